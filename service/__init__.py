@@ -1,0 +1,1 @@
+"""Inkling's service: predictions, weight images and explanations over HTTP."""

@@ -1,0 +1,1 @@
+"""Arrays and files: networks, drawings and what a published folder contains."""

@@ -1,0 +1,149 @@
+"""One loaded network.
+
+The only file that imports onnxruntime. Where a network comes from is `artifact`'s work, which networks
+are in memory is `registry`'s.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from service.core import graph
+from service.core.artifact import (
+    INPUT_NAME,
+    LOGITS_NAME,
+    PROBABILITIES_NAME,
+    Artifact,
+    Tensor,
+)
+from service.core.errors import GoldenMismatch, GraphRefused, InferenceFailed, TensorMismatch
+
+_LOG_ERRORS_ONLY = 3
+
+_ORT_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a network says of a batch.
+
+    Attributes:
+        logits: (B, classes) float32.
+        probabilities: (B, classes) float32, each row adds up to 1.
+    """
+
+    logits: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+
+
+class Engine:
+    """A network that has reproduced its golden examples and answers batches."""
+
+    def __init__(self, artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
+        self._manifest = artifact.manifest
+        self._session = session
+
+    @classmethod
+    def load(cls, artifact: Artifact, threads: int = 1) -> Self:
+        """Check a network, load it from its bytes, and let it reproduce its golden examples.
+
+        Args:
+            artifact: A published folder in memory.
+            threads: Threads of one inference, >= 1. ONNX Runtime's own default is every core, which
+                makes small networks slower and neighbours wait.
+
+        Returns:
+            An engine that is ready and warm.
+
+        Raises:
+            GraphRefused: The file is no ONNX, holds what our networks never need, or its inputs,
+                outputs or weights are not those of the manifest.
+            GoldenMismatch: It does not reproduce its golden examples.
+        """
+        _check_graph(artifact)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = _LOG_ERRORS_ONLY
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            session = onnxruntime.InferenceSession(
+                artifact.model, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises a dozen types without a common base
+            raise GraphRefused(artifact.title, "model.onnx could not be loaded.") from error
+        _check_signature(artifact, session)
+        engine = cls(artifact, session)
+        engine._reproduce(artifact)
+        return engine
+
+    def run(self, images: NDArray[np.uint8]) -> Scores:
+        """Run the network on one batch.
+
+        Args:
+            images: (B, ...) uint8 of the declared shape, B >= 1.
+
+        Returns:
+            Its scores, one row an image.
+
+        Raises:
+            TensorMismatch: Another dtype or shape.
+            InferenceFailed: The runtime could not compute an answer.
+        """
+        shape = self._manifest.input.shape[1:]
+        if images.dtype != np.uint8 or images.shape[1:] != shape or len(images) < 1:
+            wanted = ", ".join(str(size) for size in shape)
+            raise TensorMismatch(
+                f"Input {INPUT_NAME!r}",
+                f"(B, {wanted}) uint8 with B >= 1",
+                f"{images.shape} {images.dtype}",
+            )
+        try:
+            logits, probabilities = self._session.run(
+                [LOGITS_NAME, PROBABILITIES_NAME], {INPUT_NAME: images}
+            )
+        except Exception as error:  # as above: no common base
+            raise InferenceFailed(self._manifest.name, self._manifest.version) from error
+        return Scores(logits, probabilities)
+
+    def _reproduce(self, artifact: Artifact) -> None:
+        golden = artifact.golden
+        try:
+            scores = self.run(golden.images)
+        except InferenceFailed as error:
+            raise GoldenMismatch(artifact.title, "it could not run its golden examples.") from error
+        scale = np.maximum(1, np.abs(golden.logits))
+        worst = max(
+            float(np.max(np.abs(scores.logits - golden.logits) / scale)),
+            float(np.max(np.abs(scores.probabilities - golden.probabilities))),
+        )
+        if not worst <= golden.tolerance:  # written so that NaN fails too
+            raise GoldenMismatch(
+                artifact.title,
+                f"golden examples should be met within {golden.tolerance:g}; got {worst:.3g} off.",
+            )
+
+
+def _check_graph(artifact: Artifact) -> None:
+    try:
+        graph.read(artifact.model)
+    except graph.GraphError as error:
+        raise GraphRefused(artifact.title, f"model.onnx is refused: {error}.") from error
+
+
+def _check_signature(artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
+    declared = [artifact.manifest.input, *artifact.manifest.outputs]
+    found = [
+        Tensor.model_construct(
+            name=node.name,
+            dtype=_ORT_DTYPES.get(node.type, node.type),
+            shape=(-1 if isinstance(node.shape[0], str) else node.shape[0], *node.shape[1:]),
+        )
+        for node in [*session.get_inputs(), *session.get_outputs()]
+    ]
+    if found != declared:
+        raise GraphRefused(artifact.title, f"inputs and outputs should be {declared}; got {found}.")

@@ -1,0 +1,211 @@
+"""Everything that can go wrong, cut by who can do something about it.
+
+* ServiceError
+  + RequestError             the caller can change the request
+    - MalformedRequest       not JSON, or a field of the wrong shape, type or range
+      . BrokenPicture        bytes that should be a picture and cannot be read as one
+      . TensorMismatch       an array that is not what the model declares
+    - BlankImage             nothing is drawn
+    - PayloadTooLarge        more bytes, images or pixels than are taken
+    - UnsupportedContentType
+    - UnknownModel, UnknownVersion, UnknownLayer, UnknownUnit
+    - BodyTimeout            the body did not arrive in time
+  + CapacityError            the caller can come back later
+    - ModelNotReady
+    - Overloaded
+    - DeadlineExceeded
+  + ModelError               we must act
+    - ArtifactError
+      . ManifestInvalid
+      . DigestMismatch
+      . GraphRefused         the ONNX file does what our networks never need
+      . GoldenMismatch       the model does not reproduce its own examples
+    - InferenceFailed
+
+Each class builds its own sentence from facts and keeps the facts as attributes. What each of them
+means in HTTP stands in `service.http.problems`.
+"""
+
+from collections.abc import Sequence
+
+
+class ServiceError(Exception):
+    """The root: every error that Inkling raises on purpose."""
+
+
+class RequestError(ServiceError):
+    """The caller can change the request."""
+
+
+class MalformedRequest(RequestError):
+    """A part of the request is not what it should be."""
+
+    def __init__(self, field: str, expected: str, got: str) -> None:
+        super().__init__(f"{field} should be {expected}; got {got}.")
+        self.field = field
+        self.expected = expected
+        self.got = got
+
+
+class BrokenPicture(MalformedRequest):
+    """Bytes that should be a picture cannot be read as one."""
+
+
+class TensorMismatch(MalformedRequest):
+    """An array differs from what the model declares in name, dtype or shape."""
+
+
+class BlankImage(RequestError):
+    """There is no ink on the paper."""
+
+    def __init__(self, field: str, found: str = "an even surface") -> None:
+        super().__init__(f"{field} should show something drawn; got {found}.")
+        self.field = field
+
+
+class PayloadTooLarge(RequestError):
+    """More than the service takes at once."""
+
+    def __init__(self, what: str, limit: int, unit: str, got: str) -> None:
+        super().__init__(f"{what} should be at most {limit:,} {unit}; got {got}.")
+        self.what = what
+        self.limit = limit
+        self.unit = unit
+
+
+class UnsupportedContentType(RequestError):
+    """The body is of a kind that nobody here can read."""
+
+    def __init__(self, expected: Sequence[str], got: str) -> None:
+        super().__init__(f"Content-Type should be one of {', '.join(expected)}; got {got}.")
+        self.expected = tuple(expected)
+        self.got = got
+
+
+class UnknownModel(RequestError):
+    """Nothing of that name is published."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(f"Model should be one of {', '.join(known) or '(none)'}; got {name!r}.")
+        self.name = name
+
+
+class UnknownVersion(RequestError):
+    """The model exists, this version of it does not."""
+
+    def __init__(self, name: str, version: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"Version of {name!r} should be one of {', '.join(known) or '(none)'}; got {version!r}."
+        )
+        self.name = name
+        self.version = version
+
+
+class UnknownLayer(RequestError):
+    """The model has no layer of that name."""
+
+    def __init__(self, model: str, layer: str, known: Sequence[str]) -> None:
+        super().__init__(f"Layer of {model!r} should be one of {', '.join(known)}; got {layer!r}.")
+        self.layer = layer
+
+
+class UnknownUnit(RequestError):
+    """The layer has no such unit, or its units cannot be shown as images."""
+
+    def __init__(self, layer: str, expected: str, got: str) -> None:
+        super().__init__(f"Unit of layer {layer!r} should be {expected}; got {got}.")
+        self.layer = layer
+
+
+class BodyTimeout(RequestError):
+    """The body did not arrive in time."""
+
+    def __init__(self, limit_s: float, received: int) -> None:
+        super().__init__(
+            f"Body should arrive within {limit_s:g} seconds; got {received:,} bytes of it."
+        )
+        self.limit_s = limit_s
+
+
+class CapacityError(ServiceError):
+    """The caller can come back later.
+
+    Attributes:
+        retry_after_s: When it is worth trying again, in whole seconds.
+    """
+
+    retry_after_s = 1
+
+
+class ModelNotReady(CapacityError):
+    """The model is published but cannot answer."""
+
+    retry_after_s = 5
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"Model {name!r} should be ready; it is not: {reason}.")
+        self.name = name
+        self.reason = reason
+
+
+class Overloaded(CapacityError):
+    """Too many requests are waiting; this one was turned away at once."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(
+            f"The queue should have a free place; {waiting:,} requests are waiting already."
+        )
+        self.waiting = waiting
+
+
+class DeadlineExceeded(CapacityError):
+    """The answer was not ready in the time a request may take."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"An answer should take at most {limit_s:g} seconds; it was not ready.")
+        self.limit_s = limit_s
+
+
+class ModelError(ServiceError):
+    """We must act: the model or its files are at fault."""
+
+
+class ArtifactError(ModelError):
+    """A published folder is not what it should be.
+
+    Attributes:
+        artifact: Which one, as `name/version`; never a path.
+    """
+
+    def __init__(self, artifact: str, message: str) -> None:
+        super().__init__(f"{artifact}: {message}")
+        self.artifact = artifact
+
+
+class ManifestInvalid(ArtifactError):
+    """A file is missing, cannot be parsed, or contradicts another one."""
+
+
+class DigestMismatch(ArtifactError):
+    """A file is not the one that was published."""
+
+    def __init__(self, artifact: str, file: str, expected: str, got: str) -> None:
+        super().__init__(artifact, f"SHA-256 of {file} should be {expected}; got {got}.")
+        self.file = file
+
+
+class GraphRefused(ArtifactError):
+    """The ONNX file is broken or does what our networks never need."""
+
+
+class GoldenMismatch(ArtifactError):
+    """The model does not reproduce its own examples."""
+
+
+class InferenceFailed(ModelError):
+    """The runtime could not compute an answer."""
+
+    def __init__(self, name: str, version: str) -> None:
+        super().__init__(f"Model {name!r} version {version} could not compute an answer.")
+        self.name = name
+        self.version = version

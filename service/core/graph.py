@@ -1,0 +1,210 @@
+"""What stands in an ONNX file: its operators and its weights.
+
+ONNX is protocol buffers on disk. The service has two questions to such a file, before anything runs
+it: does it hold only what our networks need, and which numbers are its weights. Both need six message
+types of `onnx.proto`, and the `onnx` package would cost more memory than all our models together, so
+they are read here. Running the file is `engine`'s work.
+
+Source: message and field numbers from `onnx/onnx.proto` (ONNX IR specification, version 10); wire
+types from the Protocol Buffers encoding specification.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+OPERATORS = frozenset(
+    {"Add", "Cast", "Constant", "Div", "Flatten", "Gemm", "Identity", "MatMul", "Mul"}
+    | {"Relu", "Reshape", "Softmax"}
+)
+"""Every operator a multilayer perceptron with its scaling and its softmax needs, and no other."""
+
+_DTYPES: dict[int, np.dtype[Any]] = {
+    1: np.dtype("<f4"),
+    2: np.dtype("u1"),
+    3: np.dtype("i1"),
+    6: np.dtype("<i4"),
+    7: np.dtype("<i8"),
+    11: np.dtype("<f8"),
+}
+"""Tensor element types by their number in the file; little-endian, as ONNX fixes it."""
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MODEL_TRAINING, _MODEL_FUNCTIONS, _MODEL_GRAPH = 20, 25, 7
+_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
+_NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
+_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS = 5, 10
+_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 6, 11
+_ATTRIBUTE_SPARSE = (22, 23)
+_TENSOR_DIMS, _TENSOR_DTYPE, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 8, 9
+_TENSOR_EXTERNAL, _TENSOR_LOCATION = 13, 14
+
+
+class GraphError(ValueError):
+    """The bytes are not an ONNX file, or not one of the kind we run; the message says why."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What an ONNX file contains.
+
+    Attributes:
+        operators: The operators its nodes use, each once.
+        tensors: Its initializers by name, views into the file's bytes.
+    """
+
+    operators: frozenset[str]
+    tensors: Mapping[str, NDArray[np.generic]]
+
+
+def read(data: bytes) -> Graph:
+    """Read an ONNX file and refuse what our networks never need.
+
+    Args:
+        data: The whole file.
+
+    Returns:
+        Its operators and its weights.
+
+    Raises:
+        GraphError: The bytes are no ONNX file; or it keeps weights outside itself, uses an operator
+            that is not in `OPERATORS` or one of another domain, contains functions, training
+            information, sparse tensors or graphs within nodes.
+    """
+    operators: set[str] = set()
+    tensors: dict[str, NDArray[np.generic]] = {}
+    graphs = 0
+    for field, value in _fields(memoryview(data)):
+        if field in (_MODEL_FUNCTIONS, _MODEL_TRAINING):
+            raise GraphError(
+                "it should hold one plain graph; got functions or training information"
+            )
+        if field == _MODEL_GRAPH:
+            graphs += 1
+            for part, content in _fields(_message(value)):
+                if part == _GRAPH_NODE:
+                    operators.add(_operator(_message(content)))
+                elif part == _GRAPH_INITIALIZER:
+                    name, tensor = _tensor(_message(content))
+                    tensors[name] = tensor
+                elif part == _GRAPH_SPARSE:
+                    raise GraphError("its weights should be dense; got a sparse tensor")
+    if graphs != 1:
+        raise GraphError(f"it should hold exactly one graph; got {graphs}")
+    if unknown := sorted(operators - OPERATORS):
+        raise GraphError(f"its operators should be among {sorted(OPERATORS)}; got {unknown}")
+    return Graph(frozenset(operators), tensors)
+
+
+def _operator(node: memoryview) -> str:
+    operator = ""
+    for field, value in _fields(node):
+        if field == _NODE_OPERATOR:
+            operator = _text(value)
+        elif field == _NODE_DOMAIN and _text(value) not in ("", "ai.onnx"):
+            raise GraphError(f"its operators should be ONNX's own; got domain {_text(value)!r}")
+        elif field == _NODE_ATTRIBUTE:
+            _check_attribute(_message(value))
+    return operator
+
+
+def _check_attribute(attribute: memoryview) -> None:
+    for field, value in _fields(attribute):
+        if field in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS, *_ATTRIBUTE_SPARSE):
+            raise GraphError(
+                "its nodes should be plain; got a graph or sparse tensor inside a node"
+            )
+        if field in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS):
+            _tensor(_message(value))
+
+
+def _tensor(message: memoryview) -> tuple[str, NDArray[np.generic]]:
+    name, shape, code = "", [], 0
+    raw = memoryview(b"")
+    for field, value in _fields(message):
+        if field == _TENSOR_EXTERNAL or (field == _TENSOR_LOCATION and value != 0):
+            raise GraphError(
+                "its weights should be inside the file; got a tensor with external data"
+            )
+        if field == _TENSOR_DIMS:
+            shape += list(_varints(value)) if isinstance(value, memoryview) else [value]
+        elif field == _TENSOR_DTYPE:
+            code = value if isinstance(value, int) else 0
+        elif field == _TENSOR_NAME:
+            name = _text(value)
+        elif field == _TENSOR_RAW:
+            raw = _message(value)
+    if code not in _DTYPES:
+        raise GraphError(f"tensor {name!r} should be of a type among {sorted(_DTYPES)}; got {code}")
+    return name, _array(name, raw, _DTYPES[code], shape)
+
+
+def _array(
+    name: str, raw: memoryview, dtype: np.dtype[Any], shape: list[int]
+) -> NDArray[np.generic]:
+    count = math.prod(shape)
+    if max(shape, default=0) > len(raw) or count * dtype.itemsize != len(raw):
+        raise GraphError(
+            f"tensor {name!r} of shape {shape} should hold {count * dtype.itemsize:,} raw bytes; "
+            f"got {len(raw):,}"
+        )
+    return np.frombuffer(raw, dtype).reshape(shape)
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield every field of a message: its number, and a whole number or the bytes it holds."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        field, kind = key >> 3, key & 7
+        if kind == _VARINT:
+            value, at = _varint(message, at)
+            yield field, value
+            continue
+        if kind == _BYTES:
+            length, at = _varint(message, at)
+        elif kind in (_FIXED32, _FIXED64):
+            length = 4 if kind == _FIXED32 else 8
+        else:
+            raise GraphError(f"it should be protocol buffers; got wire type {kind}")
+        if at + length > len(message):
+            raise GraphError("it should be whole; got a field that ends after the file does")
+        yield field, message[at : at + length]
+        at += length
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(message):
+            raise GraphError("it should be whole; got a number that ends after the file does")
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise GraphError("it should be protocol buffers; got a number of more than ten bytes")
+
+
+def _varints(packed: memoryview) -> Iterator[int]:
+    at = 0
+    while at < len(packed):
+        value, at = _varint(packed, at)
+        yield value
+
+
+def _message(value: int | memoryview) -> memoryview:
+    if isinstance(value, int):
+        raise GraphError("it should be an ONNX file; got a number where a message belongs")
+    return value
+
+
+def _text(value: int | memoryview) -> str:
+    try:
+        return str(_message(value), "utf-8")
+    except UnicodeDecodeError as error:
+        raise GraphError("its names should be UTF-8; got other bytes") from error

@@ -1,0 +1,127 @@
+"""What can be seen inside a network: its matrices, and pictures of them.
+
+Pure functions of arrays. Turning a picture into a file is the edge's work.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.core import graph
+from service.core.artifact import Artifact
+from service.core.errors import GraphRefused
+
+Palette = Literal["lesson", "safe"]
+"""`lesson` is green for positive and purple for negative weights; `safe` is blue and orange, which
+people with any of the common colour-blindnesses can tell apart."""
+
+_INKS: Mapping[Palette, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
+    "lesson": ((0, 255, 0), (255, 0, 255)),
+    "safe": ((0, 114, 178), (213, 94, 0)),
+}
+"""The colours of +1 and of -1. Those of `safe` are blue and vermillion of Okabe and Ito, "Color
+Universal Design", 2008."""
+
+_GAP = 1
+"""Transparent pixels between the images of a grid."""
+
+
+def matrices(artifact: Artifact) -> dict[str, NDArray[np.float32]]:
+    """Return the layers' weights by layer name, from input to output.
+
+    Args:
+        artifact: A published folder in memory.
+
+    Returns:
+        For each layer its weights, [inputs, units] float32: read-only views into the model's bytes.
+
+    Raises:
+        GraphRefused: The file is no ONNX of ours, or lacks a tensor of the manifest's shape.
+    """
+    try:
+        tensors = graph.read(artifact.model).tensors
+    except graph.GraphError as error:
+        raise GraphRefused(artifact.title, f"model.onnx is refused: {error}.") from error
+    found = {}
+    for layer in artifact.manifest.layers:
+        for name, shape in (
+            (layer.weight, (layer.units, layer.inputs)),
+            (layer.bias, (layer.units,)),
+        ):
+            tensor = tensors.get(name)
+            if tensor is None or tensor.shape != shape or tensor.dtype != np.float32:
+                got = "none" if tensor is None else f"{tensor.shape} {tensor.dtype}"
+                raise GraphRefused(
+                    artifact.title, f"tensor {name!r} should be {shape} float32; got {got}."
+                )
+        found[layer.name] = tensors[layer.weight].astype(np.float32, copy=False).T
+    return found
+
+
+def weight_image(weights: NDArray[np.float32], palette: Palette = "lesson") -> NDArray[np.uint8]:
+    """Colour weights: one colour for positive, another for negative, white for nearly none.
+
+    With v = weight / max|weight|, palette `lesson` gives red = blue = 1 - max(v, 0),
+    green = 1 - max(-v, 0), and alpha 0 where v = 0, else 1. Other palettes fade from white to their
+    own two colours in the same way.
+
+    Args:
+        weights: (H, W) float32, any range; all zero gives an all transparent image.
+        palette: Which two colours.
+
+    Returns:
+        (H, W, 4) uint8, red, green, blue, alpha.
+
+    Source: the weight images of the lesson that Inkling grew out of.
+    """
+    v = weights.astype(np.float64) / (np.max(np.abs(weights)) or 1.0)
+    plus, minus = (np.asarray(ink) / 255 for ink in _INKS[palette])
+    away = np.maximum(v, 0)[..., None] * (1 - plus) + np.maximum(-v, 0)[..., None] * (1 - minus)
+    rgba = np.concatenate([1 - away, (v != 0)[..., None]], axis=-1)
+    return np.floor(rgba * 255 + 0.5).astype(np.uint8)
+
+
+def weight_grid(
+    weights: NDArray[np.float32], height: int, width: int, palette: Palette = "lesson"
+) -> NDArray[np.uint8]:
+    """Arrange the weight images of all units of a layer in a grid, row by row.
+
+    Args:
+        weights: [inputs, units] float32 with inputs = height * width.
+        height: Of one image, in pixels.
+        width: Of one image, in pixels.
+        palette: Which two colours.
+
+    Returns:
+        (rows * (height + 1) - 1, columns * (width + 1) - 1, 4) uint8; one transparent pixel lies
+        between neighbours, and each image has its own scale, as `weight_image` gives it.
+    """
+    units = weights.shape[1]
+    columns = grid_columns(units)
+    rows = -(-units // columns)
+    grid = np.zeros((rows * (height + _GAP), columns * (width + _GAP), 4), np.uint8)
+    for unit in range(units):
+        top, left = (unit // columns) * (height + _GAP), (unit % columns) * (width + _GAP)
+        grid[top : top + height, left : left + width] = weight_image(
+            weights[:, unit].reshape(height, width), palette
+        )
+    return grid[: -_GAP or None, : -_GAP or None]
+
+
+def grid_columns(units: int) -> int:
+    """Return how many columns a grid of that many images has.
+
+    The nearest number at or above the square root that fills every row, if one lies below twice the
+    root; else the root rounded up: 10 gives 5, 128 gives 16, 512 gives 32, 17 gives 5.
+    """
+    root = math.ceil(math.sqrt(units))
+    full = [columns for columns in range(root, 2 * root) if units % columns == 0]
+    return full[0] if full else root
+
+
+def enlarge(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """Return the image with every pixel as a square of `scale` x `scale`, scale >= 1."""
+    return image.repeat(scale, axis=0).repeat(scale, axis=1)

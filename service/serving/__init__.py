@@ -1,0 +1,1 @@
+"""The use case: which network answers, when, and where it runs."""

@@ -1,0 +1,1 @@
+"""Inkling's offline trainer: learns networks and publishes them for the service."""
