@@ -330,7 +330,7 @@ def _parse_manifest(title: str, content: bytes) -> Manifest:
 
 
 def _format_golden(golden: Golden) -> bytes:
-    tensors = {
+    tensors: dict[str, NDArray[Any]] = {
         INPUT_NAME: golden.images,
         LOGITS_NAME: golden.logits,
         PROBABILITIES_NAME: golden.probabilities,
@@ -364,9 +364,7 @@ def _parse_golden(title: str, content: bytes, manifest: Manifest) -> Golden:
             title, f"{GOLDEN_FILE} should hold the manifest's tensors; it could not be read."
         ) from error
     if len({len(tensor) for tensor in tensors.values()} | {max(1, len(golden.images))}) != 1:
-        raise ManifestInvalid(
-            title, f"{GOLDEN_FILE} should hold one answer an image, at least one."
-        )
+        raise ManifestInvalid(title, f"{GOLDEN_FILE} should hold one answer an image, at least one.")
     if not 0 < golden.tolerance <= 0.01:
         raise ManifestInvalid(title, f"{GOLDEN_FILE}, tolerance should be above 0, at most 0.01.")
     return golden

@@ -103,9 +103,7 @@ class Engine:
                 f"{images.shape} {images.dtype}",
             )
         try:
-            logits, probabilities = self._session.run(
-                [LOGITS_NAME, PROBABILITIES_NAME], {INPUT_NAME: images}
-            )
+            logits, probabilities = self._session.run([LOGITS_NAME, PROBABILITIES_NAME], {INPUT_NAME: images})
         except Exception as error:  # as above: no common base
             raise InferenceFailed(self._manifest.name, self._manifest.version) from error
         return Scores(logits, probabilities)

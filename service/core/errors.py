@@ -7,7 +7,7 @@
       . TensorMismatch       an array that is not what the model declares
     - BlankImage             nothing is drawn
     - PayloadTooLarge        more bytes, images or pixels than are taken
-    - UnsupportedContentType
+    - UnsupportedMediaType
     - UnknownModel, UnknownVersion, UnknownLayer, UnknownUnit
     - BodyTimeout            the body did not arrive in time
   + CapacityError            the caller can come back later
@@ -73,11 +73,12 @@ class PayloadTooLarge(RequestError):
         self.unit = unit
 
 
-class UnsupportedContentType(RequestError):
-    """The body is of a kind that nobody here can read."""
+class UnsupportedMediaType(RequestError):
+    """The body is of a kind, or packed in a way, that nobody here can read."""
 
-    def __init__(self, expected: Sequence[str], got: str) -> None:
-        super().__init__(f"Content-Type should be one of {', '.join(expected)}; got {got}.")
+    def __init__(self, header: str, expected: Sequence[str], got: str) -> None:
+        super().__init__(f"{header} should be one of {', '.join(expected)}; got {got}.")
+        self.header = header
         self.expected = tuple(expected)
         self.got = got
 
@@ -121,9 +122,7 @@ class BodyTimeout(RequestError):
     """The body did not arrive in time."""
 
     def __init__(self, limit_s: float, received: int) -> None:
-        super().__init__(
-            f"Body should arrive within {limit_s:g} seconds; got {received:,} bytes of it."
-        )
+        super().__init__(f"Body should arrive within {limit_s:g} seconds; got {received:,} bytes of it.")
         self.limit_s = limit_s
 
 
@@ -152,9 +151,7 @@ class Overloaded(CapacityError):
     """Too many requests are waiting; this one was turned away at once."""
 
     def __init__(self, waiting: int) -> None:
-        super().__init__(
-            f"The queue should have a free place; {waiting:,} requests are waiting already."
-        )
+        super().__init__(f"The queue should have a free place; {waiting:,} requests are waiting already.")
         self.waiting = waiting
 
 

@@ -80,9 +80,7 @@ def read(data: bytes) -> Graph:
     graphs = 0
     for field, value in _fields(memoryview(data)):
         if field in (_MODEL_FUNCTIONS, _MODEL_TRAINING):
-            raise GraphError(
-                "it should hold one plain graph; got functions or training information"
-            )
+            raise GraphError("it should hold one plain graph; got functions or training information")
         if field == _MODEL_GRAPH:
             graphs += 1
             for part, content in _fields(_message(value)):
@@ -115,9 +113,7 @@ def _operator(node: memoryview) -> str:
 def _check_attribute(attribute: memoryview) -> None:
     for field, value in _fields(attribute):
         if field in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS, *_ATTRIBUTE_SPARSE):
-            raise GraphError(
-                "its nodes should be plain; got a graph or sparse tensor inside a node"
-            )
+            raise GraphError("its nodes should be plain; got a graph or sparse tensor inside a node")
         if field in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS):
             _tensor(_message(value))
 
@@ -127,9 +123,7 @@ def _tensor(message: memoryview) -> tuple[str, NDArray[np.generic]]:
     raw = memoryview(b"")
     for field, value in _fields(message):
         if field == _TENSOR_EXTERNAL or (field == _TENSOR_LOCATION and value != 0):
-            raise GraphError(
-                "its weights should be inside the file; got a tensor with external data"
-            )
+            raise GraphError("its weights should be inside the file; got a tensor with external data")
         if field == _TENSOR_DIMS:
             shape += list(_varints(value)) if isinstance(value, memoryview) else [value]
         elif field == _TENSOR_DTYPE:
@@ -143,9 +137,7 @@ def _tensor(message: memoryview) -> tuple[str, NDArray[np.generic]]:
     return name, _array(name, raw, _DTYPES[code], shape)
 
 
-def _array(
-    name: str, raw: memoryview, dtype: np.dtype[Any], shape: list[int]
-) -> NDArray[np.generic]:
+def _array(name: str, raw: memoryview, dtype: np.dtype[Any], shape: list[int]) -> NDArray[np.generic]:
     count = math.prod(shape)
     if max(shape, default=0) > len(raw) or count * dtype.itemsize != len(raw):
         raise GraphError(

@@ -54,9 +54,7 @@ def matrices(artifact: Artifact) -> dict[str, NDArray[np.float32]]:
             tensor = tensors.get(name)
             if tensor is None or tensor.shape != shape or tensor.dtype != np.float32:
                 got = "none" if tensor is None else f"{tensor.shape} {tensor.dtype}"
-                raise GraphRefused(
-                    artifact.title, f"tensor {name!r} should be {shape} float32; got {got}."
-                )
+                raise GraphRefused(artifact.title, f"tensor {name!r} should be {shape} float32; got {got}.")
         found[layer.name] = tensors[layer.weight].astype(np.float32, copy=False).T
     return found
 

@@ -1,0 +1,69 @@
+"""What a body holds once it is read: images of the model's shape, or drawings that need preparation.
+
+Also the few words in which the readers of bodies say what was expected and what came.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.core.errors import PayloadTooLarge
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one request may hold.
+
+    Attributes:
+        images: Images in one request.
+        picture_pixels: Width times height of a picture.
+        points: Points of a drawing sent as strokes.
+    """
+
+    images: int
+    picture_pixels: int
+    points: int
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Something drawn that may need preparation.
+
+    Attributes:
+        field: How the caller knows it, for messages: `Field 'images[3]'`.
+        content: (H, W) uint8 of any size, or strokes, each (points, 2) float64.
+    """
+
+    field: str
+    content: NDArray[np.uint8] | list[NDArray[np.float64]]
+
+
+Drawings = NDArray[np.uint8] | list[Drawing]
+"""A whole batch that has the model's shape already, (B, ...) uint8; or one drawing after another."""
+
+
+def check_count(images: int, limits: Limits) -> None:
+    """Raise PayloadTooLarge if there are more images than one request may hold."""
+    if images > limits.images:
+        raise PayloadTooLarge("Batch", limits.images, "images", f"{images:,}")
+
+
+def from_unit(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return numbers 0..1 as pixels, each rounded to the nearest of 256 greys."""
+    return np.rint(values.astype(np.float64) * 255).astype(np.uint8)
+
+
+def by(shape: Sequence[int]) -> str:
+    """Write a shape as `28 x 28`."""
+    return " x ".join(str(size) for size in shape)
+
+
+def quote(value: object) -> str:
+    """Repeat a little of what came, so that a message stays a line and never holds a payload."""
+    text = repr(value)
+    return text if len(text) <= 40 else text[:36] + " ..."

@@ -1,0 +1,191 @@
+"""What callers can ask: one description of each operation, for its routes and for its documentation.
+
+An operation on a model has two paths, with and without `/versions/{version}`.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.core.errors import MalformedRequest
+from service.http import problems, schemas
+from service.http.observe import exchange_of
+
+_MODEL, _VERSIONED = "/models/{model}", "/models/{model}/versions/{version}"
+_REFERENCE = "#/components/schemas/{model}"
+
+_PATH_PARAMETERS = {
+    "model": ("Name of a model, as `GET /v1/models` lists it", "mlp-128"),
+    "version": ("Published version, a whole number", "1"),
+    "layer": ("Name of a layer, as `GET …/weights` lists it", "output"),
+    "unit": ("Number of a unit of the layer, from 0", "3"),
+}
+
+
+class Options(BaseModel):
+    """What the query may hold: here nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Answers = Mapping[str, type[BaseModel] | str]
+"""By content type: the schema of a JSON answer, or a sentence about any other."""
+
+Handler = Callable[[Request, Any], Awaitable[Response]]
+"""Takes the request, and its query as the operation's `options`."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing that callers can ask.
+
+    Attributes:
+        name: A word or two, unique; the operation's id in the documentation.
+        method: GET or POST.
+        path: Its template.
+        summary: One sentence.
+        handle: Answers it.
+        answers: What the answer with status 200 may be.
+        errors: Statuses of the errors it knows, beyond those that every operation knows.
+        options: What the query may hold.
+        body: The documentation of the request's body, by content type; empty for none.
+    """
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    handle: Handler
+    answers: Answers
+    errors: Sequence[int] = ()
+    options: type[Options] = Options
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+    def paths(self) -> list[str]:
+        """Return its path, and for a model's operation the path with the version too."""
+        if _MODEL not in self.path:
+            return [self.path]
+        return [self.path, self.path.replace(_MODEL, _VERSIONED)]
+
+
+def mount(app: FastAPI, tag: str, operations: Sequence[Operation]) -> None:
+    """Give every operation its routes.
+
+    Args:
+        app: Where.
+        tag: Under which heading the documentation lists them.
+        operations: In the order in which their paths are tried.
+    """
+    for operation in operations:
+        for path in operation.paths():
+            versioned = "_of_version" if "{version}" in path else ""
+            app.add_api_route(
+                path,
+                _endpoint(operation, path),
+                methods=[operation.method],
+                summary=operation.summary,
+                operation_id=operation.name.replace(" ", "_") + versioned,
+                tags=[tag],
+                response_class=Response,
+                openapi_extra=_describe(operation, path),
+            )
+
+
+def schema_components() -> dict[str, Any]:
+    """Return every schema that a description refers to, by name."""
+    answers: list[type[BaseModel]] = [
+        schemas.Predictions,
+        schemas.Probabilities,
+        schemas.Models,
+        schemas.ModelSummary,
+        schemas.WeightLayers,
+        schemas.Weights,
+        schemas.Status,
+        schemas.ProblemDocument,
+    ]
+    _, document = models_json_schema(
+        [(answer, "serialization") for answer in answers], ref_template=_REFERENCE
+    )
+    return {**document["$defs"], "ImageBody": schemas.image_body()}
+
+
+def _endpoint(operation: Operation, path: str) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        exchange_of(request).route = path
+        return await operation.handle(request, _read_options(operation.options, request))
+
+    return endpoint
+
+
+def _read_options(options: type[Options], request: Request) -> Options:
+    query: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name in query:
+            raise MalformedRequest(f"Query {name[:40]!r}", "given once", "more")
+        query[name] = value
+    try:
+        return options.model_validate(query)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])[:40]
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(options.model_fields) or "nothing"
+            raise MalformedRequest("Query", f"among {known}", repr(name)) from error
+        expected = re.sub(r"^Input should be ", "", first["msg"])
+        raise MalformedRequest(f"Query {name!r}", expected, repr(query[name][:40])) from error
+
+
+def _describe(operation: Operation, path: str) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = []
+    for name in re.findall(r"{(\w+)}", path):
+        description, example = _PATH_PARAMETERS[name]
+        parameters.append(
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "description": description,
+                "schema": {"type": "string", "minLength": 1},
+                "example": example,
+            }
+        )
+    for name, schema in operation.options.model_json_schema().get("properties", {}).items():
+        description = schema.pop("description", "")
+        parameters.append(
+            {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+        )
+    extra: dict[str, Any] = {"parameters": parameters, "responses": _responses(operation)}
+    if operation.body:
+        extra["requestBody"] = {"required": True, "content": dict(operation.body)}
+    return extra
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for kind, answer in operation.answers.items():
+        if isinstance(answer, str):
+            binary = {"type": "string", "contentMediaType": kind, "description": answer}
+            content[kind] = {"schema": binary}
+        else:
+            content[kind] = {"schema": {"$ref": _REFERENCE.format(model=answer.__name__)}}
+    responses = {"200": {"description": "The answer", "content": content}}
+    titles: dict[int, list[str]] = {}
+    for problem in problems.TABLE.values():
+        titles.setdefault(problem.status, []).append(problem.title)
+    problem_content = {
+        problems.CONTENT_TYPE: {"schema": {"$ref": _REFERENCE.format(model="ProblemDocument")}}
+    }
+    statuses = {*operation.errors, 400}
+    if "{model}" in operation.path:
+        statuses |= {404, 503}
+    for status in sorted(statuses):
+        words = "; ".join(dict.fromkeys(titles[status]))
+        responses[str(status)] = {"description": words, "content": problem_content}
+    return responses

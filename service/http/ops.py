@@ -1,0 +1,70 @@
+"""For operators: is it alive, is it ready, what does it count."""
+
+from dataclasses import dataclass
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.http import schemas, wire
+from service.http.observe import Metrics
+from service.http.operations import Operation, Options
+from service.serving.registry import Registry
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Live, ready, metrics."""
+
+    registry: Registry
+    metrics: Metrics
+
+    def operations(self) -> list[Operation]:
+        """Describe every endpoint."""
+        text = {"text/plain": "Prometheus' text format"}
+        return [
+            Operation(
+                name="live",
+                method="GET",
+                path="/livez",
+                summary="Tell that the process answers",
+                handle=self.live,
+                answers={wire.JSON: schemas.Status},
+            ),
+            Operation(
+                name="ready",
+                method="GET",
+                path="/readyz",
+                summary="Tell whether every model that should be served can answer",
+                handle=self.ready,
+                answers={wire.JSON: schemas.Status},
+                errors=(503,),
+            ),
+            Operation(
+                name="metrics",
+                method="GET",
+                path="/metrics",
+                summary="Give counters and histograms",
+                handle=self.measure,
+                answers=text,
+            ),
+        ]
+
+    async def live(self, request: Request, options: Options) -> Response:
+        """Answer `GET /livez`."""
+        del request, options
+        return Response(b'{"status":"live"}', media_type=wire.JSON)
+
+    async def ready(self, request: Request, options: Options) -> Response:
+        """Answer `GET /readyz`; raises ModelNotReady if a published model cannot answer."""
+        del request, options
+        self.registry.check_ready()
+        served: dict[str, list[str]] = {}
+        for model in self.registry.models():
+            served.setdefault(model.name, []).append(model.version)
+        return Response(wire.dump_json({"status": "ready", "models": served}), media_type=wire.JSON)
+
+    async def measure(self, request: Request, options: Options) -> Response:
+        """Answer `GET /metrics`."""
+        del request, options
+        return Response(generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

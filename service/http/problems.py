@@ -1,0 +1,105 @@
+"""The one table that pairs each error with a status, a title and a kind; and the one body for all of them.
+
+The body is a problem document (RFC 9457) with one more member, `error`, where clients of the Open
+Inference Protocol look for the message.
+"""
+
+from dataclasses import dataclass
+
+import orjson
+from starlette.responses import Response
+
+from service.core import errors
+from service.core.errors import CapacityError, ServiceError
+
+CONTENT_TYPE = "application/problem+json"
+
+_MAX_INSTANCE = 200
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an error means in HTTP."""
+
+    status: int
+    kind: str
+    title: str
+
+
+TABLE: dict[type[ServiceError], Problem] = {
+    errors.MalformedRequest: Problem(400, "malformed-request", "Request is not what it should be"),
+    errors.BrokenPicture: Problem(400, "broken-picture", "Picture cannot be read"),
+    errors.TensorMismatch: Problem(400, "tensor-mismatch", "Array does not match the model"),
+    errors.UnknownModel: Problem(404, "unknown-model", "Model is not known"),
+    errors.UnknownVersion: Problem(404, "unknown-version", "Version is not known"),
+    errors.UnknownLayer: Problem(404, "unknown-layer", "Layer is not known"),
+    errors.UnknownUnit: Problem(404, "unknown-unit", "Unit is not known"),
+    errors.BodyTimeout: Problem(408, "body-timeout", "Body arrived too slowly"),
+    errors.PayloadTooLarge: Problem(413, "payload-too-large", "Request is too large"),
+    errors.UnsupportedMediaType: Problem(415, "unsupported-media-type", "Body is of an unknown kind"),
+    errors.BlankImage: Problem(422, "blank-image", "Nothing is drawn"),
+    errors.RequestError: Problem(400, "malformed-request", "Request is not what it should be"),
+    errors.ModelNotReady: Problem(503, "model-not-ready", "Model is not ready"),
+    errors.Overloaded: Problem(503, "overloaded", "Too many requests are waiting"),
+    errors.DeadlineExceeded: Problem(504, "deadline-exceeded", "Answer took too long"),
+    errors.CapacityError: Problem(503, "unavailable", "Service is not available"),
+    errors.InferenceFailed: Problem(500, "inference-failed", "Model could not compute an answer"),
+    errors.ServiceError: Problem(500, "internal", "Something is wrong on our side"),
+}
+"""Errors that are not listed have the meaning of their nearest listed base class."""
+
+NOT_FOUND = Problem(404, "not-found", "Path is not known")
+WRONG_METHOD = Problem(405, "wrong-method", "Method is not allowed here")
+BROKEN_HTTP = Problem(400, "broken-http", "Request is not HTTP")
+HEAD_TOO_LARGE = Problem(431, "head-too-large", "Request line and headers are too large")
+TOO_MANY_CONNECTIONS = Problem(503, "too-many-connections", "Too many connections are open")
+INTERNAL = TABLE[ServiceError]
+
+
+def lookup(error: ServiceError) -> Problem:
+    """Return what an error means in HTTP: the row of its own class or of its nearest base."""
+    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+
+
+def answer(error: ServiceError, instance: str, request_id: str) -> Response:
+    """Return the answer for an error; errors of ours say that they are ours and no more.
+
+    Args:
+        error: What was raised.
+        instance: The request's path.
+        request_id: As it stands in the log.
+    """
+    problem = lookup(error)
+    detail = str(error) if problem.status != INTERNAL.status else problem.title + "."
+    response = respond(problem, detail, instance, request_id)
+    if isinstance(error, CapacityError):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, errors.BodyTimeout):
+        response.headers["Connection"] = "close"  # the rest of the body may still come
+    return response
+
+
+def respond(problem: Problem, detail: str, instance: str, request_id: str) -> Response:
+    """Return a problem document as an answer."""
+    return Response(body(problem, detail, instance, request_id), problem.status, media_type=CONTENT_TYPE)
+
+
+def body(problem: Problem, detail: str, instance: str, request_id: str) -> bytes:
+    """Write a problem document.
+
+    Args:
+        problem: Its kind.
+        detail: A sentence about this occurrence: what was expected, what came.
+        instance: The request's path; only its beginning is repeated.
+        request_id: As it stands in the log.
+    """
+    document = {
+        "type": f"/problems/{problem.kind}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": detail,
+        "instance": instance[:_MAX_INSTANCE],
+        "request_id": request_id,
+        "error": detail,
+    }
+    return orjson.dumps(document, default=str)

@@ -1,0 +1,170 @@
+"""The shapes of bodies and answers, for the description of the interface and for its tests."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.core.artifact import Measurement
+from service.http import wire
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Likely(_Schema):
+    """A class and how likely it is."""
+
+    label: str
+    probability: float = Field(ge=0, le=1.000001)
+
+
+class Labelled(_Schema):
+    """What a model says of one image."""
+
+    label: str = Field(description="The likeliest class")
+    index: int = Field(ge=0, description="Its place among the model's labels")
+    confidence: float = Field(ge=0, le=1.000001, description="Its probability")
+    top: list[Likely] = Field(description="The likeliest classes, most likely first")
+    seen: list[Any] | None = Field(None, description="The pixels the network saw, with include=seen")
+
+
+class Weighed(Labelled):
+    """What a model says of one image, with the probability of every class."""
+
+    probabilities: list[float] = Field(description="One a class, in the order of the model's labels")
+
+
+class Predictions(_Schema):
+    """The answer of `predict`: one entry an image, in order."""
+
+    model: str
+    version: str
+    predictions: list[Labelled]
+
+
+class Probabilities(_Schema):
+    """The answer of `probabilities`: one entry an image, in order."""
+
+    model: str
+    version: str
+    predictions: list[Weighed]
+
+
+class LayerSummary(_Schema):
+    """One line of a model's table."""
+
+    name: str
+    inputs: int
+    units: int
+    activation: str
+    parameters: int
+
+
+class ModelSummary(_Schema):
+    """A model, as its manifest describes it."""
+
+    name: str
+    version: str = Field(description="The version described: the newest unless one was named")
+    versions: list[str] = Field(description="Every version that is served, oldest first")
+    description: str
+    input: list[int] = Field(description="Height and width of an image, and channels if it has any")
+    labels: list[str]
+    layers: list[LayerSummary]
+    parameters: int
+    metrics: list[Measurement]
+    finished: str = Field(description="When its training ended, UTC")
+
+
+class Models(_Schema):
+    """Everything that is served."""
+
+    models: list[ModelSummary]
+
+
+class WeightLayer(_Schema):
+    """A layer's weights, without the numbers."""
+
+    name: str = Field(description="Stands in the other paths")
+    shape: list[int] = Field(min_length=2, max_length=2, description="[inputs, units]")
+    minimum: float
+    maximum: float
+    images: bool = Field(description="Whether each unit's weights can be shown as an image")
+
+
+class WeightLayers(_Schema):
+    """The layers that have weights, from input to output."""
+
+    model: str
+    version: str
+    layers: list[WeightLayer]
+
+
+class Weights(_Schema):
+    """A layer's matrix."""
+
+    model: str
+    version: str
+    layer: str
+    shape: list[int] = Field(min_length=2, max_length=2, description="[inputs, units]")
+    weights: list[list[float]] = Field(description="One list an input, one number a unit")
+
+
+class Status(_Schema):
+    """Whether the service lives or is ready."""
+
+    status: str
+    models: dict[str, list[str]] | None = Field(None, description="Versions served, by model")
+
+
+class ProblemDocument(_Schema):
+    """Every error has this body (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What was expected and what came")
+    instance: str
+    request_id: str
+    error: str = Field(description="As detail; where clients of the Open Inference Protocol look")
+
+
+def image_body() -> dict[str, Any]:
+    """Return the JSON schema of the body of `predict` and `probabilities` for 28 x 28 images."""
+    byte = {"type": "integer", "minimum": 0, "maximum": 255}
+    unit = {"type": "number", "minimum": 0, "maximum": 1}
+
+    def image(number: dict[str, Any]) -> dict[str, Any]:
+        row = {"type": "array", "items": number, "minItems": 28, "maxItems": 28}
+        return {
+            "anyOf": [
+                {"type": "array", "items": row, "minItems": 28, "maxItems": 28, "title": "nested"},
+                {"type": "array", "items": number, "minItems": 784, "maxItems": 784, "title": "flat"},
+                {"type": "string", "title": "picture", "description": "A PNG, JPEG or WebP in base64"},
+            ]
+        }
+
+    def body(name: str, value: dict[str, Any], scales: list[str]) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "title": name,
+            "properties": {name: value, "scale": {"enum": scales}},
+            "required": [name] if "byte" in scales else [name, "scale"],
+            "additionalProperties": False,
+        }
+
+    coordinate = {"type": "number", "minimum": -1e9, "maximum": 1e9}
+    point = {"type": "array", "items": coordinate, "minItems": 2, "maxItems": 2}
+    stroke = {"type": "array", "items": point, "minItems": 1}
+    bodies = []
+    for number, scale in ((byte, "byte"), (unit, "unit")):
+        bodies.append(body("image", image(number), [scale]))
+        many = {"type": "array", "items": image(number), "minItems": 1}
+        bodies.append(body("images", many, [scale]))
+    strokes = {"type": "array", "items": stroke, "minItems": 1}
+    bodies.append(body("strokes", strokes, ["byte", "unit"]))
+    return {"anyOf": bodies}
+
+
+BINARY_BODIES = [kind for kind in wire.CONTENT_TYPES if kind not in (wire.JSON, wire.FORM)]
+"""Content types whose body is bytes."""

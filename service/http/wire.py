@@ -1,0 +1,150 @@
+"""Bytes to images and answers to bytes, by content type.
+
+The only room that knows how either is spelled; each kind of body is read in a file of its own. After it
+nothing knows that JSON exists; before it nothing knows what a model is.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from service.core import ink
+from service.core.errors import TensorMismatch, UnsupportedMediaType
+from service.http import array_body, json_body, picture_body
+from service.http.drawings import Drawing, Drawings, Limits, Shape, by, quote
+from service.serving.predictor import Prediction
+
+JSON = "application/json"
+OCTETS = "application/octet-stream"
+NPY = "application/x-npy"
+FORM = "multipart/form-data"
+PICTURES = ("image/png", "image/jpeg", "image/webp")
+CONTENT_TYPES = (JSON, OCTETS, NPY, *PICTURES, FORM)
+
+Preparation = Literal["none", "mnist"]
+
+
+def decode(content_type: str, body: bytes, shape: Shape, limits: Limits) -> Drawings:
+    """Read what a request carries.
+
+    Args:
+        content_type: The header as it came, parameters included.
+        body: The whole body.
+        shape: Of one image as the model takes it.
+        limits: How much one request may hold.
+
+    Returns:
+        At least one image.
+
+    Raises:
+        UnsupportedMediaType: The content type is none of `CONTENT_TYPES`.
+        MalformedRequest: The body is not what its content type says, or not of the right shape, type
+            or range.
+        BrokenPicture: A picture cannot be read.
+        PayloadTooLarge: More images, pixels or points than the limits allow.
+        BlankImage: A drawing of no strokes.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == JSON:
+        return json_body.read(body, shape, limits)
+    if kind == OCTETS:
+        return array_body.read_octets(body, shape, limits)
+    if kind == NPY:
+        return array_body.read_npy(body, shape, limits)
+    if kind in PICTURES:
+        return [Drawing("Body", picture_body.picture(body, "Body", limits))]
+    if kind == FORM:
+        return picture_body.read_form(content_type, body, limits)
+    raise UnsupportedMediaType("Content-Type", CONTENT_TYPES, quote(kind) if kind else "none")
+
+
+def prepare(drawings: Drawings, shape: Shape, how: Preparation | None) -> NDArray[np.uint8]:
+    """Bring drawings into the shape that the model takes.
+
+    Args:
+        drawings: As `decode` returned them.
+        shape: Of one image as the model takes it.
+        how: `mnist` prepares every image, `none` takes every image as it is, None takes as it is what
+            has the model's shape and prepares everything else.
+
+    Returns:
+        (B, *shape) uint8.
+
+    Raises:
+        BlankImage: Nothing is drawn.
+        TensorMismatch: Another size or strokes with `none`, or a drawing for a model whose images are
+            not 28 x 28.
+    """
+    if isinstance(drawings, np.ndarray):
+        if how != "mnist":
+            return drawings
+        drawings = [Drawing(f"Image {row}", image) for row, image in enumerate(drawings)]
+    return np.stack([_prepare_one(drawing, shape, how) for drawing in drawings])
+
+
+def _prepare_one(drawing: Drawing, shape: Shape, how: Preparation | None) -> NDArray[np.uint8]:
+    content = drawing.content
+    if isinstance(content, np.ndarray) and content.shape == shape and how != "mnist":
+        return content
+    if how == "none" or shape != (ink.SIDE, ink.SIDE):
+        got = by(content.shape) if isinstance(content, np.ndarray) else "strokes"
+        raise TensorMismatch(drawing.field, f"{by(shape)} pixels", got)
+    if isinstance(content, np.ndarray):
+        return ink.from_picture(content, drawing.field)
+    return ink.from_strokes(content, drawing.field)
+
+
+Row = Callable[[Prediction, int, int], dict[str, Any]]
+"""What an answer says of one image: of the prediction, the image's row, and how many classes."""
+
+
+def encode(prediction: Prediction, row: Row, top: int, seen: bool) -> bytes:
+    """Write the answer of a POST.
+
+    Args:
+        prediction: What the model said.
+        row: `label_row` or `probability_row`.
+        top: How many of the likeliest classes to name for each image.
+        seen: Whether to add the pixels that the network saw.
+
+    Returns:
+        JSON.
+    """
+    rows = []
+    for index in range(len(prediction.images)):
+        answer = row(prediction, index, top)
+        if seen:
+            answer["seen"] = prediction.images[index]
+        rows.append(answer)
+    model = prediction.model
+    document = {"model": model.name, "version": model.version, "predictions": rows}
+    return dump_json(document)
+
+
+def label_row(prediction: Prediction, row: int, top: int) -> dict[str, Any]:
+    """Name the likeliest class of one image, and the `top` likeliest with their probabilities."""
+    labels = prediction.model.manifest.labels
+    probabilities = prediction.scores.probabilities[row]
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    likeliest = int(best[0])
+    return {
+        "label": labels[likeliest],
+        "index": likeliest,
+        "confidence": probabilities[likeliest],
+        "top": [{"label": labels[i], "probability": probabilities[i]} for i in best],
+    }
+
+
+def probability_row(prediction: Prediction, row: int, top: int) -> dict[str, Any]:
+    """Say what `label_row` says, and the probability of every class."""
+    answer = label_row(prediction, row, top)
+    answer["probabilities"] = prediction.scores.probabilities[row]
+    return answer
+
+
+def dump_json(document: object) -> bytes:
+    """Write JSON; arrays become lists, float32 in as few digits as tell it from its neighbours."""
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)

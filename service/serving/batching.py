@@ -1,0 +1,61 @@
+"""Where work runs: short work at once on the event loop, long work in a worker thread.
+
+Handing work to a thread and back costs more than the whole answer for one image, so short work stays
+on the loop; long work would keep every other caller waiting, health checks included, so it leaves it.
+The boundary and its measurement: docs/decisions/0003-inline-or-thread.md.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from service.core.errors import DeadlineExceeded, Overloaded
+
+Answer = TypeVar("Answer")
+
+
+class Workers:
+    """A few threads with a short queue in front of them, and a deadline for everything in it."""
+
+    def __init__(self, threads: int, max_waiting: int, timeout_s: float) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="worker")
+        self._places = threads + max_waiting
+        self._timeout_s = timeout_s
+        self._taken = 0
+        self._lock = threading.Lock()
+
+    async def run(self, work: Callable[[], Answer]) -> Answer:
+        """Run a function in a worker thread.
+
+        Args:
+            work: What to do; it runs to its end even if nobody waits for it any longer.
+
+        Returns:
+            What it returned.
+
+        Raises:
+            Overloaded: Every thread is busy and the queue is full; nothing was started.
+            DeadlineExceeded: It was not done in time.
+            Exception: Whatever it raised.
+        """
+        with self._lock:
+            if self._taken >= self._places:
+                raise Overloaded(self._taken)
+            self._taken += 1
+        future = self._pool.submit(work)
+        future.add_done_callback(self._leave)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await asyncio.wrap_future(future)
+        except TimeoutError as error:
+            raise DeadlineExceeded(self._timeout_s) from error
+
+    def close(self) -> None:
+        """Let running work end, drop what waits, and stop the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _leave(self, _: Future[Answer]) -> None:
+        with self._lock:
+            self._taken -= 1

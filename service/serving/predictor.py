@@ -1,0 +1,58 @@
+"""The use case: run a model on images.
+
+Knows nothing of HTTP, and can be called by the trainer. Where it runs is `batching`'s decision.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.core.engine import Scores
+from service.serving.registry import Model, Registry
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer of one model to one batch.
+
+    Attributes:
+        model: Who answered.
+        images: (B, ...) uint8, what it saw.
+        scores: What it says of them, one row an image.
+    """
+
+    model: Model
+    images: NDArray[np.uint8]
+    scores: Scores
+
+
+class Predictor:
+    """Answers for every model in the registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def find(self, name: str, version: str | None = None) -> Model:
+        """Return the model that would answer; raises as `Registry.get` does."""
+        return self._registry.get(name, version)
+
+    def models(self) -> list[Model]:
+        """Return every model that can answer, as `Registry.models` does."""
+        return self._registry.models()
+
+    def predict(self, model: Model, images: NDArray[np.uint8]) -> Prediction:
+        """Run one model on one batch.
+
+        Args:
+            model: As `find` returned it.
+            images: (B, ...) uint8 of the model's input shape, B >= 1.
+
+        Returns:
+            Its scores, and what they are of.
+
+        Raises:
+            TensorMismatch: Another dtype or shape.
+            InferenceFailed: The runtime could not compute an answer.
+        """
+        return Prediction(model, images, model.engine.run(images))

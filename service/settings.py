@@ -1,0 +1,115 @@
+"""Every setting of the service, with its default, its unit and its meaning.
+
+Read once from the command line, the environment (prefix `INKLING_`) and a file `.env`, in this order
+of precedence, and then frozen. Nothing else in the service reads the environment.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict, SettingsError
+
+ENVIRONMENT_PREFIX = "INKLING_"
+
+
+class Settings(BaseSettings):
+    """How one process of the service behaves."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_file=".env",
+        frozen=True,
+        extra="ignore",  # .env may hold other programs' settings, INKLING_DATA for the trainer too
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 is every address")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
+    models: Path = Field(Path("models"), description="Folder of published models")
+    strict: bool = Field(
+        False,
+        description="Stop at the start if any published folder is refused, instead of serving the rest",
+    )
+    engine_threads: int = Field(
+        1, ge=1, le=64, description="Threads of one inference; more pays only for large batches"
+    )
+    worker_threads: int = Field(
+        2, ge=1, le=64, description="Threads for pictures and large batches, beside the event loop"
+    )
+    max_waiting: int = Field(
+        64, ge=0, description="Requests that may wait for a worker thread before others get a 503"
+    )
+    request_timeout_s: float = Field(
+        30, gt=0, description="Longest time for an answer once the body is there; then a 504"
+    )
+    header_timeout_s: float = Field(
+        10,
+        gt=0,
+        description="Longest time for a request's head to arrive; then the connection ends",
+    )
+    body_timeout_s: float = Field(
+        30, gt=0, description="Longest time for a request's body to arrive; then a 408"
+    )
+    keep_alive_s: int = Field(30, gt=0, description="How long an idle connection is kept for another request")
+    drain_timeout_s: float = Field(
+        1.5, ge=0, description="How long a stopping process lets running requests finish"
+    )
+    max_connections: int = Field(512, ge=1, description="Open connections; one more gets a 503 and is closed")
+    max_head_bytes: int = Field(
+        32_768, ge=1024, description="Size of a request's line and headers; above it a 431"
+    )
+    max_body_bytes: int = Field(
+        16 * 2**20, ge=1024, description="Size of a request's body, counted while it arrives"
+    )
+    max_images: int = Field(4096, ge=1, description="Images in one request")
+    max_picture_pixels: int = Field(
+        16_000_000, ge=784, description="Width times height of a picture, read before decoding it"
+    )
+    max_points: int = Field(10_000, ge=1, description="Points of a drawing sent as strokes")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe log lines that are written"
+    )
+    access_log: bool = Field(True, description="Write one line for every request")
+
+
+class BadSettings(ValueError):
+    """A setting cannot be what it was set to; the message is one line that names it."""
+
+
+def load(arguments: Sequence[str] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        arguments: The command line without the program's name; None reads the environment and `.env`
+            alone.
+
+    Returns:
+        The settings, frozen.
+
+    Raises:
+        BadSettings: A value is not what it should be.
+        SystemExit: `--help` was asked for, or the command line has an unknown flag.
+    """
+    source = None
+    if arguments is not None:
+        source = CliSettingsSource[Settings](
+            Settings,
+            cli_prog_name="python -m service",
+            cli_parse_args=list(arguments),
+            cli_kebab_case=True,
+            cli_implicit_flags=True,
+            cli_hide_none_type=True,
+            cli_avoid_json=True,
+        )
+    try:
+        return Settings(_cli_settings_source=source) if source else Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"])
+        raise BadSettings(
+            f"{ENVIRONMENT_PREFIX}{name.upper()} (--{name.replace('_', '-')}): "
+            f"{first['msg']}; got {first['input']!r}."
+        ) from error
+    except SettingsError as error:
+        raise BadSettings(str(error)) from error
