@@ -1,0 +1,148 @@
+"""Networks small enough to compute in the head, as published folders.
+
+`quadrants` looks at a 28 x 28 image and says in which quarter most of the ink lies: the logit of a quarter
+is its ink, in white pixels. Built as ONNX graphs without torch.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from service.core import artifact
+from service.core.artifact import Artifact, Golden
+
+QUARTERS = ("upper left", "upper right", "lower left", "lower right")
+
+OPSET = 20
+
+
+def quadrant_weights() -> NDArray[np.float32]:
+    """[units, inputs] = (4, 784): 1 where the pixel lies in the unit's quarter."""
+    weights = np.zeros((4, 28, 28), np.float32)
+    for unit, (top, left) in enumerate([(0, 0), (0, 14), (14, 0), (14, 14)]):
+        weights[unit, top : top + 14, left : left + 14] = 1
+    return weights.reshape(4, 784)
+
+
+def dot(*quarters: int) -> NDArray[np.uint8]:
+    """Return a 28 x 28 image with one white pixel in the middle of each named quarter."""
+    image = np.zeros((28, 28), np.uint8)
+    for quarter in quarters:
+        image[7 + 14 * (quarter // 2), 7 + 14 * (quarter % 2)] = 255
+    return image
+
+
+def expected_logits(images: NDArray[np.uint8], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What one layer without bias gives: pixels on the scale 0..1 times weights."""
+    return np.asarray(images.reshape(len(images), -1) / np.float32(255) @ weights.T, np.float32)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities from logits, row by row."""
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
+
+
+def onnx_model(weights: NDArray[np.float32]) -> onnx.ModelProto:
+    """Return one dense layer as a graph: uint8 pixels to logits and probabilities.
+
+    Args:
+        weights: [units, inputs] float32, inputs 784.
+    """
+    units, inputs = weights.shape
+    tensors: dict[str, NDArray[Any]] = {
+        "scale": np.array(255, np.float32),
+        "flat": np.array([-1, inputs], np.int64),
+        "output.weight": weights,
+        "output.bias": np.zeros(units, np.float32),
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["image"], ["cast"], to=TensorProto.FLOAT),
+            helper.make_node("Div", ["cast", "scale"], ["pixels"]),
+            helper.make_node("Reshape", ["pixels", "flat"], ["rows"]),
+            helper.make_node("Gemm", ["rows", "output.weight", "output.bias"], ["logits"], transB=1),
+            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        ],
+        "toy",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", 28, 28])],
+        [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", units]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", units]),
+        ],
+        [numpy_helper.from_array(tensor, name) for name, tensor in tensors.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+
+
+def manifest(name: str, labels: tuple[str, ...]) -> dict[str, Any]:
+    """Return the manifest of one dense layer, as `artifact.publish` takes it."""
+    classes = len(labels)
+    digest = "0" * 64
+    measured = {"fit": "published", "split": "test", "examples": 10, "seeds": [1]}
+    return {
+        "name": name,
+        "description": "A toy.",
+        "input": {"name": "image", "dtype": "uint8", "shape": [-1, 28, 28]},
+        "outputs": [
+            {"name": "logits", "dtype": "float32", "shape": [-1, classes]},
+            {"name": "probabilities", "dtype": "float32", "shape": [-1, classes]},
+        ],
+        "labels": list(labels),
+        "layers": [
+            {
+                "name": "output",
+                "inputs": 784,
+                "units": classes,
+                "activation": "none",
+                "weight": "output.weight",
+                "bias": "output.bias",
+            }
+        ],
+        "parameters": 784 * classes + classes,
+        "opset": OPSET,
+        "recipe": {"epochs": 0},
+        "data": [{"name": "none", "split": "train", "examples": 1, "sha256": digest}],
+        "making": {
+            "finished": "2026-01-01T00:00:00Z",
+            "seconds": 0.0,
+            "seed": 1,
+            "hardware": "a head",
+            "threads": 1,
+            "commit": "none",
+            "libraries": {"onnx": onnx.__version__},
+        },
+        "metrics": [{**measured, "accuracy": 1.0, "spread": None, "loss": 0.0}],
+    }
+
+
+def publish(
+    root: Path,
+    name: str = "quadrants",
+    weights: NDArray[np.float32] | None = None,
+    labels: tuple[str, ...] = QUARTERS,
+    alter: Callable[[onnx.ModelProto], object] = id,
+) -> Artifact:
+    """Publish a toy under the next free version.
+
+    Args:
+        root: A models folder.
+        name: Model name.
+        weights: [units, inputs] float32; None is the quadrants'.
+        labels: One a unit.
+        alter: Changes the graph before it is written.
+    """
+    weights = quadrant_weights() if weights is None else weights
+    images = np.stack([dot(0), dot(3), dot(0, 1, 2)])
+    logits = expected_logits(images, weights)
+    model = onnx_model(weights)
+    alter(model)
+    golden = Golden(images, logits, softmax(logits), 1e-4)
+    return artifact.publish(
+        root, manifest(name, labels), model.SerializeToString(), golden, {"history.json": b"[]\n"}
+    )
