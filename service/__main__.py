@@ -17,6 +17,8 @@ def main() -> None:
     """Serve until told to stop; exit with 0 after SIGTERM, with 2 and one line for a bad setting."""
     try:
         settings = load(sys.argv[1:])
+        if not settings.models.is_dir():
+            raise BadSettings(f"INKLING_MODELS (--models): should be a folder; got {str(settings.models)!r}.")
     except BadSettings as error:
         sys.exit(_complain(error))
     logs.set_up(settings.log_level)

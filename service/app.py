@@ -118,7 +118,8 @@ def _add_problems(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         path = repr(request.url.path[:200])
         if error.status_code == 405:
-            allowed = (error.headers or {}).get("Allow", "another method")
+            methods = set((error.headers or {}).get("Allow", "GET").split(", "))
+            allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
             detail = f"Method for {path} should be {allowed}; got {request.method}."
             response = _respond(request, problems.WRONG_METHOD, detail)
             response.headers["Allow"] = allowed

@@ -34,3 +34,5 @@ def set_up(level: str) -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+    # It writes a line of its own for every broken form; the caller is told, and the access log too.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)

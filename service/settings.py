@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     )
     max_images: int = Field(4096, ge=1, description="Images in one request")
     max_picture_pixels: int = Field(
-        16_000_000, ge=784, description="Width times height of a picture, read before decoding it"
+        24_000_000, ge=784, description="Pixels of all pictures in a request, read before decoding them"
     )
     max_points: int = Field(10_000, ge=1, description="Points of a drawing sent as strokes")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

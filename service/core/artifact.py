@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from service.core.errors import DigestMismatch, ManifestInvalid
 
@@ -48,7 +48,7 @@ Digest = Annotated[str, Field(pattern=_DIGEST_PATTERN)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Tensor(_Part):
@@ -148,9 +148,23 @@ class Manifest(_Part):
             raise ValueError("layers should have different names")
         if sum(layer.parameters for layer in self.layers) != self.parameters:
             raise ValueError("parameters should be the sum over the layers")
+        json.dumps(self.recipe, allow_nan=False)  # raises a ValueError of its own
         if set(self.sha256) != {MODEL_FILE, GOLDEN_FILE}:
             raise ValueError(f"sha256 should name {MODEL_FILE} and {GOLDEN_FILE}")
         return self
+
+
+class _GoldenTensor(_Part):
+    dtype: str
+    shape: tuple[int, ...]
+    base64: Base64Bytes
+
+
+class _GoldenFile(_Part):
+    tolerance: float = Field(gt=0, le=0.01)
+    image: _GoldenTensor
+    logits: _GoldenTensor
+    probabilities: _GoldenTensor
 
 
 @dataclass(frozen=True)
@@ -266,29 +280,36 @@ def publish(
         ManifestInvalid: The content breaks the contract; nothing is published.
         OSError: The folder cannot be written; nothing is published.
     """
-    name = str(manifest["name"])
-    content = {MODEL_FILE: model, GOLDEN_FILE: _format_golden(golden)}
-    digests = {file: hashlib.sha256(data).hexdigest() for file, data in content.items()}
+    golden_file = _format_golden(golden)
+    digests = {
+        MODEL_FILE: hashlib.sha256(model).hexdigest(),
+        GOLDEN_FILE: hashlib.sha256(golden_file).hexdigest(),
+    }
+    checked = _checked_manifest(manifest, "1", digests)
+    name = checked.name
+    _parse_golden(f"{name}/next", golden_file, checked)
+    if len(model) > MAX_FILE_BYTES:
+        raise ManifestInvalid(f"{name}/next", f"{MODEL_FILE} should be at most {MAX_FILE_BYTES:,} bytes.")
     (root / name).mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=root / name))
     try:
         staging.chmod(0o755)
+        files = {MODEL_FILE: model, GOLDEN_FILE: golden_file}
+        files |= {f"{REPORT_FOLDER}/{file}": data for file, data in report.items()}
+        for file, data in files.items():
+            _write_file(staging / file, data)
+        number = int(versions(root).get(name, ["0"])[-1]) + 1
         while True:
-            version = str(int(versions(root).get(name, ["0"])[-1]) + 1)
-            whole = {**manifest, "version": version, "sha256": digests}
-            text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-            _parse_manifest(f"{name}/{version}", text.encode())
-            files = {**content, MANIFEST_FILE: text.encode()}
-            files |= {f"{REPORT_FOLDER}/{file}": data for file, data in report.items()}
-            for file, data in files.items():
-                _write_file(staging / file, data)
+            whole = _checked_manifest(manifest, str(number), digests)
+            _write_file(staging / MANIFEST_FILE, _format_manifest(whole))
             try:
-                staging.rename(root / name / version)
+                staging.rename(root / name / whole.version)
             except OSError:
-                if not (root / name / version).exists():
+                if not (root / name / whole.version).exists():
                     raise
-                continue  # somebody else published this version first: take the next one
-            return read(root, name, version)
+                number += 1  # somebody else was first
+            else:
+                return read(root, name, whole.version)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -324,9 +345,26 @@ def _parse_manifest(title: str, content: bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise ManifestInvalid(title, f"{MANIFEST_FILE}, {where}: {first['msg']}.") from error
+        raise ManifestInvalid(title, f"{MANIFEST_FILE}, {_first(error)}.") from error
+
+
+def _checked_manifest(content: Mapping[str, Any], version: str, digests: Mapping[str, str]) -> Manifest:
+    """Return the manifest that `publish` was given, complete and valid."""
+    try:
+        return Manifest.model_validate({**content, "version": version, "sha256": digests})
+    except ValidationError as error:
+        raise ManifestInvalid("manifest", f"{_first(error)}.") from error
+
+
+def _first(error: ValidationError) -> str:
+    """Say where the first mistake is and what it is."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the whole"
+    return f"{where[:100]}: {first['msg'][:300]}"
+
+
+def _format_manifest(manifest: Manifest) -> bytes:
+    return (manifest.model_dump_json(indent=2) + "\n").encode()
 
 
 def _format_golden(golden: Golden) -> bytes:
@@ -347,24 +385,26 @@ def _format_golden(golden: Golden) -> bytes:
 
 def _parse_golden(title: str, content: bytes, manifest: Manifest) -> Golden:
     try:
-        fields = json.loads(content)
-        tensors: dict[str, NDArray[Any]] = {}
-        for tensor in (manifest.input, *manifest.outputs):
-            field = fields[tensor.name]
-            data = np.frombuffer(base64.b64decode(field["base64"]), tensor.dtype)
-            tensors[tensor.name] = data.reshape((-1, *tensor.shape[1:]))
-        golden = Golden(
-            images=tensors[INPUT_NAME],
-            logits=tensors[LOGITS_NAME],
-            probabilities=tensors[PROBABILITIES_NAME],
-            tolerance=float(fields["tolerance"]),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise ManifestInvalid(
-            title, f"{GOLDEN_FILE} should hold the manifest's tensors; it could not be read."
-        ) from error
-    if len({len(tensor) for tensor in tensors.values()} | {max(1, len(golden.images))}) != 1:
-        raise ManifestInvalid(title, f"{GOLDEN_FILE} should hold one answer an image, at least one.")
-    if not 0 < golden.tolerance <= 0.01:
-        raise ManifestInvalid(title, f"{GOLDEN_FILE}, tolerance should be above 0, at most 0.01.")
-    return golden
+        file = _GoldenFile.model_validate_json(content)
+    except ValidationError as error:
+        raise ManifestInvalid(title, f"{GOLDEN_FILE}, {_first(error)}.") from error
+    images = file.image.shape[0] if file.image.shape else 0
+    arrays = []
+    for declared, tensor in zip(
+        (manifest.input, *manifest.outputs), (file.image, file.logits, file.probabilities), strict=True
+    ):
+        shape = (images, *declared.shape[1:])
+        size = int(np.prod(shape, dtype=object)) * np.dtype(declared.dtype).itemsize
+        if images < 1 or (tensor.dtype, tensor.shape) != (declared.dtype, shape):
+            expected = f"{declared.dtype} of shape (B, {str(declared.shape[1:])[1:]} with B >= 1"
+            raise ManifestInvalid(title, f"{GOLDEN_FILE}, {declared.name} should be {expected}.")
+        if len(tensor.base64) != size:
+            got = f"{len(tensor.base64):,} bytes"
+            raise ManifestInvalid(
+                title, f"{GOLDEN_FILE}, {declared.name} should hold {size:,} bytes; got {got}."
+            )
+        array = np.frombuffer(tensor.base64, declared.dtype).reshape(shape)
+        if not np.isfinite(array).all():
+            raise ManifestInvalid(title, f"{GOLDEN_FILE}, {declared.name} should be finite.")
+        arrays.append(array)
+    return Golden(arrays[0], arrays[1], arrays[2], file.tolerance)

@@ -87,7 +87,7 @@ class UnknownModel(RequestError):
     """Nothing of that name is published."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f"Model should be one of {', '.join(known) or '(none)'}; got {name!r}.")
+        super().__init__(f"Model should be one of {', '.join(known) or '(none)'}; got {_cut(name)}.")
         self.name = name
 
 
@@ -96,7 +96,7 @@ class UnknownVersion(RequestError):
 
     def __init__(self, name: str, version: str, known: Sequence[str]) -> None:
         super().__init__(
-            f"Version of {name!r} should be one of {', '.join(known) or '(none)'}; got {version!r}."
+            f"Version of {name!r} should be one of {', '.join(known) or '(none)'}; got {_cut(version)}."
         )
         self.name = name
         self.version = version
@@ -106,7 +106,7 @@ class UnknownLayer(RequestError):
     """The model has no layer of that name."""
 
     def __init__(self, model: str, layer: str, known: Sequence[str]) -> None:
-        super().__init__(f"Layer of {model!r} should be one of {', '.join(known)}; got {layer!r}.")
+        super().__init__(f"Layer of {model!r} should be one of {', '.join(known)}; got {_cut(layer)}.")
         self.layer = layer
 
 
@@ -206,3 +206,8 @@ class InferenceFailed(ModelError):
         super().__init__(f"Model {name!r} version {version} could not compute an answer.")
         self.name = name
         self.version = version
+
+
+def _cut(name: str) -> str:
+    """Repeat only the beginning of a name that a caller made up."""
+    return repr(name if len(name) <= 40 else name[:36] + " ...")

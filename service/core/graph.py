@@ -33,6 +33,9 @@ _DTYPES: dict[int, np.dtype[Any]] = {
 }
 """Tensor element types by their number in the file; little-endian, as ONNX fixes it."""
 
+_MAX_FIELD = 2**29 - 1
+_MAX_DIMS = 8
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MODEL_TRAINING, _MODEL_FUNCTIONS, _MODEL_GRAPH = 20, 25, 7
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
@@ -88,6 +91,8 @@ def read(data: bytes) -> Graph:
                     operators.add(_operator(_message(content)))
                 elif part == _GRAPH_INITIALIZER:
                     name, tensor = _tensor(_message(content))
+                    if name in tensors:
+                        raise GraphError("its tensors should have different names; got one twice")
                     tensors[name] = tensor
                 elif part == _GRAPH_SPARSE:
                     raise GraphError("its weights should be dense; got a sparse tensor")
@@ -133,17 +138,16 @@ def _tensor(message: memoryview) -> tuple[str, NDArray[np.generic]]:
         elif field == _TENSOR_RAW:
             raw = _message(value)
     if code not in _DTYPES:
-        raise GraphError(f"tensor {name!r} should be of a type among {sorted(_DTYPES)}; got {code}")
-    return name, _array(name, raw, _DTYPES[code], shape)
+        raise GraphError(f"tensor {name[:40]!r} should be of a type among {sorted(_DTYPES)}; got {code}")
+    return name, _array(raw, _DTYPES[code], shape)
 
 
-def _array(name: str, raw: memoryview, dtype: np.dtype[Any], shape: list[int]) -> NDArray[np.generic]:
-    count = math.prod(shape)
-    if max(shape, default=0) > len(raw) or count * dtype.itemsize != len(raw):
-        raise GraphError(
-            f"tensor {name!r} of shape {shape} should hold {count * dtype.itemsize:,} raw bytes; "
-            f"got {len(raw):,}"
-        )
+def _array(raw: memoryview, dtype: np.dtype[Any], shape: list[int]) -> NDArray[np.generic]:
+    if len(shape) > _MAX_DIMS or max(shape, default=0) > len(raw):
+        raise GraphError("its tensors should have few dimensions, none larger than their bytes; got others")
+    size = math.prod(shape) * dtype.itemsize
+    if size != len(raw):
+        raise GraphError(f"a tensor of shape {shape} should hold {size:,} raw bytes; got {len(raw):,}")
     return np.frombuffer(raw, dtype).reshape(shape)
 
 
@@ -153,6 +157,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     while at < len(message):
         key, at = _varint(message, at)
         field, kind = key >> 3, key & 7
+        if not 0 < field <= _MAX_FIELD:  # other readers cut such numbers and would see another field
+            raise GraphError("it should be protocol buffers; got an impossible field number")
         if kind == _VARINT:
             value, at = _varint(message, at)
             yield field, value

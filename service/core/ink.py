@@ -1,18 +1,21 @@
 """Drawings, pictures and strokes to the 28 x 28 that the networks were trained on.
 
 The one preparation for the interface, the page and the trainer. It does what was done to the MNIST
-images: ink and paper told apart, cropped, fitted into 20 x 20, centred by mass in 28 x 28. Reading
-picture files is the edge's work.
+images: ink and paper told apart, cropped, fitted into 20 x 20, centred by mass in 28 x 28; and what they
+did not need: strokes far thinner or thicker than theirs become about as wide. Reading picture files is the
+edge's work, finding the digit on a picture is `paper`'s.
 
 Source of the geometry: LeCun, Cortes, Burges, "The MNIST database of handwritten digits".
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.core import paper
 from service.core.errors import BlankImage
 
 SIDE = 28
@@ -21,20 +24,41 @@ SIDE = 28
 FIT = 20
 """The larger side of the drawn digit, in pixels of the prepared image."""
 
-CENTRE = 14.0
-"""Where the centre of mass goes, in pixels from the image's left and upper edge."""
+CENTRE = 14.5
+"""Where the centre of mass goes, in pixels from the image's left and upper edge: the middle of pixel 14,
+where that of the MNIST images lies on average."""
 
 PEN = 2.4
 """Width of the pen that strokes are drawn with, in pixels of the prepared image."""
 
-_LEAST_CONTRAST = 16
-"""Grey levels between ink and paper below which nothing is drawn: an eighth of a pencil's grey."""
+_WORK = 4
+"""A digit on a picture is worked on at this many times its final size."""
 
-_FAINTEST = 0.25
-"""Share of the strongest ink below which a pixel is taken for paper when the drawing is cropped."""
+_MARGIN = 6
+"""Work pixels round the digit, so that its strokes can grow."""
+
+_PAPER, _INK = 0.15, 0.80
+"""Shares of full ink that become 0 and 255: the edge of a stroke, as wide as a pixel of MNIST's."""
+
+_THINNEST, _THICKEST = 2.1, 3.4
+"""Strokes between these widths, in pixels of the prepared image, stay as they are; nine tenths of MNIST's
+lie between 2.0 and 3.9, and a thin pen on a large canvas would vanish."""
+
+_FAINTEST = 40
+"""Of 255: less is not counted when the digit is cropped."""
+
+_MOST_THINNING = 6
+"""Work pixels: what is thicker than that is a blot, and thinning would leave nothing."""
 
 _STEP = 0.5
 """Distance between neighbouring prints of the pen, in pixels; closer ones change no pixel by 1 %."""
+
+_REACH = 2
+"""Pixels to every side of the one it stands in that a print of the pen can touch."""
+
+_PADDED = SIDE + 2 * _REACH + 1
+_OFFSETS = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
+_AROUND = np.add.outer(np.arange(2 * _REACH + 1) * _PADDED, np.arange(2 * _REACH + 1)).ravel()
 
 
 def from_picture(grey: NDArray[np.uint8], name: str = "Picture") -> NDArray[np.uint8]:
@@ -50,17 +74,15 @@ def from_picture(grey: NDArray[np.uint8], name: str = "Picture") -> NDArray[np.u
     Raises:
         BlankImage: There is no ink on the paper.
     """
-    ink = _ink(grey, name)
-    drawn = ink >= _FAINTEST
-    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
-    cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    height, width = cropped.shape
-    scale = FIT / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = Image.fromarray(cropped, "F").resize(
-        size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-    )
-    return _centred(np.asarray(small, dtype=np.float32))
+    try:
+        cut = paper.cut_out(grey, FIT * _WORK, _MARGIN)
+    except paper.Blank as error:
+        raise BlankImage(name) from error
+    ink = np.clip((cut - _PAPER) * (255 / (_INK - _PAPER)), 0, 255).astype(np.uint8)
+    ink = _with_usual_pen(ink)
+    if not ink.any():
+        raise BlankImage(name)
+    return _placed(ink)
 
 
 def from_strokes(strokes: Sequence[NDArray[np.float64]], name: str = "Drawing") -> NDArray[np.uint8]:
@@ -81,26 +103,11 @@ def from_strokes(strokes: Sequence[NDArray[np.float64]], name: str = "Drawing") 
         raise BlankImage(name, "no points")
     points = np.concatenate(strokes)
     low, extent = points.min(axis=0), np.ptp(points, axis=0)
-    scale = (FIT - PEN) / (extent.max() or 1.0)
+    scale = (FIT - PEN) / (float(extent.max()) or 1.0)
     trail = np.concatenate([_trail((stroke - low) * scale) for stroke in strokes])
-    page = _print(trail + (SIDE - extent * scale) / 2)
-    shift = CENTRE - _centre_of_mass(page)
-    return _bytes(_print(trail + (SIDE - extent * scale) / 2 + shift))
-
-
-def _ink(grey: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
-    """Return how much ink lies on every pixel, 0 to 1: the distance from the paper's grey.
-
-    The paper is what most of the picture's edge shows, and ink is what differs from it more.
-    """
-    edge = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    paper = float(np.median(edge))
-    darker, lighter = paper - float(grey.min()), float(grey.max()) - paper
-    contrast = max(darker, lighter)
-    if contrast < _LEAST_CONTRAST:
-        raise BlankImage(name)
-    away = (paper - grey) if darker >= lighter else (grey - np.float32(paper))
-    return np.asarray(np.clip(away / contrast, 0, 1), np.float32)
+    # The prints are evenly spaced, so their mean is the drawn digit's centre of mass.
+    shift = np.clip(CENTRE - trail.mean(axis=0), PEN / 2, SIDE - PEN / 2 - extent * scale)
+    return _bytes(_print(trail + shift))
 
 
 def _trail(stroke: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -114,30 +121,78 @@ def _trail(stroke: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _print(trail: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Print a round antialiased pen at every point: (28, 28) float32, 0 to 1."""
-    middles = np.arange(SIDE, dtype=np.float32) + 0.5
-    x = (trail[:, 0, None].astype(np.float32) - middles) ** 2  # (points, 28)
-    y = (trail[:, 1, None].astype(np.float32) - middles) ** 2  # (points, 28)
-    distance = np.sqrt((y[:, :, None] + x[:, None, :]).min(axis=0))  # (28, 28)
-    return np.asarray(np.clip(PEN / 2 + 0.5 - distance, 0, 1), np.float32)
+    """Print a round antialiased pen at every point: (28, 28) float32, 0 to 1; where prints meet, the most."""
+    cell = np.floor(trail).astype(np.intp)  # (points, 2)
+    inside = (trail - cell).astype(np.float32) - 0.5
+    x = (_OFFSETS - inside[:, :1]) ** 2  # (points, 5)
+    y = (_OFFSETS - inside[:, 1:]) ** 2  # (points, 5)
+    ink = (PEN / 2 + 0.5) - np.sqrt(y[:, :, None] + x[:, None, :])  # (points, 5, 5)
+    page = np.zeros(_PADDED * _PADDED, np.float32)
+    where = (cell[:, 1] * _PADDED + cell[:, 0])[:, None] + _AROUND  # (points, 25)
+    np.maximum.at(page, where.ravel(), ink.ravel())
+    square = page.reshape(_PADDED, _PADDED)[_REACH : _REACH + SIDE, _REACH : _REACH + SIDE]
+    return np.asarray(np.minimum(square, 1))
 
 
-def _centre_of_mass(page: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return (x, y) in pixels from the upper left corner."""
-    rows, columns = page.sum(axis=1, dtype=np.float64), page.sum(axis=0, dtype=np.float64)
-    x = columns @ (np.arange(len(columns)) + 0.5) / columns.sum()
-    y = rows @ (np.arange(len(rows)) + 0.5) / rows.sum()
-    return np.array([x, y])
+def _with_usual_pen(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Thicken thin strokes and thin thick ones until they are about as wide as MNIST's."""
+    width = _stroke_width(ink) / _WORK
+    if width < _THINNEST:
+        return _grown(np.pad(ink, _MARGIN), round((_THINNEST - width) * _WORK / 2), np.maximum)
+    thinning = min(round((width - _THICKEST) * _WORK / 2), _MOST_THINNING)
+    return _grown(ink, max(thinning, 0), np.minimum)
 
 
-def _centred(small: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Place a picture of at most 20 x 20 so that its centre of mass lies in the middle."""
-    height, width = small.shape
-    x, y = np.round(CENTRE - _centre_of_mass(small)).astype(int)
-    left, top = min(max(x, 0), SIDE - width), min(max(y, 0), SIDE - height)
-    page = np.zeros((SIDE, SIDE), np.float32)
-    page[top : top + height, left : left + width] = small
-    return _bytes(page)
+def _stroke_width(ink: NDArray[np.uint8]) -> float:
+    """Return the mean width of strokes in pixels: twice the area over the length of the outline.
+
+    Steps along x and y are 4 / pi times as long as the outline that they follow.
+    """
+    levels = ink.astype(np.int32)
+    steps = np.abs(np.diff(levels, axis=0)).sum() + np.abs(np.diff(levels, axis=1)).sum()
+    return float(2 * levels.sum() / max(steps * np.pi / 4, 1))
+
+
+def _grown(ink: NDArray[np.uint8], steps: int, choose: np.ufunc) -> NDArray[np.uint8]:
+    """Grow strokes (choose = np.maximum) or shrink them (np.minimum) by a pixel a step to every side.
+
+    Crosses and squares in turn, so that what grows stays nearly round.
+    """
+    for step in range(steps):
+        padded = np.pad(ink, 1)
+        beside = choose(choose(padded[1:-1, :-2], padded[1:-1, 2:]), ink)
+        columns = np.pad(beside, ((1, 1), (0, 0))) if step % 2 else padded[:, 1:-1]
+        ink = choose(choose(columns[:-2], columns[2:]), beside)
+    return ink
+
+
+def _placed(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Fit ink of any size into 28 x 28: the larger side 20, the centre of mass in the middle."""
+    drawn = ink > _FAINTEST
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    height, width = ink.shape
+    unit = max(height, width) / FIT  # of its pixels for one of the answer's
+    side = SIDE * unit
+    x, y = _centre_of_mass(ink)
+    left = min(max(x - CENTRE * unit, width - side), 0.0)  # nothing is cut off
+    top = min(max(y - CENTRE * unit, height - side), 0.0)
+    at_x, at_y = math.ceil(-left), math.ceil(-top)
+    room = math.ceil(side) + 1
+    page = np.zeros((room + height, room + width), np.uint8)
+    page[at_y : at_y + height, at_x : at_x + width] = ink
+    box = (at_x + left, at_y + top, at_x + left + side, at_y + top + side)
+    small = Image.fromarray(page).resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=box)
+    return _bytes(np.asarray(small, np.float32))
+
+
+def _centre_of_mass(ink: NDArray[np.uint8]) -> tuple[float, float]:
+    """Return x and y in pixels from the upper left corner."""
+    rows, columns = ink.sum(axis=1, dtype=np.float64), ink.sum(axis=0, dtype=np.float64)
+    total = rows.sum()
+    x = columns @ (np.arange(len(columns)) + 0.5) / total
+    y = rows @ (np.arange(len(rows)) + 0.5) / total
+    return float(x), float(y)
 
 
 def _bytes(page: NDArray[np.float32]) -> NDArray[np.uint8]:

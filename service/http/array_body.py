@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.errors import MalformedRequest
-from service.http.drawings import Limits, Shape, check_count, from_unit
+from service.http.drawings import Limits, Shape, check_count, from_unit, quote
 
 _MAX_NPY_HEADER_BYTES = 1000
+_MAX_DIMS = 8
+_DTYPES = [np.dtype(order + code) for order in "<>" for code in ("u1", "f2", "f4", "f8")]
 
 
 def read_octets(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
@@ -51,8 +53,6 @@ def read_npy(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
         PayloadTooLarge: More images than the limit.
     """
     array = _load_npy(body)
-    if array.dtype != np.uint8 and array.dtype not in (np.float16, np.float32, np.float64):
-        raise MalformedRequest("Array", "uint8, or float16, float32 or float64 0..1", str(array.dtype))
     size = math.prod(shape)
     if array.shape in (shape, (size,)):
         array = array[None]
@@ -88,14 +88,16 @@ def _load_npy(body: bytes) -> NDArray[Any]:
         raise
     except Exception as error:  # the header is a Python literal: parsing it can fail in many ways
         raise MalformedRequest("Body", expected, "another header") from error
-    if dtype.hasobject or dtype.kind not in "biufc":
-        raise MalformedRequest("Body", expected, f"elements of type {dtype.kind!r}")
+    if dtype not in _DTYPES:
+        raise MalformedRequest("Array", "uint8, or float16, float32 or float64 0..1", quote(str(dtype)))
     data = body[stream.tell() :]
+    if len(shape) > _MAX_DIMS or not all(type(side) is int and 0 <= side <= len(data) for side in shape):
+        expected = f"of at most {_MAX_DIMS} dimensions, each of 0 to {len(data):,}"
+        raise MalformedRequest("Array", expected, quote(shape))
     size = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or size != len(data):
-        raise MalformedRequest(
-            "Body", f"{size:,} bytes after its header of shape {shape}", f"{len(data):,} bytes"
-        )
+    if size != len(data):
+        expected = f"{size:,} bytes after its header of shape {shape}"
+        raise MalformedRequest("Body", expected, f"{len(data):,}")
     array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
     return array.astype(dtype.newbyteorder("="), copy=False)
 

@@ -21,7 +21,7 @@ class Limits:
 
     Attributes:
         images: Images in one request.
-        picture_pixels: Width times height of a picture.
+        picture_pixels: Pixels of all pictures in one request together.
         points: Points of a drawing sent as strokes.
     """
 
@@ -36,11 +36,12 @@ class Drawing:
 
     Attributes:
         field: How the caller knows it, for messages: `Field 'images[3]'`.
-        content: (H, W) uint8 of any size, or strokes, each (points, 2) float64.
+        content: (H, W) uint8; or strokes, each (points, 2) float64; or the bytes of a picture file, which
+            nobody has opened yet.
     """
 
     field: str
-    content: NDArray[np.uint8] | list[NDArray[np.float64]]
+    content: NDArray[np.uint8] | list[NDArray[np.float64]] | bytes
 
 
 Drawings = NDArray[np.uint8] | list[Drawing]

@@ -17,7 +17,6 @@ import orjson
 from numpy.typing import NDArray
 
 from service.core.errors import BlankImage, MalformedRequest, PayloadTooLarge
-from service.http import picture_body
 from service.http.drawings import (
     Drawing,
     Drawings,
@@ -46,8 +45,7 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
 
     Raises:
         MalformedRequest: It is not JSON, or a field is of another shape, type or range.
-        BrokenPicture: A picture in base64 cannot be read.
-        PayloadTooLarge: More images, pixels or points than the limits allow.
+        PayloadTooLarge: More images or points than the limits allow.
         BlankImage: A drawing without points.
     """
     document = load(body)
@@ -67,7 +65,7 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
     value = document[given[0]]
     if given[0] == "strokes":
         return [Drawing("Field 'strokes'", _strokes(value, limits))]
-    reader = _ImageReader(shape, limits, scale == "unit", b"true" in body or b"false" in body)
+    reader = _ImageReader(shape, scale == "unit", b"true" in body or b"false" in body)
     if given[0] == "image":
         return _batch([reader.read(value, "image")], shape)
     if not isinstance(value, list) or not value:
@@ -102,20 +100,18 @@ class _ImageReader:
 
     Attributes:
         shape: Of one image as the model takes it.
-        limits: How much one request may hold.
         unit: Whether numbers are 0..1 instead of 0..255.
         booleans: Whether the document may hold true or false, which Python takes for 1 and 0.
     """
 
     shape: Shape
-    limits: Limits
     unit: bool
     booleans: bool
 
     def read(self, value: object, name: str) -> Drawing:
         field = f"Field {name!r}"
         if isinstance(value, str):
-            return Drawing(field, picture_body.picture(_base64(value, field), field, self.limits))
+            return Drawing(field, _base64(value, field))
         if not isinstance(value, list):
             raise self._no_image(name, _kind(value))
         flat = self._flat(value, name)

@@ -191,6 +191,11 @@ class Observer:
             log.info("request", extra={"fields": fields})
 
 
+def new_request_id() -> str:
+    """Return 16 hexadecimal digits that nobody can guess."""
+    return os.urandom(8).hex()
+
+
 def _request_id(given: bytes) -> str:
     text = given.decode("latin-1")
-    return text if _REQUEST_ID.fullmatch(text) else os.urandom(8).hex()
+    return text if _REQUEST_ID.fullmatch(text) else new_request_id()

@@ -14,6 +14,9 @@ from service.http.drawings import Drawing, Limits, check_count, quote
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
 
+_LARGE = 1024
+"""Side in pixels above which a picture is reduced: a digit on it is drawn with many more than 20 x 20."""
+
 Image.MAX_IMAGE_PIXELS = None  # ours is checked instead, before decoding, with an error of ours
 
 
@@ -26,12 +29,11 @@ def read_form(content_type: str, body: bytes, limits: Limits) -> list[Drawing]:
         limits: How much one request may hold.
 
     Returns:
-        One drawing a file, in order.
+        One picture file a drawing, in order.
 
     Raises:
         MalformedRequest: It is no form, holds no file or something that is no file.
-        BrokenPicture: A file cannot be read.
-        PayloadTooLarge: More images or pixels than the limits allow.
+        PayloadTooLarge: More images than the limit.
     """
     files: list[tuple[str, bytes]] = []
 
@@ -57,54 +59,58 @@ def read_form(content_type: str, body: bytes, limits: Limits) -> list[Drawing]:
         ) from error
     if not files:
         raise MalformedRequest("Body", "at least one file", "none")
-    drawings = []
-    for name, content in files:
-        field = f"Part {quote(name)}"
-        drawings.append(Drawing(field, picture(content, field, limits)))
-    return drawings
+    return [Drawing(f"Part {quote(name)}", content) for name, content in files]
 
 
 def _decoded(name: bytes | None) -> str:
     return (name or b"").decode("utf-8", "replace")
 
 
-def picture(data: bytes, field: str, limits: Limits) -> NDArray[np.uint8]:
-    """Return a picture as greys, (H, W) uint8; what is transparent becomes paper.
+def read_picture(data: bytes, field: str, room: int) -> tuple[NDArray[np.uint8], int]:
+    """Decode a PNG, JPEG or WebP file.
+
+    Args:
+        data: The whole file.
+        field: How the caller knows it, for messages.
+        room: How many pixels it may have.
+
+    Returns:
+        Greys, (H, W) uint8, a large picture reduced; what is transparent becomes paper. And how many
+        pixels the file has.
 
     Raises:
-        PayloadTooLarge: Its header declares more pixels than the limit; nothing was decoded.
+        PayloadTooLarge: Its header declares more pixels than there is room for; nothing was decoded.
         BrokenPicture: It cannot be read.
     """
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
             pixels = picture.width * picture.height
-            if pixels > limits.picture_pixels:
-                raise PayloadTooLarge(
-                    field, limits.picture_pixels, "pixels", f"{picture.width} x {picture.height}"
-                )
-            picture.load()
-            return _greys(ImageOps.exif_transpose(picture))
+            if pixels > room:
+                raise PayloadTooLarge(field, room, "pixels", f"{picture.width} x {picture.height}")
+            picture.draft("L", (_LARGE, _LARGE))  # JPEG alone can be decoded at half its size or less
+            return _greys(ImageOps.exif_transpose(picture)), pixels
     except PayloadTooLarge:
         raise
     except Exception as error:  # Pillow's readers raise whatever their parsing runs into
-        got = "a broken one" if not isinstance(error, UnidentifiedImageError) else "none"
+        got = "a broken one" if not isinstance(error, UnidentifiedImageError) else "something else"
         raise BrokenPicture(field, "a PNG, JPEG or WebP picture", got) from error
 
 
 def _greys(picture: Image.Image) -> NDArray[np.uint8]:
     if picture.mode.startswith("I"):  # 16 bits a pixel: Pillow would clip instead of scaling
-        return (np.asarray(picture).astype(np.uint32) >> 8).astype(np.uint8)
-    if not picture.has_transparency_data:
-        return np.asarray(picture.convert("L"))
-    grey, alpha = (np.asarray(band, np.float32) for band in picture.convert("LA").split())
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    picture = picture.convert("LA" if picture.has_transparency_data else "L")
+    picture = picture.reduce(max(1, max(picture.size) // _LARGE))
+    if picture.mode == "L":
+        return np.asarray(picture)
+    grey, alpha = (np.asarray(band, np.float32) for band in picture.split())
     if alpha.min() == 255:
         return grey.astype(np.uint8)
-    # Paper shines through where nothing is drawn, so it is whatever the ink is not.
-    ink_grey = float((grey * alpha).sum() / max(1.0, float(alpha.sum())))
-    opacity = alpha / 255
-    if ink_grey < 128:
-        grey = 255 - grey  # dark ink on clear paper: shown as light ink on black
-    return np.rint(grey * opacity).astype(np.uint8)
+    # Paper shines through where nothing is drawn, so it is whatever the ink is not: always shown as light
+    # ink on black paper, as the networks see it.
+    if (grey * alpha).sum() < 128 * alpha.sum():
+        grey = 255 - grey
+    return np.asarray(np.rint(grey * (alpha / 255)), np.uint8)
 
 
 def write_png(image: NDArray[np.uint8]) -> bytes:

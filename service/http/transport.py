@@ -8,10 +8,10 @@ import asyncio
 import logging
 from typing import Any
 
-from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.http import problems
+from service.http.observe import new_request_id
 from service.http.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -32,18 +32,18 @@ class Transport(HttpToolsProtocol):
 
     _head_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _head_is_too_large = False
+    _in_message = False
+    _half_closed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Take a connection if there is room for it."""
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
-            got = f"{len(self.connections) - 1:,} are open"
-            self._refuse(
-                problems.TOO_MANY_CONNECTIONS,
-                f"Connections should be at most {self.max_connections:,}; {got}.",
-            )
-            return
-        self._await_head()
+            expected = f"Connections should be at most {self.max_connections:,}"
+            self._refuse(problems.TOO_MANY_CONNECTIONS, f"{expected}; as many are open already.")
+        else:
+            self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -54,32 +54,61 @@ class Transport(HttpToolsProtocol):
         """Take bytes, unless the connection is being closed."""
         if self.transport.is_closing():
             return
-        idle = self.cycle is None or self.cycle.response_complete
-        if idle:
+        if not self._in_message:
             self._head_bytes += len(data)
             if self._head_timer is None:
-                self._await_head()
+                self._start_timer()
         super().data_received(data)
-        if idle and self._head_timer is not None and self._head_bytes > self.max_head_bytes:
-            expected = f"Request line and headers should be at most {self.max_head_bytes:,} bytes"
-            self._refuse(problems.HEAD_TOO_LARGE, f"{expected}; got more.")
+        if not self._in_message and self._head_bytes > self.max_head_bytes:
+            self._refuse_head()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio: true keeps it open
+        """Let a caller who has sent everything wait for the answer on a connection closed halfway."""
+        self._half_closed = True
+        return self.cycle is not None and not self._in_message and not self.cycle.response_complete
 
     def on_headers_complete(self) -> None:
         """Start to answer: the head has arrived."""
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.max_head_bytes:
-            raise HttpParserError("head too large")
+            self._head_is_too_large = True
+            raise ValueError("head too large")  # the parser makes of it what leads to send_400_response
         self._stop_timer()
-        self._head_bytes = 0
+        self._in_message = True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Begin to wait for another head."""
+        self._in_message = False
+        self._head_bytes = 0
+        super().on_message_complete()
+        if self.cycle.response_complete:  # it came before the end of a body that nobody wanted
+            self._stop_timer()
+            self._start_timer()
+
+    def on_response_complete(self) -> None:
+        """Wait for the rest of the body, or for another request."""
+        super().on_response_complete()
+        if self._half_closed and not self.pipeline:
+            self.transport.close()
+        elif self._in_message and self._head_timer is None:
+            self._start_timer()
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are no HTTP."""
         del msg
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self._head_is_too_large:
+            self._refuse_head()
+        else:
             self._refuse(problems.BROKEN_HTTP, "Bytes should be an HTTP/1.1 request; got others.")
 
-    def _await_head(self) -> None:
+    def _refuse_head(self) -> None:
+        expected = f"Request line and headers should be at most {self.max_head_bytes:,} bytes"
+        self._refuse(problems.HEAD_TOO_LARGE, f"{expected}; got more.")
+
+    def _start_timer(self) -> None:
         self._head_timer = self.loop.call_later(self.header_timeout_s, self._head_is_late)
 
     def _head_is_late(self) -> None:
@@ -93,16 +122,20 @@ class Transport(HttpToolsProtocol):
             self._head_timer = None
 
     def _refuse(self, problem: Problem, detail: str) -> None:
-        log.warning("connection refused", extra={"fields": {"reason": problem.kind}})
+        request_id = new_request_id()
+        fields = {"request_id": request_id, "reason": problem.kind, "status": problem.status}
+        log.warning("connection refused", extra={"fields": fields})
         self._stop_timer()
-        body = problems.body(problem, detail, "", "")
-        head = (
-            f"HTTP/1.1 {problem.status} {problem.title}\r\n"
-            f"content-type: {problems.CONTENT_TYPE}\r\ncontent-length: {len(body)}\r\n"
-            f"{'retry-after: 1' + chr(13) + chr(10) if problem.status == 503 else ''}"
-            "connection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        body = problems.body(problem, detail, "", request_id)
+        head = [
+            f"HTTP/1.1 {problem.status} {problem.title}",
+            f"content-type: {problems.CONTENT_TYPE}",
+            f"content-length: {len(body)}",
+            f"x-request-id: {request_id}",
+            "connection: close",
+            *(["retry-after: 1"] if problem is problems.TOO_MANY_CONNECTIONS else []),
+        ]
+        self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
         self.transport.close()
 
 

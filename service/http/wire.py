@@ -37,15 +37,14 @@ def decode(content_type: str, body: bytes, shape: Shape, limits: Limits) -> Draw
         limits: How much one request may hold.
 
     Returns:
-        At least one image.
+        At least one image; picture files are not opened yet, so that this is quick.
 
     Raises:
         UnsupportedMediaType: The content type is none of `CONTENT_TYPES`.
         MalformedRequest: The body is not what its content type says, or not of the right shape, type
             or range.
-        BrokenPicture: A picture cannot be read.
-        PayloadTooLarge: More images, pixels or points than the limits allow.
-        BlankImage: A drawing of no strokes.
+        PayloadTooLarge: More images or points than the limits allow.
+        BlankImage: A drawing of no points.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == JSON:
@@ -55,18 +54,26 @@ def decode(content_type: str, body: bytes, shape: Shape, limits: Limits) -> Draw
     if kind == NPY:
         return array_body.read_npy(body, shape, limits)
     if kind in PICTURES:
-        return [Drawing("Body", picture_body.picture(body, "Body", limits))]
+        return [Drawing("Body", body)]
     if kind == FORM:
         return picture_body.read_form(content_type, body, limits)
     raise UnsupportedMediaType("Content-Type", CONTENT_TYPES, quote(kind) if kind else "none")
 
 
-def prepare(drawings: Drawings, shape: Shape, how: Preparation | None) -> NDArray[np.uint8]:
+def is_quick(drawings: Drawings, how: Preparation | None) -> bool:
+    """Tell whether preparing the drawings takes no longer than reading them did."""
+    if isinstance(drawings, np.ndarray):
+        return how != "mnist"
+    return len(drawings) == 1 and isinstance(drawings[0].content, list)
+
+
+def prepare(drawings: Drawings, shape: Shape, limits: Limits, how: Preparation | None) -> NDArray[np.uint8]:
     """Bring drawings into the shape that the model takes.
 
     Args:
         drawings: As `decode` returned them.
         shape: Of one image as the model takes it.
+        limits: How much one request may hold.
         how: `mnist` prepares every image, `none` takes every image as it is, None takes as it is what
             has the model's shape and prepares everything else.
 
@@ -74,6 +81,8 @@ def prepare(drawings: Drawings, shape: Shape, how: Preparation | None) -> NDArra
         (B, *shape) uint8.
 
     Raises:
+        BrokenPicture: A picture cannot be read.
+        PayloadTooLarge: The pictures have more pixels together than the limit.
         BlankImage: Nothing is drawn.
         TensorMismatch: Another size or strokes with `none`, or a drawing for a model whose images are
             not 28 x 28.
@@ -82,19 +91,31 @@ def prepare(drawings: Drawings, shape: Shape, how: Preparation | None) -> NDArra
         if how != "mnist":
             return drawings
         drawings = [Drawing(f"Image {row}", image) for row, image in enumerate(drawings)]
-    return np.stack([_prepare_one(drawing, shape, how) for drawing in drawings])
+    images = []
+    room = limits.picture_pixels
+    for drawing in drawings:
+        content = drawing.content
+        if isinstance(content, bytes):
+            content, pixels = picture_body.read_picture(content, drawing.field, room)
+            room -= pixels
+        images.append(_prepare_one(content, drawing.field, shape, how))
+    return np.stack(images)
 
 
-def _prepare_one(drawing: Drawing, shape: Shape, how: Preparation | None) -> NDArray[np.uint8]:
-    content = drawing.content
+def _prepare_one(
+    content: NDArray[np.uint8] | list[NDArray[np.float64]],
+    field: str,
+    shape: Shape,
+    how: Preparation | None,
+) -> NDArray[np.uint8]:
     if isinstance(content, np.ndarray) and content.shape == shape and how != "mnist":
         return content
     if how == "none" or shape != (ink.SIDE, ink.SIDE):
         got = by(content.shape) if isinstance(content, np.ndarray) else "strokes"
-        raise TensorMismatch(drawing.field, f"{by(shape)} pixels", got)
+        raise TensorMismatch(field, f"{by(shape)} pixels", got)
     if isinstance(content, np.ndarray):
-        return ink.from_picture(content, drawing.field)
-    return ink.from_strokes(content, drawing.field)
+        return ink.from_picture(content, field)
+    return ink.from_strokes(content, field)
 
 
 Row = Callable[[Prediction, int, int], dict[str, Any]]

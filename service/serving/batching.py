@@ -46,11 +46,14 @@ class Workers:
             self._taken += 1
         future = self._pool.submit(work)
         future.add_done_callback(self._leave)
+        deadline = asyncio.timeout(self._timeout_s)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with deadline:
                 return await asyncio.wrap_future(future)
         except TimeoutError as error:
-            raise DeadlineExceeded(self._timeout_s) from error
+            if deadline.expired():
+                raise DeadlineExceeded(self._timeout_s) from error
+            raise
 
     def close(self) -> None:
         """Let running work end, drop what waits, and stop the threads."""

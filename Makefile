@@ -1,0 +1,103 @@
+# `make` alone prints the targets. `make serve` and `make test` set up what they need in .venv.
+#
+#   make serve ARGS="--port 9000"           arguments for the service
+#   make test ARGS="-k strokes -x"          arguments for pytest
+#   make serve PYTHON=python3.12            another Python for .venv
+#   make image IMAGE_ARGS="--build-arg …"   arguments for the image's build
+
+VENV := .venv
+BIN := $(VENV)/bin
+BASE := $(VENV)/.base-installed
+FULL := $(VENV)/.full-installed
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+MODEL ?= mlp-128
+IMAGE ?= inkling
+
+# A docker command without its daemon is no engine. podman keeps health checks in docker's format only.
+ENGINE = $(if $(shell docker info >/dev/null 2>&1 && echo yes),docker,podman)
+BUILD = $(ENGINE) build $(if $(filter podman,$(ENGINE)),--format docker)
+COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
+
+# ONNX Runtime reports its use to its makers unless it is told not to before it is loaded.
+export ORT_DISABLE_TELEMETRY := 1
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help serve test check lint types fmt train models docs docs-check image up down bench test-container
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+
+serve: $(BASE) ## Set up what is missing and run the service on http://127.0.0.1:8000
+	@exec $(BIN)/python -m service $(ARGS)
+
+test: $(FULL) ## Set up what is missing and run the tests, but those of the container
+	$(BIN)/python -m pytest -m "not container" $(ARGS)
+
+check: lint types docs-check test ## Everything that continuous integration asks for
+
+lint: $(FULL) ## Look for mistakes and untidy form
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(FULL) ## Check the types
+	$(BIN)/mypy
+
+fmt: $(FULL) ## Change files into the agreed form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+train: $(FULL) ## Train, verify and publish one network: make train MODEL=mlp-128
+	$(BIN)/python -m training fit $(MODEL) $(ARGS)
+
+models: $(FULL) ## Verify every published folder and rewrite the table in models/README.md
+	$(BIN)/python -m training models $(ARGS)
+
+docs: $(FULL) ## Rewrite what is generated from the code
+	$(BIN)/python docs/generate.py
+
+docs-check: $(FULL)
+	$(BIN)/python docs/generate.py --check
+
+image: ## Build the container image
+	$(BUILD) $(IMAGE_ARGS) -t $(IMAGE) .
+
+up: image ## Start the container in the background on http://127.0.0.1:8000
+	$(COMPOSE) up -d --no-build
+
+down: ## Stop the container
+	$(COMPOSE) down
+
+bench: $(FULL) ## Measure latency and throughput of the running service
+	@test -f bench/__main__.py || { echo "There is no benchmark yet: bench/__main__.py is missing." >&2; exit 1; }
+	$(BIN)/python -m bench $(ARGS)
+
+test-container: $(FULL) ## Build the image, run it and test it
+	$(BIN)/python -m pytest -m container $(ARGS)
+
+# pyvenv.cfg stands for the environment: make deletes it when its recipe is interrupted or fails, so a
+# half-made environment is made anew, which also removes the two stamps of what was installed in it.
+$(VENV)/pyvenv.cfg:
+	@for python in $(PYTHONS); do \
+	  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || continue; \
+	  found=$$python; \
+	  if $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "Making $(VENV) with $$($$python --version)"; \
+	    exec $$python -m venv --clear $(VENV); \
+	  fi; \
+	done; \
+	if test -n "$$found"; then \
+	  echo "$$found lacks its venv module; on Debian and Ubuntu it is the package $$($$found -c 'import sys; print("python3.%d-venv" % sys.version_info[1])')." >&2; \
+	else \
+	  echo "Python 3.11, 3.12 or 3.13 is needed and none of these is one: $(PYTHONS)." >&2; \
+	fi; \
+	exit 1
+
+$(BASE): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+$(FULL): $(BASE)
+	$(PIP_INSTALL) -e '.[training,dev]'
+	@touch $@

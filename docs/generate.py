@@ -1,0 +1,68 @@
+"""Write the files that are generated from the code, or with --check say which would change."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from service import settings
+from service.core import artifact
+from training import catalogue
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def settings_page() -> str:
+    """Return the table of settings."""
+    lines = [
+        "# Settings",
+        "",
+        "Each can be given as a flag, as an environment variable or as a line in a file `.env`, in this order of precedence.",
+        "A value that cannot be stops the start with one line that names the setting.",
+        "",
+        "| flag | variable | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, field in settings.Settings.model_fields.items():
+        flag = f"--{name.replace('_', '-')}"
+        variable = f"{settings.ENVIRONMENT_PREFIX}{name.upper()}"
+        lines.append(f"| `{flag}` | `{variable}` | `{field.default}` | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+GENERATED: Mapping[str, Callable[[], str]] = {
+    "models/manifest.schema.json": artifact.manifest_schema,
+    "models/README.md": lambda: catalogue.page(ROOT / "models"),
+    "docs/settings.md": settings_page,
+}
+"""What is generated: the path in the repository and the function that returns its text."""
+
+
+def outdated() -> dict[Path, str]:
+    """Return the new text of every generated file that is missing or says something else."""
+    texts = {ROOT / name: text() for name, text in GENERATED.items()}
+    return {path: text for path, text in texts.items() if _read(path) != text}
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text("utf-8") if path.exists() else None
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line and return its exit status."""
+    if arguments not in ([], ["--check"]):
+        sys.stderr.write("usage: python docs/generate.py [--check]\n")
+        return 2
+    checking = bool(arguments)
+    changes = outdated()
+    for path, text in changes.items():
+        name = path.relative_to(ROOT)
+        if checking:
+            sys.stderr.write(f"{name} is out of date; `make docs` rewrites it.\n")
+        else:
+            path.write_text(text, "utf-8")
+            sys.stdout.write(f"{name} is rewritten.\n")
+    return 1 if checking and changes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,195 @@
+"""Where the ink is on a picture: paper of any brightness, drawn on by any pen, cut out round the digit.
+
+A drawing program's canvas has one paper colour; a scan or a photograph has light that falls unevenly,
+noise and specks. The constants were chosen on pen strokes rendered as canvases of both kinds:
+docs/experiments.md.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Floats = NDArray[np.float32]
+
+_COARSE = 72
+"""The digit is looked for on the picture reduced to about this many pixels a side."""
+
+_CELLS = 24
+"""The paper's brightness is fitted to the picture reduced to about this many cells a side."""
+
+_SPECK = 0.05
+"""What lies apart from the digit and has less than this share of all ink is dirt."""
+
+_FAINTEST = 6
+"""Grey levels between ink and paper below which nothing is drawn."""
+
+_INK_FLOOR = 0.3
+"""Share of the strongest ink that a pixel must have to belong to the digit."""
+
+_EVEN = 0.9
+"""Share of equal pixels in the picture's frame from which on it counts as a canvas of one colour."""
+
+_SIGMA = 1.4826
+"""Standard deviation over median absolute deviation, for normal noise."""
+
+
+class Blank(ValueError):
+    """There is no ink on the paper."""
+
+
+@dataclass(frozen=True)
+class _Paper:
+    """What an empty picture would look like, and how to tell ink from it.
+
+    Attributes:
+        level: (x, y) in picture pixels, two vectors, to the paper's grey, (len(y), len(x)) float32.
+        sign: 1 for light ink on dark paper, -1 for dark ink on light paper.
+        floor: Grey levels of ink from which on a pixel belongs to the digit.
+    """
+
+    level: Callable[[Floats, Floats], Floats]
+    sign: int
+    floor: float
+
+
+def cut_out(grey: NDArray[np.uint8], side: int, margin: int) -> Floats:
+    """Cut the digit out of a picture, as amounts of ink.
+
+    Args:
+        grey: (H, W) uint8, any size, dark on light or light on dark.
+        side: The larger side that the digit should have in the answer, in pixels.
+        margin: Pixels to leave round it, where the picture has them.
+
+    Returns:
+        (h, w) float32: 0 is paper, 1 is what the middle of the strokes has; may lie outside 0..1.
+
+    Raises:
+        Blank: There is no ink on the paper.
+    """
+    picture = Image.fromarray(grey)
+    height, width = grey.shape
+    step = max(1, round(max(width, height) / _COARSE))
+    coarse = np.asarray(picture.reduce(step) if step > 1 else picture)
+    frame = np.concatenate((coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]))
+    is_canvas = bool((frame == frame[0]).mean() > _EVEN)
+    paper = _canvas(coarse, int(frame[0])) if is_canvas else _sheet(coarse, step)
+    middles_x, middles_y = (_middles(0, size * step, size) for size in coarse.shape[::-1])
+    ink = paper.sign * (coarse - paper.level(middles_x, middles_y))
+    left, top, right, bottom = _box(np.where(ink > paper.floor, ink, 0))
+    unit = max(right - left, bottom - top) * step / side  # picture pixels for one of the answer's
+    around = margin * unit + step
+    box = (
+        max(left * step - around, 0),
+        max(top * step - around, 0),
+        min(right * step + around, width),
+        min(bottom * step + around, height),
+    )
+    wide, tall = max(1, round((box[2] - box[0]) / unit)), max(1, round((box[3] - box[1]) / unit))
+    cut = np.asarray(picture.resize((wide, tall), Image.Resampling.BILINEAR, box=box), np.float32)
+    level = paper.level(_middles(box[0], box[2], wide), _middles(box[1], box[3], tall))
+    ink = paper.sign * (cut - level)
+    return np.asarray(ink / _median(ink[ink > 0.45 * ink.max()]), np.float32)
+
+
+def _canvas(coarse: NDArray[np.uint8], level: int) -> _Paper:
+    """Return the paper of a drawing program: one grey, no noise."""
+    lighter, darker = int(coarse.max()) - level, level - int(coarse.min())
+    full = max(lighter, darker)
+    if full < _FAINTEST:
+        raise Blank
+
+    def even(x: Floats, y: Floats) -> Floats:
+        return np.full((len(y), len(x)), level, np.float32)
+
+    return _Paper(even, 1 if lighter >= darker else -1, _INK_FLOOR * full)
+
+
+def _sheet(coarse: NDArray[np.uint8], step: int) -> _Paper:
+    """Return the paper of a scan or a photograph: a smooth surface under noise."""
+    height, width = coarse.shape
+    cell = max(1, max(height, width) // _CELLS)
+    rows, columns = max(1, height // cell), max(1, width // cell)
+    cells = coarse[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell)
+    few = cells.mean(axis=(1, 3), dtype=np.float32)
+    reach = np.array([columns, rows], np.float32) * cell * step  # picture pixels that the cells cover
+    fit = _quadratic(few)
+
+    def level(x: Floats, y: Floats) -> Floats:
+        return _terms(2 * x / reach[0] - 1, 2 * y / reach[1] - 1) @ fit
+
+    x, y = _middles(0, width * step, width), _middles(0, height * step, height)
+    away = (coarse - level(x, y)).ravel()
+    rank = min(6, len(away) - 1)  # a few wild pixels are not what the pen did
+    ranked = np.partition(away, (rank, len(away) - 1 - rank))
+    lighter, darker = float(ranked[-1 - rank]), -float(ranked[rank])
+    full = max(lighter, darker)
+    if full < _FAINTEST:
+        raise Blank
+    noise = _SIGMA * _median(np.abs(away))
+    floor = max(_INK_FLOOR * full, min(4 * noise, 0.6 * full))
+    return _Paper(level, 1 if lighter > darker else -1, floor)
+
+
+def _quadratic(cells: Floats) -> Floats:
+    """Fit a quadratic surface to cells of paper, leaving out those with ink: (6,) float32.
+
+    Three rounds of least squares on the cells within three standard deviations of the surface before,
+    beginning with the level of the frame.
+    """
+    rows, columns = cells.shape
+    terms = _terms(_middles(-1, 1, columns), _middles(-1, 1, rows)).reshape(-1, 6)
+    values = cells.ravel()
+    frame = np.concatenate((cells[0], cells[-1], cells[:, 0], cells[:, -1]))
+    fit = np.zeros(6, np.float32)
+    fit[0] = np.median(frame)
+    spread = float(np.median(np.abs(frame - fit[0])))
+    for _ in range(3):
+        away = np.abs(values - terms @ fit)
+        empty = away <= max(3 * _SIGMA * spread, 2)
+        if spread == 0 or np.count_nonzero(empty) < len(values) // 4:
+            break
+        chosen = terms[empty]
+        ridge = np.eye(6, dtype=np.float32) * 1e-3  # for pictures of few cells
+        fit = np.linalg.solve(chosen.T @ chosen + ridge, chosen.T @ values[empty])
+        spread = float(np.median(away[empty]))
+    return np.asarray(fit, np.float32)
+
+
+def _terms(x: Floats, y: Floats) -> Floats:
+    """1, x, y, x², xy, y² on the grid of two vectors: (len(y), len(x), 6) float32."""
+    on_x, on_y = np.meshgrid(x, y)
+    return np.stack((np.ones_like(on_x), on_x, on_y, on_x**2, on_x * on_y, on_y**2), axis=-1)
+
+
+def _box(ink: Floats) -> tuple[int, int, int, int]:
+    """Return left, top, right, bottom of the digit, without the specks beside, above and below it."""
+    left, right = _span(ink.sum(axis=0))
+    top, bottom = _span(ink[:, left:right].sum(axis=1))
+    inner_left, inner_right = _span(ink[top:bottom, left:right].sum(axis=0))
+    return left + inner_left, top, left + inner_right, bottom
+
+
+def _span(profile: Floats) -> tuple[int, int]:
+    """Return the first and one after the last place with ink, runs of less than a speck left out."""
+    places = np.flatnonzero(profile)
+    if not len(places):
+        raise Blank
+    gaps = np.flatnonzero(np.diff(places) > 1)
+    starts = places[np.concatenate(([0], gaps + 1))]
+    ends = places[np.concatenate((gaps, [len(places) - 1]))] + 1
+    amounts = np.add.reduceat(profile, starts)  # between runs there is none
+    kept = np.flatnonzero(amounts >= _SPECK * amounts.sum())
+    return int(starts[kept[0]]), int(ends[kept[-1]])
+
+
+def _middles(start: float, end: float, count: int) -> Floats:
+    """Return the middles of so many equal intervals from start to end: (count,) float32."""
+    return np.asarray(start + (np.arange(count) + 0.5) * ((end - start) / count), np.float32)
+
+
+def _median(values: NDArray[np.float32]) -> float:
+    """Return the upper median, quicker than numpy's on small arrays."""
+    return float(np.partition(values, len(values) // 2)[len(values) // 2])
