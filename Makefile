@@ -19,9 +19,6 @@ ENGINE = $(if $(shell docker info >/dev/null 2>&1 && echo yes),docker,podman)
 BUILD = $(ENGINE) build $(if $(filter podman,$(ENGINE)),--format docker)
 COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
-# ONNX Runtime reports its use to its makers unless it is told not to before it is loaded.
-export ORT_DISABLE_TELEMETRY := 1
-
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help serve test check lint types fmt train models docs docs-check image up down bench test-container

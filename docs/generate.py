@@ -16,7 +16,7 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Each can be given as a flag, as an environment variable or as a line in a file `.env`, in this order of precedence.",
+        "A flag goes before an environment variable, and that before a line in a file `.env`.",
         "A value that cannot be stops the start with one line that names the setting.",
         "",
         "| flag | variable | default | meaning |",

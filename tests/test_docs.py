@@ -1,0 +1,127 @@
+import io
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+from tests.conftest import REPOSITORY
+from tests.digits import DIGITS, canvas
+
+DOCUMENTS = sorted(
+    path
+    for folder in (REPOSITORY, REPOSITORY / "docs", REPOSITORY / "docs" / "decisions", REPOSITORY / "models")
+    for path in folder.glob("*.md")
+)
+
+
+@pytest.fixture(scope="module")
+def real_client(published: Path) -> Iterator[TestClient]:
+    """A client of a service with the repository's own models."""
+    with TestClient(create_app(Settings(models=published, _env_file=None))) as client:
+        yield client
+
+
+def curls() -> list[list[str]]:
+    """Return the README's curl commands, as words."""
+    blocks = re.findall(r"```sh\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [shlex.split(line) for line in lines if line.startswith("curl ")]
+
+
+def path_of(words: list[str]) -> str:
+    """Return the path that a curl command asks for."""
+    address = next(word for word in words if word.startswith("http://"))
+    return address.removeprefix("http://127.0.0.1:8000")
+
+
+def test_the_first_curl_of_the_readme_gets_the_answer_that_stands_below_it(real_client: TestClient) -> None:
+    """
+    The README's drawing is a seven, and the shown answer begins as the real one does.
+    """
+    words = curls()[0]
+    shown = re.search(r"```json\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+
+    answer = real_client.post(path_of(words), json=json.loads(words[words.index("-d") + 1]))
+
+    assert answer.json()["predictions"][0]["label"] == "7"
+    assert shown is not None
+    assert answer.text.startswith(shown[1].split("…")[0])
+
+
+def test_the_curl_of_the_readme_that_sends_a_picture_names_the_digit(real_client: TestClient) -> None:
+    """
+    A form with one PNG of a drawn digit is answered.
+    """
+    words = next(words for words in curls() if "-F" in words)
+    field, _, _ = words[words.index("-F") + 1].partition("=@")
+    picture = canvas(DIGITS["3"][0])
+
+    answer = real_client.post(path_of(words), files={field: ("digit.png", _png(picture), "image/png")})
+
+    assert answer.json()["predictions"][0]["label"] == "3"
+
+
+def test_the_curl_of_the_readme_that_asks_for_weights_gets_a_picture(real_client: TestClient) -> None:
+    """
+    The weight image exists under the path that the README names.
+    """
+    words = next(words for words in curls() if "-o" in words)
+
+    answer = real_client.get(path_of(words))
+
+    assert answer.headers["content-type"] == "image/png"
+
+
+def test_the_targets_that_the_readme_names_are_in_the_makefile() -> None:
+    """
+    Every `make …` of the README is a target.
+    """
+    text = (REPOSITORY / "README.md").read_text() + (REPOSITORY / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`?\bmake ([a-z-]+)", "\n".join(re.findall(r"`[^`]+`|^make .*$", text, re.M))))
+
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+
+    assert named
+    assert named <= targets
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_links_to_files_lead_to_files(document: Path) -> None:
+    """
+    What a document links to in the repository is there.
+    """
+    links = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
+
+    missing = [link for link in links if not (document.parent / link).exists()]
+
+    assert missing == []
+
+
+def test_generated_documents_are_current() -> None:
+    """
+    `make docs` would change nothing.
+    """
+    done = subprocess.run(
+        [sys.executable, "docs/generate.py", "--check"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def _png(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()

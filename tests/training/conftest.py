@@ -1,0 +1,88 @@
+"""Made-up data for the trainer's tests: small, seeded, and of no data set."""
+
+import gzip
+import hashlib
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+if find_spec("torch") is None or find_spec("tqdm") is None:
+    collect_ignore_glob = ["test_*.py"]
+else:
+    from training.data import Examples, Source, SourceFile, Split
+    from training.fit import Watch
+    from training.recipes import Recipe
+
+    CLASSES = ("zero", "one", "two")
+
+    def _examples(count: int, seed: int, shape: tuple[int, ...] = (6, 5)) -> Examples:
+        """Noise with a bright band whose place is the class."""
+        generator = np.random.default_rng(seed)
+        labels = np.arange(count) % len(CLASSES)
+        pixels = generator.integers(0, 150, (count, *shape), np.uint8)
+        for row, label in enumerate(labels):
+            pixels[row, 2 * label : 2 * label + 2] += 100
+        return Examples(pixels, labels)
+
+    @pytest.fixture(scope="session")
+    def official() -> Split:
+        """A data set as its makers cut it."""
+        return Split("official", "made up", CLASSES, _examples(60, 1), None, _examples(30, 2))
+
+    @pytest.fixture(scope="session")
+    def lesson() -> Split:
+        """The same kind of data with a valid part."""
+        parts = _examples(45, 3), _examples(24, 4), _examples(24, 5)
+        return Split("lesson", "made up", CLASSES, *parts)
+
+    @pytest.fixture(scope="session")
+    def recipe() -> Recipe:
+        """A network of 6 x 5 pixels, 4 hidden units and 3 classes, in four epochs."""
+        return Recipe(
+            name="toy",
+            description="A toy.",
+            hidden=(4,),
+            initialisation="glorot-uniform",
+            batch_size=7,
+            epochs=4,
+            learning_rate=0.3,
+            drop_epochs=(3,),
+            drop_factor=0.1,
+            seed=11,
+            lesson_seeds=(1, 2),
+            lesson_split_seed=3,
+        )
+
+    @pytest.fixture(scope="session")
+    def watch() -> Watch:
+        """Nobody is told anything, and no time passes."""
+        return Watch(step=lambda *_: None, epoch=lambda _: None, clock=lambda: 0.0)
+
+    @pytest.fixture
+    def source(tmp_path: Path) -> Source:
+        """A data set of 28 x 28 pixels and ten classes, in files below tmp_path/data."""
+        labels = {"train": np.repeat(np.arange(10), 8), "test": np.repeat(np.arange(10), 4)}
+        generator = np.random.default_rng(7)
+        files = []
+        (tmp_path / "data" / "tiny").mkdir(parents=True)
+        for part, numbers in labels.items():
+            pixels = generator.integers(0, 256, (len(numbers), 28, 28), np.uint8)
+            for kind, array in (("images", pixels), ("labels", numbers.astype(np.uint8))):
+                content = _idx(array)
+                path = tmp_path / "data" / "tiny" / f"{part}-{kind}.gz"
+                path.write_bytes(gzip.compress(content))
+                digest = hashlib.sha256(content).hexdigest()
+                files.append(SourceFile(path.name, digest, array.shape))
+        return Source("Tiny", "tiny", (), tuple("0123456789"), (6, 3, 3), *files)
+
+    def _idx(array: NDArray[np.uint8]) -> bytes:
+        return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+    @pytest.fixture(scope="session")
+    def idx() -> Callable[[NDArray[np.uint8]], bytes]:
+        """Write an array as an IDX file."""
+        return _idx

@@ -1,0 +1,344 @@
+import gzip
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from training.data import (
+    Examples,
+    Source,
+    SourceFile,
+    Split,
+    fetch,
+    lesson_split,
+    official_split,
+    parse_idx,
+)
+from training.errors import DataCorrupt, DataError, DataMissing, FetchFailed
+
+Idx = Callable[[NDArray[np.uint8]], bytes]
+
+
+@pytest.fixture(scope="module")
+def real() -> Split:
+    folder = os.environ.get("INKLING_DATA")
+    if not folder:
+        pytest.skip("INKLING_DATA does not name the folder with the real data sets")
+    return official_split(Path(folder))
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def _mirror(folder: Path) -> Iterator[str]:
+    """Serve a folder on this machine; yield its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()
+
+
+def _ignore(name: str, done: int, total: int) -> None:
+    pass
+
+
+@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5)))
+def test_an_idx_file_gives_back_what_was_written(idx: Idx, array: NDArray[np.uint8]) -> None:
+    """
+    Reading undoes writing, for every shape.
+    """
+    read = parse_idx(idx(array), "x")
+
+    np.testing.assert_array_equal(read, array)
+    assert read.dtype == np.uint8
+
+
+@given(st.binary() | st.binary().map(lambda tail: b"\0\0\x08\x02" + tail))
+def test_bytes_of_any_kind_are_read_or_refused(content: bytes) -> None:
+    """
+    Whatever a file contains, the reader answers with an array or with its own error.
+    """
+    try:
+        array = parse_idx(content, "x")
+    except DataCorrupt:
+        return
+
+    assert array.size == len(content) - 4 - 4 * array.ndim
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", r"\(none\)"),
+        (b"\0\0\x0d\x01\0\0\0\0", "0x00000d01"),  # floats
+        (b"\0\0\x08\x00", "0x00000800"),  # no dimension
+        (b"\x1f\x8b\x08\x00", "0x1f8b0800"),  # still wrapped
+        (b"\0\0\x08\x02\0\0\0\x01", "at least its header of 12 bytes; got 8"),
+        (b"\0\0\x08\x01\0\0\0\x02\x05", r"2 elements for shape \(2,\); got 1"),
+        (b"\0\0\x08\x01\0\0\0\x02\x05\x05\x05", r"2 elements for shape \(2,\); got 3"),
+        (b"\0\0\x08\x04" + b"\xff" * 16, "got 0"),
+    ],
+)
+def test_a_broken_idx_file_is_refused_with_what_was_expected(content: bytes, complaint: str) -> None:
+    """
+    Start, header and length are checked, and the message says what should have been there.
+    """
+    with pytest.raises(DataCorrupt, match=complaint):
+        parse_idx(content, "x")
+
+
+def test_a_data_set_is_read_as_whole_arrays(tmp_path: Path, source: Source) -> None:
+    """
+    The official split has the shapes that were declared, bytes for pixels, int64 for labels.
+    """
+    split = official_split(tmp_path / "data", source)
+
+    assert split.train.pixels.shape == (80, 28, 28)
+    assert split.train.pixels.dtype == np.uint8
+    assert split.test.labels.dtype == np.int64
+    assert split.test.labels.tolist() == np.repeat(np.arange(10), 4).tolist()
+    assert list(split.parts) == ["train", "test"]
+
+
+def test_missing_files_are_named_with_the_way_to_get_them(tmp_path: Path, source: Source) -> None:
+    """
+    Without its files a data set says which are missing, what to run and what to set.
+    """
+    (tmp_path / "data" / "tiny" / "test-labels.gz").unlink()
+
+    with pytest.raises(DataMissing) as caught:
+        official_split(tmp_path / "data", source)
+
+    assert caught.value.names == ("test-labels.gz",)
+    assert "python -m training data" in str(caught.value)
+    assert "INKLING_DATA" in str(caught.value)
+
+
+def test_another_content_is_refused_by_its_digest(tmp_path: Path, source: Source, idx: Idx) -> None:
+    """
+    A whole and valid file with other numbers in it is not the data set.
+    """
+    other = idx(np.zeros(40, np.uint8))
+    (tmp_path / "data" / "tiny" / "test-labels.gz").write_bytes(gzip.compress(other))
+
+    with pytest.raises(DataCorrupt, match=hashlib.sha256(other).hexdigest()):
+        official_split(tmp_path / "data", source)
+
+
+def test_another_wrapping_of_the_same_content_is_welcome(tmp_path: Path, source: Source) -> None:
+    """
+    Digests are of what is inside, since mirrors compress differently.
+    """
+    path = tmp_path / "data" / "tiny" / "train-images.gz"
+    before = path.read_bytes()
+    path.write_bytes(gzip.compress(gzip.decompress(before), compresslevel=1, mtime=99))
+
+    split = official_split(tmp_path / "data", source)
+
+    assert path.read_bytes() != before
+    assert len(split.train) == 80
+
+
+@given(st.binary() | st.binary().map(lambda tail: b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + tail))
+def test_a_file_of_any_bytes_is_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    """
+    Whatever stands in place of a data set's files, the answer is the trainer's own error.
+    """
+    folder = tmp_path_factory.mktemp("any")
+    file = SourceFile("x.gz", "0" * 64, (1,))
+    source = Source("Any", ".", (), ("0", "1"), (1, 1, 1), file, file, file, file)
+    (folder / "x.gz").write_bytes(content)
+
+    with pytest.raises(DataCorrupt, match=r"x\.gz should be"):
+        official_split(folder, source)
+
+
+def test_a_file_cut_short_is_refused(tmp_path: Path, source: Source) -> None:
+    """
+    Half a download does not pass for a data set.
+    """
+    path = tmp_path / "data" / "tiny" / "train-images.gz"
+    path.write_bytes(path.read_bytes()[:-100])
+
+    with pytest.raises(DataCorrupt, match="a whole gzip file"):
+        official_split(tmp_path / "data", source)
+
+
+def test_the_lesson_split_has_equally_many_of_every_class(official: Split) -> None:
+    """
+    Every part has its count of each class, and no image stands in two parts.
+    """
+    split = lesson_split(official, seed=5, counts=(12, 6, 3))
+
+    for part, count in zip(split.parts.values(), (12, 6, 3), strict=True):
+        assert np.bincount(part.labels).tolist() == [count] * 3
+    images = np.concatenate([part.pixels for part in split.parts.values()]).reshape(63, -1)
+    assert len(np.unique(images, axis=0)) == 63
+
+
+def test_the_lesson_split_draws_on_train_and_test_images_alike(official: Split) -> None:
+    """
+    The lesson drew from all images there are, so its split does too.
+    """
+    split = lesson_split(official, seed=5, counts=(12, 6, 3))
+
+    known = {image.tobytes() for image in official.test.pixels}
+    shared = sum(image.tobytes() in known for image in split.train.pixels)
+    assert 0 < shared < len(split.train)
+
+
+def test_the_lesson_split_depends_on_its_seed_alone(official: Split) -> None:
+    """
+    One seed gives one split; another gives another.
+    """
+    once, again, other = (lesson_split(official, seed, counts=(12, 6, 3)).train.sha256 for seed in (5, 5, 6))
+
+    assert once == again
+    assert once != other
+
+
+def test_a_class_with_too_few_images_is_named(official: Split) -> None:
+    """
+    A split that cannot be made says which class falls short.
+    """
+    with pytest.raises(DataCorrupt, match="at least 31 images of class 0; got 30"):
+        lesson_split(official, seed=5, counts=(20, 10, 1))
+
+
+def test_a_digest_is_of_pixels_then_labels() -> None:
+    """
+    The manifest's digest can be computed from the files' own bytes.
+    """
+    examples = Examples(np.arange(8, dtype=np.uint8).reshape(2, 2, 2), np.array([3, 1]))
+
+    assert examples.sha256 == hashlib.sha256(bytes([0, 1, 2, 3, 4, 5, 6, 7, 3, 1])).hexdigest()
+
+
+def test_a_data_set_is_fetched_and_then_left_alone(tmp_path: Path, source: Source) -> None:
+    """
+    All four files arrive, progress is told to the last byte, and a second fetch does nothing.
+    """
+    told: dict[str, tuple[int, int]] = {}
+
+    def progress(name: str, done: int, total: int) -> None:
+        told[name] = done, total
+
+    with _mirror(tmp_path / "data" / "tiny") as address:
+        near = replace(source, mirrors=(address,))
+        first = fetch(tmp_path / "new", progress, near)
+        second = fetch(tmp_path / "new", progress, near)
+
+    assert first == [file.name for file in source.files]
+    assert second == []
+    assert sorted(path.name for path in (tmp_path / "new" / "tiny").iterdir()) == sorted(first)
+    assert all(done == total > 0 for done, total in told.values())
+    assert len(official_split(tmp_path / "new", source).train) == 80
+
+
+def test_the_second_mirror_helps_where_the_first_fails(tmp_path: Path, source: Source) -> None:
+    """
+    A mirror without the file, or with another one, is passed over.
+    """
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "wrong" / "train-images.gz").write_bytes(gzip.compress(b"something else"))
+
+    with (
+        _mirror(tmp_path / "wrong") as wrong,
+        _mirror(tmp_path / "data" / "tiny") as right,
+    ):
+        fetch(tmp_path / "new", _ignore, replace(source, mirrors=(wrong, right)))
+
+    assert len(official_split(tmp_path / "new", source).train) == 80
+
+
+def test_a_corrupt_file_is_fetched_again(tmp_path: Path, source: Source) -> None:
+    """
+    A fetch mends what is broken and keeps what is right.
+    """
+    with _mirror(tmp_path / "data" / "tiny") as address:
+        near = replace(source, mirrors=(address,))
+        fetch(tmp_path / "new", _ignore, near)
+        (tmp_path / "new" / "tiny" / "test-images.gz").write_bytes(b"oops")
+        fetched = fetch(tmp_path / "new", _ignore, near)
+
+    assert fetched == ["test-images.gz"]
+
+
+def test_a_failed_fetch_says_what_was_tried_and_leaves_nothing(tmp_path: Path, source: Source) -> None:
+    """
+    Without any mirror that works, each one's reason is told, and what to do instead.
+    """
+    (tmp_path / "empty").mkdir()
+
+    with _mirror(tmp_path / "empty") as empty:
+        gone = "http://127.0.0.1:1/"
+        mirrors = (empty, gone, "file:///")
+        with pytest.raises(FetchFailed) as caught:
+            fetch(tmp_path / "new", _ignore, replace(source, mirrors=mirrors))
+
+    assert "404" in caught.value.reasons[empty]
+    assert "refused" in caught.value.reasons[gone]
+    assert caught.value.reasons["file:///"] == "its address is not of the web"
+    assert "INKLING_DATA" in str(caught.value)
+    assert list((tmp_path / "new" / "tiny").iterdir()) == []
+
+
+def test_an_interrupted_fetch_leaves_nothing(tmp_path: Path, source: Source) -> None:
+    """
+    Who presses Ctrl-C during a download finds no half file afterwards.
+    """
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with _mirror(tmp_path / "data" / "tiny") as address, pytest.raises(KeyboardInterrupt):
+        fetch(tmp_path / "new", interrupt, replace(source, mirrors=(address,)))
+
+    assert list((tmp_path / "new" / "tiny").iterdir()) == []
+
+
+def test_every_error_of_data_is_of_one_family() -> None:
+    """
+    The command line catches them all by one name.
+    """
+    assert all(issubclass(kind, DataError) for kind in (DataMissing, DataCorrupt, FetchFailed))
+
+
+@pytest.mark.data
+def test_the_real_files_are_mnist(real: Split) -> None:
+    """
+    Sizes, mean and standard deviation are those that everybody knows.
+    """
+    pixels = real.train.pixels / 255
+
+    assert (len(real.train), len(real.test)) == (60_000, 10_000)
+    assert round(float(pixels.mean()), 4) == 0.1307
+    assert round(float(pixels.std()), 4) == 0.3081
+
+
+@pytest.mark.data
+def test_the_lesson_split_of_the_real_files_has_its_sizes(real: Split) -> None:
+    """
+    30,000 to train, 15,000 to validate and 15,000 to test, equally many of each digit.
+    """
+    split = lesson_split(real, seed=1)
+
+    assert [len(part) for part in split.parts.values()] == [30_000, 15_000, 15_000]
+    assert np.bincount(split.valid.labels if split.valid else []).tolist() == [1500] * 10

@@ -1,0 +1,236 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training.checkpoint import Checkpoint
+from training.data import Examples, Split
+from training.errors import Diverged
+from training.fit import (
+    Epoch,
+    Fitted,
+    Watch,
+    batches,
+    evaluate,
+    fit,
+    learning_rate,
+    reproducible,
+)
+from training.net import Net
+from training.recipes import Recipe
+
+
+def _bits(fitted: Fitted) -> dict[str, bytes]:
+    return {name: weight.numpy().tobytes() for name, weight in fitted.net.state_dict().items()}
+
+
+def _stop_after(epoch: int, watch: Watch) -> Watch:
+    """As if Ctrl-C was pressed when that epoch's line appears."""
+
+    def stop(done: Epoch) -> None:
+        if done.number == epoch:
+            raise KeyboardInterrupt
+
+    return replace(watch, epoch=stop)
+
+
+def _stop_at_step(count: int, watch: Watch) -> Watch:
+    """As if Ctrl-C was pressed in the middle of an epoch."""
+    steps: list[int] = []
+
+    def stop(step: int, _: int) -> None:
+        steps.append(step)
+        if len(steps) == count:
+            raise KeyboardInterrupt
+
+    return replace(watch, step=stop)
+
+
+def test_training_lowers_the_loss(recipe: Recipe, lesson: Split, watch: Watch) -> None:
+    """
+    After a few epochs on a few dozen examples the network knows more than before.
+    """
+    history = fit(recipe, 1, 3, lesson.train, lesson.valid, watch=watch).history
+
+    assert history[-1].train_loss < 0.8 * history[0].train_loss
+    assert history[-1].valid_loss is not None
+    assert history[0].valid_loss is not None
+    assert history[-1].valid_loss < 0.8 * history[0].valid_loss
+
+
+def test_one_seed_gives_the_same_bits(recipe: Recipe, official: Split, watch: Watch) -> None:
+    """
+    Two runs agree in every bit and in every figure; another seed does not.
+    """
+    once, again, other = (fit(recipe, seed, 3, official.train, None, watch=watch) for seed in (1, 1, 2))
+
+    assert _bits(once) == _bits(again)
+    assert once.history == again.history
+    assert _bits(once) != _bits(other)
+
+
+@pytest.mark.parametrize(
+    "interrupted",
+    [
+        lambda watch: _stop_after(1, watch),
+        lambda watch: _stop_after(3, watch),
+        lambda watch: _stop_after(4, watch),
+        lambda watch: _stop_at_step(3, watch),
+        lambda watch: _stop_at_step(20, watch),
+    ],
+    ids=["epoch 1", "before the drop", "last epoch", "first epoch", "third epoch"],
+)
+def test_an_interrupted_fit_goes_on_with_the_same_bits(
+    recipe: Recipe,
+    official: Split,
+    watch: Watch,
+    tmp_path: Path,
+    interrupted: Callable[[Watch], Watch],
+) -> None:
+    """
+    Interrupted and gone on with equals never interrupted, wherever the interruption was.
+    """
+    checkpoint = Checkpoint(tmp_path / "x.pt", "key", pytest.fail)
+    whole = fit(recipe, 1, 3, official.train, None, watch=watch)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, 1, 3, official.train, None, watch=interrupted(watch), checkpoint=checkpoint)
+    resumed = fit(recipe, 1, 3, official.train, None, watch=watch, checkpoint=checkpoint)
+
+    assert _bits(resumed) == _bits(whole)
+    assert resumed.history == whole.history
+
+
+def test_a_finished_fit_is_taken_from_its_checkpoint(
+    recipe: Recipe, official: Split, watch: Watch, tmp_path: Path
+) -> None:
+    """
+    No step is made twice, and the epochs that were kept are told again.
+    """
+    checkpoint = Checkpoint(tmp_path / "x.pt", "key", pytest.fail)
+    told: list[int] = []
+    listening = Watch(
+        step=lambda *_: pytest.fail("a step was made"),
+        epoch=lambda epoch: told.append(epoch.number),
+        clock=watch.clock,
+    )
+    whole = fit(recipe, 1, 3, official.train, None, watch=watch, checkpoint=checkpoint)
+
+    again = fit(recipe, 1, 3, official.train, None, watch=listening, checkpoint=checkpoint)
+
+    assert told == [1, 2, 3, 4]
+    assert _bits(again) == _bits(whole)
+
+
+def test_the_learning_rate_drops_after_the_named_epochs(recipe: Recipe) -> None:
+    """
+    With 10 steps an epoch and drops to a tenth after epochs 2 and 3, worked out by hand.
+    """
+    table = {0: 0.5, 1: 0.5, 19: 0.5, 20: 0.05, 29: 0.05, 30: 0.005, 39: 0.005}
+    dropping = replace(recipe, learning_rate=0.5, drop_epochs=(2, 3), drop_factor=0.1)
+
+    rates = {step: learning_rate(step, 10, dropping) for step in table}
+
+    assert rates == pytest.approx(table)
+
+
+def test_the_history_tells_the_rate_of_each_epoch(recipe: Recipe, official: Split, watch: Watch) -> None:
+    """
+    What is written down is what was used: the first three epochs at 0.3, the last at 0.03.
+    """
+    history = fit(recipe, 1, 3, official.train, None, watch=watch).history
+
+    assert [epoch.learning_rate for epoch in history] == pytest.approx([0.3, 0.3, 0.3, 0.03])
+    assert [epoch.number for epoch in history] == [1, 2, 3, 4]
+    assert history[0].valid_accuracy is None
+
+
+def test_one_step_is_plain_gradient_descent(recipe: Recipe, official: Split, watch: Watch) -> None:
+    """
+    After one step over all examples, weights have moved by the rate times a gradient that
+    finite differences of numpy's own loss give.
+    """
+    plain = replace(recipe, hidden=(), epochs=1, batch_size=60, learning_rate=0.5)
+    signal = official.train.pixels.reshape(60, -1) / 255
+    start = Net(30, (), 3, "glorot-uniform", torch.Generator().manual_seed(1))
+    weight = start.dense["output"].weight.detach().numpy().astype(np.float64)
+
+    def loss(bias: np.ndarray) -> float:
+        logits = signal @ weight.T + bias
+        chosen = logits[np.arange(60), official.train.labels]
+        return float((np.log(np.exp(logits).sum(axis=1)) - chosen).mean())
+
+    moved = fit(plain, 1, 3, official.train, None, watch=watch).net.dense["output"].bias
+
+    tiny = 1e-5
+    gradient = [(loss(tiny * unit) - loss(-tiny * unit)) / (2 * tiny) for unit in np.eye(3)]
+    np.testing.assert_allclose(
+        moved.detach().numpy(), -0.5 * np.array(gradient), atol=1e-6
+    )  # float32 against float64
+
+
+def test_batches_hold_every_row_once() -> None:
+    """
+    An epoch meets each example exactly once; only the last batch may be smaller.
+    """
+    rows = list(batches(10, 4, torch.Generator().manual_seed(0)))
+
+    assert [len(batch) for batch in rows] == [4, 4, 2]
+    assert sorted(torch.cat(rows).tolist()) == list(range(10))
+
+
+def test_steps_are_counted_within_their_epoch(recipe: Recipe, official: Split, watch: Watch) -> None:
+    """
+    A progress bar can be drawn from what the loop tells.
+    """
+    told: list[tuple[int, int]] = []
+
+    fit(
+        replace(recipe, epochs=2, batch_size=25),
+        1,
+        3,
+        official.train,
+        None,
+        watch=replace(watch, step=lambda step, steps: told.append((step, steps))),
+    )
+
+    assert told == [(1, 3), (2, 3), (3, 3)] * 2
+
+
+def test_evaluation_counts_right_answers() -> None:
+    """
+    A network whose logits are its two pixels is right where the brighter one is the label.
+    """
+    net = Net(2, (), 2, "glorot-uniform", torch.Generator().manual_seed(0))
+    net.load_state_dict({"output.weight": torch.eye(2), "output.bias": torch.zeros(2)})
+    pixels = np.array([[255, 0], [0, 255], [255, 0], [0, 0]], np.uint8)
+
+    score = evaluate(net, Examples(pixels, np.array([0, 1, 1, 0])))
+
+    sure, wrong, torn = np.log1p(np.exp(-1)), np.log1p(np.exp(1)), np.log(2)
+    assert (score.examples, score.accuracy) == (4, 0.75)
+    assert score.loss == pytest.approx((2 * sure + wrong + torn) / 4)
+
+
+def test_a_loss_that_is_no_number_ends_the_fit(recipe: Recipe, official: Split, watch: Watch) -> None:
+    """
+    Too large a rate is told as such, after the epoch in which it did its harm.
+    """
+    with pytest.raises(Diverged, match="smaller learning rate"):
+        fit(replace(recipe, learning_rate=1e30), 1, 3, official.train, None, watch=watch)
+
+
+def test_torch_is_left_as_it_was_found() -> None:
+    """
+    Reproducible settings hold within, and only there.
+    """
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+
+    with reproducible():
+        within = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+
+    assert within == (1, True)
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before

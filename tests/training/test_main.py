@@ -1,0 +1,224 @@
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from training.__main__ import main
+from training.data import Source
+
+QUICK = ("--epochs", "1")
+
+
+def _main(tmp_path: Path, source: Source, *words: str) -> int:
+    folders: Sequence[str] = ()
+    if words[0] == "fit":
+        folders = ("--models", str(tmp_path / "models"), "--runs", str(tmp_path / "runs"))
+    return main([*words, *folders], {"INKLING_DATA": str(tmp_path / "data")}, source)
+
+
+def test_fit_trains_and_publishes(tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    One command leads from files to a published folder, and says where it is.
+    """
+    code = _main(tmp_path, source, "fit", "softmax", *QUICK)
+
+    written = capsys.readouterr()
+    assert code == 0
+    assert written.err == ""
+    assert (tmp_path / "models" / "softmax" / "1" / "model.onnx").is_file()
+    assert written.out.count("epoch  1/1") == 4
+    assert re.search(r"lesson's split, valid .*±.* 91\.59 %", written.out)
+    assert f"Published {tmp_path / 'models' / 'softmax' / '1'}: 7,850 parameters" in written.out
+
+
+def test_fit_again_says_that_there_is_nothing_to_publish(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The same command twice ends well and leaves one version.
+    """
+    _main(tmp_path, source, "fit", "softmax", *QUICK)
+    code = _main(tmp_path, source, "fit", "softmax", *QUICK)
+
+    assert code == 0
+    assert "is this very network already" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "models" / "softmax").iterdir()] == ["1"]
+
+
+def test_flags_replace_single_numbers(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    A number given on the command line takes the place of the recipe's, and is shown.
+    """
+    words = ("fit", "softmax", *QUICK, "--learning-rate", "0.01", "--seed", "9")
+
+    _main(tmp_path, source, *words)
+
+    assert re.search(r"learning rate +0\.01\n", capsys.readouterr().out)
+    manifest = (tmp_path / "models" / "softmax" / "1" / "manifest.json").read_text()
+    assert '"learning_rate": 0.01' in manifest
+    assert '"seed": 9' in manifest
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["fit", "lenet"], "invalid choice: 'lenet'"),
+        (["fit", "softmax", "--epochs", "0"], "epochs should be at least 1; got 0"),
+        (["fit", "softmax", "--epochs", "many"], "invalid int value: 'many'"),
+        (["fit", "softmax", "--learning-rate", "-1"], "learning_rate should be above 0"),
+        ([], "required: command"),
+    ],
+)
+def test_a_command_that_is_not_understood_ends_with_2(
+    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    What was wrong with the words is said before anything is begun.
+    """
+    with pytest.raises(SystemExit) as ended:
+        main(words, {})
+
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["fit", "softmax"], ["data"]])
+def test_without_data_one_line_says_what_to_do(
+    words: list[str], tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    A missing data set is told in one line that names the variable; exit code 1.
+    """
+    code = main(words, {"INKLING_DATA": str(tmp_path / "none")}, source)
+
+    written = capsys.readouterr().err
+    assert code == 1
+    assert written.count("\n") == 1
+    assert "INKLING_DATA" in written
+
+
+def test_a_corrupt_file_is_told_in_one_line(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The file is named, with what it should be; exit code 1.
+    """
+    (tmp_path / "data" / "tiny" / "test-images.gz").write_bytes(b"oops")
+
+    code = _main(tmp_path, source, "fit", "softmax")
+
+    written = capsys.readouterr().err
+    assert code == 1
+    assert written.startswith("test-images.gz should be a whole gzip file")
+    assert written.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    A file in the place of a folder ends the run with exit code 1 and no traceback.
+    """
+    (tmp_path / "runs").write_text("in the way")
+
+    code = _main(tmp_path, source, "fit", "softmax", *QUICK)
+
+    written = capsys.readouterr().err
+    assert code == 1
+    assert written.count("\n") == 1
+
+
+def test_an_interruption_says_how_to_go_on(
+    tmp_path: Path,
+    source: Source,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Ctrl-C ends with 130 and one line.
+    """
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.__main__.official_split", interrupt)
+
+    code = _main(tmp_path, source, "fit", "softmax")
+
+    assert code == 130
+    assert capsys.readouterr().err == "Interrupted. The same command goes on from where it was.\n"
+
+
+def test_data_describes_what_is_there(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Nothing is fetched where all is right; sizes and digests of every part are shown.
+    """
+    code = _main(tmp_path, replace(source, mirrors=("http://127.0.0.1:1/",)), "data")
+
+    written = capsys.readouterr().out
+    assert code == 0
+    assert "4 files, all as they should be" in written
+    assert re.search(r"official train +80 images, 8 to 8 a class", written)
+    assert re.search(r"lesson valid +30 images, 3 to 3 a class", written)
+
+
+def test_models_verifies_and_writes_the_table(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    What is whole gets its row; what is damaged is told in one line and writes nothing.
+    """
+    words = ["models", "--models", str(tmp_path / "models")]
+    _main(tmp_path, source, "fit", "softmax", *QUICK)
+    page = tmp_path / "models" / "README.md"
+
+    good = main(words, {})
+    table = page.read_text(encoding="utf-8")
+    page.unlink()
+    (tmp_path / "models" / "softmax" / "1" / "model.onnx").write_bytes(b"damaged")
+    bad = main(words, {})
+
+    assert (good, bad) == (0, 1)
+    assert "| `softmax` 1 | 784-10 | 7,850 |" in table
+    assert not page.exists()
+    assert capsys.readouterr().err.startswith("softmax/1: SHA-256 of model.onnx should be")
+
+
+def test_list_shows_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    The recipes are listed with a sentence each.
+    """
+    code = main(["list"], {})
+
+    assert code == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        "softmax",
+        "mlp-128",
+    ]
+
+
+def test_listing_recipes_does_not_wait_for_torch(tmp_path: Path) -> None:
+    """
+    Commands that train nothing answer at once: torch is not even imported.
+    """
+    program = (
+        "import sys; from training.__main__ import main; main(['list'], {});sys.exit('torch' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+    assert done.returncode == 0

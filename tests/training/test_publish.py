@@ -1,0 +1,228 @@
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from service.core import artifact, insight
+from service.core.artifact import Making, Measurement
+from service.core.engine import Engine
+from service.core.errors import GoldenMismatch
+from training.data import Split
+from training.errors import ExportMismatch
+from training.export import to_onnx
+from training.net import Net
+from training.publish import Product, publish, verify
+from training.recipes import Recipe
+
+
+def _net(seed: int) -> Net:
+    return Net(30, (4,), 3, "glorot-uniform", torch.Generator().manual_seed(seed)).eval()
+
+
+@pytest.fixture(scope="module")
+def exported() -> bytes:
+    """The file of the network of seed 5; made once, since exporting takes a second."""
+    return to_onnx(_net(5), (6, 5))
+
+
+@pytest.fixture
+def product(recipe: Recipe, official: Split, lesson: Split, exported: bytes) -> Product:
+    return Product(
+        recipe=recipe,
+        net=_net(5),
+        model=exported,
+        splits=(official, lesson),
+        making=Making(
+            finished="2026-01-01T00:00:00+00:00",
+            seconds=1.5,
+            seed=11,
+            hardware="Abacus 3000",
+            threads=1,
+            commit="unknown",
+            libraries={},
+        ),
+        metrics=(
+            Measurement(
+                fit="published",
+                split="test",
+                examples=30,
+                seeds=(11,),
+                accuracy=0.5,
+                spread=None,
+                loss=1.0,
+            ),
+        ),
+        report={"history.json": b"{}"},
+    )
+
+
+def _interrupt_at(count: int) -> Callable[[int], None]:
+    """A flush to disk that is interrupted the count-th time."""
+    calls: list[int] = []
+
+    def flush(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == count:
+            raise KeyboardInterrupt
+
+    return flush
+
+
+def test_what_is_published_loads_in_the_service(product: Product, tmp_path: Path) -> None:
+    """
+    The folder is read back by the service's loader and answers as the network does.
+    """
+    publish(product, tmp_path)
+
+    engine = Engine.load(artifact.read(tmp_path, "toy", "1"))
+    images = product.splits[0].test.pixels
+    logits = product.net(torch.tensor(images)).detach().numpy()
+    np.testing.assert_allclose(engine.run(images).logits, logits, atol=1e-5)  # float32 rounding
+
+
+def test_a_manifest_says_how_its_network_was_made(product: Product, tmp_path: Path) -> None:
+    """
+    Recipe, data with digests, layers with parameters and figures are all in it.
+    """
+    manifest = publish(product, tmp_path).artifact.manifest
+
+    assert manifest.recipe["learning_rate"] == 0.3
+    assert manifest.parameters == 30 * 4 + 4 + 4 * 3 + 3
+    assert manifest.labels == ("zero", "one", "two")
+    assert [source.split for source in manifest.data] == [
+        "official train",
+        "official test",
+        "lesson train",
+        "lesson valid",
+        "lesson test",
+    ]
+    assert manifest.data[0].sha256 == product.splits[0].train.sha256
+    assert manifest.making == product.making
+    assert manifest.metrics == product.metrics
+
+
+def test_the_layers_of_a_manifest_find_their_weights(product: Product, tmp_path: Path) -> None:
+    """
+    Weight images can be made of what was published: [inputs, units] of each layer.
+    """
+    found = insight.matrices(publish(product, tmp_path).artifact)
+
+    for name, layer in product.net.dense.items():
+        np.testing.assert_array_equal(found[name], layer.weight.detach().numpy().T)
+
+
+def test_golden_examples_come_from_no_data_set(product: Product, tmp_path: Path) -> None:
+    """
+    What goes out with a model is made up by rule; no image of the data is among it.
+    """
+    golden = publish(product, tmp_path).artifact.golden
+
+    known = {
+        image.tobytes() for split in product.splits for part in split.parts.values() for image in part.pixels
+    }
+    assert len(golden.images) == 8
+    assert not any(image.tobytes() in known for image in golden.images)
+
+
+def test_the_same_network_is_not_published_twice(product: Product, tmp_path: Path) -> None:
+    """
+    A second run that comes to the same bits finds the first one's folder.
+    """
+    first = publish(product, tmp_path)
+    second = publish(product, tmp_path)
+
+    assert (first.is_new, second.is_new) == (True, False)
+    assert second.artifact.manifest.version == "1"
+    assert artifact.versions(tmp_path) == {"toy": ["1"]}
+
+
+def test_another_recipe_becomes_the_next_version(product: Product, recipe: Recipe, tmp_path: Path) -> None:
+    """
+    Published versions never change; what is made differently gets the next number.
+    """
+    publish(product, tmp_path)
+    second = publish(replace(product, recipe=replace(recipe, epochs=5)), tmp_path)
+
+    assert second.is_new
+    assert second.artifact.manifest.version == "2"
+
+
+def test_a_broken_version_does_not_keep_the_next_from_being_published(
+    product: Product, tmp_path: Path
+) -> None:
+    """
+    A damaged folder is passed over when looking for the same network.
+    """
+    publish(product, tmp_path)
+    (tmp_path / "toy" / "1" / "model.onnx").write_bytes(b"damaged")
+
+    second = publish(product, tmp_path)
+
+    assert second.artifact.manifest.version == "2"
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 6, 8])
+def test_an_interrupted_publication_leaves_no_version(
+    product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """
+    Wherever writing stops, there is no folder, no part of one, and the next try is version 1.
+    """
+    flush = os.fsync
+    monkeypatch.setattr(os, "fsync", _interrupt_at(count))
+
+    with pytest.raises(KeyboardInterrupt):
+        publish(product, tmp_path)
+    monkeypatch.setattr(os, "fsync", flush)
+
+    assert [path for path in tmp_path.rglob("*") if path.name != "toy"] == []
+    assert publish(product, tmp_path).artifact.manifest.version == "1"
+
+
+def test_a_file_that_differs_from_its_network_is_not_published(product: Product, tmp_path: Path) -> None:
+    """
+    If the exporter wrote other weights, the golden examples would tell.
+    """
+    with pytest.raises(GoldenMismatch):
+        publish(replace(product, net=_net(6)), tmp_path / "models")
+
+    assert not (tmp_path / "models").exists()
+
+
+def test_verification_compares_with_the_network(product: Product, tmp_path: Path) -> None:
+    """
+    A folder that is whole in itself, but of another network, is told apart.
+    """
+    published = publish(product, tmp_path).artifact
+    images = product.splits[0].train.pixels
+
+    verify(published, product.net, images)
+    with pytest.raises(ExportMismatch, match="its network within 1e-05"):
+        verify(published, _net(6), images)
+
+
+def test_verification_compares_with_the_sums_over_the_layers(product: Product, tmp_path: Path) -> None:
+    """
+    A file that answers rightly from weights other than those its layers name is told apart.
+    """
+    published = publish(product, tmp_path).artifact
+    model = onnx.load_from_string(published.model)
+    shown = onnx.numpy_helper.from_array(np.zeros((4, 30), np.float32), "shown")
+    model.graph.initializer.append(shown)
+    layers = tuple(
+        layer.model_copy(update={"weight": "shown"}) if layer.name == "hidden1" else layer
+        for layer in published.manifest.layers
+    )
+    disguised = replace(
+        published,
+        manifest=published.manifest.model_copy(update={"layers": layers}),
+        model=model.SerializeToString(),
+    )
+
+    with pytest.raises(ExportMismatch, match="the sums over its layers"):
+        verify(disguised, product.net, product.splits[0].train.pixels)

@@ -1,0 +1,233 @@
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.core import artifact, graph
+from training.data import Split
+from training.fit import Epoch, Watch
+from training.publish import Published
+from training.recipes import Recipe
+from training.run import Terms, run
+
+STEPS = 2 * 4 * 7 + 4 * 9
+"""Of a whole run: two lesson fits and the published one, four epochs each, of 45 and 60 by 7."""
+
+
+@dataclass
+class Listener:
+    """Hears what a run tells, and may interrupt it at a certain epoch of a certain fit."""
+
+    watch: Watch
+    interrupt_at: tuple[str, int] | None = None
+    steps: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    def watch_for(self, title: str) -> Watch:
+        """Return a watch that remembers under this title."""
+
+        def epoch(done: Epoch) -> None:
+            if (title, done.number) == self.interrupt_at:
+                raise KeyboardInterrupt
+
+        return replace(self.watch, step=lambda *_: self.steps.append(title), epoch=epoch)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A run that nothing interrupted, and the folder it worked in."""
+
+    folder: Path
+    published: Published
+
+
+@pytest.fixture
+def listener(watch: Watch) -> Listener:
+    return Listener(watch)
+
+
+@pytest.fixture
+def terms(official: Split, lesson: Split, tmp_path: Path, listener: Listener) -> Terms:
+    return Terms(
+        official=official,
+        lesson=lesson,
+        models=tmp_path / "models",
+        runs=tmp_path / "runs",
+        watch=listener.watch_for,
+        notice=listener.notices.append,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(
+    recipe: Recipe,
+    official: Split,
+    lesson: Split,
+    watch: Watch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Whole:
+    """A run that nothing interrupts; made once, since each takes some seconds."""
+    folder = tmp_path_factory.mktemp("whole")
+    terms = Terms(official, lesson, folder / "models", folder / "runs", lambda _: watch, lambda _: None)
+    return Whole(folder, run(recipe, terms))
+
+
+def test_a_run_leads_from_data_to_a_published_folder(whole: Whole) -> None:
+    """
+    Model, manifest, golden examples and history stand in one folder; checkpoints are gone.
+    """
+    folder = whole.folder / "models" / "toy" / "1"
+
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert whole.published.is_new
+    assert files == ["golden.json", "manifest.json", "model.onnx", "report/history.json"]
+    assert list((whole.folder / "runs" / "toy").iterdir()) == []
+
+
+def test_figures_name_their_fit_split_and_seeds(whole: Whole) -> None:
+    """
+    The published network is measured on the official split; the lesson's split has a mean and a
+    spread over its seeds.
+    """
+    metrics = whole.published.artifact.manifest.metrics
+
+    assert [(metric.fit, metric.split, metric.examples, metric.seeds) for metric in metrics] == [
+        ("published", "train", 60, (11,)),
+        ("published", "test", 30, (11,)),
+        ("lesson", "train", 45, (1, 2)),
+        ("lesson", "valid", 24, (1, 2)),
+        ("lesson", "test", 24, (1, 2)),
+    ]
+    assert [metric.spread is None for metric in metrics] == [True, True, False, False, False]
+    assert metrics[1].accuracy > 0.8  # bands of light: a third would be chance
+
+
+def test_the_published_figures_are_those_of_the_published_file(whole: Whole, official: Split) -> None:
+    """
+    Counting right answers of the layers' plain sums gives the manifest's accuracy.
+    """
+    published = whole.published.artifact
+    tensors = graph.read(published.model).tensors
+
+    signal: NDArray[np.float64] = official.test.pixels.reshape(30, -1) / 255
+    for layer in published.manifest.layers:
+        weight, bias = (np.asarray(tensors[name], float) for name in (layer.weight, layer.bias))
+        signal = signal @ weight.T + bias
+        signal = np.maximum(signal, 0) if layer.activation == "relu" else signal
+
+    right = (signal.argmax(axis=1) == official.test.labels).mean()
+    assert published.manifest.metrics[1].accuracy == right
+
+
+def test_the_history_of_every_fit_is_published(whole: Whole) -> None:
+    """
+    Learning curves can be drawn from the report, of the published and of the lesson's fits.
+    """
+    path = whole.folder / "models" / "toy" / "1" / "report" / "history.json"
+
+    history = json.loads(path.read_text())
+
+    fits = [(entry["fit"], entry["seed"], len(entry["epochs"])) for entry in history["fits"]]
+    assert fits == [("published", 11, 4), ("lesson", 1, 4), ("lesson", 2, 4)]
+
+
+@pytest.mark.parametrize("interruption", [("lesson fit, seed 2", 3), ("published fit, seed 11", 1)])
+def test_an_interrupted_run_goes_on_from_its_last_epoch(
+    recipe: Recipe,
+    terms: Terms,
+    listener: Listener,
+    whole: Whole,
+    interruption: tuple[str, int],
+) -> None:
+    """
+    Nothing is published by half; the same command makes only the steps that are missing, and
+    publishes what an uninterrupted run publishes.
+    """
+    listener.interrupt_at = interruption
+
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, terms)
+    listener.interrupt_at = None
+    assert not terms.models.exists()
+    resumed = run(recipe, terms).artifact
+
+    assert len(listener.steps) == STEPS
+    assert resumed.model == whole.published.artifact.model
+    assert resumed.manifest.metrics == whole.published.artifact.manifest.metrics
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        (lambda recipe: recipe, 0),
+        (lambda recipe: replace(recipe, learning_rate=0.2), 1),
+    ],
+    ids=["the same recipe", "another learning rate"],
+)
+def test_checkpoints_of_another_recipe_are_not_gone_on_from(
+    recipe: Recipe,
+    terms: Terms,
+    listener: Listener,
+    change: Callable[[Recipe], Recipe],
+    lines: int,
+) -> None:
+    """
+    A changed number means a new beginning, and a line that says so.
+    """
+    listener.interrupt_at = ("lesson fit, seed 1", 2)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, terms)
+    listener.interrupt_at = None
+
+    run(change(recipe), terms)
+
+    assert len(listener.notices) == lines
+
+
+def test_a_fresh_run_begins_anew(recipe: Recipe, terms: Terms, listener: Listener) -> None:
+    """
+    Asked to, a run makes every step again.
+    """
+    listener.interrupt_at = ("lesson fit, seed 1", 2)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, terms)
+    listener.interrupt_at = None
+    listener.steps.clear()
+
+    run(recipe, terms, fresh=True)
+
+    assert len(listener.steps) == STEPS
+
+
+def test_the_same_run_publishes_nothing_new(recipe: Recipe, terms: Terms, whole: Whole) -> None:
+    """
+    Who runs a recipe twice gets the same file, byte for byte, and has one version.
+    """
+    models = whole.folder / "models"
+
+    again = run(recipe, replace(terms, models=models))
+
+    assert not again.is_new
+    assert again.artifact.model == whole.published.artifact.model
+    assert artifact.versions(models) == {"toy": ["1"]}
+
+
+def test_a_network_learns_from_the_official_images_alone(
+    recipe: Recipe, terms: Terms, official: Split, whole: Whole
+) -> None:
+    """
+    Whatever the test images and the lesson's split are, the published network is the same.
+    """
+    other = replace(
+        terms,
+        official=replace(official, test=official.train),
+        lesson=replace(terms.lesson, train=official.test),
+    )
+
+    published = run(recipe, other)
+
+    assert published.artifact.model == whole.published.artifact.model

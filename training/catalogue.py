@@ -1,0 +1,86 @@
+"""What is published: verified folder by folder, and as a table for people."""
+
+from pathlib import Path
+
+from service.core import artifact
+from service.core.artifact import Manifest, Measurement
+from service.core.engine import Engine
+
+
+def verify(root: Path) -> list[Manifest]:
+    """Verify every published folder as the service does before it serves it.
+
+    Args:
+        root: The models folder.
+
+    Returns:
+        The manifests, by name and then oldest version first.
+
+    Raises:
+        ArtifactError: A folder would be refused.
+        OSError: The models folder cannot be read.
+    """
+    manifests = []
+    for name, versions in artifact.versions(root).items():
+        for version in versions:
+            published = artifact.read(root, name, version)
+            Engine.load(published)
+            manifests.append(published.manifest)
+    return manifests
+
+
+def page(root: Path) -> str:
+    """Verify every published folder and return `models/README.md`.
+
+    Args:
+        root: The models folder.
+
+    Raises:
+        ArtifactError: A folder would be refused.
+        OSError: The models folder cannot be read.
+    """
+    lines = [
+        "# Published networks",
+        "",
+        "Generated from the manifests by `make models`, which first verifies every folder as the service",
+        "does: digests, graph, golden examples. A published folder never changes; a better network is the",
+        "next number.",
+        "",
+        "| network | layers | parameters | MNIST train, 60,000 | MNIST test, 10,000 |",
+        "|---|---|---|---|---|",
+    ]
+    manifests = verify(root)
+    for manifest in manifests:
+        widths = [manifest.layers[0].inputs, *(layer.units for layer in manifest.layers)]
+        figures = [_figure(manifest, "published", split) for split in ("train", "test")]
+        lines.append(
+            f"| `{manifest.name}` {manifest.version} | {'-'.join(map(str, widths))} "
+            f"| {manifest.parameters:,} | {' | '.join(figures)} |"
+        )
+    lines += [
+        "",
+        "The same recipes fitted on the lesson's split (30,000 / 15,000 / 15,000 images drawn from all",
+        "70,000), for these figures only: mean and sample standard deviation over the seeds. Such fits see",
+        "official test images and are never published.",
+        "",
+        "| network | seeds | train | valid | test |",
+        "|---|---|---|---|---|",
+    ]
+    for manifest in manifests:
+        lesson = [metric for metric in manifest.metrics if metric.fit == "lesson"]
+        if lesson:
+            figures = [_figure(manifest, "lesson", split) for split in ("train", "valid", "test")]
+            lines.append(
+                f"| `{manifest.name}` {manifest.version} | {len(lesson[0].seeds)} | {' | '.join(figures)} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _figure(manifest: Manifest, fit: str, split: str) -> str:
+    found: list[Measurement] = [
+        metric for metric in manifest.metrics if (metric.fit, metric.split) == (fit, split)
+    ]
+    if not found:
+        return ""
+    spread = found[0].spread
+    return f"{found[0].accuracy:.2%}" + (f" ± {spread:.2%}" if spread is not None else "")

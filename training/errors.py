@@ -1,0 +1,82 @@
+"""Everything that can go wrong in the trainer and that a person can do something about.
+
+* TrainingError
+  + DataError
+    - DataMissing     files of a data set are not there
+    - DataCorrupt     they are there, and not what they should be
+    - FetchFailed     no public mirror could give them
+  + Diverged          the loss is no number any more
+  + ExportMismatch    the exported file does not compute what the network computes
+
+What a published folder must be is the service's contract; its errors stand in `service.core.errors`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+class TrainingError(Exception):
+    """The root: every error that the trainer raises on purpose."""
+
+
+class DataError(TrainingError):
+    """A data set is not as it should be."""
+
+
+class DataMissing(DataError):
+    """Files of a data set are not there."""
+
+    def __init__(self, data_set: str, folder: Path, names: Sequence[str]) -> None:
+        super().__init__(
+            f"{data_set} should be in {folder}; missing: {', '.join(names)}. "
+            "With internet access, run `python -m training data`; without it, put the files into "
+            f"a folder {folder.name}/ and set INKLING_DATA to the folder that holds {folder.name}/."
+        )
+        self.folder = folder
+        self.names = tuple(names)
+
+
+class DataCorrupt(DataError):
+    """A file is not what it should be."""
+
+    def __init__(self, name: str, expected: str, got: str) -> None:
+        finding = f"{name} should be {expected}; got {got}"
+        super().__init__(f"{finding}. Delete the file and run `python -m training data`, or copy it again.")
+        self.name = name
+        self.finding = finding
+
+
+class FetchFailed(DataError):
+    """No public mirror could give a file."""
+
+    def __init__(self, name: str, folder: Path, reasons: Mapping[str, str]) -> None:
+        tried = "; ".join(f"{mirror}: {reason}" for mirror, reason in reasons.items())
+        super().__init__(
+            f"{name} should come from a public mirror; none gave it ({tried}). Without internet "
+            f"access, put the data set's files into {folder}, or set INKLING_DATA to a folder "
+            f"that holds {folder.name}/."
+        )
+        self.name = name
+        self.reasons = dict(reasons)
+
+
+class Diverged(TrainingError):
+    """The steps were so large that the loss is no number any more."""
+
+    def __init__(self, epoch: int, loss: float) -> None:
+        super().__init__(
+            f"The loss should be a finite number; after epoch {epoch} it is {loss}. "
+            "A smaller learning rate helps."
+        )
+        self.epoch = epoch
+
+
+class ExportMismatch(TrainingError):
+    """The exported file does not compute what the network computes."""
+
+    def __init__(self, name: str, what: str, limit: float, got: float) -> None:
+        super().__init__(
+            f"{name} is not published: the exported file should agree with {what} within "
+            f"{limit:g}; it is {got:.3g} off."
+        )
+        self.got = got

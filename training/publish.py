@@ -1,0 +1,203 @@
+"""Prove that the exported file computes what the network computes, and publish it.
+
+The proof uses the loader that will serve the file. How a folder is written is `artifact`'s work.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from service.core import artifact, graph, insight
+from service.core.artifact import Artifact, DataSource, Golden, Making, Measurement, Tensor
+from service.core.engine import Engine
+from service.core.errors import ArtifactError
+from training import export, golden
+from training.data import Split
+from training.errors import ExportMismatch
+from training.net import Net
+from training.recipes import Recipe
+
+AGREEMENT = 1e-5
+"""Largest allowed difference of a probability between network, file and the layers' plain sums:
+room for float32 sums in another order, and for nothing else."""
+
+GOLDEN_TOLERANCE = 1e-4
+"""What another processor may differ by when it reproduces the golden examples. Logits are compared
+relatively, and float32 sums of 12,288 terms in another order differ by up to about 1e-5."""
+
+_COMPARED = 1000
+"""Examples that the file and the network are compared on."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """What is to be published.
+
+    Attributes:
+        recipe: That it was made by.
+        net: In evaluation mode.
+        model: The ONNX file it was exported to.
+        splits: The data it was fitted and measured on; the first gives shape, classes and the
+            examples for the comparison.
+        making: How it was made.
+        metrics: What was measured.
+        report: Files for `report/`, by name.
+    """
+
+    recipe: Recipe
+    net: Net
+    model: bytes
+    splits: tuple[Split, ...]
+    making: Making
+    metrics: tuple[Measurement, ...]
+    report: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a product is found.
+
+    Attributes:
+        artifact: The folder, in memory.
+        is_new: False where an earlier run had published the very same network.
+    """
+
+    artifact: Artifact
+    is_new: bool
+
+
+def publish(product: Product, root: Path) -> Published:
+    """Verify and publish a network, unless it is published already.
+
+    Args:
+        product: The network, its file and all that is known of it.
+        root: The models folder; it is made where it is missing.
+
+    Returns:
+        The folder, with its version.
+
+    Raises:
+        ExportMismatch: The exported file does not compute what the network computes.
+        ArtifactError: The folder would break the contract; nothing is published.
+        OSError: The folder cannot be written; nothing is published.
+    """
+    shape = product.splits[0].train.pixels.shape[1:]
+    manifest = _manifest(product)
+    examples = _golden(product.net, golden.images(shape))
+    with tempfile.TemporaryDirectory() as scratch:
+        # published aside first, so that what is verified has gone through the disk as well
+        trial = artifact.publish(Path(scratch), manifest, product.model, examples, product.report)
+        verify(trial, product.net, product.splits[0].train.pixels[:_COMPARED])
+    if twin := _twin(trial, root):
+        return Published(twin, is_new=False)
+    whole = artifact.publish(root, manifest, product.model, examples, product.report)
+    return Published(whole, is_new=True)
+
+
+def verify(published: Artifact, net: Net, images: NDArray[np.uint8]) -> None:
+    """Check that a file loads in the service and computes what its network and its layers say.
+
+    Args:
+        published: The folder in question.
+        net: What it was exported from.
+        images: (B, ...) uint8 to compare on.
+
+    Raises:
+        ExportMismatch: It differs from the network, or from the sums over the manifest's layers.
+        ArtifactError: It does not load.
+    """
+    served = Engine.load(published).run(images).probabilities
+    for what, expected in (
+        ("its network", _answers(net, images)[1]),
+        ("the sums over its layers", _layer_sums(published, images)),
+    ):
+        worst = float(np.max(np.abs(served - expected)))
+        if not worst <= AGREEMENT:  # written so that NaN fails too
+            raise ExportMismatch(published.manifest.name, what, AGREEMENT, worst)
+
+
+def _answers(net: Net, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    with torch.inference_mode():
+        logits = net(torch.tensor(images))
+        return logits.numpy(), torch.softmax(logits, 1).numpy()
+
+
+def _layer_sums(published: Artifact, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return probabilities computed without torch and without a runtime, in double precision."""
+    tensors = graph.read(published.model).tensors
+    matrices = insight.matrices(published)
+    signal = images.reshape(len(images), -1) / 255.0
+    for layer in published.manifest.layers:
+        signal = signal @ matrices[layer.name].astype(np.float64)
+        signal = signal + np.asarray(tensors[layer.bias], np.float64)
+        if layer.activation == "relu":
+            signal = np.maximum(signal, 0)
+    odds = np.exp(signal - signal.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+
+def _golden(net: Net, images: NDArray[np.uint8]) -> Golden:
+    logits, probabilities = _answers(net, images)
+    return Golden(images, logits, probabilities, GOLDEN_TOLERANCE)
+
+
+def _twin(trial: Artifact, root: Path) -> Artifact | None:
+    """Find a published folder with the same network from the same recipe and data."""
+    name = trial.manifest.name
+    for version in artifact.versions(root).get(name, []) if root.is_dir() else []:
+        try:
+            found = artifact.read(root, name, version)
+        except ArtifactError:
+            continue  # a broken folder is no reason not to publish a whole one beside it
+        if (found.model, found.manifest.recipe, found.manifest.data) == (
+            trial.model,
+            trial.manifest.recipe,
+            trial.manifest.data,
+        ):
+            return found
+    return None
+
+
+def _manifest(product: Product) -> dict[str, Any]:
+    classes = product.splits[0].classes
+    layers = export.layers(product.net)
+    image = Tensor(
+        name=artifact.INPUT_NAME,
+        dtype="uint8",
+        shape=(-1, *product.splits[0].train.pixels.shape[1:]),
+    )
+    scores = (
+        Tensor(name=name, dtype="float32", shape=(-1, len(classes)))
+        for name in (artifact.LOGITS_NAME, artifact.PROBABILITIES_NAME)
+    )
+    sources = [
+        DataSource(
+            name=split.data_set,
+            split=f"{split.name} {name}",
+            examples=len(part),
+            sha256=part.sha256,
+        )
+        for split in product.splits
+        for name, part in split.parts.items()
+    ]
+    return {
+        "format": 1,
+        "name": product.recipe.name,
+        "description": product.recipe.description,
+        "input": image.model_dump(),
+        "outputs": [tensor.model_dump() for tensor in scores],
+        "labels": classes,
+        "layers": [layer.model_dump() for layer in layers],
+        "parameters": sum(layer.parameters for layer in layers),
+        "opset": export.OPSET,
+        "recipe": product.recipe.numbers,
+        "data": [source.model_dump() for source in sources],
+        "making": product.making.model_dump(),
+        "metrics": [measurement.model_dump() for measurement in product.metrics],
+    }

@@ -1,0 +1,163 @@
+"""One recipe, from data to a published folder.
+
+The lesson's figures come from fits on the lesson's split; the network that is published is fitted
+on the official training images alone.
+"""
+
+import hashlib
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from service.core.artifact import Making, Measurement
+from training import export, origin
+from training.checkpoint import Checkpoint, Notice
+from training.data import Split
+from training.fit import THREADS, Fitted, Score, Watch, evaluate, fit, reproducible
+from training.publish import Product, Published, publish
+from training.recipes import Recipe
+
+HISTORY_FILE = "history.json"
+
+_CODE = ("net.py", "fit.py")
+"""The files that decide a fit's bits; a checkpoint of other code is not gone on from."""
+
+Role = Literal["published", "lesson"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a run works with.
+
+    Attributes:
+        official: What the published network learns from, and is measured on once.
+        lesson: What the fits for the lesson's figures use.
+        models: The folder to publish in.
+        runs: The folder for checkpoints.
+        watch: Asked for a watch before each fit, with a title for it.
+        notice: Told what a person should know.
+    """
+
+    official: Split
+    lesson: Split
+    models: Path
+    runs: Path
+    watch: Callable[[str], Watch]
+    notice: Notice
+
+
+def run(recipe: Recipe, terms: Terms, fresh: bool = False) -> Published:
+    """Make a recipe's fits, and publish the one on the official split.
+
+    Every fit keeps a checkpoint of its own, so that an interrupted run loses an epoch at most; when
+    all is published the checkpoints are removed.
+
+    Args:
+        recipe: Every number of the run.
+        terms: Data, folders and watchers.
+        fresh: Begin anew, whatever checkpoints there are.
+
+    Returns:
+        The published folder.
+
+    Raises:
+        TrainingError, ArtifactError: The network could not be published.
+        OSError: A folder cannot be written.
+    """
+    commit = origin.commit()  # now, not after minutes in which files may change
+    turns: list[tuple[Role, Split, int]] = [
+        *(("lesson", terms.lesson, seed) for seed in recipe.lesson_seeds),
+        ("published", terms.official, recipe.seed),
+    ]
+    checkpoints = [_checkpoint(recipe, terms, *turn) for turn in turns]
+    if fresh:
+        for checkpoint in checkpoints:
+            checkpoint.remove()
+    fits = [
+        fit(
+            recipe,
+            seed,
+            len(split.classes),
+            split.train,
+            split.valid,
+            watch=terms.watch(f"{role} fit, seed {seed}"),
+            checkpoint=checkpoint,
+        )
+        for (role, split, seed), checkpoint in zip(turns, checkpoints, strict=True)
+    ]
+    published = publish(_product(recipe, terms, fits, commit), terms.models)
+    for checkpoint in checkpoints:
+        checkpoint.remove()
+    return published
+
+
+def _checkpoint(recipe: Recipe, terms: Terms, role: Role, split: Split, seed: int) -> Checkpoint:
+    facts = [recipe.digest, str(seed), split.train.sha256, str(torch.__version__), str(THREADS)]
+    facts += [split.valid.sha256] if split.valid else []
+    facts += [(Path(__file__).parent / name).read_text() for name in _CODE]
+    key = hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    return Checkpoint(terms.runs / recipe.name / f"{role}-{seed}.pt", key, terms.notice)
+
+
+def _product(recipe: Recipe, terms: Terms, fits: Sequence[Fitted], commit: str) -> Product:
+    *lessons, published = fits
+    with reproducible():
+        metrics = [
+            *_measurements("published", [published], terms.official, (recipe.seed,)),
+            *_measurements("lesson", lessons, terms.lesson, recipe.lesson_seeds),
+        ]
+    making = Making(
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(published.seconds, 3),
+        seed=recipe.seed,
+        hardware=origin.processor(),
+        threads=THREADS,
+        commit=commit,
+        libraries=origin.libraries(),
+    )
+    return Product(
+        recipe=recipe,
+        net=published.net,
+        model=export.to_onnx(published.net, terms.official.train.pixels.shape[1:]),
+        splits=(terms.official, terms.lesson),
+        making=making,
+        metrics=tuple(metrics),
+        report={HISTORY_FILE: _history(recipe, lessons, published)},
+    )
+
+
+def _measurements(
+    role: Role, fits: Sequence[Fitted], split: Split, seeds: tuple[int, ...]
+) -> list[Measurement]:
+    scores: Mapping[str, list[Score]] = {
+        name: [evaluate(fitted.net, part) for fitted in fits] for name, part in split.parts.items()
+    }
+    return [
+        Measurement(
+            fit=role,
+            split=name,
+            examples=found[0].examples,
+            seeds=seeds,
+            accuracy=statistics.fmean(score.accuracy for score in found),
+            spread=statistics.stdev(score.accuracy for score in found) if len(found) > 1 else None,
+            loss=statistics.fmean(score.loss for score in found),
+        )
+        for name, found in scores.items()
+    ]
+
+
+def _history(recipe: Recipe, lessons: Sequence[Fitted], published: Fitted) -> bytes:
+    entries = [
+        {"fit": role, "seed": seed, "epochs": [asdict(epoch) for epoch in fitted.history]}
+        for role, seed, fitted in (
+            ("published", recipe.seed, published),
+            *(("lesson", *pair) for pair in zip(recipe.lesson_seeds, lessons, strict=True)),
+        )
+    ]
+    return (json.dumps({"fits": entries}, indent=2, allow_nan=False) + "\n").encode()

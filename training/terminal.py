@@ -1,0 +1,62 @@
+"""What a run says at a terminal: a line for each epoch, and a summary."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from service.core.artifact import Measurement
+from training.bars import Bars
+from training.fit import Epoch, Watch
+
+Write = Callable[[str], None]
+"""Takes a line."""
+
+
+def watch(title: str, epochs: int, bars: Bars, write: Write) -> Watch:
+    """Announce a fit, and return a watch that writes one line an epoch.
+
+    Args:
+        title: Of the fit.
+        epochs: How many there will be.
+        bars: Shows the steps of an epoch.
+        write: Takes the lines.
+    """
+    write(f"\n{title}")
+
+    def on_epoch(epoch: Epoch) -> None:
+        bars.close()
+        write(epoch_line(epoch, epochs))
+
+    return Watch(
+        step=lambda step, steps: bars.show("  epoch", step, steps, "step"),
+        epoch=on_epoch,
+        clock=time.perf_counter,
+    )
+
+
+def epoch_line(epoch: Epoch, epochs: int) -> str:
+    """Say in one line what an epoch came to."""
+    line = (
+        f"  epoch {epoch.number:>2}/{epochs}  rate {epoch.learning_rate:<6.3g}"
+        f"  loss {epoch.train_loss:.4f}  train {epoch.train_accuracy:.2%}"
+    )
+    if epoch.valid_accuracy is not None:
+        line += f"  valid {epoch.valid_accuracy:.2%}"
+    return f"{line}  {epoch.seconds:.1f} s"
+
+
+def summary(metrics: Sequence[Measurement], lesson: Mapping[str, float]) -> list[str]:
+    """Say what was measured, with the lesson's own figures beside ours.
+
+    Args:
+        metrics: Those of the manifest.
+        lesson: The lesson's accuracies by the name of the part; may lack parts.
+    """
+    lines = [f"{'':<28}{'ours':<20}{'the lesson':<10}"]
+    for metric in metrics:
+        spread = "" if metric.spread is None else f" ± {100 * metric.spread:.2f}"
+        ours = f"{100 * metric.accuracy:.2f}{spread} %"
+        theirs = lesson.get(metric.split) if metric.fit == "lesson" else None
+        title = "published" if metric.fit == "published" else "lesson's split"
+        shown = "" if theirs is None else f"{100 * theirs:.2f} %"
+        lines.append(f"{f'{title}, {metric.split}':<28}{ours:<20}{shown}".rstrip())
+    return lines
