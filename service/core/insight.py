@@ -22,7 +22,7 @@ _INKS: Mapping[Palette, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "lesson": ((0, 255, 0), (255, 0, 255)),
     "safe": ((0, 114, 178), (213, 94, 0)),
 }
-"""The colours of +1 and of -1. Those of `safe` are blue and vermillion of Okabe and Ito, "Color
+"""The colours of +1 and of -1. Those of `safe` are blue and vermilion of Okabe and Ito, "Color
 Universal Design", 2008."""
 
 _GAP = 1

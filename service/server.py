@@ -1,0 +1,58 @@
+"""The process: settings, logs, the app, and uvicorn with our connections."""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+from service import logs
+from service.app import create_app
+from service.http import transport
+from service.settings import ENVIRONMENT_PREFIX, BadSettings, Settings, load
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until a signal says stop.
+
+    Args:
+        arguments: The command line without the program's name.
+
+    Returns:
+        The exit status: 2 for a bad setting, which is named in one line on standard error.
+    """
+    try:
+        settings = load(arguments)
+        if not settings.models.is_dir():
+            variable = f"{ENVIRONMENT_PREFIX}MODELS (--models)"
+            raise BadSettings(f"{variable}: should be a folder; got {str(settings.models)!r}.")
+    except BadSettings as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    logs.set_up(settings.log_level)
+    with contextlib.suppress(KeyboardInterrupt):
+        _serve(settings)
+    return 0
+
+
+def _serve(settings: Settings) -> None:
+    connection = transport.with_limits(
+        max_connections=settings.max_connections,
+        max_head_bytes=settings.max_head_bytes,
+        header_timeout_s=settings.header_timeout_s,
+    )
+    uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            host=settings.host,
+            port=settings.port,
+            http=connection,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=settings.keep_alive_s,
+            timeout_graceful_shutdown=settings.drain_timeout_s,  # type: ignore[arg-type]  # floats work
+        )
+    ).run()
