@@ -53,6 +53,12 @@ _MOST_THINNING = 6
 _STEP = 0.5
 """Distance between neighbouring prints of the pen, in pixels; closer ones change no pixel by 1 %."""
 
+_MOST_PRINTS = 5000
+"""Prints of the pen on one image; ten times what a digit takes, so that a scribble costs no more."""
+
+_DOT = 1e-6
+"""A drawing smaller than this, in its own units, is a dot: strokes come with a resolution of about 1e-7."""
+
 _REACH = 2
 """Pixels to every side of the one it stands in that a print of the pen can touch."""
 
@@ -89,7 +95,7 @@ def from_strokes(strokes: Sequence[NDArray[np.float64]], name: str = "Drawing") 
     """Draw strokes with a round pen whose width is relative to the digit's size.
 
     Args:
-        strokes: One (points, 2) array a stroke: x to the right and y downwards, in any unit; finite.
+        strokes: One (points, 2) array a stroke: x to the right and y downwards, within ±1e9 in any unit.
         name: What to call the drawing in an error.
 
     Returns:
@@ -103,21 +109,23 @@ def from_strokes(strokes: Sequence[NDArray[np.float64]], name: str = "Drawing") 
         raise BlankImage(name, "no points")
     points = np.concatenate(strokes)
     low, extent = points.min(axis=0), np.ptp(points, axis=0)
-    scale = (FIT - PEN) / (float(extent.max()) or 1.0)
-    trail = np.concatenate([_trail((stroke - low) * scale) for stroke in strokes])
+    side = float(extent.max())
+    scale = (FIT - PEN) / side if side > _DOT else 0.0
+    trail = _trail([(stroke - low) * scale for stroke in strokes])
     # The prints are evenly spaced, so their mean is the drawn digit's centre of mass.
     shift = np.clip(CENTRE - trail.mean(axis=0), PEN / 2, SIDE - PEN / 2 - extent * scale)
     return _bytes(_print(trail + shift))
 
 
-def _trail(stroke: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return points along a stroke, no further apart than `_STEP`: (many, 2)."""
-    legs = np.diff(stroke, axis=0)
-    counts = np.maximum(1, np.ceil(np.hypot(*legs.T) / _STEP)).astype(int)
-    number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    share = (number / np.repeat(counts, counts))[:, None]
-    along = np.repeat(stroke[:-1], counts, axis=0) + np.repeat(legs, counts, axis=0) * share
-    return np.concatenate([along, stroke[-1:]])
+def _trail(strokes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return points along all strokes, evenly spaced however slow the hand was: (many, 2)."""
+    lengths = [np.concatenate(([0], np.cumsum(np.hypot(*np.diff(stroke, axis=0).T)))) for stroke in strokes]
+    step = max(_STEP, sum(float(length[-1]) for length in lengths) / _MOST_PRINTS)
+    trails = []
+    for stroke, length in zip(strokes, lengths, strict=True):
+        at = np.linspace(0, length[-1], math.ceil(length[-1] / step) + 1)
+        trails.append(np.stack([np.interp(at, length, axis) for axis in stroke.T], axis=-1))
+    return np.concatenate(trails)
 
 
 def _print(trail: NDArray[np.float64]) -> NDArray[np.float32]:

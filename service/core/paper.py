@@ -110,11 +110,11 @@ def _canvas(coarse: NDArray[np.uint8], level: int) -> _Paper:
 def _sheet(coarse: NDArray[np.uint8], step: int) -> _Paper:
     """Return the paper of a scan or a photograph: a smooth surface under noise."""
     height, width = coarse.shape
-    cell = max(1, max(height, width) // _CELLS)
-    rows, columns = max(1, height // cell), max(1, width // cell)
-    cells = coarse[: rows * cell, : columns * cell].reshape(rows, cell, columns, cell)
+    tall, wide = max(1, height // _CELLS), max(1, width // _CELLS)  # one cell
+    rows, columns = height // tall, width // wide
+    cells = coarse[: rows * tall, : columns * wide].reshape(rows, tall, columns, wide)
     few = cells.mean(axis=(1, 3), dtype=np.float32)
-    reach = np.array([columns, rows], np.float32) * cell * step  # picture pixels that the cells cover
+    reach = (columns * wide * step, rows * tall * step)  # picture pixels that the cells cover
     fit = _quadratic(few)
 
     def level(x: Floats, y: Floats) -> Floats:
