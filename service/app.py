@@ -1,6 +1,5 @@
 """The one place where rooms meet: builds each part and hands it to the part that needs it."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,26 +30,30 @@ log = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings) -> ASGIApp:
-    """Build the service.
+    """Build the service and load what is published.
 
     Args:
         settings: How it behaves.
 
     Returns:
-        An ASGI application that loads the published models when it starts.
+        An ASGI application that can answer.
+
+    Raises:
+        ArtifactError: A published folder was refused, and the settings are strict about that.
+        OSError: The models folder cannot be read.
     """
     registry = Registry(settings.models, settings.engine_threads)
+    registry.load()
+    if settings.strict and registry.refused():
+        raise registry.refused()[0]
     metrics = Metrics()
+    for model in registry.models():
+        metrics.ready.labels(model.name, model.version).set(1)
     workers = Workers(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
-        await asyncio.to_thread(registry.load)
-        if settings.strict and registry.refused():
-            raise registry.refused()[0]
-        for model in registry.models():
-            metrics.ready.labels(model.name, model.version).set(1)
         yield
         workers.close()
 

@@ -1,5 +1,6 @@
 """One line of JSON for every event, on standard error; never a payload."""
 
+import json
 import logging
 import sys
 import time
@@ -21,7 +22,10 @@ class JsonFormatter(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # half a character, a number of more than 64 bits, keys that are no text
+            return json.dumps(line, default=str, skipkeys=True)
 
 
 def set_up(level: str) -> None:

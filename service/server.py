@@ -5,9 +5,11 @@ import sys
 from collections.abc import Sequence
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from service import logs
 from service.app import create_app
+from service.core.errors import ArtifactError
 from service.http import transport
 from service.settings import ENVIRONMENT_PREFIX, BadSettings, Settings, load
 
@@ -19,7 +21,8 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The command line without the program's name.
 
     Returns:
-        The exit status: 2 for a bad setting, which is named in one line on standard error.
+        The exit status: 2 for a bad setting, 3 for a model that was refused where the settings are strict;
+        one line on standard error says which.
     """
     try:
         settings = load(arguments)
@@ -30,12 +33,17 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     logs.set_up(settings.log_level)
+    try:
+        app = create_app(settings)
+    except ArtifactError as error:
+        sys.stderr.write(f"{ENVIRONMENT_PREFIX}STRICT (--strict): every model should be sound; got {error}\n")
+        return 3
     with contextlib.suppress(KeyboardInterrupt):
-        _serve(settings)
+        _serve(app, settings)
     return 0
 
 
-def _serve(settings: Settings) -> None:
+def _serve(app: ASGIApp, settings: Settings) -> None:
     connection = transport.with_limits(
         max_connections=settings.max_connections,
         max_head_bytes=settings.max_head_bytes,
@@ -43,7 +51,7 @@ def _serve(settings: Settings) -> None:
     )
     uvicorn.Server(
         uvicorn.Config(
-            create_app(settings),
+            app,
             host=settings.host,
             port=settings.port,
             http=connection,

@@ -84,7 +84,7 @@ def manifest(name: str, labels: tuple[str, ...]) -> dict[str, Any]:
     """Return the manifest of one dense layer, as `artifact.publish` takes it."""
     classes = len(labels)
     digest = "0" * 64
-    measured = {"fit": "published", "split": "test", "examples": 10, "seeds": [1]}
+    measured = {"fit": "published", "data": "none", "split": "test", "examples": 10, "seeds": [1]}
     return {
         "name": name,
         "description": "A toy.",

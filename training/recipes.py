@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
-from pydantic import JsonValue
-
 Seeds = tuple[int, ...]
 
 
@@ -47,7 +45,7 @@ class Recipe:
                 raise ValueError(f"{name} should be above 0; got {getattr(self, name)}")
 
     @property
-    def numbers(self) -> dict[str, JsonValue]:
+    def numbers(self) -> dict[str, object]:
         """All of them by name, as JSON has them: lists in place of tuples."""
         return {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()

@@ -141,6 +141,7 @@ def _measurements(
     return [
         Measurement(
             fit=role,
+            data=split.data_set,
             split=name,
             examples=found[0].examples,
             seeds=seeds,

@@ -91,6 +91,7 @@ class Measurement(_Part):
         description="published: this very network; lesson: the same recipe fitted on the lesson's "
         "split for its figures only"
     )
+    data: str = Field(description="Name of the data set")
     split: str = Field(description="train, valid or test")
     examples: int = Field(gt=0)
     seeds: tuple[int, ...] = Field(min_length=1, description="One fit a seed")

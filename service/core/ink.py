@@ -53,8 +53,8 @@ _MOST_THINNING = 6
 _STEP = 0.5
 """Distance between neighbouring prints of the pen, in pixels; closer ones change no pixel by 1 %."""
 
-_MOST_PRINTS = 5000
-"""Prints of the pen on one image; ten times what a digit takes, so that a scribble costs no more."""
+_MOST_PRINTS = 1500
+"""Prints of the pen on one image: ten times what a digit takes, so that a scribble costs no more."""
 
 _DOT = 1e-6
 """A drawing smaller than this, in its own units, is a dot: strokes come with a resolution of about 1e-7."""
@@ -119,13 +119,16 @@ def from_strokes(strokes: Sequence[NDArray[np.float64]], name: str = "Drawing") 
 
 def _trail(strokes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Return points along all strokes, evenly spaced however slow the hand was: (many, 2)."""
-    lengths = [np.concatenate(([0], np.cumsum(np.hypot(*np.diff(stroke, axis=0).T)))) for stroke in strokes]
-    step = max(_STEP, sum(float(length[-1]) for length in lengths) / _MOST_PRINTS)
-    trails = []
-    for stroke, length in zip(strokes, lengths, strict=True):
-        at = np.linspace(0, length[-1], math.ceil(length[-1] / step) + 1)
-        trails.append(np.stack([np.interp(at, length, axis) for axis in stroke.T], axis=-1))
-    return np.concatenate(trails)
+    points = np.concatenate(strokes)
+    ends = np.cumsum([len(stroke) for stroke in strokes])
+    legs = np.hypot(*np.diff(points, axis=0).T)
+    legs[ends[:-1] - 1] = 0  # the pen is lifted from one stroke to the next
+    along = np.concatenate(([0], np.cumsum(legs)))
+    prints = min(math.ceil(along[-1] / _STEP) + 1, _MOST_PRINTS)
+    at = np.linspace(0, along[-1], prints)
+    trail = np.stack([np.interp(at, along, axis) for axis in points.T], axis=-1)
+    dots = points[ends[:_MOST_PRINTS] - 1]  # a stroke of one point has no length, and is drawn all the same
+    return np.concatenate((trail, dots))
 
 
 def _print(trail: NDArray[np.float64]) -> NDArray[np.float32]:

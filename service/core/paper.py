@@ -1,8 +1,7 @@
 """Where the ink is on a picture: paper of any brightness, drawn on by any pen, cut out round the digit.
 
 A drawing program's canvas has one paper colour; a scan or a photograph has light that falls unevenly,
-noise and specks. The constants were chosen on pen strokes rendered as canvases of both kinds:
-docs/experiments.md.
+noise and specks. The constants were chosen on pen strokes rendered as both: docs/experiments.md.
 """
 
 from collections.abc import Callable
@@ -71,21 +70,23 @@ def cut_out(grey: NDArray[np.uint8], side: int, margin: int) -> Floats:
     """
     picture = Image.fromarray(grey)
     height, width = grey.shape
-    step = max(1, round(max(width, height) / _COARSE))
-    coarse = np.asarray(picture.reduce(step) if step > 1 else picture)
+    step_x, step_y = max(1, round(width / _COARSE)), max(1, round(height / _COARSE))
+    coarse = np.asarray(picture.reduce((step_x, step_y)))
     frame = np.concatenate((coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]))
     is_canvas = bool((frame == frame[0]).mean() > _EVEN)
-    paper = _canvas(coarse, int(frame[0])) if is_canvas else _sheet(coarse, step)
-    middles_x, middles_y = (_middles(0, size * step, size) for size in coarse.shape[::-1])
+    paper = _canvas(coarse, int(frame[0])) if is_canvas else _sheet(coarse, step_x, step_y)
+    middles_x = _middles(0, coarse.shape[1] * step_x, coarse.shape[1])
+    middles_y = _middles(0, coarse.shape[0] * step_y, coarse.shape[0])
     ink = paper.sign * (coarse - paper.level(middles_x, middles_y))
     left, top, right, bottom = _box(np.where(ink > paper.floor, ink, 0))
-    unit = max(right - left, bottom - top) * step / side  # picture pixels for one of the answer's
-    around = margin * unit + step
+    left, right, top, bottom = left * step_x, right * step_x, top * step_y, bottom * step_y
+    unit = max(right - left, bottom - top) / side  # picture pixels for one of the answer's
+    around = margin * unit + max(step_x, step_y)
     box = (
-        max(left * step - around, 0),
-        max(top * step - around, 0),
-        min(right * step + around, width),
-        min(bottom * step + around, height),
+        max(left - around, 0),
+        max(top - around, 0),
+        min(right + around, width),
+        min(bottom + around, height),
     )
     wide, tall = max(1, round((box[2] - box[0]) / unit)), max(1, round((box[3] - box[1]) / unit))
     cut = np.asarray(picture.resize((wide, tall), Image.Resampling.BILINEAR, box=box), np.float32)
@@ -107,20 +108,20 @@ def _canvas(coarse: NDArray[np.uint8], level: int) -> _Paper:
     return _Paper(even, 1 if lighter >= darker else -1, _INK_FLOOR * full)
 
 
-def _sheet(coarse: NDArray[np.uint8], step: int) -> _Paper:
+def _sheet(coarse: NDArray[np.uint8], step_x: int, step_y: int) -> _Paper:
     """Return the paper of a scan or a photograph: a smooth surface under noise."""
     height, width = coarse.shape
     tall, wide = max(1, height // _CELLS), max(1, width // _CELLS)  # one cell
     rows, columns = height // tall, width // wide
     cells = coarse[: rows * tall, : columns * wide].reshape(rows, tall, columns, wide)
     few = cells.mean(axis=(1, 3), dtype=np.float32)
-    reach = (columns * wide * step, rows * tall * step)  # picture pixels that the cells cover
+    reach = (columns * wide * step_x, rows * tall * step_y)  # picture pixels that the cells cover
     fit = _quadratic(few)
 
     def level(x: Floats, y: Floats) -> Floats:
         return _terms(2 * x / reach[0] - 1, 2 * y / reach[1] - 1) @ fit
 
-    x, y = _middles(0, width * step, width), _middles(0, height * step, height)
+    x, y = _middles(0, width * step_x, width), _middles(0, height * step_y, height)
     away = (coarse - level(x, y)).ravel()
     rank = min(6, len(away) - 1)  # a few wild pixels are not what the pen did
     ranked = np.partition(away, (rank, len(away) - 1 - rank))

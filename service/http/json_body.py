@@ -48,7 +48,7 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
         PayloadTooLarge: More images or points than the limits allow.
         BlankImage: A drawing without points.
     """
-    document = load(body)
+    document = load(body, _most_values(shape, limits))
     if not isinstance(document, dict):
         raise MalformedRequest("Body", "a JSON object", _kind(document))
     for name in document:
@@ -74,18 +74,37 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
     return _batch([reader.read(item, f"images[{row}]") for row, item in enumerate(value)], shape)
 
 
-def load(body: bytes) -> Any:  # noqa: ANN401 - JSON can be anything; every caller checks it
+def load(body: bytes, most_values: int) -> Any:  # noqa: ANN401 - JSON can be anything; every caller checks it
     """Parse JSON.
+
+    Its commas and opening brackets are counted first: there is at most one value more than both together,
+    and a few bytes of JSON can become a hundred times as much memory.
+
+    Args:
+        body: The whole body.
+        most_values: Numbers, strings, lists and objects that it may hold together.
+
+    Returns:
+        What it says.
 
     Raises:
         MalformedRequest: It is not JSON, holds NaN, an infinity or bytes that are no UTF-8, or is nested
             more than 1,024 deep; the message says where.
+        PayloadTooLarge: It may hold more values.
     """
+    if sum(map(body.count, (b",", b"[", b"{"))) > most_values:
+        raise PayloadTooLarge("Body", most_values, "JSON values", "more")
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         got = f"{error.msg} at line {error.lineno} column {error.colno}" if body.strip() else "nothing"
         raise MalformedRequest("Body", "JSON in UTF-8, nested at most 1,024 deep", got) from error
+
+
+def _most_values(shape: Shape, limits: Limits) -> int:
+    """Return how many JSON values the largest allowed request has, and a few more."""
+    lists = math.prod(shape[:-1]) + 1
+    return limits.images * (math.prod(shape) + lists) + 4 * limits.points + 100
 
 
 def _batch(images: list[Drawing], shape: Shape) -> Drawings:
@@ -128,6 +147,9 @@ class _ImageReader:
 
     def _whole(self, flat: list[Any], name: str) -> NDArray[np.uint8]:
         """Take numbers such as 12.0 too, or say which number cannot be a pixel."""
+        array = self._numbers(flat)
+        if array is not None and ((array >= 0) & (array <= 255) & (array == np.rint(array))).all():
+            return array.astype(np.uint8)
         for index, item in enumerate(flat):
             if not _is_number(item) or not 0 <= item <= 255 or item != int(item):
                 hint = ' (for numbers 0..1 add "scale": "unit")' if isinstance(item, float) else ""
@@ -135,7 +157,17 @@ class _ImageReader:
                 raise MalformedRequest(field, "a whole number 0..255", _kind(item) + hint)
         return np.array(flat, np.float64).astype(np.uint8)
 
+    def _numbers(self, flat: list[Any]) -> NDArray[Any] | None:
+        """Return an array of numbers, or None if there is, or may be, anything else among them."""
+        if self.booleans:
+            return None
+        array = np.array(flat)
+        return array if array.dtype.kind in "iuf" else None
+
     def _units(self, flat: list[Any], name: str) -> NDArray[np.uint8]:
+        array = self._numbers(flat)
+        if array is not None and ((array >= 0) & (array <= 1)).all():
+            return from_unit(array)
         for index, item in enumerate(flat):
             if not _is_number(item) or not 0 <= item <= 1:
                 field = f"Field {self._at(name, index)!r}"

@@ -55,7 +55,7 @@ class Exchange:
     _marked: float = field(default_factory=time.perf_counter)
 
     def mark(self, phase: str) -> None:
-        """Give the time since the last mark to a phase."""
+        """Give the time since the last mark to a phase; a worker may do so after its deadline too."""
         now = time.perf_counter()
         self.phases[phase] = self.phases.get(phase, 0.0) + now - self._marked
         self._marked = now
@@ -115,7 +115,7 @@ class Metrics:
         """Count one answered request."""
         self.requests.labels(exchange.route, exchange.model, exchange.status).inc()
         self.seconds.labels(exchange.route).observe(seconds)
-        for phase, spent in exchange.phases.items():
+        for phase, spent in tuple(exchange.phases.items()):
             self.phases.labels(phase).observe(spent)
         if exchange.images:
             self.images.labels(exchange.model).observe(exchange.images)
@@ -161,7 +161,7 @@ class Observer:
             self._record(scope, exchange)
 
     def _add_headers(self, message: Message, exchange: Exchange) -> None:
-        timing = ", ".join(f"{phase};dur={1000 * s:.3f}" for phase, s in exchange.phases.items())
+        timing = ", ".join(f"{phase};dur={1000 * s:.3f}" for phase, s in tuple(exchange.phases.items()))
         message["headers"] = [
             *message["headers"],
             (b"x-request-id", exchange.request_id.encode()),
@@ -186,7 +186,7 @@ class Observer:
                 "images": exchange.images,
                 "received_bytes": exchange.received,
                 "ms": round(1000 * seconds, 3),
-                "phases_ms": {name: round(1000 * s, 3) for name, s in exchange.phases.items()},
+                "phases_ms": {name: round(1000 * s, 3) for name, s in tuple(exchange.phases.items())},
             }
             log.info("request", extra={"fields": fields})
 

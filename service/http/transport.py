@@ -22,7 +22,7 @@ class Transport(HttpToolsProtocol):
 
     Attributes:
         max_connections: Open connections; one more is answered with 503 and closed.
-        max_head_bytes: Size of a request's line and headers.
+        max_head_bytes: Size of a request's line and headers, and of anything else that is not its body.
         header_timeout_s: Longest time from a connection's or request's first byte to its head's last.
     """
 
@@ -31,7 +31,7 @@ class Transport(HttpToolsProtocol):
     header_timeout_s: float
 
     _head_timer: asyncio.TimerHandle | None = None
-    _head_bytes = 0
+    _unused_bytes = 0  # since a head or a piece of a body was complete
     _head_is_too_large = False
     _in_message = False
     _half_closed = False
@@ -54,12 +54,11 @@ class Transport(HttpToolsProtocol):
         """Take bytes, unless the connection is being closed."""
         if self.transport.is_closing():
             return
-        if not self._in_message:
-            self._head_bytes += len(data)
-            if self._head_timer is None:
-                self._start_timer()
+        if not self._in_message and self._head_timer is None:
+            self._start_timer()
+        self._unused_bytes += len(data)
         super().data_received(data)
-        if not self._in_message and self._head_bytes > self.max_head_bytes:
+        if self._unused_bytes > self.max_head_bytes:
             self._refuse_head()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio: true keeps it open
@@ -75,12 +74,18 @@ class Transport(HttpToolsProtocol):
             raise ValueError("head too large")  # the parser makes of it what leads to send_400_response
         self._stop_timer()
         self._in_message = True
+        self._unused_bytes = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._unused_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Begin to wait for another head."""
         self._in_message = False
-        self._head_bytes = 0
+        self._unused_bytes = 0
         super().on_message_complete()
         if self.cycle.response_complete:  # it came before the end of a body that nobody wanted
             self._stop_timer()
@@ -88,8 +93,9 @@ class Transport(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the rest of the body, or for another request."""
+        is_last = not self.pipeline
         super().on_response_complete()
-        if self._half_closed and not self.pipeline:
+        if self._half_closed and is_last:
             self.transport.close()
         elif self._in_message and self._head_timer is None:
             self._start_timer()
@@ -105,6 +111,9 @@ class Transport(HttpToolsProtocol):
             self._refuse(problems.BROKEN_HTTP, "Bytes should be an HTTP/1.1 request; got others.")
 
     def _refuse_head(self) -> None:
+        if self._in_message and self.cycle.response_started:  # trailers, or a chunk's head, without an end
+            self.transport.close()
+            return
         expected = f"Request line and headers should be at most {self.max_head_bytes:,} bytes"
         self._refuse(problems.HEAD_TOO_LARGE, f"{expected}; got more.")
 
