@@ -1,5 +1,7 @@
 """`python -m service`: be ready to stop, then read the settings, build the app and run it."""
 
+import logging
+import os
 import signal
 import sys
 from types import FrameType
@@ -12,12 +14,16 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _leave)
     from service import server  # noqa: PLC0415 - see above
 
-    sys.exit(server.main(sys.argv[1:]))
+    status = server.main(sys.argv[1:])
+    # A worker thread may be deep in somebody's picture, and Python would wait for it; its caller is gone.
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
     del number, frame
-    sys.exit(0)
+    os._exit(0)  # an exception could be lost in an import that is under way
 
 
 if __name__ == "__main__":

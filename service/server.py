@@ -48,6 +48,7 @@ def _serve(app: ASGIApp, settings: Settings) -> None:
         max_connections=settings.max_connections,
         max_head_bytes=settings.max_head_bytes,
         header_timeout_s=settings.header_timeout_s,
+        write_timeout_s=settings.write_timeout_s,
     )
     uvicorn.Server(
         uvicorn.Config(
@@ -60,6 +61,7 @@ def _serve(app: ASGIApp, settings: Settings) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # else any local caller could put any text into the log
             timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=settings.drain_timeout_s,  # type: ignore[arg-type]  # floats work
         )

@@ -24,7 +24,7 @@ class Settings(BaseSettings):
         extra="ignore",  # .env may hold other programs' settings, INKLING_DATA for the trainer too
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 is every address")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 is every address")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
     models: Path = Field(Path("models"), description="Folder of published models")
     strict: bool = Field(
@@ -41,7 +41,10 @@ class Settings(BaseSettings):
         64, ge=0, description="Requests that may wait for a worker thread before others get a 503"
     )
     request_timeout_s: float = Field(
-        30, gt=0, description="Longest time for an answer once the body is there; then a 504"
+        30,
+        gt=0,
+        allow_inf_nan=False,
+        description="Longest time for an answer once the body is there; then a 504",
     )
     header_timeout_s: float = Field(
         10,
@@ -49,11 +52,17 @@ class Settings(BaseSettings):
         description="Longest time for a request's head to arrive; then the connection ends",
     )
     body_timeout_s: float = Field(
-        30, gt=0, description="Longest time for a request's body to arrive; then a 408"
+        30, gt=0, allow_inf_nan=False, description="Longest time for a request's body to arrive; then a 408"
     )
     keep_alive_s: int = Field(30, gt=0, description="How long an idle connection is kept for another request")
+    write_timeout_s: float = Field(
+        10,
+        gt=0,
+        allow_inf_nan=False,
+        description="How long a caller may take nothing of an answer; then the connection ends",
+    )
     drain_timeout_s: float = Field(
-        1.5, ge=0, description="How long a stopping process lets running requests finish"
+        1.5, ge=0, allow_inf_nan=False, description="How long a stopping process lets running requests finish"
     )
     max_connections: int = Field(512, ge=1, description="Open connections; one more gets a 503 and is closed")
     max_head_bytes: int = Field(
@@ -62,9 +71,12 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         16 * 2**20, ge=1024, description="Size of a request's body, counted while it arrives"
     )
+    max_pending_bytes: int = Field(
+        128 * 2**20, ge=1024, description="All bodies being read or answered together; one more gets a 503"
+    )
     max_images: int = Field(4096, ge=1, description="Images in one request")
     max_picture_pixels: int = Field(
-        24_000_000, ge=784, description="Pixels of all pictures in a request, read before decoding them"
+        16_000_000, ge=784, description="Pixels of all pictures in a request, read before decoding them"
     )
     max_points: int = Field(10_000, ge=1, description="Points of a drawing sent as strokes")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

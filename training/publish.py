@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from service.core import artifact, graph, insight
+from service.core import artifact, network
 from service.core.artifact import Artifact, DataSource, Golden, Making, Measurement, Tensor
 from service.core.engine import Engine
 from service.core.errors import ArtifactError
@@ -130,15 +130,8 @@ def _answers(net: Net, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], 
 
 def _layer_sums(published: Artifact, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return probabilities computed without torch and without a runtime, in double precision."""
-    tensors = graph.read(published.model).tensors
-    matrices = insight.matrices(published)
-    signal = images.reshape(len(images), -1) / 255.0
-    for layer in published.manifest.layers:
-        signal = signal @ matrices[layer.name].astype(np.float64)
-        signal = signal + np.asarray(tensors[layer.bias], np.float64)
-        if layer.activation == "relu":
-            signal = np.maximum(signal, 0)
-    odds = np.exp(signal - signal.max(axis=1, keepdims=True))
+    sums = network.logits(network.read(published), images)
+    odds = np.exp(sums - sums.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 

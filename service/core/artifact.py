@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ class Artifact:
     golden: Golden
 
     @property
-    def title(self) -> str:
+    def identity(self) -> str:
         """`name/version`, for messages."""
         return f"{self.manifest.name}/{self.manifest.version}"
 
@@ -208,7 +209,8 @@ def versions(root: Path) -> dict[str, list[str]]:
 
     Returns:
         For each model name, in alphabetical order, its versions, oldest first. Files, and folders
-        that are not named like a model or a version, are passed over; so is a half-published one.
+        that are not named like a model or a version, are passed over; so is a half-published one. A
+        model whose folder cannot be read has no versions.
 
     Raises:
         OSError: The folder cannot be read.
@@ -216,7 +218,11 @@ def versions(root: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for model in sorted(root.iterdir()):
         if re.fullmatch(_NAME_PATTERN, model.name) and model.is_dir():
-            names = [entry.name for entry in model.iterdir() if entry.is_dir()]
+            try:
+                names = [entry.name for entry in model.iterdir() if entry.is_dir()]
+            except OSError:
+                found[model.name] = []
+                continue
             numbers = sorted(int(name) for name in names if re.fullmatch(_VERSION_PATTERN, name))
             if numbers:
                 found[model.name] = [str(number) for number in numbers]
@@ -324,10 +330,12 @@ def manifest_schema() -> str:
 
 def _read_file(title: str, path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+            raise OSError("not a file")
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = error.strerror or str(error)
         raise ManifestInvalid(title, f"{path.name} should be readable; got {reason!r}.") from error
     if len(content) > MAX_FILE_BYTES:
         raise ManifestInvalid(title, f"{path.name} should be at most {MAX_FILE_BYTES:,} bytes.")

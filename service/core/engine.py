@@ -78,10 +78,10 @@ class Engine:
         options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
             session = onnxruntime.InferenceSession(
-                artifact.model, options, providers=["CPUExecutionProvider"]
+                artifact.model, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
         except Exception as error:  # ONNX Runtime raises a dozen types without a common base
-            raise GraphRefused(artifact.title, "model.onnx could not be loaded.") from error
+            raise GraphRefused(artifact.identity, "model.onnx could not be loaded.") from error
         _check_signature(artifact, session)
         engine = cls(artifact, session)
         engine._reproduce(artifact)
@@ -119,19 +119,19 @@ class Engine:
         try:
             scores = self.run(golden.images)
         except InferenceFailed as error:
-            raise GoldenMismatch(artifact.title, "it could not run its golden examples.") from error
+            raise GoldenMismatch(artifact.identity, "it could not run its golden examples.") from error
         if (scores.logits.shape, scores.probabilities.shape) != (
             golden.logits.shape,
             golden.probabilities.shape,
         ):
-            raise GoldenMismatch(artifact.title, "it should give one row of scores an image; got others.")
+            raise GoldenMismatch(artifact.identity, "it should give one row of scores an image; got others.")
         scale = np.maximum(1, np.abs(golden.logits))
         off_logits = np.abs(scores.logits - golden.logits) / scale
         off_probabilities = np.abs(scores.probabilities - golden.probabilities)
         worst = float(np.max(np.concatenate((off_logits, off_probabilities))))
         if not worst <= golden.tolerance:  # written so that NaN fails too
             raise GoldenMismatch(
-                artifact.title,
+                artifact.identity,
                 f"golden examples should be met within {golden.tolerance:g}; got {worst:.3g} off.",
             )
 
@@ -140,19 +140,24 @@ def _check_graph(artifact: Artifact) -> None:
     try:
         graph.read(artifact.model)
     except graph.GraphError as error:
-        raise GraphRefused(artifact.title, f"model.onnx is refused: {error}.") from error
+        raise GraphRefused(artifact.identity, f"model.onnx is refused: {error}.") from error
 
 
 def _check_signature(artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
     declared = [artifact.manifest.input, *artifact.manifest.outputs]
-    found = [
-        Tensor.model_construct(
-            name=node.name,
-            dtype=_ORT_DTYPES.get(node.type, node.type),
-            shape=tuple(-1 if isinstance(size, str) else size for size in node.shape[:1])
-            + tuple(node.shape[1:]),
-        )
-        for node in [*session.get_inputs(), *session.get_outputs()]
-    ]
+    try:
+        found = [
+            Tensor.model_construct(
+                name=node.name,
+                dtype=_ORT_DTYPES.get(node.type, node.type),
+                shape=tuple(-1 if isinstance(size, str) else size for size in node.shape[:1])
+                + tuple(node.shape[1:]),
+            )
+            for node in [*session.get_inputs(), *session.get_outputs()]
+        ]
+    except UnicodeDecodeError as error:
+        raise GraphRefused(
+            artifact.identity, "names in model.onnx should be UTF-8; got other bytes."
+        ) from error
     if found != declared:
-        raise GraphRefused(artifact.title, f"inputs and outputs should be {declared}; got {found}.")
+        raise GraphRefused(artifact.identity, f"inputs and outputs should be {declared}; got {found}.")

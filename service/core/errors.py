@@ -13,6 +13,7 @@
   + CapacityError            the caller can come back later
     - ModelNotReady
     - Overloaded
+    - TooManyBytes
     - DeadlineExceeded
   + ModelError               we must act
     - ArtifactError
@@ -114,7 +115,7 @@ class UnknownUnit(RequestError):
     """The layer has no such unit, or its units cannot be shown as images."""
 
     def __init__(self, layer: str, expected: str, got: str) -> None:
-        super().__init__(f"Unit of layer {layer!r} should be {expected}; got {got}.")
+        super().__init__(f"Unit of layer {layer!r} should be {expected}; got {_cut(got)}.")
         self.layer = layer
 
 
@@ -150,9 +151,19 @@ class ModelNotReady(CapacityError):
 class Overloaded(CapacityError):
     """Too many requests are waiting; this one was turned away at once."""
 
-    def __init__(self, waiting: int) -> None:
-        super().__init__(f"The queue should have a free place; {waiting:,} requests are waiting already.")
-        self.waiting = waiting
+    def __init__(self, taken: int) -> None:
+        super().__init__(
+            f"The queue should have a free place; {taken:,} requests are in it or being worked on."
+        )
+        self.taken = taken
+
+
+class TooManyBytes(CapacityError):
+    """The bodies of all requests together are more than the service holds."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"Bodies being answered should be at most {limit:,} bytes together; they are more.")
+        self.limit = limit
 
 
 class DeadlineExceeded(CapacityError):

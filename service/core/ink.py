@@ -127,8 +127,8 @@ def _trail(strokes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     prints = min(math.ceil(along[-1] / _STEP) + 1, _MOST_PRINTS)
     at = np.linspace(0, along[-1], prints)
     trail = np.stack([np.interp(at, along, axis) for axis in points.T], axis=-1)
-    dots = points[ends[:_MOST_PRINTS] - 1]  # a stroke of one point has no length, and is drawn all the same
-    return np.concatenate((trail, dots))
+    dots = [stroke for stroke in strokes if len(stroke) == 1]  # without length, and drawn all the same
+    return np.concatenate((trail, *dots[:_MOST_PRINTS]))
 
 
 def _print(trail: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -147,9 +147,10 @@ def _print(trail: NDArray[np.float64]) -> NDArray[np.float32]:
 
 def _with_usual_pen(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Thicken thin strokes and thin thick ones until they are about as wide as MNIST's."""
+    ink = np.pad(ink, _MARGIN)  # a stroke may run along the picture's edge, and may have to grow
     width = _stroke_width(ink) / _WORK
     if width < _THINNEST:
-        return _grown(np.pad(ink, _MARGIN), round((_THINNEST - width) * _WORK / 2), np.maximum)
+        return _grown(ink, round((_THINNEST - width) * _WORK / 2), np.maximum)
     thinning = min(round((width - _THICKEST) * _WORK / 2), _MOST_THINNING)
     return _grown(ink, max(thinning, 0), np.minimum)
 

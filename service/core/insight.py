@@ -1,4 +1,4 @@
-"""What can be seen inside a network: its matrices, and pictures of them.
+"""Pictures of what a network has learnt.
 
 Pure functions of arrays. Turning a picture into a file is the edge's work.
 """
@@ -9,10 +9,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
-from service.core import graph
-from service.core.artifact import Artifact
-from service.core.errors import GraphRefused
 
 Palette = Literal["lesson", "safe"]
 """`lesson` is green for positive and purple for negative weights; `safe` is blue and orange, which
@@ -27,36 +23,6 @@ Universal Design", 2008."""
 
 _GAP = 1
 """Transparent pixels between the images of a grid."""
-
-
-def matrices(artifact: Artifact) -> dict[str, NDArray[np.float32]]:
-    """Return the layers' weights by layer name, from input to output.
-
-    Args:
-        artifact: A published folder in memory.
-
-    Returns:
-        For each layer its weights, [inputs, units] float32: read-only views into the model's bytes.
-
-    Raises:
-        GraphRefused: The file is no ONNX of ours, or lacks a tensor of the manifest's shape.
-    """
-    try:
-        tensors = graph.read(artifact.model).tensors
-    except graph.GraphError as error:
-        raise GraphRefused(artifact.title, f"model.onnx is refused: {error}.") from error
-    found = {}
-    for layer in artifact.manifest.layers:
-        for name, shape in (
-            (layer.weight, (layer.units, layer.inputs)),
-            (layer.bias, (layer.units,)),
-        ):
-            tensor = tensors.get(name)
-            if tensor is None or tensor.shape != shape or tensor.dtype != np.float32:
-                got = "none" if tensor is None else f"{tensor.shape} {tensor.dtype}"
-                raise GraphRefused(artifact.title, f"tensor {name!r} should be {shape} float32; got {got}.")
-        found[layer.name] = tensors[layer.weight].astype(np.float32, copy=False).T
-    return found
 
 
 def weight_image(weights: NDArray[np.float32], palette: Palette = "lesson") -> NDArray[np.uint8]:
@@ -94,19 +60,24 @@ def weight_grid(
         palette: Which two colours.
 
     Returns:
-        (rows * (height + 1) - 1, columns * (width + 1) - 1, 4) uint8; one transparent pixel lies
+        Of `grid_size`, with 4 channels, uint8; one transparent pixel lies
         between neighbours, and each image has its own scale, as `weight_image` gives it.
     """
     units = weights.shape[1]
     columns = grid_columns(units)
-    rows = -(-units // columns)
-    grid = np.zeros((rows * (height + _GAP), columns * (width + _GAP), 4), np.uint8)
+    grid = np.zeros((*grid_size(units, height, width), 4), np.uint8)
     for unit in range(units):
         top, left = (unit // columns) * (height + _GAP), (unit % columns) * (width + _GAP)
-        grid[top : top + height, left : left + width] = weight_image(
-            weights[:, unit].reshape(height, width), palette
-        )
-    return grid[: -_GAP or None, : -_GAP or None]
+        image = weight_image(weights[:, unit].reshape(height, width), palette)
+        grid[top : top + height, left : left + width] = image
+    return grid
+
+
+def grid_size(units: int, height: int, width: int) -> tuple[int, int]:
+    """Return the height and width of a grid of that many images, in pixels."""
+    columns = grid_columns(units)
+    rows = -(-units // columns)
+    return rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP
 
 
 def grid_columns(units: int) -> int:

@@ -1,40 +1,40 @@
-"""Who may enter and how much: today the size of a body and the time it may take to arrive."""
+"""Who may enter and how much: today the size of bodies and the time they may take to arrive."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 
-from service.core.errors import BodyTimeout, PayloadTooLarge, UnsupportedMediaType
-from service.http.observe import exchange_of
+from service.core.errors import BodyTimeout, PayloadTooLarge, TooManyBytes, UnsupportedMediaType
+from service.http.exchange import exchange_of
 
 
-@dataclass(frozen=True)
 class Gate:
-    """Lets bodies in.
+    """Lets bodies in, one by one and all together within bounds."""
 
-    Attributes:
-        max_body_bytes: Largest body.
-        body_timeout_s: Longest time for it to arrive, in seconds.
-    """
+    def __init__(self, max_body_bytes: int, max_pending_bytes: int, body_timeout_s: float) -> None:
+        self._max_body_bytes = max_body_bytes
+        self._max_pending_bytes = max_pending_bytes
+        self._body_timeout_s = body_timeout_s
+        self._pending_bytes = 0
 
-    max_body_bytes: int
-    body_timeout_s: float
-
-    async def read_body(self, request: Request) -> bytes:
-        """Read a body, counting its bytes while they arrive.
+    @asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """Read a body, counting its bytes while they arrive; they count until the context is left.
 
         A body that declares itself too large is refused before a byte of it is read, one that turns
-        out to be too large as soon as it is; at no time is more than the limit kept.
+        out to be too large as soon as it is.
 
         Args:
             request: A request whose body nobody has read.
 
-        Returns:
+        Yields:
             The whole body.
 
         Raises:
             PayloadTooLarge: It is larger than the limit.
+            TooManyBytes: All bodies together are.
             BodyTimeout: It took too long to arrive.
             UnsupportedMediaType: It is compressed.
             ClientDisconnect: The caller left.
@@ -43,21 +43,30 @@ class Gate:
         if packed != "identity":
             raise UnsupportedMediaType("Content-Encoding", ["identity"], repr(packed[:40]))
         declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared[:20]) > self.max_body_bytes:
+        if declared.isdecimal() and int(declared[:20]) > self._max_body_bytes:
             raise self._too_large(f"{int(declared[:20]):,}")
         body = bytearray()
         try:
-            async with asyncio.timeout(self.body_timeout_s):
+            await self._read(request, body)
+            yield bytes(body)
+        finally:
+            self._pending_bytes -= len(body)
+
+    async def _read(self, request: Request, body: bytearray) -> None:
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
                 async for chunk in request.stream():
+                    self._pending_bytes += len(chunk)
                     body += chunk
-                    if len(body) > self.max_body_bytes:
+                    if len(body) > self._max_body_bytes:
                         raise self._too_large("more")
+                    if self._pending_bytes > self._max_pending_bytes:
+                        raise TooManyBytes(self._max_pending_bytes)
         except TimeoutError as error:
-            raise BodyTimeout(self.body_timeout_s, len(body)) from error
+            raise BodyTimeout(self._body_timeout_s, len(body)) from error
         exchange = exchange_of(request)
         exchange.received = len(body)
         exchange.body_read = True
-        return bytes(body)
 
     def _too_large(self, got: str) -> PayloadTooLarge:
-        return PayloadTooLarge("Body", self.max_body_bytes, "bytes", got)
+        return PayloadTooLarge("Body", self._max_body_bytes, "bytes", got)

@@ -161,8 +161,11 @@ class _ImageReader:
         """Return an array of numbers, or None if there is, or may be, anything else among them."""
         if self.booleans:
             return None
-        array = np.array(flat)
-        return array if array.dtype.kind in "iuf" else None
+        try:
+            array = np.array(flat)
+        except ValueError:  # lists of different lengths among them
+            return None
+        return array if array.ndim == 1 and array.dtype.kind in "iuf" else None
 
     def _units(self, flat: list[Any], name: str) -> NDArray[np.uint8]:
         array = self._numbers(flat)

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from service.core.errors import MalformedRequest
 from service.http import problems, schemas
-from service.http.observe import exchange_of
+from service.http.exchange import exchange_of
 
 _MODEL, _VERSIONED = "/models/{model}", "/models/{model}/versions/{version}"
 _REFERENCE = "#/components/schemas/{model}"
@@ -98,20 +98,13 @@ def mount(app: FastAPI, tag: str, operations: Sequence[Operation]) -> None:
             )
 
 
-def schema_components() -> dict[str, Any]:
-    """Return every schema that a description refers to, by name."""
-    answers: list[type[BaseModel]] = [
-        schemas.Predictions,
-        schemas.Probabilities,
-        schemas.Models,
-        schemas.ModelSummary,
-        schemas.WeightLayers,
-        schemas.Weights,
-        schemas.Status,
-        schemas.ProblemDocument,
-    ]
+def components(operations: Sequence[Operation]) -> dict[str, Any]:
+    """Return every schema that the descriptions of these operations refer to, by name."""
+    answers: list[type[BaseModel]] = [schemas.ProblemDocument]
+    for operation in operations:
+        answers += [answer for answer in operation.answers.values() if not isinstance(answer, str)]
     _, document = models_json_schema(
-        [(answer, "serialization") for answer in answers], ref_template=_REFERENCE
+        [(answer, "serialization") for answer in dict.fromkeys(answers)], ref_template=_REFERENCE
     )
     return {**document["$defs"], "ImageBody": schemas.image_body()}
 

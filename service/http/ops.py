@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.http import schemas, wire
-from service.http.observe import Metrics
+from service.http.metrics import Metrics
 from service.http.operations import Operation, Options
 from service.serving.registry import Registry
 
@@ -53,7 +53,7 @@ class Endpoints:
     async def live(self, request: Request, options: Options) -> Response:
         """Answer `GET /livez`."""
         del request, options
-        return Response(b'{"status":"live"}', media_type=wire.JSON)
+        return wire.respond({"status": "live"})
 
     async def ready(self, request: Request, options: Options) -> Response:
         """Answer `GET /readyz`; raises ModelNotReady if a published model cannot answer."""
@@ -62,7 +62,7 @@ class Endpoints:
         served: dict[str, list[str]] = {}
         for model in self.registry.models():
             served.setdefault(model.name, []).append(model.version)
-        return Response(wire.dump_json({"status": "ready", "models": served}), media_type=wire.JSON)
+        return wire.respond({"status": "ready", "models": served})
 
     async def measure(self, request: Request, options: Options) -> Response:
         """Answer `GET /metrics`."""

@@ -1,6 +1,8 @@
 """Picture files and forms of them to greys, and pixels to PNG."""
 
 import io
+import re
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,13 @@ from service.core.errors import BrokenPicture, MalformedRequest, PayloadTooLarge
 from service.http.drawings import Drawing, Limits, check_count, quote
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
+
+_JPEG, _JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
+_JPEG_MARKERS = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # not the restart markers within a scan
+
+_MOST_PARTS = 20_000
+_MOST_SCANS = 100
+"""The most scans that libjpeg-turbo's manual advises to accept from strangers."""
 
 _LARGE = 1024
 """Side in pixels above which a picture is reduced: a digit on it is drawn with many more than 20 x 20."""
@@ -55,7 +64,7 @@ def read_form(content_type: str, body: bytes, limits: Limits) -> list[Drawing]:
         form.finalize()
     except (FormParserError, UnicodeError) as error:
         raise MalformedRequest(
-            "Body", "multipart/form-data with a boundary", f"a broken one ({error})"
+            "Body", "multipart/form-data with a boundary", f"a broken one ({str(error)[:60]})"
         ) from error
     if not files:
         raise MalformedRequest("Body", "at least one file", "none")
@@ -82,6 +91,7 @@ def read_picture(data: bytes, field: str, room: int) -> tuple[NDArray[np.uint8],
         PayloadTooLarge: Its header declares more pixels than there is room for; nothing was decoded.
         BrokenPicture: It cannot be read.
     """
+    _check_parts(data, field)
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
             pixels = picture.width * picture.height
@@ -94,6 +104,20 @@ def read_picture(data: bytes, field: str, room: int) -> tuple[NDArray[np.uint8],
     except Exception as error:  # Pillow's readers raise whatever their parsing runs into
         got = "a broken one" if not isinstance(error, UnidentifiedImageError) else "something else"
         raise BrokenPicture(field, "a PNG, JPEG or WebP picture", got) from error
+
+
+def _check_parts(data: bytes, field: str) -> None:
+    """Refuse files of so many small parts that reading them takes seconds, whatever their size."""
+    markers = sum(1 for _ in islice(_JPEG_MARKERS.finditer(data), _MOST_PARTS)) if data[:2] == _JPEG else 0
+    if markers == _MOST_PARTS or (markers and data.count(_JPEG_SCAN) > _MOST_SCANS):
+        expected = f"a JPEG of at most {_MOST_PARTS:,} segments and {_MOST_SCANS} scans"
+        raise BrokenPicture(field, expected, "more")
+    at, chunks = 8, 0  # after a PNG's signature: length, type, content and checksum of each chunk
+    while data[1:4] == b"PNG" and at < len(data):
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        chunks += 1
+        if chunks > _MOST_PARTS:
+            raise BrokenPicture(field, f"a PNG of at most {_MOST_PARTS:,} chunks", "more")
 
 
 def _greys(picture: Image.Image) -> NDArray[np.uint8]:
@@ -116,5 +140,5 @@ def _greys(picture: Image.Image) -> NDArray[np.uint8]:
 def write_png(image: NDArray[np.uint8]) -> bytes:
     """Write (H, W, 4) uint8, red, green, blue, alpha, as a PNG file."""
     stream = io.BytesIO()
-    Image.fromarray(image, "RGBA").save(stream, "PNG")
+    Image.fromarray(image, "RGBA").save(stream, "PNG", compress_level=1)
     return stream.getvalue()

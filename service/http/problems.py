@@ -4,13 +4,20 @@ The body is a problem document (RFC 9457) with one more member, `error`, where c
 Inference Protocol look for the message.
 """
 
+import logging
 from dataclasses import dataclass
 
 import orjson
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from service.core import errors
-from service.core.errors import CapacityError, ServiceError
+from service.core.errors import CapacityError, ModelError, ServiceError
+from service.http.exchange import CLIENT_CLOSED, exchange_of
+
+log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -41,6 +48,7 @@ TABLE: dict[type[ServiceError], Problem] = {
     errors.RequestError: Problem(400, "malformed-request", "Request is not what it should be"),
     errors.ModelNotReady: Problem(503, "model-not-ready", "Model is not ready"),
     errors.Overloaded: Problem(503, "overloaded", "Too many requests are waiting"),
+    errors.TooManyBytes: Problem(503, "too-many-bytes", "Too much is being sent at once"),
     errors.DeadlineExceeded: Problem(504, "deadline-exceeded", "Answer took too long"),
     errors.CapacityError: Problem(503, "unavailable", "Service is not available"),
     errors.InferenceFailed: Problem(500, "inference-failed", "Model could not compute an answer"),
@@ -103,3 +111,43 @@ def body(problem: Problem, detail: str, instance: str, request_id: str) -> bytes
         "error": detail,
     }
     return orjson.dumps(document, default=str)
+
+
+def install(app: FastAPI) -> None:
+    """Let an app answer every failure with a problem document, the router's and the unforeseen included."""
+
+    def of_service(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ServiceError)
+        request_id = exchange_of(request).request_id
+        if isinstance(error, ModelError):
+            log.error("model failed", exc_info=error, extra={"fields": {"request_id": request_id}})
+        return answer(error, request.url.path, request_id)
+
+    def of_router(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        path = repr(request.url.path[:200])
+        if error.status_code == 405:
+            methods = set((error.headers or {}).get("Allow", "GET").split(", "))
+            allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+            detail = f"Method for {path} should be {allowed}; got {request.method}."
+            response = _respond(request, WRONG_METHOD, detail)
+            response.headers["Allow"] = allowed
+            return response
+        return _respond(request, NOT_FOUND, f"Path should be one that /docs lists; got {path}.")
+
+    def of_nobody(request: Request, error: Exception) -> Response:
+        del error  # the observer logs it
+        return _respond(request, INTERNAL, INTERNAL.title + ".")
+
+    def of_caller(request: Request, error: Exception) -> Response:
+        del request, error
+        return Response(status_code=CLIENT_CLOSED)  # nobody reads it; log and metrics do
+
+    app.add_exception_handler(ServiceError, of_service)
+    app.add_exception_handler(HTTPException, of_router)
+    app.add_exception_handler(ClientDisconnect, of_caller)
+    app.add_exception_handler(Exception, of_nobody)
+
+
+def _respond(request: Request, problem: Problem, detail: str) -> Response:
+    return respond(problem, detail, request.url.path, exchange_of(request).request_id)

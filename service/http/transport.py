@@ -6,15 +6,21 @@ the process can hold, and what is no HTTP gets the same kind of answer as any ot
 
 import asyncio
 import logging
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.http import problems
-from service.http.observe import new_request_id
+from service.http.exchange import new_request_id
 from service.http.problems import Problem
 
 log = logging.getLogger(__name__)
+
+_MOST_PIPELINED = 64
+"""Requests of one connection that may wait for their turn; browsers and HTTP libraries send one at a time."""
+
+_UPGRADE = re.compile(rb"\r\n(?=upgrade[ \t]*:)", re.IGNORECASE)
 
 
 class Transport(HttpToolsProtocol):
@@ -23,18 +29,21 @@ class Transport(HttpToolsProtocol):
     Attributes:
         max_connections: Open connections; one more is answered with 503 and closed.
         max_head_bytes: Size of a request's line and headers, and of anything else that is not its body.
+        write_timeout_s: Longest time in which a caller takes nothing of an answer.
         header_timeout_s: Longest time from a connection's or request's first byte to its head's last.
     """
 
     max_connections: int
     max_head_bytes: int
     header_timeout_s: float
+    write_timeout_s: float
 
     _head_timer: asyncio.TimerHandle | None = None
     _unused_bytes = 0  # since a head or a piece of a body was complete
     _head_is_too_large = False
     _in_message = False
     _half_closed = False
+    _write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Take a connection if there is room for it."""
@@ -48,6 +57,8 @@ class Transport(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_timer()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -57,7 +68,7 @@ class Transport(HttpToolsProtocol):
         if not self._in_message and self._head_timer is None:
             self._start_timer()
         self._unused_bytes += len(data)
-        super().data_received(data)
+        super().data_received(data if self._in_message else _without_upgrade(data))
         if self._unused_bytes > self.max_head_bytes:
             self._refuse_head()
 
@@ -72,10 +83,23 @@ class Transport(HttpToolsProtocol):
         if size > self.max_head_bytes:
             self._head_is_too_large = True
             raise ValueError("head too large")  # the parser makes of it what leads to send_400_response
+        if len(self.pipeline) >= _MOST_PIPELINED:
+            raise ValueError("too many requests at once")
         self._stop_timer()
         self._in_message = True
         self._unused_bytes = 0
         super().on_headers_complete()
+
+    def on_message_begin(self) -> None:
+        """Begin to wait for the rest of a head."""
+        super().on_message_begin()
+        if self._head_timer is None:
+            self._start_timer()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what comes after the body is none of ours."""
+        if not self._in_message:
+            super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
@@ -90,6 +114,28 @@ class Transport(HttpToolsProtocol):
         if self.cycle.response_complete:  # it came before the end of a body that nobody wanted
             self._stop_timer()
             self._start_timer()
+
+    def pause_writing(self) -> None:
+        """Begin to watch whether the caller takes anything of what was written."""
+        super().pause_writing()
+        self._watch_writing(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Stop watching: the caller has taken nearly all."""
+        super().resume_writing()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _watch_writing(self, waiting: int) -> None:
+        def check() -> None:
+            left = self.transport.get_write_buffer_size()
+            if left < waiting:
+                self._watch_writing(left)
+            else:
+                self.transport.abort()  # close would wait for the caller, too
+
+        self._write_timer = self.loop.call_later(self.write_timeout_s, check)
 
     def on_response_complete(self) -> None:
         """Wait for the rest of the body, or for another request."""
@@ -146,6 +192,17 @@ class Transport(HttpToolsProtocol):
         ]
         self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
         self.transport.close()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Rename the header by which clients offer HTTP/2, so that it is passed over as the standard asks.
+
+    The parser would take everything after the head for the other protocol, a POST's body too.
+    """
+    if b"pgrade" not in data and b"PGRADE" not in data:
+        return data
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nX-Offered-", head) + end + rest
 
 
 def with_limits(**limits: Any) -> type[Transport]:  # noqa: ANN401 - the class's attributes say the types

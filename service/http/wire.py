@@ -5,16 +5,15 @@ nothing knows that JSON exists; before it nothing knows what a model is.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
+from starlette.responses import Response
 
-from service.core import ink
-from service.core.errors import TensorMismatch, UnsupportedMediaType
+from service.core.errors import UnsupportedMediaType
 from service.http import array_body, json_body, picture_body
-from service.http.drawings import Drawing, Drawings, Limits, Shape, by, quote
+from service.http.drawings import Drawing, Drawings, Limits, Shape, quote
 from service.serving.predictor import Prediction
 
 JSON = "application/json"
@@ -23,11 +22,6 @@ NPY = "application/x-npy"
 FORM = "multipart/form-data"
 PICTURES = ("image/png", "image/jpeg", "image/webp")
 CONTENT_TYPES = (JSON, OCTETS, NPY, *PICTURES, FORM)
-
-Preparation = Literal["none", "mnist"]
-
-_QUICK_POINTS = 400
-"""Points of a drawing that are checked and drawn in well under a millisecond; a digit has about sixty."""
 
 
 def decode(content_type: str, body: bytes, shape: Shape, limits: Limits) -> Drawings:
@@ -63,93 +57,34 @@ def decode(content_type: str, body: bytes, shape: Shape, limits: Limits) -> Draw
     raise UnsupportedMediaType("Content-Type", CONTENT_TYPES, quote(kind) if kind else "none")
 
 
-def is_quick(drawings: Drawings, how: Preparation | None) -> bool:
-    """Tell whether preparing the drawings takes no longer than reading them did."""
-    if isinstance(drawings, np.ndarray):
-        return how != "mnist"
-    strokes = drawings[0].content if len(drawings) == 1 else None
-    return isinstance(strokes, list) and sum(map(len, strokes)) <= _QUICK_POINTS
-
-
-def prepare(drawings: Drawings, shape: Shape, limits: Limits, how: Preparation | None) -> NDArray[np.uint8]:
-    """Bring drawings into the shape that the model takes.
-
-    Args:
-        drawings: As `decode` returned them.
-        shape: Of one image as the model takes it.
-        limits: How much one request may hold.
-        how: `mnist` prepares every image, `none` takes every image as it is, None takes as it is what
-            has the model's shape and prepares everything else.
-
-    Returns:
-        (B, *shape) uint8.
-
-    Raises:
-        BrokenPicture: A picture cannot be read.
-        PayloadTooLarge: The pictures have more pixels together than the limit.
-        BlankImage: Nothing is drawn.
-        TensorMismatch: Another size or strokes with `none`, or a drawing for a model whose images are
-            not 28 x 28.
-    """
-    if isinstance(drawings, np.ndarray):
-        if how != "mnist":
-            return drawings
-        drawings = [Drawing(f"Image {row}", image) for row, image in enumerate(drawings)]
-    images = []
-    room = limits.picture_pixels
-    for drawing in drawings:
-        content = drawing.content
-        if isinstance(content, bytes):
-            content, pixels = picture_body.read_picture(content, drawing.field, room)
-            room -= pixels
-        images.append(_prepare_one(content, drawing.field, shape, how))
-    return np.stack(images)
-
-
-def _prepare_one(
-    content: NDArray[np.uint8] | list[NDArray[np.float64]],
-    field: str,
-    shape: Shape,
-    how: Preparation | None,
-) -> NDArray[np.uint8]:
-    if isinstance(content, np.ndarray) and content.shape == shape and how != "mnist":
-        return content
-    if how == "none" or shape != (ink.SIDE, ink.SIDE):
-        got = by(content.shape) if isinstance(content, np.ndarray) else "strokes"
-        raise TensorMismatch(field, f"{by(shape)} pixels", got)
-    if isinstance(content, np.ndarray):
-        return ink.from_picture(content, field)
-    return ink.from_strokes(content, field)
-
-
-Row = Callable[[Prediction, int, int], dict[str, Any]]
+Entry = Callable[[Prediction, int, int], dict[str, Any]]
 """What an answer says of one image: of the prediction, the image's row, and how many classes."""
 
 
-def encode(prediction: Prediction, row: Row, top: int, seen: bool) -> bytes:
+def encode(prediction: Prediction, entry: Entry, top: int, seen: bool) -> bytes:
     """Write the answer of a POST.
 
     Args:
         prediction: What the model said.
-        row: `label_row` or `probability_row`.
+        entry: `label_entry` or `probability_entry`.
         top: How many of the likeliest classes to name for each image.
         seen: Whether to add the pixels that the network saw.
 
     Returns:
         JSON.
     """
-    rows = []
-    for index in range(len(prediction.images)):
-        answer = row(prediction, index, top)
+    entries = []
+    for row in range(len(prediction.images)):
+        answer = entry(prediction, row, top)
         if seen:
-            answer["seen"] = prediction.images[index]
-        rows.append(answer)
+            answer["seen"] = prediction.images[row]
+        entries.append(answer)
     model = prediction.model
-    document = {"model": model.name, "version": model.version, "predictions": rows}
+    document = {"model": model.name, "version": model.version, "predictions": entries}
     return dump_json(document)
 
 
-def label_row(prediction: Prediction, row: int, top: int) -> dict[str, Any]:
+def label_entry(prediction: Prediction, row: int, top: int) -> dict[str, Any]:
     """Name the likeliest class of one image, and the `top` likeliest with their probabilities."""
     labels = prediction.model.manifest.labels
     probabilities = prediction.scores.probabilities[row]
@@ -163,11 +98,16 @@ def label_row(prediction: Prediction, row: int, top: int) -> dict[str, Any]:
     }
 
 
-def probability_row(prediction: Prediction, row: int, top: int) -> dict[str, Any]:
-    """Say what `label_row` says, and the probability of every class."""
-    answer = label_row(prediction, row, top)
+def probability_entry(prediction: Prediction, row: int, top: int) -> dict[str, Any]:
+    """Say what `label_entry` says, and the probability of every class."""
+    answer = label_entry(prediction, row, top)
     answer["probabilities"] = prediction.scores.probabilities[row]
     return answer
+
+
+def respond(document: object) -> Response:
+    """Return a JSON answer with status 200."""
+    return Response(dump_json(document), media_type=JSON)
 
 
 def dump_json(document: object) -> bytes:

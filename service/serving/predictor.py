@@ -1,6 +1,6 @@
 """The use case: run a model on images.
 
-Knows nothing of HTTP, and can be called by the trainer. Where it runs is `batching`'s decision.
+Knows nothing of HTTP. Long work is handed to `workers` by those who know how long it is.
 """
 
 from dataclasses import dataclass
@@ -36,10 +36,6 @@ class Predictor:
     def find(self, name: str, version: str | None = None) -> Model:
         """Return the model that would answer; raises as `Registry.get` does."""
         return self._registry.get(name, version)
-
-    def models(self) -> list[Model]:
-        """Return every model that can answer, as `Registry.models` does."""
-        return self._registry.models()
 
     def predict(self, model: Model, images: NDArray[np.uint8]) -> Prediction:
         """Run one model on one batch.

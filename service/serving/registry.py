@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from service.core import artifact, insight
+from service.core import artifact, network
 from service.core.artifact import Manifest
 from service.core.engine import Engine
 from service.core.errors import ArtifactError, ModelNotReady, UnknownModel, UnknownVersion
+from service.core.network import Dense
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +24,12 @@ class Model:
     Attributes:
         manifest: Everything about it that is not its weights.
         engine: Runs it.
-        matrices: Its weights by layer name, [inputs, units] float32 each, from input to output.
+        layers: Its layers by name, from input to output.
     """
 
     manifest: Manifest
     engine: Engine
-    matrices: Mapping[str, NDArray[np.float32]]
+    layers: Mapping[str, Dense]
 
     @property
     def name(self) -> str:
@@ -75,7 +73,7 @@ class Registry:
         model = Model(
             manifest=published.manifest,
             engine=Engine.load(published, self._engine_threads),
-            matrices=insight.matrices(published),
+            layers=network.read(published),
         )
         fields = {"model": name, "version": version, "threads": self._engine_threads}
         log.info("model ready", extra={"fields": fields})
@@ -101,7 +99,7 @@ class Registry:
             raise UnknownModel(name, list(self._models))
         if version is None:
             if not versions:
-                raise ModelNotReady(name, "every published version was refused")
+                raise ModelNotReady(name, "no published version can be served")
             return next(reversed(versions.values()))
         model = versions.get(version)
         if model is None:

@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 
-from service.core import artifact, insight
+from service.core import artifact, network
 from service.core.artifact import Making, Measurement
 from service.core.engine import Engine
 from service.core.errors import GoldenMismatch
@@ -49,6 +49,7 @@ def product(recipe: Recipe, official: Split, lesson: Split, exported: bytes) -> 
         metrics=(
             Measurement(
                 fit="published",
+                data="made up",
                 split="test",
                 examples=30,
                 seeds=(11,),
@@ -110,10 +111,10 @@ def test_the_layers_of_a_manifest_find_their_weights(product: Product, tmp_path:
     """
     Weight images can be made of what was published: [inputs, units] of each layer.
     """
-    found = insight.matrices(publish(product, tmp_path).artifact)
+    found = network.read(publish(product, tmp_path).artifact)
 
     for name, layer in product.net.dense.items():
-        np.testing.assert_array_equal(found[name], layer.weight.detach().numpy().T)
+        np.testing.assert_array_equal(found[name].weight, layer.weight.detach().numpy().T)
 
 
 def test_golden_examples_come_from_no_data_set(product: Product, tmp_path: Path) -> None:

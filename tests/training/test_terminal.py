@@ -66,6 +66,7 @@ def test_the_summary_sets_the_lesson_beside_our_figures() -> None:
     """
     measured = Measurement(
         fit="lesson",
+        data="MNIST",
         split="valid",
         examples=15_000,
         seeds=(1, 2, 3),

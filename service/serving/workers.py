@@ -1,8 +1,6 @@
-"""Where work runs: short work at once on the event loop, long work in a worker thread.
+"""A few threads for work that would keep the event loop from everybody else.
 
-Handing work to a thread and back costs more than the whole answer for one image, so short work stays
-on the loop; long work would keep every other caller waiting, health checks included, so it leaves it.
-The boundary and its measurement: docs/decisions/0003-inline-or-thread.md.
+What goes here and what stays on the loop: docs/decisions/0003-inline-or-thread.md.
 """
 
 import asyncio

@@ -1,0 +1,81 @@
+"""A network as its layers: the matrices that a published file holds, and their plain sums.
+
+Running a network fast is `engine`'s work; drawing its matrices is `insight`'s.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.core import graph
+from service.core.artifact import Artifact
+from service.core.errors import GraphRefused
+
+
+@dataclass(frozen=True)
+class Dense:
+    """One layer: rectified or not, signal @ weight + bias.
+
+    Attributes:
+        weight: [inputs, units] float32, read-only.
+        bias: [units] float32, read-only.
+        is_rectified: Whether negative sums become 0.
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    is_rectified: bool
+
+
+def read(artifact: Artifact) -> dict[str, Dense]:
+    """Return the layers by name, from input to output.
+
+    Args:
+        artifact: A published folder in memory.
+
+    Returns:
+        The manifest's layers, with views into the model's bytes.
+
+    Raises:
+        GraphRefused: The file is no ONNX of ours, or lacks a tensor of the manifest's shape.
+    """
+    try:
+        tensors = graph.read(artifact.model).tensors
+    except graph.GraphError as error:
+        raise GraphRefused(artifact.identity, f"model.onnx is refused: {error}.") from error
+
+    def tensor(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        found = tensors.get(name)
+        if found is None or found.shape != shape or found.dtype != np.float32:
+            got = "none" if found is None else f"{found.shape} {found.dtype}"
+            raise GraphRefused(artifact.identity, f"tensor {name!r} should be {shape} float32; got {got}.")
+        return found.astype(np.float32, copy=False)
+
+    return {
+        layer.name: Dense(
+            weight=tensor(layer.weight, (layer.units, layer.inputs)).T,
+            bias=tensor(layer.bias, (layer.units,)),
+            is_rectified=layer.activation == "relu",
+        )
+        for layer in artifact.manifest.layers
+    }
+
+
+def logits(layers: Mapping[str, Dense], images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Compute what the layers say, in double precision and without a runtime.
+
+    Args:
+        layers: From input to output.
+        images: (B, ...) uint8.
+
+    Returns:
+        (B, classes) float64.
+    """
+    signal = images.reshape(len(images), -1) / 255.0
+    for layer in layers.values():
+        signal = signal @ layer.weight.astype(np.float64) + layer.bias
+        if layer.is_rectified:
+            signal = np.maximum(signal, 0)
+    return np.asarray(signal, np.float64)

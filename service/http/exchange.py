@@ -1,0 +1,58 @@
+"""What is known of one request while it is being answered."""
+
+import os
+import time
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+CLIENT_CLOSED = 499
+"""Status in log and metrics for a caller who left before the answer, as nginx writes it."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known of one request while it is being answered.
+
+    Attributes:
+        request_id: The caller's own, or a new one.
+        route: The path's template; a fixed word where no route matched, so that callers cannot make
+            metrics grow.
+        model: Name of the model that answers, or `-`.
+        version: Its version, or `-`.
+        images: How many images it answered.
+        received: Bytes of the body.
+        status: Of the answer; 0 before it is known.
+        body_read: Whether the body was read to its end.
+        phases: Seconds spent in each phase, in order.
+    """
+
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    route: str = "(none)"
+    model: str = "-"
+    version: str = "-"
+    images: int = 0
+    received: int = 0
+    status: int = 0
+    body_read: bool = False
+    phases: dict[str, float] = field(default_factory=dict)
+    _marked: float = field(default_factory=time.perf_counter)
+
+    def mark(self, phase: str) -> None:
+        """Give the time since the last mark to a phase; a worker may do so after its deadline too."""
+        now = time.perf_counter()
+        self.phases[phase] = self.phases.get(phase, 0.0) + now - self._marked
+        self._marked = now
+
+
+def exchange_of(request: Request) -> Exchange:
+    """Return what is known of a request; it must have come through `Observer`."""
+    exchange = request.scope["exchange"]
+    assert isinstance(exchange, Exchange)
+    return exchange
+
+
+def new_request_id() -> str:
+    """Return 16 hexadecimal digits that nobody can guess."""
+    return os.urandom(8).hex()

@@ -1,0 +1,211 @@
+"""The container as an operator runs it: built, started without rights, asked, stopped.
+
+INKLING_BUILD_ARGS and INKLING_RUN_ARGS hold further words for `build` and `run`, for networks and
+engines that need them.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.container, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = "localhost/inkling-test"
+BASE = "localhost/inkling-test-base"
+MAX_ADDED_BYTES = 230_000_000
+MAX_STOP_S = 2.0
+READY_TIMEOUT_S = 30.0
+"""Generous, because a container engine may take its time; the service's own start is tested elsewhere."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The command line of docker or podman, which agree on every word used here."""
+
+    name: str
+
+    def __call__(self, *words: str) -> str:
+        """Run one command and return what it printed; its errors are shown when it fails."""
+        done = subprocess.run([self.name, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{self.name} {' '.join(words)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout.strip()
+
+    def build(self, tag: str, *words: str) -> None:
+        form = ["--format", "docker"] if self.name == "podman" else []
+        self("build", *form, *words, *extra("INKLING_BUILD_ARGS"), "-t", tag, ".")
+
+    def size(self, image: str) -> int:
+        return int(self("image", "inspect", "--format", "{{.Size}}", image))
+
+
+@dataclass(frozen=True)
+class Container:
+    engine: Engine
+    name: str
+    port: int
+
+    def get(self, path: str, body: bytes | None = None, kind: str = "") -> bytes:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body)
+        if kind:
+            request.add_header("Content-Type", kind)
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            content: bytes = answer.read()
+        return content
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while True:
+            try:
+                self.get("/readyz")
+            except (OSError, HTTPException) as error:
+                if time.monotonic() > deadline:
+                    logs = self.engine("logs", self.name)
+                    pytest.fail(f"not ready after {READY_TIMEOUT_S} s: {error}\n{logs}")
+                time.sleep(0.05)
+            else:
+                return
+
+    def python(self, code: str) -> str:
+        return self.engine("exec", self.name, "python", "-c", code)
+
+
+def extra(variable: str) -> list[str]:
+    return shlex.split(os.environ.get(variable, ""))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    for name in ("docker", "podman"):
+        works = (
+            shutil.which(name)
+            and not subprocess.run([name, "info"], capture_output=True, check=False).returncode
+        )
+        if works:
+            return Engine(name)
+    pytest.skip("neither docker nor podman runs here")
+
+
+@pytest.fixture(scope="module")
+def image(engine: Engine) -> str:
+    engine.build(IMAGE)
+    return IMAGE
+
+
+@pytest.fixture
+def container(engine: Engine, image: str) -> Iterator[Container]:
+    name = f"inkling-test-{uuid.uuid4().hex[:8]}"
+    port = free_port()
+    rights = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+    engine(
+        *("run", "--detach", "--name", name, *rights, "--tmpfs", "/tmp"),
+        # The same port inside, so that it also works with --network host in INKLING_RUN_ARGS.
+        *("--env", f"INKLING_PORT={port}", "--publish", f"127.0.0.1:{port}:{port}"),
+        *extra("INKLING_RUN_ARGS"),
+        image,
+    )
+    try:
+        started = Container(engine, name, port)
+        started.wait_until_ready()
+        yield started
+    finally:
+        engine("rm", "--force", name)
+
+
+def test_image_adds_little_to_its_base(engine: Engine, image: str) -> None:
+    """
+    The image is at most 230 MB larger than the Debian that it starts from.
+    """
+    engine.build(BASE, "--target", "base")
+
+    added = engine.size(image) - engine.size(BASE)
+
+    assert added < MAX_ADDED_BYTES
+
+
+def test_every_model_answers(container: Container) -> None:
+    """
+    Every model that the image carries answers with probabilities that add up to one.
+    """
+    bar = bytes(255 if 12 <= i % 28 < 16 and 4 <= i // 28 < 24 else 0 for i in range(784))
+    models = json.loads(container.get("/v1/models"))["models"]
+
+    for model in models:
+        path = f"/v1/models/{model['name']}/probabilities"
+        answer = json.loads(container.get(path, bar, "application/octet-stream"))
+
+        assert sum(answer["predictions"][0]["probabilities"]) == pytest.approx(1, abs=1e-5)
+
+    assert models
+
+
+def test_container_has_few_rights(container: Container) -> None:
+    """
+    It runs as another user than root, without capabilities, and writes nowhere but to /tmp.
+    """
+    status = container.python(
+        "import os, pathlib; print(os.getuid(), pathlib.Path('/proc/1/status').read_text())"
+    )
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    writable = container.python(
+        "import os; print([p for p in ('/', '/app', '/app/models', '/venv', '/tmp')"
+        " if os.access(p, os.W_OK)])"
+    )
+
+    assert status.split()[0] == "65532"
+    assert int(fields["CapEff"], 16) == 0
+    assert fields["NoNewPrivs"].strip() == "1"
+    assert writable == "['/tmp']"
+
+
+def test_image_holds_nothing_of_training(container: Container) -> None:
+    """
+    Neither torch, nor the trainer, nor the tools that install packages are in the image.
+    """
+    found = container.python(
+        "from importlib.util import find_spec as f;"
+        " print([n for n in ('torch', 'onnx', 'training', 'pip', 'pytest') if f(n)])"
+    )
+
+    assert found == "[]"
+
+
+def test_health_check_passes(engine: Engine, container: Container) -> None:
+    """
+    The image's own health check says healthy once the service is ready.
+    """
+    check = json.loads(engine("image", "inspect", "--format", "{{json .Config.Healthcheck}}", IMAGE))
+
+    engine("exec", container.name, *check["Test"][1:])
+
+
+def test_stops_at_once_when_asked(engine: Engine, container: Container) -> None:
+    """
+    SIGTERM ends the process within two seconds and with exit status 0.
+    """
+    started = time.monotonic()
+    engine("stop", "-t", "10", container.name)
+    duration_s = time.monotonic() - started
+    code = engine("inspect", "--format", "{{.State.ExitCode}}", container.name)
+
+    assert code == "0"
+    assert duration_s < MAX_STOP_S

@@ -1,0 +1,332 @@
+"""The service as a process: started as anybody would, asked, stopped by a signal."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+
+from service.core import ink
+from tests import digits, toys
+from tests.conftest import REPOSITORY
+
+Record = Callable[[str, object], None]
+
+PATIENCE_S = 60
+"""Generous, as machines that run tests may be busy; a start takes about a second."""
+
+MAX_RESIDENT_MB = 150
+
+
+@dataclass
+class Process:
+    """A running service."""
+
+    handle: subprocess.Popen[str]
+    port: int
+    lines: list[str]
+    ready_s: float
+
+    def get(self, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON can be anything
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data)
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            return json.load(answer)
+
+    def resident_mb(self) -> float:
+        status = Path(f"/proc/{self.handle.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found
+        return int(found[1]) / 1000
+
+    def stop(self, number: signal.Signals) -> tuple[int, str]:
+        """Send a signal; return the exit status and what was written since."""
+        self.handle.send_signal(number)
+        _, rest = self.handle.communicate(timeout=PATIENCE_S)
+        return self.handle.returncode, rest
+
+
+def clean_environment(**added: str) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")} | added
+
+
+def listening(stream: IO[str]) -> tuple[int, list[str]]:
+    """Read log lines until one tells the port."""
+    lines = []
+    for line in stream:
+        lines.append(line)
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        if found:
+            return int(found[1]), lines
+    pytest.fail("ended before it listened:\n" + "".join(lines))
+
+
+@contextmanager
+def running(models: Path, *arguments: str, **environment: str) -> Iterator[Process]:
+    begun = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-m", "service", "--port", "0", "--models", str(models), *arguments],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment(**environment),
+    ) as handle:
+        try:
+            assert handle.stderr
+            port, lines = listening(handle.stderr)
+            yield Process(handle, port, lines, time.perf_counter() - begun)
+        finally:
+            if handle.poll() is None:
+                handle.kill()
+
+
+def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that is meant to end by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "service", "--port", "0", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        env=clean_environment(**environment),
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def real_models(published: Path) -> Path:
+    """The repository's models folder, if it has the two that this issue publishes."""
+    for name in ("mlp-128", "softmax"):
+        if not (published / name / "1" / "manifest.json").is_file():
+            pytest.skip(f"models/{name}/1 is not published in this checkout")
+    return published
+
+
+@pytest.fixture(scope="module")
+def real(real_models: Path) -> Iterator[Process]:
+    """A process with the repository's own models."""
+    with running(real_models) as process:
+        yield process
+
+
+def test_the_process_is_ready_with_the_repositorys_models(real: Process, record_property: Record) -> None:
+    """
+    As soon as it listens; how long that took is recorded, not judged.
+    """
+    ready = real.get("/readyz")
+
+    record_property("ready_s", round(real.ready_s, 3))
+    assert {"mlp-128", "softmax"} <= set(ready["models"])
+    assert ready["status"] == "ready"
+
+
+def test_strokes_get_the_answer_of_the_pixels_they_become(real: Process) -> None:
+    """
+    And it is the right one.
+    """
+    strokes = digits.DIGITS["7"][0]
+    pixels = ink.from_strokes(digits.arrays(strokes))
+
+    drawn = real.get("/v1/models/mlp-128/predict", {"strokes": strokes})
+    seen = real.get("/v1/models/mlp-128/predict", {"image": pixels.tolist()})
+
+    assert drawn == seen
+    assert drawn["predictions"][0]["label"] == "7"
+
+
+def test_most_digits_that_were_never_seen_are_recognised(real: Process) -> None:
+    """
+    A network of the lesson's size, trained on MNIST alone, may miss one or two of other hands.
+    """
+    ways = [(label, strokes) for label, ways in digits.DIGITS.items() for strokes in ways]
+
+    answers = [real.get("/v1/models/mlp-128/predict", {"strokes": strokes}) for _, strokes in ways]
+
+    right = [
+        answer["predictions"][0]["label"] == label for answer, (label, _) in zip(answers, ways, strict=True)
+    ]
+    assert np.mean(right) >= 0.75, right
+
+
+def test_the_process_stays_small(real: Process, record_property: Record) -> None:
+    """
+    Both models loaded, some requests answered.
+    """
+    for name in ("mlp-128", "softmax"):
+        real.get(f"/v1/models/{name}/probabilities", {"images": [[128] * 784] * 20})
+
+    resident = real.resident_mb()
+
+    record_property("resident_mb", resident)
+    assert resident < MAX_RESIDENT_MB
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_process_with_0(toy_root: Path, number: signal.Signals) -> None:
+    """
+    Without a traceback; the last line says so.
+    """
+    with running(toy_root) as process:
+        process.get("/livez")
+
+        status, rest = process.stop(number)
+
+    assert status == 0
+    assert "Traceback" not in rest
+    assert all(json.loads(line)["level"] in ("info", "warning") for line in rest.splitlines())
+
+
+def test_every_line_of_the_log_is_json_and_the_request_is_among_them(toy_root: Path) -> None:
+    """
+    On standard error, from the first line to the last.
+    """
+    with running(toy_root) as process:
+        process.get("/v1/models/quadrants/predict", {"image": toys.dot(1).tolist()})
+        _, rest = process.stop(signal.SIGTERM)
+
+    lines = [json.loads(line) for line in [*process.lines, *rest.splitlines()]]
+    (request,) = [line for line in lines if line["event"] == "request"]
+    assert all({"time", "level", "event"} <= set(line) for line in lines)
+    assert (request["route"], request["status"], request["images"]) == ("/v1/models/{model}/predict", 200, 1)
+    (ready,) = {line["threads"] for line in lines if line["event"] == "model ready"}
+    assert ready == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "named"),
+    [
+        (["--max-images", "none"], {}, "INKLING_MAX_IMAGES"),
+        ([], {"INKLING_BODY_TIMEOUT_S": "-1"}, "INKLING_BODY_TIMEOUT_S"),
+        (["--models", "/does/not/exist"], {}, "INKLING_MODELS"),
+        (["--models", __file__], {}, "INKLING_MODELS"),
+    ],
+)
+def test_a_bad_setting_ends_the_process_with_2_and_one_line(
+    arguments: list[str], environment: dict[str, str], named: str
+) -> None:
+    """
+    The line names the setting.
+    """
+    done = ended(*arguments, **environment)
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(named)
+
+
+def test_help_lists_every_setting_and_starts_nothing() -> None:
+    """
+    With its default.
+    """
+    done = ended("--help")
+
+    assert done.returncode == 0
+    for flag in ("--host", "--port", "--models", "--strict", "--max-body-bytes", "--request-timeout-s"):
+        assert flag in done.stdout
+    assert "8000" in done.stdout
+
+
+@pytest.fixture
+def corrupt_root(toy_root: Path, tmp_path: Path) -> Path:
+    """A copy of the toys whose second version was changed after it was published."""
+    root = tmp_path / "models"
+    shutil.copytree(toy_root, root)
+    model = root / "quadrants" / "2" / "model.onnx"
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    model.write_bytes(content)
+    return root
+
+
+def test_a_strict_process_does_not_start_with_a_corrupt_model(corrupt_root: Path) -> None:
+    """
+    It ends at once, not with 0, and says which model it was.
+    """
+    done = ended("--models", str(corrupt_root), "--strict")
+
+    assert done.returncode not in (0, None)
+    assert "quadrants/2" in done.stderr
+    assert "http://127.0.0.1" not in done.stderr
+
+
+def test_the_reason_why_a_strict_process_did_not_start_is_no_traceback(corrupt_root: Path) -> None:
+    """
+    An operator reads lines, not Python.
+    """
+    done = ended("--models", str(corrupt_root), "--strict")
+
+    assert "Traceback" not in done.stderr
+
+
+def test_a_process_with_a_corrupt_model_serves_the_other_version(corrupt_root: Path) -> None:
+    """
+    The refused version is a 503, not a 404.
+    """
+    with running(corrupt_root) as process:
+        newest = process.get("/v1/models/quadrants")
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            process.get("/v1/models/quadrants/versions/2")
+        caught.value.close()
+
+    assert newest["version"] == "1"
+    assert caught.value.code == 503
+
+
+def test_a_request_that_runs_when_the_signal_comes_is_answered(toy_root: Path) -> None:
+    """
+    The process drains before it ends.
+    """
+    with running(toy_root) as process:
+        body = toys.dot(2).tobytes()
+        head = (
+            "POST /v1/models/quadrants/predict HTTP/1.1\r\nHost: test\r\nContent-Length: 784\r\n"
+            "Content-Type: application/octet-stream\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", process.port), PATIENCE_S) as connection:
+            connection.sendall(head.encode() + body[:400])
+            wait_for_head(process)
+            process.handle.send_signal(signal.SIGTERM)
+            wait_for_line(process, "Shutting down")
+            connection.sendall(body[400:])
+            answer = connection.makefile("rb").read()
+        status, _ = (
+            process.stop(signal.SIGTERM) if process.handle.poll() is None else (process.handle.wait(), "")
+        )
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert status == 0
+
+
+def wait_for_head(process: Process) -> None:
+    """Wait until the service has begun to answer one more request than the one that asks."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/metrics", timeout=PATIENCE_S) as answer:
+            if b"inkling_requests_in_flight 2.0" in answer.read():
+                return
+        time.sleep(0.01)
+    pytest.fail("the request never began")
+
+
+def wait_for_line(process: Process, event: str) -> None:
+    """Read log lines until one tells of an event."""
+    assert process.handle.stderr
+    for line in process.handle.stderr:
+        if event in line:
+            return
+    pytest.fail(f"the process never wrote {event!r}")

@@ -1,0 +1,193 @@
+"""Every folder below models/ is whole, reproduces its examples, and is what the design names."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema_rs
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from service.core import artifact, graph, network
+from service.core.artifact import Artifact
+from service.core.engine import Engine
+from tests import toys
+from tests.conftest import REPOSITORY
+
+ROOT = REPOSITORY / "models"
+
+MAX_BYTES = 10_000_000
+"""Of one model.onnx."""
+
+DIGITS = tuple("0123456789")
+
+DESIGN: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
+    "softmax": ((28, 28), (784, 10), 7_850),
+    "mlp-128": ((28, 28), (784, 128, 10), 101_770),
+    "mlp-512x4": ((28, 28), (784, 512, 512, 512, 512, 10), 1_195_018),
+    "flowers17": ((64, 64, 3), (12_288, 128, 128, 128, 17), 1_608_209),
+}
+"""Shape of an image, widths from input to output, parameters; `ink` may be any network for digits."""
+
+BESIDE_THE_MODELS = {"README.md", "manifest.schema.json"}
+
+IN_A_FOLDER = {"model.onnx", "manifest.json", "golden.json", "report"}
+
+REPORT_FILES = re.compile(r"[a-z0-9][a-z0-9_-]*\.(json|png|svg|csv)")
+
+PUBLISHED = [(name, version) for name, versions in artifact.versions(ROOT).items() for version in versions]
+
+each_folder = pytest.mark.parametrize(("name", "version"), PUBLISHED)
+
+
+def forward(published: Artifact, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the logits of a rectifier network, in double precision, from its matrices and biases.
+
+    The matrices are those that the service shows, the biases those that the `onnx` package reads.
+    """
+    model = onnx.ModelProto.FromString(published.model)
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    layers = network.read(published)
+    signal = images.reshape(len(images), -1) / 255.0  # (B, inputs)
+    for layer in published.manifest.layers:
+        signal = signal @ layers[layer.name].weight.astype(np.float64) + tensors[layer.bias]  # (B, units)
+        if layer.activation == "relu":
+            signal = np.maximum(signal, 0)
+    return signal
+
+
+def test_something_is_published() -> None:
+    """
+    The tests below have something to look at: the lesson's two smallest networks at least.
+    """
+    assert {("softmax", "1"), ("mlp-128", "1")} <= set(PUBLISHED)
+
+
+@each_folder
+def test_folder_is_whole_and_reproduces_its_examples(name: str, version: str) -> None:
+    """
+    Digests, contract, graph and golden examples are right: the service would serve it.
+    """
+    published = artifact.read(ROOT, name, version)
+
+    scores = Engine.load(published).run(published.golden.images)
+
+    assert len(scores.logits) >= 2
+    np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+@each_folder
+def test_manifest_fits_the_stored_schema(name: str, version: str) -> None:
+    """
+    As another program would check it, with the file that lies beside the models.
+    """
+    schema = jsonschema_rs.Draft202012Validator(json.loads((ROOT / "manifest.schema.json").read_text()))
+
+    schema.validate(json.loads((ROOT / name / version / "manifest.json").read_text()))
+
+
+@each_folder
+def test_network_is_the_product_of_its_matrices(name: str, version: str) -> None:
+    """
+    Multiplied by hand in double precision, they give the golden logits and probabilities.
+    """
+    published = artifact.read(ROOT, name, version)
+    golden = published.golden
+
+    logits = forward(published, golden.images)
+
+    np.testing.assert_allclose(logits, golden.logits, rtol=golden.tolerance, atol=golden.tolerance)
+    softmax = toys.softmax(np.asarray(logits, np.float32))
+    temperature_is_one = np.abs(softmax - golden.probabilities).max() <= golden.tolerance
+    same_order = (softmax.argsort(axis=1)[:, -1] == golden.probabilities.argmax(axis=1)).all()
+    assert temperature_is_one or (published.manifest.recipe.get("temperature") and same_order)
+
+
+@each_folder
+def test_weights_are_read_as_the_onnx_package_reads_them(name: str, version: str) -> None:
+    """
+    Our reader of ONNX files agrees with ONNX's own about every published one.
+    """
+    data = (ROOT / name / version / "model.onnx").read_bytes()
+    model = onnx.ModelProto.FromString(data)
+    expected = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+    found = graph.read(data)
+
+    assert found.operators == {node.op_type for node in model.graph.node}
+    assert found.tensors.keys() == expected.keys()
+    assert all(np.array_equal(found.tensors[key], tensor) for key, tensor in expected.items())
+
+
+@each_folder
+def test_file_is_complete_and_correct_onnx(name: str, version: str) -> None:
+    """
+    ONNX's own checker agrees, shapes included.
+    """
+    data = (ROOT / name / version / "model.onnx").read_bytes()
+
+    onnx.checker.check_model(data, full_check=True)
+
+    assert len(data) <= MAX_BYTES
+
+
+@each_folder
+def test_network_is_the_one_that_the_design_names(name: str, version: str) -> None:
+    """
+    Shape of an image, widths of the layers, parameters and labels.
+    """
+    manifest = artifact.read(ROOT, name, version).manifest
+    widths = (manifest.layers[0].inputs, *(layer.units for layer in manifest.layers))
+    image = manifest.input.shape[1:]
+
+    if name == "ink":
+        assert image == (28, 28)
+        assert (widths[0], widths[-1]) == (784, 10)
+    else:
+        assert (image, widths, manifest.parameters) == DESIGN[name]
+    assert [layer.activation for layer in manifest.layers] == ["relu"] * (len(widths) - 2) + ["none"]
+    if widths[-1] == 10:
+        assert manifest.labels == DIGITS
+
+
+@each_folder
+def test_every_figure_names_its_conditions(name: str, version: str) -> None:
+    """
+    Something was measured, on data that the manifest names, and where there are seeds there is a spread.
+    """
+    manifest = artifact.read(ROOT, name, version).manifest
+
+    assert manifest.data
+    assert {metric.fit for metric in manifest.metrics} >= {"published"}
+    for metric in manifest.metrics:
+        assert (metric.spread is None) == (len(metric.seeds) == 1)
+
+
+@each_folder
+def test_folder_holds_only_what_the_contract_names(name: str, version: str) -> None:
+    """
+    No checkpoint, no scratch file, nothing hidden.
+    """
+    folder = ROOT / name / version
+
+    assert {path.name for path in folder.iterdir()} <= IN_A_FOLDER
+    report = [path.name for path in (folder / "report").iterdir()] if (folder / "report").is_dir() else []
+    assert [file for file in report if not REPORT_FILES.fullmatch(file)] == []
+
+
+def test_models_folder_holds_only_models_and_two_files() -> None:
+    """
+    The table, the schema, and folders that the design names; versions are numbered without a gap.
+    """
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()}
+    files = {path.name for path in ROOT.iterdir() if not path.is_dir()}
+
+    assert files <= BESIDE_THE_MODELS
+    assert folders <= {*DESIGN, "ink"}
+    assert folders == {name for name, _ in PUBLISHED}
+    for name in folders:
+        versions = sorted(int(path.name) for path in Path(ROOT / name).iterdir())
+        assert versions == list(range(1, len(versions) + 1))

@@ -1,0 +1,109 @@
+"""The repository's models on MNIST's own 10,000 test images, asked over HTTP."""
+
+import gzip
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from starlette.testclient import TestClient
+
+from service.settings import Settings
+from tests.service.http.running import service
+
+pytestmark = [
+    pytest.mark.data,
+    pytest.mark.skipif("INKLING_DATA" not in os.environ, reason="INKLING_DATA does not name the data sets"),
+]
+
+BATCH = 1000
+ALONE = 200
+TOLERANCE = 1e-6
+"""Of probabilities: a batch and a single image may add up in another order."""
+
+
+def idx(name: str) -> NDArray[np.uint8]:
+    """Read one of MNIST's files, packed or not, wherever under INKLING_DATA it lies."""
+    root = Path(os.environ["INKLING_DATA"])
+    found = sorted([*root.rglob(name), *root.rglob(f"{name}.gz")])
+    assert found, f"no {name} under INKLING_DATA"
+    content = found[0].read_bytes()
+    raw = gzip.decompress(content) if found[0].suffix == ".gz" else content
+    shape = [int(side) for side in np.frombuffer(raw, ">i4", raw[3], 4)]
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
+
+
+@pytest.fixture(scope="module")
+def images() -> NDArray[np.uint8]:
+    return idx("t10k-images-idx3-ubyte")
+
+
+@pytest.fixture(scope="module")
+def labels() -> NDArray[np.uint8]:
+    return idx("t10k-labels-idx1-ubyte")
+
+
+@pytest.fixture(scope="module")
+def real(published: Path) -> Iterator[TestClient]:
+    """A service with the repository's models."""
+    with service(Settings(models=published, _env_file=None)) as client:
+        yield client
+
+
+def ask(client: TestClient, model: str, images: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """Send one batch as bytes."""
+    path = f"/v1/models/{model}/versions/1/probabilities"
+    headers = {"content-type": "application/octet-stream"}
+    answer = client.post(path, content=images.tobytes(), headers=headers)
+    assert answer.status_code == 200, answer.text
+    predictions: list[dict[str, Any]] = answer.json()["predictions"]
+    return predictions
+
+
+@pytest.mark.parametrize(("model", "least"), [("mlp-128", 0.976), ("softmax", 0.920)])
+def test_a_model_is_as_good_as_promised(
+    real: TestClient, images: NDArray[np.uint8], labels: NDArray[np.uint8], model: str, least: float
+) -> None:
+    """
+    Its share of right answers among all 10,000, as bytes in batches; and that is what its manifest says.
+    """
+    claimed = [
+        metric["accuracy"]
+        for metric in real.get(f"/v1/models/{model}/versions/1").json()["metrics"]
+        if (metric["fit"], metric["split"]) == ("published", "test")
+    ]
+
+    answers = [
+        prediction
+        for start in range(0, 10_000, BATCH)
+        for prediction in ask(real, model, images[start : start + BATCH])
+    ]
+
+    right = np.array([answer["label"] for answer in answers]) == labels.astype(str)
+    assert len(right) == 10_000
+    assert right.mean() >= least
+    assert claimed == [pytest.approx(right.mean(), abs=2e-4)]
+
+
+@pytest.mark.parametrize("model", ["mlp-128", "softmax"])
+def test_an_image_gets_the_same_answer_alone_as_in_a_batch(
+    real: TestClient, images: NDArray[np.uint8], model: str
+) -> None:
+    """
+    The first 200, one by one as JSON: nested, flat, and on the unit scale.
+    """
+    together = ask(real, model, images[:ALONE])
+    path = f"/v1/models/{model}/versions/1/probabilities"
+
+    for image, wanted in zip(images[:ALONE], together, strict=True):
+        for body in (
+            {"image": image.tolist()},
+            {"image": image.ravel().tolist()},
+            {"image": (image / 255).tolist(), "scale": "unit"},
+        ):
+            (found,) = real.post(path, json=body).json()["predictions"]
+            assert found["label"] == wanted["label"]
+            np.testing.assert_allclose(found["probabilities"], wanted["probabilities"], atol=TOLERANCE)

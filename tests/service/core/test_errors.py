@@ -1,0 +1,159 @@
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from service.core import errors
+from service.core.errors import (
+    ArtifactError,
+    BlankImage,
+    BodyTimeout,
+    BrokenPicture,
+    CapacityError,
+    DeadlineExceeded,
+    DigestMismatch,
+    GoldenMismatch,
+    GraphRefused,
+    InferenceFailed,
+    MalformedRequest,
+    ManifestInvalid,
+    ModelNotReady,
+    Overloaded,
+    PayloadTooLarge,
+    ServiceError,
+    TensorMismatch,
+    TooManyBytes,
+    UnknownLayer,
+    UnknownModel,
+    UnknownUnit,
+    UnknownVersion,
+    UnsupportedMediaType,
+)
+
+EXAMPLES: list[tuple[ServiceError, str]] = [
+    (
+        MalformedRequest("Field 'image'", "28 rows", "27 rows"),
+        "Field 'image' should be 28 rows; got 27 rows.",
+    ),
+    (BrokenPicture("Body", "a PNG", "half of one"), "Body should be a PNG; got half of one."),
+    (TensorMismatch("Input 'image'", "uint8", "int64"), "Input 'image' should be uint8; got int64."),
+    (BlankImage("Picture"), "Picture should show something drawn; got an even surface."),
+    (BlankImage("Drawing", "no points"), "Drawing should show something drawn; got no points."),
+    (
+        PayloadTooLarge("Body", 16777216, "bytes", "more"),
+        "Body should be at most 16,777,216 bytes; got more.",
+    ),
+    (
+        UnsupportedMediaType("Content-Type", ["image/png", "image/webp"], "text/plain"),
+        "Content-Type should be one of image/png, image/webp; got text/plain.",
+    ),
+    (UnknownModel("inc", ["ink", "softmax"]), "Model should be one of ink, softmax; got 'inc'."),
+    (UnknownModel("ink", []), "Model should be one of (none); got 'ink'."),
+    (UnknownVersion("ink", "3", ["1", "2"]), "Version of 'ink' should be one of 1, 2; got '3'."),
+    (UnknownVersion("ink", "3", []), "Version of 'ink' should be one of (none); got '3'."),
+    (UnknownLayer("ink", "x", ["output"]), "Layer of 'ink' should be one of output; got 'x'."),
+    (UnknownUnit("output", "0 to 9", "10"), "Unit of layer 'output' should be 0 to 9; got '10'."),
+    (BodyTimeout(1.5, 1000), "Body should arrive within 1.5 seconds; got 1,000 bytes of it."),
+    (ModelNotReady("ink", "it is loading"), "Model 'ink' should be ready; it is not: it is loading."),
+    (Overloaded(66), "The queue should have a free place; 66 requests are in it or being worked on."),
+    (
+        TooManyBytes(1000),
+        "Bodies being answered should be at most 1,000 bytes together; they are more.",
+    ),
+    (DeadlineExceeded(30.0), "An answer should take at most 30 seconds; it was not ready."),
+    (ManifestInvalid("ink/1", "it is broken."), "ink/1: it is broken."),
+    (
+        DigestMismatch("ink/1", "model.onnx", "aa", "bb"),
+        "ink/1: SHA-256 of model.onnx should be aa; got bb.",
+    ),
+    (GraphRefused("ink/1", "no."), "ink/1: no."),
+    (GoldenMismatch("ink/1", "off."), "ink/1: off."),
+    (InferenceFailed("ink", "1"), "Model 'ink' version 1 could not compute an answer."),
+]
+
+
+def _classes(kind: type[ServiceError] = ServiceError) -> list[type[ServiceError]]:
+    found = [kind]
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            found += _classes(child)
+    return found
+
+
+@pytest.mark.parametrize(("error", "sentence"), EXAMPLES, ids=lambda it: type(it).__name__)
+def test_every_error_makes_its_sentence_from_facts(error: ServiceError, sentence: str) -> None:
+    """
+    A message says what was expected and what came, in this order.
+    """
+    assert str(error) == sentence
+
+
+def test_every_kind_of_error_has_an_example() -> None:
+    """
+    No error that can be raised is missing from the sentences above.
+    """
+    shown = {type(error) for error, _ in EXAMPLES}
+    parents = {parent for kind in shown for parent in kind.__mro__[1:]}
+
+    assert set(_classes()) - parents == shown - parents
+
+
+def test_facts_stay_with_the_error_as_attributes() -> None:
+    """
+    Whoever catches an error can ask it for its facts instead of reading its sentence.
+    """
+    mismatch = TensorMismatch("Input 'image'", "uint8", "int64")
+    version = UnknownVersion("ink", "3", ["1"])
+    digest = DigestMismatch("ink/1", "model.onnx", "aa", "bb")
+    media = UnsupportedMediaType("Content-Type", ["image/png"], "text/plain")
+
+    assert (mismatch.field, mismatch.expected, mismatch.got) == ("Input 'image'", "uint8", "int64")
+    assert (version.name, version.version) == ("ink", "3")
+    assert (digest.artifact, digest.file) == ("ink/1", "model.onnx")
+    assert (media.header, media.expected, media.got) == ("Content-Type", ("image/png",), "text/plain")
+
+
+def test_tree_in_the_docstring_is_the_tree_of_classes() -> None:
+    """
+    Every error stands in the module's docstring, and nothing else does.
+    """
+    tree = (errors.__doc__ or "").split("\n\n")[1]
+    named = {
+        name
+        for line in tree.splitlines()
+        for name in re.findall(r"[A-Z]\w+", re.split(r"\s{2,}(?=[a-z])", line.strip())[0])
+        if name != "ONNX"
+    }
+
+    assert named == {kind.__name__ for kind in _classes()}
+
+
+def test_every_capacity_error_says_when_to_come_back() -> None:
+    """
+    What passes by itself carries a whole number of seconds for Retry-After.
+    """
+    waits = [kind.retry_after_s for kind in _classes(CapacityError) if issubclass(kind, CapacityError)]
+
+    assert all(isinstance(wait, int) and wait >= 1 for wait in waits)
+
+
+def test_error_of_an_artifact_names_it() -> None:
+    """
+    The artifact stands in the message and as an attribute, as name/version.
+    """
+    error = ArtifactError("ink/7", "it is not what it should be.")
+
+    assert error.artifact == "ink/7"
+    assert str(error).startswith("ink/7: ")
+
+
+def test_errors_import_nothing_of_ours_and_nothing_of_others() -> None:
+    """
+    The tree stands below everything else.
+    """
+    tree = ast.parse(Path(errors.__file__).read_text())
+
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+    assert [ast.unparse(node) for node in imports] == ["from collections.abc import Sequence"]

@@ -1,0 +1,127 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from service.core import artifact, network
+from service.core.artifact import Artifact
+from service.core.errors import GraphRefused
+from tests import toys
+
+
+@pytest.fixture(scope="module")
+def quadrants(toy_root: Path) -> Artifact:
+    return artifact.read(toy_root, "quadrants", "1")
+
+
+def test_matrices_have_a_row_an_input_and_a_column_a_unit(quadrants: Artifact) -> None:
+    """
+    As the lesson prints them: column 1 is what the second unit sees, the upper right.
+    """
+    layers = network.read(quadrants)
+
+    assert list(layers) == ["output"]
+    weights = layers["output"].weight
+    assert weights.shape == (784, 4)
+    assert weights.dtype == np.dtype(np.float32)
+    upper_right = weights[:, 1].reshape(28, 28)
+    assert upper_right[:14, 14:].all()
+    assert upper_right.sum() == 14 * 14
+
+
+def test_matrices_are_views_that_nobody_can_write_to(quadrants: Artifact) -> None:
+    """
+    Weights are in memory once, and what is shown cannot change what runs.
+    """
+    weights = network.read(quadrants)["output"].weight
+
+    assert not weights.flags.writeable
+    assert not weights.flags.owndata
+
+
+def _set(model: onnx.ModelProto, name: str, values: NDArray[np.generic]) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(numpy_helper.from_array(values, name))
+
+
+def _without_bias(model: onnx.ModelProto) -> None:
+    del model.graph.initializer[3]
+
+
+def _without_weight(model: onnx.ModelProto) -> None:
+    del model.graph.initializer[2]
+
+
+def _transposed(model: onnx.ModelProto) -> None:
+    _set(model, "output.weight", np.zeros((784, 4), np.float32))
+
+
+def _double(model: onnx.ModelProto) -> None:
+    _set(model, "output.weight", np.zeros((4, 784), np.float64))
+
+
+def _long_bias(model: onnx.ModelProto) -> None:
+    _set(model, "output.bias", np.zeros(5, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("alter", "named"),
+    [
+        (_without_bias, "output.bias"),
+        (_without_weight, "output.weight"),
+        (_transposed, "output.weight"),
+        (_double, "output.weight"),
+        (_long_bias, "output.bias"),
+    ],
+)
+def test_network_without_the_weights_of_its_manifest_is_refused(
+    quadrants: Artifact, alter: Callable[[onnx.ModelProto], None], named: str
+) -> None:
+    """
+    Missing, of another shape or of another type: the message names the tensor.
+    """
+    model = toys.onnx_model(toys.quadrant_weights())
+    alter(model)
+
+    with pytest.raises(GraphRefused, match=f"quadrants/1: .*{named}"):
+        network.read(replace(quadrants, model=model.SerializeToString()))
+
+
+def test_bytes_that_are_no_network_have_no_matrices(quadrants: Artifact) -> None:
+    """
+    They are refused as such.
+    """
+    with pytest.raises(GraphRefused, match="is refused"):
+        network.read(replace(quadrants, model=b"nothing"))
+
+
+def test_plain_sums_of_the_layers_are_the_logits(quadrants: Artifact) -> None:
+    """
+    What the toy gives can be worked out in the head.
+    """
+    images = np.stack([toys.dot(0), toys.dot(1, 2)])
+
+    logits = network.logits(network.read(quadrants), images)
+
+    np.testing.assert_allclose(logits, [[1, 0, 0, 0], [0, 1, 1, 0]])
+
+
+def test_negative_sums_of_a_rectified_layer_become_nothing() -> None:
+    """
+    Of two hidden units only the positive one is passed on.
+    """
+    weight = np.array([[1, -1]] + [[0, 0]] * 783, np.float32)
+    hidden = network.Dense(weight, np.zeros(2, np.float32), is_rectified=True)
+    output = network.Dense(np.array([[2], [5]], np.float32), np.array([0.5], np.float32), is_rectified=False)
+    image = np.zeros((1, 28, 28), np.uint8)
+    image[0, 0, 0] = 255
+
+    logits = network.logits({"hidden1": hidden, "output": output}, image)
+
+    np.testing.assert_allclose(logits, [[2.5]])

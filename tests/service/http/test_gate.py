@@ -1,0 +1,170 @@
+"""`service/http/gate.py`: how large a body may be, and how long it may take to arrive."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.requests import ClientDisconnect, Request
+from starlette.testclient import TestClient
+from starlette.types import Message
+
+from service.core.errors import BodyTimeout, PayloadTooLarge, UnsupportedMediaType
+from service.http.exchange import Exchange
+from service.http.gate import Gate
+from tests.service.http.bodies import PREDICT, problem
+from tests.service.http.running import chunk
+
+GATE = Gate(max_body_bytes=100, max_pending_bytes=1000, body_timeout_s=10)
+OCTETS = {"content-type": "application/octet-stream"}
+
+
+class Body:
+    """A body that arrives in parts, and how many of them were taken."""
+
+    def __init__(self, *arriving: Message) -> None:
+        self._arriving = list(arriving)
+        self.taken = 0
+        self.exchange = Exchange("1")
+
+    async def receive(self) -> Message:
+        if self.taken == len(self._arriving):
+            await asyncio.Event().wait()
+        self.taken += 1
+        return self._arriving[self.taken - 1]
+
+    def read(self, gate: Gate = GATE, headers: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
+        scope = {"type": "http", "method": "POST", "headers": list(headers), "exchange": self.exchange}
+
+        async def enter() -> bytes:
+            async with gate.body(Request(scope, self.receive)) as body:
+                return body
+
+        return asyncio.run(enter())
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(parts=st.lists(st.binary(max_size=60), min_size=1, max_size=5))
+def test_a_body_is_all_its_parts_or_too_large(parts: list[bytes]) -> None:
+    """
+    The limit itself is inside; what came is counted for the log.
+    """
+    whole = b"".join(parts)
+    body = Body(*[chunk(part, more=index + 1 < len(parts)) for index, part in enumerate(parts)])
+
+    if len(whole) > 100:
+        with pytest.raises(PayloadTooLarge, match=r"^Body should be at most 100 bytes; got more.$"):
+            body.read()
+        assert not body.exchange.body_read
+    else:
+        assert body.read() == whole
+        assert body.exchange.received == len(whole)
+        assert body.exchange.body_read
+
+
+def test_a_body_that_declares_itself_too_large_is_refused_unread() -> None:
+    """
+    Not one part of it is taken.
+    """
+    body = Body(chunk(b"x"))
+
+    with pytest.raises(PayloadTooLarge, match=r"^Body should be at most 100 bytes; got 101.$"):
+        body.read(headers=[(b"content-length", b"101")])
+
+    assert body.taken == 0
+
+
+def test_nothing_is_taken_after_the_limit_is_passed() -> None:
+    """
+    The rest of an endless body stays where it is.
+    """
+    body = Body(chunk(bytes(60)), chunk(bytes(60)), chunk(bytes(60)))
+
+    with pytest.raises(PayloadTooLarge):
+        body.read()
+
+    assert body.taken == 2
+
+
+@pytest.mark.parametrize("length", [b"", b"-1", b"x", b"1e3", "²".encode(), b"100", b"0" * 30 + b"5"])
+def test_a_length_that_says_nothing_useful_is_passed_over(length: bytes) -> None:
+    """
+    What arrives is counted in any case.
+    """
+    assert Body(chunk(b"hello", more=False)).read(headers=[(b"content-length", length)]) == b"hello"
+
+
+def test_a_length_of_a_thousand_digits_is_too_large() -> None:
+    """
+    And does no harm in the message.
+    """
+    with pytest.raises(PayloadTooLarge) as caught:
+        Body().read(headers=[(b"content-length", b"9" * 1000)])
+
+    assert len(str(caught.value)) < 100
+
+
+def test_a_body_that_does_not_arrive_in_time_is_given_up() -> None:
+    """
+    The message says how much of it came.
+    """
+    body = Body(chunk(bytes(7)))
+
+    with pytest.raises(BodyTimeout, match=r"^Body should arrive within 0\.1 seconds; got 7 bytes of it\.$"):
+        body.read(Gate(100, 1000, 0.1))
+
+
+def test_a_caller_who_leaves_is_told_apart_from_one_who_is_slow() -> None:
+    """
+    Half a body is never taken for a whole one.
+    """
+    with pytest.raises(ClientDisconnect):
+        Body(chunk(b"half"), {"type": "http.disconnect"}).read()
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br", b"gzip, identity", b"x" * 1000])
+def test_a_compressed_body_is_of_an_unknown_kind(encoding: bytes) -> None:
+    """
+    It is refused before it is read, with what would be taken.
+    """
+    body = Body(chunk(b"x", more=False))
+
+    with pytest.raises(UnsupportedMediaType, match=r"^Content-Encoding should be one of identity; got '"):
+        body.read(headers=[(b"content-encoding", encoding)])
+
+    assert body.taken == 0
+
+
+@pytest.mark.parametrize("encoding", [b"identity", b" IDENTITY "])
+def test_identity_is_no_compression(encoding: bytes) -> None:
+    """
+    Some clients say so.
+    """
+    body = Body(chunk(b"x", more=False))
+
+    assert body.read(headers=[(b"content-encoding", encoding)]) == b"x"
+
+
+def test_a_declared_body_over_the_limit_gets_a_413(client: TestClient) -> None:
+    """
+    Through the whole service.
+    """
+    answer = client.post(PREDICT, content=bytes(200_001), headers=OCTETS)
+
+    assert problem(answer, 413, "payload-too-large") == "Body should be at most 200,000 bytes; got 200,001."
+
+
+def test_a_streamed_body_over_the_limit_gets_a_413(client: TestClient) -> None:
+    """
+    Without a Content-Length nobody knows before it is there.
+    """
+
+    def parts() -> Iterator[bytes]:
+        for _ in range(5):
+            yield bytes(50_000)
+
+    answer = client.post(PREDICT, content=parts(), headers=OCTETS)
+
+    assert problem(answer, 413, "payload-too-large") == "Body should be at most 200,000 bytes; got more."
+    assert "content-length" not in answer.request.headers

@@ -1,0 +1,171 @@
+"""`service/app.py`: the rooms joined, models loaded at the start, nothing escapes without an answer."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.core.errors import ArtifactError
+from service.serving.registry import Registry
+from service.settings import Settings
+from tests import toys
+from tests.conftest import REPOSITORY
+from tests.service.http.bodies import problem
+from tests.service.http.running import service
+
+
+def test_models_are_loaded_before_anybody_can_ask(toy_settings: Settings) -> None:
+    """
+    A built service is ready at its first request.
+    """
+    app = create_app(toy_settings)
+
+    answer = TestClient(app).get("/readyz")
+
+    assert answer.status_code == 200
+
+
+def test_a_models_folder_that_is_not_there_is_no_empty_one(toy_settings: Settings, tmp_path: Path) -> None:
+    """
+    A misspelt path must not look like a service without models.
+    """
+    with pytest.raises(OSError, match="nothing-here"):
+        create_app(toy_settings.model_copy(update={"models": tmp_path / "nothing-here"}))
+
+
+def corrupted(root: Path) -> None:
+    """Publish two versions and spoil the second."""
+    toys.publish(root)
+    toys.publish(root)
+    model = root / "quadrants" / "2" / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+
+
+def test_a_strict_service_does_not_start_with_a_refused_model(toy_settings: Settings, tmp_path: Path) -> None:
+    """
+    Better no service than an old version nobody asked for.
+    """
+    corrupted(tmp_path)
+
+    with pytest.raises(ArtifactError, match=r"^quadrants/2: "):
+        create_app(toy_settings.model_copy(update={"models": tmp_path, "strict": True}))
+
+
+def test_a_service_that_is_not_strict_serves_the_rest(toy_settings: Settings, tmp_path: Path) -> None:
+    """
+    The version that is whole.
+    """
+    corrupted(tmp_path)
+
+    with service(toy_settings, models=tmp_path) as client:
+        model = client.get("/v1/models/quadrants")
+
+    assert model.json()["version"] == "1"
+
+
+def test_a_strict_service_starts_with_whole_models(toy_settings: Settings) -> None:
+    """
+    Strictness costs nothing where nothing is wrong.
+    """
+    with service(toy_settings, strict=True) as client:
+        assert client.get("/readyz").status_code == 200
+
+
+def test_importing_the_service_brings_in_no_tools_of_training() -> None:
+    """
+    A fresh interpreter, and what it has loaded afterwards.
+    """
+    script = (
+        "import service.app, service.server, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60
+    )
+
+    loaded = set(done.stdout.split())
+    assert {"service", "onnxruntime", "starlette"} <= loaded
+    assert not loaded & {"torch", "training", "onnx", "onnxscript", "tqdm", "scipy", "pandas", "matplotlib"}
+
+
+def test_the_first_page_leads_somewhere(client: TestClient) -> None:
+    """
+    Whoever opens the address in a browser sees something.
+    """
+    answer = client.get("/")
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_the_documentation_needs_no_other_host(client: TestClient) -> None:
+    """
+    Every file the page names is the service's own, and is there.
+    """
+    page = client.get("/docs")
+    files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+
+    found = [client.get(file) for file in files]
+
+    assert len(files) >= 3
+    assert all(file.startswith("/") for file in files)
+    assert [answer.status_code for answer in found] == [200] * len(files)
+    assert "/openapi.json" in page.text
+    assert not re.search(r"https?://", re.sub(r"http://www.w3.org\S*", "", page.text))
+
+
+def test_the_description_is_made_once(client: TestClient) -> None:
+    """
+    And is the same for everybody.
+    """
+    first, second = client.get("/openapi.json"), client.get("/openapi.json")
+
+    assert first.headers["content-type"] == "application/json"
+    assert first.content == second.content
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/openapi.json", "/livez", "/nowhere", "/docs/static/nothing"]
+)
+def test_every_answer_has_a_request_id(client: TestClient, path: str) -> None:
+    """
+    Whoever answers it.
+    """
+    answer = client.get(path, follow_redirects=False)
+
+    assert re.fullmatch("[0-9a-f]{16}", answer.headers["x-request-id"])
+
+
+def test_an_error_outside_of_the_endpoints_is_answered_too(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Wherever it comes from.
+    """
+
+    def fail(registry: Registry) -> None:
+        del registry
+        raise KeyError("/secret/path")
+
+    monkeypatch.setattr(Registry, "models", fail)
+
+    answer = client.get("/v1/models")
+
+    problem(answer, 500, "internal")
+    assert "secret" not in answer.text
+
+
+def test_two_services_in_one_process_do_not_share_their_counters(toy_settings: Settings) -> None:
+    """
+    Each has a registry of its own.
+    """
+    with service(toy_settings) as one, service(toy_settings) as other:
+        one.get("/livez")
+        found = [client.get("/metrics").text.count('route="/livez"') for client in (one, other)]
+
+    assert found[0] > 0
+    assert found[1] == 0

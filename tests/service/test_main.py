@@ -1,0 +1,147 @@
+"""`service/__main__.py` and the process it starts, `service/server.py`: settings in, a server out."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from service import __main__ as command
+from service import logs
+from service.http.transport import Transport
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[uvicorn.Config]:
+    """Keep servers from running and this process from being changed; what would have run is collected."""
+    configurations: list[uvicorn.Config] = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server: configurations.append(server.config))
+    monkeypatch.setattr(logs, "set_up", lambda _: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
+    monkeypatch.delenv("INKLING_MODELS", raising=False)
+    return configurations
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    """Run the command; return its exit status."""
+    monkeypatch.setattr(sys, "argv", ["service", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        command.main()
+    return caught.value.code
+
+
+def test_the_server_gets_every_limit_from_the_settings(
+    started: list[uvicorn.Config], monkeypatch: pytest.MonkeyPatch, toy_root: Path
+) -> None:
+    """
+    Those of the transport and those of uvicorn.
+    """
+    changed: dict[str, Any] = {
+        "port": 0,
+        "max_connections": 7,
+        "max_head_bytes": 2048,
+        "header_timeout_s": 1.5,
+        "keep_alive_s": 4,
+        "drain_timeout_s": 2.5,
+    }
+
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items()]
+
+    status = run(monkeypatch, f"--models={toy_root}", *flags)
+
+    assert status == 0
+    (config,) = started
+    protocol = config.http
+    assert isinstance(protocol, type)
+    assert issubclass(protocol, Transport)
+    limits = (protocol.max_connections, protocol.max_head_bytes, protocol.header_timeout_s)
+    assert limits == (7, 2048, 1.5)
+    assert (config.timeout_keep_alive, config.timeout_graceful_shutdown) == (4, 2.5)
+    assert (config.host, config.port) == ("127.0.0.1", 0)
+    assert config.lifespan == "on"
+    assert not config.access_log
+    assert not config.server_header
+
+
+def test_the_command_line_is_read(
+    started: list[uvicorn.Config], monkeypatch: pytest.MonkeyPatch, toy_root: Path
+) -> None:
+    """
+    From the program's own arguments.
+    """
+    run(monkeypatch, "--port", "0", "--host", "127.0.0.2", "--models", str(toy_root))
+
+    (config,) = started
+    assert (config.host, config.port) == ("127.0.0.2", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable"),
+    [
+        (["--port", "many"], "INKLING_PORT"),
+        (["--port", "65536"], "INKLING_PORT"),
+        (["--max-images", "0"], "INKLING_MAX_IMAGES"),
+        (["--log-level", "loud"], "INKLING_LOG_LEVEL"),
+        (["--models", "/does/not/exist"], "INKLING_MODELS"),
+    ],
+)
+def test_a_bad_setting_stops_the_start_with_one_line(
+    started: list[uvicorn.Config],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    variable: str,
+) -> None:
+    """
+    Exit code 2, and a line with the variable, the flag and the value.
+    """
+    status = run(monkeypatch, *arguments)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert status == 2
+    assert line.startswith(f"{variable} ({arguments[0]}): ")
+    assert arguments[1] in line
+    assert not started
+
+
+def test_a_keyboard_interrupt_is_no_error(
+    started: list[uvicorn.Config], monkeypatch: pytest.MonkeyPatch, toy_root: Path
+) -> None:
+    """
+    Control-C ends the service without a traceback.
+    """
+
+    def interrupt(server: uvicorn.Server) -> None:
+        del server
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(uvicorn.Server, "run", interrupt)
+
+    status = run(monkeypatch, "--port", "0", "--models", str(toy_root))
+
+    assert status == 0
+    assert not started
+
+
+def test_a_signal_to_stop_ends_with_0(
+    started: list[uvicorn.Config], monkeypatch: pytest.MonkeyPatch, toy_root: Path
+) -> None:
+    """
+    The handler that is installed for SIGTERM, called as the system would.
+    """
+    handlers: dict[int, Callable[[int, None], None]] = {}
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+
+    run(monkeypatch, "--port", "0", "--models", str(toy_root))
+    with pytest.raises(SystemExit) as caught:
+        handlers[signal.SIGTERM](signal.SIGTERM, None)
+
+    assert len(started) == 1
+    assert caught.value.code == 0

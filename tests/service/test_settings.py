@@ -1,0 +1,254 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from pydantic_core import PydanticUndefined
+
+from service import settings
+from service.settings import BadSettings, Settings
+from tests.conftest import REPOSITORY
+
+FIELDS = Settings.model_fields
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in an empty folder, with no setting in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.upper().startswith(settings.ENVIRONMENT_PREFIX):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_setting_has_a_default_and_a_meaning(name: str) -> None:
+    """
+    A laptop needs no settings, and the documentation's rows are complete.
+    """
+    field = FIELDS[name]
+
+    assert field.default is not PydanticUndefined
+    assert field.description
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if "timeout" in name or "keep" in name])
+def test_time_says_its_unit(name: str) -> None:
+    """
+    Every length of time is in seconds, and its name says so.
+    """
+    assert name.endswith("_s")
+
+
+def test_defaults_are_safe() -> None:
+    """
+    Reached from this machine alone, and every limit is on.
+    """
+    defaults = settings.load()
+
+    assert defaults.host == "127.0.0.1"
+    assert defaults.models == Path("models")
+    limits = (defaults.max_body_bytes, defaults.max_images, defaults.max_picture_pixels, defaults.max_points)
+    assert all(0 < limit < 10**8 for limit in limits)
+
+
+def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Under the prefix, in either case.
+    """
+    monkeypatch.setenv("INKLING_PORT", "9000")
+    monkeypatch.setenv("inkling_strict", "true")
+
+    found = settings.load([])
+
+    assert (found.port, found.strict) == (9000, True)
+
+
+def test_names_without_the_prefix_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    PORT and HOST belong to whoever set them.
+    """
+    monkeypatch.setenv("PORT", "9000")
+    monkeypatch.setenv("HOST", "0.0.0.0")
+
+    found = settings.load([])
+
+    assert (found.host, found.port) == ("127.0.0.1", 8000)
+
+
+def test_file_is_read(tmp_path: Path) -> None:
+    """
+    `.env` in the folder where the service starts; other programs' settings in it are passed over.
+    """
+    (tmp_path / ".env").write_text("INKLING_PORT=9001\nINKLING_DATA=/data\nOTHER=1\n")
+
+    assert settings.load([]).port == 9001
+
+
+def test_command_line_is_read() -> None:
+    """
+    With dashes instead of underscores; switches have two words.
+    """
+    found = settings.load(["--port", "9002", "--max-images=7", "--strict", "--no-access-log"])
+
+    assert (found.port, found.max_images, found.strict, found.access_log) == (9002, 7, True, False)
+
+
+def test_command_line_wins_over_environment_and_environment_over_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The nearer to the person who starts the service, the stronger.
+    """
+    (tmp_path / ".env").write_text("INKLING_PORT=1\nINKLING_MAX_IMAGES=1\nINKLING_MAX_POINTS=1\n")
+    monkeypatch.setenv("INKLING_PORT", "2")
+    monkeypatch.setenv("INKLING_MAX_IMAGES", "2")
+
+    found = settings.load(["--port", "3"])
+
+    assert (found.port, found.max_images, found.max_points) == (3, 2, 1)
+
+
+def test_settings_without_a_command_line_are_read_from_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whoever embeds the service has a command line that is not ours.
+    """
+    (tmp_path / ".env").write_text("INKLING_MAX_IMAGES=5\n")
+    monkeypatch.setenv("INKLING_PORT", "2")
+    monkeypatch.setattr(sys, "argv", ["pytest", "--port", "3"])
+
+    found = settings.load()
+
+    assert (found.port, found.max_images) == (2, 5)
+
+
+BAD = [
+    ("port", "many"),
+    ("port", "70000"),
+    ("port", "-1"),
+    ("port", ""),
+    ("engine_threads", "0"),
+    ("max_waiting", "-1"),
+    ("request_timeout_s", "0"),
+    ("request_timeout_s", "nan"),
+    ("strict", "perhaps"),
+    ("log_level", "loud"),
+    ("max_images", "1.5"),
+]
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "value"),
+    [
+        (source, name, value)
+        for source in ("environment", "file", "command line")
+        for name, value in BAD
+        if (source, name) != ("command line", "strict")  # a switch takes no value there
+    ],
+)
+def test_bad_value_gives_one_line_that_names_variable_and_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, name: str, value: str
+) -> None:
+    """
+    Wherever it stands, and both ways to set it are named.
+    """
+    variable, flag = f"INKLING_{name.upper()}", f"--{name.replace('_', '-')}"
+    arguments = []
+    if source == "environment":
+        monkeypatch.setenv(variable, value)
+    elif source == "file":
+        (tmp_path / ".env").write_text(f"{variable}={value}\n")
+    else:
+        arguments = [f"{flag}={value}"]
+
+    with pytest.raises(BadSettings) as caught:
+        settings.load(arguments)
+    message = str(caught.value)
+    assert variable in message
+    assert flag in message
+    assert repr(value) in message
+    assert "should" in message
+    assert "\n" not in message
+
+
+def test_value_with_line_breaks_still_gives_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Whatever was pasted into the variable.
+    """
+    monkeypatch.setenv("INKLING_PORT", "80\n81\r82")
+
+    with pytest.raises(BadSettings) as caught:
+        settings.load([])
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--colour", "red"], ["--port"], ["stray"]])
+def test_unknown_flag_ends_the_program(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    A mistyped flag is not passed over.
+    """
+    with pytest.raises(SystemExit) as caught:
+        settings.load(arguments)
+
+    assert caught.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_settings_are_frozen() -> None:
+    """
+    Nothing changes them once they are read.
+    """
+    found = settings.load()
+
+    with pytest.raises(ValidationError, match="frozen"):
+        found.port = 1  # type: ignore[misc]
+
+
+def test_help_lists_every_setting_with_its_default_and_its_meaning() -> None:
+    """
+    `python -m service --help` is the whole manual, and starts nothing.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "service", "--help"],
+        cwd=REPOSITORY,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    words = " ".join(done.stdout.split())
+    for name, field in FIELDS.items():
+        flag = f"--{name.replace('_', '-')}"
+        assert re.search(rf"{flag}\b", words)
+        assert field.description
+        assert " ".join(field.description.split()) in words
+        assert f"default: {field.default}" in words
+
+
+def test_bad_setting_stops_the_process_with_one_line(tmp_path: Path) -> None:
+    """
+    Exit code 2, one line, no traceback.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "service", "--port", "many"],
+        cwd=REPOSITORY,
+        env={**os.environ, "INKLING_MODELS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("INKLING_PORT (--port): ")
+    assert line.endswith("got 'many'.")

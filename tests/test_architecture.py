@@ -1,0 +1,245 @@
+"""The direction rules of the architecture, as data, against the imports of every file."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+PACKAGES = ("service", "training")
+
+ROOMS: dict[str, tuple[str, ...]] = {
+    "service": (),
+    "service.core": ("service.core",),
+    "service.serving": ("service.core", "service.serving"),
+    "service.http": ("service.core", "service.serving", "service.http"),
+    "service.settings": (),
+    "service.logs": (),
+    "service.app": ("service.core", "service.serving", "service.http", "service.settings"),
+    "service.server": ("service.core", "service.app", "service.http", "service.logs", "service.settings"),
+    "service.__main__": ("service.server",),
+    "training": ("service.core", "training"),
+}
+"""What each room may import of ours: what stands below it, and itself."""
+
+WEB = ("service.__main__", "service.server", "service.app", "service.http")
+
+OWNERS: dict[str, tuple[str, ...]] = {
+    "torch": ("training",),
+    "onnx": ("training",),
+    "onnxscript": ("training",),
+    "tqdm": ("training",),
+    "onnxruntime": ("service.core.engine",),
+    "fastapi": WEB,
+    "fastapi_offline": WEB,
+    "starlette": WEB,
+    "uvicorn": WEB,
+    "pydantic": ("service.http", "service.settings", "service.core.artifact"),
+    "pydantic_settings": ("service.settings",),
+    "prometheus_client": ("service.http",),
+}
+"""Packages of others, and the only places that may import them."""
+
+ENVIRONMENT = ("service.settings", "training.__main__")
+"""Who may read the environment."""
+
+TELEMETRY = 'os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")'
+"""The one thing that is written to it elsewhere: ONNX Runtime reads it when it is imported."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A file of ours.
+
+    Attributes:
+        name: As it is imported.
+        tree: What stands in it.
+        imports: Every module that it imports, at the top or within a function.
+    """
+
+    name: str
+    tree: ast.Module
+    imports: frozenset[str]
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {_name(path): path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py")}
+
+
+def _imported(tree: ast.Module, known: frozenset[str]) -> Iterator[str]:
+    """Yield what is imported; of `from a import b`, `a.b` where that is a module of ours, else `a`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports say the whole name"
+            for alias in node.names:
+                module = f"{node.module}.{alias.name}"
+                yield module if module in known else str(node.module)
+
+
+def _module(name: str, source: str) -> Module:
+    tree = ast.parse(source)
+    return Module(name, tree, frozenset(_imported(tree, frozenset(FILES))))
+
+
+MODULES = [_module(name, path.read_text(encoding="utf-8")) for name, path in sorted(FILES.items())]
+
+each_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+
+
+def _is_in(module: str, room: str) -> bool:
+    return module == room or module.startswith(f"{room}.")
+
+
+def _room(module: str) -> str:
+    """Return the smallest room that a module stands in."""
+    return max((room for room in ROOMS if _is_in(module, room)), key=len)
+
+
+def upward_imports(module: Module) -> list[str]:
+    """Return what a module imports of ours and may not."""
+    ours = [name for name in module.imports if name.partition(".")[0] in PACKAGES]
+    allowed = ROOMS[_room(module.name)]
+    return sorted(name for name in ours if not any(_is_in(name, room) for room in allowed))
+
+
+def foreign_imports(module: Module) -> list[str]:
+    """Return what a module imports of others and may not."""
+    return sorted(
+        package
+        for package in {name.partition(".")[0] for name in module.imports}
+        if package in OWNERS and not any(_is_in(module.name, owner) for owner in OWNERS[package])
+    )
+
+
+def environment_uses(module: Module) -> list[str]:
+    """Return the places where a module touches the environment and may not."""
+    if module.name in ENVIRONMENT:
+        return []
+    names = {"environ", "environb", "getenv", "putenv", "unsetenv", "load_dotenv", "dotenv_values"}
+    uses = []
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Expr) and ast.unparse(node) == TELEMETRY.replace('"', "'"):
+            uses.append("telemetry")
+        elif isinstance(node, ast.Attribute) and node.attr in names and ast.unparse(node.value) == "os":
+            uses.append(ast.unparse(node))
+        elif isinstance(node, ast.ImportFrom) and node.module in ("os", "dotenv"):
+            uses += [alias.name for alias in node.names if alias.name in names]
+    if "telemetry" in uses and module.name == "service.core.engine":
+        uses.remove("telemetry")
+        uses.remove("os.environ")
+    return uses
+
+
+@each_module
+def test_imports_point_downwards(module: Module) -> None:
+    """
+    core, serving, http, app, server, __main__: each may import what stands before it; training only core.
+    """
+    assert upward_imports(module) == []
+
+
+@each_module
+def test_packages_are_imported_only_where_they_belong(module: Module) -> None:
+    """
+    The runtime in one file, the web framework at the edge, pydantic at the borders, torch in the trainer.
+    """
+    assert foreign_imports(module) == []
+
+
+@each_module
+def test_environment_is_read_only_by_the_settings(module: Module) -> None:
+    """
+    What a function does depends on its arguments.
+    """
+    assert environment_uses(module) == []
+
+
+def test_errors_of_the_core_import_nothing_of_ours() -> None:
+    """
+    They stand at the bottom.
+    """
+    (errors,) = (module for module in MODULES if module.name == "service.core.errors")
+
+    assert not {name for name in errors.imports if name.partition(".")[0] in PACKAGES}
+
+
+def test_nothing_is_imported_in_a_circle() -> None:
+    """
+    The modules can be put in an order in which each imports only earlier ones.
+    """
+    sorter = TopologicalSorter({module.name: module.imports & FILES.keys() for module in MODULES})
+
+    assert set(sorter.static_order()) == set(FILES)  # a circle raises CycleError, which names it
+
+
+def test_every_room_is_in_the_table() -> None:
+    """
+    A new folder or file beside them is a decision: it gets its row.
+    """
+    entries = {name.rpartition(".")[2] for name in FILES if name.count(".") == 1 and "service" in name}
+
+    assert {f"service.{entry}" for entry in entries} == ROOMS.keys() - {"service", "training"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "source"),
+    [
+        (upward_imports, "service.core.engine", "from service.serving import registry"),
+        (upward_imports, "service.core.engine", "import service.app"),
+        (upward_imports, "service.serving.registry", "def f():\n    from service.http.wire import decode"),
+        (upward_imports, "service.http.v1", "from service.settings import Settings"),
+        (upward_imports, "service.http.v1", "import training.net"),
+        (upward_imports, "service.app", "from training import net"),
+        (upward_imports, "training.publish", "from service.serving.registry import Registry"),
+        (upward_imports, "training.publish", "from service import settings"),
+        (foreign_imports, "service.app", "import torch.nn"),
+        (foreign_imports, "service.core.graph", "import onnx"),
+        (foreign_imports, "service.serving.registry", "import onnxruntime as ort"),
+        (foreign_imports, "training.export", "from onnxruntime import InferenceSession"),
+        (foreign_imports, "service.serving.predictor", "from starlette.requests import Request"),
+        (foreign_imports, "service.core.insight", "from pydantic import BaseModel"),
+        (environment_uses, "service.app", "import os\nos.environ['A']"),
+        (environment_uses, "service.app", "import os\nos.getenv('A')"),
+        (environment_uses, "training.data", "from os import environ"),
+        (environment_uses, "service.core.engine", "import os\nos.environ.setdefault('OMP', '1')"),
+        (environment_uses, "service.app", f"import os\n{TELEMETRY}"),
+    ],
+)
+def test_rules_would_notice(rule: Callable[[Module], list[str]], name: str, source: str) -> None:
+    """
+    Each rule finds what it forbids, or the tests above would say nothing.
+    """
+    assert rule(_module(name, source))
+
+
+def test_service_starts_without_torch_trainer_and_onnx() -> None:
+    """
+    A fresh interpreter that imports the service has loaded nothing of the trainer's.
+    """
+    heavy = ("torch", "training", "onnx", "onnxscript", "tqdm", "sympy", "google.protobuf")
+    script = "import sys, service.app; print(*sys.modules)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    loaded = set(done.stdout.split())
+    assert "service.app" in loaded
+    assert loaded.isdisjoint(heavy)
