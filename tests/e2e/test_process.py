@@ -1,5 +1,6 @@
 """The service as a process: started as anybody would, asked, stopped by a signal."""
 
+import io
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from service.core import ink
 from tests import digits, toys
@@ -110,7 +112,7 @@ def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
 
 @pytest.fixture(scope="module")
 def real_models(published: Path) -> Path:
-    """The repository's models folder, if it has the two that this issue publishes."""
+    """The repository's models folder, if it has the lesson's two smallest networks."""
     for name in ("mlp-128", "softmax"):
         if not (published / name / "1" / "manifest.json").is_file():
             pytest.skip(f"models/{name}/1 is not published in this checkout")
@@ -310,6 +312,32 @@ def test_a_request_that_runs_when_the_signal_comes_is_answered(toy_root: Path) -
 
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert status == 0
+
+
+def test_a_picture_that_is_being_read_does_not_keep_the_process(toy_root: Path) -> None:
+    """
+    A worker may be deep in somebody's picture when the signal comes; nobody waits for it beyond the drain.
+    """
+    with running(toy_root, "--drain-timeout-s", "0.1") as process:
+        slow = slow_jpeg()
+        head = (
+            f"POST /v1/models/quadrants/predict HTTP/1.1\r\nHost: test\r\nContent-Type: image/jpeg\r\n"
+            f"Content-Length: {len(slow)}\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", process.port), PATIENCE_S) as connection:
+            connection.sendall(head.encode() + slow)
+            time.sleep(0.2)
+
+            status, _ = process.stop(signal.SIGTERM)
+
+    assert status == 0
+
+
+def slow_jpeg() -> bytes:
+    """A progressive JPEG with as many scans as are taken, and as many pixels."""
+    stream = io.BytesIO()
+    Image.effect_noise((3900, 3900), 100).save(stream, "JPEG", progressive=True)
+    return stream.getvalue()
 
 
 def wait_for_head(process: Process) -> None:

@@ -829,3 +829,16 @@ def test_schema_refuses_what_the_reader_refuses(folder: Path, change: Json) -> N
     schema = jsonschema_rs.Draft202012Validator(json.loads(artifact.manifest_schema()))
 
     assert not schema.is_valid({**load(folder), **change})
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "model.onnx", "golden.json"])
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path, file: str) -> None:
+    """
+    Opening it would wait for somebody to write.
+    """
+    toys.publish(tmp_path)
+    (tmp_path / "quadrants" / "1" / file).unlink()
+    os.mkfifo(tmp_path / "quadrants" / "1" / file)
+
+    with pytest.raises(ManifestInvalid, match=f"{file} should be readable"):
+        artifact.read(tmp_path, "quadrants", "1")

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from service.core.errors import BodyTimeout, PayloadTooLarge, UnsupportedMediaType
+from service.core.errors import BodyTimeout, PayloadTooLarge, TooManyBytes, UnsupportedMediaType
 from service.http.exchange import Exchange
 from service.http.gate import Gate
 from tests.service.http.bodies import PREDICT, problem
@@ -168,3 +168,23 @@ def test_a_streamed_body_over_the_limit_gets_a_413(client: TestClient) -> None:
 
     assert problem(answer, 413, "payload-too-large") == "Body should be at most 200,000 bytes; got more."
     assert "content-length" not in answer.request.headers
+
+
+def test_bodies_that_are_too_much_together_are_turned_away() -> None:
+    """
+    What one holds is taken from all, and given back when it is answered.
+    """
+    gate = Gate(max_body_bytes=100, max_pending_bytes=150, body_timeout_s=10)
+
+    async def enter(size: int) -> int:
+        body = Body(chunk(bytes(size), more=False))
+        scope = {"type": "http", "method": "POST", "headers": [], "exchange": body.exchange}
+        async with gate.body(Request(scope, body.receive)) as content:
+            if size < 100:
+                return len(content)
+            with pytest.raises(TooManyBytes, match=r"at most 150 bytes together"):
+                await enter(60)
+            return await enter(50)
+
+    assert asyncio.run(enter(100)) == 50
+    assert asyncio.run(enter(99)) == 99

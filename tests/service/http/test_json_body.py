@@ -599,3 +599,26 @@ def test_a_drawing_knows_the_field_it_came_from() -> None:
     found = wire.decode("application/json", json.dumps({"images": [text]}).encode(), SHAPE, LIMITS)
 
     assert [drawing.field for drawing in found if isinstance(drawing, Drawing)] == ["Field 'images[0]'"]
+
+
+@pytest.mark.parametrize("flood", ["[]", "0", '""', "{}"])
+def test_json_of_far_too_many_values_is_refused_before_it_is_parsed(flood: str) -> None:
+    """
+    A few bytes can become a hundred times as much memory.
+    """
+    most = LIMITS.images * (784 + 29) + 4 * LIMITS.points + 100
+    body = f'{{"images": [{",".join([flood] * (most + 1))}]}}'.encode()
+
+    with pytest.raises(PayloadTooLarge, match=f"at most {most:,} JSON values; got more"):
+        json_body.read(body, SHAPE, LIMITS)
+
+
+@pytest.mark.parametrize("item", [[1], [[1]], [], {}, [[0] * 28] * 28])
+def test_a_list_among_the_numbers_of_an_image_is_named(item: object) -> None:
+    """
+    Wherever it stands, and whatever is in it.
+    """
+    body = json.dumps({"image": [0] * 783 + [item]}).encode()
+
+    with pytest.raises(MalformedRequest, match=r"^Field 'image\[27\]\[27\]' should be a whole number"):
+        json_body.read(body, SHAPE, LIMITS)

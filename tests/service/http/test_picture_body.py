@@ -501,3 +501,29 @@ def test_a_written_png_holds_every_pixel_and_its_transparency(pixels: NDArray[np
         assert image.format == "PNG"
         assert image.mode == "RGBA"
         np.testing.assert_array_equal(np.asarray(image), pixels)
+
+
+def test_a_jpeg_of_hundreds_of_scans_is_refused() -> None:
+    """
+    Each scan is a few bytes, and a pass over all pixels.
+    """
+    whole = picture(Image.new("L", (64, 64)), "JPEG", progressive=True)
+    at = whole.rindex(b"\xff\xda")
+    bomb = whole[:at] + whole[at:-2] * 200 + whole[-2:]
+
+    with pytest.raises(BrokenPicture, match="at most 20,000 segments and 100 scans; got more"):
+        picture_body.read_picture(bomb, "Body", 1_000_000)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_a_picture_of_very_many_parts_is_refused(form: str) -> None:
+    """
+    Reading a million empty parts takes seconds.
+    """
+    whole = picture(Image.new("L", (64, 64)), form)
+    empty = b"\x00\x00\x00\x00teXt" + b"\x3b\x5f\x00\x00" if form == "PNG" else b"\xff\xfe\x00\x02"
+    at = 33 if form == "PNG" else 2  # after a PNG's first chunk, after a JPEG's first marker
+    bomb = whole[:at] + empty * 30_000 + whole[at:]
+
+    with pytest.raises(BrokenPicture, match="at most 20,000 "):
+        picture_body.read_picture(bomb, "Body", 1_000_000)

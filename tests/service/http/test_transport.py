@@ -123,7 +123,10 @@ def port(toy_settings: Settings) -> Iterator[int]:
     config = uvicorn.Config(
         create_app(toy_settings.model_copy(update=changed)),
         http=transport.with_limits(
-            max_connections=MAX_CONNECTIONS, max_head_bytes=MAX_HEAD_BYTES, header_timeout_s=TIMEOUT_S
+            max_connections=MAX_CONNECTIONS,
+            max_head_bytes=MAX_HEAD_BYTES,
+            header_timeout_s=TIMEOUT_S,
+            write_timeout_s=TIMEOUT_S,
         ),
         ws="none",
         lifespan="on",
@@ -461,6 +464,54 @@ def test_trailers_are_measured_as_a_head_is(connect: Open, trailers: bytes) -> N
     reply = connection.reply()
     assert reply.status_code in (400, 413, 431), (reply, sent)
     assert connection.is_closed()
+
+
+def test_a_header_after_the_body_is_none_of_the_requests_headers(connect: Open) -> None:
+    """
+    A content type that comes as a trailer comes too late.
+    """
+    connection = connect()
+    head = post(None, "Transfer-Encoding: chunked").replace(b"Content-Type", b"X-Other")
+
+    connection.send(head + chunks(DOT, 784)[:-2] + b"Content-Type: application/octet-stream\r\n\r\n")
+
+    problem(connection.reply(), 415, "unsupported-media-type")
+
+
+def test_an_offer_of_another_protocol_is_passed_over(connect: Open) -> None:
+    """
+    Java's client and `curl --http2` offer HTTP/2 with their first request, and mean its body all the same.
+    """
+    connection = connect()
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
+
+    connection.send(post(784, *offer) + DOT)
+
+    assert connection.reply().json()["predictions"][0]["label"] == toys.QUARTERS[1]
+
+
+def test_a_caller_who_sends_far_too_many_requests_at_once_is_cut_off(connect: Open) -> None:
+    """
+    Pipelining has a bound, so that one connection cannot keep all others waiting.
+    """
+    connection = connect()
+
+    connection.flood(GET, len(GET) * 5000)
+
+    assert connection.rest().count(b"HTTP/1.1 200") < 5000
+    assert connection.is_closed()
+
+
+def test_a_caller_who_takes_nothing_of_a_large_answer_is_cut_off(connect: Open) -> None:
+    """
+    Its answer would stay in memory, and its place taken, for as long as it likes.
+    """
+    connection = connect()
+    many = b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n"
+
+    sent = connection.drip(many * 60, 200)
+
+    assert sent < 200
 
 
 def counted(port: int, code: str) -> float:
