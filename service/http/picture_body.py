@@ -98,7 +98,8 @@ def read_picture(data: bytes, field: str, room: int) -> tuple[NDArray[np.uint8],
             if pixels > room:
                 raise PayloadTooLarge(field, room, "pixels", f"{picture.width} x {picture.height}")
             picture.draft("L", (_LARGE, _LARGE))  # JPEG alone can be decoded at half its size or less
-            return _greys(ImageOps.exif_transpose(picture)), pixels
+            ImageOps.exif_transpose(picture, in_place=True)
+            return _greys(picture), pixels
     except PayloadTooLarge:
         raise
     except Exception as error:  # Pillow's readers raise whatever their parsing runs into
@@ -123,11 +124,11 @@ def _check_parts(data: bytes, field: str) -> None:
 def _greys(picture: Image.Image) -> NDArray[np.uint8]:
     if picture.mode.startswith("I"):  # 16 bits a pixel: Pillow would clip instead of scaling
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    picture = picture.convert("LA" if picture.has_transparency_data else "L")
+    picture = picture.convert("RGBA" if picture.has_transparency_data else "L")
     picture = picture.reduce(max(1, max(picture.size) // _LARGE))
     if picture.mode == "L":
         return np.asarray(picture)
-    grey, alpha = (np.asarray(band, np.float32) for band in picture.split())
+    grey, alpha = (np.asarray(band, np.float32) for band in picture.convert("LA").split())
     if alpha.min() == 255:
         return grey.astype(np.uint8)
     # Paper shines through where nothing is drawn, so it is whatever the ink is not: always shown as light
