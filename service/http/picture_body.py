@@ -124,7 +124,8 @@ def _check_parts(data: bytes, field: str) -> None:
 def _greys(picture: Image.Image) -> NDArray[np.uint8]:
     if picture.mode.startswith("I"):  # 16 bits a pixel: Pillow would clip instead of scaling
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    picture = picture.convert("RGBA" if picture.has_transparency_data else "L")
+    mode = "RGBA" if picture.has_transparency_data else "L"
+    picture = picture if picture.mode == mode else picture.convert(mode)  # which would copy
     picture = picture.reduce(max(1, max(picture.size) // _LARGE))
     if picture.mode == "L":
         return np.asarray(picture)
