@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from service import settings
-from service.core import artifact
+from service.core import manifest
 from training import catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +30,7 @@ def settings_page() -> str:
 
 
 GENERATED: Mapping[str, Callable[[], str]] = {
-    "models/manifest.schema.json": artifact.manifest_schema,
+    "models/manifest.schema.json": manifest.schema,
     "models/README.md": lambda: catalogue.page(ROOT / "models"),
     "docs/settings.md": settings_page,
 }

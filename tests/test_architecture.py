@@ -40,7 +40,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "fastapi_offline": WEB,
     "starlette": WEB,
     "uvicorn": WEB,
-    "pydantic": ("service.http", "service.settings", "service.core.artifact"),
+    "pydantic": ("service.http", "service.settings", "service.core.manifest", "service.core.golden"),
     "pydantic_settings": ("service.settings",),
     "prometheus_client": ("service.http",),
 }

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from service.core import artifact
-from service.core.artifact import Artifact, Golden
+from service.core.artifact import Artifact
+from service.core.golden import Golden
 
 QUARTERS = ("upper left", "upper right", "lower left", "lower right")
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from service.core import artifact
-from service.core.artifact import Manifest, Measurement
 from service.core.engine import Engine
+from service.core.manifest import Manifest, Measurement
 
 
 def verify(root: Path) -> list[Manifest]:

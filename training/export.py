@@ -13,7 +13,7 @@ import torch
 from onnxscript import optimizer
 from torch import Tensor, nn
 
-from service.core.artifact import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME, Layer
+from service.core.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME, Layer
 from training.net import OUTPUT, Net
 
 OPSET = 20

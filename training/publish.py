@@ -14,9 +14,19 @@ import torch
 from numpy.typing import NDArray
 
 from service.core import artifact, network
-from service.core.artifact import Artifact, DataSource, Golden, Making, Measurement, Tensor
+from service.core.artifact import Artifact
 from service.core.engine import Engine
 from service.core.errors import ArtifactError
+from service.core.golden import Golden
+from service.core.manifest import (
+    INPUT_NAME,
+    LOGITS_NAME,
+    PROBABILITIES_NAME,
+    DataSource,
+    Making,
+    Measurement,
+    Tensor,
+)
 from training import export, golden
 from training.data import Split
 from training.errors import ExportMismatch
@@ -161,13 +171,13 @@ def _manifest(product: Product) -> dict[str, Any]:
     classes = product.splits[0].classes
     layers = export.layers(product.net)
     image = Tensor(
-        name=artifact.INPUT_NAME,
+        name=INPUT_NAME,
         dtype="uint8",
         shape=(-1, *product.splits[0].train.pixels.shape[1:]),
     )
     scores = (
         Tensor(name=name, dtype="float32", shape=(-1, len(classes)))
-        for name in (artifact.LOGITS_NAME, artifact.PROBABILITIES_NAME)
+        for name in (LOGITS_NAME, PROBABILITIES_NAME)
     )
     sources = [
         DataSource(

@@ -15,7 +15,7 @@ from typing import Literal
 
 import torch
 
-from service.core.artifact import Making, Measurement
+from service.core.manifest import Making, Measurement
 from training import export, origin
 from training.checkpoint import Checkpoint, Notice
 from training.data import Split

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from service.core.artifact import Measurement
+from service.core.manifest import Measurement
 from training.bars import Bars
 from training.fit import Epoch, Watch
 

@@ -12,14 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core import graph
-from service.core.artifact import (
-    INPUT_NAME,
-    LOGITS_NAME,
-    PROBABILITIES_NAME,
-    Artifact,
-    Tensor,
-)
+from service.core.artifact import Artifact
 from service.core.errors import GoldenMismatch, GraphRefused, InferenceFailed, TensorMismatch
+from service.core.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME, Tensor
 
 # ONNX Runtime reports its use to its makers over the network unless it is told not to before it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

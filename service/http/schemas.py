@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.core.artifact import Measurement
+from service.core.manifest import Measurement
 from service.http import wire
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.core import artifact, network
-from service.core.artifact import Manifest
 from service.core.engine import Engine
 from service.core.errors import ArtifactError, ModelNotReady, UnknownModel, UnknownVersion
+from service.core.manifest import Manifest
 from service.core.network import Dense
 
 log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from service.core import artifact, network
-from service.core.artifact import Making, Measurement
 from service.core.engine import Engine
 from service.core.errors import GoldenMismatch
+from service.core.manifest import Making, Measurement
 from training.data import Split
 from training.errors import ExportMismatch
 from training.export import to_onnx

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.core.artifact import Measurement
+from service.core.manifest import Measurement
 from training.bars import Bars
 from training.fit import Epoch
 from training.terminal import epoch_line, summary, watch

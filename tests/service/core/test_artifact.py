@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.core import artifact
-from service.core.artifact import Artifact, Golden
+from service.core import artifact, manifest
+from service.core.artifact import Artifact
 from service.core.errors import ArtifactError, DigestMismatch, ManifestInvalid
+from service.core.golden import Golden
 from tests import toys
 from tests.conftest import REPOSITORY
 
@@ -797,14 +798,14 @@ def test_stored_schema_is_the_one_of_the_code() -> None:
     """
     stored = REPOSITORY / "models" / "manifest.schema.json"
 
-    assert stored.read_text() == artifact.manifest_schema()
+    assert stored.read_text() == manifest.schema()
 
 
 def test_published_manifest_fits_the_schema(folder: Path) -> None:
     """
     Anybody can check a manifest without our code.
     """
-    schema = jsonschema_rs.Draft202012Validator(json.loads(artifact.manifest_schema()))
+    schema = jsonschema_rs.Draft202012Validator(json.loads(manifest.schema()))
 
     assert schema.is_valid(load(folder))
 
@@ -826,7 +827,7 @@ def test_schema_refuses_what_the_reader_refuses(folder: Path, change: Json) -> N
     """
     Names, patterns, types and extra fields stand in the schema too.
     """
-    schema = jsonschema_rs.Draft202012Validator(json.loads(artifact.manifest_schema()))
+    schema = jsonschema_rs.Draft202012Validator(json.loads(manifest.schema()))
 
     assert not schema.is_valid({**load(folder), **change})
 

@@ -1,0 +1,181 @@
+"""What `manifest.json` says: who a network is, how it was made, what was measured."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from service.core.errors import ManifestInvalid
+
+INPUT_NAME = "image"
+LOGITS_NAME = "logits"
+PROBABILITIES_NAME = "probabilities"
+
+MODEL_FILE = "model.onnx"
+MANIFEST_FILE = "manifest.json"
+GOLDEN_FILE = "golden.json"
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
+VERSION_PATTERN = r"^[1-9][0-9]{0,8}$"
+_DIGEST_PATTERN = r"^[0-9a-f]{64}$"
+
+Digest = Annotated[str, Field(pattern=_DIGEST_PATTERN)]
+
+
+class Part(BaseModel):
+    """Refuses what it does not know, and does not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Tensor(Part):
+    """An input or output: the batch axis is -1, the others are fixed."""
+
+    name: str
+    dtype: Literal["uint8", "float32"]
+    shape: tuple[int, ...] = Field(min_length=2)
+
+
+class Layer(Part):
+    """One dense layer: activation(weight @ x + bias)."""
+
+    name: str = Field(pattern=NAME_PATTERN, description="Its name in the paths of the interface")
+    inputs: int = Field(gt=0)
+    units: int = Field(gt=0)
+    activation: Literal["relu", "none"]
+    weight: str = Field(description="Initializer of model.onnx, float32, [units, inputs]")
+    bias: str = Field(description="Initializer of model.onnx, float32, [units]")
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the layer learns: weights and biases."""
+        return self.inputs * self.units + self.units
+
+
+class DataSource(Part):
+    """A data set that the network was fitted or measured on."""
+
+    name: str
+    split: str
+    examples: int = Field(gt=0)
+    sha256: Digest = Field(description="Of the uncompressed pixels and labels, in this order")
+
+
+class Measurement(Part):
+    """An accuracy and the conditions it was measured under."""
+
+    fit: Literal["published", "lesson"] = Field(
+        description="published: this very network; lesson: the same recipe fitted on the lesson's "
+        "split for its figures only"
+    )
+    data: str = Field(description="Name of the data set")
+    split: str = Field(description="train, valid or test")
+    examples: int = Field(gt=0)
+    seeds: tuple[int, ...] = Field(min_length=1, description="One fit a seed")
+    accuracy: float = Field(ge=0, le=1, description="Share of right answers, mean over the seeds")
+    spread: float | None = Field(
+        ge=0, description="Sample standard deviation over the seeds; null for a single seed"
+    )
+    loss: float = Field(ge=0, description="Cross-entropy in nats per example, mean over the seeds")
+
+
+class Making(Part):
+    """How, where and with what the network was made."""
+
+    finished: str = Field(description="UTC, ISO 8601")
+    seconds: float = Field(ge=0, description="Wall-clock time of the published fit")
+    seed: int
+    hardware: str
+    threads: int = Field(gt=0)
+    commit: str = Field(description="Of the repository; ends in -dirty where files had changed")
+    libraries: dict[str, str] = Field(description="Name to version")
+
+
+class Manifest(Part):
+    """Everything about a published network that is not its weights."""
+
+    format: Literal[1] = 1
+    name: str = Field(pattern=NAME_PATTERN)
+    version: str = Field(pattern=VERSION_PATTERN)
+    description: str
+    sha256: dict[str, Digest] = Field(description="Of model.onnx and golden.json")
+    input: Tensor
+    outputs: tuple[Tensor, Tensor] = Field(description="logits and probabilities")
+    labels: tuple[str, ...] = Field(min_length=2)
+    layers: tuple[Layer, ...] = Field(min_length=1, description="From input to output")
+    parameters: int = Field(gt=0)
+    opset: int = Field(gt=0)
+    recipe: dict[str, JsonValue] = Field(description="Every number of the run")
+    data: tuple[DataSource, ...]
+    making: Making
+    metrics: tuple[Measurement, ...]
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        classes = len(self.labels)
+        expected = Tensor(name=INPUT_NAME, dtype="uint8", shape=(-1, *self.input.shape[1:]))
+        if self.input != expected or min(self.input.shape[1:]) < 1:
+            raise ValueError(f"input should be {INPUT_NAME}, uint8, [-1, ...]; got {self.input}")
+        for name, tensor in zip((LOGITS_NAME, PROBABILITIES_NAME), self.outputs, strict=True):
+            if tensor != Tensor(name=name, dtype="float32", shape=(-1, classes)):
+                raise ValueError(f"output should be {name}, float32, [-1, {classes}]; got {tensor}")
+        widths = [int(np.prod(self.input.shape[1:])), *(layer.units for layer in self.layers)]
+        if [layer.inputs for layer in self.layers] != widths[:-1] or widths[-1] != classes:
+            raise ValueError(f"layers should lead from {widths[0]} inputs to {classes} classes")
+        if len({layer.name for layer in self.layers}) != len(self.layers):
+            raise ValueError("layers should have different names")
+        if sum(layer.parameters for layer in self.layers) != self.parameters:
+            raise ValueError("parameters should be the sum over the layers")
+        json.dumps(self.recipe, allow_nan=False)  # raises a ValueError of its own
+        if set(self.sha256) != {MODEL_FILE, GOLDEN_FILE}:
+            raise ValueError(f"sha256 should name {MODEL_FILE} and {GOLDEN_FILE}")
+        return self
+
+
+def schema() -> str:
+    """Return the manifest's JSON schema, as it stands in `models/manifest.schema.json`."""
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    document |= Manifest.model_json_schema()
+    return json.dumps(document, indent=2) + "\n"
+
+
+def parse(identity: str, content: bytes) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        identity: `name/version`, for messages.
+        content: The file.
+
+    Raises:
+        ManifestInvalid: It is no manifest, or contradicts itself.
+    """
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise ManifestInvalid(identity, f"{MANIFEST_FILE}, {first_mistake(error)}.") from error
+
+
+def complete(content: Mapping[str, Any], version: str, digests: Mapping[str, str]) -> Manifest:
+    """Return a manifest from its content but for the version and the digests, and these.
+
+    Raises:
+        ManifestInvalid: It would be no manifest, or contradict itself.
+    """
+    try:
+        return Manifest.model_validate({**content, "version": version, "sha256": digests})
+    except ValidationError as error:
+        raise ManifestInvalid("manifest", f"{first_mistake(error)}.") from error
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Say where the first mistake is and what it is."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the whole"
+    return f"{where[:100]}: {first['msg'][:300]}"
+
+
+def write(manifest: Manifest) -> bytes:
+    """Return the file."""
+    return (manifest.model_dump_json(indent=2) + "\n").encode()
