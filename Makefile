@@ -21,7 +21,7 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types fmt train models docs docs-check image up down bench test-container
+.PHONY: help serve test check lint types fmt data train models docs docs-check image up down bench test-container
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ types: $(FULL) ## Check the types
 fmt: $(FULL) ## Change files into the agreed form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+data: $(FULL) ## Fetch, verify and describe the data sets that the trainer needs
+	$(BIN)/python -m training data $(ARGS)
 
 train: $(FULL) ## Train, verify and publish one network: make train MODEL=mlp-128
 	$(BIN)/python -m training fit $(MODEL) $(ARGS)

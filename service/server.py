@@ -1,6 +1,8 @@
 """The process: settings, logs, the app, and uvicorn with our connections."""
 
 import contextlib
+import logging
+import socket
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +15,8 @@ from service.core.errors import ArtifactError
 from service.http import transport
 from service.settings import ENVIRONMENT_PREFIX, BadSettings, Settings, load
 
+log = logging.getLogger(__name__)
+
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until a signal says stop.
@@ -21,8 +25,8 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The command line without the program's name.
 
     Returns:
-        The exit status: 2 for a bad setting, 3 for a model that was refused where the settings are strict;
-        one line on standard error says which.
+        The exit status: 2 for a bad setting; 3 for an address that is not free, or a model that was refused
+        where the settings are strict. One line on standard error says which.
     """
     try:
         settings = load(arguments)
@@ -35,15 +39,31 @@ def main(arguments: Sequence[str]) -> int:
     logs.set_up(settings.log_level)
     try:
         app = create_app(settings)
+        listening = _listen(settings)
+    except OSError as error:
+        sys.stderr.write(
+            f"{ENVIRONMENT_PREFIX}HOST, {ENVIRONMENT_PREFIX}PORT (--host, --port): should be a free address; "
+            f"got {settings.host}:{settings.port}, {error.strerror}.\n"
+        )
+        return 3
     except ArtifactError as error:
         sys.stderr.write(f"{ENVIRONMENT_PREFIX}STRICT (--strict): every model should be sound; got {error}\n")
         return 3
     with contextlib.suppress(KeyboardInterrupt):
-        _serve(app, settings)
+        _serve(app, settings, listening)
     return 0
 
 
-def _serve(app: ASGIApp, settings: Settings) -> None:
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    host, port = listening.getsockname()[:2]
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    log.info("listening", extra={"fields": {"address": address, "documentation": f"{address}/docs"}})
+    return listening
+
+
+def _serve(app: ASGIApp, settings: Settings, listening: socket.socket) -> None:
     connection = transport.with_limits(
         max_connections=settings.max_connections,
         max_head_bytes=settings.max_head_bytes,
@@ -53,8 +73,6 @@ def _serve(app: ASGIApp, settings: Settings) -> None:
     uvicorn.Server(
         uvicorn.Config(
             app,
-            host=settings.host,
-            port=settings.port,
             http=connection,
             ws="none",
             lifespan="on",
@@ -65,4 +83,4 @@ def _serve(app: ASGIApp, settings: Settings) -> None:
             timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=settings.drain_timeout_s,  # type: ignore[arg-type]  # floats work
         )
-    ).run()
+    ).run(sockets=[listening])

@@ -46,7 +46,7 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
     Raises:
         MalformedRequest: It is not JSON, or a field is of another shape, type or range.
         PayloadTooLarge: More images or points than the limits allow.
-        BlankImage: A drawing without points.
+        BlankImage: A drawing without points, or an image of zeros.
     """
     document = load(body, _most_values(shape, limits))
     if not isinstance(document, dict):
@@ -109,6 +109,9 @@ def _most_values(shape: Shape, limits: Limits) -> int:
 
 def _batch(images: list[Drawing], shape: Shape) -> Drawings:
     contents = [image.content for image in images]
+    for image in images:
+        if isinstance(image.content, np.ndarray) and not image.content.any():
+            raise BlankImage(image.field, "0 everywhere")
     whole = [item for item in contents if isinstance(item, np.ndarray) and item.shape == shape]
     return np.stack(whole) if len(whole) == len(images) else images
 

@@ -24,7 +24,7 @@ _REFERENCE = "#/components/schemas/{model}"
 _PATH_PARAMETERS = {
     "model": ("Name of a model, as `GET /v1/models` lists it", "mlp-128"),
     "version": ("Published version, a whole number", "1"),
-    "layer": ("Name of a layer, as `GET …/weights` lists it", "output"),
+    "layer": ("Name of a layer, as `GET …/weights` lists it", "hidden1"),
     "unit": ("Number of a unit of the layer, from 0", "3"),
 }
 

@@ -34,7 +34,7 @@ def prepare(
         shape: Of one image as the model takes it.
         limits: How much one request may hold.
         preparation: `mnist` prepares every image, `none` takes every image as it is, None takes as it is what
-            has the model's shape and prepares everything else.
+            has the model's shape and prepares everything else, a picture file on light paper too.
 
     Returns:
         (B, *shape) uint8.
@@ -53,12 +53,19 @@ def prepare(
     images = []
     room = limits.picture_pixels
     for drawing in drawings:
-        content = drawing.content
+        content, wanted = drawing.content, preparation
         if isinstance(content, bytes):
             content, pixels = picture_body.read_picture(content, drawing.field, room)
             room -= pixels
-        images.append(_prepare_one(content, drawing.field, shape, preparation))
+            if wanted is None and _is_on_light_paper(content):
+                wanted = "mnist"
+        images.append(_prepare_one(content, drawing.field, shape, wanted))
     return np.stack(images)
+
+
+def _is_on_light_paper(grey: NDArray[np.uint8]) -> bool:
+    """Tell whether a picture's edge is mostly light; what the networks were trained on is dark there."""
+    return bool(np.median(np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))) > 127)
 
 
 def _prepare_one(

@@ -15,16 +15,16 @@ class _Schema(BaseModel):
 class Likely(_Schema):
     """A class and how likely it is."""
 
-    label: str
-    probability: float = Field(ge=0, le=1.000001)
+    label: str = Field(examples=["7"])
+    probability: float = Field(ge=0, le=1.000001, examples=[0.998])
 
 
 class Labelled(_Schema):
     """What a model says of one image."""
 
-    label: str = Field(description="The likeliest class")
-    index: int = Field(ge=0, description="Its place among the model's labels")
-    confidence: float = Field(ge=0, le=1.000001, description="Its probability")
+    label: str = Field(description="The likeliest class", examples=["7"])
+    index: int = Field(ge=0, description="Its place among the model's labels", examples=[7])
+    confidence: float = Field(ge=0, le=1.000001, description="Its probability", examples=[0.998])
     top: list[Likely] = Field(description="The likeliest classes, most likely first")
     seen: list[Any] | None = Field(None, description="The pixels the network saw, with include=seen")
 

@@ -22,7 +22,8 @@ class AnswerOptions(Options):
     prepare: Preparation | None = Field(
         None,
         description="mnist prepares every image as the MNIST images were made, none takes every image "
-        "as it is; without it a 28 x 28 image is taken as it is and anything else is prepared",
+        "as it is; without it a 28 x 28 image is taken as it is, anything else is prepared, and so is any "
+        "picture file on light paper",
     )
     include: Literal["seen"] | None = Field(
         None, description="seen adds the pixels that the network saw to each entry"

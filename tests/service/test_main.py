@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,22 @@ from service.http.transport import Transport
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[uvicorn.Config]:
+def addresses() -> list[tuple[str, int]]:
+    """Where servers would have listened."""
+    return []
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, addresses: list[tuple[str, int]]) -> list[uvicorn.Config]:
     """Keep servers from running and this process from being changed; what would have run is collected."""
     configurations: list[uvicorn.Config] = []
-    monkeypatch.setattr(uvicorn.Server, "run", lambda server: configurations.append(server.config))
+
+    def collect(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        configurations.append(server.config)
+        addresses.append(sockets[0].getsockname())
+        sockets[0].close()
+
+    monkeypatch.setattr(uvicorn.Server, "run", collect)
     monkeypatch.setattr(logs, "set_up", lambda _: None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(os, "_exit", sys.exit)
@@ -64,22 +77,23 @@ def test_the_server_gets_every_limit_from_the_settings(
     limits = (protocol.max_connections, protocol.max_head_bytes, protocol.header_timeout_s)
     assert limits == (7, 2048, 1.5)
     assert (config.timeout_keep_alive, config.timeout_graceful_shutdown) == (4, 2.5)
-    assert (config.host, config.port) == ("127.0.0.1", 0)
     assert config.lifespan == "on"
     assert not config.access_log
     assert not config.server_header
 
 
+@pytest.mark.usefixtures("started")
 def test_the_command_line_is_read(
-    started: list[uvicorn.Config], monkeypatch: pytest.MonkeyPatch, toy_root: Path
+    addresses: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, toy_root: Path
 ) -> None:
     """
     From the program's own arguments.
     """
     run(monkeypatch, "--port", "0", "--host", "127.0.0.2", "--models", str(toy_root))
 
-    (config,) = started
-    assert (config.host, config.port) == ("127.0.0.2", 0)
+    ((host, port),) = addresses
+    assert host == "127.0.0.2"
+    assert port > 0
 
 
 @pytest.mark.parametrize(
@@ -111,6 +125,26 @@ def test_a_bad_setting_stops_the_start_with_one_line(
     assert not started
 
 
+def test_an_address_that_is_not_free_is_said_in_one_line(
+    started: list[uvicorn.Config],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    toy_root: Path,
+) -> None:
+    """
+    It names the settings that choose another one.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        status = run(monkeypatch, "--port", str(taken.getsockname()[1]), "--models", str(toy_root))
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert status == 3
+    assert line.startswith(
+        "INKLING_HOST, INKLING_PORT (--host, --port): should be a free address; got 127.0.0.1:"
+    )
+    assert not started
+
+
 def test_a_keyboard_interrupt_is_no_error(
     started: list[uvicorn.Config], monkeypatch: pytest.MonkeyPatch, toy_root: Path
 ) -> None:
@@ -118,8 +152,9 @@ def test_a_keyboard_interrupt_is_no_error(
     Control-C ends the service without a traceback.
     """
 
-    def interrupt(server: uvicorn.Server) -> None:
+    def interrupt(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
         del server
+        sockets[0].close()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(uvicorn.Server, "run", interrupt)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -57,6 +57,7 @@ def test_one_image_of_whole_numbers_is_read_as_it_is(
     """
     Nested or flat, 12 or 12.0, with or without the scale named: the same pixels.
     """
+    assume(pixels.any())
     numbers = (pixels if nested else pixels.ravel()).astype(np.float64 if floats else np.uint8).tolist()
 
     found = read_json({"image": numbers})
@@ -74,6 +75,7 @@ def test_many_images_keep_their_order_however_each_is_nested(
     """
     Nested and flat images may stand in one list.
     """
+    assume(batch.any(axis=(1, 2)).all())
     nested = data.draw(st.lists(st.booleans(), min_size=len(batch), max_size=len(batch)))
     numbers = [(item if n else item.ravel()).tolist() for item, n in zip(batch, nested, strict=True)]
 
@@ -88,6 +90,7 @@ def test_pixels_on_the_unit_scale_come_back_as_they_were(pixels: NDArray[np.uint
     """
     Every grey divided by 255 is read as that grey again.
     """
+    assume(pixels.any())
     numbers = (pixels if nested else pixels.ravel()) / 255
 
     found = read_json({"image": numbers.tolist(), "scale": "unit"})
@@ -102,6 +105,8 @@ def test_unit_numbers_become_the_nearest_grey(units: NDArray[np.float64]) -> Non
     """
     No pixel is further from its number than half a grey.
     """
+    assume(units.max() > 0.5 / 255)
+
     found = np.asarray(read_json({"image": units.tolist(), "scale": "unit"}))
 
     assert np.abs(found.ravel() / 255 - units).max() <= 0.5 / 255 + 1e-12
@@ -480,7 +485,7 @@ def test_a_text_that_is_no_picture_is_refused_by_field(text: str, part: str, man
     """
     Broken base64, other data: URLs and bytes that are no picture name the field.
     """
-    document = {"images": [[0] * 784, text]} if many else {"image": text}
+    document = {"images": [[1] * 784, text]} if many else {"image": text}
 
     with pytest.raises(MalformedRequest) as caught:
         read("application/json", json.dumps(document).encode())
@@ -547,7 +552,7 @@ def test_more_images_than_the_limit_are_refused() -> None:
     """
     Before any of them is looked at; exactly the limit is taken.
     """
-    taken = read_json({"images": [[0] * 784] * LIMITS.images})
+    taken = read_json({"images": [[1] * 784] * LIMITS.images})
     message = refusal({"images": [None] * (LIMITS.images + 1)}, PayloadTooLarge)
 
     assert len(taken) == LIMITS.images
@@ -621,4 +626,15 @@ def test_a_list_among_the_numbers_of_an_image_is_named(item: object) -> None:
     body = json.dumps({"image": [0] * 783 + [item]}).encode()
 
     with pytest.raises(MalformedRequest, match=r"^Field 'image\[27\]\[27\]' should be a whole number"):
+        json_body.read(body, SHAPE, LIMITS)
+
+
+@pytest.mark.parametrize("value", [[0] * 784, [[0.0] * 28] * 28])
+def test_an_image_of_nothing_but_paper_is_blank(value: object) -> None:
+    """
+    Nothing is drawn, as on an empty canvas.
+    """
+    body = json.dumps({"images": [[1] * 784, value]}).encode()
+
+    with pytest.raises(BlankImage, match=r"^Field 'images\[1\]' should .* got 0 everywhere"):
         json_body.read(body, SHAPE, LIMITS)

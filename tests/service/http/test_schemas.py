@@ -142,7 +142,7 @@ def test_every_kind_of_body_is_documented(document: dict[str, Any]) -> None:
         ({"image": images(1)[0].tolist()}, True),
         ({"image": images(1)[0].ravel().tolist()}, True),
         ({"image": [0.5] * 784, "scale": "unit"}, True),
-        ({"images": [images(1)[0].tolist(), [0] * 784]}, True),
+        ({"images": [images(1)[0].tolist(), [1] * 784]}, True),
         ({"strokes": digits.DIGITS["3"][0]}, True),
         ({"image": [0.5] * 784}, False),
         ({"image": [256] * 784}, False),

@@ -223,3 +223,15 @@ def test_only_images_that_need_no_preparation_are_quick(
 
     assert preparation.is_quick(numbers, how) == quick
     assert not preparation.is_quick(drawing, how)
+
+
+def test_a_small_picture_on_light_paper_is_prepared_and_one_on_dark_paper_taken_as_it_is() -> None:
+    """
+    The networks know light ink on dark paper; a file of 28 x 28 is no reason to answer wrongly.
+    """
+    digit = ink.from_strokes(digits.arrays(digits.DIGITS["3"][0]))
+    dark, light = (picture(Image.fromarray(grey)) for grey in (digit, 255 - digit))
+
+    np.testing.assert_array_equal(read("image/png", dark)[0], digit)
+    np.testing.assert_array_equal(read("image/png", light)[0], ink.from_picture(255 - digit))
+    np.testing.assert_array_equal(read("image/png", light, "none")[0], 255 - digit)
