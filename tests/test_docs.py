@@ -4,7 +4,9 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,24 @@ def test_generated_documents_are_current() -> None:
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_dependency_has_an_exact_version() -> None:
+    """
+    What `pyproject.toml` asks for as a range stands in `constraints.txt` as one version.
+    """
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    names = {_normal(re.split(r"[^A-Za-z0-9._-]", requirement)[0]) for requirement in asked}
+
+    lines = (REPOSITORY / "constraints.txt").read_text().split()
+
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for line in lines)
+    assert names <= {_normal(line.partition("==")[0]) for line in lines}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -31,6 +31,9 @@ _INK_FLOOR = 0.3
 _EVEN = 0.9
 """Share of equal pixels in the picture's frame from which on it counts as a canvas of one colour."""
 
+_FRAME = 3
+"""Coarse pixels that a line round the picture is at most wide."""
+
 _SIGMA = 1.4826
 """Standard deviation over median absolute deviation, for normal noise."""
 
@@ -72,6 +75,9 @@ def cut_out(grey: NDArray[np.uint8], side: int, margin: int) -> Floats:
     height, width = grey.shape
     step_x, step_y = max(1, round(width / _COARSE)), max(1, round(height / _COARSE))
     coarse = np.asarray(picture.reduce((step_x, step_y)))
+    if _has_frame(coarse):
+        wide, tall = _FRAME * step_x, _FRAME * step_y
+        return cut_out(grey[tall : height - tall, wide : width - wide], side, margin)
     frame = np.concatenate((coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]))
     is_canvas = bool((frame == frame[0]).mean() > _EVEN)
     paper = _canvas(coarse, int(frame[0])) if is_canvas else _sheet(coarse, step_x, step_y)
@@ -93,6 +99,20 @@ def cut_out(grey: NDArray[np.uint8], side: int, margin: int) -> Floats:
     level = paper.level(_middles(box[0], box[2], wide), _middles(box[1], box[3], tall))
     ink = paper.sign * (cut - level)
     return np.asarray(ink / _median(ink[ink > 0.45 * ink.max()]), np.float32)
+
+
+def _has_frame(coarse: NDArray[np.uint8]) -> bool:
+    """Tell whether a line is drawn round the picture, as round a canvas on a screenshot.
+
+    Its corners, a little further in, are all the same paper, and every side's edge is something else.
+    """
+    height, width = coarse.shape
+    if min(height, width) < 6 * _FRAME:
+        return False
+    levels = coarse.astype(np.int16)
+    inside = levels[np.ix_((_FRAME, -1 - _FRAME), (_FRAME, -1 - _FRAME))]
+    outside = levels[(0, -1, height // 3, height // 3), (width // 3, width // 3, 0, -1)]
+    return bool(np.ptp(inside) <= 16 and np.abs(outside - inside[0, 0]).min() > 40)
 
 
 def _canvas(coarse: NDArray[np.uint8], level: int) -> _Paper:
