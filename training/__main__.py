@@ -80,14 +80,14 @@ def _fit(recipe: Recipe, arguments: argparse.Namespace, data: Path, mnist: Sourc
                 lesson=lesson_split(official, recipe.lesson_split_seed, mnist.lesson_counts),
                 models=arguments.models,
                 runs=arguments.runs,
-                watch=lambda title: terminal.watch(title, recipe.epochs, bars, _write),
+                watch=lambda title, epochs: terminal.watch(title, epochs, bars, _write),
                 notice=lambda line: _write(f"  {line}"),
             ),
             arguments.fresh,
         )
     manifest = published.artifact.manifest
     print()
-    for line in terminal.summary(manifest.metrics, LESSON_FIGURES.get(recipe.name, {})):
+    for line in terminal.summary(manifest.metrics, LESSON_FIGURES.get(recipe.published_as, {})):
         print(line)
     folder = arguments.models / manifest.name / manifest.version
     size = len(published.artifact.model)
@@ -107,7 +107,7 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
 
 def _list() -> None:
     for recipe in RECIPES.values():
-        print(f"{recipe.name:<12}{recipe.description}")
+        print(f"{recipe.name:<14}{recipe.description}")
 
 
 def _data(folder: Path, mnist: Source) -> None:
@@ -177,6 +177,8 @@ def _numbers() -> dict[str, tuple[type, str]]:
 def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(str(each) for each in value) or "none"
+    if isinstance(value, dict):
+        return str(value["name"])  # a teacher, whose own numbers the manifest holds
     return str(value)
 
 

@@ -3,6 +3,7 @@
 Nothing is printed here: what happens is told to callbacks, and returned.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,10 +15,15 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from training.checkpoint import Checkpoint
+from training.convolutional import ConvolutionalNet
 from training.data import Examples
 from training.errors import Diverged
 from training.net import Net
+from training.optimizer import follow, learning_rate, make_optimizer, set_learning_rate
 from training.recipes import Recipe
+from training.versions import Versions
+
+Network = Net | ConvolutionalNet
 
 THREADS = 1
 """Fixed, since sums in another order give other bits; and with 32 images a step a second thread
@@ -50,9 +56,10 @@ class Epoch:
         number: From 1.
         learning_rate: In it.
         train_accuracy: Share of right answers while learning, as each batch was met.
-        train_loss: Likewise, in nats per example.
+        train_loss: What was minimised, in nats per example; with a teacher it holds the teacher's
+            part too, and does not end at zero.
         valid_accuracy: After it; None where there is no valid part.
-        valid_loss: Likewise.
+        valid_loss: Likewise, the labels' cross-entropy alone.
         seconds: Wall-clock time.
     """
 
@@ -74,7 +81,7 @@ class Fitted:
         history: One entry an epoch.
     """
 
-    net: Net
+    net: Network
     history: tuple[Epoch, ...]
 
     @property
@@ -122,6 +129,7 @@ def fit(
     *,
     watch: Watch,
     checkpoint: Checkpoint | None = None,
+    versions: Versions | None = None,
 ) -> Fitted:
     """Fit a network, going on from its checkpoint where there is one.
 
@@ -134,9 +142,12 @@ def fit(
         valid: What to measure after each epoch, for the history alone; nothing depends on it.
         watch: Who is told.
         checkpoint: Where to keep the state after each epoch; None keeps nothing.
+        versions: The images as the recipe wants them met, with the teacher's answers; None makes
+            them here, without a teacher.
 
     Returns:
-        The network of the last epoch, and the history.
+        The network of the last epoch, or the average of its weights over the last steps where the
+        recipe says so, and the history.
 
     Raises:
         Diverged: The loss is no number any more.
@@ -144,12 +155,14 @@ def fit(
     """
     generator = torch.Generator().manual_seed(seed)
     net = build(recipe, train.pixels[0].size, classes, generator)
-    optimizer = torch.optim.SGD(net.parameters(), recipe.learning_rate)
-    pixels, labels = torch.tensor(train.pixels), torch.tensor(train.labels)
+    average = copy.deepcopy(net) if recipe.average else net
+    optimizer = make_optimizer(recipe, net)
+    versions, labels = versions or Versions(recipe, train), torch.tensor(train.labels)
     history: list[Epoch] = []
 
     if checkpoint and (state := checkpoint.read()):
         net.load_state_dict(state["net"])
+        average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         generator.set_state(state["generator"])
         history = [Epoch(**epoch) for epoch in state["history"]]
@@ -164,18 +177,22 @@ def fit(
         net.train()
         for rows in batches(len(train), recipe.batch_size, generator):
             set_learning_rate(optimizer, learning_rate(step, steps, recipe))
-            logits = net(pixels[rows])  # (B, classes)
-            loss = cross_entropy(logits, labels[rows])  # () nats per example
+            images, answers = versions.batch(number, rows, generator)  # (B, ...), (B, classes) or None
+            logits = _logits(net, images, recipe.precision)  # (B, classes)
+            loss = objective(logits, labels[rows], answers, recipe)  # () nats per example
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method untyped
             optimizer.step()
+            if recipe.average:
+                # the first steps count for less than the decay says, or the start would linger
+                follow(average, net, min(recipe.average, (1 + step) / (10 + step)))
             right += int((logits.argmax(1) == labels[rows]).sum())
             loss_sum += loss.item() * len(rows)
             step += 1
             watch.step(step - (number - 1) * steps, steps)
         if not math.isfinite(loss_sum):
             raise Diverged(number, loss_sum)
-        after = evaluate(net, valid) if valid else None
+        after = evaluate(average, valid) if valid else None
         epoch = Epoch(
             number=number,
             learning_rate=learning_rate(step - 1, steps, recipe),
@@ -187,26 +204,62 @@ def fit(
         )
         history.append(epoch)
         if checkpoint:
-            checkpoint.write(_state(net, optimizer, generator, history))
+            checkpoint.write(_state(net, average, optimizer, generator, history))
         watch.epoch(epoch)
-    return Fitted(net.eval(), tuple(history))
+    if isinstance(average, Net):
+        average.settle()
+    return Fitted(average.eval(), tuple(history))
 
 
-def build(recipe: Recipe, inputs: int, classes: int, generator: Generator) -> Net:
+def build(recipe: Recipe, inputs: int, classes: int, generator: Generator) -> Network:
     """Make a recipe's network with fresh weights from the generator."""
-    return Net(inputs, recipe.hidden, classes, recipe.initialisation, generator)
+    if recipe.network == "convolutional":
+        return ConvolutionalNet(
+            channels=recipe.hidden,
+            strides=recipe.strides,
+            pooled=recipe.pooled,
+            classes=classes,
+            initialisation=recipe.initialisation,
+            generator=generator,
+            dropout=recipe.dropout,
+        )
+    return Net(
+        inputs,
+        recipe.hidden,
+        classes,
+        recipe.initialisation,
+        generator,
+        dropout=recipe.dropout,
+        mean=recipe.input_mean,
+        spread=recipe.input_spread,
+    )
 
 
-def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
-    """Return the learning rate of a step: constant, but for a drop after some epochs.
+def objective(logits: Tensor, labels: Tensor, answers: Tensor | None, recipe: Recipe) -> Tensor:
+    """Return how far logits are from labels and a teacher, in nats per example.
 
     Args:
-        step: From 0, counted over the whole run.
-        steps_per_epoch: Steps of one epoch.
-        recipe: Gives the first rate, and where and how much it drops.
+        logits: (B, classes) of the learner.
+        labels: (B,) int64.
+        answers: (B, classes), the teacher's probabilities at the recipe's temperature; None without.
+        recipe: Gives the teacher's share and its temperature.
+
+    Source of teaching: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", 2015.
+    The factor temperature² is theirs: it keeps the gradient's size whatever the temperature.
     """
-    drops = sum(step >= epoch * steps_per_epoch for epoch in recipe.drop_epochs)
-    return recipe.learning_rate * recipe.drop_factor**drops
+    loss = cross_entropy(logits, labels)
+    if answers is None:
+        return loss
+    heat = recipe.teacher_temperature
+    taught = cross_entropy(logits / heat, answers) * heat**2
+    return (1 - recipe.teacher_share) * loss + recipe.teacher_share * taught
+
+
+def _logits(net: Network, images: Tensor, precision: str) -> Tensor:
+    """Return a network's (B, classes) float32, its products rounded as the precision says."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        logits: Tensor = net(images)
+    return logits.to(torch.float32)
 
 
 def batches(count: int, batch_size: int, generator: Generator) -> Iterator[Tensor]:
@@ -225,13 +278,7 @@ def batches(count: int, batch_size: int, generator: Generator) -> Iterator[Tenso
         yield order[begin : begin + batch_size]
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Let the next step use this learning rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-def evaluate(net: Net, examples: Examples) -> Score:
+def evaluate(net: Network, examples: Examples) -> Score:
     """Measure a network on examples; its mode is left in evaluation."""
     net.eval()
     right, loss = 0, 0.0
@@ -246,10 +293,15 @@ def evaluate(net: Net, examples: Examples) -> Score:
 
 
 def _state(
-    net: Net, optimizer: torch.optim.Optimizer, generator: Generator, history: list[Epoch]
+    net: Network,
+    average: Network,
+    optimizer: torch.optim.Optimizer,
+    generator: Generator,
+    history: list[Epoch],
 ) -> dict[str, Any]:
     return {
         "net": net.state_dict(),
+        "average": average.state_dict(),
         "optimizer": optimizer.state_dict(),
         "generator": generator.get_state(),
         "history": [asdict(epoch) for epoch in history],

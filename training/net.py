@@ -27,9 +27,50 @@ def glorot_uniform_(weight: Tensor, generator: Generator) -> None:
     nn.init.xavier_uniform_(weight, generator=generator)
 
 
+def glorot_normal_(weight: Tensor, generator: Generator) -> None:
+    """Fill a weight matrix in place: normal with variance 2 / (fan_in + fan_out).
+
+    Args:
+        weight: (fan_out, fan_in) float32.
+        generator: Source of randomness; the same state gives the same bits.
+
+    Source: as for `glorot_uniform_`, equation 12. (Keras cuts the draw off at two deviations.)
+    """
+    nn.init.xavier_normal_(weight, generator=generator)
+
+
+def he_normal_(weight: Tensor, generator: Generator) -> None:
+    """Fill weights that a ReLU follows in place: normal with variance 2 / fan_in.
+
+    Args:
+        weight: (fan_out, fan_in, ...) float32; what follows the first two counts as inputs.
+        generator: Source of randomness; the same state gives the same bits.
+
+    Source: He, Zhang, Ren, Sun, "Delving deep into rectifiers", 2015, section 2.2.
+    """
+    nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
+
+
 INITIALISATIONS: Mapping[str, Callable[[Tensor, Generator], None]] = {
     "glorot-uniform": glorot_uniform_,
+    "glorot-normal": glorot_normal_,
+    "he-normal": he_normal_,
 }
+
+
+def drop(signal: Tensor, share: float, generator: Generator) -> Tensor:
+    """Leave out a random share of the units and scale the others up, so that sums keep their mean.
+
+    Args:
+        signal: (B, units) float.
+        share: Probability of a unit to be left out, below 1.
+        generator: Source of randomness; torch's own dropout would draw from the global one.
+
+    Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
+    2014.
+    """
+    kept = torch.empty_like(signal).bernoulli_(1 - share, generator=generator)
+    return signal * kept / (1 - share)
 
 
 class Net(nn.Module):
@@ -46,6 +87,9 @@ class Net(nn.Module):
         classes: int,
         initialisation: str,
         generator: Generator,
+        dropout: float = 0.0,
+        mean: float = 0.0,
+        spread: float = 1.0,
     ) -> None:
         """Make a network with fresh weights and biases of zero.
 
@@ -54,10 +98,18 @@ class Net(nn.Module):
             hidden: Units of each hidden layer; may be empty.
             classes: Numbers that come out.
             initialisation: A name in `INITIALISATIONS`.
-            generator: Source of randomness; the same state gives the same bits.
+            generator: Source of randomness; the same state gives the same bits. Dropout goes on
+                drawing from it.
+            dropout: Share of each hidden layer's units that a training step leaves out.
+            mean: Subtracted from pixels that were scaled to 0 to 1, until `settle` is called: it is
+                easier to learn from numbers around zero.
+            spread: What they are divided by then.
         """
         super().__init__()
         self._inputs = inputs
+        self._dropout = dropout
+        self._mean, self._spread = mean, spread
+        self._generator = generator
         names = [*(f"hidden{number}" for number in range(1, len(hidden) + 1)), OUTPUT]
         widths = [inputs, *hidden, classes]
         self.dense: dict[str, nn.Linear] = {}
@@ -73,15 +125,30 @@ class Net(nn.Module):
         """Compute logits.
 
         Args:
-            pixels: (B, ...) uint8, 0 to 255.
+            pixels: (B, ...) 0 to 255, uint8 or, augmented, float32.
 
         Returns:
             (B, classes) float32.
         """
         # reshape, not flatten: its shape is known, so the exported graph need not work it out
         signal = pixels.reshape(-1, self._inputs).to(torch.float32) / 255  # (B, inputs), 0 to 1
+        if (self._mean, self._spread) != (0.0, 1.0):  # a settled network's graph has no such step
+            signal = (signal - self._mean) / self._spread
         for name, layer in self.dense.items():
             signal = layer(signal)  # (B, units)
             if name != OUTPUT:
                 signal = torch.relu(signal)
+                if self.training and self._dropout:
+                    signal = drop(signal, self._dropout, self._generator)
         return signal  # (B, classes)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Fold mean and spread of the input into the first layer, so that it takes pixels from 0 to 1.
+
+        W (x - mean) / spread + b is (W / spread) x + (b - sum of W / spread times mean).
+        """
+        first = next(iter(self.dense.values()))
+        first.weight.div_(self._spread)
+        first.bias.sub_(self._mean * first.weight.sum(1))
+        self._mean, self._spread = 0.0, 1.0

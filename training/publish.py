@@ -191,7 +191,7 @@ def _manifest(product: Product) -> dict[str, Any]:
     ]
     return {
         "format": 1,
-        "name": product.recipe.name,
+        "name": product.recipe.published_as,
         "description": product.recipe.description,
         "input": image.model_dump(),
         "outputs": [tensor.model_dump() for tensor in scores],

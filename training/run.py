@@ -20,12 +20,14 @@ from training import export, origin
 from training.checkpoint import Checkpoint, Notice
 from training.data import Split
 from training.fit import THREADS, Fitted, Score, Watch, evaluate, fit, reproducible
+from training.net import Net
 from training.publish import Product, Published, publish
 from training.recipes import Recipe
+from training.versions import Versions
 
 HISTORY_FILE = "history.json"
 
-_CODE = ("net.py", "fit.py")
+CODE = ("augment.py", "convolutional.py", "fit.py", "net.py", "optimizer.py", "versions.py")
 """The files that decide a fit's bits; a checkpoint of other code is not gone on from."""
 
 Role = Literal["published", "lesson"]
@@ -40,7 +42,7 @@ class Terms:
         lesson: What the fits for the lesson's figures use.
         models: The folder to publish in.
         runs: The folder for checkpoints.
-        watch: Asked for a watch before each fit, with a title for it.
+        watch: Asked for a watch before each fit, with a title and the number of epochs.
         notice: Told what a person should know.
     """
 
@@ -48,7 +50,7 @@ class Terms:
     lesson: Split
     models: Path
     runs: Path
-    watch: Callable[[str], Watch]
+    watch: Callable[[str, int], Watch]
     notice: Notice
 
 
@@ -56,7 +58,8 @@ def run(recipe: Recipe, terms: Terms, fresh: bool = False) -> Published:
     """Make a recipe's fits, and publish the one on the official split.
 
     Every fit keeps a checkpoint of its own, so that an interrupted run loses an epoch at most; when
-    all is published the checkpoints are removed.
+    all is published the checkpoints are removed. A teacher's are kept, for the next recipe that has
+    the same teacher.
 
     Args:
         recipe: Every number of the run.
@@ -71,42 +74,61 @@ def run(recipe: Recipe, terms: Terms, fresh: bool = False) -> Published:
         OSError: A folder cannot be written.
     """
     commit = origin.commit()  # now, not after minutes in which files may change
-    turns: list[tuple[Role, Split, int]] = [
-        *(("lesson", terms.lesson, seed) for seed in recipe.lesson_seeds),
-        ("published", terms.official, recipe.seed),
+    turns: list[tuple[Role, Split, tuple[int, ...]]] = [
+        ("lesson", terms.lesson, recipe.lesson_seeds),
+        ("published", terms.official, (recipe.seed,)),
     ]
-    checkpoints = [_checkpoint(recipe, terms, *turn) for turn in turns]
+    own = [_checkpoint(recipe, terms, role, split, seed) for role, split, seeds in turns for seed in seeds]
     if fresh:
-        for checkpoint in checkpoints:
+        teachers = [
+            _checkpoint(recipe.teacher, terms, role, split, recipe.teacher.seed)
+            for role, split, _ in turns
+            if recipe.teacher
+        ]
+        for checkpoint in (*own, *teachers):
             checkpoint.remove()
-    fits = [
+    fits = [fitted for turn in turns for fitted in _fits(recipe, terms, *turn)]
+    published = publish(_product(recipe, terms, fits, commit), terms.models)
+    for checkpoint in own:
+        checkpoint.remove()
+    return published
+
+
+def _fits(recipe: Recipe, terms: Terms, role: Role, split: Split, seeds: tuple[int, ...]) -> list[Fitted]:
+    """Fit a recipe once a seed; a teacher learns first, from the same images as its learners."""
+    if not seeds:
+        return []
+    teacher = None
+    if recipe.teacher:
+        (taught,) = _fits(recipe.teacher, terms, role, split, (recipe.teacher.seed,))
+        teacher = taught.net
+    versions = Versions(recipe, split.train, teacher)  # shared, since making them takes long
+    return [
         fit(
             recipe,
             seed,
             len(split.classes),
             split.train,
             split.valid,
-            watch=terms.watch(f"{role} fit, seed {seed}"),
-            checkpoint=checkpoint,
+            watch=terms.watch(f"{recipe.name}: {role} fit, seed {seed}", recipe.epochs),
+            checkpoint=_checkpoint(recipe, terms, role, split, seed),
+            versions=versions,
         )
-        for (role, split, seed), checkpoint in zip(turns, checkpoints, strict=True)
+        for seed in seeds
     ]
-    published = publish(_product(recipe, terms, fits, commit), terms.models)
-    for checkpoint in checkpoints:
-        checkpoint.remove()
-    return published
 
 
 def _checkpoint(recipe: Recipe, terms: Terms, role: Role, split: Split, seed: int) -> Checkpoint:
     facts = [recipe.digest, str(seed), split.train.sha256, str(torch.__version__), str(THREADS)]
     facts += [split.valid.sha256] if split.valid else []
-    facts += [(Path(__file__).parent / name).read_text() for name in _CODE]
+    facts += [(Path(__file__).parent / name).read_text() for name in CODE]
     key = hashlib.sha256("\n".join(facts).encode()).hexdigest()
     return Checkpoint(terms.runs / recipe.name / f"{role}-{seed}.pt", key, terms.notice)
 
 
 def _product(recipe: Recipe, terms: Terms, fits: Sequence[Fitted], commit: str) -> Product:
     *lessons, published = fits
+    assert isinstance(published.net, Net)  # convolutional ones only teach
     with reproducible():
         metrics = [
             *_measurements("published", [published], terms.official, (recipe.seed,)),

@@ -16,7 +16,6 @@ from training.fit import (
     batches,
     evaluate,
     fit,
-    learning_rate,
     reproducible,
 )
 from training.net import Net
@@ -125,18 +124,6 @@ def test_a_finished_fit_is_taken_from_its_checkpoint(
     assert _bits(again) == _bits(whole)
 
 
-def test_the_learning_rate_drops_after_the_named_epochs(recipe: Recipe) -> None:
-    """
-    With 10 steps an epoch and drops to a tenth after epochs 2 and 3, worked out by hand.
-    """
-    table = {0: 0.5, 1: 0.5, 19: 0.5, 20: 0.05, 29: 0.05, 30: 0.005, 39: 0.005}
-    dropping = replace(recipe, learning_rate=0.5, drop_epochs=(2, 3), drop_factor=0.1)
-
-    rates = {step: learning_rate(step, 10, dropping) for step in table}
-
-    assert rates == pytest.approx(table)
-
-
 def test_the_history_tells_the_rate_of_each_epoch(recipe: Recipe, official: Split, watch: Watch) -> None:
     """
     What is written down is what was used: the first three epochs at 0.3, the last at 0.03.
@@ -163,7 +150,9 @@ def test_one_step_is_plain_gradient_descent(recipe: Recipe, official: Split, wat
         chosen = logits[np.arange(60), official.train.labels]
         return float((np.log(np.exp(logits).sum(axis=1)) - chosen).mean())
 
-    moved = fit(plain, 1, 3, official.train, None, watch=watch).net.dense["output"].bias
+    net = fit(plain, 1, 3, official.train, None, watch=watch).net
+    assert isinstance(net, Net)
+    moved = net.dense["output"].bias
 
     tiny = 1e-5
     gradient = [(loss(tiny * unit) - loss(-tiny * unit)) / (2 * tiny) for unit in np.eye(3)]

@@ -203,6 +203,10 @@ def test_list_shows_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
         "softmax",
         "mlp-128",
+        "mlp-512x4",
+        "softmax-2",
+        "mlp-128-2",
+        "mlp-512x4-2",
     ]
 
 

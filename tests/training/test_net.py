@@ -1,8 +1,10 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
-from training.net import Net, glorot_uniform_
+from training.net import Net, drop, glorot_normal_, glorot_uniform_, he_normal_
 
 
 def _net(hidden: tuple[int, ...], seed: int = 0, inputs: int = 784, classes: int = 10) -> Net:
@@ -55,6 +57,53 @@ def test_glorot_weights_lie_in_their_range() -> None:
     bound = 0.2  # sqrt(6 / 150)
     assert weight.abs().max() <= bound
     assert weight.var().item() == pytest.approx(bound**2 / 3, rel=0.05)  # of 5,000 draws
+
+
+@pytest.mark.parametrize(("fill", "variance"), [(glorot_normal_, 2 / 150), (he_normal_, 2 / 50)])
+def test_normal_weights_have_their_variance(
+    fill: Callable[[torch.Tensor, torch.Generator], None], variance: float
+) -> None:
+    """
+    Of 50 inputs and 100 units: 2 / (inputs + units) after Glorot, 2 / inputs after He.
+    """
+    weight = torch.empty(100, 50)
+
+    fill(weight, torch.Generator().manual_seed(0))
+
+    assert weight.var().item() == pytest.approx(variance, rel=0.05)  # of 5,000 draws
+
+
+def test_dropout_keeps_the_mean_and_ends_with_training() -> None:
+    """
+    A quarter of the units is zero, the others are larger; in evaluation nothing is left out.
+    """
+    generator = torch.Generator().manual_seed(1)
+
+    dropped = drop(torch.ones(100, 100), 0.25, generator)
+
+    assert (dropped == 0).float().mean() == pytest.approx(0.25, abs=0.02)  # of 10,000 draws
+    assert dropped.mean() == pytest.approx(1, abs=0.02)
+    net = Net(3, (50,), 2, "glorot-uniform", generator, dropout=0.5).eval()
+    pixels = torch.full((2, 3), 200)
+    assert torch.equal(net(pixels), net(pixels))
+    assert not torch.equal(net.train()(pixels), net(pixels))
+
+
+def test_a_settled_net_computes_the_same_from_plain_pixels() -> None:
+    """
+    The input's mean and spread disappear into the first layer; logits stay.
+    """
+    net = Net(6, (5,), 3, "glorot-uniform", torch.Generator().manual_seed(1), mean=0.3, spread=0.2).eval()
+    plain = Net(6, (5,), 3, "glorot-uniform", torch.Generator().manual_seed(1)).eval()
+    pixels = torch.randint(0, 256, (4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    pixels[0] = 0
+    before = net(pixels)
+
+    net.settle()
+    plain.load_state_dict(net.state_dict())
+
+    torch.testing.assert_close(net(pixels), before, atol=1e-5, rtol=1e-5)  # float32 rounding
+    assert torch.equal(plain(pixels), net(pixels))
 
 
 def test_a_seed_gives_the_same_weights_whatever_else_was_drawn() -> None:

@@ -153,6 +153,19 @@ def test_another_recipe_becomes_the_next_version(product: Product, recipe: Recip
     assert second.artifact.manifest.version == "2"
 
 
+def test_a_recipe_may_publish_under_another_name(product: Product, recipe: Recipe, tmp_path: Path) -> None:
+    """
+    The manifest is named for the model, and its recipe keeps the name that it is fitted by.
+    """
+    publish(product, tmp_path)
+
+    found = publish(replace(product, recipe=replace(recipe, name="toy-b", model="toy")), tmp_path)
+
+    manifest = found.artifact.manifest
+    assert (manifest.name, manifest.version) == ("toy", "2")
+    assert (manifest.recipe["name"], manifest.recipe["model"]) == ("toy-b", "toy")
+
+
 def test_a_broken_version_does_not_keep_the_next_from_being_published(
     product: Product, tmp_path: Path
 ) -> None:

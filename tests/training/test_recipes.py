@@ -1,10 +1,12 @@
+import json
 import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from training.recipes import LESSON_FIGURES, RECIPES, Recipe
+from tests.conftest import REPOSITORY
+from training.recipes import LESSON_FIGURES, MNIST_TEACHER, RECIPES, Recipe
 
 
 @pytest.mark.parametrize(
@@ -16,6 +18,11 @@ from training.recipes import LESSON_FIGURES, RECIPES, Recipe
         ({"learning_rate": 0.0}, "learning_rate should be above 0; got 0.0"),
         ({"learning_rate": float("nan")}, "learning_rate should be above 0; got nan"),
         ({"drop_factor": float("inf")}, "drop_factor should be above 0; got inf"),
+        ({"input_spread": 0.0}, "input_spread should be above 0; got 0.0"),
+        ({"strength": -1.0}, "strength should be at least 0; got -1.0"),
+        ({"dropout": 1.0}, "dropout should be from 0 to below 1; got 1.0"),
+        ({"versions": 2}, "versions should be 0 without an augmentation; got 2"),
+        ({"teacher": MNIST_TEACHER}, "versions should be at least 1 with a teacher; got 0"),
     ],
 )
 def test_a_number_out_of_its_range_is_refused(
@@ -39,7 +46,42 @@ def test_a_digest_changes_with_every_number(recipe: Recipe) -> None:
 
 def test_every_recipe_of_the_lesson_has_its_figures() -> None:
     """
-    Recipes carry their own names, and what the lesson reports stands beside them.
+    Recipes carry their own names, and what the lesson reports stands beside the models they make.
     """
     assert all(name == recipe.name for name, recipe in RECIPES.items())
-    assert set(LESSON_FIGURES) == {"softmax", "mlp-128"} <= set(RECIPES)
+    assert {recipe.published_as for recipe in RECIPES.values()} == set(LESSON_FIGURES)
+    assert set(LESSON_FIGURES) == {"softmax", "mlp-128", "mlp-512x4"} <= set(RECIPES)
+
+
+def test_numbers_that_do_nothing_are_left_out(recipe: Recipe) -> None:
+    """
+    What a recipe does not use changes neither its digest nor its manifest; a teacher brings its own.
+    """
+    taught = replace(recipe, augmentation="digits", versions=1, teacher=recipe, dropout=0.5)
+
+    assert list(recipe.numbers)[-1] == "lesson_split_seed"
+    assert taught.numbers == recipe.numbers | {
+        "dropout": 0.5,
+        "augmentation": "digits",
+        "versions": 1,
+        "teacher": recipe.numbers,
+    }
+    assert replace(taught, teacher=replace(recipe, epochs=5)).digest != taught.digest
+
+
+@pytest.mark.parametrize("name", ["softmax", "mlp-128"])
+def test_the_first_recipes_are_those_that_were_published(name: str) -> None:
+    """
+    Whatever recipes learn to say, the first ones stay word for word what their manifests hold.
+    """
+    manifest = json.loads((REPOSITORY / "models" / name / "1" / "manifest.json").read_text("utf-8"))
+
+    assert RECIPES[name].numbers == manifest["recipe"]
+
+
+def test_a_second_recipe_has_the_architecture_of_the_first() -> None:
+    """
+    What is published as one model has one shape.
+    """
+    for recipe in RECIPES.values():
+        assert recipe.hidden == RECIPES[recipe.published_as].hidden

@@ -1,3 +1,4 @@
+import ast
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -8,11 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from service.core import artifact, graph
-from training.data import Split
+from tests.conftest import REPOSITORY
+from training.data import Examples, Split
 from training.fit import Epoch, Watch
 from training.publish import Published
 from training.recipes import Recipe
-from training.run import Terms, run
+from training.run import CODE, Terms, run
 
 STEPS = 2 * 4 * 7 + 4 * 9
 """Of a whole run: two lesson fits and the published one, four epochs each, of 45 and 60 by 7."""
@@ -27,7 +29,7 @@ class Listener:
     steps: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
-    def watch_for(self, title: str) -> Watch:
+    def watch_for(self, title: str, _: int) -> Watch:
         """Return a watch that remembers under this title."""
 
         def epoch(done: Epoch) -> None:
@@ -72,7 +74,7 @@ def whole(
 ) -> Whole:
     """A run that nothing interrupts; made once, since each takes some seconds."""
     folder = tmp_path_factory.mktemp("whole")
-    terms = Terms(official, lesson, folder / "models", folder / "runs", lambda _: watch, lambda _: None)
+    terms = Terms(official, lesson, folder / "models", folder / "runs", lambda *_: watch, lambda _: None)
     return Whole(folder, run(recipe, terms))
 
 
@@ -135,7 +137,7 @@ def test_the_history_of_every_fit_is_published(whole: Whole) -> None:
     assert fits == [("published", 11, 4), ("lesson", 1, 4), ("lesson", 2, 4)]
 
 
-@pytest.mark.parametrize("interruption", [("lesson fit, seed 2", 3), ("published fit, seed 11", 1)])
+@pytest.mark.parametrize("interruption", [("toy: lesson fit, seed 2", 3), ("toy: published fit, seed 11", 1)])
 def test_an_interrupted_run_goes_on_from_its_last_epoch(
     recipe: Recipe,
     terms: Terms,
@@ -178,7 +180,7 @@ def test_checkpoints_of_another_recipe_are_not_gone_on_from(
     """
     A changed number means a new beginning, and a line that says so.
     """
-    listener.interrupt_at = ("lesson fit, seed 1", 2)
+    listener.interrupt_at = ("toy: lesson fit, seed 1", 2)
     with pytest.raises(KeyboardInterrupt):
         run(recipe, terms)
     listener.interrupt_at = None
@@ -192,7 +194,7 @@ def test_a_fresh_run_begins_anew(recipe: Recipe, terms: Terms, listener: Listene
     """
     Asked to, a run makes every step again.
     """
-    listener.interrupt_at = ("lesson fit, seed 1", 2)
+    listener.interrupt_at = ("toy: lesson fit, seed 1", 2)
     with pytest.raises(KeyboardInterrupt):
         run(recipe, terms)
     listener.interrupt_at = None
@@ -231,3 +233,67 @@ def test_a_network_learns_from_the_official_images_alone(
     published = run(recipe, other)
 
     assert published.artifact.model == whole.published.artifact.model
+
+
+def test_a_teacher_is_fitted_before_its_learners(
+    recipe: Recipe, terms: Terms, listener: Listener, lesson: Split, official: Split
+) -> None:
+    """
+    Each split has a teacher of its own, which learns from that split's images alone; it is kept, so
+    that a second run need not fit it again, unless asked to begin anew.
+    """
+    small = replace(
+        terms,
+        official=replace(official, train=_square(official.train), test=_square(official.test)),
+        lesson=Split("lesson", "made up", lesson.classes, *(_square(part) for part in lesson.parts.values())),
+    )
+    teacher = replace(recipe, name="teacher", hidden=(5,), lesson_seeds=())
+    taught = replace(
+        recipe,
+        augmentation="digits",
+        strength=0.5,
+        versions=2,
+        teacher=teacher,
+        teacher_share=0.5,
+        lesson_seeds=(1,),
+    )
+
+    manifest = run(taught, small).artifact.manifest
+    first = list(dict.fromkeys(listener.steps))
+    listener.steps.clear()
+    again = run(taught, small)
+    second = list(dict.fromkeys(listener.steps))
+    listener.steps.clear()
+    run(taught, small, fresh=True)
+
+    learners = ["toy: lesson fit, seed 1", "toy: published fit, seed 11"]
+    assert first == [
+        "teacher: lesson fit, seed 11",
+        learners[0],
+        "teacher: published fit, seed 11",
+        learners[1],
+    ]
+    assert (second, again.is_new) == (learners, False)
+    assert list(dict.fromkeys(listener.steps)) == first
+    assert manifest.recipe["teacher"] == teacher.numbers
+
+
+def _square(examples: Examples) -> Examples:
+    """Leave out what is below 5 x 5: augmentation needs squares."""
+    return Examples(np.ascontiguousarray(examples.pixels[:, :5]), examples.labels)
+
+
+def test_checkpoints_depend_on_every_file_that_decides_a_fit() -> None:
+    """
+    What `fit` imports of the trainer is in the list, but for files whose effect the key holds
+    otherwise: data and recipes by their digests; checkpoints and errors change no bit.
+    """
+    found, waiting = set(), {"fit"}
+    while waiting:
+        found.add(name := waiting.pop())
+        tree = ast.parse((REPOSITORY / "training" / f"{name}.py").read_text("utf-8"))
+        modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        ours = {module.removeprefix("training.") for module in modules if module.startswith("training.")}
+        waiting |= ours - found
+
+    assert {f"{name}.py" for name in found - {"data", "recipes", "checkpoint", "errors"}} == set(CODE)

@@ -1,0 +1,166 @@
+"""What recipes do beyond plain descent: teachers, averages, versions, schedules, precision."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from training.checkpoint import Checkpoint
+from training.data import Examples, Split
+from training.fit import Epoch, Watch, build, fit, objective
+from training.recipes import Recipe
+from training.versions import Versions
+
+_EVERYTHING: dict[str, Any] = {
+    "initialisation": "glorot-normal",
+    "input_mean": 0.2,
+    "input_spread": 0.3,
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "schedule": "one-cycle",
+    "warm_up": 0.1,
+    "dropout": 0.25,
+    "average": 0.9,
+    "augmentation": "digits",
+    "strength": 0.5,
+}
+
+_CONVOLUTIONAL: dict[str, Any] = {
+    "network": "convolutional",
+    "initialisation": "he-normal",
+    "hidden": (4, 4),
+    "strides": (1, 2),
+    "pooled": 2,
+    "dropout": 0.1,
+    "average": 0.9,
+    "precision": "bfloat16",
+}
+
+
+@pytest.fixture
+def square() -> Split:
+    """Two kinds of images of 8 x 8: augmentation needs squares."""
+    generator = np.random.default_rng(4)
+    pixels = generator.integers(0, 256, (40, 8, 8), np.uint8)
+    labels = np.arange(40) % 2
+    pixels[labels == 1, :4] //= 4
+    examples = Examples(pixels, labels)
+    return Split("lesson", "made up", ("all", "below"), examples, examples, examples)
+
+
+def _stop(epoch: Epoch) -> None:
+    if epoch.number == 2:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        _EVERYTHING,
+        _EVERYTHING | {"versions": 2},
+        _EVERYTHING | {"precision": "bfloat16"},
+        {"momentum": 0.9},
+        _CONVOLUTIONAL,
+    ],
+    ids=["everything", "versions", "bfloat16", "momentum", "convolutional"],
+)
+def test_a_fit_goes_on_with_the_same_bits_whatever_it_uses(
+    recipe: Recipe, square: Split, watch: Watch, tmp_path: Path, numbers: dict[str, Any]
+) -> None:
+    """
+    An interrupted fit and one in a single go end in the same weights.
+    """
+    full = replace(recipe, **numbers)
+    checkpoint = Checkpoint(tmp_path / "toy.pt", "key", pytest.fail)
+
+    whole = fit(full, 1, 2, square.train, None, watch=watch)
+    with pytest.raises(KeyboardInterrupt):
+        fit(full, 1, 2, square.train, None, watch=replace(watch, epoch=_stop), checkpoint=checkpoint)
+    resumed = fit(full, 1, 2, square.train, None, watch=watch, checkpoint=checkpoint)
+
+    assert whole.history == resumed.history
+    state, other = whole.net.state_dict(), resumed.net.state_dict()
+    assert all(torch.equal(state[name], other[name]) for name in state)
+
+
+@pytest.mark.parametrize("numbers", [_EVERYTHING, _CONVOLUTIONAL], ids=["dense", "convolutional"])
+def test_a_fit_learns_whatever_it_uses(
+    recipe: Recipe, square: Split, watch: Watch, numbers: dict[str, Any]
+) -> None:
+    """
+    After some epochs the two kinds of images are told apart.
+    """
+    longer = replace(recipe, **numbers | {"learning_rate": 0.1, "epochs": 15})
+
+    history = fit(longer, 1, 2, square.train, square.valid, watch=watch).history
+
+    assert history[-1].valid_accuracy is not None
+    assert history[-1].valid_accuracy > 0.9
+
+
+def test_a_fit_draws_nothing_from_the_global_generator(recipe: Recipe, square: Split, watch: Watch) -> None:
+    """
+    Dropout, augmentation and fresh weights come of the fit's own seed.
+    """
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+
+    fit(replace(recipe, **_EVERYTHING), 1, 2, square.train, None, watch=watch)
+    fit(replace(recipe, **_CONVOLUTIONAL), 1, 2, square.train, None, watch=watch)
+
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_versions_are_met_in_turn(recipe: Recipe, square: Split) -> None:
+    """
+    With two of them the third epoch meets the first again, with the teacher's answers to it.
+    """
+    two = replace(recipe, augmentation="digits", strength=1.0, versions=2)
+    generator = torch.Generator().manual_seed(1)
+    state = generator.get_state()
+    versions = Versions(two, square.train, build(recipe, 64, 2, torch.Generator().manual_seed(9)).eval())
+    rows = torch.tensor([3, 1, 2, 30])
+
+    (first, answers), (second, _), (third, again) = (versions.batch(n, rows, generator) for n in (1, 2, 3))
+
+    assert answers is not None
+    assert again is not None
+    assert torch.equal(first, third)
+    assert torch.equal(answers, again)
+    assert not torch.equal(first, second)
+    assert first.dtype == torch.uint8
+    torch.testing.assert_close(answers.sum(1), torch.ones(4))
+    assert torch.equal(state, generator.get_state())
+
+
+def test_images_are_varied_anew_without_versions(recipe: Recipe, square: Split) -> None:
+    """
+    Two epochs meet different images; without an augmentation they meet the images themselves.
+    """
+    rows, generator = torch.arange(40), torch.Generator().manual_seed(1)
+    varying = Versions(replace(recipe, augmentation="digits", strength=1.0), square.train)
+
+    once, again = (varying.batch(epoch, rows, generator)[0] for epoch in (1, 2))
+    plain, answers = Versions(recipe, square.train).batch(1, rows, generator)
+
+    assert not torch.equal(once, again)
+    assert torch.equal(plain, torch.tensor(square.train.pixels))
+    assert answers is None
+
+
+def test_a_teacher_that_is_agreed_with_asks_for_nothing(recipe: Recipe) -> None:
+    """
+    Where learner and teacher agree, the gradient is that of the labels' part alone.
+    """
+    taught = replace(recipe, teacher_share=0.75, teacher_temperature=3.0)
+    logits = torch.tensor([[1.0, -2.0, 0.5]], requires_grad=True)
+    labels = torch.tensor([1])
+
+    objective(logits, labels, (logits.detach() / 3).softmax(1), taught).backward()  # type: ignore[no-untyped-call]
+
+    expected = 0.25 * (logits.detach().softmax(1) - torch.eye(3)[labels])
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad, expected, atol=1e-6, rtol=0)

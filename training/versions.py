@@ -1,0 +1,95 @@
+"""The images that a fit meets: as they are, varied anew, or in stored versions with a teacher's answers.
+
+To vary every image in every epoch and to ask a convolutional teacher about it costs ten times as much
+as a step of a small dense network. So a recipe may name a number of versions: epoch by epoch a fit goes
+through them in turn, and each is made when its turn first comes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from training.augment import AUGMENTATIONS
+from training.data import Examples
+from training.recipes import Recipe
+
+_MADE_AT_ONCE = 500
+"""Images; bounds memory, and keeps what is worked on in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class _Version:
+    """All training images, varied once.
+
+    Attributes:
+        pixels: (N, ...) uint8.
+        answers: (N, classes) float32, the teacher's probabilities; None where there is no teacher.
+    """
+
+    pixels: Tensor
+    answers: Tensor | None
+
+
+class Versions:
+    """What there is to learn from under one recipe.
+
+    Stored version k comes of a generator that is seeded with k alone: it is the same for every seed
+    of a fit, and whether or not the fit was interrupted.
+    """
+
+    def __init__(self, recipe: Recipe, train: Examples, teacher: nn.Module | None = None) -> None:
+        """Promise versions; none is made yet.
+
+        Args:
+            recipe: Names augmentation, strength, number of versions and the teacher's temperature.
+            train: The images.
+            teacher: In evaluation mode; asked about stored versions only.
+        """
+        self._recipe = recipe
+        self._pixels = torch.tensor(train.pixels)
+        self._teacher = teacher
+        self._made: dict[int, _Version] = {}
+
+    def batch(self, epoch: int, rows: Tensor, generator: Generator) -> tuple[Tensor, Tensor | None]:
+        """Return the images of these rows as an epoch meets them.
+
+        Args:
+            epoch: Its number, from 1.
+            rows: (B,) int64.
+            generator: Source of what is varied anew; stored versions do not move it.
+
+        Returns:
+            (B, ...) 0 to 255, uint8 or float32, and the teacher's (B, classes) probabilities or None.
+        """
+        if self._recipe.versions:
+            version = self._version((epoch - 1) % self._recipe.versions)
+            return version.pixels[rows], None if version.answers is None else version.answers[rows]
+        pixels = self._pixels[rows]
+        if self._recipe.augmentation:
+            augment = AUGMENTATIONS[self._recipe.augmentation]
+            pixels = augment(pixels, generator, self._recipe.strength)
+        return pixels, None
+
+    def _version(self, number: int) -> _Version:
+        if number not in self._made:
+            self._made[number] = self._make(torch.Generator().manual_seed(number))
+        return self._made[number]
+
+    @torch.no_grad()
+    def _make(self, generator: Generator) -> _Version:
+        augment = AUGMENTATIONS[self._recipe.augmentation]
+        pixels, answers = [], []
+        for piece in torch.split(self._pixels, _MADE_AT_ONCE):
+            varied = augment(piece, generator, self._recipe.strength).round_().to(torch.uint8)
+            pixels.append(varied)
+            if self._teacher:
+                answers.append(_answer(self._teacher, varied, self._recipe.teacher_temperature))
+        return _Version(torch.cat(pixels), torch.cat(answers) if answers else None)
+
+
+def _answer(teacher: nn.Module, pixels: Tensor, temperature: float) -> Tensor:
+    """Return a teacher's probabilities, (B, classes) float32."""
+    with torch.autocast("cpu", torch.bfloat16):  # an answer needs no more digits, and is quicker
+        logits: Tensor = teacher(pixels)
+    return (logits.to(torch.float32) / temperature).softmax(1)
