@@ -50,7 +50,7 @@ def read_form(content_type: str, body: bytes, limits: Limits) -> list[Drawing]:
         name = quote(_decoded(field.field_name))
         raise MalformedRequest(f"Part {name}", "a file with a filename", "a text")
 
-    def on_file(file: Any) -> None:  # noqa: ANN401
+    def on_file(file: Any) -> None:  # noqa: ANN401 - as above
         check_count(len(files) + 1, limits)
         file.file_object.seek(0)
         files.append((_decoded(file.field_name), file.file_object.read()))

@@ -112,10 +112,7 @@ def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
 
 @pytest.fixture(scope="module")
 def real_models(published: Path) -> Path:
-    """The repository's models folder, if it has the lesson's two smallest networks."""
-    for name in ("mlp-128", "softmax"):
-        if not (published / name / "1" / "manifest.json").is_file():
-            pytest.skip(f"models/{name}/1 is not published in this checkout")
+    """The repository's models folder; that it holds what it should is for tests/models to say."""
     return published
 
 

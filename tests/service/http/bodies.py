@@ -36,7 +36,7 @@ class Answer(Protocol):
     @property
     def headers(self) -> Any: ...  # noqa: ANN401 - each client has a class of its own
 
-    def json(self) -> Any: ...  # noqa: ANN401
+    def json(self) -> Any: ...  # noqa: ANN401 - JSON can be anything
 
 
 def problem(answer: Answer, status: int, kind: str) -> str:
@@ -85,7 +85,7 @@ def npy_file(header: str, data: bytes = b"", version: tuple[int, int] = (1, 0)) 
     return b"\x93NUMPY" + bytes(version) + size + text + data
 
 
-def picture(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:  # noqa: ANN401
+def picture(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:  # noqa: ANN401 - Pillow's
     """Write a picture file."""
     stream = io.BytesIO()
     image.save(stream, form, **options)

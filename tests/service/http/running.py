@@ -95,7 +95,7 @@ class Held:
         self._go = threading.Event()
         real = Predictor.predict
 
-        def predict(predictor: Predictor, *arguments: Any) -> object:  # noqa: ANN401
+        def predict(predictor: Predictor, *arguments: Any) -> object:  # noqa: ANN401 - whatever they are
             self.begun.release()
             assert self._go.wait(PATIENCE_S)
             return real(predictor, *arguments)

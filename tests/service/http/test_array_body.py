@@ -140,7 +140,7 @@ def test_other_numbers_are_refused_by_dtype(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["U1", "S1", "M8[s]", "m8[s]", [("a", "u1")], "V1"])
-def test_elements_that_are_no_numbers_are_refused(dtype: Any) -> None:  # noqa: ANN401
+def test_elements_that_are_no_numbers_are_refused(dtype: Any) -> None:  # noqa: ANN401 - numpy takes many forms
     """
     Texts, times, records.
     """
