@@ -14,7 +14,8 @@ from typing import get_args, get_type_hints
 from service.core import artifact
 from service.core.errors import ServiceError
 from training import catalogue
-from training.data import MNIST, Examples, Source, fetch, lesson_split, official_split
+from training.data.examples import Examples
+from training.data.sets import DATA_SETS, DataSet
 from training.errors import TrainingError
 from training.recipes import LESSON_FIGURES, RECIPES, Recipe
 
@@ -25,13 +26,15 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130
 """Exit codes; argparse adds 2 for a command it does not understand."""
 
 
-def main(argv: Sequence[str], environ: Mapping[str, str], mnist: Source = MNIST) -> int:
+def main(
+    argv: Sequence[str], environ: Mapping[str, str], data_sets: Mapping[str, DataSet] = DATA_SETS
+) -> int:
     """Run one command.
 
     Args:
         argv: Its words, without the program's name.
         environ: INKLING_DATA names the data folder.
-        mnist: Where MNIST comes from and what it must be.
+        data_sets: By the names that recipes call them.
 
     Returns:
         The exit code. What a person can mend is told in one line on stderr.
@@ -45,9 +48,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str], mnist: Source = MNIST)
                 recipe = _recipe(arguments)
             except ValueError as error:
                 parser.error(str(error))
-            _fit(recipe, arguments, data, mnist)
+            _fit(recipe, arguments, data, data_sets)
         elif arguments.command == "data":
-            _data(data, mnist)
+            _data(data, data_sets)
         elif arguments.command == "models":
             _models(arguments.models)
         else:
@@ -61,13 +64,13 @@ def main(argv: Sequence[str], environ: Mapping[str, str], mnist: Source = MNIST)
     return DONE
 
 
-def _fit(recipe: Recipe, arguments: argparse.Namespace, data: Path, mnist: Source) -> None:
+def _fit(recipe: Recipe, arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
     # imported here, so that the other commands answer at once and without torch
     from training import terminal  # noqa: PLC0415
     from training.bars import Bars  # noqa: PLC0415
     from training.run import Terms, run  # noqa: PLC0415
 
-    official = official_split(data, mnist)
+    turns = data_sets[recipe.data].turns(data, recipe)
     print(f"{recipe.name}: {recipe.description}")
     for name, value in recipe.numbers.items():
         if name not in ("name", "description"):
@@ -76,8 +79,7 @@ def _fit(recipe: Recipe, arguments: argparse.Namespace, data: Path, mnist: Sourc
         published = run(
             recipe,
             Terms(
-                official=official,
-                lesson=lesson_split(official, recipe.lesson_split_seed, mnist.lesson_counts),
+                turns=turns,
                 models=arguments.models,
                 runs=arguments.runs,
                 watch=lambda title, epochs: terminal.watch(title, epochs, bars, _write),
@@ -110,21 +112,22 @@ def _list() -> None:
         print(f"{recipe.name:<14}{recipe.description}")
 
 
-def _data(folder: Path, mnist: Source) -> None:
+def _data(folder: Path, data_sets: Mapping[str, DataSet]) -> None:
     from training.bars import Bars  # noqa: PLC0415
 
-    with Bars() as bars:
-        fetched = fetch(
-            folder, lambda name, done, total: bars.show(name, done, total, "B", scale=True), mnist
-        )
-    for name in fetched:
-        print(f"fetched {folder / mnist.folder / name}")
-    official = official_split(folder, mnist)
-    print(f"{mnist.name} in {folder / mnist.folder}: {len(mnist.files)} files, all as they should be")
-    lesson = lesson_split(official, RECIPES["softmax"].lesson_split_seed, mnist.lesson_counts)
-    for split in (official, lesson):
-        for name, part in split.parts.items():
-            print(f"  {f'{split.name} {name}':<16}{_described(part)}")
+    for name, data_set in data_sets.items():
+        with Bars() as bars:
+            fetched = data_set.fetch(
+                folder, lambda name, done, total: bars.show(name, done, total, "B", scale=True)
+            )
+        for file in fetched:
+            print(f"fetched {folder / data_set.folder / file}")
+        recipe = next(recipe for recipe in RECIPES.values() if recipe.data == name)
+        splits = {turn.split.name: turn.split for turn in data_set.turns(folder, recipe)[::-1]}
+        print(f"{name} in {folder / data_set.folder}: all as it should be")
+        for split in splits.values():
+            for part, examples in split.parts.items():
+                print(f"  {f'{split.name} {part}':<16}{_described(examples)}")
 
 
 def _models(root: Path) -> None:

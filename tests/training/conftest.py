@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 if find_spec("torch") is None or find_spec("tqdm") is None:
     collect_ignore_glob = ["test_*.py"]
 else:
-    from training.data import Examples, Source, SourceFile, Split
+    from training.data.examples import Examples, Split
+    from training.data.mnist import Source, SourceFile
     from training.fit import Watch
     from training.recipes import Recipe
 
