@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from training.checkpoint import Checkpoint
 from training.convolutional import ConvolutionalNet
 from training.data.examples import Examples
 from training.errors import Diverged
+from training.material import NONE, Material
 from training.net import Net
 from training.optimizer import follow, learning_rate, make_optimizer, set_learning_rate
 from training.recipes import Recipe
@@ -55,7 +56,8 @@ class Epoch:
     Attributes:
         number: From 1.
         learning_rate: In it.
-        train_accuracy: Share of right answers while learning, as each batch was met.
+        train_accuracy: Share of right answers while learning, as each batch was met; what shows no
+            class does not count.
         train_loss: What was minimised, in nats per example; with a teacher it holds the teacher's
             part too, and does not end at zero.
         valid_accuracy: After it; None where there is no valid part.
@@ -129,7 +131,7 @@ def fit(
     *,
     watch: Watch,
     checkpoint: Checkpoint | None = None,
-    versions: Versions | None = None,
+    material: Material | None = None,
 ) -> Fitted:
     """Fit a network, going on from its checkpoint where there is one.
 
@@ -142,8 +144,8 @@ def fit(
         valid: What to measure after each epoch, for the history alone; nothing depends on it.
         watch: Who is told.
         checkpoint: Where to keep the state after each epoch; None keeps nothing.
-        versions: The images as the recipe wants them met, with the teacher's answers; None makes
-            them here, without a teacher.
+        material: The images as they should be met, with a teacher's answers where there is one; None
+            makes them of `train` as the recipe says, without a teacher.
 
     Returns:
         The network of the last epoch, or the average of its weights over the last steps where the
@@ -157,7 +159,7 @@ def fit(
     net = build(recipe, train.pixels[0].size, classes, generator)
     average = copy.deepcopy(net) if recipe.average else net
     optimizer = make_optimizer(recipe, net)
-    versions, labels = versions or Versions(recipe, train), torch.tensor(train.labels)
+    material = material or Versions(recipe, train)
     history: list[Epoch] = []
 
     if checkpoint and (state := checkpoint.read()):
@@ -169,24 +171,25 @@ def fit(
         for epoch in history:
             watch.epoch(epoch)
 
-    steps = -(-len(train) // recipe.batch_size)  # the last batch of an epoch may be smaller
+    steps = -(-len(material) // recipe.batch_size)  # the last batch of an epoch may be smaller
     step = len(history) * steps
     for number in range(len(history) + 1, recipe.epochs + 1):
         began = watch.clock()
-        right, loss_sum = 0, 0.0
+        right, asked, loss_sum = 0, 0, 0.0
         net.train()
-        for rows in batches(len(train), recipe.batch_size, generator):
+        for rows in batches(len(material), recipe.batch_size, generator):
             set_learning_rate(optimizer, learning_rate(step, steps, recipe))
-            images, answers = versions.batch(number, rows, generator)  # (B, ...), (B, classes) or None
-            logits = _logits(net, images, recipe.precision)  # (B, classes)
-            loss = objective(logits, labels[rows], answers, recipe)  # () nats per example
+            batch = material.batch(number, rows, generator)
+            logits = _logits(net, batch.images, recipe.precision)  # (B, classes)
+            loss = objective(logits, batch.labels, batch.answers, recipe)  # () nats per example
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method untyped
             optimizer.step()
             if recipe.average:
                 # the first steps count for less than the decay says, or the start would linger
                 follow(average, net, min(recipe.average, (1 + step) / (10 + step)))
-            right += int((logits.argmax(1) == labels[rows]).sum())
+            right += int((logits.argmax(1) == batch.labels).sum())
+            asked += int((batch.labels != NONE).sum())
             loss_sum += loss.item() * len(rows)
             step += 1
             watch.step(step - (number - 1) * steps, steps)
@@ -196,8 +199,8 @@ def fit(
         epoch = Epoch(
             number=number,
             learning_rate=learning_rate(step - 1, steps, recipe),
-            train_accuracy=right / len(train),
-            train_loss=loss_sum / len(train),
+            train_accuracy=right / asked,
+            train_loss=loss_sum / len(material),
             valid_accuracy=after.accuracy if after else None,
             valid_loss=after.loss if after else None,
             seconds=watch.clock() - began,
@@ -232,6 +235,7 @@ def build(recipe: Recipe, inputs: int, classes: int, generator: Generator) -> Ne
         dropout=recipe.dropout,
         mean=recipe.input_mean,
         spread=recipe.input_spread,
+        normalised=recipe.batch_norm,
     )
 
 
@@ -240,14 +244,23 @@ def objective(logits: Tensor, labels: Tensor, answers: Tensor | None, recipe: Re
 
     Args:
         logits: (B, classes) of the learner.
-        labels: (B,) int64.
+        labels: (B,) int64, or NONE.
         answers: (B, classes), the teacher's probabilities at the recipe's temperature; None without.
-        recipe: Gives the teacher's share and its temperature.
+        recipe: Gives the label smoothing, the teacher's share and its temperature.
 
+    Source of label smoothing: Szegedy et al., "Rethinking the inception architecture for computer
+    vision", 2016. An image that shows no class asks for equal probabilities, as in Hendrycks, Mazeika,
+    Dietterich, "Deep anomaly detection with outlier exposure", 2019.
     Source of teaching: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", 2015.
     The factor temperature² is theirs: it keeps the gradient's size whatever the temperature.
     """
-    loss = cross_entropy(logits, labels)
+    smoothing = recipe.label_smoothing
+    none = labels == NONE
+    if none.any():
+        wanted = one_hot(labels.clamp(min=0), logits.shape[1]) * (1 - smoothing) + smoothing / logits.shape[1]
+        loss = cross_entropy(logits, torch.where(none[:, None], 1 / logits.shape[1], wanted))
+    else:
+        loss = cross_entropy(logits, labels, label_smoothing=smoothing)
     if answers is None:
         return loss
     heat = recipe.teacher_temperature

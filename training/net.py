@@ -90,6 +90,7 @@ class Net(nn.Module):
         dropout: float = 0.0,
         mean: float = 0.0,
         spread: float = 1.0,
+        normalised: bool = False,
     ) -> None:
         """Make a network with fresh weights and biases of zero.
 
@@ -104,6 +105,9 @@ class Net(nn.Module):
             mean: Subtracted from pixels that were scaled to 0 to 1, until `settle` is called: it is
                 easier to learn from numbers around zero.
             spread: What they are divided by then.
+            normalised: Normalise each hidden layer's sums over the batch, until `settle` is called.
+
+        Source of the normalisation: Ioffe, Szegedy, "Batch normalization", 2015.
         """
         super().__init__()
         self._inputs = inputs
@@ -113,6 +117,7 @@ class Net(nn.Module):
         names = [*(f"hidden{number}" for number in range(1, len(hidden) + 1)), OUTPUT]
         widths = [inputs, *hidden, classes]
         self.dense: dict[str, nn.Linear] = {}
+        self._norms: dict[str, nn.BatchNorm1d] = {}
         for name, fan_in, fan_out in zip(names, widths[:-1], widths[1:], strict=True):
             # meta: without it Linear would fill itself from torch's global generator
             layer = nn.Linear(fan_in, fan_out, device="meta").to_empty(device="cpu")
@@ -120,6 +125,9 @@ class Net(nn.Module):
             nn.init.zeros_(layer.bias)
             self.dense[name] = layer
             self.add_module(name, layer)  # so that its weights are called hidden1.weight, ...
+            if normalised and name != OUTPUT:
+                self._norms[name] = nn.BatchNorm1d(fan_out)
+                self.add_module(f"{name}-norm", self._norms[name])
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Compute logits.
@@ -136,6 +144,8 @@ class Net(nn.Module):
             signal = (signal - self._mean) / self._spread
         for name, layer in self.dense.items():
             signal = layer(signal)  # (B, units)
+            if name in self._norms:
+                signal = self._norms[name](signal)
             if name != OUTPUT:
                 signal = torch.relu(signal)
                 if self.training and self._dropout:
@@ -144,11 +154,22 @@ class Net(nn.Module):
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Fold mean and spread of the input into the first layer, so that it takes pixels from 0 to 1.
+        """Fold what only helped to learn into the layers, so that each takes plain sums.
 
-        W (x - mean) / spread + b is (W / spread) x + (b - sum of W / spread times mean).
+        Mean and spread of the input go into the first layer: W (x - mean) / spread + b is
+        (W / spread) x + (b - sum of W / spread times mean). A normalisation goes into the layer before
+        it: g (W x + b - m) / s + c is (g / s) W x + (g / s) (b - m) + c, with s the root of the running
+        variance.
         """
         first = next(iter(self.dense.values()))
         first.weight.div_(self._spread)
         first.bias.sub_(self._mean * first.weight.sum(1))
         self._mean, self._spread = 0.0, 1.0
+        for name, norm in self._norms.items():
+            layer = self.dense[name]
+            assert norm.running_mean is not None and norm.running_var is not None
+            factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+            layer.weight.mul_(factor[:, None])
+            layer.bias.sub_(norm.running_mean).mul_(factor).add_(norm.bias)
+            delattr(self, f"{name}-norm")
+        self._norms = {}

@@ -43,6 +43,7 @@ class Recipe:
     pooled: Annotated[int, "side of the grid that a convolutional network's dense layer sees"] = 0
     input_mean: Annotated[float, "subtracted from pixels of 0 to 1; folded in at the end"] = 0.0
     input_spread: Annotated[float, "that they are divided by then"] = 1.0
+    batch_norm: Annotated[bool, "hidden sums are normalised while learning; folded in at the end"] = False
     dropout: Annotated[float, "share of a hidden layer's units left out of a step"] = 0.0
     optimizer: Annotated[str, "sgd or adamw"] = "sgd"
     momentum: Annotated[float, "of sgd"] = 0.0
@@ -54,6 +55,10 @@ class Recipe:
     augmentation: Annotated[str, "a name in training.augment.AUGMENTATIONS; empty for none"] = ""
     strength: Annotated[float, "of the augmentation; 1 is what it was made for"] = 0.0
     versions: Annotated[int, "of the augmented images, met in turn; 0 for new ones each epoch"] = 0
+    label_smoothing: Annotated[float, "share of a label's probability that all classes share"] = 0.0
+    drawn: Annotated[int, "digits drawn anew from pen strokes in an epoch"] = 0
+    canvases: Annotated[int, "prepared canvases in an epoch"] = 0
+    nondigits: Annotated[int, "drawings of no digit in an epoch"] = 0
     teacher: Annotated["Recipe | None", "of a network that is fitted before, on the same images"] = None
     teacher_share: Annotated[float, "of the loss that is the teacher's"] = 0.0
     teacher_temperature: Annotated[float, "that softens the teacher's and the learner's answers"] = 1.0
@@ -65,10 +70,10 @@ class Recipe:
         for name in ("learning_rate", "drop_factor", "input_spread", "teacher_temperature"):
             if not 0 < getattr(self, name) < math.inf:  # written so that NaN fails too
                 raise ValueError(f"{name} should be above 0; got {getattr(self, name)}")
-        for name in ("weight_decay", "strength", "versions"):
+        for name in ("weight_decay", "strength", "versions", "drawn", "canvases", "nondigits"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} should be at least 0; got {getattr(self, name)}")
-        for name in ("dropout", "momentum", "warm_up", "average", "teacher_share"):
+        for name in ("dropout", "momentum", "warm_up", "average", "label_smoothing", "teacher_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} should be from 0 to below 1; got {getattr(self, name)}")
         if self.versions and not self.augmentation:

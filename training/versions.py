@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 
 from training.augment import AUGMENTATIONS
 from training.data.examples import Examples
+from training.material import Batch
 from training.recipes import Recipe
 
 _MADE_AT_ONCE = 500
@@ -48,28 +49,28 @@ class Versions:
         """
         self._recipe = recipe
         self._pixels = torch.tensor(train.pixels)
+        self._labels = torch.tensor(train.labels)
         self._teacher = teacher
         self._made: dict[int, _Version] = {}
 
-    def batch(self, epoch: int, rows: Tensor, generator: Generator) -> tuple[Tensor, Tensor | None]:
-        """Return the images of these rows as an epoch meets them.
+    def __len__(self) -> int:
+        return len(self._labels)
 
-        Args:
-            epoch: Its number, from 1.
-            rows: (B,) int64.
-            generator: Source of what is varied anew; stored versions do not move it.
+    def batch(self, epoch: int, rows: Tensor, generator: Generator) -> Batch:
+        """Return the images of these rows as an epoch meets them; see `Material`.
 
-        Returns:
-            (B, ...) 0 to 255, uint8 or float32, and the teacher's (B, classes) probabilities or None.
+        Stored versions do not move the generator.
         """
+        labels = self._labels[rows]
         if self._recipe.versions:
             version = self._version((epoch - 1) % self._recipe.versions)
-            return version.pixels[rows], None if version.answers is None else version.answers[rows]
+            answers = None if version.answers is None else version.answers[rows]
+            return Batch(version.pixels[rows], labels, answers)
         pixels = self._pixels[rows]
         if self._recipe.augmentation:
             augment = AUGMENTATIONS[self._recipe.augmentation]
             pixels = augment(pixels, generator, self._recipe.strength)
-        return pixels, None
+        return Batch(pixels, labels)
 
     def _version(self, number: int) -> _Version:
         if number not in self._made:
