@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import grid_sample, interpolate
+from torch.nn.functional import avg_pool2d, grid_sample, interpolate, max_pool2d
 
 Augmentation = Callable[[Tensor, Generator, float], Tensor]
 
@@ -44,11 +44,48 @@ def digits(pixels: Tensor, generator: Generator, strength: float) -> Tensor:
     return torch.where(kept, images, _sample(images, places))
 
 
+def thicken(images: Tensor, generator: Generator, share: float) -> Tensor:
+    """Thicken or thin the ink of some drawings by up to 0.8 or 0.6 of a pixel on each side.
+
+    Args:
+        images: (B, side, side) float32, 0 to 255.
+        generator: Source of randomness.
+        share: Of the images that are changed.
+    """
+    count = len(images)
+    fat = max_pool2d(images[:, None], 3, 1, 1)[:, 0]
+    thin = -max_pool2d(-images[:, None], 3, 1, 1)[:, 0]
+    much = torch.rand(count, 1, 1, generator=generator) * 1.4 - 0.6
+    much = torch.where(torch.rand(count, 1, 1, generator=generator) < share, much, 0.0)
+    return images + much.clamp(min=0) * (fat - images) + much.clamp(max=0) * (images - thin)
+
+
+def wear(images: Tensor, generator: Generator, share: float) -> Tensor:
+    """Blur or sharpen, fade or strengthen, and speckle some drawings, as cameras and scanners do.
+
+    Args:
+        images: (B, side, side) float32, 0 to 255.
+        generator: Source of randomness.
+        share: Of the images that are changed.
+    """
+    count = len(images)
+    on = (torch.rand(count, 1, 1, generator=generator) < share).float()
+    blurred = avg_pool2d(images[:, None], 3, 1, 1)[:, 0]
+    images = images + on * _between(generator, -0.35, 0.5, count, 1, 1) * (blurred - images)
+    images = images.clamp(0, 255) * (1 + on * _between(generator, -0.15, 0.5, count, 1, 1))
+    specks = _normal(generator, *images.shape) * on * _between(generator, 0, 15, count, 1, 1)
+    return (images.clamp(0, 255) + specks).clamp(0, 255)
+
+
 AUGMENTATIONS: Mapping[str, Augmentation] = {"digits": digits}
 
 
 def _normal(generator: Generator, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=generator)
+
+
+def _between(generator: Generator, low: float, high: float, *shape: int) -> Tensor:
+    return torch.rand(*shape, generator=generator) * (high - low) + low
 
 
 def _linear(count: int, generator: Generator, strength: float) -> Tensor:
