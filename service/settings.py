@@ -80,7 +80,9 @@ class Settings(BaseSettings):
         128 * 2**20, ge=1024, description="All bodies being read or answered together; one more gets a 503"
     )
     max_images: int = Field(
-        4096, ge=1, description="Images of 28 x 28 in one request; of larger ones as many as have as many pixels"
+        4096,
+        ge=1,
+        description="Images of 28 x 28 in one request; of larger ones as many as have as many pixels",
     )
     max_picture_pixels: int = Field(
         16_000_000, ge=784, description="Pixels of all pictures in a request, read before decoding them"

@@ -1,4 +1,4 @@
-"""Whether a network has seen the like of an image: one number from its logits, to be held against a threshold.
+"""Whether a network knows the like of an image: one number from its logits, held against a threshold.
 
 Where the threshold lies is measured by the trainer and stands in the manifest.
 """

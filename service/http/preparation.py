@@ -1,7 +1,7 @@
 """Drawings to the model's shape.
 
-Picture files are opened. What is no 28 x 28 yet goes through `ink` for a model of such images; picture files go
-through `photo` for a model of colour photographs; all other models take arrays alone.
+For a model of 28 x 28, `ink` prepares whatever has another size; for a model of colour photographs, `photo`
+prepares picture files. Any other model takes numbers alone.
 """
 
 from typing import Literal

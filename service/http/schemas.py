@@ -28,7 +28,7 @@ class Labelled(_Schema):
     top: list[Likely] = Field(description="The likeliest classes, most likely first")
     sure: bool | None = Field(
         None,
-        description="Whether the network knows the like of the image; a scribble or a letter should be false. "
+        description="Whether the network knows the like of the image; a scribble should be false. "
         "Only models whose summary has a `certainty` say it",
         examples=[True],
     )
