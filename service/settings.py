@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     max_images: int = Field(
         4096,
         ge=1,
-        description="Images of 28 x 28 in one request; of larger ones as many as have as many pixels",
+        description="Images of 28 x 28 in one request; of larger ones as many as hold no more numbers",
     )
     max_picture_pixels: int = Field(
         16_000_000, ge=784, description="Pixels of all pictures in a request, read before decoding them"
