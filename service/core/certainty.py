@@ -17,8 +17,8 @@ def energy(logits: NDArray[Any], temperature: float) -> NDArray[np.float64]:
         temperature: What they are divided by before the softmax, > 0.
 
     Returns:
-        (B,) float64. In double precision, so that the same logits always fall on the same side of a
-        threshold; NaN, which is above no threshold, where a logit is NaN.
+        (B,) float64: in double precision, so that the same logits always fall on the same side of a
+        threshold.
 
     Source: Liu, Wang, Owens, Li, "Energy-based Out-of-distribution Detection", NeurIPS 2020, with the sign
     turned.

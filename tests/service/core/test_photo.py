@@ -10,6 +10,8 @@ from service.core import photo
 
 PHOTOS = npst.arrays(np.uint8, st.tuples(st.integers(1, 90), st.integers(1, 90), st.just(3)))
 
+MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"]
+
 
 @settings(deadline=None)
 @given(pixels=npst.arrays(np.uint8, (64, 64, 3)))
@@ -33,13 +35,11 @@ def test_each_pixel_is_the_mean_of_its_square_of_the_middle(wide: int, tall: int
     found = photo.prepare(Image.fromarray(pixels))
 
     assert found.dtype == np.uint8
-    assert np.abs(found - means).max() <= 0.5 + 1e-9
+    assert np.abs(found - means).max() <= 1  # Pillow rounds twice: along rows, then along columns
 
 
 @settings(deadline=None, max_examples=30)
-@given(
-    pixels=PHOTOS, mode=st.sampled_from(["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"])
-)
+@given(pixels=PHOTOS, mode=st.sampled_from(MODES))
 def test_any_size_and_mode_gives_a_photograph(pixels: NDArray[np.uint8], mode: str) -> None:
     """
     And the picture that came is left as it was.
@@ -55,7 +55,7 @@ def test_any_size_and_mode_gives_a_photograph(pixels: NDArray[np.uint8], mode: s
 
     found = photo.prepare(picture)
 
-    assert (found.shape, found.dtype) == (photo.SHAPE, np.uint8)
+    assert (found.shape, str(found.dtype)) == (photo.SHAPE, "uint8")
     assert (picture.mode, picture.tobytes()) == (mode, before)
 
 
