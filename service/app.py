@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> ASGIApp:
         redirect_slashes=False,
     )
     tags = {
-        "models": v1.Endpoints(registry, answering).operations(),
+        "models": v1.Endpoints(registry, answering, settings.default_model).operations(),
         "weights": weights.Endpoints(answering).operations(),
         "operators": ops.Endpoints(registry, metrics).operations(),
     }

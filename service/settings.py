@@ -27,6 +27,11 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 is every address")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
     models: Path = Field(Path("models"), description="Folder of published models")
+    default_model: str = Field(
+        "ink",
+        min_length=1,
+        description="Model that GET /v1/models names as the default, if it is served",
+    )
     strict: bool = Field(
         False,
         description="Stop at the start if any published folder is refused, instead of serving the rest",
@@ -74,7 +79,11 @@ class Settings(BaseSettings):
     max_pending_bytes: int = Field(
         128 * 2**20, ge=1024, description="All bodies being read or answered together; one more gets a 503"
     )
-    max_images: int = Field(4096, ge=1, description="Images in one request")
+    max_images: int = Field(
+        4096,
+        ge=1,
+        description="Images of 28 x 28 in one request; of larger ones as many as hold no more numbers",
+    )
     max_picture_pixels: int = Field(
         16_000_000, ge=784, description="Pixels of all pictures in a request, read before decoding them"
     )

@@ -1,9 +1,11 @@
 """Networks small enough to compute in the head, as published folders.
 
 `quadrants` looks at a 28 x 28 image and says in which quarter most of the ink lies: the logit of a quarter
-is its ink, in white pixels. Built as ONNX graphs without torch.
+is its ink, in white pixels. `colours` looks at a 64 x 64 photograph and says which of the three colours there
+is most of. Built as ONNX graphs without torch.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,18 @@ from service.core.golden import Golden
 
 QUARTERS = ("upper left", "upper right", "lower left", "lower right")
 
+COLOURS = ("red rose", "green leaf", "blue bell")
+
+PHOTO = (64, 64, 3)
+
+CERTAINTY: dict[str, Any] = {
+    "score": "energy",
+    "threshold": 1.0,
+    "kept": [{"images": "dots", "examples": 200, "share": 0.99}],
+    "passed": [{"images": "blanks", "examples": 50, "share": 0.02}],
+}
+"""As a manifest says it. Four logits of 0 at temperature 0.5 have an energy of log(4) / 2, below 1."""
+
 OPSET = 20
 
 
@@ -28,6 +42,19 @@ def quadrant_weights() -> NDArray[np.float32]:
     for unit, (top, left) in enumerate([(0, 0), (0, 14), (14, 0), (14, 14)]):
         weights[unit, top : top + 14, left : left + 14] = 1
     return weights.reshape(4, 784)
+
+
+def colour_weights() -> NDArray[np.float32]:
+    """[units, inputs] = (3, 12288): so much that a photograph of one colour has a logit of 10."""
+    weights = np.zeros((3, *PHOTO), np.float32)
+    for unit in range(3):
+        weights[unit, :, :, unit] = 10 / (64 * 64)
+    return weights.reshape(3, -1)
+
+
+def plain(*colours: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Return 64 x 64 photographs of one colour each."""
+    return np.stack([np.full(PHOTO, colour, np.uint8) for colour in colours])
 
 
 def dot(*quarters: int) -> NDArray[np.uint8]:
@@ -49,11 +76,15 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
 
 
-def onnx_model(weights: NDArray[np.float32]) -> onnx.ModelProto:
+def onnx_model(
+    weights: NDArray[np.float32], shape: tuple[int, ...] = (28, 28), temperature: float = 1.0
+) -> onnx.ModelProto:
     """Return one dense layer as a graph: uint8 pixels to logits and probabilities.
 
     Args:
-        weights: [units, inputs] float32, inputs 784.
+        weights: [units, inputs] float32.
+        shape: Of one image.
+        temperature: What logits are divided by before the softmax, by a node of its own unless it is 1.
     """
     units, inputs = weights.shape
     tensors: dict[str, NDArray[Any]] = {
@@ -62,16 +93,21 @@ def onnx_model(weights: NDArray[np.float32]) -> onnx.ModelProto:
         "output.weight": weights,
         "output.bias": np.zeros(units, np.float32),
     }
+    tempering = []
+    if temperature != 1:
+        tensors["temperature"] = np.array(temperature, np.float32)
+        tempering = [helper.make_node("Div", ["logits", "temperature"], ["tempered"])]
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["image"], ["cast"], to=TensorProto.FLOAT),
             helper.make_node("Div", ["cast", "scale"], ["pixels"]),
             helper.make_node("Reshape", ["pixels", "flat"], ["rows"]),
             helper.make_node("Gemm", ["rows", "output.weight", "output.bias"], ["logits"], transB=1),
-            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+            *tempering,
+            helper.make_node("Softmax", ["tempered" if tempering else "logits"], ["probabilities"], axis=1),
         ],
         "toy",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", 28, 28])],
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", *shape])],
         [
             helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", units]),
             helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", units]),
@@ -81,15 +117,15 @@ def onnx_model(weights: NDArray[np.float32]) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
 
 
-def manifest(name: str, labels: tuple[str, ...]) -> dict[str, Any]:
+def manifest(name: str, labels: tuple[str, ...], shape: tuple[int, ...] = (28, 28)) -> dict[str, Any]:
     """Return the manifest of one dense layer, as `artifact.publish` takes it."""
-    classes = len(labels)
+    classes, inputs = len(labels), math.prod(shape)
     digest = "0" * 64
     measured = {"fit": "published", "data": "none", "split": "test", "examples": 10, "seeds": [1]}
     return {
         "name": name,
         "description": "A toy.",
-        "input": {"name": "image", "dtype": "uint8", "shape": [-1, 28, 28]},
+        "input": {"name": "image", "dtype": "uint8", "shape": [-1, *shape]},
         "outputs": [
             {"name": "logits", "dtype": "float32", "shape": [-1, classes]},
             {"name": "probabilities", "dtype": "float32", "shape": [-1, classes]},
@@ -98,14 +134,14 @@ def manifest(name: str, labels: tuple[str, ...]) -> dict[str, Any]:
         "layers": [
             {
                 "name": "output",
-                "inputs": 784,
+                "inputs": inputs,
                 "units": classes,
                 "activation": "none",
                 "weight": "output.weight",
                 "bias": "output.bias",
             }
         ],
-        "parameters": 784 * classes + classes,
+        "parameters": inputs * classes + classes,
         "opset": OPSET,
         "recipe": {"epochs": 0},
         "data": [{"name": "none", "split": "train", "examples": 1, "sha256": digest}],
@@ -128,6 +164,8 @@ def publish(
     weights: NDArray[np.float32] | None = None,
     labels: tuple[str, ...] = QUARTERS,
     alter: Callable[[onnx.ModelProto], object] = id,
+    temperature: float = 1.0,
+    **said: Any,  # noqa: ANN401 - whatever a manifest may say
 ) -> Artifact:
     """Publish a toy under the next free version.
 
@@ -137,13 +175,17 @@ def publish(
         weights: [units, inputs] float32; None is the quadrants'.
         labels: One a unit.
         alter: Changes the graph before it is written.
+        temperature: Of the graph, its golden examples and its manifest.
+        said: What the manifest says besides.
     """
     weights = quadrant_weights() if weights is None else weights
-    images = np.stack([dot(0), dot(3), dot(0, 1, 2)])
+    is_photo = weights.shape[1] == math.prod(PHOTO)
+    shape = PHOTO if is_photo else (28, 28)
+    images = plain((200, 0, 0), (9, 90, 50)) if is_photo else np.stack([dot(0), dot(3), dot(0, 1, 2)])
     logits = expected_logits(images, weights)
-    model = onnx_model(weights)
+    model = onnx_model(weights, shape, temperature)
     alter(model)
-    golden = Golden(images, logits, softmax(logits), 1e-4)
-    return artifact.publish(
-        root, manifest(name, labels), model.SerializeToString(), golden, {"history.json": b"[]\n"}
-    )
+    golden = Golden(images, logits, softmax(logits / np.float32(temperature)), 1e-4)
+    said |= {} if temperature == 1 else {"temperature": temperature}
+    whole = manifest(name, labels, shape) | said
+    return artifact.publish(root, whole, model.SerializeToString(), golden, {"history.json": b"[]\n"})

@@ -14,7 +14,6 @@ from typing import get_args, get_type_hints
 from service.core import artifact
 from service.core.errors import ServiceError
 from training import catalogue
-from training.data.examples import Examples
 from training.data.sets import DATA_SETS, DataSet
 from training.errors import TrainingError
 from training.recipes import LESSON_FIGURES, RECIPES, Recipe
@@ -70,7 +69,7 @@ def _fit(recipe: Recipe, arguments: argparse.Namespace, data: Path, data_sets: M
     from training.bars import Bars  # noqa: PLC0415
     from training.run import Terms, run  # noqa: PLC0415
 
-    turns = data_sets[recipe.data].turns(data, recipe)
+    turns = data_sets[recipe.data].turns(data, recipe, arguments.runs, lambda line: _write(f"  {line}"))
     print(f"{recipe.name}: {recipe.description}")
     for name, value in recipe.numbers.items():
         if name not in ("name", "description"):
@@ -122,12 +121,9 @@ def _data(folder: Path, data_sets: Mapping[str, DataSet]) -> None:
             )
         for file in fetched:
             print(f"fetched {folder / data_set.folder / file}")
-        recipe = next(recipe for recipe in RECIPES.values() if recipe.data == name)
-        splits = {turn.split.name: turn.split for turn in data_set.turns(folder, recipe)[::-1]}
         print(f"{name} in {folder / data_set.folder}: all as it should be")
-        for split in splits.values():
-            for part, examples in split.parts.items():
-                print(f"  {f'{split.name} {part}':<16}{_described(examples)}")
+        for line in data_set.describe(folder):
+            print(f"  {line}")
 
 
 def _models(root: Path) -> None:
@@ -136,15 +132,6 @@ def _models(root: Path) -> None:
     for name, versions in artifact.versions(root).items():
         print(f"{name:<12}{', '.join(versions)}: as published")
     print(f"Wrote {root / CATALOGUE_FILE}.")
-
-
-def _described(examples: Examples) -> str:
-    counts = [int((examples.labels == label).sum()) for label in sorted(set(examples.labels))]
-    pixels = examples.pixels / 255
-    return (
-        f"{len(examples):>7,} images, {min(counts):,} to {max(counts):,} a class, "
-        f"mean {pixels.mean():.4f}, deviation {pixels.std():.4f}, sha256 {examples.sha256[:12]}"
-    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,7 +22,7 @@ _PREPARED = 0.45
 """Strength for images that were varied as canvases already."""
 
 _THICKENED, _WORN = 0.3, 0.4
-"""Shares of the MNIST images, and of all digits."""
+"""Shares of the MNIST images, and of all images."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Drawings:
         self._weights = torch.tensor([counts[donor] ** -0.5 for donor in given])
         self._canvases = torch.tensor(ink.canvases.pixels)
         self._canvas_digits = torch.tensor(ink.canvas_digits)
-        self._nondigits = torch.tensor(ink.nondigits)
+        self._nondigits = torch.tensor(np.stack([trail(strokes) for strokes in ink.nondigits]))
         drawn = len(self._mnist)
         canvases = drawn + recipe.drawn
         nondigits = canvases + recipe.canvases
@@ -79,13 +79,11 @@ class Drawings:
             self._of_mnist(rows[rows < self._rows.drawn], generator, strength),
             self._drawn(self._count(rows, self._rows.drawn, self._rows.canvases), generator, strength),
             self._on_canvas(self._count(rows, self._rows.canvases, self._rows.nondigits), generator, strength),
+            self._of_no_digit(self._count(rows, self._rows.nondigits, self._rows.end), generator, strength),
         ]
-        worn = wear(torch.cat([images for images, _ in parts]), generator, _WORN)
-        count = self._count(rows, self._rows.nondigits, self._rows.end)
-        chosen = torch.randint(len(self._nondigits), (count,), generator=generator)
-        images = torch.cat((worn, digits(self._nondigits[chosen], generator, _PREPARED)))
-        labels = torch.cat([*(labels for _, labels in parts), torch.full((count,), NONE)])
-        return Batch(images, labels, self._answers(images))
+        images = wear(torch.cat([images for images, _ in parts]), generator, _WORN)
+        labels = torch.cat([labels for _, labels in parts])
+        return Batch(images, labels, self._answers(images, labels))
 
     def _count(self, rows: Tensor, begin: int, end: int) -> int:
         return int(((rows >= begin) & (rows < end)).sum())
@@ -105,12 +103,18 @@ class Drawings:
         images = digits(self._canvases[chosen], generator, _PREPARED * strength)
         return images, self._labels[self._canvas_digits[chosen]]
 
-    def _answers(self, images: Tensor) -> Tensor | None:
+    def _of_no_digit(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
+        chosen = torch.randint(len(self._nondigits), (count,), generator=generator)
+        return draw(self._nondigits[chosen], generator, strength), torch.full((count,), NONE)
+
+    def _answers(self, images: Tensor, labels: Tensor) -> Tensor | None:
+        """Return the teacher's probabilities; of no digit it is not asked, since that is known."""
         if self._teacher is None:
             return None
         with torch.autocast("cpu", torch.bfloat16):  # an answer needs no more digits, and is quicker
             logits: Tensor = self._teacher(images)
-        return (logits.to(torch.float32) / self._recipe.teacher_temperature).softmax(1)
+        answers = (logits.to(torch.float32) / self._recipe.teacher_temperature).softmax(1)
+        return torch.where(labels[:, None] == NONE, 1 / answers.shape[1], answers)
 
 
 def _lot(weights: Tensor, count: int, generator: Generator) -> Tensor:

@@ -22,6 +22,7 @@ from service.core.manifest import (
     INPUT_NAME,
     LOGITS_NAME,
     PROBABILITIES_NAME,
+    Certainty,
     DataSource,
     Making,
     Measurement,
@@ -58,6 +59,9 @@ class Product:
         making: How it was made.
         metrics: What was measured.
         report: Files for `report/`, by name.
+        temperature: That the file was exported with.
+        certainty: From where on an answer is sure, in the energy at this temperature; None for a network
+            that cannot tell.
     """
 
     recipe: Recipe
@@ -67,6 +71,8 @@ class Product:
     making: Making
     metrics: tuple[Measurement, ...]
     report: Mapping[str, bytes]
+    temperature: float = 1.0
+    certainty: Certainty | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ def publish(product: Product, root: Path) -> Published:
     """
     shape = product.splits[0].train.pixels.shape[1:]
     manifest = _manifest(product)
-    examples = _golden(product.net, golden.images(shape))
+    examples = _golden(product, golden.images(shape))
     with tempfile.TemporaryDirectory() as scratch:
         # published aside first, so that what is verified has gone through the disk as well
         trial = artifact.publish(Path(scratch), manifest, product.model, examples, product.report)
@@ -115,7 +121,7 @@ def verify(published: Artifact, net: Net, images: NDArray[np.uint8]) -> None:
 
     Args:
         published: The folder in question.
-        net: What it was exported from.
+        net: What it was exported from, with the manifest's temperature.
         images: (B, ...) uint8 to compare on.
 
     Raises:
@@ -124,7 +130,7 @@ def verify(published: Artifact, net: Net, images: NDArray[np.uint8]) -> None:
     """
     served = Engine.load(published).run(images).probabilities
     for what, expected in (
-        ("its network", _answers(net, images)[1]),
+        ("its network", _answers(net, images, published.manifest.temperature)[1]),
         ("the sums over its layers", _layer_sums(published, images)),
     ):
         worst = float(np.max(np.abs(served - expected)))
@@ -132,39 +138,43 @@ def verify(published: Artifact, net: Net, images: NDArray[np.uint8]) -> None:
             raise ExportMismatch(published.manifest.name, what, AGREEMENT, worst)
 
 
-def _answers(net: Net, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _answers(
+    net: Net, images: NDArray[np.uint8], temperature: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return logits as the layers give them, and probabilities at a temperature."""
     with torch.inference_mode():
         logits = net(torch.tensor(images))
-        return logits.numpy(), torch.softmax(logits, 1).numpy()
+        return logits.numpy(), torch.softmax(logits / temperature, 1).numpy()
 
 
 def _layer_sums(published: Artifact, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return probabilities computed without torch and without a runtime, in double precision."""
-    sums = network.logits(network.read(published), images)
+    sums = network.logits(network.read(published), images) / published.manifest.temperature
     odds = np.exp(sums - sums.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
-def _golden(net: Net, images: NDArray[np.uint8]) -> Golden:
-    logits, probabilities = _answers(net, images)
+def _golden(product: Product, images: NDArray[np.uint8]) -> Golden:
+    logits, probabilities = _answers(product.net, images, product.temperature)
     return Golden(images, logits, probabilities, GOLDEN_TOLERANCE)
 
 
 def _twin(trial: Artifact, root: Path) -> Artifact | None:
-    """Find a published folder with the same network from the same recipe and data."""
+    """Find a published folder with the same network from the same recipe and data, as certain."""
     name = trial.manifest.name
     for version in artifact.versions(root).get(name, []) if root.is_dir() else []:
         try:
             found = artifact.read(root, name, version)
         except ArtifactError:
             continue  # a broken folder is no reason not to publish a whole one beside it
-        if (found.model, found.manifest.recipe, found.manifest.data) == (
-            trial.model,
-            trial.manifest.recipe,
-            trial.manifest.data,
-        ):
+        if _substance(found) == _substance(trial):
             return found
     return None
+
+
+def _substance(published: Artifact) -> tuple[object, ...]:
+    manifest = published.manifest
+    return published.model, manifest.recipe, manifest.data, manifest.certainty
 
 
 def _manifest(product: Product) -> dict[str, Any]:
@@ -198,6 +208,8 @@ def _manifest(product: Product) -> dict[str, Any]:
         "labels": classes,
         "layers": [layer.model_dump() for layer in layers],
         "parameters": sum(layer.parameters for layer in layers),
+        "temperature": product.temperature,
+        "certainty": product.certainty and product.certainty.model_dump(),
         "opset": export.OPSET,
         "recipe": product.recipe.numbers,
         "data": [source.model_dump() for source in sources],

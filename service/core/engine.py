@@ -22,6 +22,13 @@ import onnxruntime
 
 _LOG_ERRORS_ONLY = 3
 
+_SMALLEST = 1e-30
+"""Probabilities below this are no exact numbers in single precision any more."""
+
+_TEMPERED = 1e-3
+"""What logarithms of probabilities may be off by, relatively to max(1, |logarithm|), when they are compared
+with those that follow from the logits in double precision."""
+
 _ORT_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
@@ -59,7 +66,7 @@ class Engine:
 
         Raises:
             GraphRefused: The file is no ONNX, holds what our networks never need, or its inputs,
-                outputs or weights are not those of the manifest.
+                outputs or temperature are not those of the manifest.
             GoldenMismatch: It does not reproduce its golden examples.
         """
         _check_graph(artifact)
@@ -79,7 +86,7 @@ class Engine:
             raise GraphRefused(artifact.identity, "model.onnx could not be loaded.") from error
         _check_signature(artifact, session)
         engine = cls(artifact, session)
-        engine._reproduce(artifact)
+        _check_temperature(artifact, engine._reproduce(artifact))
         return engine
 
     def run(self, images: NDArray[np.uint8]) -> Scores:
@@ -109,7 +116,7 @@ class Engine:
             raise InferenceFailed(self._manifest.name, self._manifest.version) from error
         return Scores(logits, probabilities)
 
-    def _reproduce(self, artifact: Artifact) -> None:
+    def _reproduce(self, artifact: Artifact) -> Scores:
         golden = artifact.golden
         try:
             scores = self.run(golden.images)
@@ -129,6 +136,7 @@ class Engine:
                 artifact.identity,
                 f"golden examples should be met within {golden.tolerance:g}; got {worst:.3g} off.",
             )
+        return scores
 
 
 def _check_graph(artifact: Artifact) -> None:
@@ -136,6 +144,23 @@ def _check_graph(artifact: Artifact) -> None:
         graph.read(artifact.model)
     except graph.GraphError as error:
         raise GraphRefused(artifact.identity, f"model.onnx is refused: {error}.") from error
+
+
+def _check_temperature(artifact: Artifact, scores: Scores) -> None:
+    """Compare the probabilities with those that the manifest's temperature makes of the logits.
+
+    As logarithms, in which the small probabilities of a network that is nearly certain tell as much of the
+    temperature as any others.
+    """
+    temperature = artifact.manifest.temperature
+    tempered = scores.logits / np.float64(temperature)
+    expected = tempered - np.logaddexp.reduce(tempered, axis=1, keepdims=True)
+    told = (scores.probabilities > _SMALLEST) | (expected > np.log(_SMALLEST))
+    found = np.log(np.maximum(scores.probabilities, _SMALLEST), dtype=np.float64)
+    off = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+    if not np.all(off[told] <= _TEMPERED):  # written so that NaN fails too
+        wanted = f"the softmax of the logits over {temperature:g}"
+        raise GraphRefused(artifact.identity, f"probabilities should be {wanted}; got others.")
 
 
 def _check_signature(artifact: Artifact, session: onnxruntime.InferenceSession) -> None:

@@ -4,17 +4,18 @@ Pure functions of arrays. Turning a picture into a file is the edge's work.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Palette = Literal["lesson", "safe"]
+Palette = Literal["lesson", "safe", "colour"]
 """`lesson` is green for positive and purple for negative weights; `safe` is blue and orange, which
-people with any of the common colour-blindnesses can tell apart."""
+people with any of the common colour-blindnesses can tell apart. `colour` is for weights of red, green and
+blue alone, and shows each pixel in the colour that speaks for the unit."""
 
-_INKS: Mapping[Palette, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
+_INKS: Mapping[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "lesson": ((0, 255, 0), (255, 0, 255)),
     "safe": ((0, 114, 178), (213, 94, 0)),
 }
@@ -22,7 +23,7 @@ _INKS: Mapping[Palette, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
 Universal Design", 2008."""
 
 _GAP = 1
-"""Transparent pixels between the images of a grid."""
+"""Transparent pixels between the images of a grid, and between the planes of an image."""
 
 
 def weight_image(weights: NDArray[np.float32], palette: Palette = "lesson") -> NDArray[np.uint8]:
@@ -32,16 +33,26 @@ def weight_image(weights: NDArray[np.float32], palette: Palette = "lesson") -> N
     green = 1 - max(-v, 0), and alpha 0 where v = 0, else 1. Other palettes fade from white to their
     own two colours in the same way.
 
+    Weights of a colour image have one such plane for red, one for green and one for blue, in this order
+    from top to bottom, all three on one scale. Palette `colour` makes one image of the three instead, whose
+    red, green and blue are (1 + v) / 2: grey where the unit does not mind.
+
     Args:
-        weights: (H, W) float32, any range; all zero gives an all transparent image.
-        palette: Which two colours.
+        weights: (H, W) float32, or (H, W, 3) for red, green and blue; any range; all zero gives an all
+            transparent image.
+        palette: Which colours; `colour` needs (H, W, 3).
 
     Returns:
-        (H, W, 4) uint8, red, green, blue, alpha.
+        Of `image_size`, with 4 channels, uint8: red, green, blue, alpha.
 
-    Source: the weight images of the lesson that Inkling grew out of.
+    Source: the weight images of the lesson that Inkling grew out of; planes and `colour` are ours.
     """
     v = weights.astype(np.float64) / (np.max(np.abs(weights)) or 1.0)
+    if palette == "colour":
+        rgba = np.concatenate([(1 + v) / 2, v.any(axis=2, keepdims=True)], axis=-1)
+        return np.floor(rgba * 255 + 0.5).astype(np.uint8)
+    if v.ndim == 3:
+        v = np.pad(v, ((0, _GAP), (0, 0), (0, 0))).transpose(2, 0, 1).reshape(-1, v.shape[1])[:-_GAP]
     plus, minus = (np.asarray(ink) / 255 for ink in _INKS[palette])
     away = np.maximum(v, 0)[..., None] * (1 - plus) + np.maximum(-v, 0)[..., None] * (1 - minus)
     rgba = np.concatenate([1 - away, (v != 0)[..., None]], axis=-1)
@@ -54,23 +65,32 @@ def weight_grid(
     """Arrange the weight images of all units of a layer in a grid, row by row.
 
     Args:
-        weights: [inputs, units] float32 with inputs = height * width.
-        height: Of one image, in pixels.
-        width: Of one image, in pixels.
-        palette: Which two colours.
+        weights: [inputs, units] float32 with inputs = height * width, or three times as many for colours.
+        height: Of what the network sees, in pixels.
+        width: Of what the network sees, in pixels.
+        palette: Which colours.
 
     Returns:
         Of `grid_size`, with 4 channels, uint8; one transparent pixel lies
         between neighbours, and each image has its own scale, as `weight_image` gives it.
     """
-    units = weights.shape[1]
+    inputs, units = weights.shape
+    shape = (height, width) if inputs == height * width else (height, width, 3)
+    height, width = image_size(shape, palette)
     columns = grid_columns(units)
     grid = np.zeros((*grid_size(units, height, width), 4), np.uint8)
     for unit in range(units):
         top, left = (unit // columns) * (height + _GAP), (unit % columns) * (width + _GAP)
-        image = weight_image(weights[:, unit].reshape(height, width), palette)
+        image = weight_image(weights[:, unit].reshape(shape), palette)
         grid[top : top + height, left : left + width] = image
     return grid
+
+
+def image_size(shape: Sequence[int], palette: Palette) -> tuple[int, int]:
+    """Return the height and width of the weight image of a unit that sees images of a shape, in pixels."""
+    height, width = shape[:2]
+    planes = 1 if len(shape) == 2 or palette == "colour" else shape[2]
+    return planes * (height + _GAP) - _GAP, width
 
 
 def grid_size(units: int, height: int, width: int) -> tuple[int, int]:

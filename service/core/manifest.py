@@ -81,6 +81,25 @@ class Measurement(Part):
     loss: float = Field(ge=0, description="Cross-entropy in nats per example, mean over the seeds")
 
 
+class Share(Part):
+    """How many images of one kind were sure, and which images they were."""
+
+    images: str = Field(description="What they show and where they come from")
+    examples: int = Field(gt=0)
+    share: float = Field(ge=0, le=1, description="Of them, how many were sure")
+
+
+class Certainty(Part):
+    """From where on an answer is sure, and what that was measured to keep and to let pass."""
+
+    score: Literal["energy"] = Field(
+        description="energy: temperature * log(sum(exp(logits / temperature))), in double precision"
+    )
+    threshold: float = Field(description="An answer whose score is at least this is sure")
+    kept: tuple[Share, ...] = Field(min_length=1, description="Images that show one of the labels")
+    passed: tuple[Share, ...] = Field(min_length=1, description="Images that show none of them")
+
+
 class Making(Part):
     """How, where and with what the network was made."""
 
@@ -106,6 +125,12 @@ class Manifest(Part):
     labels: tuple[str, ...] = Field(min_length=2)
     layers: tuple[Layer, ...] = Field(min_length=1, description="From input to output")
     parameters: int = Field(gt=0)
+    temperature: float = Field(
+        default=1.0, gt=0, description="What the graph divides logits by before the softmax"
+    )
+    certainty: Certainty | None = Field(
+        default=None, description="Null: answers do not say whether they are sure"
+    )
     opset: int = Field(gt=0)
     recipe: dict[str, JsonValue] = Field(description="Every number of the run")
     data: tuple[DataSource, ...]
@@ -177,5 +202,5 @@ def first_mistake(error: ValidationError) -> str:
 
 
 def write(manifest: Manifest) -> bytes:
-    """Return the file."""
-    return (manifest.model_dump_json(indent=2) + "\n").encode()
+    """Return the file: what was set, so that a manifest of an older form stays the file that it was."""
+    return (manifest.model_dump_json(indent=2, exclude_unset=True) + "\n").encode()

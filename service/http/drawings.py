@@ -3,8 +3,9 @@
 Also the few words in which the readers of bodies say what was expected and what came.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,15 @@ from service.core.errors import PayloadTooLarge
 
 Shape = tuple[int, ...]
 
+_USUAL_SIZE = 28 * 28
+
 
 @dataclass(frozen=True)
 class Limits:
     """How much one request may hold.
 
     Attributes:
-        images: Images in one request.
+        images: Images of 28 x 28 numbers in one request.
         picture_pixels: Pixels of all pictures in one request together.
         points: Points of a drawing sent as strokes.
     """
@@ -28,6 +31,13 @@ class Limits:
     images: int
     picture_pixels: int
     points: int
+
+    def of(self, shape: Shape) -> "Limits":
+        """Return the limits for images of a shape: of larger ones fewer, at least one."""
+        size = math.prod(shape)
+        if size <= _USUAL_SIZE:
+            return self
+        return replace(self, images=max(1, self.images * _USUAL_SIZE // size))
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,9 @@ def _most_values(shape: Shape, limits: Limits) -> int:
 def _batch(images: list[Drawing], shape: Shape) -> Drawings:
     contents = [image.content for image in images]
     for image in images:
-        if isinstance(image.content, np.ndarray) and not image.content.any():
-            raise BlankImage(image.field, "0 everywhere")
+        pixels = image.content
+        if isinstance(pixels, np.ndarray) and pixels.ndim == 2 and not pixels.any():
+            raise BlankImage(image.field, "0 everywhere")  # a black photograph may well be one
     whole = [item for item in contents if isinstance(item, np.ndarray) and item.shape == shape]
     return np.stack(whole) if len(whole) == len(images) else images
 

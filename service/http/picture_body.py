@@ -1,7 +1,9 @@
-"""Picture files and forms of them to greys, and pixels to PNG."""
+"""Picture files and forms of them to greys or photographs, and pixels to PNG."""
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -11,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from python_multipart.exceptions import FormParserError
 
-from service.core.errors import BrokenPicture, MalformedRequest, PayloadTooLarge
-from service.http.drawings import Drawing, Limits, check_count, quote
+from service.core import photo
+from service.core.errors import BrokenPicture, MalformedRequest, PayloadTooLarge, RequestError, TensorMismatch
+from service.http.drawings import Drawing, Limits, by, check_count, quote
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
 
@@ -91,16 +94,47 @@ def read_picture(data: bytes, field: str, room: int) -> tuple[NDArray[np.uint8],
         PayloadTooLarge: Its header declares more pixels than there is room for; nothing was decoded.
         BrokenPicture: It cannot be read.
     """
+    with _opened(data, field, room) as picture:
+        pixels = picture.width * picture.height
+        picture.draft("L", (_LARGE, _LARGE))  # JPEG alone can be decoded at half its size or less
+        ImageOps.exif_transpose(picture, in_place=True)
+        return _greys(picture), pixels
+
+
+def read_photo(data: bytes, field: str, room: int, scaled: bool) -> tuple[NDArray[np.uint8], int]:
+    """Decode and prepare a photograph in a PNG, JPEG or WebP file.
+
+    Args:
+        data: The whole file.
+        field: How the caller knows it, for messages.
+        room: How many pixels it may have.
+        scaled: Whether it may have another size than the prepared photograph.
+
+    Returns:
+        As `photo.prepare`; and how many pixels the file has.
+
+    Raises:
+        PayloadTooLarge, BrokenPicture: As `read_picture`.
+        TensorMismatch: It has another size and may not; nothing was decoded.
+    """
+    with _opened(data, field, room) as picture:
+        width, height = picture.size
+        if not scaled and (width, height) != (photo.SIDE, photo.SIDE):
+            raise TensorMismatch(field, f"{by((photo.SIDE, photo.SIDE))} pixels", by((width, height)))
+        picture.draft(None, (_LARGE, _LARGE))
+        return photo.prepare(picture), width * height
+
+
+@contextmanager
+def _opened(data: bytes, field: str, room: int) -> Iterator[Image.Image]:
+    """Open a picture whose header declares no more pixels than there is room for; decode nothing yet."""
     _check_parts(data, field)
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-            pixels = picture.width * picture.height
-            if pixels > room:
-                raise PayloadTooLarge(field, room, "pixels", f"{picture.width} x {picture.height}")
-            picture.draft("L", (_LARGE, _LARGE))  # JPEG alone can be decoded at half its size or less
-            ImageOps.exif_transpose(picture, in_place=True)
-            return _greys(picture), pixels
-    except PayloadTooLarge:
+            if picture.width * picture.height > room:
+                raise PayloadTooLarge(field, room, "pixels", by(picture.size))
+            yield picture
+    except RequestError:
         raise
     except Exception as error:  # Pillow's readers raise whatever their parsing runs into
         got = "a broken one" if not isinstance(error, UnidentifiedImageError) else "something else"

@@ -1,16 +1,22 @@
-"""Drawings to the model's shape: picture files are opened, and what has another shape goes through `ink`."""
+"""Drawings to the model's shape.
+
+For a model of 28 x 28, `ink` prepares whatever has another size; for a model of colour photographs, `photo`
+prepares picture files. Any other model takes numbers alone.
+"""
 
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core import ink
-from service.core.errors import TensorMismatch
+from service.core import ink, photo
+from service.core.errors import MalformedRequest, TensorMismatch
 from service.http import picture_body
 from service.http.drawings import Drawing, Drawings, Limits, Shape, by
 
 Preparation = Literal["none", "mnist"]
+
+_DRAWN = (ink.SIDE, ink.SIDE)
 
 _QUICK_POINTS = 400
 """Points of a drawing that are checked and drawn in well under a millisecond; a digit has about sixty."""
@@ -43,9 +49,13 @@ def prepare(
         BrokenPicture: A picture cannot be read.
         PayloadTooLarge: The pictures have more pixels together than the limit.
         BlankImage: Nothing is drawn.
-        TensorMismatch: Another size or strokes with `none`, or a drawing for a model whose images are
-            not 28 x 28.
+        TensorMismatch: Another size or strokes with `none`, or something that cannot be prepared for the
+            model.
+        MalformedRequest: `mnist` for a model whose images are not 28 x 28.
     """
+    if preparation == "mnist" and shape != _DRAWN:
+        expected = f"none, or left out, for a model of {by(shape)} numbers an image"
+        raise MalformedRequest("Query 'prepare'", expected, "'mnist'")
     if isinstance(drawings, np.ndarray):
         if preparation != "mnist":
             return drawings
@@ -53,14 +63,34 @@ def prepare(
     images = []
     room = limits.picture_pixels
     for drawing in drawings:
-        content, wanted = drawing.content, preparation
+        content = drawing.content
         if isinstance(content, bytes):
-            content, pixels = picture_body.read_picture(content, drawing.field, room)
+            image, pixels = _from_file(content, drawing.field, shape, room, preparation)
             room -= pixels
-            if wanted is None and _is_on_light_paper(content):
-                wanted = "mnist"
-        images.append(_prepare_one(content, drawing.field, shape, wanted))
+        elif isinstance(content, list):
+            image = _from_strokes(content, drawing.field, shape, preparation)
+        else:
+            image = content if preparation != "mnist" else ink.from_picture(content, drawing.field)
+        images.append(image)
     return np.stack(images)
+
+
+def _from_file(
+    data: bytes, field: str, shape: Shape, room: int, preparation: Preparation | None
+) -> tuple[NDArray[np.uint8], int]:
+    """Return a picture file as the model takes it, and how many pixels the file has."""
+    if shape == photo.SHAPE:
+        return picture_body.read_photo(data, field, room, scaled=preparation != "none")
+    if shape != _DRAWN:
+        raise TensorMismatch(field, f"{by(shape)} numbers for this model", "a picture file")
+    grey, pixels = picture_body.read_picture(data, field, room)
+    if preparation is None and _is_on_light_paper(grey):
+        preparation = "mnist"
+    if grey.shape == shape and preparation != "mnist":
+        return grey, pixels
+    if preparation == "none":
+        raise TensorMismatch(field, f"{by(shape)} pixels", by(grey.shape[::-1]))
+    return ink.from_picture(grey, field), pixels
 
 
 def _is_on_light_paper(grey: NDArray[np.uint8]) -> bool:
@@ -68,17 +98,12 @@ def _is_on_light_paper(grey: NDArray[np.uint8]) -> bool:
     return bool(np.median(np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))) > 127)
 
 
-def _prepare_one(
-    content: NDArray[np.uint8] | list[NDArray[np.float64]],
-    field: str,
-    shape: Shape,
-    preparation: Preparation | None,
+def _from_strokes(
+    strokes: list[NDArray[np.float64]], field: str, shape: Shape, preparation: Preparation | None
 ) -> NDArray[np.uint8]:
-    if isinstance(content, np.ndarray) and content.shape == shape and preparation != "mnist":
-        return content
-    if preparation == "none" or shape != (ink.SIDE, ink.SIDE):
-        got = by(content.shape[1::-1]) if isinstance(content, np.ndarray) else "strokes"
-        raise TensorMismatch(field, f"{by(shape)} pixels", got)
-    if isinstance(content, np.ndarray):
-        return ink.from_picture(content, field)
-    return ink.from_strokes(content, field)
+    if shape != _DRAWN:
+        other = "numbers or a picture file" if shape == photo.SHAPE else "numbers"
+        raise TensorMismatch(field, f"{by(shape)} {other} for this model", "strokes")
+    if preparation == "none":
+        raise TensorMismatch(field, f"{by(shape)} pixels", "strokes")
+    return ink.from_strokes(strokes, field)

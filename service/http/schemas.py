@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.core.manifest import Measurement
+from service.core.manifest import Certainty, Measurement
 from service.http import wire
 
 
@@ -26,6 +26,12 @@ class Labelled(_Schema):
     index: int = Field(ge=0, description="Its place among the model's labels", examples=[7])
     confidence: float = Field(ge=0, le=1.000001, description="Its probability", examples=[0.998])
     top: list[Likely] = Field(description="The likeliest classes, most likely first")
+    sure: bool | None = Field(
+        None,
+        description="Whether the network knows the like of the image; a scribble should be false. "
+        "Only models whose summary has a `certainty` say it",
+        examples=[True],
+    )
     seen: list[Any] | None = Field(None, description="The pixels the network saw, with include=seen")
 
 
@@ -72,6 +78,11 @@ class ModelSummary(_Schema):
     labels: list[str]
     layers: list[LayerSummary]
     parameters: int
+    temperature: float = Field(description="What logits are divided by before the softmax")
+    certainty: Certainty | None = Field(
+        description="From where on an answer is sure, and what that keeps and lets pass; null: the model's "
+        "answers do not say whether they are sure"
+    )
     metrics: list[Measurement]
     finished: str = Field(description="When its training ended, UTC")
 
@@ -79,6 +90,10 @@ class ModelSummary(_Schema):
 class Models(_Schema):
     """Everything that is served."""
 
+    default: str | None = Field(
+        description="Model to take for who has no reason for another; null if it is not served",
+        examples=["ink"],
+    )
     models: list[ModelSummary]
 
 

@@ -23,7 +23,8 @@ class AnswerOptions(Options):
         None,
         description="mnist prepares every image as the MNIST images were made, none takes every image "
         "as it is; without it a 28 x 28 image is taken as it is, anything else is prepared, and so is any "
-        "picture file on light paper",
+        "picture file on light paper. A model of photographs prepares every picture file, unless none says "
+        "that it has the model's size already",
     )
     include: Literal["seen"] | None = Field(
         None, description="seen adds the pixels that the network saw to each entry"
@@ -36,6 +37,8 @@ class Endpoints:
 
     registry: Registry
     answering: Answering
+    default: str
+    """Name of the model for those who have no reason for another; it need not be served."""
 
     def operations(self) -> list[Operation]:
         """Describe every endpoint."""
@@ -60,7 +63,7 @@ class Endpoints:
                 name="predict",
                 method="POST",
                 path="/v1/models/{model}/predict",
-                summary="Name the digit on every image",
+                summary="Name what every image shows",
                 handle=self.predict,
                 answers={wire.JSON: schemas.Predictions},
                 errors=(408, 413, 415, 422, 504),
@@ -84,7 +87,9 @@ class Endpoints:
         """Answer `GET /v1/models`: every name, described by its newest version."""
         del request, options
         newest = {model.name: model for model in self.registry.models()}
-        return wire.respond({"models": [self._summary(model) for model in newest.values()]})
+        default = self.default if self.default in newest else None
+        models = [self._summary(model) for model in newest.values()]
+        return wire.respond({"default": default, "models": models})
 
     async def model(self, request: Request, options: Options) -> Response:
         """Answer `GET /v1/models/{model}`."""
@@ -126,6 +131,8 @@ class Endpoints:
                 for layer in manifest.layers
             ],
             "parameters": manifest.parameters,
+            "temperature": manifest.temperature,
+            "certainty": manifest.certainty and manifest.certainty.model_dump(),
             "metrics": [metric.model_dump() for metric in manifest.metrics],
             "finished": manifest.making.finished,
         }

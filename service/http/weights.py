@@ -36,7 +36,10 @@ class PictureOptions(Options):
         description="Side of one weight, in pixels; 8 unless that makes too large a picture, then less",
     )
     palette: insight.Palette = Field(
-        "lesson", description="lesson is green and purple; safe is blue and orange, for everyone's eyes"
+        "lesson",
+        description="lesson is green and purple; safe is blue and orange, for everyone's eyes. Weights of "
+        "red, green and blue are shown as three such images, one below the other, or with colour as one "
+        "image in the colours that speak for the unit",
     )
 
 
@@ -134,24 +137,26 @@ class Endpoints:
             )
         if not (unit.isascii() and unit.isdecimal() and len(unit) < 10 and int(unit) < units):
             raise UnknownUnit(name, f"a whole number 0..{units - 1}", unit)
-        height, width = model.manifest.input.shape[1:]
-        image = weights[:, int(unit)].reshape(height, width)
-        return await self._png(
-            request, options, (height, width), lambda: insight.weight_image(image, options.palette)
-        )
+        shape = model.manifest.input.shape[1:]
+        palette = _palette(options, shape)
+        image = weights[:, int(unit)].reshape(shape)
+        size = insight.image_size(shape, palette)
+        return await self._png(request, options, size, lambda: insight.weight_image(image, palette))
 
     async def layer_png(self, request: Request, options: PictureOptions) -> Response:
         """Answer `GET …/weights/{layer}.png`."""
         model = self.answering.find(request)
         name, weights = _layer(request, model)
+        shape = model.manifest.input.shape[1:]
         if not _shows_images(name, model):
+            palette = _palette(options, weights.shape)
             return await self._png(
-                request, options, weights.shape, lambda: insight.weight_image(weights, options.palette)
+                request, options, weights.shape, lambda: insight.weight_image(weights, palette)
             )
-        height, width = model.manifest.input.shape[1:]
-        size = insight.grid_size(weights.shape[1], height, width)
+        palette = _palette(options, shape)
+        size = insight.grid_size(weights.shape[1], *insight.image_size(shape, palette))
         return await self._png(
-            request, options, size, lambda: insight.weight_grid(weights, height, width, options.palette)
+            request, options, size, lambda: insight.weight_grid(weights, shape[0], shape[1], palette)
         )
 
     async def _png(
@@ -168,6 +173,13 @@ class Endpoints:
         # A published version never changes, the newest may be another one tomorrow.
         kept = _FOREVER if "version" in request.path_params else "no-cache"
         return Response(picture, media_type="image/png", headers={"Cache-Control": kept})
+
+
+def _palette(options: PictureOptions, shape: tuple[int, ...]) -> insight.Palette:
+    """Return the palette that was asked for, if weights of that shape can have it."""
+    if options.palette == "colour" and len(shape) != 3:
+        raise MalformedRequest("Query 'palette'", "'lesson' or 'safe' for weights of no colours", "'colour'")
+    return options.palette
 
 
 def _scale(wanted: int | None, size: tuple[int, ...]) -> int:
@@ -187,5 +199,6 @@ def _layer(request: Request, model: Model) -> tuple[str, NDArray[np.float32]]:
 
 
 def _shows_images(layer: str, model: Model) -> bool:
-    """Tell whether a layer's inputs are the pixels of a grey image."""
-    return layer == next(iter(model.layers)) and len(model.manifest.input.shape) == 3
+    """Tell whether a layer's inputs are the pixels of an image, grey or red, green and blue."""
+    shape = model.manifest.input.shape[1:]
+    return layer == next(iter(model.layers)) and (len(shape) == 2 or (len(shape), shape[-1]) == (3, 3))

@@ -43,6 +43,7 @@ def decode(content_type: str, body: bytes, shape: Shape, limits: Limits) -> Draw
         PayloadTooLarge: More images or points than the limits allow.
         BlankImage: A drawing of no points.
     """
+    limits = limits.of(shape)
     kind = content_type.partition(";")[0].strip().lower()
     if kind == JSON:
         return json_body.read(body, shape, limits)
@@ -85,17 +86,23 @@ def encode(prediction: Prediction, entry: Entry, top: int, seen: bool) -> bytes:
 
 
 def label_entry(prediction: Prediction, row: int, top: int) -> dict[str, Any]:
-    """Name the likeliest class of one image, and the `top` likeliest with their probabilities."""
+    """Name the likeliest class of one image, and the `top` likeliest with their probabilities.
+
+    A model that can tell what it does not know also says whether it is sure.
+    """
     labels = prediction.model.manifest.labels
     probabilities = prediction.scores.probabilities[row]
     best = np.argsort(-probabilities, kind="stable")[:top]
     likeliest = int(best[0])
-    return {
+    answer = {
         "label": labels[likeliest],
         "index": likeliest,
         "confidence": probabilities[likeliest],
         "top": [{"label": labels[i], "probability": probabilities[i]} for i in best],
     }
+    if prediction.sure is not None:
+        answer["sure"] = prediction.sure[row]
+    return answer
 
 
 def probability_entry(prediction: Prediction, row: int, top: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.core import certainty
 from service.core.engine import Scores
 from service.serving.registry import Model, Registry
 
@@ -20,11 +21,14 @@ class Prediction:
         model: Who answered.
         images: (B, ...) uint8, what it saw.
         scores: What it says of them, one row an image.
+        sure: (B,) whether the network knows the like of each image; None where its manifest has no
+            threshold.
     """
 
     model: Model
     images: NDArray[np.uint8]
     scores: Scores
+    sure: NDArray[np.bool_] | None
 
 
 class Predictor:
@@ -51,4 +55,9 @@ class Predictor:
             TensorMismatch: Another dtype or shape.
             InferenceFailed: The runtime could not compute an answer.
         """
-        return Prediction(model, images, model.engine.run(images))
+        scores = model.engine.run(images)
+        rule = model.manifest.certainty
+        if rule is None:
+            return Prediction(model, images, scores, None)
+        energy = certainty.energy(scores.logits, model.manifest.temperature)
+        return Prediction(model, images, scores, energy >= rule.threshold)

@@ -10,8 +10,8 @@ import torch
 
 from service.core import artifact, network
 from service.core.engine import Engine
-from service.core.errors import GoldenMismatch
-from service.core.manifest import Making, Measurement
+from service.core.errors import GoldenMismatch, GraphRefused
+from service.core.manifest import Certainty, Making, Measurement, Share
 from training.data.examples import Split
 from training.errors import ExportMismatch
 from training.export import to_onnx
@@ -115,6 +115,54 @@ def test_the_layers_of_a_manifest_find_their_weights(product: Product, tmp_path:
 
     for name, layer in product.net.dense.items():
         np.testing.assert_array_equal(found[name].weight, layer.weight.detach().numpy().T)
+
+
+@pytest.fixture
+def tempered(product: Product) -> Product:
+    """The same network with a temperature, and a threshold for what it knows."""
+    shares = (Share(images="made up", examples=10, share=0.9),)
+    certainty = Certainty(score="energy", threshold=1.5, kept=shares, passed=shares)
+    model = to_onnx(product.net, (6, 5), temperature=2.5)
+    return replace(product, model=model, temperature=2.5, certainty=certainty)
+
+
+def test_a_temperature_goes_through_to_the_manifest_and_the_answers(
+    tempered: Product, tmp_path: Path
+) -> None:
+    """
+    The published folder says it, and its network, its layers and its golden examples agree with it.
+    """
+    published = publish(tempered, tmp_path).artifact
+
+    assert published.manifest.temperature == 2.5
+    assert published.manifest.certainty == tempered.certainty
+    odds = np.exp(published.golden.logits / 2.5)
+    np.testing.assert_allclose(published.golden.probabilities, odds / odds.sum(1, keepdims=True), atol=1e-6)
+    verify(published, tempered.net, tempered.splits[0].train.pixels)
+
+
+@pytest.mark.parametrize("wrong", [1.0, 2.4])
+def test_a_product_that_does_not_know_its_files_temperature_is_not_published(
+    tempered: Product, tmp_path: Path, wrong: float
+) -> None:
+    """
+    Golden examples made at another temperature than the file's tell.
+    """
+    with pytest.raises((GoldenMismatch, GraphRefused)):
+        publish(replace(tempered, temperature=wrong), tmp_path / "models")
+
+    assert not (tmp_path / "models").exists()
+
+
+def test_another_threshold_becomes_the_next_version(tempered: Product, tmp_path: Path) -> None:
+    """
+    The same bits with another rule of what is sure are not the same model.
+    """
+    publish(tempered, tmp_path)
+    second = publish(replace(tempered, certainty=None), tmp_path)
+
+    assert second.is_new
+    assert (second.artifact.manifest.version, second.artifact.manifest.certainty) == ("2", None)
 
 
 def test_golden_examples_come_from_no_data_set(product: Product, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ These data sets fit in memory, so nothing here knows of batches; `fit` takes its
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,16 @@ class Examples:
         digest.update(self.labels.astype(np.uint8).tobytes())
         return digest.hexdigest()
 
+    @property
+    def described(self) -> str:
+        """Say in a line what there is: how many, of how many a class, how bright, and which."""
+        counts = np.bincount(self.labels)
+        pixels = self.pixels / 255
+        return (
+            f"{len(self):>7,} images, {counts.min():,} to {counts.max():,} a class, "
+            f"mean {pixels.mean():.4f}, deviation {pixels.std():.4f}, sha256 {self.sha256[:12]}"
+        )
+
     def take(self, rows: NDArray[np.int64]) -> "Examples":
         """Return the examples of these rows, in their order."""
         return Examples(self.pixels[rows], self.labels[rows])
@@ -42,12 +53,13 @@ class Split:
     """A data set in parts that share no example.
 
     Attributes:
-        name: `official` or `lesson`.
+        name: What it is called in file names: `official`, `lesson`, ...
         data_set: The data set's name.
         classes: Their names, in the order of their numbers.
         train: What the network learns from.
         valid: What choices are made by; None where the split has no such part.
-        test: What is looked at once, for the claim.
+        test: What is looked at once, for the claim; None where the split has no such part.
+        further: Whatever else is measured, by name.
     """
 
     name: str
@@ -55,10 +67,11 @@ class Split:
     classes: tuple[str, ...]
     train: Examples
     valid: Examples | None
-    test: Examples
+    test: Examples | None
+    further: Mapping[str, Examples] = field(default_factory=dict)
 
     @property
     def parts(self) -> dict[str, Examples]:
         """The parts there are, by name."""
-        parts = {"train": self.train, "valid": self.valid, "test": self.test}
+        parts = {"train": self.train, "valid": self.valid, "test": self.test, **self.further}
         return {name: part for name, part in parts.items() if part is not None}

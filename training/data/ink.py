@@ -20,6 +20,8 @@ from training.data import mnist, strokes
 from training.data.examples import Examples, Split
 from training.data.strokes import CLASSES, PenDigit
 
+NAME = "MNIST and pen strokes"
+
 KINDS = ("clean", "clean", "tools", "scan", "scan")
 """The canvases that are drawn of every digit."""
 
@@ -44,7 +46,7 @@ class Ink:
         canvases: Canvases of these digits, prepared.
         canvas_digits: (canvases,) int64, the place of each one's digit in `digits`.
         canvas_kinds: (canvases,) str, each one's kind.
-        nondigits: (N, 28, 28) uint8, prepared drawings of no digit.
+        nondigits: Drawings of no digit, as strokes.
     """
 
     mnist: Examples
@@ -52,7 +54,7 @@ class Ink:
     canvases: Examples
     canvas_digits: NDArray[np.int64]
     canvas_kinds: NDArray[np.str_]
-    nondigits: NDArray[np.uint8]
+    nondigits: tuple[nondigits.Strokes, ...]
 
     @property
     def donors(self) -> NDArray[np.str_]:
@@ -100,24 +102,25 @@ def read(folder: Path, scratch: Path, notice: Callable[[str], None]) -> tuple[Sp
     official = mnist.official_split(folder)
     digits = strokes.read(folder)
     drawn, places, kinds = _canvases(digits, scratch, notice)
-    return official, Ink(official.train, digits, drawn, places, kinds, nondigit_images(NONDIGITS))
+    return official, Ink(official.train, digits, drawn, places, kinds, _nondigits())
 
 
 def published(official: Split, ink: Ink) -> Split:
     """Return what the published network learns from: all donors, all of MNIST's training images."""
-    return Split("all", "MNIST and pen strokes", CLASSES, _joined(ink), None, official.test, ink=ink)
+    return Split("all", NAME, CLASSES, _joined(ink), None, official.test)
 
 
-def without(ink: Ink, donors: Sequence[str]) -> Split:
-    """Return what a fit without some donors learns from, and what it is measured on.
+def without(ink: Ink, donors: Sequence[str]) -> tuple[Split, Ink]:
+    """Return what a fit without some donors is measured on, and what it learns from.
 
     Args:
         ink: All there is.
         donors: Who is left out.
 
     Returns:
-        A split whose valid part is what the donors drew, as strokes; further parts are their drawings
-        as strokes and canvases, donor by donor, and the MNIST images that are left out as well.
+        A split whose valid part is what the donors drew, as strokes; further parts are the MNIST images
+        that are left out as well, and the donors' drawings as strokes and canvases, each donor's apart.
+        And what is left to learn from.
     """
     everyone = sorted(set(ink.donors))
     kept = replace(
@@ -132,22 +135,12 @@ def without(ink: Ink, donors: Sequence[str]) -> Split:
             further[f"{donor}, {kind}"] = theirs.kind(kind)
     name = f"without-{'-'.join(donors)}"
     valid = ink.of(donors).drawn()
-    return Split(name, "MNIST and pen strokes", CLASSES, _joined(kept), valid, None, further, kept)
+    return Split(name, NAME, CLASSES, _joined(kept), valid, None, further), kept
 
 
-def nondigit_images(count: int, purpose: nondigits.Purpose = "learning") -> NDArray[np.uint8]:
-    """Draw things that are no digits, as the service would.
-
-    Args:
-        count: How many.
-        purpose: `learning` or `measuring`; what one of them draws, the other does not.
-
-    Returns:
-        (count, 28, 28) uint8.
-    """
+def _nondigits() -> tuple[nondigits.Strokes, ...]:
     generator = np.random.default_rng(1)
-    drawn = (nondigits.strokes(generator, purpose)[1] for _ in range(count))
-    return np.stack([preparation.from_strokes(each) for each in drawn])
+    return tuple(nondigits.strokes(generator, "learning")[1] for _ in range(NONDIGITS))
 
 
 def _joined(ink: Ink) -> Examples:

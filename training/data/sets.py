@@ -9,12 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from training.data import mnist
+from training.data import ink, mnist, strokes
 from training.data.examples import Split
 from training.data.fetching import Progress
-from training.recipes import Recipe
+from training.data.ink import Ink
+from training.recipes import LESSON_SPLIT_SEED, Recipe
 
-Role = Literal["published", "lesson"]
+Role = Literal["published", "lesson", "held-out"]
+
+
+Notice = Callable[[str], None]
+"""Takes a line for the person at the terminal."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +28,16 @@ class Turn:
 
     Attributes:
         role: What they are for: `published` for the network that is published, `lesson` for the
-            lesson's figures alone.
+            lesson's figures alone, `held-out` for figures on people whom no fit has met.
         split: What they learn from, and are measured on.
         seeds: One fit a seed.
+        ink: What is drawn anew in each epoch, in place of the split's train part; None for the others.
     """
 
     role: Role
     split: Split
     seeds: tuple[int, ...]
+    ink: Ink | None = None
 
 
 @dataclass(frozen=True)
@@ -41,17 +48,20 @@ class DataSet:
         folder: Its own, below the data folder.
         fetch: Fetches into the data folder what is not there; returns the names of those files.
         turns: Reads the data folder and says which fits a recipe makes; the published one is the last.
+            What takes long to make it keeps in a scratch folder, and says so.
+        describe: Reads the data folder and says in lines what is there.
     """
 
     folder: str
     fetch: Callable[[Path, Progress], list[str]]
-    turns: Callable[[Path, Recipe], tuple[Turn, ...]]
+    turns: Callable[[Path, Recipe, Path, Notice], tuple[Turn, ...]]
+    describe: Callable[[Path], list[str]]
 
 
 def digits(source: mnist.Source) -> DataSet:
     """Return a data set of digits: published on its official split, for the figures on the lesson's."""
 
-    def turns(folder: Path, recipe: Recipe) -> tuple[Turn, ...]:
+    def turns(folder: Path, recipe: Recipe, _: Path, __: Notice) -> tuple[Turn, ...]:
         official = mnist.official_split(folder, source)
         lesson = mnist.lesson_split(official, recipe.lesson_split_seed, source.lesson_counts)
         return (
@@ -59,8 +69,34 @@ def digits(source: mnist.Source) -> DataSet:
             Turn("published", official, (recipe.seed,)),
         )
 
-    return DataSet(source.folder, partial(mnist.fetch, source=source), turns)
+    def describe(folder: Path) -> list[str]:
+        official = mnist.official_split(folder, source)
+        lesson = mnist.lesson_split(official, LESSON_SPLIT_SEED, source.lesson_counts)
+        return [
+            f"{f'{split.name} {name}':<16}{part.described}"
+            for split in (official, lesson)
+            for name, part in split.parts.items()
+        ]
+
+    return DataSet(source.folder, partial(mnist.fetch, source=source), turns, describe)
 
 
-DATA_SETS: Mapping[str, DataSet] = {"mnist": digits(mnist.MNIST)}
+def drawings() -> DataSet:
+    """Return what `ink` learns from: measured with groups of donors held out, published with all."""
+
+    def turns(folder: Path, recipe: Recipe, scratch: Path, notice: Notice) -> tuple[Turn, ...]:
+        official, everything = ink.read(folder, scratch, notice)
+        splits = [ink.without(everything, donors) for donors in ink.HELD_OUT]
+        return (
+            *(Turn("held-out", split, (recipe.seed,), kept) for split, kept in splits),
+            Turn("published", ink.published(official, everything), (recipe.seed,), everything),
+        )
+
+    def describe(folder: Path) -> list[str]:
+        return strokes.describe(strokes.read(folder))
+
+    return DataSet(strokes.INK.folder, strokes.fetch, turns, describe)
+
+
+DATA_SETS: Mapping[str, DataSet] = {"mnist": digits(mnist.MNIST), "ink": drawings()}
 """By the name that a recipe gives as its data."""

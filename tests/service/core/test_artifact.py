@@ -801,6 +801,56 @@ def test_stored_schema_is_the_one_of_the_code() -> None:
     assert stored.read_text() == manifest.schema()
 
 
+@pytest.mark.parametrize("said", [{}, {"temperature": 1.0}, {"certainty": None}])
+def test_what_a_manifest_does_not_say_is_not_written(said: Json) -> None:
+    """
+    A manifest from before there was temperature or certainty stays as it is, byte for byte.
+    """
+    digests = dict.fromkeys(("model.onnx", "golden.json"), "0" * 64)
+    whole = manifest.complete(_altered(**said), "1", digests)
+
+    written = manifest.write(whole)
+
+    assert (whole.temperature, whole.certainty) == (1.0, None)
+    assert json.loads(written).keys() == {*_altered(), "version", "sha256", *said}
+    assert manifest.write(manifest.parse("quadrants/1", written)) == written
+
+
+def test_a_manifest_says_from_where_on_an_answer_is_sure(tmp_path: Path) -> None:
+    """
+    Through the file and back, with what was measured.
+    """
+    published = toys.publish(tmp_path, temperature=2.5, certainty=toys.CERTAINTY)
+
+    found = artifact.read(tmp_path, "quadrants", "1").manifest
+
+    assert found == published.manifest
+    assert found.temperature == 2.5
+    assert found.certainty is not None
+    assert found.certainty.model_dump(mode="json") == toys.CERTAINTY
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"temperature": 0},
+        {"temperature": -1.0},
+        {"certainty": {**toys.CERTAINTY, "score": "magic"}},
+        {"certainty": {**toys.CERTAINTY, "kept": []}},
+        {"certainty": {**toys.CERTAINTY, "passed": [{"images": "blanks", "examples": 1, "share": 1.1}]}},
+        {"certainty": {key: value for key, value in toys.CERTAINTY.items() if key != "threshold"}},
+    ],
+)
+def test_a_certainty_or_temperature_that_cannot_be_is_refused(said: Json) -> None:
+    """
+    The message names the member.
+    """
+    digests = dict.fromkeys(("model.onnx", "golden.json"), "0" * 64)
+
+    with pytest.raises(ManifestInvalid, match=next(iter(said))):
+        manifest.complete(_altered(**said), "1", digests)
+
+
 def test_published_manifest_fits_the_schema(folder: Path) -> None:
     """
     Anybody can check a manifest without our code.

@@ -232,6 +232,35 @@ def test_tolerance_is_absolute_for_probabilities_and_relative_for_large_logits(
     assert _is_loaded(replace(quadrants, golden=golden)) is is_met
 
 
+@pytest.mark.parametrize("temperature", [0.25, 1.7, 40.0])
+def test_network_with_the_temperature_of_its_manifest_is_loaded(tmp_path: Path, temperature: float) -> None:
+    """
+    Its probabilities are the softmax of its logits over the temperature.
+    """
+    published = toys.publish(tmp_path, temperature=temperature)
+
+    scores = Engine.load(published).run(toys.dot(0, 1)[None])
+
+    tempered = toys.softmax(scores.logits / np.float32(temperature))
+    np.testing.assert_allclose(scores.probabilities, tempered, rtol=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("inside", "told"), [(1.0, 1.01), (2.0, 2.02), (2.0, 1.0), (1.0, 0.5), (0.01, 0.02), (0.001, 1.0)]
+)
+def test_network_with_another_temperature_than_its_manifest_says_is_refused(
+    tmp_path: Path, inside: float, told: float
+) -> None:
+    """
+    Golden examples do not tell, since they were made by the same graph; sharp answers are no way out.
+    """
+    published = toys.publish(tmp_path, temperature=inside)
+    manifest = published.manifest.model_copy(update={"temperature": told})
+
+    with pytest.raises(GraphRefused, match=f"softmax of the logits over {told:g}; got others"):
+        Engine.load(replace(published, manifest=manifest))
+
+
 def _is_loaded(published: Artifact) -> bool:
     try:
         Engine.load(published)

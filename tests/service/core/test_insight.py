@@ -105,6 +105,35 @@ def test_weights_of_all_zero_are_all_transparent(palette: Palette) -> None:
     assert not image[..., 3].any()
 
 
+def test_weights_of_colours_stand_below_each_other_on_one_scale() -> None:
+    """
+    Worked out by hand: red 2 and -1, green 0 and 1, blue -2 and 0, with clear pixels between.
+    """
+    weights = np.array([[[2, 0, -2], [-1, 1, 0]]], np.float32)
+
+    image = insight.weight_image(weights)
+
+    clear = [255, 255, 255, 0]
+    assert image.tolist() == [
+        [[0, 255, 0, 255], [255, 128, 255, 255]],
+        [clear, clear],
+        [clear, [128, 255, 128, 255]],
+        [clear, clear],
+        [[255, 0, 255, 255], clear],
+    ]
+
+
+def test_palette_colour_shows_what_speaks_for_a_unit() -> None:
+    """
+    Worked out by hand: full red without blue, half green, and a pixel without weights.
+    """
+    weights = np.array([[[4, 0, -4], [0, 2, 0], [0, 0, 0]]], np.float32)
+
+    image = insight.weight_image(weights, "colour")
+
+    assert image.tolist() == [[[255, 128, 0, 255], [128, 191, 128, 255], [128, 128, 128, 0]]]
+
+
 def test_weight_image_does_not_change_the_weights() -> None:
     """
     A picture of weights leaves them as they are.

@@ -22,6 +22,18 @@ def test_a_batch_may_be_as_large_as_the_limit() -> None:
         drawings.check_count(4, LIMITS)
 
 
+@pytest.mark.parametrize(
+    ("shape", "images"), [((28, 28), 4096), ((6, 5), 4096), ((64, 64, 3), 261), ((9000, 9000), 1)]
+)
+def test_of_larger_images_there_may_be_fewer(shape: tuple[int, ...], images: int) -> None:
+    """
+    As many numbers together as in the limit's images of 28 x 28: 4096 * 784 / 12288 = 261.3.
+    """
+    limits = Limits(images=4096, picture_pixels=5, points=6)
+
+    assert limits.of(shape) == Limits(images=images, picture_pixels=5, points=6)
+
+
 @settings(deadline=None, derandomize=True)
 @given(value=st.floats(0, 1))
 def test_a_unit_number_becomes_the_nearest_of_256_greys(value: float) -> None:

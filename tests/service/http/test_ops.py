@@ -44,7 +44,7 @@ def test_a_service_without_models_is_alive_but_not_ready(toy_settings: Settings,
     assert alive.status_code == 200
     assert "nothing is published" in problem(ready, 503, "model-not-ready")
     assert ready.headers["retry-after"] == "5"
-    assert listed.json() == {"models": []}
+    assert listed.json() == {"default": None, "models": []}
 
 
 def test_a_model_without_any_version_that_answers_makes_the_service_not_ready(

@@ -316,6 +316,71 @@ def test_the_list_of_models_describes_each_by_its_newest_version(client: TestCli
     assert model["description"] == manifest["description"]
 
 
+def test_the_default_model_is_named_if_it_is_served(toy_settings: Settings) -> None:
+    """
+    `ink` unless the settings say otherwise; where nobody serves it there is no default, and no failure.
+    """
+    with service(toy_settings) as client:
+        without = client.get("/v1/models").json()
+    with service(toy_settings, default_model="quadrants") as client:
+        named = client.get("/v1/models").json()
+
+    assert (toy_settings.default_model, without["default"]) == ("ink", None)
+    assert named == {**without, "default": "quadrants"}
+
+
+@pytest.fixture(scope="module")
+def knowing_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with `knowing`: quadrants that know what they do not know."""
+    root = tmp_path_factory.mktemp("knowing")
+    toys.publish(root, "knowing", temperature=0.5, certainty=toys.CERTAINTY)
+    return root
+
+
+@pytest.mark.parametrize("route", ["predict", "probabilities"])
+def test_a_model_with_a_threshold_says_for_every_image_whether_it_is_sure(
+    toy_settings: Settings, knowing_root: Path, route: str
+) -> None:
+    """
+    One dot has an energy of 1.17, above the threshold of 1, none has 0.69; whatever else is asked for.
+    """
+    batch = np.stack([toys.dot(), toys.dot(2), toys.dot()])
+    schema = schemas.Predictions if route == "predict" else schemas.Probabilities
+    with service(toy_settings, models=knowing_root) as client:
+        for query in ("", "?include=seen&top=1"):
+            answer = client.post(
+                f"/v1/models/knowing/{route}{query}", content=batch.tobytes(), headers=OCTETS
+            ).json()
+
+            schema.model_validate(answer)
+            assert [entry["sure"] for entry in answer["predictions"]] == [False, True, False]
+
+
+@pytest.mark.parametrize("path", [PREDICT, PROBABILITIES])
+def test_a_model_without_a_threshold_does_not_speak_of_being_sure(client: TestClient, path: str) -> None:
+    """
+    The member is not there, rather than null.
+    """
+    answer = client.post(path, content=toys.dot(1).tobytes(), headers=OCTETS)
+
+    assert "sure" not in answer.json()["predictions"][0]
+
+
+def test_a_summary_shows_temperature_and_what_the_threshold_was_measured_to_do(
+    toy_settings: Settings, knowing_root: Path, client: TestClient
+) -> None:
+    """
+    As the manifest says it; 1 and null where it says nothing.
+    """
+    with service(toy_settings, models=knowing_root) as knowing:
+        told = knowing.get("/v1/models/knowing").json()
+    silent = client.get(QUADRANTS).json()
+
+    schemas.ModelSummary.model_validate(told)
+    assert (told["temperature"], told["certainty"]) == (0.5, toys.CERTAINTY)
+    assert (silent["temperature"], silent["certainty"]) == (1.0, None)
+
+
 def test_one_model_is_described_as_in_the_list(client: TestClient) -> None:
     """
     By its newest version, or by the one named.
@@ -478,7 +543,8 @@ def test_the_palette_for_everyones_eyes_has_other_colours(
         ("scale=0", "Query 'scale' should be greater than or equal to 1; got '0'."),
         ("scale=33", "Query 'scale' should be less than or equal to 32; got '33'."),
         ("scale=big", "Query 'scale' should be"),
-        ("palette=red", "Query 'palette' should be 'lesson' or 'safe'; got 'red'."),
+        ("palette=red", "Query 'palette' should be 'lesson', 'safe' or 'colour'; got 'red'."),
+        ("palette=colour", "Query 'palette' should be 'lesson' or 'safe' for weights of no colours; got"),
         ("colour=red", "Query should be among scale, palette; got 'colour'."),
     ],
 )

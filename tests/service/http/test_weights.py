@@ -1,13 +1,17 @@
 """`service/http/weights.py`: how large a picture of weights may become. What it shows is in test_v1.py."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
+from service.core import insight
+from service.core.insight import Palette
 from service.settings import Settings
 from tests import toys
 from tests.service.http.bodies import problem
@@ -48,6 +52,100 @@ def test_without_a_scale_the_largest_that_fits_is_taken(many_units: Path) -> Non
     width, height = Image.open(io.BytesIO(grid.content)).size
     assert 4_000_000 < width * height <= 16_000_000
     assert Image.open(io.BytesIO(image.content)).size == (224, 224)
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client of a service with `colours`: as many units as the flowers' network, of random weights."""
+    root = tmp_path_factory.mktemp("colours")
+    weights = np.random.default_rng(2).normal(size=(128, 64 * 64 * 3)).astype(np.float32)
+    toys.publish(root, "colours", weights, tuple(str(unit) for unit in range(128)))
+    with service(Settings(models=root, _env_file=None)) as client:
+        yield client
+
+
+def _png(client: TestClient, path: str) -> NDArray[np.uint8]:
+    answer = client.get(f"/v1/models/colours/weights/{path}")
+    assert answer.headers["content-type"] == "image/png", answer.text
+    return np.asarray(Image.open(io.BytesIO(answer.content)))
+
+
+def _matrix(client: TestClient) -> NDArray[np.float32]:
+    answer = client.get("/v1/models/colours/weights/output", headers={"Accept": "application/x-npy"})
+    matrix: NDArray[np.float32] = np.load(io.BytesIO(answer.content))
+    return matrix
+
+
+def test_a_layer_that_sees_colours_can_be_shown(colours: TestClient) -> None:
+    """
+    It is listed as having images.
+    """
+    (layer,) = colours.get("/v1/models/colours/weights").json()["layers"]
+
+    assert (layer["shape"], layer["images"]) == ([12288, 128], True)
+
+
+@pytest.mark.parametrize("palette", ["lesson", "safe"])
+def test_a_unit_that_sees_colours_has_a_picture_for_each(colours: TestClient, palette: Palette) -> None:
+    """
+    Red, green and blue from top to bottom, as the formula gives them on one scale, a clear line between.
+    """
+    weights = _matrix(colours)[:, 5].reshape(64, 64, 3)
+    loudest = float(np.abs(weights).max())
+    clear = np.zeros((1, 64), np.float32)
+    scale = np.zeros((1, 64), np.float32)
+    scale[0, 0] = loudest  # so that each plane alone is drawn on the scale of all
+    planes = []
+    for channel in range(3):
+        drawn = insight.weight_image(np.concatenate((weights[..., channel], clear, scale)), palette)
+        planes.append(drawn[:65])
+
+    found = _png(colours, f"output/5.png?scale=1&palette={palette}")
+
+    assert found.shape == (3 * 64 + 2, 64, 4)
+    np.testing.assert_array_equal(found, np.concatenate(planes)[:-1])
+
+
+def test_a_unit_that_sees_colours_can_be_shown_in_them(colours: TestClient) -> None:
+    """
+    (1 + v) / 2 of 255, rounded; nothing is transparent.
+    """
+    weights = _matrix(colours)[:, 9].reshape(64, 64, 3).astype(float)
+    expected = np.floor((1 + weights / np.abs(weights).max()) / 2 * 255 + 0.5)
+
+    found = _png(colours, "output/9.png?scale=1&palette=colour")
+
+    np.testing.assert_array_equal(found[..., :3], expected)
+    assert (found[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize(("palette", "height"), [("lesson", 194), ("safe", 194), ("colour", 64)])
+def test_the_grid_of_a_layer_that_sees_colours_holds_every_unit(
+    colours: TestClient, palette: str, height: int
+) -> None:
+    """
+    Eight rows of sixteen, each as it is alone; small enough to be drawn.
+    """
+    grid = _png(colours, f"output.png?scale=1&palette={palette}")
+
+    assert grid.shape == (8 * (height + 1) - 1, 16 * 65 - 1, 4)
+    for unit in (0, 15, 16, 127):
+        top, left = unit // 16 * (height + 1), unit % 16 * 65
+        alone = _png(colours, f"output/{unit}.png?scale=1&palette={palette}")
+        np.testing.assert_array_equal(grid[top : top + height, left : left + 64], alone)
+
+
+def test_the_grid_of_a_layer_that_sees_colours_is_as_large_as_the_limit_allows(colours: TestClient) -> None:
+    """
+    Without a scale, and one more than that is refused.
+    """
+    height, width = _png(colours, "output.png").shape[:2]
+    scale = width // 1039
+    refused = colours.get(f"/v1/models/colours/weights/output.png?scale={scale + 1}")
+
+    assert (height, width) == (1559 * scale, 1039 * scale)
+    assert height * width <= 16_000_000
+    assert f"at most {scale} for 1039 x 1559" in problem(refused, 400, "malformed-request")
 
 
 def test_the_matrix_says_that_its_form_depends_on_the_accept_header(client: TestClient) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.core import ink
-from service.core.errors import BlankImage, TensorMismatch, UnsupportedMediaType
+from service.core.errors import BlankImage, MalformedRequest, TensorMismatch, UnsupportedMediaType
 from service.http import preparation, wire
 from service.http.drawings import Drawing
 from service.serving.predictor import Predictor
@@ -140,14 +140,28 @@ def test_without_preparation_another_size_is_a_mismatch() -> None:
         read("application/json", strokes, "none")
 
 
-def test_a_network_of_another_shape_takes_no_drawings() -> None:
+@pytest.mark.parametrize("how", [None, "none"])
+def test_a_network_of_another_shape_takes_numbers_alone(how: preparation.Preparation | None) -> None:
+    """
+    Nothing is known of how its images were made, so pictures and strokes are refused, and nothing is decoded.
+    """
+    file = [Drawing("Body", b"no picture at all")]
+    strokes = [Drawing("Field 'strokes'", digits.arrays(digits.DIGITS["1"][0]))]
+
+    with pytest.raises(TensorMismatch, match=r"^Body should be 6 x 5 numbers for this model; got a picture"):
+        preparation.prepare(file, (6, 5), LIMITS, how)
+    with pytest.raises(TensorMismatch, match=r"^Field 'strokes' should be 6 x 5 numbers .*; got strokes.$"):
+        preparation.prepare(strokes, (6, 5), LIMITS, how)
+
+
+def test_a_network_of_another_shape_has_no_preparation_to_ask_for() -> None:
     """
     What MNIST's preparation makes is 28 x 28 and nothing else.
     """
-    drawing = [Drawing("Body", np.zeros((28, 28), np.uint8))]
+    batch = np.zeros((1, 6, 5), np.uint8)
 
-    with pytest.raises(TensorMismatch, match="64 x 64 x 3 pixels; got 28 x 28"):
-        preparation.prepare(drawing, (64, 64, 3), LIMITS, None)
+    with pytest.raises(MalformedRequest, match=r"^Query 'prepare' should be none, or left out, .* 6 x 5 "):
+        preparation.prepare(batch, (6, 5), LIMITS, "mnist")
 
 
 def test_the_blank_one_of_several_images_is_named() -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.core.certainty import energy
 from service.core.errors import TensorMismatch, UnknownModel, UnknownVersion
 from service.serving.predictor import Predictor
 from service.serving.registry import Registry
@@ -33,6 +34,37 @@ def test_answer_says_who_saw_what_and_what_it_says_of_it(predictor: Predictor) -
     np.testing.assert_allclose(
         prediction.scores.probabilities, toys.softmax(prediction.scores.logits), rtol=ROUNDING
     )
+
+
+def test_a_model_without_a_threshold_does_not_say_whether_it_is_sure(predictor: Predictor) -> None:
+    """
+    None, which is neither yes nor no.
+    """
+    assert predictor.predict(predictor.find("quadrants"), toys.dot(0)[None]).sure is None
+
+
+def test_a_model_with_a_threshold_is_sure_from_it_on(tmp_path: Path) -> None:
+    """
+    At temperature 0.5 the energies of no, one and two dots are by hand log(4) / 2 = 0.69,
+    log(e ** 2 + 3) / 2 = 1.17 and log(2 * e ** 2 + 2) / 2 = 1.41; the threshold itself is sure.
+    """
+    exact = float(energy(np.array([[0, 1, 0, 0]], np.float32), 0.5)[0])
+    for threshold in (1.0, exact, np.nextafter(exact, 2), 1.3):
+        certainty = {**toys.CERTAINTY, "threshold": threshold}
+        toys.publish(tmp_path, temperature=0.5, certainty=certainty)
+    registry = Registry(tmp_path)
+    registry.load()
+    predictor = Predictor(registry)
+    images = np.stack([toys.dot(), toys.dot(1), toys.dot(0, 3)])
+
+    sure = [predictor.predict(predictor.find("quadrants", v), images).sure for v in ("1", "2", "3", "4")]
+
+    assert [each.tolist() for each in sure if each is not None] == [
+        [False, True, True],
+        [False, True, True],
+        [False, False, True],
+        [False, False, True],
+    ]
 
 
 def test_newest_version_answers_when_none_is_named(predictor: Predictor) -> None:
