@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
@@ -180,15 +182,15 @@ def fit(
         for rows in batches(len(material), recipe.batch_size, generator):
             set_learning_rate(optimizer, learning_rate(step, steps, recipe))
             batch = material.batch(number, rows, generator)
-            logits = _logits(net, batch.images, recipe.precision)  # (B, classes)
-            loss = objective(logits, batch.labels, batch.answers, recipe)  # () nats per example
+            said = _said(net, batch.images, recipe.precision)  # (B, classes)
+            loss = objective(said, batch.labels, batch.answers, recipe)  # () nats per example
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method untyped
             optimizer.step()
             if recipe.average:
                 # the first steps count for less than the decay says, or the start would linger
                 follow(average, net, min(recipe.average, (1 + step) / (10 + step)))
-            right += int((logits.argmax(1) == batch.labels).sum())
+            right += int((said.argmax(1) == batch.labels).sum())
             asked += int((batch.labels != NONE).sum())
             loss_sum += loss.item() * len(rows)
             step += 1
@@ -239,11 +241,11 @@ def build(recipe: Recipe, inputs: int, classes: int, generator: Generator) -> Ne
     )
 
 
-def objective(logits: Tensor, labels: Tensor, answers: Tensor | None, recipe: Recipe) -> Tensor:
+def objective(said: Tensor, labels: Tensor, answers: Tensor | None, recipe: Recipe) -> Tensor:
     """Return how far logits are from labels and a teacher, in nats per example.
 
     Args:
-        logits: (B, classes) of the learner.
+        said: (B, classes), the learner's logits.
         labels: (B,) int64, or NONE.
         answers: (B, classes), the teacher's probabilities at the recipe's temperature; None without.
         recipe: Gives the label smoothing, the teacher's share and its temperature.
@@ -254,21 +256,21 @@ def objective(logits: Tensor, labels: Tensor, answers: Tensor | None, recipe: Re
     Source of teaching: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", 2015.
     The factor temperature² is theirs: it keeps the gradient's size whatever the temperature.
     """
-    smoothing = recipe.label_smoothing
+    smoothing, classes = recipe.label_smoothing, said.shape[1]
     none = labels == NONE
     if none.any():
-        wanted = one_hot(labels.clamp(min=0), logits.shape[1]) * (1 - smoothing) + smoothing / logits.shape[1]
-        loss = cross_entropy(logits, torch.where(none[:, None], 1 / logits.shape[1], wanted))
+        wanted = one_hot(labels.clamp(min=0), classes) * (1 - smoothing) + smoothing / classes
+        loss = cross_entropy(said, torch.where(none[:, None], 1 / classes, wanted))
     else:
-        loss = cross_entropy(logits, labels, label_smoothing=smoothing)
+        loss = cross_entropy(said, labels, label_smoothing=smoothing)
     if answers is None:
         return loss
     heat = recipe.teacher_temperature
-    taught = cross_entropy(logits / heat, answers) * heat**2
+    taught = cross_entropy(said / heat, answers) * heat**2
     return (1 - recipe.teacher_share) * loss + recipe.teacher_share * taught
 
 
-def _logits(net: Network, images: Tensor, precision: str) -> Tensor:
+def _said(net: Network, images: Tensor, precision: str) -> Tensor:
     """Return a network's (B, classes) float32, its products rounded as the precision says."""
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         logits: Tensor = net(images)
@@ -293,16 +295,34 @@ def batches(count: int, batch_size: int, generator: Generator) -> Iterator[Tenso
 
 def evaluate(net: Network, examples: Examples) -> Score:
     """Measure a network on examples; its mode is left in evaluation."""
+    return scored(logits(net, examples.pixels), examples.labels)
+
+
+def logits(net: Network, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return what a network says of images; its mode is left in evaluation.
+
+    Args:
+        net: In any mode.
+        pixels: (N, ...) uint8.
+
+    Returns:
+        (N, classes) float32.
+    """
     net.eval()
-    right, loss = 0, 0.0
     with torch.inference_mode():
-        for begin in range(0, len(examples), _EVALUATED_AT_ONCE):
-            piece = slice(begin, begin + _EVALUATED_AT_ONCE)
-            logits = net(torch.tensor(examples.pixels[piece]))
-            labels = torch.tensor(examples.labels[piece])
-            right += int((logits.argmax(1) == labels).sum())
-            loss += cross_entropy(logits, labels, reduction="sum").item()
-    return Score(len(examples), right / len(examples), loss / len(examples))
+        pieces = torch.split(torch.tensor(pixels), _EVALUATED_AT_ONCE)
+        said: NDArray[np.float32] = torch.cat([net(piece) for piece in pieces]).numpy()
+    return said
+
+
+def scored(said: NDArray[np.float32], labels: NDArray[np.int64], temperature: float = 1.0) -> Score:
+    """Compare logits (N, classes) with labels (N,); accuracy does not depend on the temperature."""
+    tempered, right = torch.tensor(said) / temperature, torch.tensor(labels)
+    return Score(
+        examples=len(labels),
+        accuracy=int((tempered.argmax(1) == right).sum()) / len(labels),
+        loss=cross_entropy(tempered, right, reduction="sum").item() / len(labels),
+    )
 
 
 def _state(

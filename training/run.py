@@ -5,7 +5,6 @@ Which fits a recipe makes, and which of them is published, its data set says.
 
 import hashlib
 import json
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -13,12 +12,15 @@ from pathlib import Path
 
 import torch
 
-from service.core.manifest import Making, Measurement
+from service.core.manifest import Making
 from training import export, origin
 from training.checkpoint import Checkpoint, Notice
 from training.data.examples import Split
 from training.data.sets import Turn
-from training.fit import THREADS, Fitted, Score, Watch, evaluate, fit, reproducible
+from training.drawings import Drawings
+from training.fit import THREADS, Fitted, Watch, fit, reproducible
+from training.material import Material
+from training.measuring import Fits, measure
 from training.net import Net
 from training.publish import Product, Published, publish
 from training.recipes import Recipe
@@ -26,7 +28,19 @@ from training.versions import Versions
 
 HISTORY_FILE = "history.json"
 
-CODE = ("augment.py", "convolutional.py", "fit.py", "net.py", "optimizer.py", "versions.py")
+CODE = (
+    "augment.py",
+    "convolutional.py",
+    "data/ink.py",
+    "drawings.py",
+    "fit.py",
+    "handwriting.py",
+    "material.py",
+    "net.py",
+    "nondigits.py",
+    "optimizer.py",
+    "versions.py",
+)
 """The files that decide a fit's bits; a checkpoint of other code is not gone on from."""
 
 
@@ -78,7 +92,7 @@ def run(recipe: Recipe, terms: Terms, fresh: bool = False) -> Published:
         ]
         for checkpoint in (*own, *teachers):
             checkpoint.remove()
-    fits = [_fits(recipe, terms, turn) for turn in terms.turns]
+    fits = [Fits(turn, _fits(recipe, terms, turn)) for turn in terms.turns]
     published = publish(_product(recipe, terms, fits, commit), terms.models)
     for checkpoint in own:
         checkpoint.remove()
@@ -94,7 +108,8 @@ def _fits(recipe: Recipe, terms: Terms, turn: Turn) -> list[Fitted]:
         (taught,) = _fits(recipe.teacher, terms, replace(turn, seeds=(recipe.teacher.seed,)))
         teacher = taught.net
     split = turn.split
-    versions = Versions(recipe, split.train, teacher)  # shared, since making them takes long
+    material: Material  # shared, since making its parts takes long
+    material = Drawings(recipe, turn.ink, teacher) if turn.ink else Versions(recipe, split.train, teacher)
     return [
         fit(
             recipe,
@@ -102,12 +117,16 @@ def _fits(recipe: Recipe, terms: Terms, turn: Turn) -> list[Fitted]:
             len(split.classes),
             split.train,
             split.valid,
-            watch=terms.watch(f"{recipe.name}: {turn.role} fit, seed {seed}", recipe.epochs),
+            watch=terms.watch(f"{recipe.name}: {_title(turn)}, seed {seed}", recipe.epochs),
             checkpoint=_checkpoint(recipe, terms, split, seed),
-            versions=versions,
+            material=material,
         )
         for seed in turn.seeds
     ]
+
+
+def _title(turn: Turn) -> str:
+    return f"fit {turn.split.name}" if turn.role == "held-out" else f"{turn.role} fit"
 
 
 def _checkpoint(recipe: Recipe, terms: Terms, split: Split, seed: int) -> Checkpoint:
@@ -119,15 +138,12 @@ def _checkpoint(recipe: Recipe, terms: Terms, split: Split, seed: int) -> Checkp
     return Checkpoint(terms.runs / recipe.name / f"{split.name}-{seed}.pt", key, terms.notice)
 
 
-def _product(recipe: Recipe, terms: Terms, fits: Sequence[Sequence[Fitted]], commit: str) -> Product:
-    published = fits[-1][-1]
+def _product(recipe: Recipe, terms: Terms, run: Sequence[Fits], commit: str) -> Product:
+    published = run[-1].made[-1]
     assert isinstance(published.net, Net)  # convolutional ones only teach
     official = terms.turns[-1].split
-    newest_first = list(zip(terms.turns, fits, strict=True))[::-1]  # what is published comes first
     with reproducible():
-        metrics = [
-            measurement for turn, made in newest_first if made for measurement in _measurements(turn, made)
-        ]
+        metrics, temperature, certainty = measure(run[::-1])  # what is published comes first
     making = Making(
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(published.seconds, 3),
@@ -140,39 +156,25 @@ def _product(recipe: Recipe, terms: Terms, fits: Sequence[Sequence[Fitted]], com
     return Product(
         recipe=recipe,
         net=published.net,
-        model=export.to_onnx(published.net, official.train.pixels.shape[1:]),
-        splits=tuple({turn.split.name: turn.split for turn, _ in newest_first}.values()),
+        model=export.to_onnx(published.net, official.train.pixels.shape[1:], temperature),
+        splits=tuple({fits.turn.split.name: fits.turn.split for fits in run[::-1] if fits.made}.values()),
         making=making,
         metrics=tuple(metrics),
-        report={HISTORY_FILE: _history(newest_first)},
+        report={HISTORY_FILE: _history(run[::-1])},
+        temperature=temperature,
+        certainty=certainty,
     )
 
 
-def _measurements(turn: Turn, fits: Sequence[Fitted]) -> list[Measurement]:
-    return [
-        _measurement(turn, name, [evaluate(fitted.net, part) for fitted in fits])
-        for name, part in turn.split.parts.items()
-    ]
-
-
-def _measurement(turn: Turn, part: str, scores: Sequence[Score]) -> Measurement:
-    accuracies = [score.accuracy for score in scores]
-    return Measurement(
-        fit=turn.role,
-        data=turn.split.data_set,
-        split=part,
-        examples=scores[0].examples,
-        seeds=turn.seeds,
-        accuracy=statistics.fmean(accuracies),
-        spread=statistics.stdev(accuracies) if len(scores) > 1 else None,
-        loss=statistics.fmean(score.loss for score in scores),
-    )
-
-
-def _history(made: Sequence[tuple[Turn, Sequence[Fitted]]]) -> bytes:
+def _history(run: Sequence[Fits]) -> bytes:
     entries = [
-        {"fit": turn.role, "seed": seed, "epochs": [asdict(epoch) for epoch in fitted.history]}
-        for turn, fits in made
-        for seed, fitted in zip(turn.seeds, fits, strict=True)
+        {
+            "fit": fits.turn.role,
+            "data": fits.turn.split.name,
+            "seed": seed,
+            "epochs": [asdict(epoch) for epoch in fitted.history],
+        }
+        for fits in run
+        for seed, fitted in zip(fits.turn.seeds, fits.made, strict=True)
     ]
     return (json.dumps({"fits": entries}, indent=2, allow_nan=False) + "\n").encode()

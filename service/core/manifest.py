@@ -66,12 +66,13 @@ class DataSource(Part):
 class Measurement(Part):
     """An accuracy and the conditions it was measured under."""
 
-    fit: Literal["published", "lesson"] = Field(
+    fit: Literal["published", "lesson", "held-out"] = Field(
         description="published: this very network; lesson: the same recipe fitted on the lesson's "
-        "split for its figures only"
+        "split for its figures only; held-out: the same recipe fitted without some donors of drawings, "
+        "for figures on people whom it has not met"
     )
     data: str = Field(description="Name of the data set")
-    split: str = Field(description="train, valid or test")
+    split: str = Field(description="train, valid, test, or what else the data is cut into")
     examples: int = Field(gt=0)
     seeds: tuple[int, ...] = Field(min_length=1, description="One fit a seed")
     accuracy: float = Field(ge=0, le=1, description="Share of right answers, mean over the seeds")
@@ -79,6 +80,12 @@ class Measurement(Part):
         ge=0, description="Sample standard deviation over the seeds; null for a single seed"
     )
     loss: float = Field(ge=0, description="Cross-entropy in nats per example, mean over the seeds")
+    calibration_error: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Expected calibration error over 15 bins, mean over the seeds; null: not measured",
+    )
 
 
 class Share(Part):

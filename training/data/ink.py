@@ -118,24 +118,22 @@ def without(ink: Ink, donors: Sequence[str]) -> tuple[Split, Ink]:
         donors: Who is left out.
 
     Returns:
-        A split whose valid part is what the donors drew, as strokes; further parts are the MNIST images
-        that are left out as well, and the donors' drawings as strokes and canvases, each donor's apart.
-        And what is left to learn from.
+        A split whose valid part is what the donors drew, as strokes; further parts are the same, the
+        MNIST images that are left out as well, and canvases of theirs. And what is left to learn from.
     """
     everyone = sorted(set(ink.donors))
     kept = replace(
         ink.of([donor for donor in everyone if donor not in donors]),
         mnist=Examples(ink.mnist.pixels[:-MNIST_HELD_OUT], ink.mnist.labels[:-MNIST_HELD_OUT]),
     )
-    further = {"MNIST": Examples(ink.mnist.pixels[-MNIST_HELD_OUT:], ink.mnist.labels[-MNIST_HELD_OUT:])}
-    for donor in donors:
-        theirs = ink.of([donor])
-        further[f"{donor}, strokes"] = theirs.drawn()
-        for kind in dict.fromkeys(KINDS):
-            further[f"{donor}, {kind}"] = theirs.kind(kind)
+    theirs = ink.of(donors)
+    further = {
+        "MNIST": Examples(ink.mnist.pixels[-MNIST_HELD_OUT:], ink.mnist.labels[-MNIST_HELD_OUT:]),
+        "strokes": theirs.drawn(),
+        **{f"{kind} canvases": theirs.kind(kind) for kind in dict.fromkeys(KINDS)},
+    }
     name = f"without-{'-'.join(donors)}"
-    valid = ink.of(donors).drawn()
-    return Split(name, NAME, CLASSES, _joined(kept), valid, None, further), kept
+    return Split(name, NAME, CLASSES, _joined(kept), further["strokes"], None, further), kept
 
 
 def _nondigits() -> tuple[nondigits.Strokes, ...]:
