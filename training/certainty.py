@@ -48,9 +48,7 @@ def best_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> 
     return round(2 / (low + high), 3)
 
 
-def calibration_error(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float
-) -> float:
+def calibration_error(logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float) -> float:
     """Return the expected calibration error, 0 to 1.
 
     Answers are sorted into bins of equal width by the probability of the class they name; the error

@@ -78,7 +78,9 @@ class Drawings:
         parts = [
             self._of_mnist(rows[rows < self._rows.drawn], generator, strength),
             self._drawn(self._count(rows, self._rows.drawn, self._rows.canvases), generator, strength),
-            self._on_canvas(self._count(rows, self._rows.canvases, self._rows.nondigits), generator, strength),
+            self._on_canvas(
+                self._count(rows, self._rows.canvases, self._rows.nondigits), generator, strength
+            ),
             self._of_no_digit(self._count(rows, self._rows.nondigits, self._rows.end), generator, strength),
         ]
         images = wear(torch.cat([images for images, _ in parts]), generator, _WORN)

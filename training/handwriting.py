@@ -112,9 +112,7 @@ def _slash(old: Tensor, generator: Generator) -> Tensor:
     """Return a line from below left to above right, some of them beyond the zero; (B, added, 2)."""
     count = len(old)
     low, high = old.amin(1), old.amax(1)
-    reach = torch.stack(
-        (_between(generator, 0.4, 1.5, count), -_between(generator, 0.5, 1.3, count)), 1
-    )
+    reach = torch.stack((_between(generator, 0.4, 1.5, count), -_between(generator, 0.5, 1.3, count)), 1)
     middle = (low + high) / 2 + _normal(generator, count, 2) * 0.05
     return middle[:, None] + _line() * ((high - low) / 2 * reach)[:, None]
 

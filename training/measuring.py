@@ -103,8 +103,7 @@ def _by_part(fits: Fits, parts: Mapping[str, Sequence[Asked]], temperature: floa
     turn = fits.turn
     data = turn.split.data_set if turn.role != "held-out" else f"{turn.split.data_set}, {turn.split.name}"
     return [
-        _measurement((turn.role, data, part), found, turn.seeds, temperature)
-        for part, found in parts.items()
+        _measurement((turn.role, data, part), found, turn.seeds, temperature) for part, found in parts.items()
     ]
 
 

@@ -281,6 +281,36 @@ RECIPES: Mapping[str, Recipe] = {
             augmentation="digits",
             strength=1.3,
         ),
+        # What people draw; how it was found stands in docs/experiments.md.
+        Recipe(
+            name="ink",
+            description="Reads what people draw: trained on MNIST, on pen strokes drawn anew each time, "
+            "on canvases, and on drawings of no digit.",
+            hidden=(1024, 1024, 512),
+            initialisation="he-normal",
+            batch_size=512,
+            epochs=40,
+            learning_rate=0.002,
+            drop_epochs=(),
+            drop_factor=1.0,
+            seed=1,
+            lesson_seeds=(),
+            lesson_split_seed=LESSON_SPLIT_SEED,
+            data="ink",
+            batch_norm=True,
+            dropout=0.12,
+            optimizer="adamw",
+            weight_decay=0.02,
+            schedule="one-cycle",
+            warm_up=0.15,
+            average=0.999,
+            precision="bfloat16",
+            label_smoothing=0.03,
+            strength=1.0,
+            drawn=28_000,
+            canvases=20_000,
+            nondigits=5_000,
+        ),
     )
 }
 """Those that may be fitted and published, by name."""
