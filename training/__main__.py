@@ -14,6 +14,7 @@ from typing import get_args, get_type_hints
 from service.core import artifact
 from service.core.errors import ServiceError
 from training import catalogue
+from training.data import strokes
 from training.data.examples import Examples
 from training.data.sets import DATA_SETS, DataSet
 from training.errors import TrainingError
@@ -50,6 +51,8 @@ def main(
                 parser.error(str(error))
             _fit(recipe, arguments, data, data_sets)
         elif arguments.command == "data":
+            if arguments.unipen is not None:
+                _convert(arguments.unipen, data)
             _data(data, data_sets)
         elif arguments.command == "models":
             _models(arguments.models)
@@ -130,6 +133,13 @@ def _data(folder: Path, data_sets: Mapping[str, DataSet]) -> None:
                 print(f"  {f'{split.name} {part}':<16}{_described(examples)}")
 
 
+def _convert(archive: Path, folder: Path) -> None:
+    conversion = strokes.convert(archive, folder)
+    print(f"Wrote {strokes.INK.path(folder)}: {len(conversion.digits):,} digits.")
+    for reason, count in conversion.left_out.items():
+        print(f"  {count:,} left out: {reason}")
+
+
 def _models(root: Path) -> None:
     page = catalogue.page(root)
     (root / CATALOGUE_FILE).write_text(page, encoding="utf-8")
@@ -155,7 +165,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="show the recipes")
-    commands.add_parser("data", help="fetch, verify and describe the data sets")
+    data = commands.add_parser("data", help="fetch, verify and describe the data sets")
+    data.add_argument(
+        "--unipen",
+        type=Path,
+        metavar="PATH",
+        help="first make the file of pen strokes from UNIPEN's archive, or the folder it was unpacked to",
+    )
     models = commands.add_parser("models", help="verify what is published, and write its table")
     fit = commands.add_parser("fit", help="train a network, verify it and publish it")
     fit.add_argument("name", choices=list(RECIPES), help="of the recipe")
