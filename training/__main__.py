@@ -13,8 +13,8 @@ from typing import get_args, get_type_hints
 
 from service.core import artifact
 from service.core.errors import ServiceError
-from training import catalogue
-from training.data import strokes
+from training import catalogue, steps, survey
+from training.data import mnist, strokes
 from training.data.examples import Examples
 from training.data.sets import DATA_SETS, DataSet
 from training.errors import TrainingError
@@ -56,6 +56,8 @@ def main(
             _data(data, data_sets)
         elif arguments.command == "models":
             _models(arguments.models)
+        elif arguments.command == "steps":
+            _steps(arguments, data)
         else:
             _list()
     except KeyboardInterrupt:
@@ -140,6 +142,22 @@ def _convert(archive: Path, folder: Path) -> None:
         print(f"  {count:,} left out: {reason}")
 
 
+def _steps(arguments: argparse.Namespace, data: Path) -> None:
+    digits = survey.chosen(strokes.read(data), arguments.digits)
+    found = survey.models(arguments.models, arguments.folds, strokes.donors(digits))
+    page = arguments.page.read_text(encoding="utf-8")
+    survey.rewritten(page, "")  # before minutes go by: the page must have its marks
+    sets = [survey.mnist_pictures(mnist.official_split(data).test)]
+    print(f"prepared {sets[-1].name}: {len(sets[-1].labels):,} digits", flush=True)
+    for pictures in survey.all_drawings(digits):
+        sets.append(pictures)
+        print(f"prepared {sets[-1].name}: {len(sets[-1].labels):,} digits", flush=True)
+    text = survey.figures(found, sets, strokes.digest(digits))
+    arguments.page.write_text(survey.rewritten(page, text), encoding="utf-8")
+    steps.picture().save(arguments.page.parent / "images" / "ink-steps.png", optimize=True)
+    print(f"Wrote {arguments.page} and its picture.")
+
+
 def _models(root: Path) -> None:
     page = catalogue.page(root)
     (root / CATALOGUE_FILE).write_text(page, encoding="utf-8")
@@ -173,11 +191,20 @@ def _parser() -> argparse.ArgumentParser:
         help="first make the file of pen strokes from UNIPEN's archive, or the folder it was unpacked to",
     )
     models = commands.add_parser("models", help="verify what is published, and write its table")
+    each_step = commands.add_parser("steps", help="measure each step of preparation, and write docs/ink.md")
+    each_step.add_argument("--digits", type=int, default=600, metavar="N", help="of each donor")
+    each_step.add_argument("--page", type=Path, default=Path("docs/ink.md"), help="the page to write into")
+    each_step.add_argument(
+        "--folds",
+        type=Path,
+        default=Path("runs/ink/folds"),
+        help="the folder of <donor>.onnx: the network that learns from strokes, fitted without that donor",
+    )
     fit = commands.add_parser("fit", help="train a network, verify it and publish it")
     fit.add_argument("name", choices=list(RECIPES), help="of the recipe")
     for name, (kind, meaning) in _numbers().items():
         fit.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=meaning)
-    for command in (models, fit):
+    for command in (models, fit, each_step):
         command.add_argument(
             "--models", type=Path, default=Path("models"), help="the folder of what is published"
         )
