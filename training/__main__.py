@@ -13,7 +13,8 @@ from typing import get_args, get_type_hints
 
 from service.core import artifact
 from service.core.errors import ServiceError
-from training import catalogue
+from training import catalogue, steps, survey
+from training.data import mnist, strokes
 from training.data.sets import DATA_SETS, DataSet
 from training.errors import TrainingError
 from training.recipes import LESSON_FIGURES, RECIPES, Recipe
@@ -49,9 +50,13 @@ def main(
                 parser.error(str(error))
             _fit(recipe, arguments, data, data_sets)
         elif arguments.command == "data":
+            if arguments.unipen is not None:
+                _convert(arguments.unipen, data)
             _data(data, data_sets)
         elif arguments.command == "models":
             _models(arguments.models)
+        elif arguments.command == "steps":
+            _steps(arguments, data)
         else:
             _list()
     except KeyboardInterrupt:
@@ -67,7 +72,7 @@ def _fit(recipe: Recipe, arguments: argparse.Namespace, data: Path, data_sets: M
     # imported here, so that the other commands answer at once and without torch
     from training import terminal  # noqa: PLC0415
     from training.bars import Bars  # noqa: PLC0415
-    from training.run import Terms, run  # noqa: PLC0415
+    from training.run import Terms, fit_on, run  # noqa: PLC0415
 
     turns = data_sets[recipe.data].turns(data, recipe, arguments.runs, lambda line: _write(f"  {line}"))
     print(f"{recipe.name}: {recipe.description}")
@@ -75,17 +80,17 @@ def _fit(recipe: Recipe, arguments: argparse.Namespace, data: Path, data_sets: M
         if name not in ("name", "description"):
             print(f"  {name.replace('_', ' '):<18} {_shown(value)}")
     with Bars() as bars:
-        published = run(
-            recipe,
-            Terms(
-                turns=turns,
-                models=arguments.models,
-                runs=arguments.runs,
-                watch=lambda title, epochs: terminal.watch(title, epochs, bars, _write),
-                notice=lambda line: _write(f"  {line}"),
-            ),
-            arguments.fresh,
+        terms = Terms(
+            turns=turns,
+            models=arguments.models,
+            runs=arguments.runs,
+            watch=lambda title, epochs: terminal.watch(title, epochs, bars, _write),
+            notice=lambda line: _write(f"  {line}"),
         )
+        if arguments.only:
+            fit_on(arguments.only, recipe, terms)
+            return
+        published = run(recipe, terms, arguments.fresh)
     manifest = published.artifact.manifest
     print()
     for line in terminal.summary(manifest.metrics, LESSON_FIGURES.get(recipe.published_as, {})):
@@ -126,6 +131,31 @@ def _data(folder: Path, data_sets: Mapping[str, DataSet]) -> None:
             print(f"  {line}")
 
 
+def _convert(archive: Path, folder: Path) -> None:
+    conversion = strokes.convert(archive, folder)
+    print(f"Wrote {strokes.INK.path(folder)}: {len(conversion.digits):,} digits.")
+    for reason, count in conversion.left_out.items():
+        print(f"  {count:,} left out: {reason}")
+
+
+def _steps(arguments: argparse.Namespace, data: Path) -> None:
+    digits = survey.chosen(strokes.read(data), arguments.digits)
+    found = survey.models(arguments.models, arguments.folds, strokes.donors(digits))
+    page = arguments.page.read_text(encoding="utf-8")
+    survey.rewritten(page, "")  # before minutes go by: the page must have its marks
+    test = mnist.official_split(data).test
+    assert test is not None  # MNIST has one
+    sets = [survey.mnist_pictures(test)]
+    print(f"prepared {sets[-1].name}: {len(sets[-1].labels):,} digits", flush=True)
+    for pictures in survey.all_drawings(digits):
+        sets.append(pictures)
+        print(f"prepared {sets[-1].name}: {len(sets[-1].labels):,} digits", flush=True)
+    text = survey.figures(found, sets, strokes.digest(digits))
+    arguments.page.write_text(survey.rewritten(page, text), encoding="utf-8")
+    steps.picture().save(arguments.page.parent / "images" / "ink-steps.png", optimize=True)
+    print(f"Wrote {arguments.page} and its picture.")
+
+
 def _models(root: Path) -> None:
     page = catalogue.page(root)
     (root / CATALOGUE_FILE).write_text(page, encoding="utf-8")
@@ -142,17 +172,38 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="show the recipes")
-    commands.add_parser("data", help="fetch, verify and describe the data sets")
+    data = commands.add_parser("data", help="fetch, verify and describe the data sets")
+    data.add_argument(
+        "--unipen",
+        type=Path,
+        metavar="PATH",
+        help="first make the file of pen strokes from UNIPEN's archive, or the folder it was unpacked to",
+    )
     models = commands.add_parser("models", help="verify what is published, and write its table")
+    each_step = commands.add_parser("steps", help="measure each step of preparation, and write docs/ink.md")
+    each_step.add_argument("--digits", type=int, default=600, metavar="N", help="of each donor")
+    each_step.add_argument("--page", type=Path, default=Path("docs/ink.md"), help="the page to write into")
+    each_step.add_argument(
+        "--folds",
+        type=Path,
+        default=Path("runs/ink/folds"),
+        help="the folder of <donor>.onnx: the network that learns from strokes, fitted without that donor",
+    )
     fit = commands.add_parser("fit", help="train a network, verify it and publish it")
     fit.add_argument("name", choices=list(RECIPES), help="of the recipe")
     for name, (kind, meaning) in _numbers().items():
         fit.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=meaning)
-    for command in (models, fit):
+    for command in (models, fit, each_step):
         command.add_argument(
             "--models", type=Path, default=Path("models"), help="the folder of what is published"
         )
     fit.add_argument("--runs", type=Path, default=Path("runs"), help="where to keep checkpoints")
+    fit.add_argument(
+        "--only",
+        metavar="SPLIT",
+        help="make the fits on this split alone and keep them for the run that publishes, so that "
+        "several processes can share the work",
+    )
     fit.add_argument("--fresh", action="store_true", help="begin anew, whatever was kept")
     return parser
 

@@ -80,6 +80,26 @@ def draw(strokes: Sequence[Points], generator: np.random.Generator, kind: Kind) 
     return Image.fromarray(np.rint(page).astype(np.uint8))
 
 
+def draw_tidily(strokes: Sequence[Points]) -> Image.Image:
+    """Draw strokes as the demonstrations' pages like them: large, in the middle, white on black.
+
+    Args:
+        strokes: One (points, 2) array a stroke, points >= 1: x to the right, y downwards, in any unit.
+
+    Returns:
+        A grey picture ("L") of 280 x 280 pixels, the drawing's larger side 240 with the pen of 20.
+    """
+    side, larger, pen = 280, 240.0, 20.0
+    points = np.concatenate(strokes)
+    low, extent = points.min(axis=0), np.ptp(points, axis=0)
+    scale = (larger - pen) / max(float(extent.max()), 1e-6)
+    corner = (side - extent * scale) / 2
+    placed = tuple((stroke - low) * scale + corner for stroke in strokes)
+    mask = Image.new("L", (2 * side, 2 * side), 0)
+    _draw_round(ImageDraw.Draw(mask), [stroke * 2 for stroke in placed], pen * 2)
+    return mask.reduce(2)
+
+
 def _placed(strokes: Sequence[Points], generator: np.random.Generator) -> _Drawing:
     """Choose canvas, slant, size, pen and place."""
     side = int(generator.integers(SMALLEST, LARGEST + 1))

@@ -5,6 +5,7 @@
     - DataMissing     files of a data set are not there
     - DataCorrupt     they are there, and not what they should be
     - FetchFailed     no public mirror could give them
+  + UnknownSplit      a recipe makes no fits on a split of that name
   + Diverged          the loss is no number any more
   + ExportMismatch    the exported file does not compute what the network computes
 
@@ -58,6 +59,13 @@ class FetchFailed(DataError):
         )
         self.name = name
         self.reasons = dict(reasons)
+
+
+class UnknownSplit(TrainingError):
+    """A recipe makes no fits on a split of that name."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(f"split should be one of {', '.join(dict.fromkeys(known))}; got {name}")
 
 
 class Diverged(TrainingError):

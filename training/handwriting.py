@@ -51,7 +51,7 @@ def trail(strokes: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:
         counts[counts.argmax()] -= 1
     counts[lengths.argmax()] += POINTS - counts.sum()
     laid = [_spaced(stroke, count) for stroke, count in zip(strokes, counts, strict=True)]
-    return ((np.concatenate(laid) - (low + high) / 2) * scale).astype(np.float32)
+    return np.asarray((np.concatenate(laid) - (low + high) / 2) * scale, np.float32)
 
 
 def draw(trails: Tensor, generator: Generator, strength: float) -> Tensor:
@@ -102,7 +102,7 @@ def restyle(trails: Tensor, labels: Tensor, generator: Generator) -> Tensor:
     old, label = trails[chosen], labels[chosen, None, None]
     kept = old[:, torch.linspace(0, POINTS - 1, _OWN).long()]
     slash, bar, flag = (style(old, generator) for style in (_slash, _bar, _flag))
-    added = torch.where(label == 0, slash, torch.where(label == 7, bar, flag))  # noqa: PLR2004
+    added = torch.where(label == 0, slash, torch.where(label == 7, bar, flag))
     changed = trails.clone()
     changed[chosen] = torch.cat((kept, added), 1)
     return changed

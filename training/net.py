@@ -167,7 +167,8 @@ class Net(nn.Module):
         self._mean, self._spread = 0.0, 1.0
         for name, norm in self._norms.items():
             layer = self.dense[name]
-            assert norm.running_mean is not None and norm.running_var is not None
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
             factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
             layer.weight.mul_(factor[:, None])
             layer.bias.sub_(norm.running_mean).mul_(factor).add_(norm.bias)

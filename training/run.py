@@ -18,6 +18,7 @@ from training.checkpoint import Checkpoint, Notice
 from training.data.examples import Split
 from training.data.sets import Turn
 from training.drawings import Drawings
+from training.errors import UnknownSplit
 from training.fit import THREADS, Fitted, Watch, fit, reproducible
 from training.material import Material
 from training.measuring import Fits, measure
@@ -28,8 +29,12 @@ from training.versions import Versions
 
 HISTORY_FILE = "history.json"
 
+FOLDS = "folds"
+"""In a recipe's folder of runs: networks that have not met a donor, named after the donor."""
+
 CODE = (
     "augment.py",
+    "canvases.py",
     "convolutional.py",
     "data/ink.py",
     "drawings.py",
@@ -93,10 +98,26 @@ def run(recipe: Recipe, terms: Terms, fresh: bool = False) -> Published:
         for checkpoint in (*own, *teachers):
             checkpoint.remove()
     fits = [Fits(turn, _fits(recipe, terms, turn)) for turn in terms.turns]
+    for made in fits:
+        _keep_strangers(recipe, terms, made)
     published = publish(_product(recipe, terms, fits, commit), terms.models)
     for checkpoint in own:
         checkpoint.remove()
     return published
+
+
+def fit_on(name: str, recipe: Recipe, terms: Terms) -> None:
+    """Make a recipe's fits on one split, and keep them for the run that publishes.
+
+    Raises:
+        UnknownSplit: The recipe makes no fits on a split of that name.
+        TrainingError, OSError: As for `run`.
+    """
+    turns = [turn for turn in terms.turns if turn.split.name == name]
+    if not turns:
+        raise UnknownSplit(name, [turn.split.name for turn in terms.turns])
+    for turn in turns:
+        _fits(recipe, terms, turn)
 
 
 def _fits(recipe: Recipe, terms: Terms, turn: Turn) -> list[Fitted]:
@@ -123,6 +144,16 @@ def _fits(recipe: Recipe, terms: Terms, turn: Turn) -> list[Fitted]:
         )
         for seed in turn.seeds
     ]
+
+
+def _keep_strangers(recipe: Recipe, terms: Terms, fits: Fits) -> None:
+    """Keep the networks that have not met some donors, a file a donor, for whoever measures on these."""
+    for donor in fits.turn.held_out:
+        net = fits.made[0].net
+        assert isinstance(net, Net)
+        path = terms.runs / recipe.name / FOLDS / f"{donor}.onnx"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(export.to_onnx(net, fits.turn.split.train.pixels.shape[1:]))
 
 
 def _title(turn: Turn) -> str:

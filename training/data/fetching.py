@@ -18,7 +18,7 @@ Check = Callable[[Path], object]
 """Raises DataCorrupt where a file is not the one it should be."""
 
 MAX_FETCHED_BYTES = 128 * 2**20
-"""No file we fetch is larger; a mirror that sends more is not listened to."""
+"""Of a file, unless its data set says otherwise."""
 
 FETCH_TIMEOUT_S = 30.0
 """How long a mirror may stay silent."""
@@ -26,7 +26,13 @@ FETCH_TIMEOUT_S = 30.0
 _CHUNK_BYTES = 64 * 2**10
 
 
-def fetch_file(path: Path, addresses: Sequence[str], check: Check, progress: Progress) -> bool:
+def fetch_file(
+    path: Path,
+    addresses: Sequence[str],
+    check: Check,
+    progress: Progress,
+    most_bytes: int = MAX_FETCHED_BYTES,
+) -> bool:
     """Fetch a file that is not there or not as it should be.
 
     It is written under another name, verified and then renamed, so that an interrupted fetch leaves
@@ -37,6 +43,7 @@ def fetch_file(path: Path, addresses: Sequence[str], check: Check, progress: Pro
         addresses: Where it may be had, the first choice first.
         check: Says whether it is the right one.
         progress: Called as bytes arrive.
+        most_bytes: A mirror that sends more is not listened to.
 
     Returns:
         Whether it had to be fetched; what was there and right is left alone.
@@ -53,7 +60,7 @@ def fetch_file(path: Path, addresses: Sequence[str], check: Check, progress: Pro
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".fetching-", delete=False) as target:
             aside = Path(target.name)
         try:
-            _download(address, aside, lambda done, total: progress(path.name, done, total))
+            _download(address, aside, lambda done, total: progress(path.name, done, total), most_bytes)
             check(aside)
             aside.chmod(0o644)
             aside.rename(path)
@@ -79,7 +86,7 @@ class _Unreachable(Exception):
     """A mirror did not give the file; the message says why."""
 
 
-def _download(address: str, path: Path, progress: Callable[[int, int], None]) -> None:
+def _download(address: str, path: Path, progress: Callable[[int, int], None], most_bytes: int) -> None:
     if not address.startswith(("https://", "http://")):
         raise _Unreachable("its address is not of the web")
     done = 0
@@ -91,8 +98,8 @@ def _download(address: str, path: Path, progress: Callable[[int, int], None]) ->
                 while chunk := answer.read(_CHUNK_BYTES):
                     done += target.write(chunk)
                     progress(done, total)
-                    if done > MAX_FETCHED_BYTES:
-                        raise _Unreachable(f"it sends more than {MAX_FETCHED_BYTES:,} bytes")
+                    if done > most_bytes:
+                        raise _Unreachable(f"it sends more than {most_bytes:,} bytes")
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = str(error).removeprefix("<urlopen error ").removesuffix(">")
             raise _Unreachable(reason or type(error).__name__) from error

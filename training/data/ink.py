@@ -22,7 +22,7 @@ from training.data.strokes import CLASSES, PenDigit
 
 NAME = "MNIST and pen strokes"
 
-KINDS = ("clean", "clean", "tools", "scan", "scan")
+KINDS: tuple[canvases.Kind, ...] = ("clean", "clean", "tools", "scan", "scan")
 """The canvases that are drawn of every digit."""
 
 HELD_OUT = (("apa", "apb"), ("ced", "gmd"), ("syn",))
@@ -160,14 +160,17 @@ def _canvases(
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".new")
         with aside.open("wb") as target:
-            np.savez_compressed(target, **_drawn_canvases(digits))
+            pixels, places, kinds = _drawn_canvases(digits)
+            np.savez_compressed(target, pixels=pixels, places=places, kinds=kinds)
         aside.replace(path)
     with np.load(path) as kept:
         labels = np.array([digits[place].label for place in kept["places"]])
         return Examples(kept["pixels"], labels), kept["places"], kept["kinds"]
 
 
-def _drawn_canvases(digits: Sequence[PenDigit]) -> dict[str, NDArray[np.generic]]:
+def _drawn_canvases(
+    digits: Sequence[PenDigit],
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.str_]]:
     generator = np.random.default_rng(1)
     pixels, places, kinds = [], [], []
     for place, digit in enumerate(digits):
@@ -179,4 +182,4 @@ def _drawn_canvases(digits: Sequence[PenDigit]) -> dict[str, NDArray[np.generic]
                 continue  # a pale dot on a bad scan: nothing that anybody could read
             places.append(place)
             kinds.append(kind)
-    return {"pixels": np.stack(pixels), "places": np.array(places), "kinds": np.array(kinds)}
+    return np.stack(pixels), np.array(places), np.array(kinds)

@@ -31,12 +31,14 @@ class Turn:
             lesson's figures alone, `held-out` for figures on people whom no fit has met.
         split: What they learn from, and are measured on.
         seeds: One fit a seed.
+        held_out: Donors whom these fits have not met.
         ink: What is drawn anew in each epoch, in place of the split's train part; None for the others.
     """
 
     role: Role
     split: Split
     seeds: tuple[int, ...]
+    held_out: tuple[str, ...] = ()
     ink: Ink | None = None
 
 
@@ -86,11 +88,12 @@ def drawings() -> DataSet:
 
     def turns(folder: Path, recipe: Recipe, scratch: Path, notice: Notice) -> tuple[Turn, ...]:
         official, everything = ink.read(folder, scratch, notice)
-        splits = [ink.without(everything, donors) for donors in ink.HELD_OUT]
-        return (
-            *(Turn("held-out", split, (recipe.seed,), kept) for split, kept in splits),
-            Turn("published", ink.published(official, everything), (recipe.seed,), everything),
-        )
+        turns = []
+        for donors in ink.HELD_OUT:
+            split, kept = ink.without(everything, donors)
+            turns.append(Turn("held-out", split, (recipe.seed,), donors, kept))
+        whole = ink.published(official, everything)
+        return *turns, Turn("published", whole, (recipe.seed,), ink=everything)
 
     def describe(folder: Path) -> list[str]:
         return strokes.describe(strokes.read(folder))

@@ -10,13 +10,15 @@ import io
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data import unipen
+from training.data.fetching import Progress, fetch_file
 from training.errors import DataCorrupt, DataMissing
 
 SIDE = 1000
@@ -61,12 +63,18 @@ class Source:
         file: Its name there.
         sha256: Of the unwrapped content that our published figures come from; another valid content is
             read as well, see docs/decisions/0016-another-conversion-is-read-too.md.
+        donors: Those whose digits are taken from UNIPEN's archive; the others stay unseen.
+        archive: The archive's file name.
+        addresses: Where the archive may be had, the first choice first.
     """
 
     name: str
     folder: str
     file: str
     sha256: str
+    donors: tuple[str, ...]
+    archive: str
+    addresses: tuple[str, ...]
 
     def path(self, folder: Path) -> Path:
         """Return where the file is in this data folder."""
@@ -78,7 +86,29 @@ INK = Source(
     folder="ink",
     file="digits.jsonl.gz",
     sha256="96c276044a721f0f82244381d131b19fe2168ed6fd2de11d5e600b777b07fdd9",
+    donors=("apa", "apb", "ced", "gmd", "syn"),
+    archive="unipen-CDROM-train_r01_v07.tgz",
+    addresses=(
+        "https://zenodo.org/records/1195803/files/unipen-CDROM-train_r01_v07.tgz",
+        "https://zenodo.org/api/records/1195803/files/unipen-CDROM-train_r01_v07.tgz/content",
+    ),
 )
+
+MAX_ARCHIVE_BYTES = 2**30
+"""Of UNIPEN's archive, wrapped."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What came of an archive.
+
+    Attributes:
+        digits: Those that could be read, by writer.
+        left_out: For each reason, how many segments could not.
+    """
+
+    digits: tuple[PenDigit, ...]
+    left_out: Mapping[str, int]
 
 
 def read(folder: Path, source: Source = INK) -> tuple[PenDigit, ...]:
@@ -149,6 +179,63 @@ def write(path: Path, digits: Iterable[PenDigit]) -> None:
     aside.replace(path)  # so that an interruption leaves no half of it
 
 
+def convert(archive: Path, folder: Path, source: Source = INK) -> Conversion:
+    """Write the file of pen digits from UNIPEN's archive.
+
+    Args:
+        archive: The archive, or the folder that it was unpacked to.
+        folder: The data folder; the source's own folder is made in it.
+        source: Which file, of which donors.
+
+    Returns:
+        What was written, and what was left out; the same archive gives the same bytes.
+
+    Raises:
+        DataCorrupt: It is no such archive, or holds no digit of these donors.
+        OSError: The archive cannot be read, or the file not be written.
+    """
+    digits, left_out = [], Counter[str]()
+    for segment in unipen.read(archive):
+        if segment.donor not in source.donors:
+            continue
+        if segment.fault or segment.label not in CLASSES:
+            left_out[segment.fault or "its label is no digit"] += 1
+            continue
+        strokes = _normalised(segment.strokes)
+        digits.append(PenDigit(CLASSES.index(segment.label), segment.donor, segment.writer, strokes))
+    if not digits:
+        raise DataCorrupt(archive.name, f"digits of {', '.join(source.donors)}", "none")
+    write(source.path(folder), digits)
+    return Conversion(tuple(digits), dict(left_out))
+
+
+def fetch(folder: Path, progress: Progress, source: Source = INK) -> list[str]:
+    """Fetch UNIPEN's archive and convert it, where the file of pen digits is not there or broken.
+
+    Args:
+        folder: The data folder; the source's own folder is made in it.
+        progress: Called as bytes arrive.
+        source: Which file.
+
+    Returns:
+        The file's name where it had to be made; what was there and right is left alone.
+
+    Raises:
+        FetchFailed: No address gave the archive.
+        DataCorrupt: The archive holds no digits.
+        OSError: The folder cannot be written.
+    """
+    try:
+        read(folder, source)
+    except (DataMissing, DataCorrupt):
+        archive = source.path(folder).with_name(source.archive)
+        fetch_file(archive, source.addresses, unipen.check, progress, MAX_ARCHIVE_BYTES)
+        convert(archive, folder, source)
+        archive.unlink()  # a hundred times the size of what was needed
+        return [source.file]
+    return []
+
+
 def digest(digits: Iterable[PenDigit]) -> str:
     """Return the SHA-256 of these digits, which is that of the unwrapped file that holds them alone."""
     return hashlib.sha256(content(digits)).hexdigest()
@@ -178,6 +265,14 @@ def describe(digits: Sequence[PenDigit], source: Source = INK) -> list[str]:
         + ("those of our figures" if same else "not those of our figures, which may differ on these")
     )
     return lines
+
+
+def _normalised(strokes: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], ...]:
+    """Turn y downwards and fit strokes into the box from (0, 0), larger side 1,000, in whole numbers."""
+    points = np.concatenate(strokes) * (1, -1)
+    low, side = points.min(axis=0), float(np.ptp(points, axis=0).max())
+    scale = SIDE / side if side > 0 else 0.0
+    return tuple(np.rint((stroke * (1, -1) - low) * scale) for stroke in strokes)
 
 
 def _unwrapped(path: Path) -> bytes:
