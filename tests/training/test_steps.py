@@ -42,7 +42,7 @@ def test_each_step_does_what_its_name_says() -> None:
     assert found[steps.INVERTED][0, 0] == 0
     np.testing.assert_array_equal(found[steps.INVERTED], 255 - found[steps.SCALED])
     assert box(found[steps.INVERTED]) == (14, 24, 3, 8)  # squeezed, and where it was
-    assert box(found[steps.CROPPED]) == (0, 27, 11, 16)  # a quarter as wide as high
+    assert box(found[steps.CROPPED]) == (0, 27, 10, 17)  # a quarter as wide as high: 10.5 to 17.5
     assert box(found[steps.FITTED]) == (4, 23, 11, 15)
     assert box(found[steps.CENTRED]) == (4, 23, 12, 16)  # 14.5 from the edge: the middle of pixel 14
 

@@ -129,12 +129,13 @@ def test_digits_are_prepared_in_every_way() -> None:
     """
     Tidy drawings from their strokes as well; MNIST's images as if they were canvases.
     """
-    tidy, *others = survey.all_drawings(digits(4))
+    tidy, sizes, *others = survey.all_drawings(digits(4))
     mnist = survey.mnist_pictures(Examples(np.full((2, 28, 28), 9, np.uint8), np.array([0, 1])))
 
     assert tuple(tidy.prepared) == (*steps.STEPS, steps.DRAWN)
     assert [each.name for each in others] == ["clean canvases", "tools canvases", "scan canvases"]
-    for pictures in (tidy, *others, mnist):
+    assert len(sizes.prepared) == len(survey.SIZES)
+    for pictures in (tidy, sizes, *others, mnist):
         assert all(found.shape == (len(pictures.labels), 28, 28) for found in pictures.prepared.values())
     assert tidy.donors.tolist() == list("abab")
     assert mnist.donors.size == 0
