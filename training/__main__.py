@@ -141,8 +141,8 @@ def _convert(archive: Path, folder: Path) -> None:
 def _steps(arguments: argparse.Namespace, data: Path) -> None:
     digits = survey.chosen(strokes.read(data), arguments.digits)
     found = survey.models(arguments.models, arguments.folds, strokes.donors(digits))
-    page = arguments.page.read_text(encoding="utf-8")
-    survey.rewritten(page, "")  # before minutes go by: the page must have its marks
+    # A page without its marks is told of before minutes go by; the page may be edited meanwhile.
+    survey.rewritten(arguments.page.read_text(encoding="utf-8"), "")
     test = mnist.official_split(data).test
     assert test is not None  # MNIST has one
     sets = [survey.mnist_pictures(test)]
@@ -151,6 +151,7 @@ def _steps(arguments: argparse.Namespace, data: Path) -> None:
         sets.append(pictures)
         print(f"prepared {sets[-1].name}: {len(sets[-1].labels):,} digits", flush=True)
     text = survey.figures(found, sets, strokes.digest(digits))
+    page = arguments.page.read_text(encoding="utf-8")
     arguments.page.write_text(survey.rewritten(page, text), encoding="utf-8")
     steps.picture().save(arguments.page.parent / "images" / "ink-steps.png", optimize=True)
     print(f"Wrote {arguments.page} and its picture.")

@@ -80,16 +80,21 @@ def draw(strokes: Sequence[Points], generator: np.random.Generator, kind: Kind) 
     return Image.fromarray(np.rint(page).astype(np.uint8))
 
 
-def draw_tidily(strokes: Sequence[Points]) -> Image.Image:
-    """Draw strokes as the demonstrations' pages like them: large, in the middle, white on black.
+TIDY_SIDE = 280
+"""Side of a tidy canvas, in pixels."""
+
+
+def draw_tidily(strokes: Sequence[Points], larger: float = 240.0) -> Image.Image:
+    """Draw strokes as demonstrations like them: in the middle, white on black, with a pen of 20 pixels.
 
     Args:
         strokes: One (points, 2) array a stroke, points >= 1: x to the right, y downwards, in any unit.
+        larger: The drawing's larger side in pixels, pen included, 20 to 280.
 
     Returns:
-        A grey picture ("L") of 280 x 280 pixels, the drawing's larger side 240 with the pen of 20.
+        A grey picture ("L") of 280 x 280 pixels.
     """
-    side, larger, pen = 280, 240.0, 20.0
+    side, pen = TIDY_SIDE, 20.0
     points = np.concatenate(strokes)
     low, extent = points.min(axis=0), np.ptp(points, axis=0)
     scale = (larger - pen) / max(float(extent.max()), 1e-6)

@@ -44,14 +44,19 @@ def prepared(grey: Grey) -> Mapping[str, Grey]:
     box = _cropped(light)
     fitted = _in_the_middle(box)
     return {
-        SCALED: _resized(grey, ink.SIDE, ink.SIDE),
-        INVERTED: _resized(light, ink.SIDE, ink.SIDE),
-        CROPPED: _resized(_squared(box), ink.SIDE, ink.SIDE),
+        SCALED: scaled(grey),
+        INVERTED: scaled(light),
+        CROPPED: scaled(_squared(box)),
         FITTED: fitted,
         CENTRED: _by_mass(fitted),
         FOUND: _found(grey),
         WHOLE: _whole(grey),
     }
+
+
+def scaled(grey: Grey) -> Grey:
+    """Scale a picture down to 28 x 28, and nothing else: (28, 28) uint8."""
+    return _resized(grey, ink.SIDE, ink.SIDE)
 
 
 def drawn(strokes: Sequence[NDArray[np.float64]]) -> Grey:

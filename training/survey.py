@@ -29,6 +29,9 @@ BEGIN, END = "<!-- figures: `python -m training steps` writes them -->", "<!-- e
 MNIST = "MNIST test"
 TIDY = "drawn tidily"
 
+SIZES = (280, 260, 240, 220, 200)
+"""Larger sides of tidy drawings, in pixels; MNIST's fill 200 of 280."""
+
 _BATCH = 1000
 
 
@@ -162,8 +165,9 @@ def mnist_pictures(test: Examples) -> Pictures:
 
 
 def all_drawings(digits: Sequence[PenDigit]) -> Iterator[Pictures]:
-    """Prepare digits on tidy canvases, then on random ones of every kind."""
+    """Prepare digits on tidy canvases, of several sizes too, then on random ones of every kind."""
     yield drawings(digits)
+    yield sizes(digits)
     for kind in canvases.KINDS:
         yield on_canvases(digits, kind)
 
@@ -173,6 +177,17 @@ def drawings(digits: Sequence[PenDigit]) -> Pictures:
     pages = (steps.prepared(np.asarray(canvases.draw_tidily(digit.strokes))) for digit in digits)
     from_strokes = np.stack([steps.drawn(digit.strokes) for digit in digits])
     return _pictures(TIDY, digits, {**_stacked(pages), steps.DRAWN: from_strokes})
+
+
+def sizes(digits: Sequence[PenDigit]) -> Pictures:
+    """Draw digits tidily at several sizes, and do nothing but scale them down."""
+    prepared = {
+        f"{size} of {canvases.TIDY_SIDE} pixels": np.stack(
+            [steps.scaled(np.asarray(canvases.draw_tidily(digit.strokes, size))) for digit in digits]
+        )
+        for size in SIZES
+    }
+    return _pictures(f"{TIDY}, only {steps.SCALED}, by the drawing's size", digits, prepared)
 
 
 def on_canvases(digits: Sequence[PenDigit], kind: canvases.Kind) -> Pictures:

@@ -227,3 +227,36 @@ def test_listing_recipes_does_not_wait_for_torch(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0
+
+
+def test_pen_strokes_are_made_from_an_archive(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The command says how many digits there were and what was left out, then describes the data sets.
+    """
+    archive = tmp_path / "unipen" / "data" / "1a" / "syn"
+    archive.mkdir(parents=True)
+    (archive / "one.dat").write_text(
+        '.PEN_DOWN\n1 2\n3 4\n.SEGMENT CHARACTER 0 OK "1"\n.SEGMENT CHARACTER 0 OK "?"\n'
+    )
+
+    code = _main(tmp_path, source, "data", "--unipen", str(tmp_path / "unipen"))
+
+    written = capsys.readouterr().out
+    assert code == 0
+    assert f"Wrote {tmp_path / 'data' / 'ink' / 'digits.jsonl.gz'}: 1 digits." in written
+    assert "1 left out: its label is no digit" in written
+    assert "mnist in" in written
+
+
+def test_steps_without_the_strokes_says_what_is_missing(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    One line, before anything is measured.
+    """
+    code = _main(tmp_path, source, "steps")
+
+    assert code == 1
+    assert "missing: digits.jsonl.gz" in capsys.readouterr().err
