@@ -17,7 +17,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateF
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, NullPool, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from training.errors import StorageFailed, StorageUnclear
@@ -164,8 +164,8 @@ class Study:
                 self._study.optimize(
                     lambda trial: self._attempted(trial, objective), n_trials=1, catch=(Surplus,)
                 )
-            except (UpdateFinishedTrialError, ValueError):
-                # Optuna's two ways to say that somebody has put an end to the trial already
+            except (UpdateFinishedTrialError, ValueError, AssertionError):
+                # Optuna's ways to say that somebody has put an end to the trial already
                 if self._raised or not self._study.trials[self._number].state.is_finished():
                     raise
             return _trial(self._study.trials[self._number])
@@ -222,6 +222,13 @@ class Study:
             yield
         except (SQLAlchemyError, StorageInternalError) as error:
             raise StorageFailed(self.storage.shown, _reason(error, self.storage)) from error
+        except UnboundLocalError as error:  # Optuna's own, where the storage fails at a trial's end
+            cause = error.__context__
+            while cause and not isinstance(cause, SQLAlchemyError):
+                cause = cause.__cause__ or cause.__context__
+            if cause is None:
+                raise
+            raise StorageFailed(self.storage.shown, _reason(cause, self.storage)) from error
 
 
 def ended(trial: optuna.Trial, seconds: float, diverged: bool = False) -> None:
@@ -299,7 +306,8 @@ def _opened(storage: Storage, grace_s: int) -> RDBStorage:
                 warnings.simplefilter("ignore", ExperimentalWarning)  # the heartbeat is one
                 return RDBStorage(
                     url,
-                    engine_kwargs={"connect_args": arguments, "pool_pre_ping": True},
+                    # a new connection each time: what the database closed meanwhile is no matter
+                    engine_kwargs={"connect_args": arguments, "poolclass": NullPool},
                     heartbeat_interval=max(1, grace_s // _BEATS),
                     grace_period=grace_s,
                 )
