@@ -73,7 +73,7 @@ def picture(findings: Findings, palette: Palette) -> bytes:
     every panel holds all trials.
 
     Args:
-        findings: Of the sweep; at least one trial came to its end.
+        findings: Of the sweep.
         palette: `LIGHT` or `DARK`.
 
     Returns:
@@ -85,10 +85,11 @@ def picture(findings: Findings, palette: Palette) -> bytes:
     for axes, name in zip(panels, MEANINGS, strict=True):
         _panel(axes, findings, name, palette)
     panels[0].set_ylabel("valid error, %", color=palette.ink)
-    panels[0].set_yscale("log")
-    panels[0].yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    panels[0].yaxis.set_minor_formatter(NullFormatter())
+    if any(trial.curve for trial in findings.counted):
+        panels[0].set_yscale("log")
+        panels[0].yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        panels[0].yaxis.set_minor_formatter(NullFormatter())
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
         handles,
@@ -120,14 +121,16 @@ def _panel(axes: Axes, findings: Findings, name: str, palette: Palette) -> None:
     start, best = origin(findings.base), findings.best
 
     def spots(trials: list[Trial]) -> tuple[list[float], list[float]]:
-        return [_spread(trial, trials, name, place) for trial in trials], [_error(trial) for trial in trials]
+        return [_spread(trial, trials, name, place) for trial in trials], [
+            _error(trial.curve[-1], findings) for trial in trials
+        ]
 
     if findings.one_at_a_time:
         line = sorted(done, key=lambda trial: float(getattr(trial.point, name)))
         axes.plot(*spots(line), color=palette.faint, linewidth=1, zorder=1)
     if findings.reference is not None:
         axes.axhline(
-            100 * (1 - findings.reference),
+            _error(findings.reference, findings),
             color=palette.faint,
             linestyle="--",
             linewidth=1,
@@ -170,5 +173,6 @@ def _spread(trial: Trial, trials: list[Trial], name: str, place: dict[float, int
     return place[value] + 0.5 * ((same.index(trial.number) + 0.5) / len(same) - 0.5)
 
 
-def _error(trial: Trial) -> float:
-    return 100 * (1 - trial.curve[-1])
+def _error(accuracy: float, findings: Findings) -> float:
+    """Return an error in %; none at all is shown as half an image, for a logarithm's sake."""
+    return 100 * max(1 - accuracy, 0.5 / findings.valid)

@@ -12,7 +12,7 @@ from training.fit import Epoch, Watch, fit
 from training.recipes import Recipe
 from training.study import storage_in
 from training.sweep import Listener, Terms, sweep
-from training.sweep_picture import DARK, LIGHT, picture
+from training.sweep_picture import LIGHT, picture
 from training.tuning import Trial, counted, origin, recipe_at, shortened
 
 PNG = b"\x89PNG"
@@ -140,7 +140,6 @@ def test_the_command_leaves_a_table_and_two_pictures(
     assert light.startswith(PNG)
     assert dark.startswith(PNG)
     assert light != dark
-    assert LIGHT != DARK
 
 
 def test_a_storage_that_is_none_is_told_in_one_line(
