@@ -21,7 +21,7 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types fmt data train models docs docs-check image up down bench test-container
+.PHONY: help serve test check lint types fmt data train sweep models docs docs-check image up down bench test-container
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ data: $(FULL) ## Fetch, verify and describe the data sets that the trainer needs
 
 train: $(FULL) ## Train, verify and publish one network: make train MODEL=mlp-128
 	$(BIN)/python -m training fit $(MODEL) $(ARGS)
+
+sweep: $(FULL) ## Search for better numbers: make sweep MODEL=mlp-128 ARGS=--one-at-a-time
+	$(BIN)/python -m training sweep $(MODEL) $(ARGS)
 
 models: $(FULL) ## Verify every published folder and rewrite the table in models/README.md
 	$(BIN)/python -m training models $(ARGS)

@@ -35,6 +35,9 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "onnx": ("training",),
     "onnxscript": ("training",),
     "tqdm": ("training",),
+    "matplotlib": ("training",),
+    "optuna": ("training.study", "training.sweep"),
+    "sqlalchemy": ("training.study",),
     "onnxruntime": ("service.core.engine",),
     "fastapi": WEB,
     "fastapi_offline": WEB,
@@ -228,7 +231,17 @@ def test_service_starts_without_torch_trainer_and_onnx() -> None:
     """
     A fresh interpreter that imports the service has loaded nothing of the trainer's.
     """
-    heavy = ("torch", "training", "onnx", "onnxscript", "tqdm", "sympy", "google.protobuf")
+    heavy = (
+        "torch",
+        "training",
+        "onnx",
+        "onnxscript",
+        "optuna",
+        "matplotlib",
+        "tqdm",
+        "sympy",
+        "google.protobuf",
+    )
     script = "import sys, service.app; print(*sys.modules)"
 
     done = subprocess.run(

@@ -1,10 +1,11 @@
-"""The trainer's command line: fit a network, list the recipes, fetch the data, verify the models.
+"""The trainer's command line: fit or sweep a network, list the recipes, fetch the data, verify the models.
 
 The only file of the trainer that reads the environment and prints.
 """
 
 import argparse
 import os
+import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,9 +19,13 @@ from training.data import mnist, strokes
 from training.data.sets import DATA_SETS, DataSet
 from training.errors import TrainingError
 from training.recipes import LESSON_FIGURES, RECIPES, Recipe
+from training.tuning import shortened
 
 CATALOGUE_FILE = "README.md"
 """In the models folder: the table of what is published."""
+
+TRIALS, EPOCHS, GRACE_S = 20, 5, 60
+"""Of a sweep, where the command line does not say."""
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 """Exit codes; argparse adds 2 for a command it does not understand."""
@@ -49,6 +54,12 @@ def main(
             except ValueError as error:
                 parser.error(str(error))
             _fit(recipe, arguments, data, data_sets)
+        elif arguments.command == "sweep":
+            try:
+                base = shortened(RECIPES[arguments.name], arguments.epochs)
+            except ValueError as error:
+                parser.error(str(error))
+            _sweep(base, arguments, data, data_sets)
         elif arguments.command == "data":
             if arguments.unipen is not None:
                 _convert(arguments.unipen, data)
@@ -102,6 +113,49 @@ def _fit(recipe: Recipe, arguments: argparse.Namespace, data: Path, data_sets: M
         print(f"Published {folder}: {manifest.parameters:,} parameters, {size:,} bytes.")
     else:
         print(f"Nothing to publish: {folder} is this very network already.")
+
+
+def _sweep(base: Recipe, arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
+    from training import terminal  # noqa: PLC0415
+    from training.bars import Bars  # noqa: PLC0415
+    from training.findings import Findings, text, trial_line  # noqa: PLC0415
+    from training.study import storage_at, storage_in  # noqa: PLC0415
+    from training.sweep import Listener, Terms, mode, sweep  # noqa: PLC0415
+    from training.sweep_picture import write  # noqa: PLC0415
+
+    folder = arguments.into or Path("runs") / "sweeps" / base.name
+    storage = storage_at(arguments.storage) if arguments.storage else storage_in(folder / "study.db")
+    turns = data_sets[base.data].turns(data, base, Path("runs"), _write)
+    lesson = next(turn.split for turn in turns if turn.split.valid)
+    assert lesson.valid  # chosen for it
+    folder.mkdir(parents=True, exist_ok=True)
+    limit = arguments.trials or (None if arguments.one_at_a_time else TRIALS)
+    with Bars() as bars:
+        trials = sweep(
+            Terms(
+                recipe=base,
+                classes=len(lesson.classes),
+                train=lesson.train,
+                valid=lesson.valid,
+                storage=storage,
+                one_at_a_time=arguments.one_at_a_time,
+                trials=limit,
+                worker=f"{platform.node()} {os.getpid()}",
+                grace_s=arguments.grace,
+            ),
+            Listener(
+                watch=terminal.quiet_watch(bars),
+                begun=lambda name, found: _write(f"{name}, in {storage.shown}: {len(found)} trials so far"),
+                waiting=lambda others: _write(f"waiting for {others} of other workers"),
+                ended=lambda trial, found: _write(trial_line(trial, found, limit)),
+            ),
+        )
+    findings = Findings(base, RECIPES[base.name], arguments.one_at_a_time, trials, limit, len(lesson.valid))
+    print()
+    for line in text(findings):
+        print(line)
+    print()
+    print(f"Wrote {', '.join(str(path) for path in write(findings, folder, mode(arguments.one_at_a_time)))}.")
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe:
@@ -194,6 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("name", choices=list(RECIPES), help="of the recipe")
     for name, (kind, meaning) in _numbers().items():
         fit.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=meaning)
+    _add_sweep(commands.add_parser("sweep", help="search for better numbers, as the lesson advises"))
     for command in (models, fit, each_step):
         command.add_argument(
             "--models", type=Path, default=Path("models"), help="the folder of what is published"
@@ -207,6 +262,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--fresh", action="store_true", help="begin anew, whatever was kept")
     return parser
+
+
+def _add_sweep(sweep: argparse.ArgumentParser) -> None:
+    sweep.add_argument("name", choices=list(RECIPES), help="of the recipe to begin with")
+    sweep.add_argument(
+        "--one-at-a-time", action="store_true", help="vary one thing after another; else Optuna chooses"
+    )
+    sweep.add_argument("--trials", type=_count, metavar="N", help=f"in all; Optuna makes {TRIALS}")
+    sweep.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help="of each trial")
+    sweep.add_argument(
+        "--storage", metavar="URL", help="of a study to share: postgresql://USER:PASSWORD@HOST/DATABASE"
+    )
+    sweep.add_argument("--into", type=Path, help="folder of study, table and pictures")
+    sweep.add_argument(
+        "--grace", type=_count, default=GRACE_S, metavar="S", help="silence after which a worker is lost"
+    )
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"should be at least 1; got {count}")
+    return count
 
 
 def _numbers() -> dict[str, tuple[type, str]]:

@@ -8,6 +8,10 @@
   + UnknownSplit      a recipe makes no fits on a split of that name
   + Diverged          the loss is no number any more
   + ExportMismatch    the exported file does not compute what the network computes
+  + SweepError
+    - NotSwept        a recipe has nothing that a sweep could vary
+    - StorageUnclear  what should say where a study is kept does not say it
+    - StorageFailed   a study's storage cannot be reached or used
 
 What a published folder must be is the service's contract; its errors stand in `service.core.errors`.
 """
@@ -88,3 +92,39 @@ class ExportMismatch(TrainingError):
             f"{limit:g}; it is {got:.3g} off."
         )
         self.got = got
+
+
+class SweepError(TrainingError):
+    """A sweep cannot be made, or cannot go on."""
+
+
+class NotSwept(SweepError):
+    """A recipe has nothing that a sweep could vary."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"A sweep needs a recipe of dense hidden layers without a teacher; {name} {why}.")
+        self.name = name
+
+
+class StorageUnclear(SweepError):
+    """What should say where a study is kept does not say it.
+
+    Nothing of it is shown, as it may hold a password.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The storage should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
+            "with special characters percent-encoded (@ is %40); got something else."
+        )
+
+
+class StorageFailed(SweepError):
+    """A study's storage cannot be reached or used."""
+
+    def __init__(self, storage: str, reason: str) -> None:
+        super().__init__(
+            f"The study's storage, {storage}, does not answer as it should: {reason}. "
+            "When it does, the same command goes on from where it was."
+        )
+        self.storage = storage

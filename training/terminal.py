@@ -33,6 +33,15 @@ def watch(title: str, epochs: int, bars: Bars, write: Write) -> Watch:
     )
 
 
+def quiet_watch(bars: Bars) -> Watch:
+    """Return a watch that shows the steps of an epoch, and writes nothing."""
+    return Watch(
+        step=lambda step, steps: bars.show("  epoch", step, steps, "step"),
+        epoch=lambda _: bars.close(),
+        clock=time.perf_counter,
+    )
+
+
 def epoch_line(epoch: Epoch, epochs: int) -> str:
     """Say in one line what an epoch came to."""
     line = (

@@ -124,15 +124,16 @@ def test_versions_are_met_in_turn(recipe: Recipe, square: Split) -> None:
     versions = Versions(two, square.train, build(recipe, 64, 2, torch.Generator().manual_seed(9)).eval())
     rows = torch.tensor([3, 1, 2, 30])
 
-    (first, answers), (second, _), (third, again) = (versions.batch(n, rows, generator) for n in (1, 2, 3))
+    first, second, third = (versions.batch(epoch, rows, generator) for epoch in (1, 2, 3))
 
-    assert answers is not None
-    assert again is not None
-    assert torch.equal(first, third)
-    assert torch.equal(answers, again)
-    assert not torch.equal(first, second)
-    assert first.dtype == torch.uint8
-    torch.testing.assert_close(answers.sum(1), torch.ones(4))
+    assert first.answers is not None
+    assert third.answers is not None
+    assert torch.equal(first.images, third.images)
+    assert torch.equal(first.answers, third.answers)
+    assert not torch.equal(first.images, second.images)
+    assert first.images.dtype == torch.uint8
+    assert first.labels.tolist() == square.train.labels[rows].tolist()
+    torch.testing.assert_close(first.answers.sum(1), torch.ones(4))
     assert torch.equal(state, generator.get_state())
 
 
@@ -143,12 +144,12 @@ def test_images_are_varied_anew_without_versions(recipe: Recipe, square: Split) 
     rows, generator = torch.arange(40), torch.Generator().manual_seed(1)
     varying = Versions(replace(recipe, augmentation="digits", strength=1.0), square.train)
 
-    once, again = (varying.batch(epoch, rows, generator)[0] for epoch in (1, 2))
-    plain, answers = Versions(recipe, square.train).batch(1, rows, generator)
+    once, again = (varying.batch(epoch, rows, generator).images for epoch in (1, 2))
+    plain = Versions(recipe, square.train).batch(1, rows, generator)
 
     assert not torch.equal(once, again)
-    assert torch.equal(plain, torch.tensor(square.train.pixels))
-    assert answers is None
+    assert torch.equal(plain.images, torch.tensor(square.train.pixels))
+    assert plain.answers is None
 
 
 def test_a_teacher_that_is_agreed_with_asks_for_nothing(recipe: Recipe) -> None:

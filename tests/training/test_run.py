@@ -120,13 +120,13 @@ def test_the_published_figures_are_those_of_the_published_file(whole: Whole, off
     published = whole.published.artifact
     tensors = graph.read(published.model).tensors
 
-    signal: NDArray[np.float64] = official.test.pixels.reshape(30, -1) / 255
+    signal: NDArray[np.float64] = official.parts["test"].pixels.reshape(30, -1) / 255
     for layer in published.manifest.layers:
         weight, bias = (np.asarray(tensors[name], float) for name in (layer.weight, layer.bias))
         signal = signal @ weight.T + bias
         signal = np.maximum(signal, 0) if layer.activation == "relu" else signal
 
-    right = (signal.argmax(axis=1) == official.test.labels).mean()
+    right = (signal.argmax(axis=1) == official.parts["test"].labels).mean()
     assert published.manifest.metrics[1].accuracy == right
 
 
@@ -229,7 +229,9 @@ def test_a_network_learns_from_the_official_images_alone(
     """
     Whatever the test images and the lesson's split are, the published network is the same.
     """
-    turns = _turns(recipe, replace(official, test=official.train), replace(lesson, train=official.test))
+    turns = _turns(
+        recipe, replace(official, test=official.train), replace(lesson, train=official.parts["test"])
+    )
     other = replace(terms, turns=turns)
 
     published = run(recipe, other)
@@ -244,8 +246,8 @@ def test_a_teacher_is_fitted_before_its_learners(
     Each split has a teacher of its own, which learns from that split's images alone; it is kept, so
     that a second run need not fit it again, unless asked to begin anew.
     """
-    square = replace(official, train=_square(official.train), test=_square(official.test))
-    squares = Split("lesson", "made up", lesson.classes, *(_square(part) for part in lesson.parts.values()))
+    square = replace(official, **{name: _square(part) for name, part in official.parts.items()})
+    squares = replace(lesson, **{name: _square(part) for name, part in lesson.parts.items()})
     teacher = replace(recipe, name="teacher", hidden=(5,), lesson_seeds=())
     taught = replace(
         recipe,

@@ -104,8 +104,8 @@ def test_a_data_set_is_read_as_whole_arrays(tmp_path: Path, source: Source) -> N
 
     assert split.train.pixels.shape == (80, 28, 28)
     assert split.train.pixels.dtype == np.uint8
-    assert split.test.labels.dtype == np.int64
-    assert split.test.labels.tolist() == np.repeat(np.arange(10), 4).tolist()
+    assert split.parts["test"].labels.dtype == np.int64
+    assert split.parts["test"].labels.tolist() == np.repeat(np.arange(10), 4).tolist()
     assert list(split.parts) == ["train", "test"]
 
 
@@ -191,7 +191,7 @@ def test_the_lesson_split_draws_on_train_and_test_images_alike(official: Split) 
     """
     split = lesson_split(official, seed=5, counts=(12, 6, 3))
 
-    known = {image.tobytes() for image in official.test.pixels}
+    known = {image.tobytes() for image in official.parts["test"].pixels}
     shared = sum(image.tobytes() in known for image in split.train.pixels)
     assert 0 < shared < len(split.train)
 
@@ -321,7 +321,7 @@ def test_the_real_files_are_mnist(real: Split) -> None:
     """
     pixels = real.train.pixels / 255
 
-    assert (len(real.train), len(real.test)) == (60_000, 10_000)
+    assert (len(real.train), len(real.parts["test"])) == (60_000, 10_000)
     assert round(float(pixels.mean()), 4) == 0.1307
     assert round(float(pixels.std()), 4) == 0.3081
 

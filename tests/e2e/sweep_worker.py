@@ -1,0 +1,77 @@
+"""One worker of a sweep over made-up images, as a process; its words are STORAGE NAME GRACE_S HANG_AT.
+
+In the trial that would be its HANG_AT-th it says `hanging` and stands still; 0 is for never.
+"""
+
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from training import sweep
+from training.data.examples import Examples
+from training.fit import Watch
+from training.recipes import RECIPES
+from training.study import storage_at
+from training.tuning import Trial, shortened
+
+TRIALS = 8
+
+
+def made_up(count: int, seed: int) -> Examples:
+    """Noise of 6 x 5 pixels with a bright band whose place is the class."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    pixels = generator.integers(0, 150, (count, 6, 5), np.uint8)
+    for row, label in enumerate(labels):
+        pixels[row, 2 * label : 2 * label + 2] += 100
+    return Examples(pixels, labels)
+
+
+def terms(storage: str, worker: str, grace_s: int) -> sweep.Terms:
+    """Return what every worker of the test works with."""
+    return sweep.Terms(
+        recipe=shortened(replace(RECIPES["mlp-128"], hidden=(4,)), 2),
+        classes=3,
+        train=made_up(60, 1),
+        valid=made_up(60, 2),
+        storage=storage_at(storage),
+        one_at_a_time=False,
+        trials=TRIALS,
+        worker=worker,
+        grace_s=grace_s,
+    )
+
+
+def main(storage: str, worker: str, grace_s: str, hang_at: str) -> None:
+    """Work until the study is finished."""
+    ended: list[int] = []
+
+    def step(_: int, __: int) -> None:
+        time.sleep(0.02)  # so that both get something to do
+        if len(ended) + 1 == int(hang_at):
+            say("hanging")
+            time.sleep(600)
+
+    def say(line: str) -> None:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+    def on_end(trial: Trial, _: object) -> None:
+        ended.append(trial.number)
+        say(f"ended {trial.number} {trial.state}")
+
+    sweep.sweep(
+        terms(storage, worker, int(grace_s)),
+        sweep.Listener(
+            watch=Watch(step=step, epoch=lambda _: None, clock=time.perf_counter),
+            begun=lambda *_: say("begun"),
+            waiting=lambda others: say(f"waiting {others}"),
+            ended=on_end,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,173 @@
+"""Workers as processes that share one study, in an SQLite file and in a real PostgreSQL."""
+
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+pytest.importorskip("optuna", reason="the trainer is not installed")
+
+from tests.e2e.sweep_worker import TRIALS, terms
+from training.fit import Watch
+from training.sweep import Listener, sweep
+from training.tuning import Trial, counted
+
+pytestmark = pytest.mark.slow
+
+GRACE_S = 3
+PATIENCE_S = 120
+"""Generous, as machines that run tests may be busy."""
+
+
+def programs() -> Path | None:
+    """Return the folder of PostgreSQL's programs, the newest first; Debian keeps them off the path."""
+    if found := shutil.which("initdb"):
+        return Path(found).parent
+    folders = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    return max((path.parent for path in folders), key=lambda path: float(path.parent.name), default=None)
+
+
+def owner() -> str | None:
+    """Return whom the database runs as; it refuses to run as root."""
+    return "postgres" if os.geteuid() == 0 else None
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """Run a database of its own on a free port, with a password; yield its address."""
+    bin_folder = programs()
+    if bin_folder is None:
+        pytest.skip("PostgreSQL is not installed; on Debian: apt-get install postgresql")
+    if owner() and owner() not in [entry.pw_name for entry in pwd.getpwall()]:
+        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+    home = Path(tempfile.mkdtemp(prefix="inkling-postgres-"))
+    password = f"{secrets.token_hex(8)}@/{{}}%"  # what has to be percent-encoded, and braces
+    (home / "password").write_text(password)
+    if name := owner():
+        for path in (home, home / "password"):
+            shutil.chown(path, name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def call(program: str, *words: str) -> None:
+        command = [str(bin_folder / program), "-D", str(home / "data"), *words]
+        subprocess.run(
+            command, user=owner(), cwd=home, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE_S
+        )
+
+    try:
+        call("initdb", "-U", "keeper", "--auth=scram-sha-256", f"--pwfile={home / 'password'}", "--no-sync")
+        options = f"-p {port} -h 127.0.0.1 -k {home} -c fsync=off"
+        call("pg_ctl", "start", "-w", "-l", str(home / "log"), "-o", options)
+        try:
+            encoded = password.replace("%", "%25").replace("@", "%40").replace("/", "%2F")
+            yield f"postgresql://keeper:{encoded}@127.0.0.1:{port}/postgres"
+        finally:
+            call("pg_ctl", "stop", "-w", "-m", "immediate")
+    finally:
+        shutil.rmtree(home)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'study.db'}"
+    else:
+        with postgres() as address:
+            yield address
+
+
+@contextmanager
+def worker(storage: str, name: str, hang_at: int = 0) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "tests.e2e.sweep_worker",
+            storage,
+            name,
+            str(GRACE_S),
+            str(hang_at),
+        ],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def read_until(process: subprocess.Popen[str], beginning: str) -> None:
+    """Read what a worker says until a line begins so."""
+    assert process.stdout
+    assert process.stderr
+    if not any(line.startswith(beginning) for line in process.stdout):
+        pytest.fail(f"a worker ended without saying {beginning!r}: {process.stderr.read()}")
+
+
+def finished(storage: str) -> list[Trial]:
+    """Return all trials of a study that is finished, as a worker that comes late sees them."""
+
+    def unwanted(*_: object) -> None:
+        pytest.fail("the study is not finished")
+
+    watch = Watch(step=unwanted, epoch=unwanted, clock=time.perf_counter)
+    listener = Listener(watch=watch, begun=lambda *_: None, waiting=unwanted, ended=unwanted)
+    return sweep(terms(storage, "late", GRACE_S), listener)
+
+
+def test_a_study_outlives_a_worker_that_is_killed(storage: str) -> None:
+    """
+    One of two workers is killed with SIGKILL within its second trial. The other, which works beside it,
+    tries that one again, and the study ends with as many trials as were wanted, no two of them the same.
+    """
+    with worker(storage, "victim", hang_at=2) as victim:
+        read_until(victim, "hanging")
+        with worker(storage, "survivor") as survivor:
+            read_until(survivor, "ended")
+            victim.kill()
+            said, complaints = survivor.communicate(timeout=PATIENCE_S)
+
+    assert (survivor.returncode, complaints) == (0, "")
+    trials = finished(storage)
+    done = counted(trials, TRIALS)
+    (lost,) = [trial for trial in trials if trial.state == "lost"]
+    (again,) = [trial for trial in done if trial.point == lost.point]
+    assert again.number > lost.number
+    assert len(done) == len({trial.point for trial in done}) == TRIALS
+    assert {trial.state for trial in done} <= {"done", "stopped"}
+    assert said.count("ended ") == TRIALS - 2  # without its first, which was read, and the victim's only one
+
+
+def test_two_workers_share_the_trials_without_a_repetition(storage: str) -> None:
+    """
+    Workers that begin at the same moment, with an empty storage, make together as many trials as were
+    wanted, and no point is tried twice.
+    """
+    with worker(storage, "one") as one, worker(storage, "two") as two:
+        said = [process.communicate(timeout=PATIENCE_S) for process in (one, two)]
+
+    assert [complaints for _, complaints in said] == ["", ""]
+    assert (one.returncode, two.returncode) == (0, 0)
+    done = counted(finished(storage), TRIALS)
+    assert len({trial.point for trial in done}) == TRIALS
+    assert {trial.state for trial in done} <= {"done", "stopped"}

@@ -1,0 +1,182 @@
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from training.errors import StorageFailed, StorageUnclear
+from training.study import Storage, Study, storage_at, storage_in
+from training.tuning import Point
+
+VALUES = {"layers": (2, 3), "width": (64,), "dropout": (0.25,), "learning_rate": (0.1,)}
+
+POINT = Point(2, 64, 0.25, 0.1)
+
+
+def opened(storage: Storage, grace_s: int = 60) -> Study:
+    return Study(storage, "a study", VALUES, lambda *_: POINT, "me", grace_s, optuna.pruners.NopPruner())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "secret",
+        "postgresql://",
+        "postgresql://me:secret@host",  # no database
+        "postgresql://me:my@secret@host/base",  # an @ that was not encoded
+        "postgresql://me:secret@host:secret/base",
+        "postgresql:/me:secret@host/base",
+        "mysql://me:secret@host/base",
+        "sqlite://",
+    ],
+)
+def test_what_is_no_storage_is_not_shown(text: str) -> None:
+    """
+    The message says what was expected, and nothing of what came: it may hold a password.
+    """
+    with pytest.raises(StorageUnclear) as raised:
+        storage_at(text)
+
+    assert "postgresql://USER:PASSWORD@HOST:PORT/DATABASE" in str(raised.value)
+    assert "secret" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_a_storage_is_shown_without_user_and_password() -> None:
+    """
+    People see database and host.
+    """
+    found = storage_at("postgresql://me:my%40secret@host:5432/base")
+
+    assert found.shown == "the database base at host"
+    assert found.url.password == "my@secret"
+
+
+@pytest.mark.parametrize("password", ["secret", "{SCHEMA_VERSION}", "%25s%40"])
+def test_a_database_that_does_not_answer_is_told_in_one_line(password: str) -> None:
+    """
+    Nobody listens there; the line names the place and the reason, and no password.
+    """
+    with pytest.raises(StorageFailed) as raised:
+        opened(storage_at(f"postgresql://me:{password}@127.0.0.1:1/base"))
+
+    message = str(raised.value)
+    assert "the database base at 127.0.0.1" in message
+    assert "refused" in message
+    assert "\n" not in message
+    assert password not in message
+
+
+@pytest.mark.parametrize("content", [b"this is no database" * 100, None])
+def test_a_file_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    """
+    Another kind of file, or a folder that is not there.
+    """
+    file = tmp_path / "study.db" if content else tmp_path / "missing" / "study.db"
+    if content:
+        file.write_bytes(content)
+
+    with pytest.raises(StorageFailed, match=r"study\.db, does not answer as it should: .*database") as raised:
+        opened(storage_in(file))
+
+    assert "\n" not in str(raised.value)
+
+
+def test_a_storage_that_fails_later_is_told_as_well(tmp_path: Path) -> None:
+    """
+    The file goes bad within a trial.
+    """
+    study = opened(storage_in(tmp_path / "study.db"))
+
+    def spoil(*_: object) -> float:
+        (tmp_path / "study.db").write_bytes(b"spoilt" * 1000)
+        return 0.5
+
+    with pytest.raises(StorageFailed, match="does not answer as it should"):
+        study.attempt(spoil)
+
+
+def test_a_trial_is_known_to_every_worker(tmp_path: Path) -> None:
+    """
+    What one worker finished, another sees.
+    """
+    first, second = (opened(storage_in(tmp_path / "study.db")) for _ in range(2))
+
+    def objective(trial: optuna.Trial, point: Point) -> float:
+        assert point == POINT
+        trial.report(0.25, 1)
+        trial.report(0.75, 2)
+        return 0.75
+
+    made = first.attempt(objective)
+
+    assert second.trials() == [made]
+    assert (made.state, made.accuracy, made.curve) == ("done", 0.75, (0.25, 0.75))
+
+
+@pytest.mark.parametrize("reports", [False, True])
+def test_a_trial_that_others_took_for_lost_does_not_count(tmp_path: Path, reports: bool) -> None:
+    """
+    This worker was silent for long, and the others put an end to its trial; it goes on without an error.
+    """
+    study = opened(storage_in(tmp_path / "study.db"))
+
+    def objective(trial: optuna.Trial, _: Point) -> float:
+        other = optuna.load_study(study_name="a study", storage=f"sqlite:///{tmp_path / 'study.db'}")
+        other.tell(trial.number, state=TrialState.FAIL)
+        if reports:
+            trial.report(0.5, 1)
+        return 0.5
+
+    assert study.attempt(objective).state == "lost"
+
+
+def test_other_errors_of_a_trial_are_not_hidden(tmp_path: Path) -> None:
+    """
+    A mistake in the trial itself comes to light.
+    """
+    study = opened(storage_in(tmp_path / "study.db"))
+
+    def objective(*_: object) -> float:
+        raise ValueError("a mistake")
+
+    with pytest.raises(ValueError, match="a mistake"):
+        study.attempt(objective)
+
+
+def test_an_interrupted_trial_is_not_taken_for_a_lost_one(tmp_path: Path) -> None:
+    """
+    A person may interrupt as often as they like.
+    """
+    study = opened(storage_in(tmp_path / "study.db"))
+
+    def objective(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study.attempt(objective)
+
+    assert [trial.state for trial in study.trials()] == ["interrupted"]
+
+
+def test_a_worker_that_was_lost_before_its_first_sign_of_life_is_buried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Optuna itself would wait for such a trial for ever. One with a name is left alone.
+    """
+    study = opened(storage_in(tmp_path / "study.db"), grace_s=10)
+    other = optuna.load_study(study_name="a study", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    other.ask()
+    other.ask().set_user_attr("worker", "somebody")
+    now = time.monotonic()
+
+    states = []
+    for later in (0, 9, 11):
+        monkeypatch.setattr("training.study.time.monotonic", lambda later=later: now + later)
+        study.bury()
+        states.append([trial.state for trial in study.trials()])
+
+    assert states == [["running", "running"], ["running", "running"], ["lost", "running"]]

@@ -1,0 +1,161 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from training import sweep as module
+from training.__main__ import main
+from training.data.examples import Split
+from training.data.mnist import Source
+from training.data.sets import digits
+from training.errors import Diverged
+from training.findings import Findings, page, text
+from training.fit import Epoch, Watch, fit
+from training.recipes import Recipe
+from training.study import storage_in
+from training.sweep import Listener, Terms, sweep
+from training.sweep_picture import LIGHT, picture
+from training.tuning import Trial, counted, origin, recipe_at, shortened
+
+PNG = b"\x89PNG"
+
+
+def _terms(recipe: Recipe, lesson: Split, folder: Path, trials: int | None, one_at_a_time: bool) -> Terms:
+    assert lesson.valid
+    storage = storage_in(folder / "study.db")
+    base = shortened(recipe, 2)
+    return Terms(base, 3, lesson.train, lesson.valid, storage, one_at_a_time, trials, "me", 60)
+
+
+def _listener(watch: Watch) -> Listener:
+    return Listener(watch, lambda *_: None, lambda _: None, lambda *_: None)
+
+
+@pytest.mark.parametrize("one_at_a_time", [True, False])
+def test_an_interrupted_sweep_goes_on_as_if_it_had_not_been(
+    recipe: Recipe, lesson: Split, watch: Watch, tmp_path: Path, one_at_a_time: bool
+) -> None:
+    """
+    The same points with the same accuracies come out, whether Ctrl-C came within the fourth trial or not;
+    and once there are as many as were wanted, nothing is begun.
+    """
+    (tmp_path / "whole").mkdir()
+    whole = sweep(_terms(recipe, lesson, tmp_path / "whole", 9, one_at_a_time), _listener(watch))
+    epochs: list[Epoch] = []
+
+    def interrupt(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        if len(epochs) == 7:
+            raise KeyboardInterrupt
+
+    terms = _terms(recipe, lesson, tmp_path, 9, one_at_a_time)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(terms, _listener(replace(watch, epoch=interrupt)))
+    resumed = sweep(terms, _listener(watch))
+    again = sweep(terms, _listener(watch))
+
+    assert [(each.point, each.curve) for each in counted(resumed, 9)] == [
+        (each.point, each.curve) for each in counted(whole, 9)
+    ]
+    assert [each.state for each in resumed].count("interrupted") == 1
+    assert again == resumed
+
+
+def test_a_trial_is_repeated_by_fit(recipe: Recipe, lesson: Split, watch: Watch, tmp_path: Path) -> None:
+    """
+    It is the recipe with replaced numbers; fitting that gives the same accuracy after every epoch. The
+    first is the recipe itself.
+    """
+    terms = _terms(recipe, lesson, tmp_path, 3, False)
+
+    trials = sweep(terms, _listener(watch))
+
+    assert trials[0].point == origin(recipe)
+    for trial in trials:
+        assert trial.point
+        again = recipe_at(terms.recipe, trial.point)
+        fitted = fit(again, recipe.seed, 3, lesson.train, lesson.valid, watch=watch)
+        assert tuple(epoch.valid_accuracy for epoch in fitted.history) == trial.curve
+
+
+def test_a_fit_that_diverges_is_a_result(
+    recipe: Recipe, lesson: Split, watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The sweep goes on, and tables and pictures can be made even of nothing else.
+    """
+
+    def diverge(*_: object, **__: object) -> None:
+        raise Diverged(1, float("nan"))
+
+    monkeypatch.setattr(module, "fit", diverge)
+    terms = _terms(recipe, lesson, tmp_path, 2, False)
+
+    trials = sweep(terms, _listener(watch))
+
+    findings = Findings(terms.recipe, recipe, False, trials, 2, 24)
+    assert [trial.state for trial in trials] == ["diverged", "diverged"]
+    assert findings.best is None
+    assert "diverged" in page(findings, ("light.png", "dark.png"))
+    assert picture(findings, LIGHT).startswith(PNG)
+
+
+def test_findings_say_what_each_change_did(recipe: Recipe) -> None:
+    """
+    Differences are to the network that was changed; the best trial's recipe can be typed.
+    """
+    own = origin(recipe)
+    trials = [
+        Trial(number, replace(own, layers=layers), "done", (accuracy,), 1.0)
+        for number, (layers, accuracy) in enumerate([(1, 0.5), (2, 0.75), (3, 0.625), (4, 0.5), (5, 0.25)])
+    ]
+
+    findings = Findings(recipe, recipe, True, trials, None, 100)
+    lines = text(findings)
+
+    assert any(
+        "hidden layers 1 → 2 (kept)" in line and "75.00" in line and "+25.00" in line for line in lines
+    )
+    assert any("hidden layers 1 → 5" in line and "-25.00" in line for line in lines)
+    assert findings.recipe == 'replace(RECIPES["toy"], hidden=(4, 4))'
+    assert findings.noise == pytest.approx(4.33, abs=0.01)  # 100 sqrt(0.75 0.25 / 100)
+
+
+@pytest.mark.parametrize("mode", ["one-at-a-time", "optuna"])
+def test_the_command_leaves_a_table_and_two_pictures(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str], mode: str
+) -> None:
+    """
+    Every trial has its line, and light and dark pictures differ.
+    """
+    into = tmp_path / "found"
+    words = ["sweep", "mlp-128", "--trials", "3", "--epochs", "1", "--into", str(into)]
+    words += ["--one-at-a-time"] if mode == "one-at-a-time" else []
+
+    code = main(words, {"INKLING_DATA": str(tmp_path / "data")}, {"mnist": digits(source)})
+
+    written = capsys.readouterr()
+    assert (code, written.err) == (0, "")
+    assert written.out.count(" of 3 finished") == 3
+    assert (into / f"{mode}.md").read_text(encoding="utf-8").startswith("# Sweep of mlp-128")
+    light, dark = ((into / f"{mode}-{shade}.png").read_bytes() for shade in ("light", "dark"))
+    assert light.startswith(PNG)
+    assert dark.startswith(PNG)
+    assert light != dark
+
+
+def test_a_storage_that_is_none_is_told_in_one_line(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    No traceback, and nothing of what came.
+    """
+    words = ["sweep", "mlp-128", "--storage", "mysql://me:secret@host/base", "--into", str(tmp_path)]
+
+    code = main(words, {"INKLING_DATA": str(tmp_path / "data")}, {"mnist": digits(source)})
+
+    written = capsys.readouterr().err
+    assert code == 1
+    assert written.startswith("The storage should be")
+    assert written.count("\n") == 1
+    assert "secret" not in written
