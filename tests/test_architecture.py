@@ -35,12 +35,19 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "onnx": ("training",),
     "onnxscript": ("training",),
     "tqdm": ("training",),
+    "matplotlib": ("training",),
     "onnxruntime": ("service.core.engine",),
     "fastapi": WEB,
     "fastapi_offline": WEB,
     "starlette": WEB,
     "uvicorn": WEB,
-    "pydantic": ("service.http", "service.settings", "service.core.manifest", "service.core.golden"),
+    "pydantic": (
+        "service.http",
+        "service.settings",
+        "service.core.manifest",
+        "service.core.golden",
+        "service.core.report",
+    ),
     "pydantic_settings": ("service.settings",),
     "prometheus_client": ("service.http",),
 }
@@ -228,7 +235,7 @@ def test_service_starts_without_torch_trainer_and_onnx() -> None:
     """
     A fresh interpreter that imports the service has loaded nothing of the trainer's.
     """
-    heavy = ("torch", "training", "onnx", "onnxscript", "tqdm", "sympy", "google.protobuf")
+    heavy = ("torch", "training", "onnx", "onnxscript", "tqdm", "matplotlib", "sympy", "google.protobuf")
     script = "import sys, service.app; print(*sys.modules)"
 
     done = subprocess.run(
