@@ -21,7 +21,7 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types fmt data train models docs docs-check image up down bench test-container
+.PHONY: help serve test check lint types fmt data train report models docs docs-check image up down bench test-container
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ data: $(FULL) ## Fetch, verify and describe the data sets that the trainer needs
 
 train: $(FULL) ## Train, verify and publish one network: make train MODEL=mlp-128
 	$(BIN)/python -m training fit $(MODEL) $(ARGS)
+
+report: $(FULL) ## Measure and draw what is published: make report MODEL=mlp-128, or MODEL=all
+	$(BIN)/python -m training report $(MODEL) $(ARGS)
 
 models: $(FULL) ## Verify every published folder and rewrite the table in models/README.md
 	$(BIN)/python -m training models $(ARGS)

@@ -1,4 +1,4 @@
-"""The trainer's command line: fit a network, list the recipes, fetch the data, verify the models.
+"""The trainer's command line: fit networks, report on them, list recipes, fetch data, verify models.
 
 The only file of the trainer that reads the environment and prints.
 """
@@ -11,11 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from service.core import artifact
+from service.core import artifact, network
 from service.core.errors import ServiceError
-from training import catalogue
-from training.data import MNIST, Examples, Source, fetch, lesson_split, official_split
-from training.errors import TrainingError
+from service.core.manifest import Manifest
+from service.core.report import write as write_report
+from training import catalogue, report
+from training.data import MNIST, Examples, Source, Split, fetch, lesson_split, official_split
+from training.errors import NotThere, TrainingError
 from training.recipes import LESSON_FIGURES, RECIPES, Recipe
 
 CATALOGUE_FILE = "README.md"
@@ -50,6 +52,10 @@ def main(argv: Sequence[str], environ: Mapping[str, str], mnist: Source = MNIST)
             _data(data, mnist)
         elif arguments.command == "models":
             _models(arguments.models)
+        elif arguments.command == "report":
+            _report(arguments, data, mnist)
+        elif arguments.command == "sample":
+            _sample(arguments, data, mnist)
         else:
             _list()
     except KeyboardInterrupt:
@@ -135,6 +141,70 @@ def _models(root: Path) -> None:
     print(f"Wrote {root / CATALOGUE_FILE}.")
 
 
+def _report(arguments: argparse.Namespace, data: Path, mnist: Source) -> None:
+    # Matplotlib takes a second to import
+    from training import pictures, samples  # noqa: PLC0415
+
+    models: Path = arguments.models
+    if arguments.pictures:
+        samples.check_place(arguments.pictures, models)
+    for name, version in _published(models, arguments.name, arguments.version):
+        published = artifact.read(models, name, version)
+        split = _data_of(published.manifest, data, mnist)
+        folder = models / name / version / artifact.REPORT_FOLDER
+        records = {
+            file: (folder / file).read_bytes()
+            for file in (report.HISTORY_FILE, report.LESSON_FILE)
+            if (folder / file).is_file()
+        }
+        made = report.make(published, split, records, LESSON_FIGURES.get(name, {}))
+        first = next(iter(network.read(published).values()))
+        whole, files = pictures.draw(made, first.weight, published.manifest.input.shape[1:])
+        write_report(models, whole, files)
+        print(f"{name} {version}: {len(files)} pictures and report.json in {folder}")
+        for note in whole.notes:
+            print(f"  {note}")
+        if arguments.pictures:
+            for path in samples.draw_extremes(whole, split, arguments.pictures, arguments.theme):
+                print(f"  drew {path}")
+
+
+def _sample(arguments: argparse.Namespace, data: Path, mnist: Source) -> None:
+    from training import samples  # noqa: PLC0415
+
+    samples.check_place(arguments.out, arguments.models)
+    (name, version), *_ = _published(arguments.models, arguments.name, arguments.version)[::-1]
+    manifest = artifact.read(arguments.models, name, version).manifest
+    split = _data_of(manifest, data, mnist)
+    for what, got, known in (
+        ("Part", arguments.part, list(split.parts)),
+        ("Class", arguments.label, list(split.classes)),
+    ):
+        if got not in known:
+            raise NotThere(what, got, known)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_bytes(samples.sample(split, arguments.part, arguments.label, arguments.theme))
+    print(f"Drew {arguments.out}.")
+
+
+def _data_of(manifest: Manifest, data: Path, mnist: Source) -> Split:
+    """Return the data that a published network was fitted and measured on."""
+    del manifest
+    return official_split(data, mnist)
+
+
+def _published(models: Path, name: str, version: str | None) -> list[tuple[str, str]]:
+    """Return what is published under a name, oldest version first; `all` is every name."""
+    found = artifact.versions(models)
+    names = list(found) if name == "all" else [name]
+    if missing := [each for each in names if each not in found]:
+        raise NotThere("Model", missing[0], [*found, "all"])
+    pairs = [(each, number) for each in names for number in found[each] if version in (None, number)]
+    if not pairs:
+        raise NotThere(f"Version of {name}", str(version), found.get(name, []))
+    return pairs
+
+
 def _described(examples: Examples) -> str:
     counts = [int((examples.labels == label).sum()) for label in sorted(set(examples.labels))]
     pixels = examples.pixels / 255
@@ -158,7 +228,21 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("name", choices=list(RECIPES), help="of the recipe")
     for name, (kind, meaning) in _numbers().items():
         fit.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=meaning)
-    for command in (models, fit):
+    reporting = commands.add_parser("report", help="measure what is published, and draw it")
+    sampling = commands.add_parser("sample", help="draw images of one class")
+    for command in (reporting, sampling):
+        command.add_argument("name", metavar="model", help="as it is published")
+        command.add_argument("version", nargs="?", help="as it is published; all versions without it")
+        command.add_argument(
+            "--theme", choices=("light", "dark"), default="light", help="of pictures of the data"
+        )
+    reporting.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="draw typical and troublesome images here too"
+    )
+    sampling.add_argument("--class", dest="label", required=True, help="name of the class")
+    sampling.add_argument("--part", default="train", help="train, valid or test; train without it")
+    sampling.add_argument("--out", type=Path, required=True, metavar="FILE", help="the picture, a PNG file")
+    for command in (models, fit, reporting, sampling):
         command.add_argument(
             "--models", type=Path, default=Path("models"), help="the folder of what is published"
         )

@@ -13,19 +13,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from service.core.manifest import Making, Measurement
+from service.core.report import Confusion, write_confusions
 from training import export, origin
 from training.checkpoint import Checkpoint, Notice
-from training.data import Split
-from training.fit import THREADS, Fitted, Score, Watch, evaluate, fit, reproducible
+from training.confusion import confusion
+from training.data import Examples, Split
+from training.fit import THREADS, Fitted, Network, Score, Watch, evaluate, fit, reproducible
 from training.net import Net
 from training.publish import Product, Published, publish
 from training.recipes import Recipe
+from training.report import HISTORY_FILE, LESSON_FILE
 from training.versions import Versions
 
-HISTORY_FILE = "history.json"
+_NAMED_AT_ONCE = 4096
+"""Images; bounds memory and changes no result."""
 
 CODE = ("augment.py", "convolutional.py", "fit.py", "net.py", "optimizer.py", "versions.py")
 """The files that decide a fit's bits; a checkpoint of other code is not gone on from."""
@@ -150,7 +156,10 @@ def _product(recipe: Recipe, terms: Terms, fits: Sequence[Fitted], commit: str) 
         splits=(terms.official, terms.lesson),
         making=making,
         metrics=tuple(metrics),
-        report={HISTORY_FILE: _history(recipe, lessons, published)},
+        report={
+            HISTORY_FILE: _history(recipe, lessons, published),
+            LESSON_FILE: write_confusions(_confusions(terms.lesson, lessons, recipe.lesson_seeds)),
+        },
     )
 
 
@@ -173,6 +182,23 @@ def _measurements(
         )
         for name, found in scores.items()
     ]
+
+
+def _confusions(split: Split, fits: Sequence[Fitted], seeds: tuple[int, ...]) -> tuple[Confusion, ...]:
+    """Count what the fits for the lesson's figures take for what, since they are not kept."""
+    if not fits:
+        return ()
+    return tuple(
+        confusion("lesson", split, name, [_named(fitted.net, part) for fitted in fits], seeds)
+        for name, part in split.parts.items()
+    )
+
+
+def _named(net: Network, examples: Examples) -> NDArray[np.int64]:
+    """Return the classes that a network names, (N,)."""
+    with torch.inference_mode():
+        pieces = torch.split(torch.tensor(examples.pixels), _NAMED_AT_ONCE)
+        return torch.cat([net(piece).argmax(1) for piece in pieces]).numpy()
 
 
 def _history(recipe: Recipe, lessons: Sequence[Fitted], published: Fitted) -> bytes:
