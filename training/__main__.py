@@ -16,7 +16,8 @@ from service.core.errors import ServiceError
 from service.core.manifest import Manifest
 from service.core.report import write as write_report
 from training import catalogue, report
-from training.data import MNIST, Examples, Source, Split, fetch, lesson_split, official_split
+from training.data.examples import Examples, Split
+from training.data.sets import DATA_SETS, DataSet
 from training.errors import NotThere, TrainingError
 from training.recipes import LESSON_FIGURES, RECIPES, Recipe
 
@@ -27,13 +28,15 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130
 """Exit codes; argparse adds 2 for a command it does not understand."""
 
 
-def main(argv: Sequence[str], environ: Mapping[str, str], mnist: Source = MNIST) -> int:
+def main(
+    argv: Sequence[str], environ: Mapping[str, str], data_sets: Mapping[str, DataSet] = DATA_SETS
+) -> int:
     """Run one command.
 
     Args:
         argv: Its words, without the program's name.
         environ: INKLING_DATA names the data folder.
-        mnist: Where MNIST comes from and what it must be.
+        data_sets: By the names that recipes call them.
 
     Returns:
         The exit code. What a person can mend is told in one line on stderr.
@@ -47,15 +50,15 @@ def main(argv: Sequence[str], environ: Mapping[str, str], mnist: Source = MNIST)
                 recipe = _recipe(arguments)
             except ValueError as error:
                 parser.error(str(error))
-            _fit(recipe, arguments, data, mnist)
+            _fit(recipe, arguments, data, data_sets)
         elif arguments.command == "data":
-            _data(data, mnist)
+            _data(data, data_sets)
         elif arguments.command == "models":
             _models(arguments.models)
         elif arguments.command == "report":
-            _report(arguments, data, mnist)
+            _report(arguments, data, data_sets)
         elif arguments.command == "sample":
-            _sample(arguments, data, mnist)
+            _sample(arguments, data, data_sets)
         else:
             _list()
     except KeyboardInterrupt:
@@ -67,13 +70,13 @@ def main(argv: Sequence[str], environ: Mapping[str, str], mnist: Source = MNIST)
     return DONE
 
 
-def _fit(recipe: Recipe, arguments: argparse.Namespace, data: Path, mnist: Source) -> None:
+def _fit(recipe: Recipe, arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
     # imported here, so that the other commands answer at once and without torch
     from training import terminal  # noqa: PLC0415
     from training.bars import Bars  # noqa: PLC0415
     from training.run import Terms, run  # noqa: PLC0415
 
-    official = official_split(data, mnist)
+    turns = data_sets[recipe.data].turns(data, recipe)
     print(f"{recipe.name}: {recipe.description}")
     for name, value in recipe.numbers.items():
         if name not in ("name", "description"):
@@ -82,8 +85,7 @@ def _fit(recipe: Recipe, arguments: argparse.Namespace, data: Path, mnist: Sourc
         published = run(
             recipe,
             Terms(
-                official=official,
-                lesson=lesson_split(official, recipe.lesson_split_seed, mnist.lesson_counts),
+                turns=turns,
                 models=arguments.models,
                 runs=arguments.runs,
                 watch=lambda title, epochs: terminal.watch(title, epochs, bars, _write),
@@ -116,21 +118,22 @@ def _list() -> None:
         print(f"{recipe.name:<14}{recipe.description}")
 
 
-def _data(folder: Path, mnist: Source) -> None:
+def _data(folder: Path, data_sets: Mapping[str, DataSet]) -> None:
     from training.bars import Bars  # noqa: PLC0415
 
-    with Bars() as bars:
-        fetched = fetch(
-            folder, lambda name, done, total: bars.show(name, done, total, "B", scale=True), mnist
-        )
-    for name in fetched:
-        print(f"fetched {folder / mnist.folder / name}")
-    official = official_split(folder, mnist)
-    print(f"{mnist.name} in {folder / mnist.folder}: {len(mnist.files)} files, all as they should be")
-    lesson = lesson_split(official, RECIPES["softmax"].lesson_split_seed, mnist.lesson_counts)
-    for split in (official, lesson):
-        for name, part in split.parts.items():
-            print(f"  {f'{split.name} {name}':<16}{_described(part)}")
+    for name, data_set in data_sets.items():
+        with Bars() as bars:
+            fetched = data_set.fetch(
+                folder, lambda name, done, total: bars.show(name, done, total, "B", scale=True)
+            )
+        for file in fetched:
+            print(f"fetched {folder / data_set.folder / file}")
+        recipe = next(recipe for recipe in RECIPES.values() if recipe.data == name)
+        splits = {turn.split.name: turn.split for turn in data_set.turns(folder, recipe)[::-1]}
+        print(f"{name} in {folder / data_set.folder}: all as it should be")
+        for split in splits.values():
+            for part, examples in split.parts.items():
+                print(f"  {f'{split.name} {part}':<16}{_described(examples)}")
 
 
 def _models(root: Path) -> None:
@@ -141,7 +144,7 @@ def _models(root: Path) -> None:
     print(f"Wrote {root / CATALOGUE_FILE}.")
 
 
-def _report(arguments: argparse.Namespace, data: Path, mnist: Source) -> None:
+def _report(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
     # Matplotlib takes a second to import
     from training import pictures, samples  # noqa: PLC0415
 
@@ -150,7 +153,7 @@ def _report(arguments: argparse.Namespace, data: Path, mnist: Source) -> None:
         samples.check_place(arguments.pictures, models)
     for name, version in _published(models, arguments.name, arguments.version):
         published = artifact.read(models, name, version)
-        split = _data_of(published.manifest, data, mnist)
+        split = _data_of(published.manifest, data, data_sets)
         folder = models / name / version / artifact.REPORT_FOLDER
         records = {
             file: (folder / file).read_bytes()
@@ -169,13 +172,13 @@ def _report(arguments: argparse.Namespace, data: Path, mnist: Source) -> None:
                 print(f"  drew {path}")
 
 
-def _sample(arguments: argparse.Namespace, data: Path, mnist: Source) -> None:
+def _sample(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
     from training import samples  # noqa: PLC0415
 
     samples.check_place(arguments.out, arguments.models)
     (name, version), *_ = _published(arguments.models, arguments.name, arguments.version)[::-1]
     manifest = artifact.read(arguments.models, name, version).manifest
-    split = _data_of(manifest, data, mnist)
+    split = _data_of(manifest, data, data_sets)
     for what, got, known in (
         ("Part", arguments.part, list(split.parts)),
         ("Class", arguments.label, list(split.classes)),
@@ -187,10 +190,12 @@ def _sample(arguments: argparse.Namespace, data: Path, mnist: Source) -> None:
     print(f"Drew {arguments.out}.")
 
 
-def _data_of(manifest: Manifest, data: Path, mnist: Source) -> Split:
-    """Return the data that a published network was fitted and measured on."""
-    del manifest
-    return official_split(data, mnist)
+def _data_of(manifest: Manifest, data: Path, data_sets: Mapping[str, DataSet]) -> Split:
+    """Return the data that a published network was fitted and measured on, as its recipe has it."""
+    name = str(manifest.recipe.get("name"))
+    if name not in RECIPES:
+        raise NotThere(f"Recipe of {manifest.name}/{manifest.version}", name, list(RECIPES))
+    return data_sets[RECIPES[name].data].turns(data, RECIPES[name])[-1].split
 
 
 def _published(models: Path, name: str, version: str | None) -> list[tuple[str, str]]:

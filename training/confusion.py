@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.report import Confused, Confusion
-from training.data import Examples, Split
+from training.data.examples import Examples, Split
 
 _NAMED = 5
 """Mistakes that a matrix names."""

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from training.checkpoint import Checkpoint
 from training.convolutional import ConvolutionalNet
-from training.data import Examples
+from training.data.examples import Examples
 from training.errors import Diverged
 from training.net import Net
 from training.optimizer import follow, learning_rate, make_optimizer, set_learning_rate

@@ -28,7 +28,7 @@ from service.core.manifest import (
     Tensor,
 )
 from training import export, golden
-from training.data import Split
+from training.data.examples import Split
 from training.errors import ExportMismatch
 from training.net import Net
 from training.recipes import Recipe

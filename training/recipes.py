@@ -37,6 +37,7 @@ class Recipe:
     lesson_split_seed: Annotated[int, "of the drawing of the lesson's split"]
     # Each default below does nothing, and is left out of `numbers`.
     model: Annotated[str, "what it is published as, a version of; empty: as its name"] = ""
+    data: Annotated[str, "what it learns from: a name in training.data.sets.DATA_SETS"] = "mnist"
     network: Annotated[str, "dense or convolutional; the latter only teaches"] = "dense"
     strides: Annotated[tuple[int, ...], "of each convolution"] = ()
     pooled: Annotated[int, "side of the grid that a convolutional network's dense layer sees"] = 0

@@ -25,7 +25,7 @@ from service.core.report import (
     Seen,
 )
 from training.confusion import confusion
-from training.data import Examples, Split
+from training.data.examples import Examples, Split
 from training.errors import DataMismatch, RecordBroken
 
 HISTORY_FILE = "history.json"

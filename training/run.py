@@ -1,17 +1,15 @@
 """One recipe, from data to a published folder.
 
-The lesson's figures come from fits on the lesson's split; the network that is published is fitted
-on the official training images alone.
+Which fits a recipe makes, and which of them is published, its data set says.
 """
 
 import hashlib
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,7 +20,8 @@ from service.core.report import Confusion, write_confusions
 from training import export, origin
 from training.checkpoint import Checkpoint, Notice
 from training.confusion import confusion
-from training.data import Examples, Split
+from training.data.examples import Examples, Split
+from training.data.sets import Turn
 from training.fit import THREADS, Fitted, Network, Score, Watch, evaluate, fit, reproducible
 from training.net import Net
 from training.publish import Product, Published, publish
@@ -36,24 +35,20 @@ _NAMED_AT_ONCE = 4096
 CODE = ("augment.py", "convolutional.py", "fit.py", "net.py", "optimizer.py", "versions.py")
 """The files that decide a fit's bits; a checkpoint of other code is not gone on from."""
 
-Role = Literal["published", "lesson"]
-
 
 @dataclass(frozen=True)
 class Terms:
     """What a run works with.
 
     Attributes:
-        official: What the published network learns from, and is measured on once.
-        lesson: What the fits for the lesson's figures use.
+        turns: Which fits there are, and on what; the last makes the network that is published.
         models: The folder to publish in.
         runs: The folder for checkpoints.
         watch: Asked for a watch before each fit, with a title and the number of epochs.
         notice: Told what a person should know.
     """
 
-    official: Split
-    lesson: Split
+    turns: tuple[Turn, ...]
     models: Path
     runs: Path
     watch: Callable[[str, int], Watch]
@@ -61,7 +56,7 @@ class Terms:
 
 
 def run(recipe: Recipe, terms: Terms, fresh: bool = False) -> Published:
-    """Make a recipe's fits, and publish the one on the official split.
+    """Make a recipe's fits, and publish the last.
 
     Every fit keeps a checkpoint of its own, so that an interrupted run loses an epoch at most; when
     all is published the checkpoints are removed. A teacher's are kept, for the next recipe that has
@@ -80,34 +75,31 @@ def run(recipe: Recipe, terms: Terms, fresh: bool = False) -> Published:
         OSError: A folder cannot be written.
     """
     commit = origin.commit()  # now, not after minutes in which files may change
-    turns: list[tuple[Role, Split, tuple[int, ...]]] = [
-        ("lesson", terms.lesson, recipe.lesson_seeds),
-        ("published", terms.official, (recipe.seed,)),
-    ]
-    own = [_checkpoint(recipe, terms, role, split, seed) for role, split, seeds in turns for seed in seeds]
+    own = [_checkpoint(recipe, terms, turn.split, seed) for turn in terms.turns for seed in turn.seeds]
     if fresh:
         teachers = [
-            _checkpoint(recipe.teacher, terms, role, split, recipe.teacher.seed)
-            for role, split, _ in turns
+            _checkpoint(recipe.teacher, terms, turn.split, recipe.teacher.seed)
+            for turn in terms.turns
             if recipe.teacher
         ]
         for checkpoint in (*own, *teachers):
             checkpoint.remove()
-    fits = [fitted for turn in turns for fitted in _fits(recipe, terms, *turn)]
+    fits = [_fits(recipe, terms, turn) for turn in terms.turns]
     published = publish(_product(recipe, terms, fits, commit), terms.models)
     for checkpoint in own:
         checkpoint.remove()
     return published
 
 
-def _fits(recipe: Recipe, terms: Terms, role: Role, split: Split, seeds: tuple[int, ...]) -> list[Fitted]:
+def _fits(recipe: Recipe, terms: Terms, turn: Turn) -> list[Fitted]:
     """Fit a recipe once a seed; a teacher learns first, from the same images as its learners."""
-    if not seeds:
+    if not turn.seeds:
         return []
     teacher = None
     if recipe.teacher:
-        (taught,) = _fits(recipe.teacher, terms, role, split, (recipe.teacher.seed,))
+        (taught,) = _fits(recipe.teacher, terms, replace(turn, seeds=(recipe.teacher.seed,)))
         teacher = taught.net
+    split = turn.split
     versions = Versions(recipe, split.train, teacher)  # shared, since making them takes long
     return [
         fit(
@@ -116,29 +108,31 @@ def _fits(recipe: Recipe, terms: Terms, role: Role, split: Split, seeds: tuple[i
             len(split.classes),
             split.train,
             split.valid,
-            watch=terms.watch(f"{recipe.name}: {role} fit, seed {seed}", recipe.epochs),
-            checkpoint=_checkpoint(recipe, terms, role, split, seed),
+            watch=terms.watch(f"{recipe.name}: {turn.role} fit, seed {seed}", recipe.epochs),
+            checkpoint=_checkpoint(recipe, terms, split, seed),
             versions=versions,
         )
-        for seed in seeds
+        for seed in turn.seeds
     ]
 
 
-def _checkpoint(recipe: Recipe, terms: Terms, role: Role, split: Split, seed: int) -> Checkpoint:
+def _checkpoint(recipe: Recipe, terms: Terms, split: Split, seed: int) -> Checkpoint:
+    """Return where a fit is kept: turns on one split with one seed are one fit, and made once."""
     facts = [recipe.digest, str(seed), split.train.sha256, str(torch.__version__), str(THREADS)]
     facts += [split.valid.sha256] if split.valid else []
     facts += [(Path(__file__).parent / name).read_text() for name in CODE]
     key = hashlib.sha256("\n".join(facts).encode()).hexdigest()
-    return Checkpoint(terms.runs / recipe.name / f"{role}-{seed}.pt", key, terms.notice)
+    return Checkpoint(terms.runs / recipe.name / f"{split.name}-{seed}.pt", key, terms.notice)
 
 
-def _product(recipe: Recipe, terms: Terms, fits: Sequence[Fitted], commit: str) -> Product:
-    *lessons, published = fits
+def _product(recipe: Recipe, terms: Terms, fits: Sequence[Sequence[Fitted]], commit: str) -> Product:
+    published = fits[-1][-1]
     assert isinstance(published.net, Net)  # convolutional ones only teach
+    official = terms.turns[-1].split
+    newest_first = list(zip(terms.turns, fits, strict=True))[::-1]  # what is published comes first
     with reproducible():
         metrics = [
-            *_measurements("published", [published], terms.official, (recipe.seed,)),
-            *_measurements("lesson", lessons, terms.lesson, recipe.lesson_seeds),
+            measurement for turn, made in newest_first if made for measurement in _measurements(turn, made)
         ]
     making = Making(
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -152,45 +146,45 @@ def _product(recipe: Recipe, terms: Terms, fits: Sequence[Fitted], commit: str) 
     return Product(
         recipe=recipe,
         net=published.net,
-        model=export.to_onnx(published.net, terms.official.train.pixels.shape[1:]),
-        splits=(terms.official, terms.lesson),
+        model=export.to_onnx(published.net, official.train.pixels.shape[1:]),
+        splits=tuple({turn.split.name: turn.split for turn, _ in newest_first}.values()),
         making=making,
         metrics=tuple(metrics),
         report={
-            HISTORY_FILE: _history(recipe, lessons, published),
-            LESSON_FILE: write_confusions(_confusions(terms.lesson, lessons, recipe.lesson_seeds)),
+            HISTORY_FILE: _history(newest_first),
+            LESSON_FILE: write_confusions(_confusions(newest_first)),
         },
     )
 
 
-def _measurements(
-    role: Role, fits: Sequence[Fitted], split: Split, seeds: tuple[int, ...]
-) -> list[Measurement]:
-    scores: Mapping[str, list[Score]] = {
-        name: [evaluate(fitted.net, part) for fitted in fits] for name, part in split.parts.items()
-    }
+def _measurements(turn: Turn, fits: Sequence[Fitted]) -> list[Measurement]:
     return [
-        Measurement(
-            fit=role,
-            data=split.data_set,
-            split=name,
-            examples=found[0].examples,
-            seeds=seeds,
-            accuracy=statistics.fmean(score.accuracy for score in found),
-            spread=statistics.stdev(score.accuracy for score in found) if len(found) > 1 else None,
-            loss=statistics.fmean(score.loss for score in found),
-        )
-        for name, found in scores.items()
+        _measurement(turn, name, [evaluate(fitted.net, part) for fitted in fits])
+        for name, part in turn.split.parts.items()
     ]
 
 
-def _confusions(split: Split, fits: Sequence[Fitted], seeds: tuple[int, ...]) -> tuple[Confusion, ...]:
+def _measurement(turn: Turn, part: str, scores: Sequence[Score]) -> Measurement:
+    accuracies = [score.accuracy for score in scores]
+    return Measurement(
+        fit=turn.role,
+        data=turn.split.data_set,
+        split=part,
+        examples=scores[0].examples,
+        seeds=turn.seeds,
+        accuracy=statistics.fmean(accuracies),
+        spread=statistics.stdev(accuracies) if len(scores) > 1 else None,
+        loss=statistics.fmean(score.loss for score in scores),
+    )
+
+
+def _confusions(made: Sequence[tuple[Turn, Sequence[Fitted]]]) -> tuple[Confusion, ...]:
     """Count what the fits for the lesson's figures take for what, since they are not kept."""
-    if not fits:
-        return ()
     return tuple(
-        confusion("lesson", split, name, [_named(fitted.net, part) for fitted in fits], seeds)
-        for name, part in split.parts.items()
+        confusion("lesson", turn.split, name, [_named(fitted.net, part) for fitted in fits], turn.seeds)
+        for turn, fits in made
+        if turn.role == "lesson" and fits
+        for name, part in turn.split.parts.items()
     )
 
 
@@ -201,12 +195,10 @@ def _named(net: Network, examples: Examples) -> NDArray[np.int64]:
         return torch.cat([net(piece).argmax(1) for piece in pieces]).numpy()
 
 
-def _history(recipe: Recipe, lessons: Sequence[Fitted], published: Fitted) -> bytes:
+def _history(made: Sequence[tuple[Turn, Sequence[Fitted]]]) -> bytes:
     entries = [
-        {"fit": role, "seed": seed, "epochs": [asdict(epoch) for epoch in fitted.history]}
-        for role, seed, fitted in (
-            ("published", recipe.seed, published),
-            *(("lesson", *pair) for pair in zip(recipe.lesson_seeds, lessons, strict=True)),
-        )
+        {"fit": turn.role, "seed": seed, "epochs": [asdict(epoch) for epoch in fitted.history]}
+        for turn, fits in made
+        for seed, fitted in zip(turn.seeds, fits, strict=True)
     ]
     return (json.dumps({"fits": entries}, indent=2, allow_nan=False) + "\n").encode()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.core.report import Extremes, Report, Theme
 from training.canvas import figure, paint
-from training.data import Split
+from training.data.examples import Split
 from training.errors import PicturesAmiss
 
 _ROWS, _COLUMNS = 6, 10

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from training.augment import AUGMENTATIONS
-from training.data import Examples
+from training.data.examples import Examples
 from training.recipes import Recipe
 
 _MADE_AT_ONCE = 500

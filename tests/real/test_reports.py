@@ -9,7 +9,7 @@ import pytest
 from service.core import artifact, report
 from service.core.engine import Engine
 from tests.conftest import REPOSITORY
-from training.data import official_split
+from training.data.mnist import MNIST, official_split
 
 pytestmark = [
     pytest.mark.data,
@@ -33,7 +33,7 @@ def test_a_report_counts_what_its_network_answers(name: str, version: str) -> No
     """
     published = artifact.read(ROOT, name, version)
     found = report.read(ROOT, published.manifest)
-    test = official_split(Path(os.environ["INKLING_DATA"])).test
+    test = official_split(Path(os.environ["INKLING_DATA"]), MNIST).test
 
     probabilities = Engine.load(published).run(test.pixels).probabilities
 

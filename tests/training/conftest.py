@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 if any(find_spec(name) is None for name in ("torch", "tqdm", "matplotlib")):
     collect_ignore_glob = ["test_*.py"]
 else:
-    from training.data import Examples, Source, SourceFile, Split
+    from training.data.examples import Examples, Split
+    from training.data.mnist import Source, SourceFile
     from training.fit import Watch
     from training.recipes import Recipe
 

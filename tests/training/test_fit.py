@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training.checkpoint import Checkpoint
-from training.data import Examples, Split
+from training.data.examples import Examples, Split
 from training.errors import Diverged
 from training.fit import (
     Epoch,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from training.checkpoint import Checkpoint
-from training.data import Examples, Split
+from training.data.examples import Examples, Split
 from training.fit import Epoch, Watch, build, fit, objective
 from training.recipes import Recipe
 from training.versions import Versions

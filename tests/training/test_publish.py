@@ -12,7 +12,7 @@ from service.core import artifact, network
 from service.core.engine import Engine
 from service.core.errors import GoldenMismatch
 from service.core.manifest import Making, Measurement
-from training.data import Split
+from training.data.examples import Split
 from training.errors import ExportMismatch
 from training.export import to_onnx
 from training.net import Net

@@ -14,7 +14,7 @@ from service.core.manifest import MODEL_FILE, DataSource
 from service.core.report import Report
 from tests import toys
 from training import report
-from training.data import Examples, Split
+from training.data.examples import Examples, Split
 from training.errors import DataMismatch, RecordBroken
 
 EPOCH = {

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from service.core import artifact, graph
 from service.core.report import Confusions
 from tests.conftest import REPOSITORY
-from training.data import Examples, Split
+from training.data.examples import Examples, Split
+from training.data.sets import Turn
 from training.fit import Epoch, Watch
 from training.publish import Published
 from training.recipes import Recipe
@@ -53,11 +54,14 @@ def listener(watch: Watch) -> Listener:
     return Listener(watch)
 
 
+def _turns(recipe: Recipe, official: Split, lesson: Split) -> tuple[Turn, ...]:
+    return Turn("lesson", lesson, recipe.lesson_seeds), Turn("published", official, (recipe.seed,))
+
+
 @pytest.fixture
-def terms(official: Split, lesson: Split, tmp_path: Path, listener: Listener) -> Terms:
+def terms(recipe: Recipe, official: Split, lesson: Split, tmp_path: Path, listener: Listener) -> Terms:
     return Terms(
-        official=official,
-        lesson=lesson,
+        turns=_turns(recipe, official, lesson),
         models=tmp_path / "models",
         runs=tmp_path / "runs",
         watch=listener.watch_for,
@@ -75,7 +79,8 @@ def whole(
 ) -> Whole:
     """A run that nothing interrupts; made once, since each takes some seconds."""
     folder = tmp_path_factory.mktemp("whole")
-    terms = Terms(official, lesson, folder / "models", folder / "runs", lambda *_: watch, lambda _: None)
+    turns = _turns(recipe, official, lesson)
+    terms = Terms(turns, folder / "models", folder / "runs", lambda *_: watch, lambda _: None)
     return Whole(folder, run(recipe, terms))
 
 
@@ -242,16 +247,13 @@ def test_the_same_run_publishes_nothing_new(recipe: Recipe, terms: Terms, whole:
 
 
 def test_a_network_learns_from_the_official_images_alone(
-    recipe: Recipe, terms: Terms, official: Split, whole: Whole
+    recipe: Recipe, terms: Terms, official: Split, lesson: Split, whole: Whole
 ) -> None:
     """
     Whatever the test images and the lesson's split are, the published network is the same.
     """
-    other = replace(
-        terms,
-        official=replace(official, test=official.train),
-        lesson=replace(terms.lesson, train=official.test),
-    )
+    turns = _turns(recipe, replace(official, test=official.train), replace(lesson, train=official.test))
+    other = replace(terms, turns=turns)
 
     published = run(recipe, other)
 
@@ -265,11 +267,8 @@ def test_a_teacher_is_fitted_before_its_learners(
     Each split has a teacher of its own, which learns from that split's images alone; it is kept, so
     that a second run need not fit it again, unless asked to begin anew.
     """
-    small = replace(
-        terms,
-        official=replace(official, train=_square(official.train), test=_square(official.test)),
-        lesson=Split("lesson", "made up", lesson.classes, *(_square(part) for part in lesson.parts.values())),
-    )
+    square = replace(official, train=_square(official.train), test=_square(official.test))
+    squares = Split("lesson", "made up", lesson.classes, *(_square(part) for part in lesson.parts.values()))
     teacher = replace(recipe, name="teacher", hidden=(5,), lesson_seeds=())
     taught = replace(
         recipe,
@@ -280,6 +279,7 @@ def test_a_teacher_is_fitted_before_its_learners(
         teacher_share=0.5,
         lesson_seeds=(1,),
     )
+    small = replace(terms, turns=_turns(taught, square, squares))
 
     manifest = run(taught, small).artifact.manifest
     first = list(dict.fromkeys(listener.steps))
@@ -314,9 +314,30 @@ def test_checkpoints_depend_on_every_file_that_decides_a_fit() -> None:
     found, waiting = set(), {"fit"}
     while waiting:
         found.add(name := waiting.pop())
-        tree = ast.parse((REPOSITORY / "training" / f"{name}.py").read_text("utf-8"))
+        path = REPOSITORY / "training" / f"{name.replace('.', '/')}.py"
+        tree = ast.parse(path.read_text("utf-8"))
         modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         ours = {module.removeprefix("training.") for module in modules if module.startswith("training.")}
         waiting |= ours - found
 
-    assert {f"{name}.py" for name in found - {"data", "recipes", "checkpoint", "errors"}} == set(CODE)
+    assert {f"{name}.py" for name in found - {"data.examples", "recipes", "checkpoint", "errors"}} == set(
+        CODE
+    )
+
+
+def test_turns_on_one_split_with_one_seed_are_one_fit(
+    recipe: Recipe, terms: Terms, listener: Listener, lesson: Split
+) -> None:
+    """
+    Where what is published learns from the lesson's own split, no fit is made twice.
+    """
+    turns = Turn("lesson", lesson, (1, 2)), Turn("published", lesson, (1,))
+
+    manifest = run(replace(recipe, seed=1), replace(terms, turns=turns)).artifact.manifest
+
+    assert len(listener.steps) == 2 * 4 * 7
+    assert [(metric.fit, metric.seeds) for metric in manifest.metrics[::3]] == [
+        ("published", (1,)),
+        ("lesson", (1, 2)),
+    ]
+    assert len(manifest.data) == 3

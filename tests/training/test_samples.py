@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests import toys
 from training import samples
-from training.data import Examples, Split
+from training.data.examples import Examples, Split
 from training.errors import PicturesAmiss
 
 

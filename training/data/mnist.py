@@ -1,90 +1,24 @@
-"""Data sets as whole arrays: fetched, verified by digest, split.
+"""MNIST: 70,000 handwritten digits of 28 x 28 pixels, in four IDX files.
 
-These data sets fit in memory, so nothing here knows of batches; `fit` takes its batches by index.
+Its official split is its makers'; the lesson's is rebuilt in kind.
 """
 
 import gzip
 import hashlib
-import http.client
 import math
-import tempfile
-import urllib.request
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.errors import DataCorrupt, DataMissing, FetchFailed
-
-Progress = Callable[[str, int, int], None]
-"""Called while a file is fetched: its name, bytes so far, bytes in all (0 where unknown)."""
-
-MAX_FETCHED_BYTES = 64 * 2**20
-"""No file we fetch is larger; a mirror that sends more is not listened to."""
-
-FETCH_TIMEOUT_S = 30.0
-"""How long a mirror may stay silent."""
-
-_CHUNK_BYTES = 64 * 2**10
+from training.data.examples import Examples, Split
+from training.data.fetching import Progress, fetch_file
+from training.errors import DataCorrupt, DataMissing
 
 _IDX_UINT8 = 0x08
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Images with their classes.
-
-    Attributes:
-        pixels: (N, ...) uint8, 0 background to 255 ink.
-        labels: (N,) int64, the number of the class, from 0.
-    """
-
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def sha256(self) -> str:
-        """Digest of the pixels, then of the labels as one byte each."""
-        digest = hashlib.sha256(self.pixels.tobytes())
-        digest.update(self.labels.astype(np.uint8).tobytes())
-        return digest.hexdigest()
-
-    def take(self, rows: NDArray[np.int64]) -> "Examples":
-        """Return the examples of these rows, in their order."""
-        return Examples(self.pixels[rows], self.labels[rows])
-
-
-@dataclass(frozen=True)
-class Split:
-    """A data set in parts that share no example.
-
-    Attributes:
-        name: `official` or `lesson`.
-        data_set: The data set's name.
-        classes: Their names, in the order of their numbers.
-        train: What the network learns from.
-        valid: What choices are made by; None where the split has no such part.
-        test: What is looked at once, for the claim.
-    """
-
-    name: str
-    data_set: str
-    classes: tuple[str, ...]
-    train: Examples
-    valid: Examples | None
-    test: Examples
-
-    @property
-    def parts(self) -> dict[str, Examples]:
-        """The parts there are, by name."""
-        parts = {"train": self.train, "valid": self.valid, "test": self.test}
-        return {name: part for name, part in parts.items() if part is not None}
 
 
 @dataclass(frozen=True)
@@ -238,9 +172,6 @@ def lesson_split(official: Split, seed: int, counts: tuple[int, int, int] = MNIS
 def fetch(folder: Path, progress: Progress, source: Source = MNIST) -> list[str]:
     """Fetch the files of a data set that are not there or not as they should be.
 
-    A file is written under another name, verified and then renamed, so that an interrupted fetch
-    leaves nothing that looks like a data set.
-
     Args:
         folder: The data folder; the source's own folder is made in it.
         progress: Called as bytes arrive.
@@ -254,13 +185,16 @@ def fetch(folder: Path, progress: Progress, source: Source = MNIST) -> list[str]
         OSError: The folder cannot be written.
     """
     home = folder / source.folder
-    fetched = []
-    for file in source.files:
-        if not _is_right(home / file.name, file):
-            home.mkdir(parents=True, exist_ok=True)
-            _fetch_file(home, file, source, progress)
-            fetched.append(file.name)
-    return fetched
+    return [
+        file.name
+        for file in source.files
+        if fetch_file(
+            home / file.name,
+            [mirror + file.name for mirror in source.mirrors],
+            partial(_read, file=file),
+            progress,
+        )
+    ]
 
 
 def parse_idx(content: bytes, name: str) -> NDArray[np.uint8]:
@@ -307,54 +241,3 @@ def _read(path: Path, file: SourceFile) -> bytes:
     if digest != file.sha256:
         raise DataCorrupt(file.name, f"of content with SHA-256 {file.sha256}", digest)
     return content
-
-
-def _is_right(path: Path, file: SourceFile) -> bool:
-    try:
-        _read(path, file)
-    except (DataCorrupt, FileNotFoundError):
-        return False
-    return True
-
-
-def _fetch_file(home: Path, file: SourceFile, source: Source, progress: Progress) -> None:
-    reasons = {}
-    for mirror in source.mirrors:
-        with tempfile.NamedTemporaryFile(dir=home, prefix=".fetching-", delete=False) as target:
-            path = Path(target.name)
-        try:
-            _download(mirror + file.name, path, lambda done, total: progress(file.name, done, total))
-            _read(path, file)
-            path.chmod(0o644)
-            path.rename(home / file.name)
-            return
-        except DataCorrupt as error:
-            reasons[mirror] = error.finding
-        except _Unreachable as error:
-            reasons[mirror] = str(error)
-        finally:
-            path.unlink(missing_ok=True)
-    raise FetchFailed(file.name, home, reasons)
-
-
-class _Unreachable(Exception):
-    """A mirror did not give the file; the message says why."""
-
-
-def _download(address: str, path: Path, progress: Callable[[int, int], None]) -> None:
-    if not address.startswith(("https://", "http://")):
-        raise _Unreachable("its address is not of the web")
-    done = 0
-    with path.open("wb") as target:
-        try:
-            # S310 asks for the check of the address that stands above.
-            with urllib.request.urlopen(address, timeout=FETCH_TIMEOUT_S) as answer:  # noqa: S310
-                total = int(answer.headers.get("Content-Length") or 0)
-                while chunk := answer.read(_CHUNK_BYTES):
-                    done += target.write(chunk)
-                    progress(done, total)
-                    if done > MAX_FETCHED_BYTES:
-                        raise _Unreachable(f"it sends more than {MAX_FETCHED_BYTES:,} bytes")
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = str(error).removeprefix("<urlopen error ").removesuffix(">")
-            raise _Unreachable(reason or type(error).__name__) from error

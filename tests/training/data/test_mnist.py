@@ -16,16 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from training.data import (
-    Examples,
-    Source,
-    SourceFile,
-    Split,
-    fetch,
-    lesson_split,
-    official_split,
-    parse_idx,
-)
+from training.data.examples import Examples, Split
+from training.data.mnist import Source, SourceFile, fetch, lesson_split, official_split, parse_idx
 from training.errors import DataCorrupt, DataError, DataMissing, FetchFailed
 
 Idx = Callable[[NDArray[np.uint8]], bytes]
@@ -293,9 +285,10 @@ def test_a_failed_fetch_says_what_was_tried_and_leaves_nothing(tmp_path: Path, s
         with pytest.raises(FetchFailed) as caught:
             fetch(tmp_path / "new", _ignore, replace(source, mirrors=mirrors))
 
-    assert "404" in caught.value.reasons[empty]
-    assert "refused" in caught.value.reasons[gone]
-    assert caught.value.reasons["file:///"] == "its address is not of the web"
+    first = "train-images.gz"
+    assert "404" in caught.value.reasons[empty + first]
+    assert "refused" in caught.value.reasons[gone + first]
+    assert caught.value.reasons["file:///" + first] == "its address is not of the web"
     assert "INKLING_DATA" in str(caught.value)
     assert list((tmp_path / "new" / "tiny").iterdir()) == []
 
