@@ -21,7 +21,7 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types fmt data train sweep models docs docs-check image up down bench test-container
+.PHONY: help serve test check lint types fmt data train sweep report models docs docs-check image up down bench test-container
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ train: $(FULL) ## Train, verify and publish one network: make train MODEL=mlp-12
 
 sweep: $(FULL) ## Search for better numbers: make sweep MODEL=mlp-128 ARGS=--one-at-a-time
 	$(BIN)/python -m training sweep $(MODEL) $(ARGS)
+
+report: $(FULL) ## Measure and draw what is published: make report MODEL=mlp-128, or MODEL=all
+	$(BIN)/python -m training report $(MODEL) $(ARGS)
 
 models: $(FULL) ## Verify every published folder and rewrite the table in models/README.md
 	$(BIN)/python -m training models $(ARGS)

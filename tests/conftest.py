@@ -18,8 +18,8 @@ REPOSITORY = Path(__file__).parents[1]
 def toy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder with `quadrants`, versions 1 and 2: the second sees every quarter's opposite."""
     root = tmp_path_factory.mktemp("models")
-    toys.publish(root)
-    toys.publish(root, weights=toys.quadrant_weights()[::-1].copy())
+    for weights in (toys.quadrant_weights(), toys.quadrant_weights()[::-1].copy()):
+        toys.write_report(root, toys.publish(root, weights=weights))
     return root
 
 

@@ -43,7 +43,13 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "fastapi_offline": WEB,
     "starlette": WEB,
     "uvicorn": WEB,
-    "pydantic": ("service.http", "service.settings", "service.core.manifest", "service.core.golden"),
+    "pydantic": (
+        "service.http",
+        "service.settings",
+        "service.core.manifest",
+        "service.core.golden",
+        "service.core.report",
+    ),
     "pydantic_settings": ("service.settings",),
     "prometheus_client": ("service.http",),
 }

@@ -15,9 +15,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from service.core import artifact
+from service.core import artifact, report
 from service.core.artifact import Artifact
 from service.core.golden import Golden
+from service.core.report import Report
 
 QUARTERS = ("upper left", "upper right", "lower left", "lower right")
 
@@ -189,3 +190,67 @@ def publish(
     said |= {} if temperature == 1 else {"temperature": temperature}
     whole = manifest(name, labels, shape) | said
     return artifact.publish(root, whole, model.SerializeToString(), golden, {"history.json": b"[]\n"})
+
+
+PICTURE = b"\x89PNG\r\n\x1a\n and more"
+"""What begins like a PNG file; nobody opens it."""
+
+
+def report_of(published: Artifact) -> Report:
+    """Return the report of a toy that was shown ten images and took one for its neighbour."""
+    manifest = published.manifest
+    where = {"fit": "published", "data": "none", "split": "test"}
+    seen = {"row": 3, "probability": 0.25, "answer": QUARTERS[1]}
+    counts = [[3, 1, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 2]]
+    document: dict[str, Any] = {
+        "sha256": manifest.sha256["model.onnx"],
+        "model": manifest.name,
+        "version": manifest.version,
+        "labels": QUARTERS,
+        "layers": [{"name": "output", "shape": [784, 4], "activation": "none", "parameters": 3140}],
+        "parameters": 3140,
+        "accuracy": [
+            {**where, "examples": 10, "seeds": [1], "accuracy": 0.9, "spread": None, "loss": 0.5},
+        ],
+        "lesson": {"test": 0.5},
+        "confusion": [
+            {
+                **where,
+                "seeds": [1],
+                "examples": 10,
+                "counts": counts,
+                "confused": [{"truth": QUARTERS[0], "answer": QUARTERS[1], "count": 1}],
+            }
+        ],
+        "calibration": [
+            {
+                **where,
+                "examples": 10,
+                "error": 0.1,
+                "bins": [{"lower": 0, "upper": 1, "images": 10, "confidence": 1.0, "accuracy": 0.9}],
+            }
+        ],
+        "extremes": [
+            {"data": "none", "split": "test", "label": QUARTERS[0], "typical": [], "troublesome": [seen]}
+        ],
+        "history": [
+            {
+                "fit": "published",
+                "seed": 1,
+                "learning_rate": [0.1],
+                "train_loss": [0.5],
+                "train_accuracy": [0.9],
+                "valid_loss": None,
+                "valid_accuracy": None,
+            }
+        ],
+        "notes": ["A toy has no valid part."],
+        "pictures": [{"name": "confusion-test", "title": "Which quarter was taken for which."}],
+    }
+    return Report.model_validate(document)
+
+
+def write_report(root: Path, published: Artifact) -> None:
+    """Give a published toy its report."""
+    pictures = {"confusion-test.png": PICTURE + b"light", "confusion-test-dark.png": PICTURE + b"dark"}
+    report.write(root, report_of(published), pictures)

@@ -1,4 +1,4 @@
-"""The trainer's command line: fit or sweep a network, list the recipes, fetch the data, verify the models.
+"""The trainer's command line: fit, sweep and report on networks, list recipes, fetch data, verify models.
 
 The only file of the trainer that reads the environment and prints.
 """
@@ -12,12 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from service.core import artifact
+from service.core import artifact, network
 from service.core.errors import ServiceError
-from training import catalogue, steps, survey
+from service.core.manifest import Manifest
+from service.core.report import write as write_report
+from training import catalogue, report, steps, survey
 from training.data import mnist, strokes
+from training.data.examples import Split
 from training.data.sets import DATA_SETS, DataSet
-from training.errors import TrainingError
+from training.errors import NotThere, TrainingError
 from training.recipes import LESSON_FIGURES, RECIPES, Recipe
 from training.tuning import shortened
 
@@ -26,6 +29,9 @@ CATALOGUE_FILE = "README.md"
 
 TRIALS, EPOCHS, GRACE_S = 20, 5, 60
 """Of a sweep, where the command line does not say."""
+
+RUNS = Path("runs")
+"""Where what is worth keeping between runs is kept, unless a flag says otherwise."""
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 """Exit codes; argparse adds 2 for a command it does not understand."""
@@ -68,6 +74,10 @@ def main(
             _models(arguments.models)
         elif arguments.command == "steps":
             _steps(arguments, data)
+        elif arguments.command == "report":
+            _report(arguments, data, data_sets)
+        elif arguments.command == "sample":
+            _sample(arguments, data, data_sets)
         else:
             _list()
     except KeyboardInterrupt:
@@ -123,9 +133,9 @@ def _sweep(base: Recipe, arguments: argparse.Namespace, data: Path, data_sets: M
     from training.sweep import Listener, Terms, mode, sweep  # noqa: PLC0415
     from training.sweep_picture import write  # noqa: PLC0415
 
-    folder = arguments.into or Path("runs") / "sweeps" / base.name
+    folder = arguments.into or RUNS / "sweeps" / base.name
     storage = storage_at(arguments.storage) if arguments.storage else storage_in(folder / "study.db")
-    turns = data_sets[base.data].turns(data, base, Path("runs"), _write)
+    turns = data_sets[base.data].turns(data, base, RUNS, _write)
     lesson = next(turn.split for turn in turns if turn.split.valid)
     assert lesson.valid  # chosen for it
     folder.mkdir(parents=True, exist_ok=True)
@@ -219,6 +229,72 @@ def _models(root: Path) -> None:
     print(f"Wrote {root / CATALOGUE_FILE}.")
 
 
+def _report(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
+    # Matplotlib takes a second to import
+    from training import pictures, samples  # noqa: PLC0415
+
+    models: Path = arguments.models
+    if arguments.pictures:
+        samples.check_place(arguments.pictures, models)
+    for name, version in _published(models, arguments.name, arguments.version):
+        published = artifact.read(models, name, version)
+        split = _data_of(published.manifest, data, data_sets)
+        folder = models / name / version / artifact.REPORT_FOLDER
+        records = {
+            file: (folder / file).read_bytes()
+            for file in (report.HISTORY_FILE, report.LESSON_FILE)
+            if (folder / file).is_file()
+        }
+        made = report.make(published, split, records, LESSON_FIGURES.get(name, {}))
+        first = next(iter(network.read(published).values()))
+        whole, files = pictures.draw(made, first.weight, published.manifest.input.shape[1:])
+        write_report(models, whole, files)
+        print(f"{name} {version}: {len(files)} pictures and report.json in {folder}")
+        for note in whole.notes:
+            print(f"  {note}")
+        if arguments.pictures:
+            for path in samples.draw_extremes(whole, split, arguments.pictures, arguments.theme):
+                print(f"  drew {path}")
+
+
+def _sample(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
+    from training import samples  # noqa: PLC0415
+
+    samples.check_place(arguments.out, arguments.models)
+    (name, version), *_ = _published(arguments.models, arguments.name, arguments.version)[::-1]
+    manifest = artifact.read(arguments.models, name, version).manifest
+    split = _data_of(manifest, data, data_sets)
+    for what, got, known in (
+        ("Part", arguments.part, list(split.parts)),
+        ("Class", arguments.label, list(split.classes)),
+    ):
+        if got not in known:
+            raise NotThere(what, got, known)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_bytes(samples.sample(split, arguments.part, arguments.label, arguments.theme))
+    print(f"Drew {arguments.out}.")
+
+
+def _data_of(manifest: Manifest, data: Path, data_sets: Mapping[str, DataSet]) -> Split:
+    """Return the data that a published network was fitted and measured on, as its recipe has it."""
+    name = str(manifest.recipe.get("name"))
+    if name not in RECIPES:
+        raise NotThere(f"Recipe of {manifest.name}/{manifest.version}", name, list(RECIPES))
+    return data_sets[RECIPES[name].data].turns(data, RECIPES[name], RUNS, _write)[-1].split
+
+
+def _published(models: Path, name: str, version: str | None) -> list[tuple[str, str]]:
+    """Return what is published under a name, oldest version first; `all` is every name."""
+    found = artifact.versions(models)
+    names = list(found) if name == "all" else [name]
+    if missing := [each for each in names if each not in found]:
+        raise NotThere("Model", missing[0], [*found, "all"])
+    pairs = [(each, number) for each in names for number in found[each] if version in (None, number)]
+    if not pairs:
+        raise NotThere(f"Version of {name}", str(version), found.get(name, []))
+    return pairs
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training",
@@ -249,11 +325,25 @@ def _parser() -> argparse.ArgumentParser:
     for name, (kind, meaning) in _numbers().items():
         fit.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=meaning)
     _add_sweep(commands.add_parser("sweep", help="search for better numbers, as the lesson advises"))
-    for command in (models, fit, each_step):
+    reporting = commands.add_parser("report", help="measure what is published, and draw it")
+    sampling = commands.add_parser("sample", help="draw images of one class")
+    for command in (reporting, sampling):
+        command.add_argument("name", metavar="model", help="as it is published")
+        command.add_argument("version", nargs="?", help="as it is published; all versions without it")
+        command.add_argument(
+            "--theme", choices=("light", "dark"), default="light", help="of pictures of the data"
+        )
+    reporting.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="draw typical and troublesome images here too"
+    )
+    sampling.add_argument("--class", dest="label", required=True, help="name of the class")
+    sampling.add_argument("--part", default="train", help="train, valid or test; train without it")
+    sampling.add_argument("--out", type=Path, required=True, metavar="FILE", help="the picture, a PNG file")
+    for command in (models, fit, each_step, reporting, sampling):
         command.add_argument(
             "--models", type=Path, default=Path("models"), help="the folder of what is published"
         )
-    fit.add_argument("--runs", type=Path, default=Path("runs"), help="where to keep checkpoints")
+    fit.add_argument("--runs", type=Path, default=RUNS, help="where to keep checkpoints")
     fit.add_argument(
         "--only",
         metavar="SPLIT",

@@ -5,8 +5,11 @@
     - DataMissing     files of a data set are not there
     - DataCorrupt     they are there, and not what they should be
     - FetchFailed     no public mirror could give them
-  + UnknownSplit      a recipe makes no fits on a split of that name
+    - DataMismatch    they are not what a published network was made with
   + Diverged          the loss is no number any more
+  + NotThere          a model, version, split, part or class of that name is not there
+  + RecordBroken      what a fit left for the report cannot be read
+  + PicturesAmiss     pictures of the data should go where nothing is published
   + ExportMismatch    the exported file does not compute what the network computes
   + SweepError
     - NotSwept        a recipe has nothing that a sweep could vary
@@ -65,11 +68,41 @@ class FetchFailed(DataError):
         self.reasons = dict(reasons)
 
 
-class UnknownSplit(TrainingError):
-    """A recipe makes no fits on a split of that name."""
+class DataMismatch(DataError):
+    """The data is not that which a published network was made with."""
 
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f"split should be one of {', '.join(dict.fromkeys(known))}; got {name}")
+    def __init__(self, published: str, part: str, got: str) -> None:
+        super().__init__(
+            f"{part} should be among the data that the manifest of {published} names; "
+            f"got one of SHA-256 {got[:12]}…"
+        )
+        self.published = published
+
+
+class NotThere(TrainingError):
+    """Something that was named is not there."""
+
+    def __init__(self, what: str, got: str, known: Sequence[str]) -> None:
+        super().__init__(f"{what} should be one of {', '.join(known) or '(none)'}; got {got!r}.")
+        self.got = got
+
+
+class RecordBroken(TrainingError):
+    """A file that a fit left for the report cannot be read."""
+
+    def __init__(self, published: str, file: str) -> None:
+        super().__init__(f"report/{file} of {published} should be as its fit left it; got something else.")
+        self.file = file
+
+
+class PicturesAmiss(TrainingError):
+    """Pictures of the data would be written where networks are published."""
+
+    def __init__(self, got: Path, models: Path) -> None:
+        super().__init__(
+            f"Pictures of the data should go to a place outside {models}, since the data is not ours to "
+            f"publish; got {got}."
+        )
 
 
 class Diverged(TrainingError):

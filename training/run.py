@@ -13,21 +13,22 @@ from pathlib import Path
 import torch
 
 from service.core.manifest import Making
+from service.core.report import Confusion, write_confusions
 from training import export, origin
 from training.checkpoint import Checkpoint, Notice
+from training.confusion import confusion
 from training.data.examples import Split
 from training.data.sets import Turn
 from training.drawings import Drawings
-from training.errors import UnknownSplit
-from training.fit import THREADS, Fitted, Watch, fit, reproducible
+from training.errors import NotThere
+from training.fit import THREADS, Fitted, Watch, fit, logits, reproducible
 from training.material import Material
 from training.measuring import Fits, measure
 from training.net import Net
 from training.publish import Product, Published, publish
 from training.recipes import Recipe
+from training.report import HISTORY_FILE, LESSON_FILE
 from training.versions import Versions
-
-HISTORY_FILE = "history.json"
 
 FOLDS = "folds"
 """In a recipe's folder of runs: networks that have not met a donor, named after the donor."""
@@ -110,12 +111,12 @@ def fit_on(name: str, recipe: Recipe, terms: Terms) -> None:
     """Make a recipe's fits on one split, and keep them for the run that publishes.
 
     Raises:
-        UnknownSplit: The recipe makes no fits on a split of that name.
+        NotThere: The recipe makes no fits on a split of that name.
         TrainingError, OSError: As for `run`.
     """
     turns = [turn for turn in terms.turns if turn.split.name == name]
     if not turns:
-        raise UnknownSplit(name, [turn.split.name for turn in terms.turns])
+        raise NotThere("Split", name, [turn.split.name for turn in terms.turns])
     for turn in turns:
         _fits(recipe, terms, turn)
 
@@ -191,9 +192,28 @@ def _product(recipe: Recipe, terms: Terms, run: Sequence[Fits], commit: str) -> 
         splits=tuple({fits.turn.split.name: fits.turn.split for fits in run[::-1] if fits.made}.values()),
         making=making,
         metrics=tuple(metrics),
-        report={HISTORY_FILE: _history(run[::-1])},
+        report={
+            HISTORY_FILE: _history(run[::-1]),
+            LESSON_FILE: write_confusions(_confusions(run[::-1])),
+        },
         temperature=temperature,
         certainty=certainty,
+    )
+
+
+def _confusions(run: Sequence[Fits]) -> tuple[Confusion, ...]:
+    """Count what the fits for the lesson's figures take for what, since they are not kept."""
+    return tuple(
+        confusion(
+            "lesson",
+            fits.turn.split,
+            name,
+            [logits(fitted.net, part.pixels).argmax(1) for fitted in fits.made],
+            fits.turn.seeds,
+        )
+        for fits in run
+        if fits.turn.role == "lesson" and fits.made
+        for name, part in fits.turn.split.parts.items()
     )
 
 

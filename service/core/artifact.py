@@ -174,18 +174,31 @@ def publish(
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def read_file(path: Path, most: int) -> bytes:
+    """Read a file of a published folder, but none that is no plain file or too large.
+
+    Args:
+        path: Of the file.
+        most: Bytes that it may have.
+
+    Raises:
+        OSError: It is not there, no plain file, too large, or cannot be read.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+        raise OSError("not a file")
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(f"more than {most:,} bytes")
+    return content
+
+
 def _read_file(title: str, path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
-            raise OSError("not a file")
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+        return read_file(path, MAX_FILE_BYTES)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ManifestInvalid(title, f"{path.name} should be readable; got {reason!r}.") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise ManifestInvalid(title, f"{path.name} should be at most {MAX_FILE_BYTES:,} bytes.")
-    return content
 
 
 def _write_file(path: Path, content: bytes) -> None:

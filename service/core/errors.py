@@ -9,6 +9,9 @@
     - PayloadTooLarge        more bytes, images or pixels than are taken
     - UnsupportedMediaType
     - UnknownModel, UnknownVersion, UnknownLayer, UnknownUnit
+    - ReportUnavailable      the model has no report
+      . ReportBroken         it has one that cannot be read
+    - UnknownPicture         its report has no such picture
     - BodyTimeout            the body did not arrive in time
   + CapacityError            the caller can come back later
     - ModelNotReady
@@ -117,6 +120,30 @@ class UnknownUnit(RequestError):
     def __init__(self, layer: str, expected: str, got: str) -> None:
         super().__init__(f"Unit of layer {layer!r} should be {expected}; got {_cut(got)}.")
         self.layer = layer
+
+
+class ReportUnavailable(RequestError):
+    """The model has no report; it answers all the same."""
+
+    def __init__(self, model: str, version: str, expected: str, got: str) -> None:
+        super().__init__(f"Report of {model!r} version {version} should {expected}; got {got}.")
+        self.model = model
+        self.version = version
+
+
+class ReportBroken(ReportUnavailable):
+    """The model has a report that cannot be read, or is another network's."""
+
+
+class UnknownPicture(RequestError):
+    """The model's report has no picture of that name."""
+
+    def __init__(self, model: str, picture: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"Picture of the report of {model!r} should be one of {', '.join(known) or '(none)'}; "
+            f"got {_cut(picture)}."
+        )
+        self.picture = picture
 
 
 class BodyTimeout(RequestError):

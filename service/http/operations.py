@@ -26,6 +26,7 @@ _PATH_PARAMETERS = {
     "version": ("Published version, a whole number", "1"),
     "layer": ("Name of a layer, as `GET …/weights` lists it", "hidden1"),
     "unit": ("Number of a unit of the layer, from 0", "3"),
+    "picture": ("Name of a picture, as `GET …/report` lists it", "confusion-test"),
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.core.manifest import Certainty, Measurement
+from service.core.report import Numbers
 from service.http import wire
 
 
@@ -123,6 +124,21 @@ class Weights(_Schema):
     layer: str
     shape: list[int] = Field(min_length=2, max_length=2, description="[inputs, units]")
     weights: list[list[float]] = Field(description="One list an input, one number a unit")
+
+
+class ReportPicture(_Schema):
+    """A picture of a report."""
+
+    name: str = Field(description="Stands in its path", examples=["confusion-test"])
+    title: str = Field(description="What it shows, for those who do not see it")
+    light: str = Field(description="Its path, for light paper")
+    dark: str = Field(description="Its path, for dark paper")
+
+
+class ModelReport(Numbers):
+    """What was measured of a model."""
+
+    pictures: list[ReportPicture]
 
 
 class Status(_Schema):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-if find_spec("torch") is None or find_spec("tqdm") is None:
+if any(find_spec(name) is None for name in ("torch", "tqdm", "matplotlib")):
     collect_ignore_glob = ["test_*.py"]
 else:
     from training.data.examples import Examples, Split

@@ -2,7 +2,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +15,11 @@ QUICK = ("--epochs", "1")
 
 
 def _main(tmp_path: Path, source: Source, *words: str) -> int:
-    folders: Sequence[str] = ()
+    folders: list[str] = []
+    if words[0] in ("fit", "report", "sample"):
+        folders += ["--models", str(tmp_path / "models")]
     if words[0] == "fit":
-        folders = ("--models", str(tmp_path / "models"), "--runs", str(tmp_path / "runs"))
+        folders += ["--runs", str(tmp_path / "runs")]
     return main([*words, *folders], {"INKLING_DATA": str(tmp_path / "data")}, {"mnist": digits(source)})
 
 
@@ -192,6 +193,97 @@ def test_models_verifies_and_writes_the_table(
     assert "| `softmax` 1 | 784-10 | 7,850 |" in table
     assert not page.exists()
     assert capsys.readouterr().err.startswith("softmax/1: SHA-256 of model.onnx should be")
+
+
+def test_report_measures_and_draws_what_is_published(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Numbers and pictures stand beside what the fit left; pictures of the data only where they are asked for.
+    """
+    _main(tmp_path, source, "fit", "softmax", *QUICK)
+    folder = tmp_path / "models" / "softmax" / "1" / "report"
+
+    code = _main(tmp_path, source, "report", "softmax", "--pictures", str(tmp_path / "seen"))
+
+    written = capsys.readouterr()
+    assert (code, written.err) == (0, "")
+    names = ["accuracy", "calibration", "history", "summary", "weights"]
+    names += [
+        f"confusion-{part}" for part in ("lesson-test", "lesson-train", "lesson-valid", "test", "train")
+    ]
+    expected = {f"{name}{theme}.png" for name in names for theme in ("", "-dark")}
+    assert {path.name for path in folder.iterdir()} == {
+        *expected,
+        "history.json",
+        "lesson.json",
+        "report.json",
+    }
+    assert {path.name for path in (tmp_path / "seen").iterdir()} == {
+        f"softmax-1-{kind}-{part}.png" for kind in ("typical", "troublesome") for part in ("train", "test")
+    }
+    assert "has no valid part" in written.out
+
+
+def test_report_again_gives_the_same_bytes(tmp_path: Path, source: Source) -> None:
+    """
+    Numbers and pictures hold no date and no chance.
+    """
+    _main(tmp_path, source, "fit", "softmax", *QUICK)
+    folder = tmp_path / "models" / "softmax" / "1" / "report"
+
+    contents = []
+    for _ in range(2):
+        _main(tmp_path, source, "report", "all")
+        contents.append({path.name: path.read_bytes() for path in folder.iterdir()})
+
+    assert contents[0] == contents[1]
+
+
+def test_sample_draws_images_of_a_class(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Where it is told to, but not among the published networks.
+    """
+    _main(tmp_path, source, "fit", "softmax", *QUICK)
+    words = ("sample", "softmax", "--class", "7", "--out")
+
+    good = _main(tmp_path, source, *words, str(tmp_path / "new" / "seven.png"))
+    bad = _main(tmp_path, source, *words, str(tmp_path / "models" / "softmax" / "1" / "report" / "x.png"))
+
+    assert (good, bad) == (0, 1)
+    assert (tmp_path / "new" / "seven.png").read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "models" / "softmax" / "1" / "report" / "x.png").exists()
+    assert "should go to a place outside" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["report", "lenet"], "Model should be one of softmax, all; got 'lenet'."),
+        (["report", "softmax", "2"], "Version of softmax should be one of 1; got '2'."),
+        (["sample", "softmax", "--class", "x", "--out", "x.png"], "Class should be one of 0, 1, 2"),
+        (
+            ["sample", "softmax", "--class", "1", "--part", "valid", "--out", "x.png"],
+            "Part should be one of train, test; got 'valid'.",
+        ),
+    ],
+)
+def test_what_is_not_there_is_told_with_what_is(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
+) -> None:
+    """
+    In one line; exit code 1.
+    """
+    _main(tmp_path, source, "fit", "softmax", *QUICK)
+
+    code = _main(tmp_path, source, *words)
+
+    written = capsys.readouterr().err
+    assert code == 1
+    assert written.startswith(complaint)
+    assert written.count("\n") == 1
 
 
 def test_list_shows_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.core import artifact, graph
+from service.core.report import Confusions
 from tests.conftest import REPOSITORY
 from training.data.examples import Examples, Split
 from training.data.sets import Turn
@@ -91,7 +92,13 @@ def test_a_run_leads_from_data_to_a_published_folder(whole: Whole) -> None:
 
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert whole.published.is_new
-    assert files == ["golden.json", "manifest.json", "model.onnx", "report/history.json"]
+    assert files == [
+        "golden.json",
+        "manifest.json",
+        "model.onnx",
+        "report/history.json",
+        "report/lesson.json",
+    ]
     assert list((whole.folder / "runs" / "toy").iterdir()) == []
 
 
@@ -111,6 +118,22 @@ def test_figures_name_their_fit_split_and_seeds(whole: Whole) -> None:
     ]
     assert [metric.spread is None for metric in metrics] == [True, True, False, False, False]
     assert metrics[1].accuracy > 0.8  # bands of light: a third would be chance
+
+
+def test_confusion_matrices_of_the_lessons_fits_are_kept(whole: Whole) -> None:
+    """
+    One for each part of the lesson's split, over both seeds, with the accuracies of the manifest.
+    """
+    report = whole.folder / "models" / "toy" / "1" / "report"
+    metrics = [metric for metric in whole.published.artifact.manifest.metrics if metric.fit == "lesson"]
+
+    found = Confusions.model_validate_json((report / "lesson.json").read_bytes()).confusion
+
+    assert [matrix.split for matrix in found] == ["train", "valid", "test"]
+    for matrix, metric in zip(found, metrics, strict=True):
+        right = sum(matrix.counts[place][place] for place in range(3))
+        assert (matrix.examples, matrix.seeds) == (metric.examples, (1, 2))
+        assert right / (2 * matrix.examples) == pytest.approx(metric.accuracy)
 
 
 def test_the_published_figures_are_those_of_the_published_file(whole: Whole, official: Split) -> None:
@@ -246,8 +269,8 @@ def test_a_teacher_is_fitted_before_its_learners(
     Each split has a teacher of its own, which learns from that split's images alone; it is kept, so
     that a second run need not fit it again, unless asked to begin anew.
     """
-    square = replace(official, **{name: _square(part) for name, part in official.parts.items()})
-    squares = replace(lesson, **{name: _square(part) for name, part in lesson.parts.items()})
+    square = _squares(official)
+    squares = _squares(lesson)
     teacher = replace(recipe, name="teacher", hidden=(5,), lesson_seeds=())
     taught = replace(
         recipe,
@@ -280,9 +303,13 @@ def test_a_teacher_is_fitted_before_its_learners(
     assert manifest.recipe["teacher"] == teacher.numbers
 
 
-def _square(examples: Examples) -> Examples:
+def _squares(split: Split) -> Split:
     """Leave out what is below 5 x 5: augmentation needs squares."""
-    return Examples(np.ascontiguousarray(examples.pixels[:, :5]), examples.labels)
+    parts = {
+        name: Examples(np.ascontiguousarray(part.pixels[:, :5]), part.labels)
+        for name, part in split.parts.items()
+    }
+    return replace(split, train=parts["train"], valid=parts.get("valid"), test=parts["test"])
 
 
 def test_checkpoints_depend_on_every_file_that_decides_a_fit() -> None:

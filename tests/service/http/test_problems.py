@@ -28,6 +28,9 @@ STATUSES = {
     errors.UnknownVersion: 404,
     errors.UnknownLayer: 404,
     errors.UnknownUnit: 404,
+    errors.ReportUnavailable: 404,
+    errors.ReportBroken: 404,
+    errors.UnknownPicture: 404,
     errors.BodyTimeout: 408,
     errors.CapacityError: 503,
     errors.ModelNotReady: 503,
@@ -141,7 +144,13 @@ def test_a_problem_can_hold_any_text(detail: str, instance: str, request_id: str
 def routes(client: TestClient) -> list[tuple[str, str]]:
     """Every method and path that is documented, with names that exist."""
     document = client.get("/openapi.json").json()
-    names = {"model": "quadrants", "version": "1", "layer": "output", "unit": "0"}
+    names = {
+        "model": "quadrants",
+        "version": "1",
+        "layer": "output",
+        "unit": "0",
+        "picture": "confusion-test",
+    }
     return [
         (method.upper(), path.format(**names)) for path, item in document["paths"].items() for method in item
     ]

@@ -25,9 +25,10 @@ for _model in (MODEL, f"{MODEL}/versions/{{version}}"):
     OPERATIONS += [("post", f"{_model}/{word}") for word in ("predict", "probabilities")]
     OPERATIONS += [("get", f"{_model}{rest}") for rest in ("", "/weights", "/weights/{layer}")]
     OPERATIONS += [("get", f"{_model}/weights/{{layer}}{rest}.png") for rest in ("", "/{unit}")]
+    OPERATIONS += [("get", f"{_model}/report{rest}") for rest in ("", "/{picture}.png")]
 """Everything that programmers and operators can ask: method and path."""
 
-NAMES = {"model": "quadrants", "version": "1", "layer": "output", "unit": "3"}
+NAMES = {"model": "quadrants", "version": "1", "layer": "output", "unit": "3", "picture": "confusion-test"}
 
 
 @pytest.fixture(scope="module")
