@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,6 +113,19 @@ def test_the_page_in_the_repository_has_its_marks_and_its_picture() -> None:
 
     assert rewritten(page, "x")
     assert (REPOSITORY / "docs" / "images" / "ink-steps.png").is_file()
+
+
+def test_figures_in_the_words_stand_in_the_tables() -> None:
+    """
+    Every percentage with a decimal that the page's text cites was measured.
+    """
+    page = (REPOSITORY / "docs" / "ink.md").read_text("utf-8")
+    words, _, tables = page.partition(BEGIN)
+
+    cited = re.findall(r"\b\d+\.\d %", words)
+
+    assert len(cited) > 10
+    assert [figure for figure in cited if f"| {figure.removesuffix(' %')} ±" not in tables] == []
 
 
 def test_equally_many_digits_of_every_donor_are_chosen() -> None:
