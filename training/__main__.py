@@ -7,31 +7,23 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 from service.core import artifact, network
 from service.core.errors import ServiceError
 from service.core.manifest import Manifest
 from service.core.report import write as write_report
 from training import catalogue, report, steps, survey
+from training.arguments import RUNS, TRIALS, parse
 from training.data import mnist, strokes
 from training.data.examples import Split
 from training.data.sets import DATA_SETS, DataSet
 from training.errors import NotThere, TrainingError
 from training.recipes import LESSON_FIGURES, RECIPES, Recipe
-from training.tuning import shortened
 
 CATALOGUE_FILE = "README.md"
 """In the models folder: the table of what is published."""
-
-TRIALS, EPOCHS, GRACE_S = 20, 5, 60
-"""Of a sweep, where the command line does not say."""
-
-RUNS = Path("runs")
-"""Where what is worth keeping between runs is kept, unless a flag says otherwise."""
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 """Exit codes; argparse adds 2 for a command it does not understand."""
@@ -50,36 +42,10 @@ def main(
     Returns:
         The exit code. What a person can mend is told in one line on stderr.
     """
-    parser = _parser()
-    arguments = parser.parse_args(argv)
     data = Path(environ.get("INKLING_DATA") or "data")
     try:
-        if arguments.command == "fit":
-            try:
-                recipe = _recipe(arguments)
-            except ValueError as error:
-                parser.error(str(error))
-            _fit(recipe, arguments, data, data_sets)
-        elif arguments.command == "sweep":
-            try:
-                base = shortened(RECIPES[arguments.name], arguments.epochs)
-            except ValueError as error:
-                parser.error(str(error))
-            _sweep(base, arguments, data, data_sets)
-        elif arguments.command == "data":
-            if arguments.unipen is not None:
-                _convert(arguments.unipen, data)
-            _data(data, data_sets)
-        elif arguments.command == "models":
-            _models(arguments.models)
-        elif arguments.command == "steps":
-            _steps(arguments, data)
-        elif arguments.command == "report":
-            _report(arguments, data, data_sets)
-        elif arguments.command == "sample":
-            _sample(arguments, data, data_sets)
-        else:
-            _list()
+        arguments = parse(argv)
+        COMMANDS[arguments.command](arguments, data, data_sets)
     except KeyboardInterrupt:
         return _say("Interrupted. The same command goes on from where it was.", INTERRUPTED)
     except ModuleNotFoundError as error:
@@ -89,12 +55,13 @@ def main(
     return DONE
 
 
-def _fit(recipe: Recipe, arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
+def _fit(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
     # imported here, so that the other commands answer at once and without torch
     from training import terminal  # noqa: PLC0415
     from training.bars import Bars  # noqa: PLC0415
     from training.run import Terms, fit_on, run  # noqa: PLC0415
 
+    recipe: Recipe = arguments.recipe
     turns = data_sets[recipe.data].turns(data, recipe, arguments.runs, lambda line: _write(f"  {line}"))
     print(f"{recipe.name}: {recipe.description}")
     for name, value in recipe.numbers.items():
@@ -125,7 +92,7 @@ def _fit(recipe: Recipe, arguments: argparse.Namespace, data: Path, data_sets: M
         print(f"Nothing to publish: {folder} is this very network already.")
 
 
-def _sweep(base: Recipe, arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
+def _sweep(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
     from training import terminal  # noqa: PLC0415
     from training.bars import Bars  # noqa: PLC0415
     from training.findings import Findings, text, trial_line  # noqa: PLC0415
@@ -133,6 +100,7 @@ def _sweep(base: Recipe, arguments: argparse.Namespace, data: Path, data_sets: M
     from training.sweep import Listener, Terms, mode, sweep  # noqa: PLC0415
     from training.sweep_picture import write  # noqa: PLC0415
 
+    base: Recipe = arguments.recipe
     folder = arguments.into or RUNS / "sweeps" / base.name
     storage = storage_at(arguments.storage) if arguments.storage else storage_in(folder / "study.db")
     turns = data_sets[base.data].turns(data, base, RUNS, _write)
@@ -168,21 +136,16 @@ def _sweep(base: Recipe, arguments: argparse.Namespace, data: Path, data_sets: M
     print(f"Wrote {', '.join(str(path) for path in write(findings, folder, mode(arguments.one_at_a_time)))}.")
 
 
-def _recipe(arguments: argparse.Namespace) -> Recipe:
-    """Return the named recipe with the numbers that flags replace."""
-    numbers = {name: getattr(arguments, name) for name in _numbers()}
-    recipe = RECIPES[arguments.name]
-    return replace(recipe, **{name: given for name, given in numbers.items() if given is not None})
-
-
-def _list() -> None:
+def _list(_: argparse.Namespace, __: Path, ___: Mapping[str, DataSet]) -> None:
     for recipe in RECIPES.values():
         print(f"{recipe.name:<14}{recipe.description}")
 
 
-def _data(folder: Path, data_sets: Mapping[str, DataSet]) -> None:
+def _data(arguments: argparse.Namespace, folder: Path, data_sets: Mapping[str, DataSet]) -> None:
     from training.bars import Bars  # noqa: PLC0415
 
+    if arguments.unipen is not None:
+        _convert(arguments.unipen, folder)
     for name, data_set in data_sets.items():
         with Bars() as bars:
             fetched = data_set.fetch(
@@ -202,7 +165,7 @@ def _convert(archive: Path, folder: Path) -> None:
         print(f"  {count:,} left out: {reason}")
 
 
-def _steps(arguments: argparse.Namespace, data: Path) -> None:
+def _steps(arguments: argparse.Namespace, data: Path, _: Mapping[str, DataSet]) -> None:
     digits = survey.chosen(strokes.read(data), arguments.digits)
     found = survey.models(arguments.models, arguments.folds, strokes.donors(digits))
     # A page without its marks is told of before minutes go by; the page may be edited meanwhile.
@@ -221,7 +184,8 @@ def _steps(arguments: argparse.Namespace, data: Path) -> None:
     print(f"Wrote {arguments.page} and its picture.")
 
 
-def _models(root: Path) -> None:
+def _models(arguments: argparse.Namespace, _: Path, __: Mapping[str, DataSet]) -> None:
+    root: Path = arguments.models
     page = catalogue.page(root)
     (root / CATALOGUE_FILE).write_text(page, encoding="utf-8")
     for name, versions in artifact.versions(root).items():
@@ -295,101 +259,25 @@ def _published(models: Path, name: str, version: str | None) -> list[tuple[str, 
     return pairs
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training",
-        description="Train the networks and publish them for the service.",
-        epilog="INKLING_DATA names the folder with the data sets; without it, it is data/.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="show the recipes")
-    data = commands.add_parser("data", help="fetch, verify and describe the data sets")
-    data.add_argument(
-        "--unipen",
-        type=Path,
-        metavar="PATH",
-        help="first make the file of pen strokes from UNIPEN's archive, or the folder it was unpacked to",
-    )
-    models = commands.add_parser("models", help="verify what is published, and write its table")
-    each_step = commands.add_parser("steps", help="measure each step of preparation, and write docs/ink.md")
-    each_step.add_argument("--digits", type=int, default=600, metavar="N", help="of each donor")
-    each_step.add_argument("--page", type=Path, default=Path("docs/ink.md"), help="the page to write into")
-    each_step.add_argument(
-        "--folds",
-        type=Path,
-        default=Path("runs/ink/folds"),
-        help="the folder of <donor>.onnx: the network that learns from strokes, fitted without that donor",
-    )
-    fit = commands.add_parser("fit", help="train a network, verify it and publish it")
-    fit.add_argument("name", choices=list(RECIPES), help="of the recipe")
-    for name, (kind, meaning) in _numbers().items():
-        fit.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=meaning)
-    _add_sweep(commands.add_parser("sweep", help="search for better numbers, as the lesson advises"))
-    reporting = commands.add_parser("report", help="measure what is published, and draw it")
-    sampling = commands.add_parser("sample", help="draw images of one class")
-    for command in (reporting, sampling):
-        command.add_argument("name", metavar="model", help="as it is published")
-        command.add_argument("version", nargs="?", help="as it is published; all versions without it")
-        command.add_argument(
-            "--theme", choices=("light", "dark"), default="light", help="of pictures of the data"
-        )
-    reporting.add_argument(
-        "--pictures", type=Path, metavar="FOLDER", help="draw typical and troublesome images here too"
-    )
-    sampling.add_argument("--class", dest="label", required=True, help="name of the class")
-    sampling.add_argument("--part", default="train", help="train, valid or test; train without it")
-    sampling.add_argument("--out", type=Path, required=True, metavar="FILE", help="the picture, a PNG file")
-    for command in (models, fit, each_step, reporting, sampling):
-        command.add_argument(
-            "--models", type=Path, default=Path("models"), help="the folder of what is published"
-        )
-    fit.add_argument("--runs", type=Path, default=RUNS, help="where to keep checkpoints")
-    fit.add_argument(
-        "--only",
-        metavar="SPLIT",
-        help="make the fits on this split alone and keep them for the run that publishes, so that "
-        "several processes can share the work",
-    )
-    fit.add_argument("--fresh", action="store_true", help="begin anew, whatever was kept")
-    return parser
-
-
-def _add_sweep(sweep: argparse.ArgumentParser) -> None:
-    sweep.add_argument("name", choices=list(RECIPES), help="of the recipe to begin with")
-    sweep.add_argument(
-        "--one-at-a-time", action="store_true", help="vary one thing after another; else Optuna chooses"
-    )
-    sweep.add_argument("--trials", type=_count, metavar="N", help=f"in all; Optuna makes {TRIALS}")
-    sweep.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help="of each trial")
-    sweep.add_argument(
-        "--storage", metavar="URL", help="of a study to share: postgresql://USER:PASSWORD@HOST/DATABASE"
-    )
-    sweep.add_argument("--into", type=Path, help="folder of study, table and pictures")
-    sweep.add_argument(
-        "--grace", type=_count, default=GRACE_S, metavar="S", help="silence after which a worker is lost"
-    )
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"should be at least 1; got {count}")
-    return count
-
-
-def _numbers() -> dict[str, tuple[type, str]]:
-    """Return the recipe's single numbers: for each name its type and its meaning."""
-    hints = get_type_hints(Recipe, include_extras=True)
-    pairs = {name: get_args(hint) for name, hint in hints.items()}
-    return {name: pair for name, pair in pairs.items() if pair[0] in (int, float)}
-
-
 def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(str(each) for each in value) or "none"
     if isinstance(value, dict):
         return str(value["name"])  # a teacher, whose own numbers the manifest holds
     return str(value)
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace, Path, Mapping[str, DataSet]], None]] = {
+    "list": _list,
+    "data": _data,
+    "fit": _fit,
+    "sweep": _sweep,
+    "models": _models,
+    "report": _report,
+    "sample": _sample,
+    "steps": _steps,
+}
+"""What is done for each word; all are given what was typed, the data folder and the data sets."""
 
 
 def _write(line: str) -> None:

@@ -33,7 +33,7 @@ def test_a_report_counts_what_its_network_answers(name: str, version: str) -> No
     """
     published = artifact.read(ROOT, name, version)
     found = report.read(ROOT, published.manifest)
-    test = official_split(Path(os.environ["INKLING_DATA"]), MNIST).test
+    test = official_split(Path(os.environ["INKLING_DATA"]), MNIST).parts["test"]
 
     probabilities = Engine.load(published).run(test.pixels).probabilities
 

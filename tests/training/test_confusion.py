@@ -29,6 +29,6 @@ def test_without_mistakes_none_is_named(official: Split) -> None:
     """
     The diagonal is no mistake.
     """
-    found = confusion("published", official, "test", [official.test.labels], (1,))
+    found = confusion("published", official, "test", [official.parts["test"].labels], (1,))
 
     assert found.confused == ()

@@ -81,7 +81,7 @@ def test_what_is_published_loads_in_the_service(product: Product, tmp_path: Path
     publish(product, tmp_path)
 
     engine = Engine.load(artifact.read(tmp_path, "toy", "1"))
-    images = product.splits[0].test.pixels
+    images = product.splits[0].parts["test"].pixels
     logits = product.net(torch.tensor(images)).detach().numpy()
     np.testing.assert_allclose(engine.run(images).logits, logits, atol=1e-5)  # float32 rounding
 

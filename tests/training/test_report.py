@@ -91,7 +91,7 @@ def test_images_are_told_apart_beyond_the_digits_of_a_probability(tmp_path: Path
     images[0, 7, 7], images[1, 7, 7] = 200, 255
     split = Split("official", "dots", toys.QUARTERS, Examples(images, np.zeros(2, np.int64)), None,
                   Examples(images, np.zeros(2, np.int64)))  # fmt: skip
-    answers = report.ask(Engine.load(published), split.test)
+    answers = report.ask(Engine.load(published), split.parts["test"])
 
     found = report.extremes(split, "test", 0, answers)
 
@@ -186,11 +186,11 @@ def test_other_data_than_the_manifests_is_refused(published: Artifact, quarters:
     """
     One pixel is enough.
     """
-    pixels = quarters.test.pixels.copy()
+    pixels = quarters.parts["test"].pixels.copy()
     pixels[0, 0, 0] = 1
 
     with pytest.raises(DataMismatch, match="dots, official test should be among the data"):
-        _make(published, replace(quarters, test=Examples(pixels, quarters.test.labels)))
+        _make(published, replace(quarters, test=Examples(pixels, quarters.parts["test"].labels)))
 
 
 def test_a_report_is_of_the_network_it_names(published: Artifact, quarters: Split) -> None:
