@@ -300,6 +300,7 @@ def test_list_shows_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
         "softmax-2",
         "mlp-128-2",
         "mlp-512x4-2",
+        "ink",
     ]
 
 
