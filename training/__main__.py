@@ -124,7 +124,8 @@ def _data(folder: Path, data_sets: Mapping[str, DataSet]) -> None:
             print(f"fetched {folder / data_set.folder / file}")
         recipe = next(recipe for recipe in RECIPES.values() if recipe.data == name)
         splits = {turn.split.name: turn.split for turn in data_set.turns(folder, recipe)[::-1]}
-        print(f"{name} in {folder / data_set.folder}: all as it should be")
+        (title,) = {split.data_set for split in splits.values()}
+        print(f"{name} in {folder / data_set.folder}: {title}; all as it should be")
         for split in splits.values():
             for part, examples in split.parts.items():
                 print(f"  {f'{split.name} {part}':<16}{_described(examples)}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from training.checkpoint import Checkpoint
 from training.convolutional import ConvolutionalNet
@@ -154,7 +154,7 @@ def fit(
         OSError: A checkpoint cannot be written.
     """
     generator = torch.Generator().manual_seed(seed)
-    net = build(recipe, train.pixels[0].size, classes, generator)
+    net = build(recipe, train.pixels.shape[1:], classes, generator)
     average = copy.deepcopy(net) if recipe.average else net
     optimizer = make_optimizer(recipe, net)
     versions, labels = versions or Versions(recipe, train), torch.tensor(train.labels)
@@ -178,8 +178,11 @@ def fit(
         for rows in batches(len(train), recipe.batch_size, generator):
             set_learning_rate(optimizer, learning_rate(step, steps, recipe))
             images, answers = versions.batch(number, rows, generator)  # (B, ...), (B, classes) or None
+            aims = labels[rows]
+            if recipe.mixup:
+                images, aims = mixed(images, one_hot(aims, classes), recipe.mixup, generator)
             logits = _logits(net, images, recipe.precision)  # (B, classes)
-            loss = objective(logits, labels[rows], answers, recipe)  # () nats per example
+            loss = objective(logits, aims, answers, recipe)  # () nats per example
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method untyped
             optimizer.step()
@@ -211,10 +214,11 @@ def fit(
     return Fitted(average.eval(), tuple(history))
 
 
-def build(recipe: Recipe, inputs: int, classes: int, generator: Generator) -> Network:
-    """Make a recipe's network with fresh weights from the generator."""
+def build(recipe: Recipe, image_shape: tuple[int, ...], classes: int, generator: Generator) -> Network:
+    """Make a recipe's network with fresh weights from the generator, for (H, W) or (H, W, colours)."""
     if recipe.network == "convolutional":
         return ConvolutionalNet(
+            colours=math.prod(image_shape[2:]),
             channels=recipe.hidden,
             strides=recipe.strides,
             pooled=recipe.pooled,
@@ -224,7 +228,7 @@ def build(recipe: Recipe, inputs: int, classes: int, generator: Generator) -> Ne
             dropout=recipe.dropout,
         )
     return Net(
-        inputs,
+        math.prod(image_shape),
         recipe.hidden,
         classes,
         recipe.initialisation,
@@ -235,19 +239,37 @@ def build(recipe: Recipe, inputs: int, classes: int, generator: Generator) -> Ne
     )
 
 
-def objective(logits: Tensor, labels: Tensor, answers: Tensor | None, recipe: Recipe) -> Tensor:
+def mixed(images: Tensor, aims: Tensor, most: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Blend each image and its aim with those of another of the batch.
+
+    Args:
+        images: (B, ...) 0 to 255.
+        aims: (B, classes), the right answers as probabilities.
+        most: Largest share of the other; shares are uniform from 0 to it.
+        generator: Source of the pairs and the shares.
+
+    Source: Zhang et al., "mixup: beyond empirical risk minimization", 2018, with a uniform share.
+    """
+    others = torch.randperm(len(images), generator=generator)
+    share = torch.rand(len(images), generator=generator) * most
+    images, aims = images.to(torch.float32), aims.to(torch.float32)
+    wide = share.view(-1, *(1,) * (images.ndim - 1))
+    return torch.lerp(images, images[others], wide), torch.lerp(aims, aims[others], share[:, None])
+
+
+def objective(logits: Tensor, aims: Tensor, answers: Tensor | None, recipe: Recipe) -> Tensor:
     """Return how far logits are from labels and a teacher, in nats per example.
 
     Args:
         logits: (B, classes) of the learner.
-        labels: (B,) int64.
+        aims: The right answers, (B,) as numbers or (B, classes) as probabilities.
         answers: (B, classes), the teacher's probabilities at the recipe's temperature; None without.
         recipe: Gives the teacher's share and its temperature.
 
     Source of teaching: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", 2015.
     The factor temperature² is theirs: it keeps the gradient's size whatever the temperature.
     """
-    loss = cross_entropy(logits, labels)
+    loss = cross_entropy(logits, aims)
     if answers is None:
         return loss
     heat = recipe.teacher_temperature

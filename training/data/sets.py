@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from training.data import mnist
+from training.data import flowers, mnist
 from training.data.examples import Split
 from training.data.fetching import Progress
 from training.recipes import Recipe
@@ -62,5 +62,24 @@ def digits(source: mnist.Source) -> DataSet:
     return DataSet(source.folder, partial(mnist.fetch, source=source), turns)
 
 
-DATA_SETS: Mapping[str, DataSet] = {"mnist": digits(mnist.MNIST)}
+def photographs(source: flowers.Source) -> DataSet:
+    """Return a data set of photographs: published on the lesson's split, since it has no other.
+
+    Published and lesson's fits of one seed are one fit; it learns from the train part alone.
+    """
+
+    def turns(folder: Path, recipe: Recipe) -> tuple[Turn, ...]:
+        split = flowers.lesson_split(folder, source)
+        return (
+            Turn("lesson", split, recipe.lesson_seeds),
+            Turn("published", split, (recipe.seed,)),
+        )
+
+    return DataSet(source.folder, partial(flowers.fetch, source=source), turns)
+
+
+DATA_SETS: Mapping[str, DataSet] = {
+    "mnist": digits(mnist.MNIST),
+    "flowers17": photographs(flowers.FLOWERS17),
+}
 """By the name that a recipe gives as its data."""
