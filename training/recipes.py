@@ -56,6 +56,7 @@ class Recipe:
     versions: Annotated[int, "of the augmented images, met in turn; 0 for new ones each epoch"] = 0
     mixup: Annotated[float, "largest share of another image of the batch in each; 0 for none"] = 0.0
     teacher: Annotated["Recipe | None", "of a network that is fitted before, on the same images"] = None
+    teacher_seeds: Annotated[Seeds, "of its fits, whose answers are averaged; none: its own"] = ()
     teacher_share: Annotated[float, "of the loss that is the teacher's"] = 0.0
     teacher_temperature: Annotated[float, "that softens the teacher's and the learner's answers"] = 1.0
 
@@ -83,6 +84,11 @@ class Recipe:
     def published_as(self) -> str:
         """Name of the model that this recipe makes a version of."""
         return self.model or self.name
+
+    @property
+    def seeds_of_teachers(self) -> Seeds:
+        """One fit of the teacher a seed; none without a teacher."""
+        return (self.teacher_seeds or (self.teacher.seed,)) if self.teacher else ()
 
     @property
     def numbers(self) -> dict[str, object]:
@@ -326,7 +332,7 @@ RECIPES: Mapping[str, Recipe] = {
             augmentation="digits",
             strength=1.3,
         ),
-        # Stored versions take 2 GB; with fewer, or fewer epochs, it knows less of the valid part.
+        # Each version is met twice; all of them together take 4 GB.
         Recipe(
             name="flowers17-2",
             description="Three hidden layers of 128 units, taught by a convolutional network on varied "
@@ -352,8 +358,9 @@ RECIPES: Mapping[str, Recipe] = {
             average=0.99,
             augmentation="photographs",
             strength=2.0,
-            versions=240,
+            versions=480,
             teacher=FLOWERS17_TEACHER,
+            teacher_seeds=(1, 2),
             teacher_share=0.9,
         ),
     )

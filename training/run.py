@@ -72,8 +72,9 @@ def run(recipe: Recipe, terms: Terms, fresh: bool = False) -> Published:
     own = [_checkpoint(recipe, terms, turn.split, seed) for turn in terms.turns for seed in turn.seeds]
     if fresh:
         teachers = [
-            _checkpoint(recipe.teacher, terms, turn.split, recipe.teacher.seed)
+            _checkpoint(recipe.teacher, terms, turn.split, seed)
             for turn in terms.turns
+            for seed in recipe.seeds_of_teachers
             if recipe.teacher
         ]
         for checkpoint in (*own, *teachers):
@@ -86,15 +87,16 @@ def run(recipe: Recipe, terms: Terms, fresh: bool = False) -> Published:
 
 
 def _fits(recipe: Recipe, terms: Terms, turn: Turn) -> list[Fitted]:
-    """Fit a recipe once a seed; a teacher learns first, from the same images as its learners."""
+    """Fit a recipe once a seed; its teachers learn first, from the same images as their learners."""
     if not turn.seeds:
         return []
-    teacher = None
+    teachers = []
     if recipe.teacher:
-        (taught,) = _fits(recipe.teacher, terms, replace(turn, seeds=(recipe.teacher.seed,)))
-        teacher = taught.net
+        teachers = _fits(recipe.teacher, terms, replace(turn, seeds=recipe.seeds_of_teachers))
     split = turn.split
-    versions = Versions(recipe, split.train, teacher)  # shared, since making them takes long
+    versions = Versions(
+        recipe, split.train, [fitted.net for fitted in teachers]
+    )  # shared, since making them takes long
     return [
         fit(
             recipe,

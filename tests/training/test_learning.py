@@ -122,7 +122,9 @@ def test_versions_are_met_in_turn(recipe: Recipe, square: Split) -> None:
     two = replace(recipe, augmentation="digits", strength=1.0, versions=2)
     generator = torch.Generator().manual_seed(1)
     state = generator.get_state()
-    versions = Versions(two, square.train, build(recipe, (8, 8), 2, torch.Generator().manual_seed(9)).eval())
+    versions = Versions(
+        two, square.train, [build(recipe, (8, 8), 2, torch.Generator().manual_seed(9)).eval()]
+    )
     rows = torch.tensor([3, 1, 2, 30])
 
     (first, answers), (second, _), (third, again) = (versions.batch(n, rows, generator) for n in (1, 2, 3))
@@ -198,3 +200,23 @@ def test_photographs_are_learned_in_colour(recipe: Recipe, watch: Watch) -> None
         history = fit(longer, 1, 2, examples, examples, watch=watch).history
         assert history[-1].valid_accuracy is not None
         assert history[-1].valid_accuracy > 0.9
+
+
+def test_two_teachers_are_believed_alike(recipe: Recipe, square: Split) -> None:
+    """
+    What two of them answer together is the mean of what each answers alone.
+    """
+    stored = replace(recipe, augmentation="digits", strength=1.0, versions=1, teacher_temperature=2.0)
+    teachers = [build(recipe, (8, 8), 2, torch.Generator().manual_seed(seed)).eval() for seed in (8, 9)]
+    rows, generator = torch.arange(40), torch.Generator()
+
+    first, second, both = (
+        Versions(stored, square.train, some).batch(1, rows, generator)[1]
+        for some in (teachers[:1], teachers[1:], teachers)
+    )
+
+    assert first is not None
+    assert second is not None
+    assert both is not None
+    assert not torch.allclose(first, second)
+    torch.testing.assert_close(both, (first + second) / 2)

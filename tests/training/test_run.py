@@ -237,12 +237,12 @@ def test_a_network_learns_from_the_official_images_alone(
     assert published.artifact.model == whole.published.artifact.model
 
 
-def test_a_teacher_is_fitted_before_its_learners(
+def test_teachers_are_fitted_before_their_learners(
     recipe: Recipe, terms: Terms, listener: Listener, lesson: Split, official: Split
 ) -> None:
     """
-    Each split has a teacher of its own, which learns from that split's images alone; it is kept, so
-    that a second run need not fit it again, unless asked to begin anew.
+    Each split has teachers of its own, which learn from that split's images alone; they are kept, so
+    that a second run need not fit them again, unless asked to begin anew.
     """
     square = replace(official, train=_square(official.train), test=_square(official.test))
     squares = Split("lesson", "made up", lesson.classes, *(_square(part) for part in lesson.parts.values()))
@@ -253,6 +253,7 @@ def test_a_teacher_is_fitted_before_its_learners(
         strength=0.5,
         versions=2,
         teacher=teacher,
+        teacher_seeds=(11, 12),
         teacher_share=0.5,
         lesson_seeds=(1,),
     )
@@ -269,8 +270,10 @@ def test_a_teacher_is_fitted_before_its_learners(
     learners = ["toy: lesson fit, seed 1", "toy: published fit, seed 11"]
     assert first == [
         "teacher: lesson fit, seed 11",
+        "teacher: lesson fit, seed 12",
         learners[0],
         "teacher: published fit, seed 11",
+        "teacher: published fit, seed 12",
         learners[1],
     ]
     assert (second, again.is_new) == (learners, False)

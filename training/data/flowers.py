@@ -215,4 +215,4 @@ def _prepared(content: bytes, number: int) -> NDArray[np.uint8]:
 
 def _copy(contents: list[bytes], source: Source) -> str:
     digest = hashlib.sha256(b"".join(contents)).hexdigest()
-    return source.copies.get(digest, f"a copy with SHA-256 {digest}")
+    return source.copies.get(digest, f"a copy with SHA-256 {digest[:16]}…")
