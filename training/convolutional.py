@@ -17,6 +17,7 @@ class ConvolutionalNet(nn.Module):
 
     def __init__(
         self,
+        colours: int,
         channels: Sequence[int],
         strides: Sequence[int],
         pooled: int,
@@ -28,6 +29,7 @@ class ConvolutionalNet(nn.Module):
         """Make a network with fresh weights.
 
         Args:
+            colours: Numbers of a pixel.
             channels: Of each convolution.
             strides: Of each convolution.
             pooled: The last convolution's grid is averaged to this side before the dense layer.
@@ -38,10 +40,11 @@ class ConvolutionalNet(nn.Module):
             dropout: Share of the dense layer's inputs that a training step leaves out.
         """
         super().__init__()
+        self._colours = colours
         self._pooled = pooled
         self._dropout = dropout
         self._generator = generator
-        widths = [1, *channels]
+        widths = [colours, *channels]
         self.convolutions = nn.ModuleList()
         self.norms = nn.ModuleList()
         for fan_in, fan_out, stride in zip(widths[:-1], widths[1:], strides, strict=True):
@@ -59,12 +62,13 @@ class ConvolutionalNet(nn.Module):
         """Compute logits.
 
         Args:
-            pixels: (B, H, W), 0 to 255, uint8 or float32.
+            pixels: (B, H, W) or (B, H, W, colours), 0 to 255, uint8 or float32.
 
         Returns:
             (B, classes) float32, or the precision of an enclosing autocast.
         """
-        signal = pixels.to(torch.float32)[:, None] / 255  # (B, 1, H, W)
+        signal = pixels.reshape(*pixels.shape[:3], self._colours).to(torch.float32) / 255
+        signal = signal.permute(0, 3, 1, 2)  # (B, colours, H, W)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             signal = torch.relu(norm(convolution(signal)))  # (B, channels, h, w)
         signal = adaptive_avg_pool2d(signal, self._pooled).flatten(1)  # (B, channels * pooled²)

@@ -1,5 +1,6 @@
 """What `ink` learns from: MNIST, pen strokes drawn anew, prepared canvases, and drawings of no digit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from training.data.ink import Ink
 from training.handwriting import draw, restyle, trail
 from training.material import NONE, Batch
 from training.recipes import Recipe
+from training.versions import answer
 
 _CALM_AFTER = 0.8
 """Share of a run after which everything is varied less, so that it ends on what will be asked about."""
@@ -42,16 +44,16 @@ class Drawings:
     make half of an epoch.
     """
 
-    def __init__(self, recipe: Recipe, ink: Ink, teacher: nn.Module | None = None) -> None:
+    def __init__(self, recipe: Recipe, ink: Ink, teachers: Sequence[nn.Module] = ()) -> None:
         """Lay everything out; nothing is varied yet.
 
         Args:
             recipe: Says how many of each kind there are in an epoch, and how strongly to vary them.
             ink: What there is to learn from.
-            teacher: In evaluation mode; asked about every batch.
+            teachers: In evaluation mode; asked about every batch, their answers averaged.
         """
         self._recipe = recipe
-        self._teacher = teacher
+        self._teachers = teachers
         self._mnist = torch.tensor(ink.mnist.pixels)
         self._mnist_labels = torch.tensor(ink.mnist.labels)
         self._trails = torch.tensor(np.stack([trail(digit.strokes) for digit in ink.digits]))
@@ -110,12 +112,10 @@ class Drawings:
         return draw(self._nondigits[chosen], generator, strength), torch.full((count,), NONE)
 
     def _answers(self, images: Tensor, labels: Tensor) -> Tensor | None:
-        """Return the teacher's probabilities; of no digit it is not asked, since that is known."""
-        if self._teacher is None:
+        """Return the teachers' probabilities; of no digit they are not asked, since that is known."""
+        if not self._teachers:
             return None
-        with torch.autocast("cpu", torch.bfloat16):  # an answer needs no more digits, and is quicker
-            logits: Tensor = self._teacher(images)
-        answers = (logits.to(torch.float32) / self._recipe.teacher_temperature).softmax(1)
+        answers = answer(self._teachers, images, self._recipe.teacher_temperature)
         return torch.where(labels[:, None] == NONE, 1 / answers.shape[1], answers)
 
 

@@ -158,7 +158,7 @@ def fit(
         OSError: A checkpoint cannot be written.
     """
     generator = torch.Generator().manual_seed(seed)
-    net = build(recipe, train.pixels[0].size, classes, generator)
+    net = build(recipe, train.pixels.shape[1:], classes, generator)
     average = copy.deepcopy(net) if recipe.average else net
     optimizer = make_optimizer(recipe, net)
     material = material or Versions(recipe, train)
@@ -182,8 +182,11 @@ def fit(
         for rows in batches(len(material), recipe.batch_size, generator):
             set_learning_rate(optimizer, learning_rate(step, steps, recipe))
             batch = material.batch(number, rows, generator)
-            said = _said(net, batch.images, recipe.precision)  # (B, classes)
-            loss = objective(said, batch.labels, batch.answers, recipe)  # () nats per example
+            images, aims = batch.images, right_answers(batch.labels, classes)
+            if recipe.mixup:
+                images, aims = mixed(images, one_hot(batch.labels, classes), recipe.mixup, generator)
+            said = _said(net, images, recipe.precision)  # (B, classes)
+            loss = objective(said, aims, batch.answers, recipe)  # () nats per example
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method untyped
             optimizer.step()
@@ -216,10 +219,11 @@ def fit(
     return Fitted(average.eval(), tuple(history))
 
 
-def build(recipe: Recipe, inputs: int, classes: int, generator: Generator) -> Network:
-    """Make a recipe's network with fresh weights from the generator."""
+def build(recipe: Recipe, image_shape: tuple[int, ...], classes: int, generator: Generator) -> Network:
+    """Make a recipe's network with fresh weights from the generator, for (H, W) or (H, W, colours)."""
     if recipe.network == "convolutional":
         return ConvolutionalNet(
+            colours=math.prod(image_shape[2:]),
             channels=recipe.hidden,
             strides=recipe.strides,
             pooled=recipe.pooled,
@@ -228,8 +232,8 @@ def build(recipe: Recipe, inputs: int, classes: int, generator: Generator) -> Ne
             generator=generator,
             dropout=recipe.dropout,
         )
-    return Net(
-        inputs,
+    net = Net(
+        math.prod(image_shape),
         recipe.hidden,
         classes,
         recipe.initialisation,
@@ -239,30 +243,57 @@ def build(recipe: Recipe, inputs: int, classes: int, generator: Generator) -> Ne
         spread=recipe.input_spread,
         normalised=recipe.batch_norm,
     )
+    with torch.no_grad():
+        next(iter(net.dense.values())).weight.mul_(recipe.first_scale)
+    return net
 
 
-def objective(said: Tensor, labels: Tensor, answers: Tensor | None, recipe: Recipe) -> Tensor:
+def mixed(images: Tensor, aims: Tensor, most: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Blend each image and its aim with those of another of the batch.
+
+    Args:
+        images: (B, ...) 0 to 255.
+        aims: (B, classes), the right answers as probabilities.
+        most: Largest share of the other; shares are uniform from 0 to it.
+        generator: Source of the pairs and the shares.
+
+    Source: Zhang et al., "mixup: beyond empirical risk minimization", 2018, with a uniform share.
+    """
+    others = torch.randperm(len(images), generator=generator)
+    share = torch.rand(len(images), generator=generator) * most
+    images, aims = images.to(torch.float32), aims.to(torch.float32)
+    wide = share.view(-1, *(1,) * (images.ndim - 1))
+    return torch.lerp(images, images[others], wide), torch.lerp(aims, aims[others], share[:, None])
+
+
+def right_answers(labels: Tensor, classes: int) -> Tensor:
+    """Return what should be said: (B,) labels, or (B, classes) probabilities where one is NONE.
+
+    An image that shows no class asks for equal probabilities.
+
+    Source: Hendrycks, Mazeika, Dietterich, "Deep anomaly detection with outlier exposure", 2019.
+    """
+    none = labels == NONE
+    if not none.any():
+        return labels
+    return torch.where(none[:, None], 1 / classes, one_hot(labels.clamp(min=0), classes).float())
+
+
+def objective(said: Tensor, aims: Tensor, answers: Tensor | None, recipe: Recipe) -> Tensor:
     """Return how far logits are from labels and a teacher, in nats per example.
 
     Args:
         said: (B, classes), the learner's logits.
-        labels: (B,) int64, or NONE.
+        aims: The right answers, (B,) as numbers or (B, classes) as probabilities.
         answers: (B, classes), the teacher's probabilities at the recipe's temperature; None without.
         recipe: Gives the label smoothing, the teacher's share and its temperature.
 
     Source of label smoothing: Szegedy et al., "Rethinking the inception architecture for computer
-    vision", 2016. An image that shows no class asks for equal probabilities, as in Hendrycks, Mazeika,
-    Dietterich, "Deep anomaly detection with outlier exposure", 2019.
+    vision", 2016.
     Source of teaching: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", 2015.
     The factor temperature² is theirs: it keeps the gradient's size whatever the temperature.
     """
-    smoothing, classes = recipe.label_smoothing, said.shape[1]
-    none = labels == NONE
-    if none.any():
-        wanted = one_hot(labels.clamp(min=0), classes) * (1 - smoothing) + smoothing / classes
-        loss = cross_entropy(said, torch.where(none[:, None], 1 / classes, wanted))
-    else:
-        loss = cross_entropy(said, labels, label_smoothing=smoothing)
+    loss = cross_entropy(said, aims, label_smoothing=recipe.label_smoothing)
     if answers is None:
         return loss
     heat = recipe.teacher_temperature

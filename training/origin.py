@@ -11,7 +11,7 @@ _ROOT = Path(__file__).parents[1]
 _CODE = ("training", "service/core", "pyproject.toml", "constraints.txt")
 """What decides how a network comes out. Published folders and documents may change meanwhile."""
 
-_LIBRARIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "torch")
+_LIBRARIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "pillow", "torch")
 
 
 def commit() -> str:

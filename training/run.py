@@ -92,8 +92,9 @@ def run(recipe: Recipe, terms: Terms, fresh: bool = False) -> Published:
     own = [_checkpoint(recipe, terms, turn.split, seed) for turn in terms.turns for seed in turn.seeds]
     if fresh:
         teachers = [
-            _checkpoint(recipe.teacher, terms, turn.split, recipe.teacher.seed)
+            _checkpoint(recipe.teacher, terms, turn.split, seed)
             for turn in terms.turns
+            for seed in recipe.seeds_of_teachers
             if recipe.teacher
         ]
         for checkpoint in (*own, *teachers):
@@ -122,16 +123,16 @@ def fit_on(name: str, recipe: Recipe, terms: Terms) -> None:
 
 
 def _fits(recipe: Recipe, terms: Terms, turn: Turn) -> list[Fitted]:
-    """Fit a recipe once a seed; a teacher learns first, from the same images as its learners."""
+    """Fit a recipe once a seed; its teachers learn first, from the same images as their learners."""
     if not turn.seeds:
         return []
-    teacher = None
+    teachers = []
     if recipe.teacher:
-        (taught,) = _fits(recipe.teacher, terms, replace(turn, seeds=(recipe.teacher.seed,)))
-        teacher = taught.net
+        teachers = _fits(recipe.teacher, terms, replace(turn, seeds=recipe.seeds_of_teachers))
     split = turn.split
+    nets = [fitted.net for fitted in teachers]
     material: Material  # shared, since making its parts takes long
-    material = Drawings(recipe, turn.ink, teacher) if turn.ink else Versions(recipe, split.train, teacher)
+    material = Drawings(recipe, turn.ink, nets) if turn.ink else Versions(recipe, split.train, nets)
     return [
         fit(
             recipe,

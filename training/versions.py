@@ -1,10 +1,11 @@
-"""The images that a fit meets: as they are, varied anew, or in stored versions with a teacher's answers.
+"""The images that a fit meets: as they are, varied anew, or in stored versions with teachers' answers.
 
 To vary every image in every epoch and to ask a convolutional teacher about it costs ten times as much
 as a step of a small dense network. So a recipe may name a number of versions: epoch by epoch a fit goes
 through them in turn, and each is made when its turn first comes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,7 @@ class _Version:
 
     Attributes:
         pixels: (N, ...) uint8.
-        answers: (N, classes) float32, the teacher's probabilities; None where there is no teacher.
+        answers: (N, classes) float32, the teachers' mean probabilities; None where there is no teacher.
     """
 
     pixels: Tensor
@@ -39,18 +40,18 @@ class Versions:
     of a fit, and whether or not the fit was interrupted.
     """
 
-    def __init__(self, recipe: Recipe, train: Examples, teacher: nn.Module | None = None) -> None:
+    def __init__(self, recipe: Recipe, train: Examples, teachers: Sequence[nn.Module] = ()) -> None:
         """Promise versions; none is made yet.
 
         Args:
-            recipe: Names augmentation, strength, number of versions and the teacher's temperature.
+            recipe: Names augmentation, strength, number of versions and the teachers' temperature.
             train: The images.
-            teacher: In evaluation mode; asked about stored versions only.
+            teachers: In evaluation mode; asked about stored versions only.
         """
         self._recipe = recipe
         self._pixels = torch.tensor(train.pixels)
         self._labels = torch.tensor(train.labels)
-        self._teacher = teacher
+        self._teachers = teachers
         self._made: dict[int, _Version] = {}
 
     def __len__(self) -> int:
@@ -84,13 +85,22 @@ class Versions:
         for piece in torch.split(self._pixels, _MADE_AT_ONCE):
             varied = augment(piece, generator, self._recipe.strength).round_().to(torch.uint8)
             pixels.append(varied)
-            if self._teacher:
-                answers.append(_answer(self._teacher, varied, self._recipe.teacher_temperature))
+            if self._teachers:
+                answers.append(answer(self._teachers, varied, self._recipe.teacher_temperature))
         return _Version(torch.cat(pixels), torch.cat(answers) if answers else None)
 
 
-def _answer(teacher: nn.Module, pixels: Tensor, temperature: float) -> Tensor:
-    """Return a teacher's probabilities, (B, classes) float32."""
+def answer(teachers: Sequence[nn.Module], pixels: Tensor, temperature: float) -> Tensor:
+    """Ask teachers about images.
+
+    Args:
+        teachers: In evaluation mode, at least one.
+        pixels: (B, ...) 0 to 255, uint8 or float32.
+        temperature: That softens their answers.
+
+    Returns:
+        (B, classes) float32, the mean of their probabilities.
+    """
     with torch.autocast("cpu", torch.bfloat16):  # an answer needs no more digits, and is quicker
-        logits: Tensor = teacher(pixels)
-    return (logits.to(torch.float32) / temperature).softmax(1)
+        logits = torch.stack([teacher(pixels) for teacher in teachers])
+    return (logits.to(torch.float32) / temperature).softmax(2).mean(0)

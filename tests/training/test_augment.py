@@ -1,14 +1,16 @@
 import pytest
 import torch
 
-from training.augment import AUGMENTATIONS, digits
+from training.augment import AUGMENTATIONS, digits, photographs
 
 _BATCH = 12
 
+_SHAPES = {"digits": (28, 28), "photographs": (32, 32, 3)}
 
-def _pixels() -> torch.Tensor:
+
+def _pixels(name: str = "digits") -> torch.Tensor:
     generator = torch.Generator().manual_seed(5)
-    return torch.randint(0, 256, (_BATCH, 28, 28), dtype=torch.uint8, generator=generator)
+    return torch.randint(0, 256, (_BATCH, *_SHAPES[name]), dtype=torch.uint8, generator=generator)
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -16,7 +18,7 @@ def test_an_augmentation_keeps_shape_and_range(name: str) -> None:
     """
     What comes out is float32 of the same shape, from 0 to 255, and not what went in.
     """
-    pixels = _pixels()
+    pixels = _pixels(name)
 
     varied = AUGMENTATIONS[name](pixels, torch.Generator().manual_seed(1), 1.0)
 
@@ -32,7 +34,7 @@ def test_a_generator_decides_the_variation(name: str) -> None:
     """
     The same state gives the same bits, another one others; torch's global generator is not moved.
     """
-    pixels = _pixels()
+    pixels = _pixels(name)
     torch.manual_seed(1)
     before = torch.get_rng_state()
 
@@ -82,3 +84,32 @@ def test_a_drawing_stays_near_its_place() -> None:
     for axis in (1, 2):
         centre = (varied.sum(3 - axis) * places).sum(1) / total
         assert centre.abs().mean() < 2
+
+
+def test_a_strength_of_zero_only_mirrors_photographs() -> None:
+    """
+    With no strength each is as it was or its mirror image, and both happen.
+    """
+    pixels = _pixels("photographs").float()
+
+    varied = photographs(pixels.to(torch.uint8), torch.Generator().manual_seed(1), 0.0)
+
+    same = (varied - pixels).abs().amax((1, 2, 3)) < 0.01
+    mirrored = (varied - pixels.flip(2)).abs().amax((1, 2, 3)) < 0.01
+    assert (same ^ mirrored).all()
+    assert 0 < int(same.sum()) < _BATCH
+
+
+def test_a_photograph_keeps_its_colour_nearly() -> None:
+    """
+    Of one colour, it stays of one colour, within a third of each channel on average.
+    """
+    colour = torch.tensor([200, 100, 50], dtype=torch.uint8)
+    pixels = colour.expand(200, 16, 16, 3)
+
+    varied = photographs(pixels, torch.Generator().manual_seed(1), 1.0)
+
+    assert varied.std((1, 2)).max() < 0.01
+    changes = (varied.mean((1, 2)) / colour - 1).abs().mean(0)
+    assert (changes > 0.05).all()
+    assert (changes < 1 / 3).all()

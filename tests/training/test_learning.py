@@ -10,7 +10,7 @@ import torch
 
 from training.checkpoint import Checkpoint
 from training.data.examples import Examples, Split
-from training.fit import Epoch, Watch, build, fit, objective
+from training.fit import Epoch, Watch, build, fit, mixed, objective
 from training.recipes import Recipe
 from training.versions import Versions
 
@@ -63,9 +63,10 @@ def _stop(epoch: Epoch) -> None:
         _EVERYTHING | {"versions": 2},
         _EVERYTHING | {"precision": "bfloat16"},
         {"momentum": 0.9},
+        _EVERYTHING | {"mixup": 0.3},
         _CONVOLUTIONAL,
     ],
-    ids=["everything", "versions", "bfloat16", "momentum", "convolutional"],
+    ids=["everything", "versions", "bfloat16", "momentum", "mixup", "convolutional"],
 )
 def test_a_fit_goes_on_with_the_same_bits_whatever_it_uses(
     recipe: Recipe, square: Split, watch: Watch, tmp_path: Path, numbers: dict[str, Any]
@@ -121,7 +122,9 @@ def test_versions_are_met_in_turn(recipe: Recipe, square: Split) -> None:
     two = replace(recipe, augmentation="digits", strength=1.0, versions=2)
     generator = torch.Generator().manual_seed(1)
     state = generator.get_state()
-    versions = Versions(two, square.train, build(recipe, 64, 2, torch.Generator().manual_seed(9)).eval())
+    versions = Versions(
+        two, square.train, [build(recipe, (8, 8), 2, torch.Generator().manual_seed(9)).eval()]
+    )
     rows = torch.tensor([3, 1, 2, 30])
 
     first, second, third = (versions.batch(epoch, rows, generator) for epoch in (1, 2, 3))
@@ -165,3 +168,56 @@ def test_a_teacher_that_is_agreed_with_asks_for_nothing(recipe: Recipe) -> None:
     expected = 0.25 * (logits.detach().softmax(1) - torch.eye(3)[labels])
     assert logits.grad is not None
     torch.testing.assert_close(logits.grad, expected, atol=1e-6, rtol=0)
+
+
+def test_a_mixture_is_of_two_images_and_their_aims_alike() -> None:
+    """
+    Each keeps most of itself, and its aim says how much.
+    """
+    images = torch.eye(6).view(6, 2, 3) * 255  # image n is white at pixel n alone
+    aims = torch.eye(6)
+
+    blend, shares = mixed(images, aims, 0.4, torch.Generator().manual_seed(3))
+
+    torch.testing.assert_close(blend.view(6, 6) / 255, shares)
+    torch.testing.assert_close(shares.sum(1), torch.ones(6))
+    assert (shares.diagonal() >= 0.6).all()
+    assert (shares.diagonal() < 1).any()
+
+
+def test_photographs_are_learned_in_colour(recipe: Recipe, watch: Watch) -> None:
+    """
+    Dense and convolutional networks tell apart what differs by colour alone, mixed and varied.
+    """
+    generator = np.random.default_rng(4)
+    pixels = generator.integers(0, 100, (40, 8, 8, 3), np.uint8)
+    labels = np.arange(40) % 2
+    pixels[np.arange(40), :, :, labels * 2] += 100
+    examples = Examples(pixels, labels)
+    numbers = _EVERYTHING | {"augmentation": "photographs", "mixup": 0.3, "learning_rate": 0.02, "epochs": 10}
+
+    for network in ({}, _CONVOLUTIONAL):
+        longer = replace(recipe, **numbers | network)
+        history = fit(longer, 1, 2, examples, examples, watch=watch).history
+        assert history[-1].valid_accuracy is not None
+        assert history[-1].valid_accuracy > 0.9
+
+
+def test_two_teachers_are_believed_alike(recipe: Recipe, square: Split) -> None:
+    """
+    What two of them answer together is the mean of what each answers alone.
+    """
+    stored = replace(recipe, augmentation="digits", strength=1.0, versions=1, teacher_temperature=2.0)
+    teachers = [build(recipe, (8, 8), 2, torch.Generator().manual_seed(seed)).eval() for seed in (8, 9)]
+    rows, generator = torch.arange(40), torch.Generator()
+
+    first, second, both = (
+        Versions(stored, square.train, some).batch(1, rows, generator).answers
+        for some in (teachers[:1], teachers[1:], teachers)
+    )
+
+    assert first is not None
+    assert second is not None
+    assert both is not None
+    assert not torch.allclose(first, second)
+    torch.testing.assert_close(both, (first + second) / 2)

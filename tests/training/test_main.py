@@ -297,10 +297,12 @@ def test_list_shows_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
         "softmax",
         "mlp-128",
         "mlp-512x4",
+        "flowers17",
         "softmax-2",
         "mlp-128-2",
         "mlp-512x4-2",
         "ink",
+        "flowers17-2",
     ]
 
 

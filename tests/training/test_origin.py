@@ -20,7 +20,7 @@ def test_the_libraries_that_make_numbers_are_named() -> None:
     libraries = origin.libraries()
 
     assert libraries["torch"] == torch.__version__
-    assert {"python", "numpy", "onnx", "onnxruntime", "onnxscript"} < set(libraries)
+    assert {"python", "numpy", "onnx", "onnxruntime", "onnxscript", "pillow"} < set(libraries)
 
 
 def test_the_processor_is_named_as_the_system_names_it(tmp_path: Path) -> None:

@@ -22,6 +22,10 @@ from training.recipes import LESSON_FIGURES, MNIST_TEACHER, RECIPES, Recipe
         ({"strength": -1.0}, "strength should be at least 0; got -1.0"),
         ({"dropout": 1.0}, "dropout should be from 0 to below 1; got 1.0"),
         ({"versions": 2}, "versions should be 0 without an augmentation; got 2"),
+        (
+            {"teacher": MNIST_TEACHER, "augmentation": "digits", "versions": 1, "mixup": 0.2},
+            "mixup should be 0 with a teacher; got 0.2",
+        ),
         ({"teacher": MNIST_TEACHER}, "versions should be at least 1 with a teacher; got 0"),
     ],
 )
@@ -50,7 +54,7 @@ def test_every_recipe_of_the_lesson_has_its_figures() -> None:
     """
     assert all(name == recipe.name for name, recipe in RECIPES.items())
     assert {recipe.published_as for recipe in RECIPES.values()} == set(LESSON_FIGURES)
-    assert set(LESSON_FIGURES) == {"softmax", "mlp-128", "mlp-512x4"} <= set(RECIPES)
+    assert set(LESSON_FIGURES) == {"softmax", "mlp-128", "mlp-512x4", "flowers17"} <= set(RECIPES)
 
 
 def test_numbers_that_do_nothing_are_left_out(recipe: Recipe) -> None:

@@ -262,12 +262,12 @@ def test_a_network_learns_from_the_official_images_alone(
     assert published.artifact.model == whole.published.artifact.model
 
 
-def test_a_teacher_is_fitted_before_its_learners(
+def test_teachers_are_fitted_before_their_learners(
     recipe: Recipe, terms: Terms, listener: Listener, lesson: Split, official: Split
 ) -> None:
     """
-    Each split has a teacher of its own, which learns from that split's images alone; it is kept, so
-    that a second run need not fit it again, unless asked to begin anew.
+    Each split has teachers of its own, which learn from that split's images alone; they are kept, so
+    that a second run need not fit them again, unless asked to begin anew.
     """
     square = _squares(official)
     squares = _squares(lesson)
@@ -278,6 +278,7 @@ def test_a_teacher_is_fitted_before_its_learners(
         strength=0.5,
         versions=2,
         teacher=teacher,
+        teacher_seeds=(11, 12),
         teacher_share=0.5,
         lesson_seeds=(1,),
     )
@@ -294,8 +295,10 @@ def test_a_teacher_is_fitted_before_its_learners(
     learners = ["toy: lesson fit, seed 1", "toy: published fit, seed 11"]
     assert first == [
         "teacher: lesson fit, seed 11",
+        "teacher: lesson fit, seed 12",
         learners[0],
         "teacher: published fit, seed 11",
+        "teacher: published fit, seed 12",
         learners[1],
     ]
     assert (second, again.is_new) == (learners, False)
@@ -323,14 +326,18 @@ def test_checkpoints_depend_on_every_file_that_decides_a_fit() -> None:
         found.add(name := waiting.pop())
         waiting |= _imported(name) - found
 
-    by_digest = {"data.examples", "data.mnist", "data.strokes", "data.fetching", "data.unipen", "recipes"}
-    assert {name.replace(".", "/") + ".py" for name in found - by_digest - {"checkpoint", "errors"}} == set(CODE)
+    by_digest = {"data.examples", "data.mnist", "data.strokes", "data.fetching", "data.unipen"}
+    assert {name.replace(".", "/") + ".py" for name in found - by_digest - {"checkpoint", "errors"}} == set(
+        CODE
+    )
 
 
 def _imported(name: str) -> set[str]:
     """Return what a file of the trainer imports of the trainer."""
     path = REPOSITORY / "training" / f"{name.replace('.', '/')}.py"
-    imports = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
+    imports = [
+        node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)
+    ]
     wholes = {node.module or "" for node in imports}
     parts = {f"{node.module}.{alias.name}" for node in imports for alias in node.names}
     names = {module.removeprefix("training.") for module in wholes | parts if module.startswith("training.")}

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from training.data import ink, mnist, strokes
+from training.data import flowers, ink, mnist, strokes
 from training.data.examples import Split
 from training.data.fetching import Progress
 from training.data.ink import Ink
@@ -74,11 +74,7 @@ def digits(source: mnist.Source) -> DataSet:
     def describe(folder: Path) -> list[str]:
         official = mnist.official_split(folder, source)
         lesson = mnist.lesson_split(official, LESSON_SPLIT_SEED, source.lesson_counts)
-        return [
-            f"{f'{split.name} {name}':<16}{part.described}"
-            for split in (official, lesson)
-            for name, part in split.parts.items()
-        ]
+        return [*_described(official), *_described(lesson)]
 
     return DataSet(source.folder, partial(mnist.fetch, source=source), turns, describe)
 
@@ -101,5 +97,33 @@ def drawings() -> DataSet:
     return DataSet(strokes.INK.folder, strokes.fetch, turns, describe)
 
 
-DATA_SETS: Mapping[str, DataSet] = {"mnist": digits(mnist.MNIST), "ink": drawings()}
+def photographs(source: flowers.Source) -> DataSet:
+    """Return a data set of photographs: published on the lesson's split, since it has no other.
+
+    Published and lesson's fits of one seed are one fit; it learns from the train part alone.
+    """
+
+    def turns(folder: Path, recipe: Recipe, _: Path, __: Notice) -> tuple[Turn, ...]:
+        split = flowers.lesson_split(folder, source)
+        return (
+            Turn("lesson", split, recipe.lesson_seeds),
+            Turn("published", split, (recipe.seed,)),
+        )
+
+    def describe(folder: Path) -> list[str]:
+        split = flowers.lesson_split(folder, source)
+        return [split.data_set, *_described(split)]
+
+    return DataSet(source.folder, partial(flowers.fetch, source=source), turns, describe)
+
+
+DATA_SETS: Mapping[str, DataSet] = {
+    "mnist": digits(mnist.MNIST),
+    "flowers17": photographs(flowers.FLOWERS17),
+    "ink": drawings(),
+}
 """By the name that a recipe gives as its data."""
+
+
+def _described(split: Split) -> list[str]:
+    return [f"{f'{split.name} {name}':<16}{part.described}" for name, part in split.parts.items()]
