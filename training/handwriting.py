@@ -233,10 +233,10 @@ def _printed(points: Tensor, radius: Tensor, flat: Tensor, angle: Tensor) -> Ten
     metric = (cos**2 / flat + sin**2 * flat, cos * sin * (1 / flat - flat), sin**2 / flat + cos**2 * flat)
     xx, xy, yy = (each[:, None, None, None] for each in metric)
     distance = (xx * dx * dx + 2 * xy * dx * dy + yy * dy * dy).clamp_(min=0).sqrt_()  # (B, POINTS, K, K)
-    ink = ((radius + 0.5)[..., None, None] - distance).view(count, -1)
+    ink = ((radius + 0.5)[..., None, None] - distance).flatten(1)
     corner = (cell[..., 1] + _REACH + 1) * _PAGE + cell[..., 0] + _REACH + 1
     around = offsets.long()[:, None] * _PAGE + offsets.long()
-    index = (corner.long()[..., None, None] + around).view(count, -1)
+    index = (corner.long()[..., None, None] + around).flatten(1)
     page = torch.zeros(count, _PAGE**2).scatter_reduce_(1, index, ink, "amax")
     inner = slice(_REACH + 1, _REACH + 1 + SIDE)
     return page.view(count, _PAGE, _PAGE)[:, inner, inner].clamp(0, 1)
