@@ -33,6 +33,15 @@ def watch(title: str, epochs: int, bars: Bars, write: Write) -> Watch:
     )
 
 
+def quiet_watch(bars: Bars) -> Watch:
+    """Return a watch that shows the steps of an epoch, and writes nothing."""
+    return Watch(
+        step=lambda step, steps: bars.show("  epoch", step, steps, "step"),
+        epoch=lambda _: bars.close(),
+        clock=time.perf_counter,
+    )
+
+
 def epoch_line(epoch: Epoch, epochs: int) -> str:
     """Say in one line what an epoch came to."""
     line = (
@@ -56,7 +65,7 @@ def summary(metrics: Sequence[Measurement], lesson: Mapping[str, float]) -> list
         spread = "" if metric.spread is None else f" ± {100 * metric.spread:.2f}"
         ours = f"{100 * metric.accuracy:.2f}{spread} %"
         theirs = lesson.get(metric.split) if metric.fit == "lesson" else None
-        title = "published" if metric.fit == "published" else "lesson's split"
+        title = {"published": "published", "lesson": "lesson's split"}.get(metric.fit, metric.data)
         shown = "" if theirs is None else f"{100 * theirs:.2f} %"
         lines.append(f"{f'{title}, {metric.split}':<28}{ours:<20}{shown}".rstrip())
     return lines
