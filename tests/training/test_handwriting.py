@@ -30,7 +30,8 @@ def test_a_trail_fills_a_box_of_one(label: str) -> None:
 
     points = trail(strokes)
 
-    assert (points.shape, points.dtype) == ((POINTS, 2), np.float32)
+    assert points.shape == (POINTS, 2)
+    assert points.dtype == np.float32
     low, high = points.min(0), points.max(0)
     assert (high - low).max() == pytest.approx(1, abs=0.03)  # a corner may lie between two points
     np.testing.assert_allclose(low + high, 0, atol=0.04)
