@@ -76,7 +76,7 @@ def _fit(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, Data
             notice=lambda line: _write(f"  {line}"),
         )
         if arguments.only:
-            fit_on(arguments.only, recipe, terms)
+            fit_on(arguments.only, recipe, terms, arguments.fresh)
             return
         published = run(recipe, terms, arguments.fresh)
     manifest = published.artifact.manifest

@@ -94,6 +94,8 @@ class Recipe:
             raise ValueError(f"versions should be 0 without an augmentation; got {self.versions}")
         if self.teacher and self.mixup:  # the teacher has answered for unmixed images
             raise ValueError(f"mixup should be 0 with a teacher; got {self.mixup}")
+        if self.nondigits and self.mixup:  # what shows no class has no label to be mixed
+            raise ValueError(f"mixup should be 0 with nondigits; got {self.mixup}")
         if self.teacher and not (self.versions or self.drawn):
             raise ValueError("versions should be at least 1 with a teacher; got 0")
 
