@@ -435,7 +435,7 @@ def strangers(
         for donors in ink.HELD_OUT:
             split, kept = ink.without(everything, donors)
             turns.append(Turn("held-out", split, (11,), donors, kept))
-        turns.append(Turn("published", ink.published(official, everything), (11,), ink=everything))
+        turns.append(Turn("published", ink.published(official, everything.digits), (11,), ink=everything))
         terms = Terms(tuple(turns), folder / "models", folder / "runs", lambda *_: watch, lambda _: None)
         return Whole(folder, run(small, terms))
 
@@ -446,7 +446,7 @@ def _ink(digits: tuple[PenDigit, ...]) -> Ink:
     kinds = np.repeat(["clean", "tools", "scan"], len(digits))
     nothing = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))
     made = Ink(nothing, digits, nothing, places, kinds, (tuple(np.array(s) for s in DIGITS["4"][0]),))
-    drawn = made.drawn()
+    drawn = ink.drawn(digits)
     return replace(made, mnist=drawn.take(np.tile(np.arange(len(digits)), 4)), canvases=drawn.take(places))
 
 

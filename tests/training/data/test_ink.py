@@ -12,7 +12,7 @@ from service.core.errors import BlankImage
 from service.core.ink import from_strokes
 from training import canvases
 from training.data import ink, mnist, sets, strokes
-from training.data.ink import HELD_OUT, KINDS, Ink, published, read, without
+from training.data.ink import HELD_OUT, KINDS, Ink, drawn, published, read, without
 from training.data.mnist import Source
 from training.data.strokes import PenDigit
 from training.errors import DataMissing
@@ -105,7 +105,7 @@ def test_donors_who_are_left_out_are_measured_on(everything: Ink) -> None:
     np.testing.assert_array_equal(split.further["strokes"].pixels[0], from_strokes(own[0].strokes))
     assert list(split.further) == ["MNIST", "strokes", "clean canvases", "tools canvases", "scan canvases"]
     assert [len(part) for part in split.further.values()] == [HELD_BACK, 5, 10, 5, 10]
-    assert _rows(split.train.pixels) == _rows(kept.mnist.pixels) | _rows(kept.drawn().pixels)
+    assert _rows(split.train.pixels) == _rows(kept.mnist.pixels) | _rows(drawn(kept.digits).pixels)
 
 
 def test_the_last_of_mnist_is_left_out_too(everything: Ink) -> None:
@@ -127,7 +127,7 @@ def test_what_is_published_learns_from_all(data: Path, tmp_path: Path) -> None:
     """
     official, everything = read(data, tmp_path / "scratch", lambda _: None)
 
-    split = published(official, everything)
+    split = published(official, everything.digits)
 
     assert len(split.train) == 80 + len(everything.digits)
     assert split.test is official.test
