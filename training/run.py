@@ -240,9 +240,16 @@ def _history(run: Sequence[Fits]) -> bytes:
             "fit": fits.turn.role,
             "data": fits.turn.split.name,
             "seed": seed,
-            "epochs": [asdict(epoch) for epoch in fitted.history],
+            "epochs": [_rounded(asdict(epoch)) for epoch in fitted.history],
         }
         for fits in run
         for seed, fitted in zip(fits.turn.seeds, fits.made, strict=True)
     ]
-    return (json.dumps({"fits": entries}, indent=2, allow_nan=False) + "\n").encode()
+    return (json.dumps({"fits": entries}, separators=(",", ":"), allow_nan=False) + "\n").encode()
+
+
+def _rounded(epoch: dict[str, float | None]) -> dict[str, float | None]:
+    """Keep six digits of each number: thousands of epochs stand in every clone of the repository."""
+    return {
+        name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in epoch.items()
+    }
