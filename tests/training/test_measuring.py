@@ -9,7 +9,7 @@ from training.certainty import best_temperature
 from training.data.examples import Examples, Split
 from training.data.sets import Role, Turn
 from training.fit import Fitted, logits, scored
-from training.measuring import EVERYBODY, Fits, measure
+from training.measuring import EVERYBODY, NO_DIGIT, Fits, measure
 from training.net import Net
 
 CLASSES = tuple("0123456789")
@@ -113,7 +113,8 @@ def test_the_temperature_is_that_of_strangers(run: list[Fits]) -> None:
 
 def test_certainty_is_measured_on_digits_and_on_others(run: list[Fits]) -> None:
     """
-    Each kind of drawing of the strangers', and drawings of no digit once for each fit without somebody.
+    Each kind of drawing of the strangers'; drawings of no digit once for each fit without somebody, all
+    of them first and then by what they show.
     """
     certainty = measure(run)[2]
 
@@ -122,7 +123,10 @@ def test_certainty_is_measured_on_digits_and_on_others(run: list[Fits]) -> None:
         ("digits, not met: strokes", 40),
         ("digits, not met: canvases", 60),
     ]
-    everything, *each = certainty.passed
-    assert (everything.images, everything.examples) == ("no digit", 2 * 20)
-    assert sum(share.examples for share in each) == 2 * 20
-    assert all(share.images.startswith("no digit: ") for share in each)
+    everything, *kinds = certainty.passed
+    assert (everything.images, everything.examples) == (NO_DIGIT, 2 * 20)
+    assert len(kinds) > 2
+    assert all(share.images.startswith(f"{NO_DIGIT}: ") for share in kinds)
+    assert sum(share.examples for share in kinds) == 2 * 20
+    let_pass = sum(share.share * share.examples for share in kinds)
+    assert let_pass == pytest.approx(everything.share * 2 * 20, abs=0.01)

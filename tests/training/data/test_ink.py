@@ -148,6 +148,23 @@ def test_a_recipe_makes_a_fit_without_each_group_and_one_with_all(data: Path, tm
         assert set(turn.ink.donors) == {"apa", "apb", "ced", "gmd", "syn"} - set(turn.held_out)
 
 
+def test_what_was_published_is_measured_without_canvases(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A report reads the published fit's own split, and draws nothing for it.
+    """
+    last = sets.drawings().turns(data, RECIPES["ink"], tmp_path / "scratch", lambda _: None)[-1].split
+    monkeypatch.setattr(canvases, "draw", lambda *_: pytest.fail("a canvas was drawn"))
+
+    split = sets.drawings().measured(data)
+
+    assert (split.name, split.data_set) == (last.name, last.data_set)
+    assert {name: part.sha256 for name, part in split.parts.items()} == {
+        name: part.sha256 for name, part in last.parts.items()
+    }
+
+
 def test_canvases_are_drawn_once(data: Path, tmp_path: Path) -> None:
     """
     A second reading takes the same ones from the scratch folder, and says nothing.
