@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 if any(find_spec(name) is None for name in ("torch", "tqdm", "matplotlib")):
-    collect_ignore_glob = ["test_*.py"]
+    collect_ignore_glob = ["test_*.py", "*/test_*.py"]
 else:
     from training.data.examples import Examples, Split
     from training.data.mnist import Source, SourceFile

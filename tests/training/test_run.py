@@ -14,7 +14,7 @@ from tests.conftest import REPOSITORY
 from training.data.examples import Examples, Split
 from training.data.sets import Turn
 from training.fit import Epoch, Watch
-from training.publish import Published
+from training.publishing.publish import Published
 from training.recipes import Recipe
 from training.run import CODE, Terms, run
 
