@@ -133,7 +133,7 @@ def _fold(published: Artifact, path: Path) -> Reader | None:
 
 
 def _certainty(published: Artifact) -> tuple[str, ...]:
-    found = getattr(published.manifest, "certainty", None)
+    found = published.manifest.certainty
     if found is None:
         return ()
     return tuple(
