@@ -326,7 +326,7 @@ def test_checkpoints_depend_on_every_file_that_decides_a_fit() -> None:
         found.add(name := waiting.pop())
         waiting |= _imported(name) - found
 
-    by_digest = {"data.examples", "data.mnist", "data.strokes", "data.fetching", "data.unipen"}
+    by_digest = {"data.examples", "data.mnist", "data.strokes", "data.fetching", "data.unipen", "recipes"}
     assert {name.replace(".", "/") + ".py" for name in found - by_digest - {"checkpoint", "errors"}} == set(
         CODE
     )
