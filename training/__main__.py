@@ -77,7 +77,7 @@ def _fit(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, Data
             notice=lambda line: _write(f"  {line}"),
         )
         if arguments.only:
-            fit_on(arguments.only, recipe, terms)
+            fit_on(arguments.only, recipe, terms, arguments.fresh)
             return
         published = run(recipe, terms, arguments.fresh)
     manifest = published.artifact.manifest
@@ -245,7 +245,7 @@ def _data_of(manifest: Manifest, data: Path, data_sets: Mapping[str, DataSet]) -
     name = str(manifest.recipe.get("name"))
     if name not in RECIPES:
         raise NotThere(f"Recipe of {manifest.name}/{manifest.version}", name, list(RECIPES))
-    return data_sets[RECIPES[name].data].turns(data, RECIPES[name], RUNS, _write)[-1].split
+    return data_sets[RECIPES[name].data].measured(data)
 
 
 def _published(models: Path, name: str, version: str | None) -> list[tuple[str, str]]:

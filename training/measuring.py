@@ -16,7 +16,11 @@ from training.fit import Fitted, logits, scored
 NONDIGITS = 3000
 """Drawings of no digit that a threshold is measured by; what they show no fit has met."""
 
-EVERYBODY = "all donors, each left out of the fit that is measured"
+EVERYBODY = "all that was left out, by the fit that has not met it"
+"""What measurements of several fits together are of."""
+
+NO_DIGIT = "no digit"
+"""All drawings of no digit, whatever they show."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,8 @@ def measure(run: Sequence[Fits]) -> tuple[list[Measurement], float, Certainty | 
         for part, found in strangers.items()
     ]
     each = [found for fits, parts in asked for found in _by_part(fits, parts, temperature)]
-    digits = {f"{part}, of {EVERYBODY}": found.logits for part, found in strangers.items()}
-    others = {"drawings of no digit": _of_no_digit([fits for fits, _ in asked])}
+    digits = {f"digits, not met: {part}": found.logits for part, found in strangers.items()}
+    others = _of_no_digit([fits for fits, _ in asked])
     return together + each, temperature, certainty.measure(digits, others, temperature)
 
 
@@ -127,9 +131,17 @@ def _measurement(
     )
 
 
-def _of_no_digit(run: Sequence[Fits]) -> NDArray[np.float32]:
-    """Return what the fits with donors held out say of drawings of no digit; (N, classes)."""
+def _of_no_digit(run: Sequence[Fits]) -> dict[str, NDArray[np.float32]]:
+    """Return what the fits with donors held out say of drawings of no digit.
+
+    Returns:
+        By what they show, all of them first, (N, classes) logits.
+    """
     generator = np.random.default_rng(2)
-    drawn = [from_strokes(nondigits.strokes(generator, "measuring")[1]) for _ in range(NONDIGITS)]
+    drawn = [nondigits.strokes(generator, "measuring") for _ in range(NONDIGITS)]
+    images = np.stack([from_strokes(strokes) for _, strokes in drawn])
     held_out = [fitted for fits in run if fits.turn.role == "held-out" for fitted in fits.made]
-    return np.concatenate([logits(fitted.net, np.stack(drawn)) for fitted in held_out])
+    said = np.concatenate([logits(fitted.net, images) for fitted in held_out])
+    kinds = np.array([kind for kind, _ in drawn] * len(held_out))
+    each = {f"{NO_DIGIT}: {kind}": said[kinds == kind] for kind in sorted(set(kinds))}
+    return {NO_DIGIT: said, **each}

@@ -89,27 +89,25 @@ def run(recipe: Recipe, terms: Terms, fresh: bool = False) -> Published:
         OSError: A folder cannot be written.
     """
     commit = origin.commit()  # now, not after minutes in which files may change
-    own = [_checkpoint(recipe, terms, turn.split, seed) for turn in terms.turns for seed in turn.seeds]
     if fresh:
-        teachers = [
-            _checkpoint(recipe.teacher, terms, turn.split, seed)
-            for turn in terms.turns
-            for seed in recipe.seeds_of_teachers
-            if recipe.teacher
-        ]
-        for checkpoint in (*own, *teachers):
-            checkpoint.remove()
+        _forget(recipe, terms, terms.turns)
     fits = [Fits(turn, _fits(recipe, terms, turn)) for turn in terms.turns]
     for made in fits:
         _keep_strangers(recipe, terms, made)
     published = publish(_product(recipe, terms, fits, commit), terms.models)
-    for checkpoint in own:
+    for checkpoint in _own(recipe, terms, terms.turns):
         checkpoint.remove()
     return published
 
 
-def fit_on(name: str, recipe: Recipe, terms: Terms) -> None:
+def fit_on(name: str, recipe: Recipe, terms: Terms, fresh: bool = False) -> None:
     """Make a recipe's fits on one split, and keep them for the run that publishes.
+
+    Args:
+        name: Of the split.
+        recipe: As for `run`, as are the rest.
+        terms: Data, folders and watchers.
+        fresh: Begin these fits anew.
 
     Raises:
         NotThere: The recipe makes no fits on a split of that name.
@@ -117,9 +115,27 @@ def fit_on(name: str, recipe: Recipe, terms: Terms) -> None:
     """
     turns = [turn for turn in terms.turns if turn.split.name == name]
     if not turns:
-        raise NotThere("Split", name, [turn.split.name for turn in terms.turns])
+        raise NotThere("Split", name, list(dict.fromkeys(turn.split.name for turn in terms.turns)))
+    if fresh:
+        _forget(recipe, terms, turns)
     for turn in turns:
         _fits(recipe, terms, turn)
+
+
+def _own(recipe: Recipe, terms: Terms, turns: Sequence[Turn]) -> list[Checkpoint]:
+    return [_checkpoint(recipe, terms, turn.split, seed) for turn in turns for seed in turn.seeds]
+
+
+def _forget(recipe: Recipe, terms: Terms, turns: Sequence[Turn]) -> None:
+    """Remove the checkpoints of fits and of their teachers'."""
+    teachers = [
+        _checkpoint(recipe.teacher, terms, turn.split, seed)
+        for turn in turns
+        for seed in recipe.seeds_of_teachers
+        if recipe.teacher
+    ]
+    for checkpoint in (*_own(recipe, terms, turns), *teachers):
+        checkpoint.remove()
 
 
 def _fits(recipe: Recipe, terms: Terms, turn: Turn) -> list[Fitted]:
@@ -224,9 +240,16 @@ def _history(run: Sequence[Fits]) -> bytes:
             "fit": fits.turn.role,
             "data": fits.turn.split.name,
             "seed": seed,
-            "epochs": [asdict(epoch) for epoch in fitted.history],
+            "epochs": [_rounded(asdict(epoch)) for epoch in fitted.history],
         }
         for fits in run
         for seed, fitted in zip(fits.turn.seeds, fits.made, strict=True)
     ]
-    return (json.dumps({"fits": entries}, indent=2, allow_nan=False) + "\n").encode()
+    return (json.dumps({"fits": entries}, separators=(",", ":"), allow_nan=False) + "\n").encode()
+
+
+def _rounded(epoch: dict[str, float | None]) -> dict[str, float | None]:
+    """Keep six digits of each number: thousands of epochs stand in every clone of the repository."""
+    return {
+        name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in epoch.items()
+    }

@@ -133,13 +133,13 @@ def _fold(published: Artifact, path: Path) -> Reader | None:
 
 
 def _certainty(published: Artifact) -> tuple[str, ...]:
+    """Return the rows of a table: what is shown, how many images, which share of them is sure."""
     found = published.manifest.certainty
     if found is None:
         return ()
     return tuple(
-        f"- {share.share:.1%} of {share.examples:,} {share.images} {what}"
-        for what, shares in (("are sure", found.kept), ("pass as sure", found.passed))
-        for share in shares
+        f"| {share.images} | {share.examples:,} | {share.share:.1%} |"
+        for share in (*found.kept, *found.passed)
     )
 
 
@@ -265,7 +265,8 @@ def figures(found: Sequence[Model], sets: Sequence[Pictures], digest: str) -> st
                 "",
             ]
         if model.certainty:
-            lines += [f"`{model.name}` says of every answer whether it is sure:", "", *model.certainty, ""]
+            lines += [f"`{model.name}` says of every answer whether it is sure:", ""]
+            lines += ["| images | how many | sure |", "|---|---|---|", *model.certainty, ""]
     lines.append(f"The drawn digits are those with SHA-256 `{digest[:16]}…`.")
     return "\n".join(lines)
 

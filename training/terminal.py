@@ -65,7 +65,7 @@ def summary(metrics: Sequence[Measurement], lesson: Mapping[str, float]) -> list
         spread = "" if metric.spread is None else f" ± {100 * metric.spread:.2f}"
         ours = f"{100 * metric.accuracy:.2f}{spread} %"
         theirs = lesson.get(metric.split) if metric.fit == "lesson" else None
-        title = "published" if metric.fit == "published" else "lesson's split"
+        title = {"published": "published", "lesson": "lesson's split"}.get(metric.fit, metric.data)
         shown = "" if theirs is None else f"{100 * theirs:.2f} %"
         lines.append(f"{f'{title}, {metric.split}':<28}{ours:<20}{shown}".rstrip())
     return lines

@@ -31,7 +31,7 @@ Record = Callable[[str, object], None]
 PATIENCE_S = 60
 """Generous, as machines that run tests may be busy; a start takes about a second."""
 
-MAX_RESIDENT_MB = 150
+MAX_RESIDENT_MB = 200
 
 
 @dataclass

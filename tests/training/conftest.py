@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.digits import DIGITS, arrays
+
 if any(find_spec(name) is None for name in ("torch", "tqdm", "matplotlib")):
     collect_ignore_glob = ["test_*.py", "*/test_*.py"]
 else:
     from training.data.examples import Examples, Split
     from training.data.mnist import Source, SourceFile
+    from training.data.strokes import PenDigit
     from training.fit import Watch
     from training.recipes import Recipe
 
@@ -79,6 +82,23 @@ else:
                 digest = hashlib.sha256(content).hexdigest()
                 files.append(SourceFile(path.name, digest, array.shape))
         return Source("Tiny", "tiny", (), tuple("0123456789"), (6, 3, 3), *files)
+
+    @pytest.fixture(scope="session")
+    def pen_digits() -> tuple[PenDigit, ...]:
+        """Pen digits of the donors whom `ink` knows, of each a few."""
+        generator = np.random.default_rng(3)
+        counts = {"apa": 3, "apb": 2, "ced": 2, "gmd": 2, "syn": 6}
+        donors = [donor for donor, count in counts.items() for _ in range(count)]
+        return tuple(_pen_digit(place % 10, donor, generator) for place, donor in enumerate(donors))
+
+    def _pen_digit(label: int, donor: str, generator: np.random.Generator) -> PenDigit:
+        """One of the tests' digits in a hand of its own."""
+        drawn = arrays(DIGITS[str(label)][0])
+        drawn = [stroke + generator.normal(0, 1, stroke.shape) for stroke in drawn]
+        points = np.concatenate(drawn)
+        low, extent = points.min(axis=0), np.ptp(points, axis=0)
+        strokes = tuple(np.rint((stroke - low) * 1000 / extent.max()) for stroke in drawn)
+        return PenDigit(label, donor, f"{donor}/one", strokes)
 
     def _idx(array: NDArray[np.uint8]) -> bytes:
         return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()

@@ -1,7 +1,9 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from training.augment import AUGMENTATIONS, digits, photographs
+from training.augment import AUGMENTATIONS, digits, photographs, thicken, wear
 
 _BATCH = 12
 
@@ -113,3 +115,79 @@ def test_a_photograph_keeps_its_colour_nearly() -> None:
     changes = (varied.mean((1, 2)) / colour - 1).abs().mean(0)
     assert (changes > 0.05).all()
     assert (changes < 1 / 3).all()
+
+
+def _square(count: int) -> torch.Tensor:
+    """A grey square of 6 x 6 pixels in the middle."""
+    images = torch.zeros(count, 28, 28)
+    images[:, 11:17, 11:17] = 200
+    return images
+
+
+each_change = pytest.mark.parametrize("change", [thicken, wear])
+
+Change = Callable[[torch.Tensor, torch.Generator, float], torch.Tensor]
+
+
+@each_change
+def test_a_share_of_drawings_is_changed(change: Change) -> None:
+    """
+    About as many as are asked for; none, or all, where that is asked for. All stay from 0 to 255.
+    """
+    images = _square(600)
+
+    for share in (0.0, 0.3, 1.0):
+        changed = change(images, torch.Generator().manual_seed(1), share)
+        is_other = (changed != images).any(2).any(1).float().mean()
+        assert is_other == pytest.approx(share, abs=0.05)  # of 600 draws
+        assert (changed.shape, changed.dtype) == (images.shape, torch.float32)
+        assert changed.min() >= 0
+        assert changed.max() <= 255
+
+
+@each_change
+def test_a_generator_decides_what_is_changed(change: Change) -> None:
+    """
+    The same state gives the same bits, another one others; an empty batch stays empty.
+    """
+    once, again, other = (change(_square(20), torch.Generator().manual_seed(seed), 0.5) for seed in (1, 1, 2))
+
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+    assert change(_square(0), torch.Generator().manual_seed(1), 0.5).shape == (0, 28, 28)
+
+
+def test_ink_grows_and_shrinks_by_less_than_a_pixel() -> None:
+    """
+    The rim outside gets up to 0.8 of the ink, the rim inside loses up to 0.6; some grow and some shrink,
+    nothing else moves.
+    """
+    images = _square(500)
+
+    changed = thicken(images, torch.Generator().manual_seed(1), 1.0)
+
+    outside, inside = changed[:, 10, 13] / 200, changed[:, 11, 13] / 200
+    assert 0.7 < outside.max() <= 0.8
+    assert 0.4 <= inside.min() < 0.5
+    assert ((outside > 0) ^ (inside < 1)).all()
+    assert float((outside > 0).float().mean()) == pytest.approx(0.8 / 1.4, abs=0.07)  # of 500 draws
+    assert (changed[:, 12:16, 12:16] == 200).all()
+    assert changed[:, 9].max() == 0
+
+
+def test_worn_drawings_are_blurred_or_sharp_pale_or_strong_and_speckled() -> None:
+    """
+    Of many, some fade and some darken by up to a fifth and more; there are specks on the paper, of 15
+    at most on average; the edge is softened on some and sharpened on others.
+    """
+    changed = wear(_square(500), torch.Generator().manual_seed(1), 1.0)
+
+    middle = changed[:, 13:15, 13:15].mean((1, 2)) / 200
+    assert middle.min() < 0.95
+    assert middle.max() > 1.2
+    specks = changed[:, :8].std((1, 2))
+    assert 5 < specks.max() < 15
+    assert specks.min() < 1
+    step = (changed[:, 12:16, 11] - changed[:, 12:16, 10]).mean(1) / (200 * middle)
+    assert step.min() < 0.8
+    assert step.max() > 0.98

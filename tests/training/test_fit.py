@@ -16,8 +16,11 @@ from training.fit import (
     batches,
     evaluate,
     fit,
+    objective,
     reproducible,
+    right_answers,
 )
+from training.material import NONE, Batch
 from training.net import Net
 from training.recipes import Recipe
 
@@ -223,3 +226,105 @@ def test_torch_is_left_as_it_was_found() -> None:
 
     assert within == (1, True)
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
+
+
+def test_what_shows_no_class_should_be_said_to_be_any() -> None:
+    """
+    Labels become probabilities only where a batch holds an image of no class: equal ones for that.
+    """
+    labels = torch.tensor([2, 0])
+
+    assert right_answers(labels, 4) is labels
+    torch.testing.assert_close(
+        right_answers(torch.tensor([2, NONE, 0]), 4),
+        torch.tensor([[0.0, 0, 1, 0], [0.25, 0.25, 0.25, 0.25], [1, 0, 0, 0]]),
+    )
+
+
+def test_numbers_and_probabilities_ask_for_the_same(recipe: Recipe) -> None:
+    """
+    A batch with a non-digit in it does not change what is asked of the others, smoothed labels too.
+    """
+    said = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+    smoothed = replace(recipe, label_smoothing=0.2)
+
+    apart = [
+        objective(said[:2], right_answers(torch.tensor([2, 0]), 4), None, smoothed) * 2,
+        objective(said[2:], right_answers(torch.tensor([NONE]), 4), None, smoothed),
+    ]
+    together = objective(said, right_answers(torch.tensor([2, 0, NONE]), 4), None, smoothed)
+
+    torch.testing.assert_close(together * 3, apart[0] + apart[1])
+    torch.testing.assert_close(apart[1], -said[2].log_softmax(0).mean())
+
+
+def test_smoothed_labels_share_their_probability(recipe: Recipe) -> None:
+    """
+    With a share of 0.2 among four classes the right one should have 0.85 and the others 0.05 each.
+    """
+    said = torch.tensor([[2.0, -1.0, 0.5, 0.0]])
+
+    loss = objective(said, torch.tensor([2]), None, replace(recipe, label_smoothing=0.2))
+
+    expected = -(torch.tensor([0.05, 0.05, 0.85, 0.05]) * said.log_softmax(1)[0]).sum()
+    torch.testing.assert_close(loss, expected)
+
+
+class _Half:
+    """Material whose every second row shows no class."""
+
+    def __init__(self, train: Examples) -> None:
+        self._train = train
+
+    def __len__(self) -> int:
+        return 2 * len(self._train)
+
+    def batch(self, epoch: int, rows: torch.Tensor, generator: torch.Generator) -> Batch:
+        assert epoch >= 1
+        images = torch.tensor(self._train.pixels)[rows // 2]
+        labels = torch.tensor(self._train.labels)[rows // 2]
+        noise = torch.randint(0, 256, images.shape, dtype=torch.uint8, generator=generator)
+        is_none = rows % 2 == 1
+        return Batch(torch.where(is_none[:, None, None], noise, images), torch.where(is_none, NONE, labels))
+
+
+def test_what_shows_no_class_does_not_count(recipe: Recipe, lesson: Split, watch: Watch) -> None:
+    """
+    Half of the images show nothing, and accuracy still comes near to all: it is a share of the others.
+    """
+    longer = replace(recipe, epochs=20, drop_epochs=(), learning_rate=0.2, hidden=(16,))
+
+    history = fit(longer, 1, 3, lesson.train, None, watch=watch, material=_Half(lesson.train)).history
+
+    assert history[-1].train_accuracy > 0.9
+    assert all(epoch.train_accuracy <= 1 for epoch in history)
+
+
+def test_a_normalised_fit_ends_settled(recipe: Recipe, lesson: Split, watch: Watch) -> None:
+    """
+    What was normalised while learning comes out as plain layers, that know what was measured.
+    """
+    normalised = replace(recipe, batch_norm=True, average=0.9)
+
+    fitted = fit(normalised, 1, 3, lesson.train, lesson.valid, watch=watch)
+
+    assert list(fitted.net.state_dict()) == ["hidden1.weight", "hidden1.bias", "output.weight", "output.bias"]
+    assert lesson.valid is not None
+    assert evaluate(fitted.net, lesson.valid).loss == pytest.approx(fitted.history[-1].valid_loss, rel=1e-4)
+
+
+def test_a_normalised_fit_goes_on_with_the_same_bits(
+    recipe: Recipe, lesson: Split, watch: Watch, tmp_path: Path
+) -> None:
+    """
+    Running means and spreads are kept in checkpoints too.
+    """
+    normalised = replace(recipe, batch_norm=True, average=0.9)
+    checkpoint = Checkpoint(tmp_path / "x.pt", "key", pytest.fail)
+    whole = fit(normalised, 1, 3, lesson.train, None, watch=watch)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(normalised, 1, 3, lesson.train, None, watch=_stop_after(2, watch), checkpoint=checkpoint)
+    resumed = fit(normalised, 1, 3, lesson.train, None, watch=watch, checkpoint=checkpoint)
+
+    assert _bits(resumed) == _bits(whole)

@@ -52,6 +52,34 @@ def test_fit_again_says_that_there_is_nothing_to_publish(
     assert [path.name for path in (tmp_path / "models" / "softmax").iterdir()] == ["1"]
 
 
+def test_fits_on_one_split_are_kept_for_the_run_that_publishes(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    `--only` publishes nothing; the whole run goes on from what it kept.
+    """
+    code = _main(tmp_path, source, "fit", "softmax", *QUICK, "--only", "official")
+
+    kept = [path.name for path in (tmp_path / "runs" / "softmax").iterdir()]
+    assert (code, kept) == (0, ["official-1.pt"])
+    assert capsys.readouterr().out.count("epoch  1/1") == 1
+    assert not (tmp_path / "models").exists()
+    assert _main(tmp_path, source, "fit", "softmax", *QUICK) == 0
+    assert (tmp_path / "models" / "softmax" / "1").is_dir()
+
+
+def test_fits_on_an_unknown_split_are_told_which_there_are(
+    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    One line names them; exit code 1.
+    """
+    code = _main(tmp_path, source, "fit", "softmax", *QUICK, "--only", "nobody")
+
+    assert code == 1
+    assert capsys.readouterr().err == "Split should be one of lesson, official; got 'nobody'.\n"
+
+
 def test_flags_replace_single_numbers(
     tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -301,8 +329,8 @@ def test_list_shows_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
         "softmax-2",
         "mlp-128-2",
         "mlp-512x4-2",
-        "ink",
         "flowers17-2",
+        "ink",
     ]
 
 

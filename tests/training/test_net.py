@@ -106,6 +106,68 @@ def test_a_settled_net_computes_the_same_from_plain_pixels() -> None:
     assert torch.equal(plain(pixels), net(pixels))
 
 
+def _normalised() -> Net:
+    """A net that has normalised some batches, its scales and shifts as learning might leave them."""
+    generator = torch.Generator().manual_seed(1)
+    net = Net(6, (5, 4), 3, "he-normal", generator, mean=0.3, spread=0.2, normalised=True)
+    with torch.no_grad():
+        for name, weight in net.named_parameters():
+            if "norm" in name:
+                weight.copy_(torch.rand(weight.shape, generator=generator) + 0.5)
+    for _ in range(20):
+        net(torch.randint(0, 256, (32, 6), dtype=torch.uint8, generator=generator))
+    return net.eval()
+
+
+def test_normalised_sums_have_mean_and_spread_of_their_own() -> None:
+    """
+    While learning, whatever the weights' size, a hidden layer's sums are those of a batch at rest; the
+    output is not normalised.
+    """
+    generator = torch.Generator().manual_seed(1)
+    net = Net(6, (5,), 3, "he-normal", generator, normalised=True)
+    pixels = torch.randint(0, 256, (50, 6), dtype=torch.uint8, generator=generator)
+    before = net(pixels)
+
+    with torch.no_grad():
+        net.dense["hidden1"].weight.mul_(100)
+        net.dense["hidden1"].bias.add_(7)
+    after = net(pixels)
+
+    torch.testing.assert_close(after, before, atol=1e-2, rtol=1e-2)  # a small number is added to variances
+    assert before.mean(0).abs().max() > 0.1
+    assert [name for name, _ in net.named_modules() if name.endswith("norm")] == ["hidden1-norm"]
+
+
+def test_a_settled_net_has_its_normalisations_in_its_layers() -> None:
+    """
+    In evaluation it computes what it computed, and is an ordinary net with ordinary weights.
+    """
+    net = _normalised()
+    plain = Net(6, (5, 4), 3, "he-normal", torch.Generator().manual_seed(2)).eval()
+    pixels = torch.randint(0, 256, (9, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    before = net(pixels)
+
+    net.settle()
+    plain.load_state_dict(net.state_dict())
+
+    torch.testing.assert_close(net(pixels), before, atol=1e-5, rtol=1e-5)  # float32 rounding
+    assert torch.equal(plain(pixels), net(pixels))
+
+
+def test_a_settled_net_stays_as_it_is() -> None:
+    """
+    Settling twice is settling once.
+    """
+    net = _normalised()
+
+    net.settle()
+    once = {name: weight.clone() for name, weight in net.state_dict().items()}
+    net.settle()
+
+    assert all(torch.equal(weight, once[name]) for name, weight in net.state_dict().items())
+
+
 def test_a_seed_gives_the_same_weights_whatever_else_was_drawn() -> None:
     """
     Weights come from the generator that is handed in; torch's global one is neither used nor moved.

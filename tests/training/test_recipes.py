@@ -26,6 +26,9 @@ from training.recipes import LESSON_FIGURES, MNIST_TEACHER, RECIPES, Recipe
             {"teacher": MNIST_TEACHER, "augmentation": "digits", "versions": 1, "mixup": 0.2},
             "mixup should be 0 with a teacher; got 0.2",
         ),
+        ({"nondigits": 5, "mixup": 0.2}, "mixup should be 0 with nondigits; got 0.2"),
+        ({"label_smoothing": 1.0}, "label_smoothing should be from 0 to below 1; got 1.0"),
+        ({"drawn": -1}, "drawn should be at least 0; got -1"),
         ({"teacher": MNIST_TEACHER}, "versions should be at least 1 with a teacher; got 0"),
     ],
 )

@@ -5,18 +5,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
 from service.core import artifact, graph
+from service.core.engine import Engine
 from service.core.report import Confusions
 from tests.conftest import REPOSITORY
+from tests.digits import DIGITS
+from training import measuring
+from training.data import ink
 from training.data.examples import Examples, Split
+from training.data.ink import Ink
 from training.data.sets import Turn
+from training.data.strokes import CLASSES, PenDigit
+from training.errors import NotThere
 from training.fit import Epoch, Watch
 from training.publishing.publish import Published
 from training.recipes import Recipe
-from training.run import CODE, Terms, run
+from training.run import CODE, Terms, fit_on, run
 
 STEPS = 2 * 4 * 7 + 4 * 9
 """Of a whole run: two lesson fits and the published one, four epochs each, of 45 and 60 by 7."""
@@ -326,7 +334,7 @@ def test_checkpoints_depend_on_every_file_that_decides_a_fit() -> None:
         found.add(name := waiting.pop())
         waiting |= _imported(name) - found
 
-    by_digest = {"data.examples", "data.mnist", "data.strokes", "data.fetching", "data.unipen", "recipes"}
+    by_digest = {"recipes", "data.examples", "data.mnist", "data.strokes", "data.fetching", "data.unipen"}
     assert {name.replace(".", "/") + ".py" for name in found - by_digest - {"checkpoint", "errors"}} == set(
         CODE
     )
@@ -360,3 +368,142 @@ def test_turns_on_one_split_with_one_seed_are_one_fit(
         ("lesson", (1, 2)),
     ]
     assert len(manifest.data) == 3
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_fits_on_one_split_are_made_apart(
+    recipe: Recipe, terms: Terms, listener: Listener, whole: Whole, fresh: bool
+) -> None:
+    """
+    A second time they are taken as they were kept, unless asked to begin anew; the run that publishes
+    makes the others only, and publishes what it would have without.
+    """
+    fit_on("lesson", recipe, terms)
+    assert len(listener.steps) == 2 * 4 * 7
+    assert not terms.models.exists()
+
+    listener.steps.clear()
+    fit_on("lesson", recipe, terms, fresh)
+    assert len(listener.steps) == (2 * 4 * 7 if fresh else 0)
+
+    listener.steps.clear()
+    published = run(recipe, terms)
+    assert set(listener.steps) == {"toy: published fit, seed 11"}
+    assert published.artifact.model == whole.published.artifact.model
+
+
+def test_a_split_that_no_fit_is_made_on_is_told(recipe: Recipe, terms: Terms) -> None:
+    """
+    Those that there are, are named, each once.
+    """
+    twice = replace(terms, turns=(*terms.turns, terms.turns[0]))
+
+    with pytest.raises(NotThere, match="one of lesson, official; got 'other'"):
+        fit_on("other", recipe, twice)
+
+
+@pytest.fixture(scope="module")
+def strangers(
+    recipe: Recipe,
+    pen_digits: tuple[PenDigit, ...],
+    watch: Watch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Whole:
+    """A small run of the kind that `ink` is, with each group of donors left out in turn."""
+    folder = tmp_path_factory.mktemp("strangers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ink, "MNIST_HELD_OUT", 20)
+        patch.setattr(measuring, "NONDIGITS", 30)
+        everything = _ink(pen_digits)
+        small = replace(
+            recipe,
+            name="inky",
+            data="ink",
+            hidden=(16,),
+            batch_size=16,
+            epochs=2,
+            lesson_seeds=(),
+            batch_norm=True,
+            label_smoothing=0.05,
+            strength=1.0,
+            drawn=30,
+            canvases=10,
+            nondigits=5,
+        )
+        official = Split("official", "Tiny", CLASSES, everything.mnist, None, everything.mnist)
+        turns = []
+        for donors in ink.HELD_OUT:
+            split, kept = ink.without(everything, donors)
+            turns.append(Turn("held-out", split, (11,), donors, kept))
+        turns.append(Turn("published", ink.published(official, everything.digits), (11,), ink=everything))
+        terms = Terms(tuple(turns), folder / "models", folder / "runs", lambda *_: watch, lambda _: None)
+        return Whole(folder, run(small, terms))
+
+
+def _ink(digits: tuple[PenDigit, ...]) -> Ink:
+    """Take the pen digits, as the service draws them, for MNIST's images and for canvases as well."""
+    places = np.tile(np.arange(len(digits)), 3)
+    kinds = np.repeat(["clean", "tools", "scan"], len(digits))
+    nothing = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))
+    made = Ink(nothing, digits, nothing, places, kinds, (tuple(np.array(s) for s in DIGITS["4"][0]),))
+    drawn = ink.drawn(digits)
+    return replace(made, mnist=drawn.take(np.tile(np.arange(len(digits)), 4)), canvases=drawn.take(places))
+
+
+def test_strangers_are_measured_all_together_and_apart(strangers: Whole) -> None:
+    """
+    Each group of donors has the figures of the fit without it, and all donors together have one a kind of
+    drawing.
+    """
+    metrics = strangers.published.artifact.manifest.metrics
+    together = [metric for metric in metrics if metric.data == measuring.EVERYBODY]
+    apart = [metric for metric in metrics if metric.data.endswith("without-syn")]
+
+    assert {metric.fit for metric in metrics} == {"held-out", "published"}
+    assert {metric.split: metric.examples for metric in together} == {
+        "MNIST": 60,
+        "strokes": 15,
+        "clean canvases": 15,
+        "tools canvases": 15,
+        "scan canvases": 15,
+    }
+    assert {metric.fit for metric in (*together, *apart)} == {"held-out"}
+    assert [metric.split for metric in apart] == ["train", "valid", *(metric.split for metric in together)]
+    assert all(metric.calibration_error is not None for metric in metrics)
+
+
+def test_temperature_and_certainty_are_published(strangers: Whole) -> None:
+    """
+    Chosen by what donors drew whom the fits had not met; the file divides by that temperature.
+    """
+    published = strangers.published.artifact
+    manifest = published.manifest
+
+    assert manifest.temperature != 1
+    assert manifest.certainty is not None
+    assert [share.examples for share in manifest.certainty.kept] == [60, 15, 15, 15, 15]
+    assert [share.examples for share in manifest.certainty.passed] == [3 * 30]
+    scores = Engine.load(published).run(published.golden.images)
+    odds = np.exp(scores.logits / manifest.temperature)
+    np.testing.assert_allclose(scores.probabilities, odds / odds.sum(1, keepdims=True), atol=1e-4)
+
+
+def test_networks_that_have_not_met_a_donor_are_kept(
+    strangers: Whole, pen_digits: tuple[PenDigit, ...]
+) -> None:
+    """
+    A file a donor, which onnxruntime opens; donors that were left out together share a network.
+    """
+    folder = strangers.folder / "runs" / "inky"
+
+    files = {path.stem: path.read_bytes() for path in (folder / "folds").iterdir()}
+
+    assert set(files) == {digit.donor for digit in pen_digits}
+    assert files["apa"] == files["apb"]
+    assert len(set(files.values())) == 3
+    assert strangers.published.artifact.model not in files.values()
+    for content in files.values():
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        logits, probabilities = session.run(None, {"image": np.zeros((2, 28, 28), np.uint8)})
+        assert logits.shape == probabilities.shape == (2, 10)
+    assert [path.name for path in folder.iterdir()] == ["folds"]  # checkpoints are gone

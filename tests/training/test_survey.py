@@ -195,6 +195,6 @@ def test_what_a_manifest_says_of_certainty_is_told() -> None:
     lines = survey._certainty(SimpleNamespace(manifest=manifest))  # type: ignore[arg-type]
 
     assert lines == (
-        "- 99.0% of 9,771 strokes are sure",
-        "- 7.1% of 3,000 drawings of no digit pass as sure",
+        "| strokes | 9,771 | 99.0% |",
+        "| drawings of no digit | 3,000 | 7.1% |",
     )

@@ -74,11 +74,6 @@ class Ink:
             canvas_kinds=self.canvas_kinds[on_canvas],
         )
 
-    def drawn(self) -> Examples:
-        """Return the pen digits as the service would draw them."""
-        pixels = np.stack([preparation.from_strokes(digit.strokes) for digit in self.digits])
-        return Examples(pixels, np.array([digit.label for digit in self.digits]))
-
     def kind(self, name: str) -> Examples:
         """Return the canvases of one kind."""
         return self.canvases.take(np.flatnonzero(self.canvas_kinds == name))
@@ -105,9 +100,9 @@ def read(folder: Path, scratch: Path, notice: Callable[[str], None]) -> tuple[Sp
     return official, Ink(official.train, digits, drawn, places, kinds, _nondigits())
 
 
-def published(official: Split, ink: Ink) -> Split:
+def published(official: Split, digits: Sequence[PenDigit]) -> Split:
     """Return what the published network learns from: all donors, all of MNIST's training images."""
-    return Split("all", NAME, CLASSES, _joined(ink), None, official.test)
+    return Split("all", NAME, CLASSES, _joined(official.train, drawn(digits)), None, official.test)
 
 
 def without(ink: Ink, donors: Sequence[str]) -> tuple[Split, Ink]:
@@ -129,11 +124,13 @@ def without(ink: Ink, donors: Sequence[str]) -> tuple[Split, Ink]:
     theirs = ink.of(donors)
     further = {
         "MNIST": Examples(ink.mnist.pixels[-MNIST_HELD_OUT:], ink.mnist.labels[-MNIST_HELD_OUT:]),
-        "strokes": theirs.drawn(),
+        "strokes": drawn(theirs.digits),
         **{f"{kind} canvases": theirs.kind(kind) for kind in dict.fromkeys(KINDS)},
     }
     name = f"without-{'-'.join(donors)}"
-    return Split(name, NAME, CLASSES, _joined(kept), further["strokes"], None, further), kept
+    return Split(
+        name, NAME, CLASSES, _joined(kept.mnist, drawn(kept.digits)), further["strokes"], None, further
+    ), kept
 
 
 def _nondigits() -> tuple[nondigits.Strokes, ...]:
@@ -141,11 +138,14 @@ def _nondigits() -> tuple[nondigits.Strokes, ...]:
     return tuple(nondigits.strokes(generator, "learning")[1] for _ in range(NONDIGITS))
 
 
-def _joined(ink: Ink) -> Examples:
-    drawn = ink.drawn()
-    return Examples(
-        np.concatenate((ink.mnist.pixels, drawn.pixels)), np.concatenate((ink.mnist.labels, drawn.labels))
-    )
+def drawn(digits: Sequence[PenDigit]) -> Examples:
+    """Return pen digits as the service would draw them."""
+    pixels = np.stack([preparation.from_strokes(digit.strokes) for digit in digits])
+    return Examples(pixels, np.array([digit.label for digit in digits]))
+
+
+def _joined(one: Examples, other: Examples) -> Examples:
+    return Examples(np.concatenate((one.pixels, other.pixels)), np.concatenate((one.labels, other.labels)))
 
 
 def _canvases(

@@ -51,12 +51,15 @@ class DataSet:
         fetch: Fetches into the data folder what is not there; returns the names of those files.
         turns: Reads the data folder and says which fits a recipe makes; the published one is the last.
             What takes long to make it keeps in a scratch folder, and says so.
+        measured: Reads the data folder and returns what published networks learned from and are
+            measured on: the split of the last turn.
         describe: Reads the data folder and says in lines what is there.
     """
 
     folder: str
     fetch: Callable[[Path, Progress], list[str]]
     turns: Callable[[Path, Recipe, Path, Notice], tuple[Turn, ...]]
+    measured: Callable[[Path], Split]
     describe: Callable[[Path], list[str]]
 
 
@@ -71,12 +74,15 @@ def digits(source: mnist.Source) -> DataSet:
             Turn("published", official, (recipe.seed,)),
         )
 
+    def measured(folder: Path) -> Split:
+        return mnist.official_split(folder, source)
+
     def describe(folder: Path) -> list[str]:
-        official = mnist.official_split(folder, source)
+        official = measured(folder)
         lesson = mnist.lesson_split(official, LESSON_SPLIT_SEED, source.lesson_counts)
         return [*_described(official), *_described(lesson)]
 
-    return DataSet(source.folder, partial(mnist.fetch, source=source), turns, describe)
+    return DataSet(source.folder, partial(mnist.fetch, source=source), turns, measured, describe)
 
 
 def drawings() -> DataSet:
@@ -88,13 +94,16 @@ def drawings() -> DataSet:
         for donors in ink.HELD_OUT:
             split, kept = ink.without(everything, donors)
             turns.append(Turn("held-out", split, (recipe.seed,), donors, kept))
-        whole = ink.published(official, everything)
+        whole = ink.published(official, everything.digits)
         return *turns, Turn("published", whole, (recipe.seed,), ink=everything)
+
+    def measured(folder: Path) -> Split:
+        return ink.published(mnist.official_split(folder), strokes.read(folder))
 
     def describe(folder: Path) -> list[str]:
         return strokes.describe(strokes.read(folder))
 
-    return DataSet(strokes.INK.folder, strokes.fetch, turns, describe)
+    return DataSet(strokes.INK.folder, strokes.fetch, turns, measured, describe)
 
 
 def photographs(source: flowers.Source) -> DataSet:
@@ -110,11 +119,14 @@ def photographs(source: flowers.Source) -> DataSet:
             Turn("published", split, (recipe.seed,)),
         )
 
+    def measured(folder: Path) -> Split:
+        return flowers.lesson_split(folder, source)
+
     def describe(folder: Path) -> list[str]:
-        split = flowers.lesson_split(folder, source)
+        split = measured(folder)
         return [split.data_set, *_described(split)]
 
-    return DataSet(source.folder, partial(flowers.fetch, source=source), turns, describe)
+    return DataSet(source.folder, partial(flowers.fetch, source=source), turns, measured, describe)
 
 
 DATA_SETS: Mapping[str, DataSet] = {

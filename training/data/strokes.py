@@ -32,6 +32,12 @@ MAX_LINE_BYTES = 2**20
 
 CLASSES = tuple("0123456789")
 
+_POINT_BYTES = 4
+"""The least that a point takes: two numbers and two commas."""
+
+_DOT = 1e-6
+"""Digits no larger than this, in the tablet's own units, are dots."""
+
 _KEYS = {"label", "donor", "writer", "strokes"}
 
 
@@ -191,20 +197,28 @@ def convert(archive: Path, folder: Path, source: Source = INK) -> Conversion:
         What was written, and what was left out; the same archive gives the same bytes.
 
     Raises:
-        DataCorrupt: It is no such archive, or holds no digit of these donors.
+        DataCorrupt: It is no such archive, or holds no digit of these donors, or more than could be read
+            again; what was there before is left as it is.
         OSError: The archive cannot be read, or the file not be written.
     """
-    digits, left_out = [], Counter[str]()
+    digits, left_out, points = [], Counter[str](), 0
     for segment in unipen.read(archive):
         if segment.donor not in source.donors:
             continue
         if segment.fault or segment.label not in CLASSES:
             left_out[segment.fault or "its label is no digit"] += 1
             continue
+        points += sum(map(len, segment.strokes))
+        if points * _POINT_BYTES > MAX_CONTENT_BYTES:
+            raise DataCorrupt(archive.name, f"digits of at most {MAX_CONTENT_BYTES:,} bytes", "more")
         strokes = _normalised(segment.strokes)
         digits.append(PenDigit(CLASSES.index(segment.label), segment.donor, segment.writer, strokes))
     if not digits:
         raise DataCorrupt(archive.name, f"digits of {', '.join(source.donors)}", "none")
+    whole = content(digits)
+    if len(whole) > MAX_CONTENT_BYTES:
+        raise DataCorrupt(archive.name, f"digits of at most {MAX_CONTENT_BYTES:,} bytes", "more")
+    parse(whole, archive.name)
     write(source.path(folder), digits)
     return Conversion(tuple(digits), dict(left_out))
 
@@ -271,7 +285,7 @@ def _normalised(strokes: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.floa
     """Turn y downwards and fit strokes into the box from (0, 0), larger side 1,000, in whole numbers."""
     points = np.concatenate(strokes) * (1, -1)
     low, side = points.min(axis=0), float(np.ptp(points, axis=0).max())
-    scale = SIDE / side if side > 0 else 0.0
+    scale = SIDE / side if side > _DOT else 0.0
     return tuple(np.rint((stroke * (1, -1) - low) * scale) for stroke in strokes)
 
 

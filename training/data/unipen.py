@@ -7,6 +7,7 @@ Source: I. Guyon, "UNIPEN 1.0 Format Definition", 1994; for the layout of the ar
 International Unipen Foundation, 1999.
 """
 
+import lzma
 import re
 import tarfile
 import zipfile
@@ -14,7 +15,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +31,26 @@ MAX_FILE_BYTES = 64 * 2**20
 MAX_ARCHIVE_BYTES = 4 * 2**30
 """Of all files in an archive, unwrapped: eight times UNIPEN's."""
 
+MAX_READ_BYTES = 2**29
+"""Of those files in an archive that are read into memory: as many as all of UNIPEN."""
+
 MAX_INCLUDES = 8
 """Files that include one another, one in the other; UNIPEN's reach three."""
 
 MAX_STATEMENTS = 10**6
 """Of one file with all that it includes; UNIPEN's have some thousands."""
 
+MAX_POINTS = 10_000
+"""Of one character, and components that it names; the longest of UNIPEN's digits has some hundreds."""
+
 _FURTHEST = 1e7
 """Coordinates beyond this, in the tablet's own units, are no coordinates."""
+
+_STEEPEST = 1000.0
+"""Tablets whose x is finer than their y by more than this, or coarser, are none."""
+
+_ENCRYPTED = 1
+"""Flag of a file in a zip archive."""
 
 _LEVELS = ("CHARACTER", "CHAR")
 """Kinds of segments that are single characters."""
@@ -98,7 +110,7 @@ def read(path: Path, category: str = DIGITS) -> Iterator[Segment]:
         The segments, by file name and then in the order of the file.
 
     Raises:
-        DataCorrupt: It is no such archive, or larger than any of UNIPEN's.
+        DataCorrupt: It is no such archive, or larger than any of UNIPEN's, or a file in it is.
         OSError: It cannot be read.
     """
     own = dict(_files(path, lambda name: f"/{category}" in f"/{name}"))
@@ -125,7 +137,7 @@ def check(path: Path) -> None:
         DataCorrupt: It is not, or has not.
         FileNotFoundError: It is not there.
     """
-    if not dict(_files(path, lambda name: f"/{DIGITS}" in f"/{name}")):
+    if not sum(1 for _ in _files(path, lambda name: f"/{DIGITS}" in f"/{name}")):
         raise DataCorrupt(path.name, f"a UNIPEN archive with {DIGITS} in it", "none")
 
 
@@ -139,8 +151,11 @@ def parse(text: str, writer: str, files: Mapping[str, str]) -> Iterator[Segment]
 
     Yields:
         Its segments that are characters, in its order.
+
+    Raises:
+        DataCorrupt: With all that it includes it is larger than any of UNIPEN's.
     """
-    ratio, sets, fault = _statements(text, files)
+    ratio, sets, fault = _statements(text, writer, files)
     donor = writer.partition("/")[0]
     for each in sets:
         for places, label in each.segments:
@@ -156,10 +171,16 @@ class _Fault(Exception):
     """A segment cannot be drawn; the message says why, in words that many of them share."""
 
 
-def _statements(text: str, files: Mapping[str, str]) -> tuple[float, list[_Set], str]:
+def _statements(text: str, writer: str, files: Mapping[str, str]) -> tuple[float, list[_Set], str]:
     """Return what a y unit is in x units, the sets, and what is missing, if anything is."""
     columns, sets, scales, fault = ["X", "Y"], [_Set()], {"X": 0.0, "Y": 0.0}, ""
-    for keyword, argument in islice(_unfolded(text, files, MAX_INCLUDES), MAX_STATEMENTS):
+    size = len(text)
+    for count, (keyword, argument) in enumerate(_unfolded(text, files, MAX_INCLUDES), 1):
+        if keyword == "INCLUDED":  # comes before the included file is looked at
+            size += len(files[_include(argument)])
+        if size > MAX_FILE_BYTES or count > MAX_STATEMENTS:
+            expected = f"at most {MAX_FILE_BYTES:,} bytes and {MAX_STATEMENTS:,} statements with its includes"
+            raise DataCorrupt(writer, expected, "more")
         current = sets[-1]
         if keyword == "COORD":
             columns = argument.upper().split()
@@ -176,6 +197,8 @@ def _statements(text: str, files: Mapping[str, str]) -> tuple[float, list[_Set],
         elif (match := re.fullmatch(r"([XY])_POINTS_PER_(?:INCH|MM)", keyword)) and argument:
             scales[match[1]] = _number(argument.split()[0])
     ratio = scales["X"] / scales["Y"] if min(scales.values()) > 0 else 1.0
+    if not 1 / _STEEPEST <= ratio <= _STEEPEST:  # written so that NaN fails too
+        ratio = 1.0  # as where no scale is given
     return ratio, sets, fault
 
 
@@ -222,9 +245,10 @@ def _strokes(places: str, components: list[_Component]) -> list[Points]:
     """Return what a list like `0-2,4:3-5:17` points at: components by number, points after the colon.
 
     Raises:
-        _Fault: It points at what is not there.
+        _Fault: It points at what is not there, or at more than a character has.
     """
     strokes = []
+    room = MAX_POINTS
     for place in places.split(","):
         found = _RANGE.fullmatch(place)
         if not found:
@@ -234,6 +258,9 @@ def _strokes(places: str, components: list[_Component]) -> list[Points]:
             raise _Fault("its components are not there")
         for number in range(start, end + 1):
             component = components[number]
+            room -= 1
+            if room < 0:
+                raise _Fault("it is too long")
             if not component.is_down:
                 continue
             if component.points is None:
@@ -244,6 +271,9 @@ def _strokes(places: str, components: list[_Component]) -> list[Points]:
                 last = min(last, int(found[4] or found[2]))
             if len(stroke := component.points[first : last + 1]):
                 strokes.append(stroke)
+                room -= len(stroke) - 1
+    if room < 0:
+        raise _Fault("it is too long")
     if not strokes:
         raise _Fault("it has no point with the pen down")
     return strokes
@@ -251,15 +281,18 @@ def _strokes(places: str, components: list[_Component]) -> list[Points]:
 
 def _files(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
     """Yield names and texts of the wanted files below a folder or in an archive."""
-    total = 0
+    total = taken = 0
     try:
         for name, size, read in _members(path):
             total += size
             if total > MAX_ARCHIVE_BYTES:
                 raise DataCorrupt(path.name, f"at most {MAX_ARCHIVE_BYTES:,} bytes unwrapped", "more")
             if is_wanted(name) and size <= MAX_FILE_BYTES:
+                taken += size
+                if taken > MAX_READ_BYTES:
+                    raise DataCorrupt(path.name, f"at most {MAX_READ_BYTES:,} bytes of these files", "more")
                 yield name, read().decode("latin-1").replace("\r\n", "\n")
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
         finding = str(error) or "a broken one"
         raise DataCorrupt(path.name, "a UNIPEN folder or archive", finding) from error
 
@@ -274,10 +307,24 @@ def _members(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 if not info.is_dir():
-                    yield info.filename, info.file_size, partial(archive.read, info)
+                    yield info.filename, info.file_size, partial(_unzip, archive, info)
     else:
         with tarfile.open(path) as tape:
             for member in tape:
                 content = tape.extractfile(member) if member.isfile() else None
                 if content is not None:
                     yield member.name.removeprefix("./"), member.size, content.read
+
+
+def _unzip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """Return a file of a zip archive, and never unwrap more than the size that it declares.
+
+    Raises:
+        BadZipFile: It is broken, encrypted, or wrapped in a way whose reader could not be held to that.
+    """
+    if info.flag_bits & _ENCRYPTED:
+        raise zipfile.BadZipFile("an encrypted one")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile("one whose files are neither stored nor deflated")
+    with archive.open(info) as file:
+        return file.read(info.file_size)

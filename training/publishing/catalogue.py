@@ -75,7 +75,37 @@ def page(root: Path) -> str:
                 f"| `{manifest.name}` {manifest.version} | {len(lesson[0].seeds)} "
                 f"| {_figures(manifest, 'lesson')} |"
             )
+    for manifest in manifests:
+        if any(metric.fit == "held-out" for metric in manifest.metrics):
+            lines += _strangers(manifest)
     return "\n".join(lines) + "\n"
+
+
+def _strangers(manifest: Manifest) -> list[str]:
+    """Say how a network's recipe does on people whom its fits have not met, and what is sure."""
+    lines = [
+        "",
+        f"`{manifest.name}` {manifest.version} on people whom a fit has not met: the same recipe, fitted",
+        "without some donors and measured on these; with the calibration error at the published temperature,",
+        f"{manifest.temperature:g}.",
+        "",
+        "| measured on | what | examples | accuracy | calibration error |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {metric.data} | {metric.split} | {metric.examples:,} | {metric.accuracy:.2%} "
+        f"| {metric.calibration_error:.2%} |"
+        for metric in manifest.metrics
+        if metric.fit == "held-out" and metric.split not in ("train", "valid")
+        if metric.calibration_error is not None
+    ]
+    if manifest.certainty:
+        lines += ["", "Answers that are `sure`:", "", "| images | how many | sure |", "|---|---|---|"]
+        lines += [
+            f"| {share.images} | {share.examples:,} | {share.share:.2%} |"
+            for share in (*manifest.certainty.kept, *manifest.certainty.passed)
+        ]
+    return lines
 
 
 def _figures(manifest: Manifest, fit: str) -> str:

@@ -79,7 +79,9 @@ def storage_at(text: str) -> Storage:
     if not url.database or "@" in f"{url.host}{url.database}" or kind not in ("sqlite", "postgresql"):
         raise StorageUnclear
     if kind == "sqlite":
-        return Storage(url, url.database)
+        if url.query or "\0" in url.database:  # Python's own driver refuses them in its own words
+            raise StorageUnclear
+        return Storage(url.set(drivername="sqlite"), url.database)
     place = f" at {url.host}" if url.host else ""
     return Storage(url.set(drivername="postgresql+psycopg"), f"the database {url.database}{place}")
 

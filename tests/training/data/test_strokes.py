@@ -228,6 +228,34 @@ def test_an_archive_without_these_donors_is_refused(tmp_path: Path) -> None:
     assert not INK.path(tmp_path).exists()
 
 
+@pytest.mark.parametrize(("limit", "value"), [("MAX_CONTENT_BYTES", 100), ("MAX_LINE_BYTES", 50)])
+def test_digits_that_could_not_be_read_again_leave_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    """Too many together, or one too long."""
+    (tmp_path / "unipen" / "data" / "1a" / "abc").mkdir(parents=True)
+    (tmp_path / "unipen" / "data" / "1a" / "abc" / "one.dat").write_text(UNIPEN)
+    convert(tmp_path / "unipen", tmp_path, HERE)
+    before = HERE.path(tmp_path).read_bytes()
+    (tmp_path / "unipen" / "data" / "1a" / "abc" / "two.dat").write_text(UNIPEN)
+    monkeypatch.setattr(strokes, limit, value)
+
+    with pytest.raises(DataCorrupt, match=f"at most {value}"):
+        convert(tmp_path / "unipen", tmp_path, HERE)
+
+    assert HERE.path(tmp_path).read_bytes() == before
+
+
+def test_a_movement_too_small_to_be_one_is_a_dot(tmp_path: Path) -> None:
+    (tmp_path / "unipen" / "data" / "1a" / "abc").mkdir(parents=True)
+    text = '.COORD X Y\n.SEGMENT CHARACTER 0 OK "5"\n.PEN_DOWN\n0 0\n1e-320 0\n'
+    (tmp_path / "unipen" / "data" / "1a" / "abc" / "one.dat").write_text(text)
+
+    convert(tmp_path / "unipen", tmp_path, HERE)
+
+    assert read(tmp_path, HERE)[0].strokes[0].tolist() == [[0, 0], [0, 0]]
+
+
 def test_an_archive_that_is_there_is_converted_without_a_download(tmp_path: Path) -> None:
     """
     It makes room again afterwards; a second call finds all done.

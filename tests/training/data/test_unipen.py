@@ -1,5 +1,6 @@
 import io
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -233,6 +234,89 @@ def test_an_archive_that_unwraps_to_too_much_is_refused(
 
     with pytest.raises(DataCorrupt, match="at most 100 bytes unwrapped"):
         list(read(archive))
+
+
+DIGIT = '.COORD X Y\n.SEGMENT CHARACTER 0 OK "5"\n.PEN_DOWN\n1 1\n5 9\n'
+
+
+@pytest.mark.parametrize(
+    ("across", "up"), [("1e300", "1e-300"), ("1", "nan"), ("inf", "inf"), ("1e-320", "1")]
+)
+def test_a_scale_that_is_none_is_passed_over(across: str, up: str) -> None:
+    (found,) = segments(f".X_POINTS_PER_INCH {across}\n.Y_POINTS_PER_INCH {up}\n{DIGIT}")
+    assert points(found) == [[[1, 1], [5, 9]]]
+
+
+def test_includes_that_multiply_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unipen, "MAX_FILE_BYTES", 1000)
+    files = {"include/a": ".PEN_DOWN\n" + "1 1\n" * 50}
+    assert len(segments(".INCLUDE a\n" * 4 + DIGIT, files)) == 1
+    with pytest.raises(DataCorrupt, match=r"abc/one should be at most 1,000 bytes .* with its includes"):
+        segments(".INCLUDE a\n" * 5 + DIGIT, files)
+
+
+def test_statements_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unipen, "MAX_STATEMENTS", 3)
+    assert len(segments(DIGIT)) == 1
+    with pytest.raises(DataCorrupt, match="3 statements"):
+        segments(DIGIT + ".PEN_UP\n")
+
+
+@pytest.mark.parametrize("places", ["0,0,0", "1,1,1,1,1", "0:0,0:0,0:0,0:0,0"])
+def test_a_character_cannot_name_more_points_than_one_has(
+    monkeypatch: pytest.MonkeyPatch, places: str
+) -> None:
+    """Components in the air count too, since every one that is named takes time."""
+    monkeypatch.setattr(unipen, "MAX_POINTS", 4)
+    text = '.COORD X Y\n.SEGMENT CHARACTER 0,0 OK "5"\n.SEGMENT CHARACTER {} OK "5"\n.PEN_DOWN\n1 1\n5 9\n'
+    drawn, refused = segments(text.format(places) + ".PEN_UP\n1 1\n")
+    assert (drawn.fault, refused.fault) == ("", "it is too long")
+
+
+def _zipped(path: Path, text: str, wrapping: int) -> bytes:
+    with zipfile.ZipFile(path, "w", wrapping) as archive:
+        archive.writestr("data/1a/abc/one.dat", text)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("wrapping", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_wrapped_so_that_it_could_unwrap_to_anything_is_refused(tmp_path: Path, wrapping: int) -> None:
+    _zipped(tmp_path / "u.zip", DIGIT, wrapping)
+    with pytest.raises(DataCorrupt, match="neither stored nor deflated"):
+        list(read(tmp_path / "u.zip"))
+
+
+def test_a_zip_that_is_encrypted_is_refused(tmp_path: Path) -> None:
+    whole = bytearray(_zipped(tmp_path / "u.zip", DIGIT, zipfile.ZIP_DEFLATED))
+    whole[whole.index(b"PK\1\2") + 8] |= 1
+    (tmp_path / "u.zip").write_bytes(whole)
+    with pytest.raises(DataCorrupt, match="encrypted"):
+        list(read(tmp_path / "u.zip"))
+
+
+def test_a_zip_that_lies_about_a_size_is_unwrapped_no_further(tmp_path: Path) -> None:
+    size = 50_000_000
+    whole = _zipped(tmp_path / "u.zip", DIGIT + " " * (size - len(DIGIT)), zipfile.ZIP_DEFLATED)
+    (tmp_path / "u.zip").write_bytes(whole.replace(size.to_bytes(4, "little"), (500).to_bytes(4, "little")))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataCorrupt, match="CRC"):
+            list(read(tmp_path / "u.zip"))
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_files_that_are_too_many_together_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data/1a/abc").mkdir(parents=True)
+    for number in range(3):
+        (tmp_path / f"data/1a/abc/{number}.dat").write_text(DIGIT)
+    assert len(list(read(tmp_path))) == 3
+    monkeypatch.setattr(unipen, "MAX_READ_BYTES", 3 * len(DIGIT) - 1)
+    with pytest.raises(DataCorrupt, match="bytes of these files"):
+        list(read(tmp_path))
 
 
 def test_strokes_are_arrays_of_numbers() -> None:

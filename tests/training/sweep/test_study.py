@@ -21,6 +21,8 @@ def opened(storage: Storage, grace_s: int = 60) -> Study:
 @pytest.mark.parametrize(
     "text",
     [
+        "sqlite:///study.db?timeout=abc",
+        "sqlite:///stu\0dy.db",
         "",
         "secret",
         "postgresql://",

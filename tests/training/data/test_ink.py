@@ -1,0 +1,241 @@
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.core import ink as preparation
+from service.core.errors import BlankImage
+from service.core.ink import from_strokes
+from training import canvases
+from training.data import ink, mnist, sets, strokes
+from training.data.ink import HELD_OUT, KINDS, Ink, drawn, published, read, without
+from training.data.mnist import Source
+from training.data.strokes import PenDigit
+from training.errors import DataMissing
+from training.recipes import RECIPES
+
+HELD_BACK = 20
+"""Of the tiny MNIST's 80 training images."""
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch, source: Source) -> None:
+    monkeypatch.setattr(mnist, "official_split", partial(mnist.official_split, source=source))
+    monkeypatch.setattr(ink, "MNIST_HELD_OUT", HELD_BACK)
+    monkeypatch.setattr(ink, "NONDIGITS", 5)
+    monkeypatch.setattr(canvases, "LARGEST", 220)  # small ones are drawn and prepared sooner
+
+
+@pytest.fixture
+def data(tmp_path: Path, pen_digits: tuple[PenDigit, ...]) -> Path:
+    """A data folder with the tiny MNIST and the made-up pen digits."""
+    strokes.write(strokes.INK.path(tmp_path / "data"), pen_digits)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def everything(data: Path, tmp_path: Path) -> Ink:
+    return read(data, tmp_path / "scratch", lambda _: None)[1]
+
+
+def _rows(pixels: NDArray[np.uint8]) -> set[bytes]:
+    return {image.tobytes() for image in pixels}
+
+
+def test_everything_is_read(
+    data: Path, tmp_path: Path, source: Source, pen_digits: tuple[PenDigit, ...]
+) -> None:
+    """
+    MNIST's training images, all pen digits, canvases of every kind of each, and non-digits.
+    """
+    official, found = read(data, tmp_path / "scratch", lambda _: None)
+
+    assert (official.data_set, len(official.parts["test"])) == (source.name, 40)
+    assert found.mnist is official.train
+    assert strokes.digest(found.digits) == strokes.digest(pen_digits)
+    assert found.canvases.pixels.shape == (len(pen_digits) * len(KINDS), 28, 28)
+    assert found.canvases.labels.tolist() == [pen_digits[place].label for place in found.canvas_digits]
+    assert found.canvas_kinds.tolist() == list(KINDS) * len(pen_digits)
+    assert len(found.kind("scan")) == 2 * len(found.kind("tools")) == 2 * len(pen_digits)
+    assert len(found.nondigits) == 5
+
+
+def test_without_pen_strokes_it_is_said_what_is_missing(tmp_path: Path, source: Source) -> None:
+    """
+    The file is named.
+    """
+    assert source.folder == "tiny"  # MNIST is there
+    with pytest.raises(DataMissing, match=r"digits\.jsonl\.gz"):
+        read(tmp_path / "data", tmp_path / "scratch", pytest.fail)
+
+
+@pytest.mark.parametrize("donors", HELD_OUT)
+def test_whole_donors_are_left_out(everything: Ink, donors: tuple[str, ...]) -> None:
+    """
+    Neither a digit of theirs nor a canvas of one is learnt from; everybody else's all are.
+    """
+    _, kept = without(everything, donors)
+
+    assert set(kept.donors) == set(everything.donors) - set(donors)
+    theirs = np.isin(everything.donors, donors)
+    assert len(kept.digits) == (~theirs).sum()
+    of_theirs = theirs[everything.canvas_digits]
+    assert _rows(kept.canvases.pixels) == _rows(everything.canvases.pixels[~of_theirs])
+    assert _rows(kept.canvases.pixels).isdisjoint(_rows(everything.canvases.pixels[of_theirs]))
+    assert len(kept.canvas_kinds) == len(kept.canvases) == (~of_theirs).sum()
+    assert kept.canvases.labels.tolist() == [kept.digits[place].label for place in kept.canvas_digits]
+    assert kept.nondigits == everything.nondigits
+
+
+def test_donors_who_are_left_out_are_measured_on(everything: Ink) -> None:
+    """
+    What they drew is the valid part, as the service draws it; their canvases are parts by kind. The
+    split is named after them, and its train part is what is learnt from.
+    """
+    split, kept = without(everything, ("apa", "apb"))
+
+    own = [digit for digit in everything.digits if digit.donor in ("apa", "apb")]
+    assert split.name == "without-apa-apb"
+    assert split.valid is split.further["strokes"]
+    assert split.further["strokes"].labels.tolist() == [digit.label for digit in own]
+    np.testing.assert_array_equal(split.further["strokes"].pixels[0], from_strokes(own[0].strokes))
+    assert list(split.further) == ["MNIST", "strokes", "clean canvases", "tools canvases", "scan canvases"]
+    assert [len(part) for part in split.further.values()] == [HELD_BACK, 5, 10, 5, 10]
+    assert _rows(split.train.pixels) == _rows(kept.mnist.pixels) | _rows(drawn(kept.digits).pixels)
+
+
+def test_the_last_of_mnist_is_left_out_too(everything: Ink) -> None:
+    """
+    Temperature and threshold are chosen by images of MNIST that the fit has not seen either.
+    """
+    split, kept = without(everything, ("syn",))
+
+    held_back = split.further["MNIST"]
+    np.testing.assert_array_equal(held_back.pixels, everything.mnist.pixels[-HELD_BACK:])
+    np.testing.assert_array_equal(held_back.labels, everything.mnist.labels[-HELD_BACK:])
+    assert len(kept.mnist) == 80 - HELD_BACK
+    assert _rows(split.train.pixels).isdisjoint(_rows(held_back.pixels))
+
+
+def test_what_is_published_learns_from_all(data: Path, tmp_path: Path) -> None:
+    """
+    All donors, all of MNIST's training images, none of its test images.
+    """
+    official, everything = read(data, tmp_path / "scratch", lambda _: None)
+
+    split = published(official, everything.digits)
+
+    assert len(split.train) == 80 + len(everything.digits)
+    assert split.test is official.test
+    assert _rows(split.train.pixels).isdisjoint(_rows(split.parts["test"].pixels))
+
+
+def test_a_recipe_makes_a_fit_without_each_group_and_one_with_all(data: Path, tmp_path: Path) -> None:
+    """
+    Every donor is left out once; the published fit is the last.
+    """
+    turns = sets.drawings().turns(data, RECIPES["ink"], tmp_path / "scratch", lambda _: None)
+
+    assert [turn.split.name for turn in turns] == ["without-apa-apb", "without-ced-gmd", "without-syn", "all"]
+    assert [turn.role for turn in turns] == [*["held-out"] * 3, "published"]
+    assert [turn.held_out for turn in turns] == [*HELD_OUT, ()]
+    for turn in turns:
+        assert turn.ink is not None
+        assert set(turn.ink.donors) == {"apa", "apb", "ced", "gmd", "syn"} - set(turn.held_out)
+
+
+def test_canvases_are_drawn_once(data: Path, tmp_path: Path) -> None:
+    """
+    A second reading takes the same ones from the scratch folder, and says nothing.
+    """
+    notices: list[str] = []
+
+    first = read(data, tmp_path / "scratch", notices.append)[1]
+    again = read(data, tmp_path / "scratch", pytest.fail)[1]
+
+    assert len(notices) == 1
+    assert notices[0].startswith("drawing 75 canvases")
+    assert first.canvases.sha256 == again.canvases.sha256
+    np.testing.assert_array_equal(first.canvas_digits, again.canvas_digits)
+    np.testing.assert_array_equal(first.canvas_kinds, again.canvas_kinds)
+    assert [path.suffix for path in (tmp_path / "scratch").iterdir()] == [".npz"]
+
+
+def _other_digits(tmp_path: Path, _: pytest.MonkeyPatch) -> None:
+    path = strokes.INK.path(tmp_path / "data")
+    first, *rest = strokes.read(tmp_path / "data")
+    strokes.write(path, [replace(first, writer="another"), *rest])
+
+
+def _other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = tmp_path / "canvases.py"
+    code.write_text("# changed")
+    monkeypatch.setattr(canvases, "__file__", str(code))
+
+
+def _other_kinds(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ink, "KINDS", ("clean",))
+
+
+@pytest.mark.parametrize("change", [_other_digits, _other_code, _other_kinds])
+def test_what_changes_canvases_draws_them_anew(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path, pytest.MonkeyPatch], None],
+) -> None:
+    """
+    Other digits, other code that draws or prepares them, other kinds: what was kept does not count.
+    """
+    notices: list[str] = []
+    read(data, tmp_path / "scratch", notices.append)
+
+    change(tmp_path, monkeypatch)
+    read(data, tmp_path / "scratch", notices.append)
+
+    assert len(notices) == 2
+
+
+def test_an_interruption_leaves_no_half_of_the_canvases(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Who interrupts their drawing gets all of them the next time.
+    """
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(canvases, "draw", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            read(data, tmp_path / "scratch", lambda _: None)
+
+    assert len(read(data, tmp_path / "scratch", lambda _: None)[1].canvases) == 75
+
+
+def test_blank_canvases_are_left_out(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where nothing can be found on a canvas, the others keep their digits and kinds.
+    """
+    prepare = preparation.from_picture
+    calls: list[int] = []
+
+    def sometimes(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        calls.append(1)
+        if len(calls) % len(KINDS) == 3:  # each digit's canvas of tools
+            raise BlankImage("Picture")
+        return prepare(grey)
+
+    monkeypatch.setattr(preparation, "from_picture", sometimes)
+
+    found = read(data, tmp_path / "scratch", lambda _: None)[1]
+
+    assert len(found.canvases) == len(found.canvas_digits) == len(found.canvas_kinds) == 60
+    assert len(found.kind("tools")) == 0
+    assert found.canvas_digits.tolist() == sorted([*range(15)] * 4)
+    assert found.canvases.labels.tolist() == [found.digits[place].label for place in found.canvas_digits]
