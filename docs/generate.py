@@ -6,7 +6,7 @@ from pathlib import Path
 
 from service import settings
 from service.core import manifest
-from training import catalogue
+from training.publishing import catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,12 +14,13 @@ from service.core import artifact, network
 from service.core.errors import ServiceError
 from service.core.manifest import Manifest
 from service.core.report import write as write_report
-from training import catalogue, report, steps, survey
+from training import steps, survey
 from training.arguments import RUNS, TRIALS, parse
 from training.data import mnist, strokes
 from training.data.examples import Split
 from training.data.sets import DATA_SETS, DataSet
 from training.errors import NotThere, TrainingError
+from training.publishing import catalogue
 from training.recipes import LESSON_FIGURES, RECIPES, Recipe
 
 CATALOGUE_FILE = "README.md"
@@ -95,10 +96,10 @@ def _fit(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, Data
 def _sweep(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
     from training import terminal  # noqa: PLC0415
     from training.bars import Bars  # noqa: PLC0415
-    from training.findings import Findings, text, trial_line  # noqa: PLC0415
-    from training.study import storage_at, storage_in  # noqa: PLC0415
-    from training.sweep import Listener, Terms, mode, sweep  # noqa: PLC0415
-    from training.sweep_picture import write  # noqa: PLC0415
+    from training.sweep.findings import Findings, text, trial_line  # noqa: PLC0415
+    from training.sweep.picture import write  # noqa: PLC0415
+    from training.sweep.search import Listener, Terms, mode, sweep  # noqa: PLC0415
+    from training.sweep.study import storage_at, storage_in  # noqa: PLC0415
 
     base: Recipe = arguments.recipe
     folder = arguments.into or RUNS / "sweeps" / base.name
@@ -195,7 +196,7 @@ def _models(arguments: argparse.Namespace, _: Path, __: Mapping[str, DataSet]) -
 
 def _report(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
     # Matplotlib takes a second to import
-    from training import pictures, samples  # noqa: PLC0415
+    from training.report import contents, pictures, samples  # noqa: PLC0415
 
     models: Path = arguments.models
     if arguments.pictures:
@@ -206,10 +207,10 @@ def _report(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, D
         folder = models / name / version / artifact.REPORT_FOLDER
         records = {
             file: (folder / file).read_bytes()
-            for file in (report.HISTORY_FILE, report.LESSON_FILE)
+            for file in (contents.HISTORY_FILE, contents.LESSON_FILE)
             if (folder / file).is_file()
         }
-        made = report.make(published, split, records, LESSON_FIGURES.get(name, {}))
+        made = contents.make(published, split, records, LESSON_FIGURES.get(name, {}))
         first = next(iter(network.read(published).values()))
         whole, files = pictures.draw(made, first.weight, published.manifest.input.shape[1:])
         write_report(models, whole, files)
@@ -222,7 +223,7 @@ def _report(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, D
 
 
 def _sample(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
-    from training import samples  # noqa: PLC0415
+    from training.report import samples  # noqa: PLC0415
 
     samples.check_place(arguments.out, arguments.models)
     (name, version), *_ = _published(arguments.models, arguments.name, arguments.version)[::-1]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 from training.recipes import RECIPES, Recipe
-from training.tuning import shortened
+from training.sweep.tuning import shortened
 
 RUNS = Path("runs")
 """Where what is worth keeping between runs is kept, unless a flag says otherwise."""

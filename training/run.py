@@ -14,9 +14,7 @@ import torch
 
 from service.core.manifest import Making
 from service.core.report import Confusion, write_confusions
-from training import export, origin
 from training.checkpoint import Checkpoint, Notice
-from training.confusion import confusion
 from training.data.examples import Split
 from training.data.sets import Turn
 from training.drawings import Drawings
@@ -25,9 +23,11 @@ from training.fit import THREADS, Fitted, Watch, fit, logits, reproducible
 from training.material import Material
 from training.measuring import Fits, measure
 from training.net import Net
-from training.publish import Product, Published, publish
+from training.publishing import export, origin
+from training.publishing.publish import Product, Published, publish
 from training.recipes import Recipe
-from training.report import HISTORY_FILE, LESSON_FILE
+from training.report.confusion import confusion
+from training.report.contents import HISTORY_FILE, LESSON_FILE
 from training.versions import Versions
 
 FOLDS = "folds"

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from training import sweep
 from training.data.examples import Examples
 from training.fit import Watch
 from training.recipes import RECIPES
-from training.study import storage_at
-from training.tuning import Trial, shortened
+from training.sweep import search
+from training.sweep.study import storage_at
+from training.sweep.tuning import Trial, shortened
 
 TRIALS = 8
 
@@ -29,9 +29,9 @@ def made_up(count: int, seed: int) -> Examples:
     return Examples(pixels, labels)
 
 
-def terms(storage: str, worker: str, grace_s: int) -> sweep.Terms:
+def terms(storage: str, worker: str, grace_s: int) -> search.Terms:
     """Return what every worker of the test works with."""
-    return sweep.Terms(
+    return search.Terms(
         recipe=shortened(replace(RECIPES["mlp-128"], hidden=(4,)), 2),
         classes=3,
         train=made_up(60, 1),
@@ -62,9 +62,9 @@ def main(storage: str, worker: str, grace_s: str, hang_at: str) -> None:
         ended.append(trial.number)
         say(f"ended {trial.number} {trial.state}")
 
-    sweep.sweep(
+    search.sweep(
         terms(storage, worker, int(grace_s)),
-        sweep.Listener(
+        search.Listener(
             watch=Watch(step=step, epoch=lambda _: None, clock=time.perf_counter),
             begun=lambda *_: say("begun"),
             waiting=lambda others: say(f"waiting {others}"),

@@ -21,8 +21,8 @@ pytest.importorskip("optuna", reason="the trainer is not installed")
 
 from tests.e2e.sweep_worker import TRIALS, terms
 from training.fit import Watch
-from training.sweep import Listener, sweep
-from training.tuning import Trial, counted
+from training.sweep.search import Listener, sweep
+from training.sweep.tuning import Trial, counted
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ from training.data.sets import Turn
 from training.data.strokes import CLASSES, PenDigit
 from training.errors import NotThere
 from training.fit import Epoch, Watch
-from training.publish import Published
+from training.publishing.publish import Published
 from training.recipes import Recipe
 from training.run import CODE, Terms, fit_on, run
 

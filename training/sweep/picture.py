@@ -13,8 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from training.findings import MEANINGS, Findings, page
-from training.tuning import Point, Trial, origin, space, walk
+from training.sweep.findings import MEANINGS, Findings, page
+from training.sweep.tuning import Point, Trial, origin, space, walk
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`training/pictures.py` and what it draws on: files are sound, themes differ, odd numbers are drawn too."""
+"""`training/report/pictures.py` and what it draws on: sound files, unlike themes, odd numbers drawn too."""
 
 import io
 from pathlib import Path
@@ -11,9 +11,10 @@ from PIL import Image
 
 from service.core.report import Report
 from tests import toys
-from training import canvas, pictures
-from training.scales import error
-from training.weight_grid import weight_grid
+from training import painting
+from training.report import pictures
+from training.report.scales import error
+from training.report.weight_grid import weight_grid
 
 
 @pytest.fixture
@@ -76,11 +77,11 @@ def test_weights_stand_pixel_by_pixel() -> None:
     """
     weights = np.concatenate([np.ones((784, 1)), -np.ones((784, 1))], axis=1).astype(np.float32)
 
-    content = canvas.paint(lambda ink: weight_grid(weights, (28, 28), "toy", ink), "light")
+    content = painting.paint(lambda ink: weight_grid(weights, (28, 28), "toy", ink), "light")
 
     pixels = np.asarray(_opened(content).convert("RGB")).reshape(-1, 3)
     colours = {tuple(pixel) for pixel in np.unique(pixels, axis=0)}
-    for colour in (canvas.INKS["light"].first, canvas.INKS["light"].second):
+    for colour in (painting.INKS["light"].first, painting.INKS["light"].second):
         wanted = tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
         assert wanted in colours
         assert (pixels == wanted).all(axis=1).sum() % 784 == 0
@@ -92,7 +93,7 @@ def test_colour_weights_are_halved() -> None:
     """
     weights = np.random.default_rng(1).normal(size=(64 * 64 * 3, 8)).astype(np.float32)
 
-    content = canvas.paint(lambda ink: weight_grid(weights, (64, 64, 3), "toy", ink), "dark")
+    content = painting.paint(lambda ink: weight_grid(weights, (64, 64, 3), "toy", ink), "dark")
 
     pixels = np.asarray(_opened(content).convert("RGB")).astype(int)
     assert np.ptp(pixels, axis=-1).max() > 40
@@ -104,14 +105,14 @@ def test_the_most_frequent_colours_are_kept_exactly() -> None:
     Whatever rare shades there are beside them.
     """
 
-    def many(_: canvas.Ink) -> Figure:
+    def many(_: painting.Ink) -> Figure:
         made = Figure(figsize=(2, 2), dpi=100)
         shades = np.random.default_rng(1).random((200, 200, 3))
         shades[:100] = (1, 0, 0)
         made.figimage(shades)
         return made
 
-    image = _opened(canvas.paint(many, "light"))
+    image = _opened(painting.paint(many, "light"))
 
     assert image.mode == "P"
     assert (np.asarray(image.convert("RGB")) == (255, 0, 0)).all(axis=-1).sum() >= 100 * 200
@@ -121,6 +122,6 @@ def test_photographs_keep_their_colours() -> None:
     """
     Pictures of the data are not reduced.
     """
-    image = _opened(canvas.paint(lambda _: Figure(), "light", is_of_few_colours=False))
+    image = _opened(painting.paint(lambda _: Figure(), "light", is_of_few_colours=False))
 
     assert image.mode == "RGB"

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from service.core import graph as reader
-from training.export import OPSET, layers, to_onnx
+from tests.conftest import REPOSITORY
 from training.net import Net
+from training.publishing.export import OPSET, layers, to_onnx
 
 ROUNDING = 1e-5
 """Float32 sums of a few hundred terms, in one order or another."""
@@ -97,7 +98,7 @@ def test_the_file_tells_nothing_of_the_machine(exported: bytes) -> None:
     for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):
         assert not part.doc_string
         assert not part.metadata_props
-    here = str(Path(__file__).parents[2]).encode()
+    here = str(REPOSITORY).encode()
     assert not any(word in exported for word in (here, b".py", b"File ", b"return "))
 
 
@@ -106,7 +107,7 @@ def test_the_same_weights_give_the_same_bytes(tmp_path: Path, exported: bytes) -
     In this process and in a fresh one with another hash seed.
     """
     program = (
-        "import sys, torch; from training.net import Net; from training.export import to_onnx;"
+        "import sys, torch; from training.net import Net; from training.publishing.export import to_onnx;"
         "net = Net(30, (4,), 3, 'glorot-uniform', torch.Generator().manual_seed(5)).eval();"
         "sys.stdout.buffer.write(to_onnx(net, (6, 5)))"
     )
@@ -115,7 +116,7 @@ def test_the_same_weights_give_the_same_bytes(tmp_path: Path, exported: bytes) -
         [sys.executable, "-W", "error", "-c", program],
         capture_output=True,
         check=True,
-        env={"PYTHONHASHSEED": "77", "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={"PYTHONHASHSEED": "77", "PYTHONPATH": str(REPOSITORY)},
         cwd=tmp_path,
     )
 

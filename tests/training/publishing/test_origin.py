@@ -3,7 +3,7 @@ from pathlib import Path
 
 import torch
 
-from training import origin
+from training.publishing import origin
 
 
 def test_the_commit_is_one_or_unknown() -> None:

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from service.core.report import Extremes, Report, Theme
-from training.canvas import figure, paint
 from training.data.examples import Split
 from training.errors import PicturesAmiss
+from training.painting import figure, paint
 
 _ROWS, _COLUMNS = 6, 10
 """Of the images in a sample."""

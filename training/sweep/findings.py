@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.recipes import Recipe
-from training.tuning import Point, Trial, counted, origin, recipe_at, replaced, space, walk
+from training.sweep.tuning import Point, Trial, counted, origin, recipe_at, replaced, space, walk
 
 MEANINGS = {
     "layers": "hidden layers",

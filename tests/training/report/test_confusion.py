@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from training.confusion import confusion
 from training.data.examples import Examples, Split
+from training.report.confusion import confusion
 
 
 def test_counts_and_most_frequent_mistakes_are_of_all_fits(official: Split) -> None:

@@ -16,9 +16,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from numpy.typing import NDArray
 
 from service.core.report import Calibration, Confusion, Curve, Picture, Report, Theme, picture_file
-from training.canvas import Ink, figure, paint
-from training.scales import error, name_ends, scale_accuracy, scale_loss
-from training.weight_grid import weight_grid
+from training.painting import Ink, figure, paint
+from training.report.scales import error, name_ends, scale_accuracy, scale_loss
+from training.report.weight_grid import weight_grid
 
 _FEW = 20
 """Images in a bin below which its share of right answers is mostly chance; drawn hollow."""

@@ -21,8 +21,8 @@ from training.errors import Diverged
 from training.fit import Epoch, Watch, fit
 from training.recipes import Recipe
 from training.run import CODE
-from training.study import Storage, Study, Surplus, distributions, ended
-from training.tuning import (
+from training.sweep.study import Storage, Study, Surplus, distributions, ended
+from training.sweep.tuning import (
     LIVES,
     Point,
     Trial,
@@ -39,6 +39,9 @@ RANDOM_TRIALS = 6
 
 _DRAWS = 20
 """How often Optuna may name a point that was tried already, before one is drawn from the others."""
+
+_CODE = ("sweep/search.py", "sweep/tuning.py")
+"""The files that decide what is tried, beside those that decide a fit."""
 
 _WAIT_S = 1.0
 """Between two looks at what other workers do."""
@@ -138,7 +141,7 @@ def sweep(terms: Terms, listener: Listener) -> list[Trial]:
 def study_name(terms: Terms) -> str:
     """Name a study after all that its trials have in common, so that none are compared that have not."""
     facts = [terms.recipe.digest, terms.train.sha256, terms.valid.sha256, str(torch.__version__)]
-    facts += [(Path(__file__).parent / name).read_text() for name in (*CODE, "tuning.py", "sweep.py")]
+    facts += [(Path(__file__).parents[1] / name).read_text() for name in (*CODE, *_CODE)]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()
     return f"{terms.recipe.name} {mode(terms.one_at_a_time)} {digest[:12]}"
 

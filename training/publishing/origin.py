@@ -6,7 +6,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 _CODE = ("training", "service/core", "pyproject.toml", "constraints.txt")
 """What decides how a network comes out. Published folders and documents may change meanwhile."""

@@ -4,7 +4,7 @@ import pytest
 
 from training.errors import NotSwept
 from training.recipes import RECIPES, Recipe
-from training.tuning import (
+from training.sweep.tuning import (
     LIVES,
     Point,
     State,

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from tests import toys
-from training import samples
 from training.data.examples import Examples, Split
 from training.errors import PicturesAmiss
+from training.report import samples
 
 
 def test_a_sample_of_colour_images_keeps_their_colours(official: Split) -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from service.core import insight
-from training.canvas import DOTS_PER_INCH, Ink
+from training.painting import DOTS_PER_INCH, Ink
 
 _WIDTH, _WORDS, _MARGIN, _HEAD = 1090, 700, 16, 62
 """Pixels: of the picture of all weights at most, of the words at least, around the weights and above."""

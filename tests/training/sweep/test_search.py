@@ -3,19 +3,19 @@ from pathlib import Path
 
 import pytest
 
-from training import sweep as module
 from training.__main__ import main
 from training.data.examples import Split
 from training.data.mnist import Source
 from training.data.sets import digits
 from training.errors import Diverged
-from training.findings import Findings, page, text
 from training.fit import Epoch, Watch, fit
 from training.recipes import Recipe
-from training.study import storage_in
-from training.sweep import Listener, Terms, sweep
-from training.sweep_picture import LIGHT, picture
-from training.tuning import Trial, counted, origin, recipe_at, shortened
+from training.sweep import search as module
+from training.sweep.findings import Findings, page, text
+from training.sweep.picture import LIGHT, picture
+from training.sweep.search import Listener, Terms, sweep
+from training.sweep.study import storage_in
+from training.sweep.tuning import Trial, counted, origin, recipe_at, shortened
 
 PNG = b"\x89PNG"
 

@@ -28,10 +28,10 @@ from service.core.manifest import (
     Measurement,
     Tensor,
 )
-from training import export, golden
 from training.data.examples import Split
 from training.errors import ExportMismatch
 from training.net import Net
+from training.publishing import export, golden
 from training.recipes import Recipe
 
 AGREEMENT = 1e-5

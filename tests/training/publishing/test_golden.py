@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training import golden
+from training.publishing import golden
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (6, 5), (64, 64, 3)])

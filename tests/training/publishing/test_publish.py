@@ -14,9 +14,9 @@ from service.core.errors import GoldenMismatch, GraphRefused
 from service.core.manifest import Certainty, Making, Measurement, Share
 from training.data.examples import Split
 from training.errors import ExportMismatch
-from training.export import to_onnx
 from training.net import Net
-from training.publish import Product, publish, verify
+from training.publishing.export import to_onnx
+from training.publishing.publish import Product, publish, verify
 from training.recipes import Recipe
 
 

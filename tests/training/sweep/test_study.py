@@ -6,8 +6,8 @@ import pytest
 from optuna.trial import TrialState
 
 from training.errors import StorageFailed, StorageUnclear
-from training.study import Storage, Study, storage_at, storage_in
-from training.tuning import Point
+from training.sweep.study import Storage, Study, storage_at, storage_in
+from training.sweep.tuning import Point
 
 VALUES = {"layers": (2, 3), "width": (64,), "dropout": (0.25,), "learning_rate": (0.1,)}
 
@@ -177,7 +177,7 @@ def test_a_worker_that_was_lost_before_its_first_sign_of_life_is_buried(
 
     states = []
     for later in (0, 9, 11):
-        monkeypatch.setattr("training.study.time.monotonic", lambda later=later: now + later)
+        monkeypatch.setattr("training.sweep.study.time.monotonic", lambda later=later: now + later)
         study.bury()
         states.append([trial.state for trial in study.trials()])
 

@@ -24,9 +24,9 @@ from service.core.report import (
     Report,
     Seen,
 )
-from training.confusion import confusion
 from training.data.examples import Examples, Split
 from training.errors import DataMismatch, RecordBroken
+from training.report.confusion import confusion
 
 HISTORY_FILE = "history.json"
 """In `report/`: every epoch of every fit, as the run leaves it."""

@@ -1,0 +1,1 @@
+"""From a fitted network to a published folder, and what stands in the folders."""

@@ -1,0 +1,1 @@
+"""What is known of a published network, as numbers and pictures."""

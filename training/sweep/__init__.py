@@ -1,0 +1,1 @@
+"""The lesson's tuning advice as a search that many workers can share."""
