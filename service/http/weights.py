@@ -39,7 +39,7 @@ class PictureOptions(Options):
         None,
         description="lesson is green and purple; safe is blue and orange, for everyone's eyes. Weights of "
         "red, green and blue are three such images, one below the other, or with colour one image in the "
-        "colours that speak for the unit. Without it colour where there are colours, else lesson",
+        "colours that speak for the unit. Usually colour, which is lesson where there are no colours",
     )
 
 
@@ -176,11 +176,9 @@ class Endpoints:
 
 
 def _palette(options: PictureOptions, shape: tuple[int, ...]) -> insight.Palette:
-    """Return the palette that was asked for, if weights of that shape can have it, or the usual one."""
-    has_colours = len(shape) == 3
-    if options.palette == "colour" and not has_colours:
-        raise MalformedRequest("Query 'palette'", "'lesson' or 'safe' for weights of no colours", "'colour'")
-    return options.palette or ("colour" if has_colours else "lesson")
+    """Return the palette that was asked for, or the usual one; `colour` where there is none is `lesson`."""
+    usual: insight.Palette = "colour" if len(shape) == 3 else "lesson"
+    return usual if options.palette in (None, "colour") else options.palette
 
 
 def _scale(wanted: int | None, size: tuple[int, ...]) -> int:
