@@ -23,5 +23,5 @@ def energy(logits: NDArray[Any], temperature: float) -> NDArray[np.float64]:
     Source: Liu, Wang, Owens, Li, "Energy-based Out-of-distribution Detection", NeurIPS 2020, with the sign
     turned.
     """
-    tempered = np.divide(logits, temperature, dtype=np.float64)
-    return np.asarray(temperature * np.logaddexp.reduce(tempered, axis=1))
+    tempered = logits.astype(np.float64) / temperature
+    return np.asarray(temperature * np.logaddexp.reduce(tempered, 1))

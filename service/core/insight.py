@@ -23,7 +23,7 @@ _INKS: Mapping[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
 Universal Design", 2008."""
 
 _GAP = 1
-"""Transparent pixels between the images of a grid, and between the planes of an image."""
+"""Transparent pixels between the images of a grid."""
 
 
 def weight_image(weights: NDArray[np.float32], palette: Palette = "lesson") -> NDArray[np.uint8]:
@@ -52,7 +52,7 @@ def weight_image(weights: NDArray[np.float32], palette: Palette = "lesson") -> N
         rgba = np.concatenate([(1 + v) / 2, v.any(axis=2, keepdims=True)], axis=-1)
         return np.floor(rgba * 255 + 0.5).astype(np.uint8)
     if v.ndim == 3:
-        v = np.pad(v, ((0, _GAP), (0, 0), (0, 0))).transpose(2, 0, 1).reshape(-1, v.shape[1])[:-_GAP]
+        v = v.transpose(2, 0, 1).reshape(-1, v.shape[1])
     plus, minus = (np.asarray(ink) / 255 for ink in _INKS[palette])
     away = np.maximum(v, 0)[..., None] * (1 - plus) + np.maximum(-v, 0)[..., None] * (1 - minus)
     rgba = np.concatenate([1 - away, (v != 0)[..., None]], axis=-1)
@@ -90,7 +90,7 @@ def image_size(shape: Sequence[int], palette: Palette) -> tuple[int, int]:
     """Return the height and width of the weight image of a unit that sees images of a shape, in pixels."""
     height, width = shape[:2]
     planes = 1 if len(shape) == 2 or palette == "colour" else shape[2]
-    return planes * (height + _GAP) - _GAP, width
+    return planes * height, width
 
 
 def grid_size(units: int, height: int, width: int) -> tuple[int, int]:

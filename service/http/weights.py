@@ -35,11 +35,11 @@ class PictureOptions(Options):
         le=32,
         description="Side of one weight, in pixels; 8 unless that makes too large a picture, then less",
     )
-    palette: insight.Palette = Field(
-        "lesson",
+    palette: insight.Palette | None = Field(
+        None,
         description="lesson is green and purple; safe is blue and orange, for everyone's eyes. Weights of "
-        "red, green and blue are shown as three such images, one below the other, or with colour as one "
-        "image in the colours that speak for the unit",
+        "red, green and blue are three such images, one below the other, or with colour one image in the "
+        "colours that speak for the unit. Usually colour, which is lesson where there are no colours",
     )
 
 
@@ -176,10 +176,9 @@ class Endpoints:
 
 
 def _palette(options: PictureOptions, shape: tuple[int, ...]) -> insight.Palette:
-    """Return the palette that was asked for, if weights of that shape can have it."""
-    if options.palette == "colour" and len(shape) != 3:
-        raise MalformedRequest("Query 'palette'", "'lesson' or 'safe' for weights of no colours", "'colour'")
-    return options.palette
+    """Return the palette that was asked for, or the usual one; `colour` where there is none is `lesson`."""
+    usual: insight.Palette = "colour" if len(shape) == 3 else "lesson"
+    return usual if options.palette in (None, "colour") else options.palette
 
 
 def _scale(wanted: int | None, size: tuple[int, ...]) -> int:

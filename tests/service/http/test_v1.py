@@ -311,7 +311,7 @@ def test_the_list_of_models_describes_each_by_its_newest_version(client: TestCli
     assert model["parameters"] == 4 * 784 + 4
     layer = {"name": "output", "inputs": 784, "units": 4, "activation": "none", "parameters": 4 * 784 + 4}
     assert model["layers"] == [layer]
-    assert model["metrics"] == manifest["metrics"]
+    assert model["metrics"] == [{"calibration_error": None} | metric for metric in manifest["metrics"]]
     assert model["finished"] == manifest["making"]["finished"]
     assert model["description"] == manifest["description"]
 
@@ -544,7 +544,6 @@ def test_the_palette_for_everyones_eyes_has_other_colours(
         ("scale=33", "Query 'scale' should be less than or equal to 32; got '33'."),
         ("scale=big", "Query 'scale' should be"),
         ("palette=red", "Query 'palette' should be 'lesson', 'safe' or 'colour'; got 'red'."),
-        ("palette=colour", "Query 'palette' should be 'lesson' or 'safe' for weights of no colours; got"),
         ("colour=red", "Query should be among scale, palette; got 'colour'."),
     ],
 )

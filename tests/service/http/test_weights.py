@@ -88,22 +88,15 @@ def test_a_layer_that_sees_colours_can_be_shown(colours: TestClient) -> None:
 @pytest.mark.parametrize("palette", ["lesson", "safe"])
 def test_a_unit_that_sees_colours_has_a_picture_for_each(colours: TestClient, palette: Palette) -> None:
     """
-    Red, green and blue from top to bottom, as the formula gives them on one scale, a clear line between.
+    Red, green and blue from top to bottom, as the formula gives them on one scale.
     """
     weights = _matrix(colours)[:, 5].reshape(64, 64, 3)
-    loudest = float(np.abs(weights).max())
-    clear = np.zeros((1, 64), np.float32)
-    scale = np.zeros((1, 64), np.float32)
-    scale[0, 0] = loudest  # so that each plane alone is drawn on the scale of all
-    planes = []
-    for channel in range(3):
-        drawn = insight.weight_image(np.concatenate((weights[..., channel], clear, scale)), palette)
-        planes.append(drawn[:65])
+    stacked = np.concatenate([weights[..., channel] for channel in range(3)])
 
     found = _png(colours, f"output/5.png?scale=1&palette={palette}")
 
-    assert found.shape == (3 * 64 + 2, 64, 4)
-    np.testing.assert_array_equal(found, np.concatenate(planes)[:-1])
+    assert found.shape == (3 * 64, 64, 4)
+    np.testing.assert_array_equal(found, insight.weight_image(stacked, palette))
 
 
 def test_a_unit_that_sees_colours_can_be_shown_in_them(colours: TestClient) -> None:
@@ -114,12 +107,14 @@ def test_a_unit_that_sees_colours_can_be_shown_in_them(colours: TestClient) -> N
     expected = np.floor((1 + weights / np.abs(weights).max()) / 2 * 255 + 0.5)
 
     found = _png(colours, "output/9.png?scale=1&palette=colour")
+    usual = _png(colours, "output/9.png?scale=1")
 
     np.testing.assert_array_equal(found[..., :3], expected)
+    np.testing.assert_array_equal(usual, found)
     assert (found[..., 3] == 255).all()
 
 
-@pytest.mark.parametrize(("palette", "height"), [("lesson", 194), ("safe", 194), ("colour", 64)])
+@pytest.mark.parametrize(("palette", "height"), [("lesson", 192), ("safe", 192), ("colour", 64)])
 def test_the_grid_of_a_layer_that_sees_colours_holds_every_unit(
     colours: TestClient, palette: str, height: int
 ) -> None:
@@ -139,13 +134,11 @@ def test_the_grid_of_a_layer_that_sees_colours_is_as_large_as_the_limit_allows(c
     """
     Without a scale, and one more than that is refused.
     """
-    height, width = _png(colours, "output.png").shape[:2]
-    scale = width // 1039
-    refused = colours.get(f"/v1/models/colours/weights/output.png?scale={scale + 1}")
+    grid = _png(colours, "output.png?palette=lesson")
+    refused = colours.get("/v1/models/colours/weights/output.png?palette=lesson&scale=4")
 
-    assert (height, width) == (1559 * scale, 1039 * scale)
-    assert height * width <= 16_000_000
-    assert f"at most {scale} for 1039 x 1559" in problem(refused, 400, "malformed-request")
+    assert grid.shape == (1543 * 3, 1039 * 3, 4)  # 14.4 million pixels; with a scale of 4, 25.6
+    assert "at most 3 for 1039 x 1543" in problem(refused, 400, "malformed-request")
 
 
 def test_the_matrix_says_that_its_form_depends_on_the_accept_header(client: TestClient) -> None:
