@@ -94,6 +94,7 @@ def _fit(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, Data
 
 
 def _sweep(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
+    # imported here for the same reason: torch, Optuna and Matplotlib take seconds
     from training import terminal  # noqa: PLC0415
     from training.bars import Bars  # noqa: PLC0415
     from training.sweep.findings import Findings, text, trial_line  # noqa: PLC0415
@@ -143,6 +144,7 @@ def _list(_: argparse.Namespace, __: Path, ___: Mapping[str, DataSet]) -> None:
 
 
 def _data(arguments: argparse.Namespace, folder: Path, data_sets: Mapping[str, DataSet]) -> None:
+    # tqdm belongs to the extra `training`; the other commands do without
     from training.bars import Bars  # noqa: PLC0415
 
     if arguments.unipen is not None:
@@ -223,6 +225,7 @@ def _report(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, D
 
 
 def _sample(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
+    # Matplotlib again
     from training.report import samples  # noqa: PLC0415
 
     samples.check_place(arguments.out, arguments.models)

@@ -192,6 +192,7 @@ def test_what_a_manifest_says_of_certainty_is_told() -> None:
     kept = SimpleNamespace(images="strokes", examples=9771, share=0.99)
     manifest = SimpleNamespace(certainty=SimpleNamespace(kept=(kept,), passed=(share,)))
 
+    # a stand-in: of an artifact only the manifest's certainty is read
     lines = survey._certainty(SimpleNamespace(manifest=manifest))  # type: ignore[arg-type]
 
     assert lines == (
