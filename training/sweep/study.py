@@ -6,7 +6,7 @@ What to try next, and trying it, is `sweep`'s affair.
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -198,7 +198,7 @@ class Study:
 
     def _attempted(self, trial: optuna.Trial, objective: Objective) -> float:
         self._number, self._raised = trial.number, False
-        self._rdb.record_heartbeat(trial._trial_id)  # before the name, or `bury` could miss it
+        self._rdb.beat(trial._trial_id)  # before the name, or `bury` could miss it
         trial.set_user_attr(_WORKER, self._worker)
         try:
             chosen: dict[str, Any] = {
@@ -297,7 +297,20 @@ def _state(frozen: FrozenTrial) -> State:
     return "running"
 
 
-def _opened(storage: Storage, grace_s: int) -> RDBStorage:
+class _Database(RDBStorage):
+    """A storage whose heart misses a beat where Optuna's would stop: a moment's failure costs no trial."""
+
+    def beat(self, trial_id: int) -> None:
+        """Send a beat that has to arrive."""
+        super().record_heartbeat(trial_id)
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Send a beat, for Optuna's thread; a storage that is gone for good is told at the trial's end."""
+        with suppress(SQLAlchemyError, StorageInternalError):
+            self.beat(trial_id)
+
+
+def _opened(storage: Storage, grace_s: int) -> _Database:
     postgres = storage.url.drivername != "sqlite"
     arguments = {"connect_timeout": _CONNECT_S} if postgres else {"timeout": _LOCKED_S}
     # Optuna fills in what stands in braces
@@ -306,7 +319,7 @@ def _opened(storage: Storage, grace_s: int) -> RDBStorage:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)  # the heartbeat is one
-                return RDBStorage(
+                return _Database(
                     url,
                     # a new connection each time: what the database closed meanwhile is no matter
                     engine_kwargs={"connect_args": arguments, "poolclass": NullPool},

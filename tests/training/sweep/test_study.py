@@ -100,6 +100,24 @@ def test_a_storage_that_fails_later_is_told_as_well(tmp_path: Path) -> None:
         study.attempt(spoil)
 
 
+def test_a_beat_may_be_missed(tmp_path: Path) -> None:
+    """
+    Optuna's thread ends at an error, and the others would take the trial for lost: an error of the storage
+    stays within the beat.
+    """
+    study = opened(storage_in(tmp_path / "study.db"))
+
+    def spoil(*_: object) -> float:
+        (tmp_path / "study.db").write_bytes(b"spoilt" * 1000)
+        study._rdb.record_heartbeat(1)
+        with pytest.raises(optuna.exceptions.StorageInternalError):
+            study._rdb.beat(1)
+        return 0.5
+
+    with pytest.raises(StorageFailed):
+        study.attempt(spoil)
+
+
 def test_a_trial_is_known_to_every_worker(tmp_path: Path) -> None:
     """
     What one worker finished, another sees.
