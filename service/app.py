@@ -7,7 +7,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from service.http import documentation, operations, ops, problems, reports, v1, weights
+from service.http import documentation, operations, ops, page, problems, reports, v1, weights
 from service.http.answering import Answering
 from service.http.drawings import Limits
 from service.http.gate import Gate
@@ -71,5 +71,6 @@ def create_app(settings: Settings) -> ASGIApp:
     for tag, described in tags.items():
         operations.mount(app, tag, described)
     documentation.install(app, [operation for described in tags.values() for operation in described])
+    page.install(app)
     problems.install(app)
     return Observer(app, metrics, settings.access_log)

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from service.http import operations
@@ -16,7 +16,7 @@ from service.http.operations import Operation
 
 
 def install(app: FastAPI, described: Sequence[Operation]) -> None:
-    """Give an app `/openapi.json`, `/docs` and, until there is a page, a way from `/` to them."""
+    """Give an app `/openapi.json` and `/docs`."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -39,7 +39,6 @@ def install(app: FastAPI, described: Sequence[Operation]) -> None:
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI's documentation gives
     _add(app, "/openapi.json", lambda: JSONResponse(app.openapi()))
     _add(app, "/docs", docs)
-    _add(app, "/", lambda: RedirectResponse("/docs"))
     app.mount("/docs/static", StaticFiles(packages=[("fastapi_offline", "static")]))
 
 

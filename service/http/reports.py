@@ -4,7 +4,6 @@ A report is read from disk whenever it is asked for, so that one written anew ne
 lies in memory.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from starlette.responses import Response
 from service.core import report
 from service.core.errors import ReportBroken
 from service.core.report import Numbers, Theme
-from service.http import schemas, wire
+from service.http import schemas, tagged, wire
 from service.http.answering import Answering
 from service.http.operations import Operation, Options
 
@@ -92,11 +91,7 @@ class Endpoints:
             log.warning("report broken", extra={"fields": {"reason": str(error)}})
             raise
         # A report may be written anew, even of a version that never changes: keep it, but ask again.
-        tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-        headers = {"ETag": tag, "Cache-Control": "no-cache"}
-        if tag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
-        return Response(content, media_type=kind, headers=headers)
+        return tagged.respond(request, content, kind)
 
 
 def _document(found: report.Report) -> bytes:
