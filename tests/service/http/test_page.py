@@ -7,8 +7,10 @@ from service.http import page
 from tests.conftest import REPOSITORY
 
 FOLDER = REPOSITORY / "service" / "static"
+FILES = [file for file in sorted(FOLDER.rglob("*")) if file.is_file()]
 PATHS = {
-    "/" if file.name == "index.html" else f"/static/{file.name}": file for file in sorted(FOLDER.iterdir())
+    "/" if file == FOLDER / "index.html" else f"/static/{file.relative_to(FOLDER).as_posix()}": file
+    for file in FILES
 }
 
 each_path = pytest.mark.parametrize("path", PATHS)
@@ -173,4 +175,4 @@ def test_only_kinds_that_are_served_are_in_the_folder() -> None:
     """
     A file that nobody can ask for would be a mistake.
     """
-    assert {file.suffix for file in FOLDER.iterdir()} <= set(page.KINDS)
+    assert {file.suffix for file in FILES} <= set(page.KINDS)
