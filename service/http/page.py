@@ -53,9 +53,10 @@ def install(app: FastAPI) -> None:
     Raises:
         OSError: A file of the page cannot be read.
     """
-    for file in sorted(FOLDER.iterdir()):
+    for file in sorted(FOLDER.rglob("*")):
         if file.suffix in KINDS:
-            path = "/" if file.name == "index.html" else f"/static/{file.name}"
+            name = file.relative_to(FOLDER).as_posix()
+            path = "/" if name == "index.html" else f"/static/{name}"
             app.add_route(path, _route(path, file.read_bytes(), KINDS[file.suffix]))
 
 
