@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BASE := $(VENV)/.base-installed
 FULL := $(VENV)/.full-installed
+NODE := node_modules/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 MODEL ?= mlp-128
@@ -29,7 +30,7 @@ help: ## Print this list
 serve: $(BASE) ## Set up what is missing and run the service on http://127.0.0.1:8000
 	@exec $(BIN)/python -m service $(ARGS)
 
-test: $(FULL) ## Set up what is missing and run the tests, but those of the container
+test: $(FULL) $(NODE) ## Set up what is missing and run the tests, but those of the container
 	$(BIN)/python -m pytest -m "not container" $(ARGS)
 
 check: lint types docs-check test ## Everything that continuous integration asks for
@@ -38,8 +39,9 @@ lint: $(FULL) ## Look for mistakes and untidy form
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: $(FULL) ## Check the types
+types: $(FULL) $(NODE) ## Check the types, the page's too
 	$(BIN)/mypy
+	npm run --silent types
 
 fmt: $(FULL) ## Change files into the agreed form
 	$(BIN)/ruff check --fix
@@ -106,4 +108,8 @@ $(BASE): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 
 $(FULL): $(BASE)
 	$(PIP_INSTALL) -e '.[training,dev]'
+	@touch $@
+
+$(NODE): package.json
+	npm install --silent --no-save
 	@touch $@

@@ -53,7 +53,7 @@ def install(app: FastAPI) -> None:
     Raises:
         OSError: A file of the page cannot be read.
     """
-    for file in sorted(FOLDER.rglob("*.*")):
+    for file in sorted(FOLDER.rglob("*")):
         if file.suffix in KINDS:
             name = file.relative_to(FOLDER).as_posix()
             path = "/" if name == "index.html" else f"/static/{name}"

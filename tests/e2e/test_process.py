@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import re
 import shutil
 import signal
 import socket
@@ -13,10 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -25,76 +20,11 @@ from PIL import Image
 from service.core import ink
 from tests import digits, toys
 from tests.conftest import REPOSITORY
+from tests.processes import PATIENCE_S, Process, clean_environment, running
 
 Record = Callable[[str, object], None]
 
-PATIENCE_S = 60
-"""Generous, as machines that run tests may be busy; a start takes about a second."""
-
 MAX_RESIDENT_MB = 200
-
-
-@dataclass
-class Process:
-    """A running service."""
-
-    handle: subprocess.Popen[str]
-    port: int
-    lines: list[str]
-    ready_s: float
-
-    def get(self, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON can be anything
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data)
-        request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-            return json.load(answer)
-
-    def resident_mb(self) -> float:
-        status = Path(f"/proc/{self.handle.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        assert found
-        return int(found[1]) / 1000
-
-    def stop(self, number: signal.Signals) -> tuple[int, str]:
-        """Send a signal; return the exit status and what was written since."""
-        self.handle.send_signal(number)
-        _, rest = self.handle.communicate(timeout=PATIENCE_S)
-        return self.handle.returncode, rest
-
-
-def clean_environment(**added: str) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")} | added
-
-
-def listening(stream: IO[str]) -> tuple[int, list[str]]:
-    """Read log lines until one tells the port."""
-    lines = []
-    for line in stream:
-        lines.append(line)
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
-        if found:
-            return int(found[1]), lines
-    pytest.fail("ended before it listened:\n" + "".join(lines))
-
-
-@contextmanager
-def running(models: Path, *arguments: str, **environment: str) -> Iterator[Process]:
-    begun = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, "-m", "service", "--port", "0", "--models", str(models), *arguments],
-        cwd=REPOSITORY,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=clean_environment(**environment),
-    ) as handle:
-        try:
-            assert handle.stderr
-            port, lines = listening(handle.stderr)
-            yield Process(handle, port, lines, time.perf_counter() - begun)
-        finally:
-            if handle.poll() is None:
-                handle.kill()
 
 
 def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

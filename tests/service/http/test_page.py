@@ -7,11 +7,8 @@ from service.http import page
 from tests.conftest import REPOSITORY
 
 FOLDER = REPOSITORY / "service" / "static"
-FILES = [file for file in sorted(FOLDER.rglob("*")) if file.is_file()]
-PATHS = {
-    "/" if file == FOLDER / "index.html" else f"/static/{file.relative_to(FOLDER).as_posix()}": file
-    for file in FILES
-}
+FILES = {file.relative_to(FOLDER).as_posix(): file for file in sorted(FOLDER.rglob("*")) if file.is_file()}
+PATHS = {"/" if name == "index.html" else f"/static/{name}": file for name, file in FILES.items()}
 
 each_path = pytest.mark.parametrize("path", PATHS)
 
@@ -106,6 +103,7 @@ def test_head_tells_the_same_without_the_body(client: TestClient, path: str) -> 
         "/static",
         "/static/",
         "/static/index.html",
+        "/static/panels",
         "/static/nothing.js",
         "/static/main.js/",
         "/static/../app.py",
@@ -175,4 +173,4 @@ def test_only_kinds_that_are_served_are_in_the_folder() -> None:
     """
     A file that nobody can ask for would be a mistake.
     """
-    assert {file.suffix for file in FILES} <= set(page.KINDS)
+    assert {file.suffix for file in FILES.values()} <= set(page.KINDS)

@@ -1,0 +1,102 @@
+"""A running service, a real Chromium, and pages that are watched."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.page.watching import Watch
+from tests.processes import Process, running
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""No sandbox because tests may run as root; nothing that would talk to anybody but the service."""
+
+PATIENCE_MS = 30_000
+"""How long a page may take for what it does at once; only a broken one takes that long."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what stands in this folder."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def process(published: Path) -> Iterator[Process]:
+    """A service with the repository's models."""
+    with running(published, "--no-access-log") as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def address(process: Process) -> str:
+    """Where the service is: scheme, host and port."""
+    return f"http://127.0.0.1:{process.port}"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A Chromium without a window, and with a profile of its own that is gone afterwards."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, headless=True, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+Open = Callable[..., BrowserContext]
+"""Makes a context with Playwright's options, such as `has_touch=True`."""
+
+
+@pytest.fixture
+def watch(address: str) -> Watch:
+    """What the test's pages say and ask for; nothing that it has not declared may go wrong."""
+    return Watch(address)
+
+
+@pytest.fixture
+def contexts(browser: Browser, address: str, watch: Watch) -> Iterator[Open]:
+    """Make watched contexts; when the test has ended, they must have had no fault."""
+    opened = []
+
+    def open_context(**options: Any) -> BrowserContext:  # noqa: ANN401 - Playwright's options
+        context = browser.new_context(base_url=address, **options)
+        context.set_default_timeout(PATIENCE_MS)
+        watch.listen(context)
+        opened.append(context)
+        return context
+
+    yield open_context
+    for context in opened:
+        context.close()
+    assert watch.unexpected() == []
+
+
+@pytest.fixture
+def context(contexts: Open) -> BrowserContext:
+    """A watched context of a desktop's size."""
+    return contexts(viewport={"width": 1280, "height": 900})
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """A watched page that shows nothing yet."""
+    return context.new_page()
