@@ -7,7 +7,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from service.http import documentation, operations, ops, problems, reports, v1, weights
+from service.http import documentation, explain, operations, ops, problems, reports, v1, weights
 from service.http.answering import Answering
 from service.http.drawings import Limits
 from service.http.gate import Gate
@@ -63,7 +63,10 @@ def create_app(settings: Settings) -> ASGIApp:
         redirect_slashes=False,
     )
     tags = {
-        "models": v1.Endpoints(registry, answering, settings.default_model).operations(),
+        "models": [
+            *v1.Endpoints(registry, answering, settings.default_model).operations(),
+            *explain.Endpoints(answering).operations(),
+        ],
         "weights": weights.Endpoints(answering).operations(),
         "reports": reports.Endpoints(answering, settings.models).operations(),
         "operators": ops.Endpoints(registry, metrics).operations(),

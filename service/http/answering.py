@@ -50,7 +50,11 @@ class Answering:
         return model
 
     async def answer(
-        self, request: Request, wanted: Preparation | None, encode: Callable[[Prediction], bytes]
+        self,
+        request: Request,
+        wanted: Preparation | None,
+        encode: Callable[[Prediction], bytes],
+        is_quick: bool = True,
     ) -> bytes:
         """Read a request's body, predict, and write the answer.
 
@@ -58,6 +62,7 @@ class Answering:
             request: Names the model in its path; its body is not read yet.
             wanted: How to prepare drawings, as `preparation.prepare` takes it.
             encode: Writes the answer.
+            is_quick: Whether writing the answer to a small body takes no longer than predicting it does.
 
         Returns:
             The answer's bytes.
@@ -91,6 +96,6 @@ class Answering:
             if len(body) > _INLINE_BYTES:
                 return await self.workers.run(lambda: respond(read()))
             drawings = read()
-            if preparation.is_quick(drawings, wanted):
+            if is_quick and preparation.is_quick(drawings, wanted):
                 return respond(drawings)
             return await self.workers.run(lambda: respond(drawings))
