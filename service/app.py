@@ -7,6 +7,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from service.core import network
 from service.http import documentation, explain, operations, ops, problems, reports, v1, weights
 from service.http.answering import Answering
 from service.http.drawings import Limits
@@ -32,6 +33,7 @@ def create_app(settings: Settings) -> ASGIApp:
         ArtifactError: A published folder was refused, and the settings are strict about that.
         OSError: The models folder cannot be read.
     """
+    network.use_threads(settings.engine_threads)
     registry = Registry(settings.models, settings.engine_threads)
     registry.load()
     if settings.strict and registry.refused():

@@ -47,7 +47,7 @@ def explain(layers: Mapping[str, Dense], images: NDArray[np.uint8], classes: NDA
         Shares, biases and activations. Computed in single precision, as the network runs: within 1e-3
         the published networks' shares and biases add up to their logits (measured: within 3e-5).
     """
-    pixels = images.reshape(len(images), -1).astype(np.float32) / np.float32(255)  # (B, inputs)
+    pixels = np.asarray(images.reshape(len(images), -1) / np.float32(255), np.float32)  # (B, inputs)
     activations: dict[str, NDArray[np.float32]] = {}
     signal = pixels
     for name, layer in layers.items():

@@ -32,6 +32,9 @@ _VARY = {"Vary": "Accept"}
 _MOST_IMAGES = 256
 """Of 28 x 28: an answer of about two megabytes. docs/decisions/0018-explanations-are-exact.md"""
 
+_MOST_INLINE = 1
+"""Images that are explained on the event loop, in about a millisecond."""
+
 
 class ExplainOptions(PredictionOptions):
     """How an explanation is asked for."""
@@ -98,7 +101,7 @@ class Endpoints:
 
         limits = self.answering.limits
         answering = replace(self.answering, limits=replace(limits, images=min(limits.images, _MOST_IMAGES)))
-        answer = await answering.answer(request, options.prepare, encode, is_quick=not is_picture)
+        answer = await answering.answer(request, options.prepare, encode, 0 if is_picture else _MOST_INLINE)
         return Response(answer, media_type=_PNG if is_picture else wire.JSON, headers=_VARY)
 
 
