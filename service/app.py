@@ -7,7 +7,8 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from service.http import documentation, operations, ops, page, problems, reports, v1, weights
+from service.core import network
+from service.http import documentation, explain, operations, ops, page, problems, reports, v1, weights
 from service.http.answering import Answering
 from service.http.drawings import Limits
 from service.http.gate import Gate
@@ -32,6 +33,7 @@ def create_app(settings: Settings) -> ASGIApp:
         ArtifactError: A published folder was refused, and the settings are strict about that.
         OSError: The models folder cannot be read.
     """
+    network.use_threads(settings.engine_threads)
     registry = Registry(settings.models, settings.engine_threads)
     registry.load()
     if settings.strict and registry.refused():
@@ -63,7 +65,10 @@ def create_app(settings: Settings) -> ASGIApp:
         redirect_slashes=False,
     )
     tags = {
-        "models": v1.Endpoints(registry, answering, settings.default_model).operations(),
+        "models": [
+            *v1.Endpoints(registry, answering, settings.default_model).operations(),
+            *explain.Endpoints(answering).operations(),
+        ],
         "weights": weights.Endpoints(answering).operations(),
         "reports": reports.Endpoints(answering, settings.models).operations(),
         "operators": ops.Endpoints(registry, metrics).operations(),

@@ -37,7 +37,10 @@ class Settings(BaseSettings):
         description="Stop at the start if any published folder is refused, instead of serving the rest",
     )
     engine_threads: int = Field(
-        1, ge=1, le=64, description="Threads of one inference; more pays only for large batches"
+        1,
+        ge=1,
+        le=64,
+        description="Threads of one inference or explanation; more pays only for large batches",
     )
     worker_threads: int = Field(
         2, ge=1, le=64, description="Threads for pictures and large batches, beside the event loop"

@@ -70,6 +70,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "optuna": ("training.sweep",),
     "sqlalchemy": ("training.sweep.study",),
     "onnxruntime": ("service.core.engine",),
+    "threadpoolctl": ("service.core.network",),
     "fastapi": WEB,
     "fastapi_offline": WEB,
     "starlette": WEB,

@@ -59,6 +59,24 @@ def weight_image(weights: NDArray[np.float32], palette: Palette = "lesson") -> N
     return np.floor(rgba * 255 + 0.5).astype(np.uint8)
 
 
+def share_image(shares: NDArray[np.float32], palette: Palette = "lesson") -> NDArray[np.uint8]:
+    """Colour the shares of an image's pixels in a logit as `weight_image` colours weights.
+
+    A pixel of red, green and blue has one share, the sum of the three, so that the picture can lie over the
+    photograph; palette `colour` shows the three instead.
+
+    Args:
+        shares: (H, W) float32, or (H, W, 3) for red, green and blue.
+        palette: Which colours; `colour` needs (H, W, 3).
+
+    Returns:
+        (H, W, 4) uint8: red, green, blue, alpha.
+    """
+    if shares.ndim == 3 and palette != "colour":
+        shares = shares.sum(axis=2)
+    return weight_image(shares, palette)
+
+
 def weight_grid(
     weights: NDArray[np.float32], height: int, width: int, palette: Palette = "lesson"
 ) -> NDArray[np.uint8]:
@@ -84,6 +102,11 @@ def weight_grid(
         image = weight_image(weights[:, unit].reshape(shape), palette)
         grid[top : top + height, left : left + width] = image
     return grid
+
+
+def is_picture(shape: Sequence[int]) -> bool:
+    """Tell whether images of a shape can be drawn: grey, or red, green and blue."""
+    return len(shape) == 2 or (len(shape), shape[-1]) == (3, 3)
 
 
 def image_size(shape: Sequence[int], palette: Palette) -> tuple[int, int]:

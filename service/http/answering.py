@@ -50,7 +50,11 @@ class Answering:
         return model
 
     async def answer(
-        self, request: Request, wanted: Preparation | None, encode: Callable[[Prediction], bytes]
+        self,
+        request: Request,
+        wanted: Preparation | None,
+        encode: Callable[[Prediction], bytes],
+        most_inline: int | None = None,
     ) -> bytes:
         """Read a request's body, predict, and write the answer.
 
@@ -58,6 +62,8 @@ class Answering:
             request: Names the model in its path; its body is not read yet.
             wanted: How to prepare drawings, as `preparation.prepare` takes it.
             encode: Writes the answer.
+            most_inline: Images of a small body up to which the answer is written on the event loop; None:
+                as many as there are.
 
         Returns:
             The answer's bytes.
@@ -91,6 +97,7 @@ class Answering:
             if len(body) > _INLINE_BYTES:
                 return await self.workers.run(lambda: respond(read()))
             drawings = read()
-            if preparation.is_quick(drawings, wanted):
+            is_short = most_inline is None or len(drawings) <= most_inline
+            if is_short and preparation.is_quick(drawings, wanted):
                 return respond(drawings)
             return await self.workers.run(lambda: respond(drawings))

@@ -6,10 +6,10 @@ An operation on a model has two paths, with and without `/versions/{version}`.
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
@@ -35,6 +35,16 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+
+Word = TypeVar("Word")
+
+
+def _split(value: object) -> object:
+    return (value.split(",") if value else ()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[Word, ...], BeforeValidator(_split)]
+"""An option that holds any of some words, with commas between them."""
 
 Answers = Mapping[str, type[BaseModel] | str]
 """By content type: the schema of a JSON answer, or a sentence about any other."""
@@ -152,8 +162,16 @@ def _describe(operation: Operation, path: str) -> dict[str, Any]:
         )
     for name, schema in operation.options.model_json_schema().get("properties", {}).items():
         description = schema.pop("description", "")
+        # A list is written with commas, and not by naming the option again.
         parameters.append(
-            {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": description,
+                "schema": schema,
+                **({"style": "form", "explode": False} if schema.get("type") == "array" else {}),
+            }
         )
     extra: dict[str, Any] = {"parameters": parameters, "responses": _responses(operation)}
     if operation.body:

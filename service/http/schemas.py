@@ -58,6 +58,37 @@ class Probabilities(_Schema):
     predictions: list[Weighed]
 
 
+class Activations(_Schema):
+    """What the units of a layer say of one image."""
+
+    layer: str = Field(examples=["hidden1"])
+    values: list[float] = Field(description="One a unit, after the rectifier where the layer has one")
+
+
+class Explained(Labelled):
+    """What a model says of one image, and what each pixel has to do with it."""
+
+    explained: str = Field(description="The label whose logit is explained", examples=["7"])
+    logit: float = Field(description="The sum of all shares and the bias")
+    bias: float = Field(description="What the network adds by itself while the same units are switched on")
+    shares: list[Any] = Field(
+        description="What each pixel adds to the logit, nested as the images of the model: rows of pixels, "
+        "and of red, green and blue where there are colours"
+    )
+    activations: list[Activations] | None = Field(
+        None,
+        description="Every layer from input to output, with include=activations; the last has the logits",
+    )
+
+
+class Explanations(_Schema):
+    """The answer of `explain`: one entry an image, in order."""
+
+    model: str
+    version: str
+    predictions: list[Explained]
+
+
 class LayerSummary(_Schema):
     """One line of a model's table."""
 
@@ -161,7 +192,7 @@ class ProblemDocument(_Schema):
 
 
 def image_body() -> dict[str, Any]:
-    """Return the JSON schema of the body of `predict` and `probabilities` for 28 x 28 images."""
+    """Return the JSON schema of the body of `predict`, `probabilities` and `explain` for 28 x 28 images."""
     byte = {"type": "integer", "minimum": 0, "maximum": 255}
     unit = {"type": "number", "minimum": 0, "maximum": 1}
 

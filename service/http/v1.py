@@ -15,8 +15,8 @@ from service.serving.predictor import Prediction
 from service.serving.registry import Model, Registry
 
 
-class AnswerOptions(Options):
-    """How a prediction is asked for."""
+class PredictionOptions(Options):
+    """How images are taken and how much is said of each."""
 
     top: int = Field(3, ge=1, le=1000, description="How many of the likeliest classes to name")
     prepare: Preparation | None = Field(
@@ -26,6 +26,11 @@ class AnswerOptions(Options):
         "picture file on light paper. A model of photographs prepares every picture file, unless none says "
         "that it has the model's size already",
     )
+
+
+class AnswerOptions(PredictionOptions):
+    """How a prediction is asked for."""
+
     include: Literal["seen"] | None = Field(
         None, description="seen adds the pixels that the network saw to each entry"
     )
@@ -33,7 +38,7 @@ class AnswerOptions(Options):
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Everything under `/v1` but the weights."""
+    """Models, predictions and probabilities."""
 
     registry: Registry
     answering: Answering

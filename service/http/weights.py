@@ -33,7 +33,8 @@ class PictureOptions(Options):
         None,
         ge=1,
         le=32,
-        description="Side of one weight, in pixels; 8 unless that makes too large a picture, then less",
+        description="Side of what one number makes, in pixels; 8 unless that makes too large a picture, "
+        "then less",
     )
     palette: insight.Palette | None = Field(
         None,
@@ -166,7 +167,7 @@ class Endpoints:
         size: tuple[int, ...],
         draw: Callable[[], NDArray[np.uint8]],
     ) -> Response:
-        scale = _scale(options.scale, size)
+        scale = scale_of(options.scale, size)
         picture = await self.answering.workers.run(
             lambda: picture_body.write_png(insight.enlarge(draw(), scale))
         )
@@ -181,12 +182,20 @@ def _palette(options: PictureOptions, shape: tuple[int, ...]) -> insight.Palette
     return usual if options.palette in (None, "colour") else options.palette
 
 
-def _scale(wanted: int | None, size: tuple[int, ...]) -> int:
-    """Return the scale that was asked for or the usual one, if the picture is not too large then."""
+def scale_of(wanted: int | None, size: tuple[int, ...]) -> int:
+    """Return the scale that was asked for or the usual one, if the picture is not too large then.
+
+    Args:
+        wanted: The query's; None for the usual one or the largest below it that will do.
+        size: Height and width of the picture before it is enlarged, in pixels.
+
+    Raises:
+        MalformedRequest: The picture would have more than 16 million pixels.
+    """
     height, width = size
     most = max(1, int((_MOST_PIXELS / (height * width)) ** 0.5))
     if wanted is not None and wanted > most:
-        raise MalformedRequest("Query 'scale'", f"at most {most} for {width} x {height} weights", str(wanted))
+        raise MalformedRequest("Query 'scale'", f"at most {most} for {width} x {height} numbers", str(wanted))
     return wanted or min(most, _USUAL_SCALE)
 
 
@@ -200,4 +209,4 @@ def _layer(request: Request, model: Model) -> tuple[str, NDArray[np.float32]]:
 def _shows_images(layer: str, model: Model) -> bool:
     """Tell whether a layer's inputs are the pixels of an image, grey or red, green and blue."""
     shape = model.manifest.input.shape[1:]
-    return layer == next(iter(model.layers)) and (len(shape) == 2 or (len(shape), shape[-1]) == (3, 3))
+    return layer == next(iter(model.layers)) and insight.is_picture(shape)

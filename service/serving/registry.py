@@ -70,11 +70,10 @@ class Registry:
 
     def _load(self, name: str, version: str) -> Model:
         published = artifact.read(self._root, name, version)
-        model = Model(
-            manifest=published.manifest,
-            engine=Engine.load(published, self._engine_threads),
-            layers=network.read(published),
-        )
+        engine = Engine.load(published, self._engine_threads)
+        layers = network.read(published)
+        network.check(published, layers, lambda images: engine.run(images).logits)
+        model = Model(published.manifest, engine, layers)
         fields = {"model": name, "version": version, "threads": self._engine_threads}
         log.info("model ready", extra={"fields": fields})
         return model

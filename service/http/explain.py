@@ -1,0 +1,163 @@
+"""Why a model says what it says: each pixel's exact share in one class's logit, as numbers or as a picture.
+
+What a share is stands in `service/core/explanation.py`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.core import explanation, insight
+from service.core.errors import MalformedRequest
+from service.core.explanation import Explanation
+from service.http import examples, picture_body, schemas, wire
+from service.http.answering import Answering
+from service.http.drawings import quote
+from service.http.exchange import exchange_of
+from service.http.operations import Operation, Words
+from service.http.v1 import PredictionOptions
+from service.http.weights import scale_of
+from service.serving.predictor import Prediction
+
+_PNG = "image/png"
+
+_VARY = {"Vary": "Accept"}
+
+_MOST_IMAGES = 256
+"""Of 28 x 28: an answer of about two megabytes. docs/decisions/0018-explanations-are-exact.md"""
+
+_MOST_INLINE = 1
+"""Images that are explained on the event loop, in about a millisecond."""
+
+
+class ExplainOptions(PredictionOptions):
+    """How an explanation is asked for."""
+
+    label: str | None = Field(
+        None,
+        description="Whose logit to explain: one of the model's labels. Without it, of each image the "
+        "likeliest class's",
+    )
+    include: Words[Literal["seen", "activations"]] = Field(
+        (),
+        description="seen adds the pixels that the network saw to each entry, activations what the units of "
+        "each layer say; several have commas between them",
+    )
+    palette: insight.Palette | None = Field(
+        None,
+        description="Of a picture. Usually lesson: green speaks for the class, purple against it; safe is "
+        "blue and orange, for everyone's eyes. A pixel of a photograph has the sum of its red, green and "
+        "blue, or with colour all three; where there are no colours, colour is lesson",
+    )
+    scale: int | None = Field(
+        None, ge=1, le=32, description="Of a picture: side of what one pixel makes, in pixels; usually 8"
+    )
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Everything under `…/explain`."""
+
+    answering: Answering
+
+    def operations(self) -> list[Operation]:
+        """Describe the endpoint."""
+        return [
+            Operation(
+                name="explain",
+                method="POST",
+                path="/v1/models/{model}/explain",
+                summary="Give each pixel's exact share in the logit of a class; as a picture, of one image, "
+                "if the Accept header asks for image/png",
+                handle=self.explain,
+                answers={wire.JSON: schemas.Explanations, _PNG: "The shares, red, green, blue and alpha"},
+                errors=(408, 413, 415, 422, 504),
+                options=ExplainOptions,
+                body=examples.image_bodies(),
+            ),
+        ]
+
+    async def explain(self, request: Request, options: ExplainOptions) -> Response:
+        """Answer `POST …/explain`."""
+        is_picture = _PNG in request.headers.get("accept", "")
+        exchange = exchange_of(request)
+
+        def encode(prediction: Prediction) -> bytes:
+            if is_picture:
+                _check_picture(prediction)
+            model = prediction.model
+            classes = _classes(prediction, options.label)
+            explained = explanation.explain(model.layers, prediction.images, classes)
+            exchange.mark("explain")
+            if is_picture:
+                return _picture(explained, options)
+            return _document(prediction, classes, explained, options)
+
+        limits = self.answering.limits
+        answering = replace(self.answering, limits=replace(limits, images=min(limits.images, _MOST_IMAGES)))
+        answer = await answering.answer(request, options.prepare, encode, 0 if is_picture else _MOST_INLINE)
+        return Response(answer, media_type=_PNG if is_picture else wire.JSON, headers=_VARY)
+
+
+def _classes(prediction: Prediction, label: str | None) -> NDArray[np.intp]:
+    """Return the class to explain of each image."""
+    if label is None:
+        return np.asarray(prediction.scores.probabilities.argmax(axis=1), np.intp)
+    labels = prediction.model.manifest.labels
+    if label not in labels:
+        raise MalformedRequest("Query 'label'", f"one of {_listed(labels)}", quote(label))
+    return np.full(len(prediction.images), labels.index(label), np.intp)
+
+
+def _listed(labels: Sequence[str]) -> str:
+    """Name labels, of very many only the first."""
+    text = ", ".join(labels)
+    return text if len(text) <= 200 else text[:196] + " ..."
+
+
+def _check_picture(prediction: Prediction) -> None:
+    images = prediction.images
+    if len(images) != 1:
+        raise MalformedRequest("Body", "one image when the answer is a picture", f"{len(images)} images")
+    if not insight.is_picture(images.shape[1:]):
+        expected = "application/json for a model whose images are not pictures"
+        raise MalformedRequest("Header 'Accept'", expected, _PNG)
+
+
+def _picture(explained: Explanation, options: ExplainOptions) -> bytes:
+    (shares,) = explained.shares
+    scale = scale_of(options.scale, shares.shape[:2])
+    palette = options.palette or "lesson"
+    if palette == "colour" and shares.ndim == 2:
+        palette = "lesson"
+    return picture_body.write_png(insight.enlarge(insight.share_image(shares, palette), scale))
+
+
+def _document(
+    prediction: Prediction,
+    classes: NDArray[np.intp],
+    explained: Explanation,
+    options: ExplainOptions,
+) -> bytes:
+    # The last layer's sums are the logits; what is shown are those that the answer was made of.
+    activations = {**explained.activations, list(explained.activations)[-1]: prediction.scores.logits}
+
+    def entry(prediction: Prediction, row: int, top: int) -> dict[str, Any]:
+        answer = wire.label_entry(prediction, row, top)
+        answer["explained"] = prediction.model.manifest.labels[classes[row]]
+        answer["logit"] = prediction.scores.logits[row, classes[row]]
+        answer["bias"] = explained.bias[row]
+        answer["shares"] = explained.shares[row]
+        if "activations" in options.include:
+            answer["activations"] = [
+                {"layer": layer, "values": values[row]} for layer, values in activations.items()
+            ]
+        return answer
+
+    return wire.encode(prediction, entry, options.top, "seen" in options.include)
