@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from service.core.trace import Trace
 from service.http import preparation, wire
 from service.http.drawings import Drawings, Limits
 from service.http.exchange import exchange_of
@@ -50,7 +51,11 @@ class Answering:
         return model
 
     async def answer(
-        self, request: Request, wanted: Preparation | None, encode: Callable[[Prediction], bytes]
+        self,
+        request: Request,
+        wanted: Preparation | None,
+        encode: Callable[[Prediction], bytes],
+        traces: list[Trace] | None = None,
     ) -> bytes:
         """Read a request's body, predict, and write the answer.
 
@@ -58,6 +63,7 @@ class Answering:
             request: Names the model in its path; its body is not read yet.
             wanted: How to prepare drawings, as `preparation.prepare` takes it.
             encode: Writes the answer.
+            traces: Where the steps of preparation go before `encode` is called; None if nobody wants them.
 
         Returns:
             The answer's bytes.
@@ -79,7 +85,7 @@ class Answering:
 
             def respond(drawings: Drawings) -> bytes:
                 exchange.mark("queue")
-                images = preparation.prepare(drawings, shape, self.limits, wanted)
+                images = preparation.prepare(drawings, shape, self.limits, wanted, traces)
                 exchange.mark("prepare")
                 prediction = self.predictor.predict(model, images)
                 exchange.mark("infer")
@@ -91,6 +97,6 @@ class Answering:
             if len(body) > _INLINE_BYTES:
                 return await self.workers.run(lambda: respond(read()))
             drawings = read()
-            if preparation.is_quick(drawings, wanted):
+            if traces is None and preparation.is_quick(drawings, wanted):
                 return respond(drawings)
             return await self.workers.run(lambda: respond(drawings))

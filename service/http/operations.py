@@ -6,11 +6,12 @@ An operation on a model has two paths, with and without `/versions/{version}`.
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypeVar, get_args
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import models_json_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -28,6 +29,33 @@ _PATH_PARAMETERS = {
     "unit": ("Number of a unit of the layer, from 0", "3"),
     "picture": ("Name of a picture, as `GET …/report` lists it", "confusion-test"),
 }
+
+
+class _Joined:
+    """What makes a tuple of words of one text in a query."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401 - a type
+        known = get_args(get_args(source)[0])
+
+        def split(text: str) -> tuple[str, ...]:
+            words = tuple(text.split(",")) if text else ()
+            if not set(words) <= set(known) or len(set(words)) < len(words):
+                expected = f"among {', '.join(known)}, each at most once, joined by commas"
+                raise PydanticCustomError("words", "{expected}", {"expected": expected})
+            return words
+
+        return core_schema.no_info_before_validator_function(split, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "uniqueItems": True}
+
+
+_Word = TypeVar("_Word", bound=str)
+
+Words = Annotated[tuple[_Word, ...], _Joined()]
+"""Words joined by commas in a query, at most once each; of a `Literal`: `Words[Literal["seen", "steps"]]`."""
 
 
 class Options(BaseModel):
@@ -152,9 +180,16 @@ def _describe(operation: Operation, path: str) -> dict[str, Any]:
         )
     for name, schema in operation.options.model_json_schema().get("properties", {}).items():
         description = schema.pop("description", "")
-        parameters.append(
-            {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
-        )
+        parameter = {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": description,
+            "schema": schema,
+        }
+        if schema.get("type") == "array":
+            parameter |= {"style": "form", "explode": False}  # joined by commas
+        parameters.append(parameter)
     extra: dict[str, Any] = {"parameters": parameters, "responses": _responses(operation)}
     if operation.body:
         extra["requestBody"] = {"required": True, "content": dict(operation.body)}
