@@ -112,7 +112,7 @@ def _by_mass(page: Grey) -> Grey:
 def _found(grey: Grey) -> Grey:
     """Find paper, ink and specks as the service does; crop, fit and centre as above."""
     try:
-        found = paper.cut_out(grey, 4 * ink.FIT, 0)
+        found = paper.cut_out(grey, 4 * ink.FIT, 0).ink
     except paper.Blank:
         return _EMPTY
     return _by_mass(_in_the_middle(_cropped(np.asarray(np.clip(found, 0, 1) * 255, np.uint8))))

@@ -17,6 +17,7 @@ from PIL import Image
 
 from service.core import paper
 from service.core.errors import BlankImage
+from service.core.trace import LARGEST, Trace
 
 SIDE = 28
 """Height and width of a prepared image, in pixels."""
@@ -59,20 +60,23 @@ _MOST_PRINTS = 1500
 _DOT = 1e-6
 """A drawing smaller than this, in its own units, is a dot: strokes come with a resolution of about 1e-7."""
 
-_REACH = 2
-"""Pixels to every side of the one it stands in that a print of the pen can touch."""
+_SHOWN = LARGEST // SIDE
+"""Strokes are shown as they were drawn at this many times their final size."""
 
-_PADDED = SIDE + 2 * _REACH + 1
-_OFFSETS = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
-_AROUND = np.add.outer(np.arange(2 * _REACH + 1) * _PADDED, np.arange(2 * _REACH + 1)).ravel()
+_ROUND = (SIDE - FIT) // 2 * _SHOWN
+"""Pixels round strokes that are shown as they were drawn."""
 
 
-def from_picture(grey: NDArray[np.uint8], name: str = "Picture") -> NDArray[np.uint8]:
+def from_picture(
+    grey: NDArray[np.uint8], name: str = "Picture", trace: Trace | None = None
+) -> NDArray[np.uint8]:
     """Prepare a picture of one drawn digit.
 
     Args:
         grey: (H, W) uint8, any size, dark on light or light on dark.
         name: What to call it in an error.
+        trace: Where to show the steps: `drawn`, `ink`, `cropped`, `pen` if that changed anything, `fitted`
+            and `centred`.
 
     Returns:
         (28, 28) uint8, 0 background to 255 ink.
@@ -84,19 +88,28 @@ def from_picture(grey: NDArray[np.uint8], name: str = "Picture") -> NDArray[np.u
         cut = paper.cut_out(grey, FIT * _WORK, _MARGIN)
     except paper.Blank as error:
         raise BlankImage(name) from error
-    ink = np.clip((cut - _PAPER) * (255 / (_INK - _PAPER)), 0, 255).astype(np.uint8)
-    ink = _with_usual_pen(ink)
+    cropped = _levels(cut.ink)
+    ink = _with_usual_pen(cropped)
     if not ink.any():
         raise BlankImage(name)
-    return _placed(ink)
+    if trace is not None:
+        trace.add("drawn", grey)
+        trace.add("ink", _levels(cut.whole()))
+        trace.add("cropped", cropped)
+        if not np.array_equal(ink, np.pad(cropped, _MARGIN)):
+            trace.add("pen", ink)
+    return _placed(ink, trace)
 
 
-def from_strokes(strokes: Sequence[NDArray[np.float64]], name: str = "Drawing") -> NDArray[np.uint8]:
+def from_strokes(
+    strokes: Sequence[NDArray[np.float64]], name: str = "Drawing", trace: Trace | None = None
+) -> NDArray[np.uint8]:
     """Draw strokes with a round pen whose width is relative to the digit's size.
 
     Args:
         strokes: One (points, 2) array a stroke: x to the right and y downwards, within ±1e9 in any unit.
         name: What to call the drawing in an error.
+        trace: Where to show the steps: `drawn`, `cropped`, `fitted` and `centred`.
 
     Returns:
         (28, 28) uint8, 0 background to 255 ink.
@@ -114,7 +127,22 @@ def from_strokes(strokes: Sequence[NDArray[np.float64]], name: str = "Drawing") 
     trail = _trail([(stroke - low) * scale for stroke in strokes])
     # The prints are evenly spaced, so their mean is the drawn digit's centre of mass.
     shift = np.clip(CENTRE - trail.mean(axis=0), PEN / 2, SIDE - PEN / 2 - extent * scale)
-    return _bytes(_print(trail + shift))
+    image = _bytes(_SQUARE.printed(trail + shift))
+    if trace is not None:
+        outline = extent * scale
+        drawn = _shown(trail, outline)
+        trace.add("drawn", drawn)
+        trace.add("cropped", drawn[_ROUND:-_ROUND, _ROUND:-_ROUND])
+        trace.add("fitted", _bytes(_Page(FIT, FIT, PEN).printed(trail + (FIT - outline) / 2)))
+        trace.add("centred", image)
+    return image
+
+
+def _shown(trail: NDArray[np.float64], outline: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Draw strokes large, with paper round them, whatever their proportions: (H, W) uint8."""
+    width, height = (round(float(side + PEN) * _SHOWN) + 2 * _ROUND for side in outline)
+    page = _Page(height, width, PEN * _SHOWN)
+    return _bytes(page.printed((trail + PEN / 2) * _SHOWN + _ROUND))
 
 
 def _trail(strokes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -131,18 +159,32 @@ def _trail(strokes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.concatenate((trail, *dots[:_MOST_PRINTS]))
 
 
-def _print(trail: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Print a round antialiased pen at every point: (28, 28) float32, 0 to 1; where prints meet, the most."""
-    cell = np.floor(trail).astype(np.intp)  # (points, 2)
-    inside = (trail - cell).astype(np.float32) - 0.5
-    x = (_OFFSETS - inside[:, :1]) ** 2  # (points, 5)
-    y = (_OFFSETS - inside[:, 1:]) ** 2  # (points, 5)
-    ink = (PEN / 2 + 0.5) - np.sqrt(y[:, :, None] + x[:, None, :])  # (points, 5, 5)
-    page = np.zeros(_PADDED * _PADDED, np.float32)
-    where = (cell[:, 1] * _PADDED + cell[:, 0])[:, None] + _AROUND  # (points, 25)
-    np.maximum.at(page, where.ravel(), ink.ravel())
-    square = page.reshape(_PADDED, _PADDED)[_REACH : _REACH + SIDE, _REACH : _REACH + SIDE]
-    return np.asarray(np.minimum(square, 1))
+class _Page:
+    """Paper of a size, to be printed on by a round antialiased pen of a width; both in pixels."""
+
+    def __init__(self, height: int, width: int, pen: float) -> None:
+        reach = math.ceil(pen / 2)  # pixels to every side of the one it stands in that a print can touch
+        self._edge = pen / 2 + 0.5
+        self._padded = height + 2 * reach + 1, width + 2 * reach + 1
+        self._inside = slice(reach, reach + height), slice(reach, reach + width)
+        self._offsets = np.arange(-reach, reach + 1, dtype=np.float32)
+        beside = np.arange(2 * reach + 1)
+        self._around = np.add.outer(beside * self._padded[1], beside).ravel()
+
+    def printed(self, trail: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Print the pen at every point: (height, width) float32, 0 to 1; where prints meet, the most."""
+        cell = np.floor(trail).astype(np.intp)  # (points, 2)
+        inside = (trail - cell).astype(np.float32) - 0.5
+        x = (self._offsets - inside[:, :1]) ** 2  # (points, 5)
+        y = (self._offsets - inside[:, 1:]) ** 2  # (points, 5)
+        ink = self._edge - np.sqrt(y[:, :, None] + x[:, None, :])  # (points, 5, 5)
+        page = np.zeros(self._padded, np.float32)
+        where = (cell[:, 1] * self._padded[1] + cell[:, 0])[:, None] + self._around  # (points, 25)
+        np.maximum.at(page.reshape(-1), where.ravel(), ink.ravel())
+        return np.asarray(np.minimum(page[self._inside], 1))
+
+
+_SQUARE = _Page(SIDE, SIDE, PEN)
 
 
 def _with_usual_pen(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -178,7 +220,7 @@ def _grown(ink: NDArray[np.uint8], steps: int, choose: np.ufunc) -> NDArray[np.u
     return ink
 
 
-def _placed(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _placed(ink: NDArray[np.uint8], trace: Trace | None) -> NDArray[np.uint8]:
     """Fit ink of any size into 28 x 28: the larger side 20, the centre of mass in the middle."""
     drawn = ink > _FAINTEST
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
@@ -189,12 +231,35 @@ def _placed(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
     x, y = _centre_of_mass(ink)
     left = min(max(x - CENTRE * unit, width - side), 0.0)  # nothing is cut off
     top = min(max(y - CENTRE * unit, height - side), 0.0)
+    image = _window(ink, left, top, SIDE, unit)
+    if trace is not None:
+        box = FIT * unit
+        trace.add("fitted", _window(ink, (width - box) / 2, (height - box) / 2, FIT, unit))
+        trace.add("centred", image)
+    return image
+
+
+def _window(ink: NDArray[np.uint8], left: float, top: float, pixels: int, unit: float) -> NDArray[np.uint8]:
+    """Return what is seen of ink through a square window, scaled down.
+
+    Args:
+        ink: (H, W) uint8.
+        left: Of the window's corner, in pixels of the ink; at most 0.
+        top: The same.
+        pixels: Side of the answer.
+        unit: Pixels of the ink for one of the answer.
+
+    Returns:
+        (pixels, pixels) uint8, its strongest ink at 255.
+    """
+    height, width = ink.shape
+    side = pixels * unit
     at_x, at_y = math.ceil(-left), math.ceil(-top)
     room = math.ceil(side) + 1
     page = np.zeros((room + height, room + width), np.uint8)
     page[at_y : at_y + height, at_x : at_x + width] = ink
     box = (at_x + left, at_y + top, at_x + left + side, at_y + top + side)
-    small = Image.fromarray(page).resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=box)
+    small = Image.fromarray(page).resize((pixels, pixels), Image.Resampling.BILINEAR, box=box)
     return _bytes(np.asarray(small, np.float32))
 
 
@@ -205,6 +270,11 @@ def _centre_of_mass(ink: NDArray[np.uint8]) -> tuple[float, float]:
     x = columns @ (np.arange(len(columns)) + 0.5) / total
     y = rows @ (np.arange(len(rows)) + 0.5) / total
     return float(x), float(y)
+
+
+def _levels(ink: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return amounts of ink as 0..255."""
+    return np.asarray(np.clip((ink - _PAPER) * (255 / (_INK - _PAPER)), 0, 255), np.uint8)
 
 
 def _bytes(page: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.core import trace
+
 Floats = NDArray[np.float32]
 
 _COARSE = 72
@@ -57,7 +59,30 @@ class _Paper:
     floor: float
 
 
-def cut_out(grey: NDArray[np.uint8], side: int, margin: int) -> Floats:
+@dataclass(frozen=True)
+class Cut:
+    """A digit cut out of a picture.
+
+    Attributes:
+        ink: (h, w) float32: 0 is paper, 1 is what the middle of the strokes has; may lie outside 0..1.
+    """
+
+    ink: Floats
+    _picture: Image.Image
+    _paper: _Paper
+    _full: float
+
+    def whole(self) -> Floats:
+        """Return the ink of the whole picture, as `ink` and reduced as a step is: (h, w) float32.
+
+        Of a picture with a line round it, what lies within the line.
+        """
+        everything = (0, 0, *self._picture.size)
+        wide, tall = trace.reduced(*self._picture.size)
+        return np.asarray(_ink(self._picture, self._paper, everything, wide, tall) / self._full, np.float32)
+
+
+def cut_out(grey: NDArray[np.uint8], side: int, margin: int) -> Cut:
     """Cut the digit out of a picture, as amounts of ink.
 
     Args:
@@ -66,7 +91,7 @@ def cut_out(grey: NDArray[np.uint8], side: int, margin: int) -> Floats:
         margin: Pixels to leave round it, where the picture has them.
 
     Returns:
-        (h, w) float32: 0 is paper, 1 is what the middle of the strokes has; may lie outside 0..1.
+        The digit, with as much of the margin as there is.
 
     Raises:
         Blank: There is no ink on the paper.
@@ -95,10 +120,18 @@ def cut_out(grey: NDArray[np.uint8], side: int, margin: int) -> Floats:
         min(bottom + around, height),
     )
     wide, tall = max(1, round((box[2] - box[0]) / unit)), max(1, round((box[3] - box[1]) / unit))
-    cut = np.asarray(picture.resize((wide, tall), Image.Resampling.BILINEAR, box=box), np.float32)
+    ink = _ink(picture, paper, box, wide, tall)
+    full = _median(ink[ink > 0.45 * ink.max()])
+    return Cut(np.asarray(ink / full, np.float32), picture, paper, full)
+
+
+def _ink(
+    picture: Image.Image, paper: _Paper, box: tuple[float, float, float, float], wide: int, tall: int
+) -> Floats:
+    """Return grey levels of ink within a box, scaled to a size: (tall, wide) float32."""
+    grey = np.asarray(picture.resize((wide, tall), Image.Resampling.BILINEAR, box=box), np.float32)
     level = paper.level(_middles(box[0], box[2], wide), _middles(box[1], box[3], tall))
-    ink = paper.sign * (cut - level)
-    return np.asarray(ink / _median(ink[ink > 0.45 * ink.max()]), np.float32)
+    return paper.sign * (grey - level)
 
 
 def _has_frame(coarse: NDArray[np.uint8]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from service.core.trace import Trace
 from service.http import preparation, wire
 from service.http.drawings import Drawings, Limits
 from service.http.exchange import exchange_of
@@ -55,6 +56,7 @@ class Answering:
         wanted: Preparation | None,
         encode: Callable[[Prediction], bytes],
         most_inline: int | None = None,
+        traces: list[Trace] | None = None,
     ) -> bytes:
         """Read a request's body, predict, and write the answer.
 
@@ -64,6 +66,7 @@ class Answering:
             encode: Writes the answer.
             most_inline: Images of a small body up to which the answer is written on the event loop; None:
                 as many as there are.
+            traces: Where the steps of preparation go before `encode` is called; None if nobody wants them.
 
         Returns:
             The answer's bytes.
@@ -85,7 +88,7 @@ class Answering:
 
             def respond(drawings: Drawings) -> bytes:
                 exchange.mark("queue")
-                images = preparation.prepare(drawings, shape, self.limits, wanted)
+                images = preparation.prepare(drawings, shape, self.limits, wanted, traces)
                 exchange.mark("prepare")
                 prediction = self.predictor.predict(model, images)
                 exchange.mark("infer")
@@ -98,6 +101,6 @@ class Answering:
                 return await self.workers.run(lambda: respond(read()))
             drawings = read()
             is_short = most_inline is None or len(drawings) <= most_inline
-            if is_short and preparation.is_quick(drawings, wanted):
+            if traces is None and is_short and preparation.is_quick(drawings, wanted):
                 return respond(drawings)
             return await self.workers.run(lambda: respond(drawings))

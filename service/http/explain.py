@@ -101,7 +101,8 @@ class Endpoints:
 
         limits = self.answering.limits
         answering = replace(self.answering, limits=replace(limits, images=min(limits.images, _MOST_IMAGES)))
-        answer = await answering.answer(request, options.prepare, encode, 0 if is_picture else _MOST_INLINE)
+        most_inline = 0 if is_picture else _MOST_INLINE
+        answer = await answering.answer(request, options.prepare, encode, most_inline=most_inline)
         return Response(answer, media_type=_PNG if is_picture else wire.JSON, headers=_VARY)
 
 

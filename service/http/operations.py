@@ -6,11 +6,12 @@ An operation on a model has two paths, with and without `/versions/{version}`.
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from fastapi import FastAPI
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import models_json_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -30,21 +31,38 @@ _PATH_PARAMETERS = {
 }
 
 
+class _Joined:
+    """What makes a tuple of words of one text in a query."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401 - a type
+        known = get_args(get_args(source)[0])
+
+        def split(text: str) -> tuple[str, ...]:
+            words = tuple(text.split(",")) if text else ()
+            if not set(words) <= set(known) or len(set(words)) < len(words):
+                expected = f"among {', '.join(known)}, each at most once, joined by commas"
+                raise PydanticCustomError("words", "{expected}", {"expected": expected})
+            return words
+
+        return core_schema.no_info_before_validator_function(split, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "uniqueItems": True}
+
+
+_Word = TypeVar("_Word", bound=str)
+
+Words = Annotated[tuple[_Word, ...], _Joined()]
+"""Words joined by commas in a query, at most once each; of a `Literal`: `Words[Literal["seen", "steps"]]`."""
+
+
 class Options(BaseModel):
     """What the query may hold: here nothing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-Word = TypeVar("Word")
-
-
-def _split(value: object) -> object:
-    return (value.split(",") if value else ()) if isinstance(value, str) else value
-
-
-Words = Annotated[tuple[Word, ...], BeforeValidator(_split)]
-"""An option that holds any of some words, with commas between them."""
 
 Answers = Mapping[str, type[BaseModel] | str]
 """By content type: the schema of a JSON answer, or a sentence about any other."""
@@ -162,17 +180,16 @@ def _describe(operation: Operation, path: str) -> dict[str, Any]:
         )
     for name, schema in operation.options.model_json_schema().get("properties", {}).items():
         description = schema.pop("description", "")
-        # A list is written with commas, and not by naming the option again.
-        parameters.append(
-            {
-                "name": name,
-                "in": "query",
-                "required": False,
-                "description": description,
-                "schema": schema,
-                **({"style": "form", "explode": False} if schema.get("type") == "array" else {}),
-            }
-        )
+        parameter = {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": description,
+            "schema": schema,
+        }
+        if schema.get("type") == "array":
+            parameter |= {"style": "form", "explode": False}  # joined by commas
+        parameters.append(parameter)
     extra: dict[str, Any] = {"parameters": parameters, "responses": _responses(operation)}
     if operation.body:
         extra["requestBody"] = {"required": True, "content": dict(operation.body)}

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import python_multipart
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from python_multipart.exceptions import FormParserError
 
 from service.core import photo
 from service.core.errors import BrokenPicture, MalformedRequest, PayloadTooLarge, RequestError, TensorMismatch
+from service.core.trace import Trace
 from service.http.drawings import Drawing, Limits, by, check_count, quote
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
@@ -28,6 +29,9 @@ _MOST_SCANS = 100
 
 _LARGE = 1024
 """Side in pixels above which a picture is reduced: a digit on it is drawn with many more than 20 x 20."""
+
+_LONGEST = 20_000
+"""Side in pixels above which a picture is refused: each of a million rows costs far more than its pixel."""
 
 Image.MAX_IMAGE_PIXELS = None  # ours is checked instead, before decoding, with an error of ours
 
@@ -91,17 +95,21 @@ def read_picture(data: bytes, field: str, room: int) -> tuple[NDArray[np.uint8],
         pixels the file has.
 
     Raises:
-        PayloadTooLarge: Its header declares more pixels than there is room for; nothing was decoded.
+        PayloadTooLarge: Its header declares more pixels than there is room for, or a side that is too long;
+            nothing was decoded.
         BrokenPicture: It cannot be read.
     """
     with _opened(data, field, room) as picture:
         pixels = picture.width * picture.height
         picture.draft("L", (_LARGE, _LARGE))  # JPEG alone can be decoded at half its size or less
-        ImageOps.exif_transpose(picture, in_place=True)
+        picture.load()  # so that what is left to fail in turning is the EXIF data alone
+        photo.turn_upright(picture)
         return _greys(picture), pixels
 
 
-def read_photo(data: bytes, field: str, room: int, scaled: bool) -> tuple[NDArray[np.uint8], int]:
+def read_photo(
+    data: bytes, field: str, room: int, scaled: bool, trace: Trace | None = None
+) -> tuple[NDArray[np.uint8], int]:
     """Decode and prepare a photograph in a PNG, JPEG or WebP file.
 
     Args:
@@ -109,6 +117,7 @@ def read_photo(data: bytes, field: str, room: int, scaled: bool) -> tuple[NDArra
         field: How the caller knows it, for messages.
         room: How many pixels it may have.
         scaled: Whether it may have another size than the prepared photograph.
+        trace: Where to show the steps, as `photo.prepare` does.
 
     Returns:
         As `photo.prepare`; and how many pixels the file has.
@@ -122,7 +131,7 @@ def read_photo(data: bytes, field: str, room: int, scaled: bool) -> tuple[NDArra
         if not scaled and (width, height) != (photo.SIDE, photo.SIDE):
             raise TensorMismatch(field, f"{by((photo.SIDE, photo.SIDE))} pixels", by((width, height)))
         picture.draft(None, (_LARGE, _LARGE))
-        return photo.prepare(picture), width * height
+        return photo.prepare(picture, trace), width * height
 
 
 @contextmanager
@@ -133,6 +142,8 @@ def _opened(data: bytes, field: str, room: int) -> Iterator[Image.Image]:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
             if picture.width * picture.height > room:
                 raise PayloadTooLarge(field, room, "pixels", by(picture.size))
+            if max(picture.size) > _LONGEST:
+                raise PayloadTooLarge(field, _LONGEST, "pixels a side", by(picture.size))
             yield picture
     except RequestError:
         raise
@@ -174,7 +185,7 @@ def _greys(picture: Image.Image) -> NDArray[np.uint8]:
 
 
 def write_png(image: NDArray[np.uint8]) -> bytes:
-    """Write (H, W, 4) uint8, red, green, blue, alpha, as a PNG file."""
+    """Write uint8 as a PNG file: (H, W) grey, (H, W, 3) red, green, blue, or (H, W, 4) with alpha."""
     stream = io.BytesIO()
-    Image.fromarray(image, "RGBA").save(stream, "PNG", compress_level=1)
+    Image.fromarray(image).save(stream, "PNG", compress_level=1)
     return stream.getvalue()

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core import ink, photo
-from service.core.errors import MalformedRequest, TensorMismatch
+from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
+from service.core.trace import Trace
 from service.http import picture_body
 from service.http.drawings import Drawing, Drawings, Limits, Shape, by
 
@@ -22,6 +23,10 @@ _QUICK_POINTS = 400
 """Points of a drawing that are checked and drawn in well under a millisecond; a digit has about sixty."""
 
 
+_MOST_TRACED = 16
+"""Images whose steps one answer shows: a step is up to 150 KB of an answer."""
+
+
 def is_quick(drawings: Drawings, preparation: Preparation | None) -> bool:
     """Tell whether preparing the drawings takes no longer than reading them did."""
     if isinstance(drawings, np.ndarray):
@@ -31,7 +36,11 @@ def is_quick(drawings: Drawings, preparation: Preparation | None) -> bool:
 
 
 def prepare(
-    drawings: Drawings, shape: Shape, limits: Limits, preparation: Preparation | None
+    drawings: Drawings,
+    shape: Shape,
+    limits: Limits,
+    preparation: Preparation | None,
+    traces: list[Trace] | None = None,
 ) -> NDArray[np.uint8]:
     """Bring drawings into the shape that the model takes.
 
@@ -41,13 +50,15 @@ def prepare(
         limits: How much one request may hold.
         preparation: `mnist` prepares every image, `none` takes every image as it is, None takes as it is what
             has the model's shape and prepares everything else, a picture file on light paper too.
+        traces: Where to add the steps of every image, in order; None shows none and is quicker.
 
     Returns:
         (B, *shape) uint8.
 
     Raises:
         BrokenPicture: A picture cannot be read.
-        PayloadTooLarge: The pictures have more pixels together than the limit.
+        PayloadTooLarge: The pictures have more pixels together than the limit, or a side too long for one;
+            or there are more images than steps are shown of.
         BlankImage: Nothing is drawn.
         TensorMismatch: Another size or strokes with `none`, or something that cannot be prepared for the
             model.
@@ -56,41 +67,56 @@ def prepare(
     if preparation == "mnist" and shape != _DRAWN:
         expected = f"none, or left out, for a model of {by(shape)} numbers an image"
         raise MalformedRequest("Query 'prepare'", expected, "'mnist'")
+    if traces is not None and len(drawings) > _MOST_TRACED:
+        raise PayloadTooLarge("Batch with include=steps", _MOST_TRACED, "images", f"{len(drawings):,}")
     if isinstance(drawings, np.ndarray):
-        if preparation != "mnist":
+        if preparation != "mnist" and traces is None:
             return drawings
         drawings = [Drawing(f"Image {row}", image) for row, image in enumerate(drawings)]
     images = []
     room = limits.picture_pixels
     for drawing in drawings:
         content = drawing.content
+        trace = None
+        if traces is not None:
+            trace = Trace()
+            traces.append(trace)
         if isinstance(content, bytes):
-            image, pixels = _from_file(content, drawing.field, shape, room, preparation)
+            image, pixels = _from_file(content, drawing.field, shape, room, preparation, trace)
             room -= pixels
         elif isinstance(content, list):
-            image = _from_strokes(content, drawing.field, shape, preparation)
+            image = _from_strokes(content, drawing.field, shape, preparation, trace)
+        elif preparation == "mnist":
+            image = ink.from_picture(content, drawing.field, trace)
         else:
-            image = content if preparation != "mnist" else ink.from_picture(content, drawing.field)
+            image = _taken(content, trace)
         images.append(image)
     return np.stack(images)
 
 
 def _from_file(
-    data: bytes, field: str, shape: Shape, room: int, preparation: Preparation | None
+    data: bytes, field: str, shape: Shape, room: int, preparation: Preparation | None, trace: Trace | None
 ) -> tuple[NDArray[np.uint8], int]:
     """Return a picture file as the model takes it, and how many pixels the file has."""
     if shape == photo.SHAPE:
-        return picture_body.read_photo(data, field, room, scaled=preparation != "none")
+        return picture_body.read_photo(data, field, room, scaled=preparation != "none", trace=trace)
     if shape != _DRAWN:
         raise TensorMismatch(field, f"{by(shape)} numbers for this model", "a picture file")
     grey, pixels = picture_body.read_picture(data, field, room)
     if preparation is None and _is_on_light_paper(grey):
         preparation = "mnist"
     if grey.shape == shape and preparation != "mnist":
-        return grey, pixels
+        return _taken(grey, trace), pixels
     if preparation == "none":
         raise TensorMismatch(field, f"{by(shape)} pixels", by(grey.shape[::-1]))
-    return ink.from_picture(grey, field), pixels
+    return ink.from_picture(grey, field, trace), pixels
+
+
+def _taken(image: NDArray[np.uint8], trace: Trace | None) -> NDArray[np.uint8]:
+    """Return an image as it is; numbers that are no picture have no step to show."""
+    if trace is not None and image.shape in (_DRAWN, photo.SHAPE):
+        trace.add("taken", image)
+    return image
 
 
 def _is_on_light_paper(grey: NDArray[np.uint8]) -> bool:
@@ -99,11 +125,15 @@ def _is_on_light_paper(grey: NDArray[np.uint8]) -> bool:
 
 
 def _from_strokes(
-    strokes: list[NDArray[np.float64]], field: str, shape: Shape, preparation: Preparation | None
+    strokes: list[NDArray[np.float64]],
+    field: str,
+    shape: Shape,
+    preparation: Preparation | None,
+    trace: Trace | None,
 ) -> NDArray[np.uint8]:
     if shape != _DRAWN:
         other = "numbers or a picture file" if shape == photo.SHAPE else "numbers"
         raise TensorMismatch(field, f"{by(shape)} {other} for this model", "strokes")
     if preparation == "none":
         raise TensorMismatch(field, f"{by(shape)} pixels", "strokes")
-    return ink.from_strokes(strokes, field)
+    return ink.from_strokes(strokes, field, trace)

@@ -1,11 +1,12 @@
 """The shapes of bodies and answers, for the description of the interface and for its tests."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.core.manifest import Certainty, Measurement
 from service.core.report import Numbers
+from service.core.trace import LARGEST
 from service.http import wire
 
 
@@ -18,6 +19,24 @@ class Likely(_Schema):
 
     label: str = Field(examples=["7"])
     probability: float = Field(ge=0, le=1.000001, examples=[0.998])
+
+
+class Step(_Schema):
+    """What the preparation had made of a drawing at one point."""
+
+    name: Literal["drawn", "ink", "cropped", "pen", "fitted", "centred", "taken"] = Field(
+        description="drawn: as it came, or the strokes as they lie; ink: paper is 0 and ink 255; cropped to "
+        "the digit, or to a photograph's middle square; pen: strokes thickened or thinned, where they needed "
+        "it; fitted into 20 x 20; centred in 28 x 28, as seen; taken: as the network sees it, where nothing "
+        "else was done, or a photograph"
+    )
+    title: str = Field(description="The same for people", examples=["Ink found"])
+    width: int = Field(ge=1, le=LARGEST, description="Of the picture, in pixels")
+    height: int = Field(ge=1, le=LARGEST, description="Of the picture, in pixels")
+    picture: str = Field(
+        pattern="^data:image/png;base64,",
+        description="A PNG, grey with light ink on black (drawn as it came), or of a photograph in colours",
+    )
 
 
 class Labelled(_Schema):
@@ -34,6 +53,10 @@ class Labelled(_Schema):
         examples=[True],
     )
     seen: list[Any] | None = Field(None, description="The pixels the network saw, with include=seen")
+    steps: list[Step] | None = Field(
+        None,
+        description="How the image was prepared, with include=steps; empty where an image is no picture",
+    )
 
 
 class Weighed(Labelled):

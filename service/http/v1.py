@@ -7,9 +7,10 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.core.trace import Trace
 from service.http import examples, schemas, wire
 from service.http.answering import Answering
-from service.http.operations import Operation, Options
+from service.http.operations import Operation, Options, Words
 from service.http.preparation import Preparation
 from service.serving.predictor import Prediction
 from service.serving.registry import Model, Registry
@@ -31,8 +32,10 @@ class PredictionOptions(Options):
 class AnswerOptions(PredictionOptions):
     """How a prediction is asked for."""
 
-    include: Literal["seen"] | None = Field(
-        None, description="seen adds the pixels that the network saw to each entry"
+    include: Words[Literal["seen", "steps"]] = Field(
+        (),
+        description="What else to say of each image, joined by commas: seen adds the pixels that the network "
+        "saw, steps how it was prepared, step by step as pictures, for at most 16 images",
     )
 
 
@@ -110,10 +113,12 @@ class Endpoints:
         return await self._answer(request, options, wire.probability_entry)
 
     async def _answer(self, request: Request, options: AnswerOptions, entry: wire.Entry) -> Response:
-        def encode(prediction: Prediction) -> bytes:
-            return wire.encode(prediction, entry, options.top, options.include == "seen")
+        traces: list[Trace] | None = [] if "steps" in options.include else None
 
-        answer = await self.answering.answer(request, options.prepare, encode)
+        def encode(prediction: Prediction) -> bytes:
+            return wire.encode(prediction, entry, options.top, "seen" in options.include, traces)
+
+        answer = await self.answering.answer(request, options.prepare, encode, traces=traces)
         return Response(answer, media_type=wire.JSON)
 
     def _summary(self, model: Model) -> dict[str, Any]:

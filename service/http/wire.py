@@ -12,7 +12,8 @@ import orjson
 from starlette.responses import Response
 
 from service.core.errors import UnsupportedMediaType
-from service.http import array_body, json_body, picture_body
+from service.core.trace import Trace
+from service.http import array_body, json_body, picture_body, steps
 from service.http.drawings import Drawing, Drawings, Limits, Shape, quote
 from service.serving.predictor import Prediction
 
@@ -62,7 +63,9 @@ Entry = Callable[[Prediction, int, int], dict[str, Any]]
 """What an answer says of one image: of the prediction, the image's row, and how many classes."""
 
 
-def encode(prediction: Prediction, entry: Entry, top: int, seen: bool) -> bytes:
+def encode(
+    prediction: Prediction, entry: Entry, top: int, seen: bool, traces: list[Trace] | None = None
+) -> bytes:
     """Write the answer of a POST.
 
     Args:
@@ -70,6 +73,7 @@ def encode(prediction: Prediction, entry: Entry, top: int, seen: bool) -> bytes:
         entry: `label_entry` or `probability_entry`.
         top: How many of the likeliest classes to name for each image.
         seen: Whether to add the pixels that the network saw.
+        traces: How each image was prepared, to be added as steps; None adds none.
 
     Returns:
         JSON.
@@ -79,6 +83,8 @@ def encode(prediction: Prediction, entry: Entry, top: int, seen: bool) -> bytes:
         answer = entry(prediction, row, top)
         if seen:
             answer["seen"] = prediction.images[row]
+        if traces is not None:
+            answer["steps"] = steps.write(traces[row])
         entries.append(answer)
     model = prediction.model
     document = {"model": model.name, "version": model.version, "predictions": entries}

@@ -30,9 +30,9 @@ def test_ink_is_1_and_paper_is_0_whatever_their_greys() -> None:
     clean = plain()
     faint = (180 + (clean / 255) * 30).astype(np.uint8)
 
-    cut = paper.cut_out(faint, SIDE, MARGIN)
+    cut = paper.cut_out(faint, SIDE, MARGIN).ink
 
-    np.testing.assert_allclose(cut, paper.cut_out(clean, SIDE, MARGIN), atol=0.2)
+    np.testing.assert_allclose(cut, paper.cut_out(clean, SIDE, MARGIN).ink, atol=0.2)
     assert np.isclose(cut, 1, atol=0.05).mean() > 0.1
     assert np.isclose(cut, 0, atol=0.05).mean() > 0.3
 
@@ -41,7 +41,7 @@ def test_the_larger_side_of_the_digit_is_what_was_asked_for() -> None:
     """
     With a margin round it on every side.
     """
-    cut = paper.cut_out(plain(), SIDE, MARGIN)
+    cut = paper.cut_out(plain(), SIDE, MARGIN).ink
 
     drawn = cut > 0.5
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
