@@ -21,6 +21,7 @@
  * @property {string[]} labels
  * @property {Layer[]} layers
  * @property {number} parameters
+ * @property {{fit: string, data: string, split: string, examples: number, accuracy: number}[]} metrics
  *
  * @typedef {object} Step  The drawing after one step of its preparation.
  * @property {string} name

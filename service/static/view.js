@@ -133,3 +133,28 @@ function paint(canvas, pixels, colour) {
   const rgba = Uint8ClampedArray.from(pixels.flat().flatMap(colour));
   canvas.getContext("2d")?.putImageData(new ImageData(rgba, width), 0, 0);
 }
+
+/**
+ * Write a whole number: `60,000`.
+ * @param {number} number
+ */
+export function count(number) {
+  return number.toLocaleString("en-GB");
+}
+
+/**
+ * Put something wide into a box of its own that scrolls, by keyboard too, so that the page need not.
+ * @param {string} label  What is in it.
+ * @param {Node} wide
+ */
+export function scroller(label, wide) {
+  return element("div", { class: "scroller", role: "region", "aria-label": label, tabindex: 0 }, wide);
+}
+
+/**
+ * Make a table's header row.
+ * @param {...string} names
+ */
+export function head(...names) {
+  return element("thead", {}, element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name))));
+}
