@@ -67,10 +67,10 @@ def listening(stream: IO[str]) -> tuple[int, list[str]]:
 
 
 @contextmanager
-def running(models: Path, *arguments: str, **environment: str) -> Iterator[Process]:
+def running(models: Path, *arguments: str, port: int = 0, **environment: str) -> Iterator[Process]:
     begun = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-m", "service", "--port", "0", "--models", str(models), *arguments],
+        [sys.executable, "-m", "service", "--port", str(port), "--models", str(models), *arguments],
         cwd=REPOSITORY,
         stderr=subprocess.PIPE,
         text=True,
@@ -78,8 +78,8 @@ def running(models: Path, *arguments: str, **environment: str) -> Iterator[Proce
     ) as handle:
         try:
             assert handle.stderr
-            port, lines = listening(handle.stderr)
-            yield Process(handle, port, lines, time.perf_counter() - begun)
+            found, lines = listening(handle.stderr)
+            yield Process(handle, found, lines, time.perf_counter() - begun)
         finally:
             if handle.poll() is None:
                 handle.kill()

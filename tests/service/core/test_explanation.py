@@ -1,5 +1,7 @@
 """`service/core/explanation.py`: shares are exact. Over HTTP, for the real models: test_explain.py."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +23,7 @@ def toy(seed: int, widths: list[int], rectify_last: bool = False) -> dict[str, D
     """Return a network with random weights and biases, rectified but for its last layer."""
     rng = np.random.default_rng(seed)
     layers = {}
-    for depth, (inputs, units) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+    for depth, (inputs, units) in enumerate(pairwise(widths), start=1):
         weight = (rng.normal(size=(units, inputs)) / np.sqrt(inputs)).astype(np.float32).T
         bias = rng.normal(size=units).astype(np.float32)
         layers[f"layer{depth}"] = Dense(weight, bias, depth < len(widths) - 1 or rectify_last)

@@ -22,7 +22,7 @@ from tests.service.http.bodies import images, problem
 MODEL = "/v1/models/{model}"
 OPERATIONS = [("get", path) for path in ("/v1/models", "/livez", "/readyz", "/metrics")]
 for _model in (MODEL, f"{MODEL}/versions/{{version}}"):
-    OPERATIONS += [("post", f"{_model}/{word}") for word in ("predict", "probabilities")]
+    OPERATIONS += [("post", f"{_model}/{word}") for word in ("predict", "probabilities", "explain")]
     OPERATIONS += [("get", f"{_model}{rest}") for rest in ("", "/weights", "/weights/{layer}")]
     OPERATIONS += [("get", f"{_model}/weights/{{layer}}{rest}.png") for rest in ("", "/{unit}")]
     OPERATIONS += [("get", f"{_model}/report{rest}") for rest in ("", "/{picture}.png")]
@@ -123,7 +123,7 @@ def test_every_example_works_when_it_is_sent(client: TestClient, document: dict[
         assert answer.status_code == 200, (path, name, answer.text)
         assert validator.is_valid(value), (path, name)
 
-    assert len(found) == 4 * 4
+    assert len(found) == 6 * 4
 
 
 def test_every_kind_of_body_is_documented(document: dict[str, Any]) -> None:
@@ -131,7 +131,7 @@ def test_every_kind_of_body_is_documented(document: dict[str, Any]) -> None:
     As many as the edge can read.
     """
     for path, item in document["paths"].items():
-        if path.endswith(("/predict", "/probabilities")):
+        if path.endswith(("/predict", "/probabilities", "/explain")):
             body = item["post"]["requestBody"]
             assert body["required"] is True
             assert set(body["content"]) == set(wire.CONTENT_TYPES)

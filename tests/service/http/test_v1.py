@@ -160,7 +160,11 @@ def test_top_says_how_many_classes_are_named(client: TestClient, query: str, nam
         ("top=", "Query 'top' should be"),
         ("top=1&top=2", "Query 'top' should be given once; got more."),
         ("prepare=some", "Query 'prepare' should be 'none' or 'mnist'; got 'some'."),
-        ("include=everything", "Query 'include' should be 'seen'; got 'everything'."),
+        (
+            "include=everything",
+            "Query 'include' should be among seen, steps, each at most once, "
+            "joined by commas; got 'everything'.",
+        ),
         ("tops=3", "Query should be among top, prepare, include; got 'tops'."),
         ("=", "Query should be among top, prepare, include; got ''."),
         ("top=" + "9" * 5000, "Query 'top' should be"),

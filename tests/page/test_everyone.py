@@ -1,0 +1,126 @@
+"""The page for everyone: with a screen reader, large letters, a small screen, in the dark, without motion."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.conftest import REPOSITORY
+from tests.page.conftest import Open
+from tests.page.test_drawing import digit, opened, write
+
+AXE = REPOSITORY / "node_modules" / "axe-core" / "axe.min.js"
+TABS = ("steps", "weights", "compare", "report", "flowers")
+
+RUN = "() => axe.run(document, { resultTypes: ['violations'] })"
+
+
+def faults(page: Page) -> list[str]:
+    """Return what axe finds that is serious or worse."""
+    # The page's policy allows no script of others; evaluating is the test's own way in.
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate(RUN)["violations"]
+    return [
+        f"{fault['id']}: {fault['help']}: {node['html'][:120]}"
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    ]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        pytest.param({"color_scheme": "light"}, id="light"),
+        pytest.param({"color_scheme": "dark"}, id="dark"),
+        pytest.param({"viewport": {"width": 390, "height": 844}, "has_touch": True}, id="phone"),
+    ],
+)
+def test_axe_finds_nothing_serious(contexts: Open, look: dict[str, Any]) -> None:
+    """
+    Empty, with an answer, and in every tab.
+    """
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed: npm install")
+    page = opened(contexts(**look).new_page())
+    found = faults(page)
+    write(page, "4")
+    digit(page, "4")
+
+    for tab in TABS:
+        page.locator(f"#tab-{tab}").click()
+        page.wait_for_load_state("networkidle")
+        found += faults(page)
+
+    assert found == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 640), (390, 844), (640, 450)])
+def test_nothing_has_to_be_scrolled_sideways(contexts: Open, width: int, height: int) -> None:
+    """
+    On a small phone, a phone, and a laptop at 200 %: the same as half its width.
+    """
+    page = opened(contexts(viewport={"width": width, "height": height}).new_page())
+    write(page, "4")
+    digit(page, "4")
+
+    for tab in TABS:
+        page.locator(f"#tab-{tab}").click()
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+
+
+def test_nothing_moves_for_those_who_asked_for_it(contexts: Open) -> None:
+    """
+    The bars go where they go at once.
+    """
+    page = opened(contexts(reduced_motion="reduce").new_page())
+
+    moving = page.evaluate(
+        """() => [...document.querySelectorAll('*')]
+          .filter((one) => getComputedStyle(one).transitionDuration !== '0s').length"""
+    )
+
+    assert moving == 0
+
+
+def test_nothing_jumps_when_an_answer_comes(page: Page) -> None:
+    """
+    What stood below the answer stands where it stood.
+    """
+    opened(page)
+    page.wait_for_load_state("networkidle")
+    places = "['bars', 'tabs', 'why'].map((id) => document.getElementById(id).getBoundingClientRect().top)"
+    before = page.evaluate(places)
+
+    write(page, "8")
+    digit(page, "8")
+
+    assert page.evaluate(places) == before
+
+
+def test_tabs_are_gone_through_with_arrow_keys(page: Page) -> None:
+    """
+    Only the open one is a stop of the Tab key.
+    """
+    opened(page)
+    page.locator("#tab-steps").focus()
+
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#tab-weights")).to_be_focused()
+    expect(page.locator("#panel-weights")).to_be_visible()
+    page.keyboard.press("End")
+    expect(page.locator("#tab-flowers")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#tab-steps")).to_be_focused()
+    assert page.locator("[role=tab][tabindex='0']").count() == 1
+
+
+def test_without_script_the_page_says_so(contexts: Open) -> None:
+    """
+    And where the interface is.
+    """
+    page = contexts(java_script_enabled=False).new_page()
+    page.goto("/")
+
+    expect(page.locator("noscript")).to_contain_text("needs JavaScript")

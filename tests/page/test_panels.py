@@ -1,0 +1,116 @@
+"""Looking inside: what the tabs under the paper show."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.page.test_drawing import digit, opened, write
+
+
+def test_every_step_of_the_preparation_is_shown(page: Page) -> None:
+    """
+    In order, the last in the network's own 28 x 28 pixels.
+    """
+    opened(page)
+    write(page, "4")
+    digit(page, "4")
+
+    pictures = page.locator("#panel-steps img")
+
+    expect(pictures).to_have_count(4)
+    expect(pictures.last).to_have_attribute("width", "28")
+    expect(page.locator("#panel-steps figcaption").first).to_contain_text("As drawn")
+
+
+def test_units_that_fire_most_come_first(page: Page) -> None:
+    """
+    Another drawing, another order.
+    """
+    opened(page)
+    page.locator("#tab-weights").click()
+    panel = page.locator("#panel-weights")
+    write(page, "1")
+    expect(panel).to_contain_text("fire most come first")
+    first = panel.locator("figure, li").all_inner_texts()[:32]
+
+    page.locator("#clear").click()
+    write(page, "0")
+    digit(page, "0")
+    page.wait_for_load_state("networkidle")
+    second = panel.locator("figure, li").all_inner_texts()[:32]
+
+    assert first != second
+    numbers = [float(text) for text in re.findall(r"(\d+\.\d+)", "\n".join(second))]
+    assert numbers == sorted(numbers, reverse=True)
+    assert len(numbers) >= 16
+
+
+def test_all_digit_networks_are_compared(page: Page) -> None:
+    """
+    Each version of each; one is taken with its button.
+    """
+    opened(page)
+    write(page, "7")
+    digit(page, "7")
+    page.locator("#tab-compare").click()
+    rows = page.locator("#panel-compare tbody tr")
+    expect(rows).to_have_count(7)
+    expect(rows.last).to_contain_text("ink 1")
+    for row in range(7):
+        expect(rows.nth(row)).to_contain_text("%")
+
+    rows.first.get_by_role("button", name=re.compile("use", re.IGNORECASE)).click()
+
+    expect(page.locator("#model")).to_have_value("softmax/1")
+    digit(page, "7")
+
+
+def test_a_cell_of_the_confusion_matrix_says_what_it_means(page: Page) -> None:
+    """
+    In words, with how many there were.
+    """
+    opened(page, "#tab=report")
+    panel = page.locator("#panel-report")
+    cell = panel.locator("table button", has_text=re.compile("^1134$"))
+
+    cell.click()
+
+    expect(panel).to_contain_text(re.compile(r"Of 1,135 .*1,134"))
+    assert panel.locator("picture img").count() >= 3
+
+
+def test_a_photograph_of_a_flower_is_named(page: Page) -> None:
+    """
+    Seventeen probabilities, and the tiny picture that the network saw.
+    """
+    opened(page, "#tab=flowers")
+    panel = page.locator("#panel-flowers")
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+
+    panel.locator("input[type=file]").set_input_files(
+        {"name": "flower.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    )
+
+    expect(panel.locator("li", has_text="%")).to_have_count(17)
+    assert panel.locator("canvas").evaluate("canvas => [canvas.width, canvas.height]") == [64, 64]
+
+
+@pytest.mark.parametrize("palette", ["lesson", "safe"])
+def test_the_palette_is_everywhere_the_chosen_one(page: Page, palette: str) -> None:
+    """
+    And is remembered.
+    """
+    opened(page, "#tab=weights")
+
+    page.select_option("#palette", palette)
+
+    image = page.locator("#panel-weights img").first
+    expect(image).to_have_attribute("src", re.compile(f"palette={palette}"))
+    page.reload()
+    expect(page.locator("#palette")).to_have_value(palette)

@@ -1,0 +1,86 @@
+"""The service stops, refuses, or is slow: the page says so, and recovers by itself."""
+
+import signal
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.page.conftest import PATIENCE_MS
+from tests.page.test_drawing import digit, opened, write
+from tests.page.watching import Watch
+from tests.processes import running
+
+
+def test_a_service_that_stops_is_told_and_waited_for(browser: Browser, published: Path) -> None:
+    """
+    A real stop and a real start on the same port; the drawing that was made meanwhile is answered.
+    """
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    with running(published, "--no-access-log") as process:
+        page.goto(f"http://127.0.0.1:{process.port}/")
+        write(page, "1")
+        digit(page, "1")
+        process.stop(signal.SIGTERM)
+        page.locator("#clear").click()
+        write(page, "4")
+        expect(page.locator("#notice")).to_contain_text("does not answer")
+        port = process.port
+
+    with running(published, "--no-access-log", port=port):
+        digit(page, "4")
+        expect(page.locator("#notice")).to_be_hidden()
+    context.close()
+
+
+def test_an_overloaded_service_is_asked_again(page: Page, watch: Watch) -> None:
+    """
+    It says in its own words why it does not answer now.
+    """
+    watch.expect("status of 503")
+    opened(page)
+    refused = []
+
+    def refuse(route: Route) -> None:
+        if len(refused) < 3:
+            refused.append(1)
+            route.fulfill(
+                status=503, content_type="application/problem+json", body='{"detail": "The queue is full."}'
+            )
+        else:
+            route.continue_()
+
+    page.route("**/explain?*", refuse)
+
+    write(page, "7")
+
+    digit(page, "7")
+    expect(page.locator("#notice")).to_be_hidden()
+    assert len(refused) == 3
+
+
+def test_a_page_that_opens_before_the_service_answers_begins_when_it_does(page: Page, watch: Watch) -> None:
+    """
+    What was drawn before is answered then.
+    """
+    watch.expect("status of 503")
+    asked = []
+
+    def refuse(route: Route) -> None:
+        asked.append(1)
+        if len(asked) < 3:
+            route.fulfill(
+                status=503, content_type="application/problem+json", body='{"detail": "Not ready yet."}'
+            )
+        else:
+            route.continue_()
+
+    page.route("**/v1/models", refuse)
+    page.goto("/")
+    expect(page.locator("#notice")).to_contain_text("Not ready yet.")
+
+    write(page, "7")
+
+    digit(page, "7")
+    expect(page.locator("#notice")).to_be_hidden()
