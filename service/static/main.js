@@ -70,11 +70,13 @@ let explained = null;
 let showing = new AbortController();
 let speaking = 0;
 let again = 0;
+/** @type {Set<() => void>} What is to be done once the service answers. */
+const retries = new Set();
 
 const asker = new Asker(
   (/** @type {api.Explanation & {top: {label: string, probability: number}[]}} */ told) => {
     const byLabel = new Map(told.top.map(({ label, probability }) => [label, probability]));
-    settleNotice();
+    notice.hidden = true;
     explained = told.explained;
     answer.show(told, byLabel);
     answer.mark(explained);
@@ -83,7 +85,7 @@ const asker = new Asker(
   },
   (error) => {
     if (error instanceof api.ApiError && error.status < 500) {
-      settleNotice();
+      notice.hidden = true;
       forget(error.message);
       speak(error.message);
     } else {
@@ -154,31 +156,36 @@ async function refresh() {
 }
 
 /**
- * Say that the service does not answer, and try again until it does.
+ * Say that the service does not answer, and try again as soon as it does.
  * @param {unknown} error
- * @param {() => void} retry
+ * @param {() => void} [retry]
  */
 function trouble(error, retry) {
   if (!(error instanceof api.Offline || error instanceof api.ApiError)) {
     throw error; // a mistake of this page, for the console
   }
+  if (retry) {
+    retries.add(retry);
+  }
   notice.textContent = `${error.message} Trying again…`;
   notice.hidden = false;
   clearTimeout(again);
-  again = setTimeout(async () => {
-    try {
-      await api.models();
-      settleNotice();
-      retry();
-    } catch (still) {
-      trouble(still, retry);
-    }
-  }, PAUSE);
+  again = setTimeout(wake, PAUSE);
 }
 
-function settleNotice() {
-  clearTimeout(again);
+/** Ask whether the service answers again, and then for all that it did not answer. */
+async function wake() {
+  try {
+    await api.models();
+  } catch (error) {
+    return trouble(error);
+  }
   notice.hidden = true;
+  const due = [...retries];
+  retries.clear();
+  for (const retry of due) {
+    retry();
+  }
 }
 
 /**

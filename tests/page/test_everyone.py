@@ -123,4 +123,4 @@ def test_without_script_the_page_says_so(contexts: Open) -> None:
     page = contexts(java_script_enabled=False).new_page()
     page.goto("/")
 
-    expect(page.locator("noscript")).to_contain_text("needs JavaScript")
+    expect(page.get_by_text("The page needs JavaScript")).to_be_visible()
