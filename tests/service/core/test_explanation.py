@@ -33,7 +33,8 @@ def toy(seed: int, widths: list[int], rectify_last: bool = False) -> dict[str, D
 def pictures(seed: int, count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Return random images, half of whose numbers are 0."""
     rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (count, *shape), np.uint8) * rng.integers(0, 2, (count, *shape), np.uint8)
+    values = rng.integers(0, 256, (count, *shape), np.uint8)
+    return np.where(rng.integers(0, 2, values.shape) == 1, values, np.uint8(0))
 
 
 def test_shares_can_be_worked_out_by_hand() -> None:
@@ -82,7 +83,7 @@ def test_shares_and_bias_add_up_to_the_logit(
         found = explain(layers, images, np.full(count, one))
 
         assert found.shares.shape == images.shape
-        assert (found.shares.dtype, found.bias.dtype) == (np.float32, np.float32)
+        assert found.shares.dtype == found.bias.dtype == np.dtype(np.float32)
         sums = found.shares.reshape(count, -1).sum(axis=1) + found.bias
         np.testing.assert_allclose(sums, logits[:, one], atol=EXACT)
 

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from service.core import artifact, network
 from service.core.artifact import Artifact
@@ -34,14 +35,19 @@ def test_matrices_have_a_row_an_input_and_a_column_a_unit(quadrants: Artifact) -
     assert upper_right.sum() == 14 * 14
 
 
-def test_matrices_are_views_that_nobody_can_write_to(quadrants: Artifact) -> None:
+@pytest.mark.parametrize("shift", range(4))
+def test_matrices_are_aligned_and_nobody_can_write_to_them(quadrants: Artifact, shift: int) -> None:
     """
-    Weights are in memory once, and what is shown cannot change what runs.
+    Wherever in the file a tensor begins: NumPy would copy an odd one for every product.
     """
-    weights = network.read(quadrants)["output"].weight
+    model = toys.onnx_model(toys.quadrant_weights())
+    model.producer_name = "x" * (shift + 1)
 
-    assert not weights.flags.writeable
-    assert not weights.flags.owndata
+    (layer,) = network.read(replace(quadrants, model=model.SerializeToString())).values()
+
+    for array in (layer.weight, layer.bias):
+        assert array.flags.aligned
+        assert not array.flags.writeable
 
 
 def _set(model: onnx.ModelProto, name: str, values: NDArray[np.generic]) -> None:
@@ -125,3 +131,40 @@ def test_negative_sums_of_a_rectified_layer_become_nothing() -> None:
     logits = network.logits({"hidden1": hidden, "output": output}, image)
 
     np.testing.assert_allclose(logits, [[2.5]])
+
+
+def test_layers_that_are_what_runs_are_taken(quadrants: Artifact) -> None:
+    """
+    The toy's own sums, in single precision.
+    """
+    layers = network.read(quadrants)
+
+    network.check(quadrants, layers, lambda images: network.logits(layers, images).astype(np.float32))
+
+
+@pytest.mark.parametrize("wrong", [1.0, np.nan])
+@pytest.mark.parametrize("row", [0, -1], ids=["a golden example", "noise"])
+def test_layers_that_are_not_what_runs_are_refused(quadrants: Artifact, wrong: float, row: int) -> None:
+    """
+    One logit of one image is enough.
+    """
+    layers = network.read(quadrants)
+
+    def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        found = network.logits(layers, images).astype(np.float32)
+        found[row, 1] += wrong
+        return found
+
+    with pytest.raises(GraphRefused, match="quadrants/1: logits should be those of the manifest's layers"):
+        network.check(quadrants, layers, run)
+
+
+def test_products_of_matrices_use_as_many_threads_as_they_are_told() -> None:
+    """
+    NumPy's library says so itself.
+    """
+    with threadpool_limits(2, user_api="blas"):  # which sets back what was before
+        network.use_threads(1)
+        found = [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+    assert set(found) <= {1}
