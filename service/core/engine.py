@@ -84,6 +84,7 @@ class Engine:
             )
         except Exception as error:  # ONNX Runtime raises a dozen types without a common base
             raise GraphRefused(artifact.identity, "model.onnx could not be loaded.") from error
+        session._model_bytes = None  # it would hold the file for its fallback, which is off: 33 MB of ours
         _check_signature(artifact, session)
         engine = cls(artifact, session)
         _check_temperature(artifact, engine._reproduce(artifact))
