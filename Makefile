@@ -22,7 +22,7 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types fmt data train sweep report models docs docs-check image up down bench test-container
+.PHONY: help serve test check lint types fmt data train sweep report models docs docs-check screenshots image up down bench test-container
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -67,6 +67,9 @@ docs: $(FULL) ## Rewrite what is generated from the code
 
 docs-check: $(FULL)
 	$(BIN)/python docs/generate.py --check
+
+screenshots: $(FULL) ## Draw the page's picture for the README, in a real browser
+	$(BIN)/python -m tests.page.screenshots
 
 image: ## Build the container image
 	$(BUILD) $(IMAGE_ARGS) -t $(IMAGE) .

@@ -49,6 +49,13 @@ def published() -> Path:
     return REPOSITORY / "models"
 
 
+@pytest.fixture(scope="module")
+def real_client(published: Path) -> Iterator[TestClient]:
+    """A client of a service with the repository's own models."""
+    with TestClient(create_app(Settings(models=published, _env_file=None))) as client:
+        yield client
+
+
 @pytest.fixture(autouse=True)
 def _quiet() -> None:
     logging.getLogger("service").setLevel(logging.CRITICAL)

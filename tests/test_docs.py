@@ -5,7 +5,6 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -13,8 +12,6 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from service.app import create_app
-from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.digits import DIGITS, canvas
 
@@ -23,13 +20,6 @@ DOCUMENTS = sorted(
     for folder in (REPOSITORY, REPOSITORY / "docs", REPOSITORY / "docs" / "decisions", REPOSITORY / "models")
     for path in folder.glob("*.md")
 )
-
-
-@pytest.fixture(scope="module")
-def real_client(published: Path) -> Iterator[TestClient]:
-    """A client of a service with the repository's own models."""
-    with TestClient(create_app(Settings(models=published, _env_file=None))) as client:
-        yield client
 
 
 def curls() -> list[list[str]]:

@@ -50,10 +50,15 @@ def address(process: Process) -> str:
     return f"http://127.0.0.1:{process.port}"
 
 
+def found_browser() -> str | None:
+    """Return the browser's program, or nothing where there is none."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A Chromium without a window, and with a profile of its own that is gone afterwards."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
+    found = found_browser()
     if found is None:
         pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
     with sync_playwright() as playwright:

@@ -215,7 +215,7 @@ def test_a_drawing_that_is_no_digit_is_not_called_one(page: Page) -> None:
     A dense scribble from edge to edge.
     """
     opened(page)
-    scribble = [[[x, (x * 37) % 100] for x in range(0, 101, 2)]]
+    scribble: digits.Strokes = [[[x, (x * 37) % 100] for x in range(0, 101, 2)]]
 
     pen.draw(page, page.locator("#pad"), scribble)
 

@@ -123,4 +123,5 @@ def test_without_script_the_page_says_so(contexts: Open) -> None:
     page = contexts(java_script_enabled=False).new_page()
     page.goto("/")
 
-    expect(page.get_by_text("The page needs JavaScript")).to_be_visible()
+    expect(page.locator("noscript p")).to_be_visible()
+    expect(page.locator("noscript p")).to_contain_text("needs JavaScript")

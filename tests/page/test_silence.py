@@ -40,7 +40,7 @@ def test_an_overloaded_service_is_asked_again(page: Page, watch: Watch) -> None:
     """
     watch.expect("status of 503")
     opened(page)
-    refused = []
+    refused: list[int] = []
 
     def refuse(route: Route) -> None:
         if len(refused) < 3:
@@ -65,7 +65,7 @@ def test_a_page_that_opens_before_the_service_answers_begins_when_it_does(page: 
     What was drawn before is answered then.
     """
     watch.expect("status of 503")
-    asked = []
+    asked: list[int] = []
 
     def refuse(route: Route) -> None:
         asked.append(1)

@@ -124,7 +124,7 @@ function make(model, labels, choose) {
   const bar = element("span", { class: "bar" });
   const confidence = element("span", { class: "compare-number" });
   const sure = element("td");
-  const bars = element("div", { class: "compare-bars", role: "img" }, ...labels.map(() => element("i")));
+  const bars = element("div", { class: "compare-bars", role: "img", "aria-label": "No answer yet" }, ...labels.map(() => element("i")));
   const name = `${model.name} ${model.version}`;
   const use = element("button", { type: "button", click: choose }, "use", element("span", { class: "unseen" }, ` ${name}`));
   const row = element(

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
-from service.app import create_app
 from service.core import artifact, ink, insight
 from service.core.engine import Engine
 from service.http import schemas
@@ -36,13 +35,6 @@ PUBLISHED = [
     for name, versions in artifact.versions(REPOSITORY / "models").items()
     for version in versions
 ]
-
-
-@pytest.fixture(scope="module")
-def real_client(published: Path) -> Iterator[TestClient]:
-    """A client of a service with the repository's own models."""
-    with TestClient(create_app(Settings(models=published, _env_file=None))) as client:
-        yield client
 
 
 def seen_images(shape: tuple[int, ...]) -> NDArray[np.uint8]:
