@@ -5,7 +5,6 @@ import { element, head, percent, scroller, stretch } from "../view.js";
 
 /**
  * @typedef {import("../view.js").Shown} Shown
- * @typedef {import("../view.js").Drawing} Drawing
  * @typedef {import("../view.js").Summary} Summary
  * @typedef {import("../view.js").Model} Model
  *
@@ -19,7 +18,6 @@ import { element, head, percent, scroller, stretch } from "../view.js";
  * @property {HTMLElement} bars
  * @property {HTMLButtonElement} use
  * @property {boolean} isChosen
- * @property {Drawing | null} drawing  That `answer` is about.
  * @property {api.Answer | null} answer
  */
 
@@ -60,25 +58,27 @@ export class ComparePanel {
       row.use.setAttribute("aria-pressed", String(isChosen));
       row.use.firstChild?.replaceWith(isChosen ? "in use" : "use");
       if (!drawing) {
-        fill(row, null, null);
+        fill(row, null);
       }
     }
-    this.#judge(drawing);
     if (!drawing) {
+      this.#judge("Draw something, and every network says what it reads.");
       return;
     }
-    const waiting = this.#rows.filter((row) => row.drawing !== drawing);
+    const waiting = [...this.#rows];
     const ask = async () => {
       for (let row = waiting.shift(); row; row = waiting.shift()) {
         const answer = await api.probabilities(row.model, drawing, {}, signal);
         if (signal.aborted) {
           return;
         }
-        fill(row, answer, drawing);
-        this.#judge(drawing);
+        fill(row, answer);
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, ask));
+    if (!signal.aborted) {
+      this.#judge();
+    }
   }
 
   /**
@@ -98,26 +98,18 @@ export class ComparePanel {
   }
 
   /**
-   * Say who disagrees with the chosen version.
-   * @param {Drawing | null} drawing
+   * Say and mark who disagrees with the chosen version.
+   * @param {string} [nothing]  What to say without answers.
    */
-  #judge(drawing) {
+  #judge(nothing) {
     const chosen = this.#rows.find(({ isChosen }) => isChosen)?.answer?.label;
-    const answered = this.#rows.filter(({ answer }) => answer);
-    const others = answered.filter(({ answer }) => chosen !== undefined && answer?.label !== chosen);
+    const others = this.#rows.filter(({ answer }) => answer && answer.label !== chosen);
     for (const row of this.#rows) {
       row.row.classList.toggle("compare-other", others.includes(row));
     }
-    if (!drawing) {
-      this.#verdict.textContent = "Draw something, and every network says what it reads.";
-    } else if (answered.length < this.#rows.length || chosen === undefined) {
-      this.#verdict.textContent = "Asking every network…";
-    } else if (others.length) {
-      const words = others.map(({ model, answer }) => `${model.name} ${model.version} a ${answer?.label}`);
-      this.#verdict.textContent = `Not all agree. The chosen one reads a ${chosen}; ${words.join(", ")}.`;
-    } else {
-      this.#verdict.textContent = `All ${answered.length} read a ${chosen}.`;
-    }
+    const words = others.map(({ model, answer }) => `${model.name} ${model.version} a ${answer?.label}`);
+    this.#verdict.textContent =
+      nothing ?? (others.length ? `The chosen one reads a ${chosen}, but ${words.join(", ")}.` : `All ${this.#rows.length} read a ${chosen}.`);
   }
 }
 
@@ -145,17 +137,15 @@ function make(model, labels, choose) {
     element("td", {}, bars),
     element("td", {}, use),
   );
-  return { model, row, digit, bar, confidence, sure, bars, use, isChosen: false, drawing: null, answer: null };
+  return { model, row, digit, bar, confidence, sure, bars, use, isChosen: false, answer: null };
 }
 
 /**
  * @param {Row} row
  * @param {(api.Answer & {probabilities: number[]}) | null} answer
- * @param {Drawing | null} drawing
  */
-function fill(row, answer, drawing) {
+function fill(row, answer) {
   row.answer = answer;
-  row.drawing = drawing;
   row.digit.textContent = answer?.label ?? "–";
   row.confidence.textContent = answer ? percent(answer.confidence) : "";
   row.sure.textContent = answer?.sure === undefined ? "does not say" : answer.sure ? "yes" : "no";

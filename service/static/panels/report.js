@@ -137,6 +137,7 @@ function layers({ layers, parameters, model, version }) {
 function accuracy({ accuracy, calibration, lesson }) {
   /** @type {Map<string, HTMLElement[]>} */
   const rows = new Map();
+  const hasLesson = Object.keys(lesson).length > 0;
   for (const { fit, data, split, examples, seeds, accuracy: share, spread, loss, calibration_error: error } of accuracy) {
     const measured = calibration.find((/** @type {any} */ c) => c.fit === fit && c.data === data && c.split === split);
     const off = error ?? measured?.error;
@@ -144,13 +145,13 @@ function accuracy({ accuracy, calibration, lesson }) {
       { published: "this network", lesson: "the lesson's split", "held-out": "without them" }[String(fit)] ?? fit,
       count(examples) + (seeds.length > 1 ? `, ${seeds.length} fits` : ""),
       `${(share * 100).toFixed(2)} %` + (spread === null ? "" : ` ± ${(spread * 100).toFixed(2)}`),
-      fit === "lesson" && lesson[split] ? `${(lesson[split] * 100).toFixed(2)} %` : "",
+      ...(hasLesson ? [fit === "lesson" && lesson[split] ? `${(lesson[split] * 100).toFixed(2)} %` : ""] : []),
       loss.toFixed(3),
       off === undefined || off === null ? "" : percent(off),
     ];
     rows.set(data, [...(rows.get(data) ?? []), row(split, ...cells)]);
   }
-  const names = head("Split", "Fit", "Images", "Accuracy", "Lesson had", "Loss", "Calibration off by");
+  const names = head("Split", "Fit", "Images", "Accuracy", ...(hasLesson ? ["Lesson had"] : []), "Loss", "Calibration off by");
   const tables = [...rows].map(([data, own]) => table(data, names.cloneNode(true), body(own)));
   const rest = tables.slice(2);
   const more = element("details", {}, element("summary", {}, `${rest.length} more, each fit by itself`), ...rest);
