@@ -37,14 +37,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def process(published: Path) -> Iterator[Process]:
     """A service with the repository's models."""
     with running(published, "--no-access-log") as process:
         yield process
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(process: Process) -> str:
     """Where the service is: scheme, host and port."""
     return f"http://127.0.0.1:{process.port}"
@@ -55,9 +55,14 @@ def found_browser() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A Chromium without a window, and with a profile of its own that is gone afterwards."""
+    """
+    A Chromium without a window, and with a profile of its own that is gone afterwards.
+
+    Of a module, not of the session: as long as Playwright runs, the thread has an event loop, and no other
+    test could start one.
+    """
     found = found_browser()
     if found is None:
         pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
