@@ -12,10 +12,12 @@ from service.http import documentation, explain, operations, ops, page, problems
 from service.http.answering import Answering
 from service.http.drawings import Limits
 from service.http.gate import Gate
+from service.http.journal import Journal
 from service.http.metrics import Metrics
 from service.http.observe import Observer
 from service.serving.predictor import Predictor
 from service.serving.registry import Registry
+from service.serving.statistics import Statistics
 from service.serving.workers import Workers
 from service.settings import Settings
 
@@ -39,6 +41,7 @@ def create_app(settings: Settings) -> ASGIApp:
     if settings.strict and registry.refused():
         raise registry.refused()[0]
     metrics = Metrics()
+    statistics = Statistics()
     for model in registry.models():
         metrics.ready.labels(model.name, model.version).set(1)
     workers = Workers(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
@@ -78,4 +81,4 @@ def create_app(settings: Settings) -> ASGIApp:
     documentation.install(app, [operation for described in tags.values() for operation in described])
     page.install(app)
     problems.install(app)
-    return Observer(app, metrics, settings.access_log)
+    return Observer(app, Journal(metrics, statistics, settings.access_log))

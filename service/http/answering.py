@@ -5,13 +5,15 @@ Every interface that predicts goes this way; they differ in how they read bodies
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from starlette.requests import Request
 
+from service.core.errors import DeadlineExceeded
 from service.core.trace import Trace
-from service.http import preparation, wire
+from service.http import preparation
 from service.http.drawings import Drawings, Limits
-from service.http.exchange import exchange_of
+from service.http.exchange import Exchange, exchange_of
 from service.http.gate import Gate
 from service.http.preparation import Preparation
 from service.serving.predictor import Prediction, Predictor
@@ -21,6 +23,38 @@ from service.serving.workers import Workers
 _INLINE_BYTES = 16_384
 """Bodies up to this size are read on the event loop, and answered there if what they hold is quick:
 docs/decisions/0003-inline-or-thread.md."""
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Question(Generic[Answer]):
+    """What a body asks of a model.
+
+    Attributes:
+        drawings: Of what.
+        encode: Writes the answer.
+        prepare: How to prepare the drawings, as `preparation.prepare` takes it.
+        most_inline: Images of a small body up to which the answer is written on the event loop; None: as many
+            as there are.
+        traces: Where the steps of preparation go before `encode` is called; None if nobody wants them.
+        timeout_s: Longest time from the request's head to the prediction's beginning, and longest time in
+            which it must be done; None for the service's own.
+        priority: Before whom it is taken if it must wait, as `Workers.run` takes it.
+    """
+
+    drawings: Drawings
+    encode: Callable[[Prediction], Answer]
+    prepare: Preparation | None = None
+    most_inline: int | None = None
+    traces: list[Trace] | None = None
+    timeout_s: float | None = None
+    priority: int = 0
+
+    def is_short(self) -> bool:
+        """Tell whether the event loop can prepare and answer it without keeping others waiting."""
+        is_small = self.most_inline is None or len(self.drawings) <= self.most_inline
+        return self.traces is None and is_small and preparation.is_quick(self.drawings, self.prepare)
 
 
 @dataclass(frozen=True)
@@ -45,62 +79,102 @@ class Answering:
         Raises:
             UnknownModel, UnknownVersion, ModelNotReady: As `Registry.get`.
         """
-        model = self.predictor.find(request.path_params["model"], request.path_params.get("version"))
-        exchange = exchange_of(request)
+        parameters = request.path_params
+        return self.find_by_name(exchange_of(request), parameters["model"], parameters.get("version"))
+
+    def find_by_name(self, exchange: Exchange, name: str, version: str | None) -> Model:
+        """Return a model by name and perhaps version, and note it; raises as `find`."""
+        model = self.predictor.find(name, version)
         exchange.model, exchange.version = model.name, model.version
         return model
 
-    async def answer(
-        self,
-        request: Request,
-        wanted: Preparation | None,
-        encode: Callable[[Prediction], bytes],
-        most_inline: int | None = None,
-        traces: list[Trace] | None = None,
-    ) -> bytes:
+    async def answer(self, request: Request, read: Callable[[bytes, Model], Question[Answer]]) -> Answer:
         """Read a request's body, predict, and write the answer.
 
         Args:
             request: Names the model in its path; its body is not read yet.
-            wanted: How to prepare drawings, as `preparation.prepare` takes it.
-            encode: Writes the answer.
-            most_inline: Images of a small body up to which the answer is written on the event loop; None:
-                as many as there are.
-            traces: Where the steps of preparation go before `encode` is called; None if nobody wants them.
+            read: Makes a question of the body.
 
         Returns:
-            The answer's bytes.
+            What the question's `encode` returns.
 
         Raises:
             ServiceError: Whatever the model, the gate, the readers and the workers raise.
         """
         exchange = exchange_of(request)
         model = self.find(request)
-        shape = model.manifest.input.shape[1:]
+        exchange.is_prediction = True
         async with self.gate.body(request) as body:
             exchange.mark("read")
+            return await self.respond(exchange, model, lambda: read(body, model), len(body))
 
-            def read() -> Drawings:
-                exchange.mark("queue")
-                drawings = wire.decode(request.headers.get("content-type", ""), body, shape, self.limits)
-                exchange.mark("decode")
-                return drawings
+    async def respond(
+        self,
+        exchange: Exchange,
+        model: Model,
+        read: Callable[[], Question[Answer]],
+        size: int,
+        unread: int | None = None,
+    ) -> Answer:
+        """Answer what has arrived already.
 
-            def respond(drawings: Drawings) -> bytes:
-                exchange.mark("queue")
-                images = preparation.prepare(drawings, shape, self.limits, wanted, traces)
-                exchange.mark("prepare")
-                prediction = self.predictor.predict(model, images)
-                exchange.mark("infer")
-                answer = encode(prediction)
-                exchange.mark("encode")
-                exchange.images = len(images)
-                return answer
+        Args:
+            exchange: The request's.
+            model: Whom it asks.
+            read: Makes a question of what arrived.
+            size: Of all that arrived, in bytes.
+            unread: Bytes that `read` has to understand one by one; None for all.
 
-            if len(body) > _INLINE_BYTES:
-                return await self.workers.run(lambda: respond(read()))
-            drawings = read()
-            is_short = most_inline is None or len(drawings) <= most_inline
-            if traces is None and is_short and preparation.is_quick(drawings, wanted):
-                return respond(drawings)
-            return await self.workers.run(lambda: respond(drawings))
+        Returns:
+            What the question's `encode` returns.
+
+        Raises:
+            ServiceError: Whatever the readers, the model and the workers raise.
+        """
+
+        def ask() -> Question[Answer]:
+            exchange.mark("queue")
+            question = read()
+            exchange.mark("decode")
+            return question
+
+        def reply(question: Question[Answer]) -> Answer:
+            exchange.mark("queue")
+            images = preparation.prepare(
+                question.drawings, model.shape, self.limits, question.prepare, question.traces
+            )
+            exchange.mark("prepare")
+            prediction = self.predictor.predict(model, images)
+            exchange.mark("infer")
+            answer = question.encode(prediction)
+            exchange.mark("encode")
+            exchange.images = len(images)
+            return answer
+
+        if (size if unread is None else unread) > _INLINE_BYTES:
+
+            def ask_and_reply() -> Answer:
+                question = ask()
+                _time_left(question, exchange)
+                return reply(question)
+
+            return await self.workers.run(ask_and_reply)
+        question = ask()
+        _time_left(question, exchange)
+        if size <= _INLINE_BYTES and question.is_short():
+            return reply(question)
+        return await self.workers.run(lambda: reply(question))
+
+
+def _time_left(question: Question[Answer], exchange: Exchange) -> float | None:
+    """Return the seconds that are left for an answer; None if the caller named no limit.
+
+    Raises:
+        DeadlineExceeded: None are.
+    """
+    if question.timeout_s is None:
+        return None
+    left = question.timeout_s - exchange.age_s()
+    if left <= 0:
+        raise DeadlineExceeded(question.timeout_s)
+    return left

@@ -1,6 +1,7 @@
 """What is known of one request while it is being answered."""
 
 import os
+import re
 import time
 from dataclasses import dataclass, field
 
@@ -8,6 +9,9 @@ from starlette.requests import Request
 
 CLIENT_CLOSED = 499
 """Status in log and metrics for a caller who left before the answer, as nginx writes it."""
+
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(slots=True)
@@ -20,6 +24,7 @@ class Exchange:
             metrics grow.
         model: Name of the model that answers, or `-`.
         version: Its version, or `-`.
+        is_prediction: Whether the model is asked what it makes of images.
         images: How many images it answered.
         received: Bytes of the body.
         status: Of the answer; 0 before it is known.
@@ -32,6 +37,7 @@ class Exchange:
     route: str = "(none)"
     model: str = "-"
     version: str = "-"
+    is_prediction: bool = False
     images: int = 0
     received: int = 0
     status: int = 0
@@ -45,6 +51,10 @@ class Exchange:
         self.phases[phase] = self.phases.get(phase, 0.0) + now - self._marked
         self._marked = now
 
+    def age_s(self) -> float:
+        """Return the seconds since it began."""
+        return time.perf_counter() - self.started
+
 
 def exchange_of(request: Request) -> Exchange:
     """Return what is known of a request; it must have come through `Observer`."""
@@ -56,3 +66,8 @@ def exchange_of(request: Request) -> Exchange:
 def new_request_id() -> str:
     """Return 16 hexadecimal digits that nobody can guess."""
     return os.urandom(8).hex()
+
+
+def request_id_from(given: str) -> str:
+    """Return the id that a caller gave, if it is one that can stand in a log; else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else new_request_id()

@@ -17,13 +17,14 @@ from service.core import explanation, insight
 from service.core.errors import MalformedRequest
 from service.core.explanation import Explanation
 from service.http import examples, picture_body, schemas, wire
-from service.http.answering import Answering
-from service.http.drawings import quote
+from service.http.answering import Answering, Question
+from service.http.drawings import Limits, quote
 from service.http.exchange import exchange_of
 from service.http.operations import Operation, Words
 from service.http.v1 import PredictionOptions
 from service.http.weights import scale_of
 from service.serving.predictor import Prediction
+from service.serving.registry import Model
 
 _PNG = "image/png"
 
@@ -32,7 +33,7 @@ _VARY = {"Vary": "Accept"}
 _MOST_IMAGES = 256
 """Of 28 x 28: an answer of about two megabytes. docs/decisions/0018-explanations-are-exact.md"""
 
-_MOST_INLINE = 1
+MOST_INLINE = 1
 """Images that are explained on the event loop, in about a millisecond."""
 
 
@@ -99,11 +100,19 @@ class Endpoints:
                 return _picture(explained, options)
             return _document(prediction, classes, explained, options)
 
-        limits = self.answering.limits
-        answering = replace(self.answering, limits=replace(limits, images=min(limits.images, _MOST_IMAGES)))
-        most_inline = 0 if is_picture else _MOST_INLINE
-        answer = await answering.answer(request, options.prepare, encode, most_inline=most_inline)
+        limits = limits_of(self.answering.limits)
+
+        def read(body: bytes, model: Model) -> Question[bytes]:
+            drawings = wire.decode(request.headers.get("content-type", ""), body, model.shape, limits)
+            return Question(drawings, encode, options.prepare, most_inline=0 if is_picture else MOST_INLINE)
+
+        answer = await self.answering.answer(request, read)
         return Response(answer, media_type=_PNG if is_picture else wire.JSON, headers=_VARY)
+
+
+def limits_of(limits: Limits) -> Limits:
+    """Return how much of what the service takes at once it explains at once."""
+    return replace(limits, images=min(limits.images, _MOST_IMAGES))
 
 
 def _classes(prediction: Prediction, label: str | None) -> NDArray[np.intp]:

@@ -20,6 +20,7 @@ from service.http import problems, schemas
 from service.http.exchange import exchange_of
 
 _MODEL, _VERSIONED = "/models/{model}", "/models/{model}/versions/{version}"
+_OF_MODEL = re.compile(r"/v\d+/models/{model}")
 _REFERENCE = "#/components/schemas/{model}"
 
 _PATH_PARAMETERS = {
@@ -85,6 +86,7 @@ class Operation:
         errors: Statuses of the errors it knows, beyond those that every operation knows.
         options: What the query may hold.
         body: The documentation of the request's body, by content type; empty for none.
+        has_slash_twin: Whether each of its paths answers with a slash at its end too.
     """
 
     name: str
@@ -96,10 +98,11 @@ class Operation:
     errors: Sequence[int] = ()
     options: type[Options] = Options
     body: Mapping[str, Any] = field(default_factory=dict)
+    has_slash_twin: bool = False
 
     def paths(self) -> list[str]:
         """Return its path, and for a model's operation the path with the version too."""
-        if _MODEL not in self.path:
+        if not _OF_MODEL.match(self.path):
             return [self.path]
         return [self.path, self.path.replace(_MODEL, _VERSIONED)]
 
@@ -115,9 +118,12 @@ def mount(app: FastAPI, tag: str, operations: Sequence[Operation]) -> None:
     for operation in operations:
         for path in operation.paths():
             versioned = "_of_version" if "{version}" in path else ""
+            endpoint = _endpoint(operation, path)
+            if operation.has_slash_twin:
+                app.add_api_route(path + "/", endpoint, methods=[operation.method], include_in_schema=False)
             app.add_api_route(
                 path,
-                _endpoint(operation, path),
+                endpoint,
                 methods=[operation.method],
                 summary=operation.summary,
                 operation_id=operation.name.replace(" ", "_") + versioned,

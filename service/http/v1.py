@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from service.core.trace import Trace
 from service.http import examples, schemas, wire
-from service.http.answering import Answering
+from service.http.answering import Answering, Question
 from service.http.operations import Operation, Options, Words
 from service.http.preparation import Preparation
 from service.serving.predictor import Prediction
@@ -118,7 +118,12 @@ class Endpoints:
         def encode(prediction: Prediction) -> bytes:
             return wire.encode(prediction, entry, options.top, "seen" in options.include, traces)
 
-        answer = await self.answering.answer(request, options.prepare, encode, traces=traces)
+        def read(body: bytes, model: Model) -> Question[bytes]:
+            content_type = request.headers.get("content-type", "")
+            drawings = wire.decode(content_type, body, model.shape, self.answering.limits)
+            return Question(drawings, encode, options.prepare, traces=traces)
+
+        answer = await self.answering.answer(request, read)
         return Response(answer, media_type=wire.JSON)
 
     def _summary(self, model: Model) -> dict[str, Any]:
@@ -128,7 +133,7 @@ class Endpoints:
             "version": model.version,
             "versions": [other.version for other in self.registry.models() if other.name == model.name],
             "description": manifest.description,
-            "input": manifest.input.shape[1:],
+            "input": model.shape,
             "labels": manifest.labels,
             "layers": [
                 {

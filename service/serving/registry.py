@@ -41,6 +41,11 @@ class Model:
         """Its version, as published."""
         return self.manifest.version
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image."""
+        return self.manifest.input.shape[1:]
+
 
 class Registry:
     """The models that are served; of each the versions, oldest first."""

@@ -13,9 +13,11 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.core.errors import ServiceError
 from service.http import operations, problems, schemas
+from service.http.journal import Journal
 from service.http.metrics import Metrics
 from service.http.observe import Observer
 from service.http.operations import Operation, Options
+from service.serving.statistics import Statistics
 from service.settings import Settings
 
 
@@ -53,7 +55,7 @@ def echoing() -> TestClient:
         return problems.answer(error, request.url.path, "id")
 
     app.add_exception_handler(ServiceError, answer)
-    return TestClient(Observer(app, Metrics(), access_log=False))
+    return TestClient(Observer(app, Journal(Metrics(), Statistics(), access_log=False)))
 
 
 @pytest.mark.parametrize(("versions", "path"), [("", {}), ("/versions/7", {"version": "7"})])

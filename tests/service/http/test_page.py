@@ -145,7 +145,7 @@ def test_log_and_metrics_know_the_files_and_no_others(
     """
     Whoever guesses names makes no new label.
     """
-    with caplog.at_level(logging.INFO, "service.http.observe"):
+    with caplog.at_level(logging.INFO, "service.http.journal"):
         client.get("/static/main.js")
         client.get("/static/guessed.js")
     routes = [record.__dict__["fields"]["route"] for record in caplog.records]

@@ -1,0 +1,116 @@
+"""What each model was asked and how long that took, since the process began.
+
+The counts and nanoseconds of the Open Inference Protocol's statistics extension. `Metrics` counts the same
+requests for Prometheus, by route.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Tally:
+    """How often something happened, and how long it took in all."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, seconds: float) -> None:
+        """Count one more that took so long."""
+        self.count += 1
+        self.ns += round(1e9 * seconds)
+
+
+@dataclass
+class BatchTally:
+    """Executions of one batch size: what their input, inference and output took."""
+
+    input: Tally = field(default_factory=Tally)
+    infer: Tally = field(default_factory=Tally)
+    output: Tally = field(default_factory=Tally)
+
+
+@dataclass(frozen=True)
+class Duration:
+    """How long the parts of one answered request took, in seconds.
+
+    Attributes:
+        whole: From its head to its answer.
+        queue: Waiting for a worker.
+        input: Reading and preparing its images.
+        infer: In the network.
+        output: Writing the answer.
+    """
+
+    whole: float
+    queue: float
+    input: float
+    infer: float
+    output: float
+
+
+@dataclass
+class Record:
+    """What one version of a model was asked.
+
+    Attributes:
+        images: How many it answered.
+        executions: In how many batches.
+        last_ms: When the last one ended, in milliseconds since 1970; 0 before the first.
+        success: Requests answered; whole durations.
+        fail: Requests that ended in an error.
+        queue, input, infer, output: Parts of the answered ones.
+        batches: By images in a batch, at most as many as one request may hold.
+    """
+
+    images: int = 0
+    executions: int = 0
+    last_ms: int = 0
+    success: Tally = field(default_factory=Tally)
+    fail: Tally = field(default_factory=Tally)
+    queue: Tally = field(default_factory=Tally)
+    input: Tally = field(default_factory=Tally)
+    infer: Tally = field(default_factory=Tally)
+    output: Tally = field(default_factory=Tally)
+    batches: dict[int, BatchTally] = field(default_factory=dict)
+
+
+class Statistics:
+    """A record of every version that was ever asked; used from the event loop alone."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._records: dict[tuple[str, str], Record] = {}
+
+    def of(self, name: str, version: str) -> Record:
+        """Return the record of a version; an empty one if nobody asked it yet."""
+        return self._records.get((name, version)) or Record()
+
+    def count(self, name: str, version: str, images: int, took: Duration) -> None:
+        """Count an answered request.
+
+        Args:
+            name: Of the model; one that is served, so that callers cannot make this grow.
+            version: Its version.
+            images: How many it answered.
+            took: How long its parts took.
+        """
+        record = self._record(name, version)
+        record.images += images
+        record.executions += 1
+        record.last_ms = round(1000 * self._clock())
+        record.success.add(took.whole)
+        record.queue.add(took.queue)
+        batch = record.batches.setdefault(images, BatchTally())
+        for tally in (record, batch):
+            tally.input.add(took.input)
+            tally.infer.add(took.infer)
+            tally.output.add(took.output)
+
+    def count_failure(self, name: str, version: str, seconds: float) -> None:
+        """Count a request that ended in an error after so long."""
+        self._record(name, version).fail.add(seconds)
+
+    def _record(self, name: str, version: str) -> Record:
+        return self._records.setdefault((name, version), Record())

@@ -1,0 +1,65 @@
+"""`service/serving/statistics.py`: what each version was asked, and how long it took."""
+
+from service.serving.statistics import Duration, Statistics, Tally
+
+TOOK = Duration(whole=0.010, queue=0.001, input=0.002, infer=0.003, output=0.004)
+
+
+def test_nobody_asked_yet() -> None:
+    """
+    A version that was never asked has a record of zeros, and looking at it makes none.
+    """
+    statistics = Statistics()
+
+    record = statistics.of("ink", "1")
+    record.images = 5
+
+    assert (record.executions, record.last_ms, record.batches) == (0, 0, {})
+    assert statistics.of("ink", "1").images == 0
+
+
+def test_counts_images_batches_and_nanoseconds() -> None:
+    """
+    Two batches of 8 images and one of 1: three executions, 17 images.
+    """
+    statistics = Statistics(clock=lambda: 12.3456)
+
+    for images in (8, 1, 8):
+        statistics.count("ink", "1", images, TOOK)
+
+    record = statistics.of("ink", "1")
+    assert (record.images, record.executions, record.last_ms) == (17, 3, 12346)
+    assert record.success == Tally(3, 30_000_000)
+    assert record.queue == Tally(3, 3_000_000)
+    assert record.input == Tally(3, 6_000_000)
+    assert record.infer == Tally(3, 9_000_000)
+    assert record.output == Tally(3, 12_000_000)
+    assert set(record.batches) == {1, 8}
+    assert record.batches[8].infer == Tally(2, 6_000_000)
+    assert record.batches[1].output == Tally(1, 4_000_000)
+
+
+def test_failures_count_apart() -> None:
+    """
+    A request that failed says nothing of its parts.
+    """
+    statistics = Statistics()
+
+    statistics.count_failure("ink", "1", 0.5)
+
+    record = statistics.of("ink", "1")
+    assert record.fail == Tally(1, 500_000_000)
+    assert record.success == Tally()
+    assert (record.executions, record.batches) == (0, {})
+
+
+def test_versions_are_counted_apart() -> None:
+    """
+    One version's requests are not another's, nor another model's.
+    """
+    statistics = Statistics()
+
+    statistics.count("ink", "1", 1, TOOK)
+
+    assert statistics.of("ink", "2").executions == 0
+    assert statistics.of("softmax", "1").executions == 0
