@@ -15,6 +15,7 @@ from service.http.gate import Gate
 from service.http.journal import Journal
 from service.http.metrics import Metrics
 from service.http.observe import Observer
+from service.protocol import rest
 from service.serving.predictor import Predictor
 from service.serving.registry import Registry
 from service.serving.statistics import Statistics
@@ -74,6 +75,9 @@ def create_app(settings: Settings) -> ASGIApp:
         ],
         "weights": weights.Endpoints(answering).operations(),
         "reports": reports.Endpoints(answering, settings.models).operations(),
+        "Open Inference Protocol": rest.Endpoints(
+            registry, answering, statistics, app.version, settings.engine_threads, is_managed=False
+        ).operations(),
         "operators": ops.Endpoints(registry, metrics).operations(),
     }
     for tag, described in tags.items():

@@ -19,9 +19,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "service.core": ("service.core",),
     "service.serving": ("service.core", "service.serving"),
     "service.http": ("service.core", "service.serving", "service.http"),
+    "service.protocol": ("service.core", "service.serving", "service.http", "service.protocol"),
     "service.settings": (),
     "service.logs": (),
-    "service.app": ("service.core", "service.serving", "service.http", "service.settings"),
+    "service.app": (
+        "service.core",
+        "service.serving",
+        "service.http",
+        "service.protocol",
+        "service.settings",
+    ),
     "service.server": ("service.core", "service.app", "service.http", "service.logs", "service.settings"),
     "service.__main__": ("service.server",),
     "training": ("service.core", "training"),
@@ -59,7 +66,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 }
 """What each room may import of ours: what stands below it, and itself."""
 
-WEB = ("service.__main__", "service.server", "service.app", "service.http")
+WEB = ("service.__main__", "service.server", "service.app", "service.http", "service.protocol.rest")
 
 OWNERS: dict[str, tuple[str, ...]] = {
     "torch": ("training",),
@@ -77,6 +84,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "uvicorn": WEB,
     "pydantic": (
         "service.http",
+        "service.protocol.schemas",
         "service.settings",
         "service.core.manifest",
         "service.core.golden",

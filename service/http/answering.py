@@ -88,12 +88,18 @@ class Answering:
         exchange.model, exchange.version = model.name, model.version
         return model
 
-    async def answer(self, request: Request, read: Callable[[bytes, Model], Question[Answer]]) -> Answer:
+    async def answer(
+        self,
+        request: Request,
+        read: Callable[[bytes, Model], Question[Answer]],
+        count_unread: Callable[[bytes], int] = len,
+    ) -> Answer:
         """Read a request's body, predict, and write the answer.
 
         Args:
             request: Names the model in its path; its body is not read yet.
             read: Makes a question of the body.
+            count_unread: Tells of the body how many bytes `read` has to understand one by one.
 
         Returns:
             What the question's `encode` returns.
@@ -106,7 +112,9 @@ class Answering:
         exchange.is_prediction = True
         async with self.gate.body(request) as body:
             exchange.mark("read")
-            return await self.respond(exchange, model, lambda: read(body, model), len(body))
+            return await self.respond(
+                exchange, model, lambda: read(body, model), len(body), count_unread(body)
+            )
 
     async def respond(
         self,
@@ -114,7 +122,7 @@ class Answering:
         model: Model,
         read: Callable[[], Question[Answer]],
         size: int,
-        unread: int | None = None,
+        unread: int,
     ) -> Answer:
         """Answer what has arrived already.
 
@@ -123,7 +131,7 @@ class Answering:
             model: Whom it asks.
             read: Makes a question of what arrived.
             size: Of all that arrived, in bytes.
-            unread: Bytes that `read` has to understand one by one; None for all.
+            unread: Bytes of them that `read` has to understand one by one.
 
         Returns:
             What the question's `encode` returns.
@@ -151,7 +159,7 @@ class Answering:
             exchange.images = len(images)
             return answer
 
-        if (size if unread is None else unread) > _INLINE_BYTES:
+        if unread > _INLINE_BYTES:
 
             def ask_and_reply() -> Answer:
                 question = ask()

@@ -8,16 +8,20 @@ import numpy as np
 from service.core import ink
 from service.http import schemas, wire
 
-_SEVEN = [[[20, 20], [80, 20], [40, 110]]]
+SEVEN = [np.array([[20, 20], [80, 20], [40, 110]], np.float64)]
+"""A drawing, as strokes."""
 
 
 def image_bodies() -> Mapping[str, Any]:
     """Document what a POST may carry, with examples that work."""
-    seven = ink.from_strokes([np.array(stroke, np.float64) for stroke in _SEVEN])
+    seven = ink.from_strokes(SEVEN)
     json_body = {
         "schema": {"$ref": "#/components/schemas/ImageBody"},
         "examples": {
-            "strokes": {"summary": "A drawing, as strokes", "value": {"strokes": _SEVEN}},
+            "strokes": {
+                "summary": "A drawing, as strokes",
+                "value": {"strokes": [stroke.tolist() for stroke in SEVEN]},
+            },
             "image": {"summary": "28 x 28 numbers", "value": {"image": seven.tolist()}},
             "images": {"summary": "Two images, flat", "value": {"images": [seven.ravel().tolist()] * 2}},
             "unit": {

@@ -121,12 +121,12 @@ def _classes(prediction: Prediction, label: str | None) -> NDArray[np.intp]:
         return np.asarray(prediction.scores.probabilities.argmax(axis=1), np.intp)
     labels = prediction.model.manifest.labels
     if label not in labels:
-        raise MalformedRequest("Query 'label'", f"one of {_listed(labels)}", quote(label))
+        raise MalformedRequest("Query 'label'", f"one of {listed(labels)}", quote(label))
     return np.full(len(prediction.images), labels.index(label), np.intp)
 
 
-def _listed(labels: Sequence[str]) -> str:
-    """Name labels, of very many only the first."""
+def listed(labels: Sequence[str]) -> str:
+    """Name labels, of very many only the first, for a message."""
     text = ", ".join(labels)
     return text if len(text) <= 200 else text[:196] + " ..."
 

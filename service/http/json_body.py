@@ -48,9 +48,9 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
         PayloadTooLarge: More images or points than the limits allow.
         BlankImage: A drawing without points, or an image of zeros.
     """
-    document = load(body, _most_values(shape, limits))
+    document = load(body, most_values(shape, limits))
     if not isinstance(document, dict):
-        raise MalformedRequest("Body", "a JSON object", _kind(document))
+        raise MalformedRequest("Body", "a JSON object", kind(document))
     for name in document:
         if name not in ("image", "images", "strokes", "scale"):
             expected = "an object with image, images or strokes, and perhaps scale"
@@ -61,7 +61,7 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
         raise MalformedRequest("Body", "an object with one of image, images, strokes", got)
     scale = document.get("scale", "byte")
     if scale not in ("byte", "unit"):
-        raise MalformedRequest("Field 'scale'", "'byte' (0..255) or 'unit' (0..1)", _kind(scale))
+        raise MalformedRequest("Field 'scale'", "'byte' (0..255) or 'unit' (0..1)", kind(scale))
     value = document[given[0]]
     if given[0] == "strokes":
         return [Drawing("Field 'strokes'", _strokes(value, limits))]
@@ -69,7 +69,7 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
     if given[0] == "image":
         return _batch([reader.read(value, "image")], shape)
     if not isinstance(value, list) or not value:
-        raise MalformedRequest("Field 'images'", "a list of at least one image", _kind(value))
+        raise MalformedRequest("Field 'images'", "a list of at least one image", kind(value))
     check_count(len(value), limits)
     return _batch([reader.read(item, f"images[{row}]") for row, item in enumerate(value)], shape)
 
@@ -101,7 +101,7 @@ def load(body: bytes, most_values: int) -> Any:  # noqa: ANN401 - JSON can be an
         raise MalformedRequest("Body", "JSON in UTF-8, nested at most 1,024 deep", got) from error
 
 
-def _most_values(shape: Shape, limits: Limits) -> int:
+def most_values(shape: Shape, limits: Limits) -> int:
     """Return how many JSON values the largest allowed request has, and a few more."""
     lists = math.prod(shape[:-1]) + 1
     return limits.images * (math.prod(shape) + lists) + 4 * limits.points + 100
@@ -134,9 +134,9 @@ class _ImageReader:
     def read(self, value: object, name: str) -> Drawing:
         field = f"Field {name!r}"
         if isinstance(value, str):
-            return Drawing(field, _base64(value, field))
+            return Drawing(field, decode_base64(value, field))
         if not isinstance(value, list):
-            raise self._no_image(name, _kind(value))
+            raise self._no_image(name, kind(value))
         flat = self._flat(value, name)
         pixels = self._units(flat, name) if self.unit else self._bytes(flat, name)
         return Drawing(field, pixels.reshape(self.shape))
@@ -158,7 +158,7 @@ class _ImageReader:
             if not _is_number(item) or not 0 <= item <= 255 or item != int(item):
                 hint = ' (for numbers 0..1 add "scale": "unit")' if isinstance(item, float) else ""
                 field = f"Field {self._at(name, index)!r}"
-                raise MalformedRequest(field, "a whole number 0..255", _kind(item) + hint)
+                raise MalformedRequest(field, "a whole number 0..255", kind(item) + hint)
         return np.array(flat, np.float64).astype(np.uint8)
 
     def _numbers(self, flat: list[Any]) -> NDArray[Any] | None:
@@ -178,7 +178,7 @@ class _ImageReader:
         for index, item in enumerate(flat):
             if not _is_number(item) or not 0 <= item <= 1:
                 field = f"Field {self._at(name, index)!r}"
-                raise MalformedRequest(field, "a number 0..1", _kind(item))
+                raise MalformedRequest(field, "a number 0..1", kind(item))
         return from_unit(np.array(flat, np.float64))
 
     def _flat(self, value: list[Any], name: str) -> list[Any]:
@@ -194,7 +194,7 @@ class _ImageReader:
             for index, row in enumerate(value):
                 if not isinstance(row, list) or len(row) != width:
                     field = f"Field {self._at(name, index, depth)!r}"
-                    raise MalformedRequest(field, f"a list of {width}", _kind(row))
+                    raise MalformedRequest(field, f"a list of {width}", kind(row))
             value = list(chain.from_iterable(value))
         return value
 
@@ -211,13 +211,13 @@ class _ImageReader:
 
 def _strokes(value: object, limits: Limits) -> list[NDArray[np.float64]]:
     if not isinstance(value, list):
-        raise MalformedRequest("Field 'strokes'", "a list of strokes", _kind(value))
+        raise MalformedRequest("Field 'strokes'", "a list of strokes", kind(value))
     strokes = []
     points = 0
     for row, stroke in enumerate(value):
         name = f"strokes[{row}]"
         if not isinstance(stroke, list):
-            raise MalformedRequest(f"Field {name!r}", "a list of points [x, y]", _kind(stroke))
+            raise MalformedRequest(f"Field {name!r}", "a list of points [x, y]", kind(stroke))
         points += len(stroke)
         if points > limits.points:
             raise PayloadTooLarge("Field 'strokes'", limits.points, "points", f"{points:,} or more")
@@ -226,7 +226,7 @@ def _strokes(value: object, limits: Limits) -> list[NDArray[np.float64]]:
                 raise MalformedRequest(
                     f"Field '{name}[{column}]'",
                     f"a point [x, y], two numbers within ±{_MAX_COORDINATE:g}",
-                    _kind(point),
+                    kind(point),
                 )
         if stroke:
             strokes.append(np.array(stroke, np.float64))
@@ -243,8 +243,16 @@ def _is_point(point: object) -> bool:
     )
 
 
-def _base64(text: str, field: str) -> bytes:
-    """Return the bytes of a `data:` URL or of plain base64."""
+def decode_base64(text: str, field: str) -> bytes:
+    """Return the bytes of a `data:` URL or of plain base64.
+
+    Args:
+        text: What came.
+        field: As messages call it.
+
+    Raises:
+        MalformedRequest: It is neither.
+    """
     head = _DATA_URL.match(text)
     if head is None and text[:5].lower() == "data:":
         raise MalformedRequest(field, "a data: URL of an image in base64", quote(text[:40]))
@@ -259,7 +267,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _kind(value: object) -> str:
+def kind(value: object) -> str:
     """Say what a JSON value is without repeating all of it."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()

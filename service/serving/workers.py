@@ -13,6 +13,12 @@ from service.core.errors import DeadlineExceeded, Overloaded
 
 Answer = TypeVar("Answer")
 
+LEVELS = 10
+"""Of priority: 1 comes first."""
+
+DEFAULT_PRIORITY = 5
+"""What counts where no level is named."""
+
 
 class Workers:
     """A few threads with a short queue in front of them, and a deadline for everything in it."""

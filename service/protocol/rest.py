@@ -1,0 +1,185 @@
+"""The Open Inference Protocol over HTTP. Each endpoint is a translation."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.http import wire
+from service.http.answering import Answering, Question
+from service.http.exchange import exchange_of
+from service.http.operations import Operation, Options
+from service.protocol import body, description, inference, schemas
+from service.protocol.body import Body
+from service.protocol.inference import Inferred
+from service.serving.registry import Model, Registry
+from service.serving.statistics import Statistics
+
+_ANSWER = "The JSON of the answer, and then its binary contents, if any output is asked for as binary"
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Everything under `/v2` that only looks.
+
+    Attributes:
+        registry: What is served.
+        answering: The way of a prediction.
+        statistics: What was asked.
+        version: Of the server.
+        engine_threads: Of one inference.
+        is_managed: Whether models can be loaded and unloaded.
+    """
+
+    registry: Registry
+    answering: Answering
+    statistics: Statistics
+    version: str
+    engine_threads: int
+    is_managed: bool
+
+    def operations(self) -> list[Operation]:
+        """Describe every endpoint."""
+
+        def get(name: str, path: str, summary: str, handle: Any, answer: Any, *errors: int) -> Operation:  # noqa: ANN401 - as Operation
+            return Operation(
+                name, "GET", path, summary, handle, {wire.JSON: answer}, errors, has_slash_twin=True
+            )
+
+        return [
+            get("server metadata", "/v2", "Name the server and what it can do", self.server, schemas.Server),
+            get("server live", "/v2/health/live", "Tell that the process answers", self.live, schemas.Live),
+            get(
+                "server ready",
+                "/v2/health/ready",
+                "Tell whether every model that should be served can answer",
+                self.ready,
+                schemas.Ready,
+                503,
+            ),
+            get(
+                "all statistics",
+                "/v2/models/stats",
+                "Say what every model was asked, and how long that took",
+                self.all_statistics,
+                schemas.ModelStatistics,
+            ),
+            get(
+                "model metadata",
+                "/v2/models/{model}",
+                "Describe a model's tensors",
+                self.model,
+                schemas.ModelMetadata,
+            ),
+            get(
+                "model ready",
+                "/v2/models/{model}/ready",
+                "Tell whether a model can answer",
+                self.model_ready,
+                schemas.ModelReady,
+            ),
+            get(
+                "model configuration",
+                "/v2/models/{model}/config",
+                "Describe how a model is served",
+                self.configuration,
+                schemas.ModelConfiguration,
+            ),
+            get(
+                "model statistics",
+                "/v2/models/{model}/stats",
+                "Say what a model was asked, and how long that took",
+                self.model_statistics,
+                schemas.ModelStatistics,
+            ),
+            Operation(
+                name="infer",
+                method="POST",
+                path="/v2/models/{model}/infer",
+                summary="Run a model on tensors",
+                handle=self.infer,
+                answers={wire.JSON: schemas.Inferred, wire.OCTETS: _ANSWER},
+                errors=(408, 413, 415, 422, 504),
+                body=schemas.infer_bodies(),
+                has_slash_twin=True,
+            ),
+        ]
+
+    async def server(self, request: Request, options: Options) -> Response:
+        """Answer `GET /v2`."""
+        del request, options
+        return wire.respond(description.server(self.version, self.is_managed))
+
+    async def live(self, request: Request, options: Options) -> Response:
+        """Answer `GET /v2/health/live`."""
+        del request, options
+        return wire.respond({"live": True})
+
+    async def ready(self, request: Request, options: Options) -> Response:
+        """Answer `GET /v2/health/ready`; raises ModelNotReady if a model that should answer cannot."""
+        del request, options
+        self.registry.check_ready()
+        return wire.respond({"ready": True})
+
+    async def model(self, request: Request, options: Options) -> Response:
+        """Answer `GET /v2/models/{model}`."""
+        del options
+        model = self.answering.find(request)
+        return wire.respond(description.model(model, self._versions(model)))
+
+    async def model_ready(self, request: Request, options: Options) -> Response:
+        """Answer `GET …/ready`; raises ModelNotReady if it cannot answer."""
+        del options
+        return wire.respond({"name": self.answering.find(request).name, "ready": True})
+
+    async def configuration(self, request: Request, options: Options) -> Response:
+        """Answer `GET …/config`."""
+        del options
+        model = self.answering.find(request)
+        max_images = self.answering.limits.of(model.shape).images
+        return wire.respond(
+            description.configuration(model, self._versions(model), max_images, self.engine_threads)
+        )
+
+    async def all_statistics(self, request: Request, options: Options) -> Response:
+        """Answer `GET /v2/models/stats`."""
+        del request, options
+        return self._statistics([(model.name, model.version) for model in self.registry.models()])
+
+    async def model_statistics(self, request: Request, options: Options) -> Response:
+        """Answer `GET …/stats`: of every version that is served, or of the one that is named."""
+        del options
+        model = self.answering.find(request)
+        versions = [model.version] if "version" in request.path_params else self._versions(model)
+        return self._statistics([(model.name, version) for version in versions])
+
+    async def infer(self, request: Request, options: Options) -> Response:
+        """Answer `POST …/infer`."""
+        del options
+        exchange = exchange_of(request)
+        header = request.headers.get(body.HEADER)
+
+        def read(content: bytes, model: Model) -> Question[Response]:
+            whole = Body.of(content, header)
+            asked, is_binary = body.read(whole, model.shape, self.answering.limits)
+
+            def write(inferred: Inferred) -> Response:
+                return _respond(*body.write(inferred, is_binary))
+
+            return inference.question(asked, model, self.answering.limits, exchange, write)
+
+        return await self.answering.answer(request, read, lambda content: Body.of(content, header).json_bytes)
+
+    def _versions(self, model: Model) -> list[str]:
+        return [other.version for other in self.registry.models() if other.name == model.name]
+
+    def _statistics(self, versions: list[tuple[str, str]]) -> Response:
+        records = {version: self.statistics.of(*version) for version in versions}
+        return wire.respond(description.statistics(records))
+
+
+def _respond(content: bytes, json_bytes: int | None) -> Response:
+    if json_bytes is None:
+        return Response(content, media_type=wire.JSON)
+    return Response(content, media_type=wire.OCTETS, headers={body.HEADER: str(json_bytes)})

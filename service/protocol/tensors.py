@@ -1,0 +1,283 @@
+"""Tensors of the Open Inference Protocol: datatypes, and contents to arrays and back.
+
+The names and sizes of the datatypes are the protocol's; elements of binary contents are little-endian, row by
+row, and a BYTES element has its length before it, in four bytes.
+"""
+
+import math
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.core.errors import MalformedRequest, TensorMismatch
+from service.http.drawings import from_unit, quote
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype("?"),
+    "UINT8": np.dtype("u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
+"""NumPy's name of each datatype of numbers."""
+
+BYTES = "BYTES"
+"""The datatype whose elements are bytes of any length."""
+
+DATATYPES = (*DTYPES, BYTES)
+
+_NAMES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64"}
+
+_MOST_DIMENSIONS = 8
+
+_LENGTH = struct.Struct("<I")
+
+
+def datatype_of(dtype: np.dtype[Any] | str) -> str:
+    """Return the protocol's name of a NumPy dtype of numbers: `FP32` for float32."""
+    name = np.dtype(dtype).name
+    return _NAMES.get(name, name.upper())
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor that a caller sent; what is in it has not been looked at yet.
+
+    Attributes:
+        name: As the caller calls it.
+        datatype: One of `DATATYPES`.
+        shape: Numbers of at least 0, as many as the protocol's clients ever need.
+        content: Its elements: binary, as the module says; or one after the other; or, from JSON, lists
+            nested as its shape says.
+        parameters: What the caller says of it.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    content: memoryview | Sequence[Any]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Its name where a message begins."""
+        return f"Input {quote(self.name)}"
+
+    @property
+    def named(self) -> str:
+        """Its name within a message."""
+        return f"input {quote(self.name)}"
+
+    @property
+    def size(self) -> int:
+        """How many elements its shape declares."""
+        return math.prod(self.shape)
+
+    def kind(self) -> str:
+        """Say shape and datatype for messages: `(3, 784) FP32`."""
+        return f"{self.shape} {self.datatype}"
+
+
+def check(tensor: Tensor) -> Tensor:
+    """Return a tensor of a known datatype and a plausible shape.
+
+    Raises:
+        MalformedRequest: Of another.
+    """
+    if tensor.datatype not in DATATYPES:
+        raise MalformedRequest(
+            f"Datatype of {tensor.named}", f"one of {', '.join(DATATYPES)}", quote(tensor.datatype)
+        )
+    shape = tensor.shape
+    if len(shape) > _MOST_DIMENSIONS or not all(
+        isinstance(side, int) and not isinstance(side, bool) and 0 <= side < 2**31 for side in shape
+    ):
+        expected = f"at most {_MOST_DIMENSIONS} whole numbers of 0 to 2147483647"
+        raise MalformedRequest(f"Shape of {tensor.named}", expected, quote(list(shape)))
+    return tensor
+
+
+def numbers(tensor: Tensor) -> NDArray[Any]:
+    """Return the elements of a tensor of numbers.
+
+    Args:
+        tensor: As `check` returned it; not BYTES.
+
+    Returns:
+        Of its shape and datatype; binary contents are a view, and nothing larger than the contents is ever
+        allocated.
+
+    Raises:
+        TensorMismatch: It has more or fewer elements than its shape says.
+        MalformedRequest: An element is no number, or does not fit the datatype.
+    """
+    dtype = DTYPES[tensor.datatype]
+    content = tensor.content
+    if isinstance(content, memoryview):
+        expected = tensor.size * dtype.itemsize
+        if content.nbytes != expected:
+            raise TensorMismatch(
+                tensor.title, f"{expected:,} bytes for {tensor.kind()}", f"{content.nbytes:,}"
+            )
+        if tensor.datatype == "BOOL":
+            array = np.frombuffer(content, np.uint8)
+            if (array > 1).any():
+                raise MalformedRequest(f"Each element of {tensor.named}", "a byte 0 or 1", "another")
+            return array.view(np.bool_).reshape(tensor.shape)
+        return np.frombuffer(content, dtype).reshape(tensor.shape)
+    flat = _flat(tensor, content)
+    if len(flat) != tensor.size:
+        raise TensorMismatch(tensor.title, f"{tensor.size:,} elements for {tensor.kind()}", f"{len(flat):,}")
+    return _from_values(tensor, flat, dtype).reshape(tensor.shape)
+
+
+def blobs(tensor: Tensor) -> list[bytes]:
+    """Return the elements of a BYTES tensor of one dimension.
+
+    Args:
+        tensor: As `check` returned it, with binary contents or one `bytes` after the other.
+
+    Raises:
+        TensorMismatch: It has more or fewer elements than its shape says, or their lengths lie.
+    """
+    content = tensor.content
+    found = list(_unpack(tensor, content)) if isinstance(content, memoryview) else list(content)
+    if len(found) != tensor.size:
+        raise TensorMismatch(tensor.title, f"{tensor.size:,} elements for {tensor.kind()}", f"{len(found):,}")
+    return found
+
+
+def pixels(tensor: Tensor, is_unit: bool) -> NDArray[np.uint8]:
+    """Return numbers as pixels.
+
+    Args:
+        tensor: As `check` returned it; not BYTES.
+        is_unit: Whether its numbers are 0..1 for 0..255, each to be rounded to the nearest of 256 greys.
+
+    Returns:
+        Of its shape.
+
+    Raises:
+        TensorMismatch: As `numbers`.
+        MalformedRequest: As `numbers`; or a number is no whole one 0..255, or none 0..1.
+    """
+    array = numbers(tensor)
+    if is_unit:
+        bad = ~((array >= 0) & (array <= 1))  # written so that NaN is bad
+        if bad.any():
+            raise _misfit(tensor, array, bad, "a number 0..1")
+        return from_unit(array)
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        raise TensorMismatch(tensor.title, 'UINT8 pixels, or BOOL with the parameter "scale": "unit"', "BOOL")
+    bad = ~((array >= 0) & (array <= 255))
+    if array.dtype.kind == "f":
+        bad |= array != np.rint(array)
+    if bad.any():
+        hint = ' (numbers 0..1 need the parameter "scale": "unit")' if array.dtype.kind == "f" else ""
+        raise _misfit(tensor, array, bad, f"a whole number 0..255{hint}")
+    return array.astype(np.uint8)
+
+
+def pack(elements: Sequence[bytes]) -> bytes:
+    """Write the elements of a BYTES tensor as binary contents."""
+    return b"".join(_LENGTH.pack(len(element)) + element for element in elements)
+
+
+def _unpack(tensor: Tensor, content: memoryview) -> Iterator[bytes]:
+    start = 0
+    while start < content.nbytes:
+        if content.nbytes - start < _LENGTH.size:
+            raise TensorMismatch(tensor.title, "elements with their length in four bytes", "fewer bytes")
+        (length,) = _LENGTH.unpack_from(content, start)
+        start += _LENGTH.size
+        if length > content.nbytes - start:
+            got = f"{content.nbytes - start:,} at its end"
+            raise TensorMismatch(tensor.title, f"{length:,} bytes in an element that says so", got)
+        yield bytes(content[start : start + length])
+        start += length
+
+
+def _flat(tensor: Tensor, content: Sequence[Any]) -> Sequence[Any]:
+    """Return the elements of lists that are nested as the shape says, or flat already."""
+    if not content or not isinstance(content[0], list):
+        return content
+    expected = f"flat, or nested as its shape {tensor.shape} says"
+    if len(content) != tensor.shape[0]:
+        raise TensorMismatch(f"Data of {tensor.named}", expected, f"{len(content):,} lists")
+    for width in tensor.shape[1:]:
+        for row in content:
+            if not isinstance(row, list) or len(row) != width:
+                got = f"a list of {len(row):,}" if isinstance(row, list) else quote(row)
+                raise TensorMismatch(f"Data of {tensor.named}", expected, f"{got} where {width} should be")
+        content = list(chain.from_iterable(content))
+    return content
+
+
+def _from_values(tensor: Tensor, flat: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    kinds = set(map(type, flat))
+    if kinds <= ({bool} if dtype.kind == "b" else {int, float}):
+        if dtype == np.uint8 and kinds == {int}:
+            try:
+                return np.frombuffer(bytes(flat), np.uint8)
+            except ValueError:  # one of them is no byte; below it is looked for
+                pass
+        array = _fit(flat, dtype)
+        if array is not None:
+            return array
+    index = next(i for i, value in enumerate(flat) if type(value) is bool or _fit([value], dtype) is None)
+    where = ", ".join(str(i) for i in np.unravel_index(index, tensor.shape))
+    if dtype.kind == "b":
+        expected = "true or false"
+    elif dtype.kind == "f":
+        expected = f"a number that fits {tensor.datatype}"
+    else:
+        bounds = np.iinfo(dtype)
+        expected = f"a whole number {bounds.min}..{bounds.max}, for {tensor.datatype}"
+    raise MalformedRequest(f"Element [{where}] of {tensor.named}", expected, _quote_value(flat[index]))
+
+
+def _fit(values: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """Return numbers as an array, or None if one does not fit."""
+    kinds = set(map(type, values))
+    if dtype.kind == "b":
+        return np.array(values, dtype) if kinds <= {bool} else None
+    if not kinds <= {int, float}:
+        return None
+    try:
+        if dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                array = np.array(values, np.float64).astype(dtype)
+            return array if np.isfinite(array).all() else None
+        if float in kinds:
+            if not all(value == int(value) for value in values):
+                return None
+            values = [int(value) for value in values]
+        return np.array(values, dtype)
+    except OverflowError:  # NumPy refuses whole numbers that do not fit
+        return None
+
+
+def _misfit(tensor: Tensor, array: NDArray[Any], bad: NDArray[np.bool_], expected: str) -> MalformedRequest:
+    where = np.unravel_index(int(bad.argmax()), array.shape)
+    index = ", ".join(str(i) for i in where)
+    return MalformedRequest(f"Element [{index}] of {tensor.named}", expected, f"{array[where]:g}")
+
+
+def _quote_value(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return "an object" if isinstance(value, dict) else quote(value)
