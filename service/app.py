@@ -15,7 +15,7 @@ from service.http.gate import Gate
 from service.http.journal import Journal
 from service.http.metrics import Metrics
 from service.http.observe import Observer
-from service.protocol import rest
+from service.protocol import instances, rest
 from service.serving.predictor import Predictor
 from service.serving.registry import Registry
 from service.serving.statistics import Statistics
@@ -72,6 +72,7 @@ def create_app(settings: Settings) -> ASGIApp:
         "models": [
             *v1.Endpoints(registry, answering, settings.default_model).operations(),
             *explain.Endpoints(answering).operations(),
+            *instances.Endpoints(answering).operations(),
         ],
         "weights": weights.Endpoints(answering).operations(),
         "reports": reports.Endpoints(answering, settings.models).operations(),

@@ -66,7 +66,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
 }
 """What each room may import of ours: what stands below it, and itself."""
 
-WEB = ("service.__main__", "service.server", "service.app", "service.http", "service.protocol.rest")
+WEB = (
+    "service.__main__",
+    "service.server",
+    "service.app",
+    "service.http",
+    "service.protocol.rest",
+    "service.protocol.instances",
+)
 
 OWNERS: dict[str, tuple[str, ...]] = {
     "torch": ("training",),

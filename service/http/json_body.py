@@ -65,13 +65,36 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
     value = document[given[0]]
     if given[0] == "strokes":
         return [Drawing("Field 'strokes'", _strokes(value, limits))]
-    reader = _ImageReader(shape, scale == "unit", b"true" in body or b"false" in body)
+    reader = _ImageReader(shape, scale == "unit", _may_hold_booleans(body))
     if given[0] == "image":
         return _batch([reader.read(value, "image")], shape)
-    if not isinstance(value, list) or not value:
-        raise MalformedRequest("Field 'images'", "a list of at least one image", kind(value))
-    check_count(len(value), limits)
-    return _batch([reader.read(item, f"images[{row}]") for row, item in enumerate(value)], shape)
+    return _images(value, "images", reader, limits)
+
+
+def read_instances(body: bytes, shape: Shape, limits: Limits) -> Drawings:
+    """Read `{"instances": […]}`, as KServe's first protocol has it.
+
+    Args:
+        body: The whole body.
+        shape: Of one image as the model takes it.
+        limits: How much one request may hold.
+
+    Returns:
+        At least one image: each as `read` takes one of `images`, or a picture file as `{"b64": …}`. Other
+        members of the document are passed over, because other servers' clients send some.
+
+    Raises:
+        MalformedRequest, PayloadTooLarge, BlankImage: As `read`.
+    """
+    document = load(body, most_values(shape, limits))
+    if not isinstance(document, dict) or "instances" not in document:
+        raise MalformedRequest("Body", "a JSON object with instances", kind(document))
+    instances = document["instances"]
+    if isinstance(instances, list):
+        instances = [
+            item["b64"] if isinstance(item, dict) and item.keys() == {"b64"} else item for item in instances
+        ]
+    return _images(instances, "instances", _ImageReader(shape, False, _may_hold_booleans(body)), limits)
 
 
 def load(body: bytes, most_values: int) -> Any:  # noqa: ANN401 - JSON can be anything; every caller checks it
@@ -105,6 +128,17 @@ def most_values(shape: Shape, limits: Limits) -> int:
     """Return how many JSON values the largest allowed request has, and a few more."""
     lists = math.prod(shape[:-1]) + 1
     return limits.images * (math.prod(shape) + lists) + 4 * limits.points + 100
+
+
+def _may_hold_booleans(body: bytes) -> bool:
+    return b"true" in body or b"false" in body
+
+
+def _images(value: object, name: str, reader: "_ImageReader", limits: Limits) -> Drawings:
+    if not isinstance(value, list) or not value:
+        raise MalformedRequest(f"Field {name!r}", "a list of at least one image", kind(value))
+    check_count(len(value), limits)
+    return _batch([reader.read(item, f"{name}[{row}]") for row, item in enumerate(value)], reader.shape)
 
 
 def _batch(images: list[Drawing], shape: Shape) -> Drawings:

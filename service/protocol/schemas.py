@@ -239,3 +239,21 @@ def infer_bodies() -> Mapping[str, Any]:
         "the JSON ends. With 0 all is one input's contents",
     }
     return {wire.JSON: {"schema": described, "examples": examples}, wire.OCTETS: {"schema": binary}}
+
+
+def instances_body() -> Mapping[str, Any]:
+    """Document the body of KServe's first protocol, with an example that works."""
+    seven = ink.from_strokes(SEVEN)
+    described = {
+        "type": "object",
+        "required": ["instances"],
+        "properties": {
+            "instances": {
+                "type": "array",
+                "minItems": 1,
+                "description": 'Each 28 x 28 numbers 0..255, nested or flat, or {"b64": a picture file}',
+            }
+        },
+    }
+    examples = {"instance": {"summary": "One image, nested", "value": {"instances": [seven.tolist()]}}}
+    return {wire.JSON: {"schema": described, "examples": examples}}

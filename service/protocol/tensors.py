@@ -238,7 +238,7 @@ def _from_values(tensor: Tensor, flat: Sequence[Any], dtype: np.dtype[Any]) -> N
         array = _fit(flat, dtype)
         if array is not None:
             return array
-    index = next(i for i, value in enumerate(flat) if type(value) is bool or _fit([value], dtype) is None)
+    index = next(i for i, value in enumerate(flat) if _fit([value], dtype) is None)
     where = ", ".join(str(i) for i in np.unravel_index(index, tensor.shape))
     if dtype.kind == "b":
         expected = "true or false"

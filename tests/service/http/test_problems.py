@@ -168,7 +168,10 @@ def test_every_route_answers_something_wrong_with_a_problem(client: TestClient) 
         problem(client.request(method, f"{path}?wrong=1", content=b"{"), 400, "malformed-request")
         if method == "POST":
             problem(client.post(path, json=[]), 400, "malformed-request")
-            problem(client.post(path, content=b"x"), 415, "unsupported-media-type")
+            # Clients of the protocols need not name the type of the one kind of body that there is.
+            is_ours = path.startswith("/v1/") and ":" not in path
+            wanted = (415, "unsupported-media-type") if is_ours else (400, "malformed-request")
+            problem(client.post(path, content=b"x"), *wanted)
 
 
 @pytest.mark.parametrize(
