@@ -73,6 +73,7 @@ def test_without_outputs_all_are_answered(client: TestClient) -> None:
     """
     None and an empty list mean the same; no id is answered where none came.
     """
+    members: dict[str, Any]
     for members in ({}, {"outputs": []}, {"id": ""}):
         found = read(post(client, document(**members)))
 
@@ -137,7 +138,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("no name", document(tensor(name=None)), "Member 'name' of inputs[0] should be text; got null"),
     (
         "no datatype",
-        document(tensor(datatype=None)),
+        document({"name": "image", "shape": [1]}),
         "Member 'datatype' of inputs[0] should be text; got null",
     ),
     ("no shape", document(tensor(shape=None)), "Member 'shape' of inputs[0] should be a list"),
