@@ -162,7 +162,8 @@ class Registry:
             elif not old.models:
                 self._replace(shelves)
         if refused:
-            raise ReloadRefused(name, [str(error) for error in refused.values()])
+            reasons = list(refused.values())
+            raise ReloadRefused(name, [str(error) for error in reasons]) from reasons[0]
         if not models:
             raise UnknownModel(name, list(shelves))
 
