@@ -22,7 +22,7 @@ class Journal:
 
     def begin(self) -> None:
         """Count a request as being answered."""
-        self._metrics.in_flight.inc()
+        self._metrics.in_flight += 1
 
     def end(self, exchange: Exchange, method: str, path: str, client: str) -> None:
         """Write down a request that was answered, or whose caller left before.
@@ -33,7 +33,7 @@ class Journal:
             path: As it came; only its beginning is written.
             client: The caller's address, or `-`.
         """
-        self._metrics.in_flight.dec()
+        self._metrics.in_flight -= 1
         seconds = time.perf_counter() - exchange.started
         exchange.status = exchange.status or CLIENT_CLOSED
         phases = dict(exchange.phases)

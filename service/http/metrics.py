@@ -1,8 +1,16 @@
-"""The service's counters and histograms, for Prometheus."""
+"""The service's counters and histograms, for Prometheus.
 
-from collections.abc import Iterable
+Counting is done for every request and scraping seldom: numbers are counted in plain lists, and what the
+client library knows of metrics is made of them when somebody asks. Used from the event loop alone.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from service.http.exchange import Exchange
 
@@ -10,65 +18,89 @@ _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 
-class Metrics:
-    """The service's counters and histograms, in a registry of its own."""
+class _Histogram:
+    """Values by one label, each counted in the first bucket that it fits."""
+
+    def __init__(self, name: str, words: str, label: str, bounds: Sequence[float]) -> None:
+        self._name = name
+        self._words = words
+        self._label = label
+        self._bounds = bounds
+        self._edges = [*(str(float(bound)) for bound in bounds), "+Inf"]
+        self._counts: dict[str, list[int]] = {}
+        self._sums: dict[str, float] = {}
+
+    def observe(self, label: str, value: float) -> None:
+        counts = self._counts.get(label)
+        if counts is None:
+            counts = self._counts[label] = [0] * len(self._edges)
+            self._sums[label] = 0.0
+        counts[bisect_left(self._bounds, value)] += 1
+        self._sums[label] += value
+
+    def collect(self) -> Metric:
+        family = HistogramMetricFamily(self._name, self._words, labels=[self._label])
+        for label, counts in self._counts.items():
+            buckets = list(zip(self._edges, accumulate(counts), strict=True))
+            family.add_metric([label], buckets, self._sums[label])
+        return family
+
+
+class Metrics(Collector):
+    """The service's counters and histograms, in a registry of its own.
+
+    Attributes:
+        registry: What a scrape reads.
+        in_flight: Requests being answered.
+    """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        self.requests = Counter(
-            "inkling_requests",
-            "Requests answered",
-            ["route", "model", "code"],
-            registry=self.registry,
-        )
-        self.seconds = Histogram(
+        self.in_flight = 0
+        self._requests: dict[tuple[str, str, int], int] = {}
+        self._seconds = _Histogram(
             "inkling_request_seconds",
             "Time from a request's head to the end of its answer",
-            ["route"],
-            buckets=_SECONDS,
-            registry=self.registry,
+            "route",
+            _SECONDS,
         )
-        self.phases = Histogram(
-            "inkling_phase_seconds",
-            "Time spent in one phase of a request",
-            ["phase"],
-            buckets=_SECONDS,
-            registry=self.registry,
+        self._phases = _Histogram(
+            "inkling_phase_seconds", "Time spent in one phase of a request", "phase", _SECONDS
         )
-        self.images = Histogram(
-            "inkling_batch_images",
-            "Images in one request",
-            ["model"],
-            buckets=_IMAGES,
-            registry=self.registry,
-        )
-        self.in_flight = Gauge(
-            "inkling_requests_in_flight", "Requests being answered", registry=self.registry
-        )
-        self.ready = Gauge(
-            "inkling_model_ready",
-            "1 for every model version that can answer",
-            ["model", "version"],
-            registry=self.registry,
-        )
-
+        self._images = _Histogram("inkling_batch_images", "Images in one request", "model", _IMAGES)
         self._ready: set[tuple[str, str]] = set()
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.registry.register(self)
 
     def show_ready(self, models: Iterable[tuple[str, str]]) -> None:
-        """Show which models can answer, by name and version, and no others; one caller at a time."""
-        ready = set(models)
-        for gone in self._ready - ready:
-            self.ready.remove(*gone)
-        for name, version in ready:
-            self.ready.labels(name, version).set(1)
-        self._ready = ready
+        """Show which models can answer, by name and version, and no others; from any thread."""
+        self._ready = set(models)
 
     def count(self, exchange: Exchange, seconds: float) -> None:
         """Count one answered request."""
-        self.requests.labels(exchange.route, exchange.model, exchange.status).inc()
-        self.seconds.labels(exchange.route).observe(seconds)
+        key = (exchange.route, exchange.model, exchange.status)
+        self._requests[key] = self._requests.get(key, 0) + 1
+        self._seconds.observe(exchange.route, seconds)
         for phase, spent in tuple(exchange.phases.items()):
-            self.phases.labels(phase).observe(spent)
+            self._phases.observe(phase, spent)
         if exchange.images:
-            self.images.labels(exchange.model).observe(exchange.images)
+            self._images.observe(exchange.model, exchange.images)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield everything that was counted, for a scrape."""
+        requests = CounterMetricFamily(
+            "inkling_requests", "Requests answered", labels=["route", "model", "code"]
+        )
+        for (route, model, status), count in self._requests.items():
+            requests.add_metric([route, model, str(status)], count)
+        yield requests
+        yield self._seconds.collect()
+        yield self._phases.collect()
+        yield self._images.collect()
+        yield GaugeMetricFamily("inkling_requests_in_flight", "Requests being answered", value=self.in_flight)
+        ready = GaugeMetricFamily(
+            "inkling_model_ready", "1 for every model version that can answer", labels=["model", "version"]
+        )
+        for version in sorted(self._ready):
+            ready.add_metric(version, 1)
+        yield ready
