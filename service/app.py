@@ -15,6 +15,7 @@ from service.http.gate import Gate
 from service.http.journal import Journal
 from service.http.metrics import Metrics
 from service.http.observe import Observer
+from service.http.router import Router
 from service.protocol import instances, repository, rest
 from service.protocol.management import Management
 from service.serving.predictor import Predictor
@@ -88,7 +89,8 @@ def create_app(settings: Settings) -> ASGIApp:
     }
     for tag, described in tags.items():
         operations.mount(app, tag, described)
-    documentation.install(app, [operation for described in tags.values() for operation in described])
+    everything = [operation for described in tags.values() for operation in described]
+    documentation.install(app, everything)
     page.install(app)
     problems.install(app)
-    return Observer(app, Journal(metrics, statistics, settings.access_log))
+    return Observer(Router(app, everything), Journal(metrics, statistics, settings.access_log))

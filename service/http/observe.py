@@ -5,6 +5,7 @@ import logging
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.http import problems
 from service.http.exchange import Exchange, request_id_from
 from service.http.journal import Journal
 
@@ -43,8 +44,11 @@ class Observer:
         self._journal.begin()
         try:
             await self._app(inner, receive, send_observed)
-        except Exception:  # whatever it was has been answered with a 500; here it is written down
+        except Exception:
             log.exception("unforeseen", extra={"fields": {"request_id": exchange.request_id}})
+            if not exchange.status:
+                response = problems.unforeseen(scope["path"], exchange.request_id)
+                await response(inner, receive, send_observed)
         finally:
             client = scope.get("client")
             self._journal.end(exchange, scope["method"], scope["path"], client[0] if client else "-")

@@ -71,6 +71,9 @@ Answers = Mapping[str, type[BaseModel] | str]
 Handler = Callable[[Request, Any], Awaitable[Response]]
 """Takes the request, and its query as the operation's `options`."""
 
+Endpoint = Callable[[Request], Awaitable[Response]]
+"""Takes a request that came on one path, and reads its query itself."""
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -108,6 +111,14 @@ class Operation:
             return [self.path]
         return [self.path, self.path.replace(_MODEL, _VERSIONED)]
 
+    def endpoints(self) -> list[tuple[str, Endpoint]]:
+        """Return every path that leads here, with what answers there; a slash twin before its path."""
+        found = []
+        for path in self.paths():
+            endpoint = _endpoint(self, path)
+            found += [(f"{path}/", endpoint)] * self.has_slash_twin + [(path, endpoint)]
+        return found
+
 
 def mount(app: FastAPI, tag: str, operations: Sequence[Operation]) -> None:
     """Give every operation its routes.
@@ -118,11 +129,12 @@ def mount(app: FastAPI, tag: str, operations: Sequence[Operation]) -> None:
         operations: In the order in which their paths are tried.
     """
     for operation in operations:
-        for path in operation.paths():
+        described = operation.paths()
+        for path, endpoint in operation.endpoints():
+            if path not in described:
+                app.add_api_route(path, endpoint, methods=[operation.method], include_in_schema=False)
+                continue
             versioned = "_of_version" if "{version}" in path else ""
-            endpoint = _endpoint(operation, path)
-            if operation.has_slash_twin:
-                app.add_api_route(path + "/", endpoint, methods=[operation.method], include_in_schema=False)
             app.add_api_route(
                 path,
                 endpoint,
@@ -146,10 +158,13 @@ def components(operations: Sequence[Operation]) -> dict[str, Any]:
     return {**document["$defs"], "ImageBody": schemas.image_body()}
 
 
-def _endpoint(operation: Operation, path: str) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(operation: Operation, path: str) -> Endpoint:
+    usual = operation.options()
+
     async def endpoint(request: Request) -> Response:
         exchange_of(request).route = path
-        return await operation.handle(request, _read_options(operation.options, request))
+        options = _read_options(operation.options, request) if request.scope["query_string"] else usual
+        return await operation.handle(request, options)
 
     return endpoint
 

@@ -117,15 +117,29 @@ def body(problem: Problem, detail: str, instance: str, request_id: str) -> bytes
     return orjson.dumps(document, default=str)
 
 
+def unforeseen(instance: str, request_id: str) -> Response:
+    """Return the answer for what nobody foresaw, which says no more than that."""
+    return respond(INTERNAL, INTERNAL.title + ".", instance, request_id)
+
+
+def answer_to(request: Request, error: Exception) -> Response:
+    """Return the answer for an error that was raised on purpose, and write down those that are ours.
+
+    Args:
+        request: It must have come through `Observer`.
+        error: A `ServiceError`, or the `ClientDisconnect` of a caller who left.
+    """
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=CLIENT_CLOSED)  # nobody reads it; log and metrics do
+    assert isinstance(error, ServiceError)
+    request_id = exchange_of(request).request_id
+    if isinstance(error, ModelError):
+        log.error("model failed", exc_info=error, extra={"fields": {"request_id": request_id}})
+    return answer(error, request.scope["path"], request_id)
+
+
 def install(app: FastAPI) -> None:
     """Let an app answer every failure with a problem document, the router's and the unforeseen included."""
-
-    def of_service(request: Request, error: Exception) -> Response:
-        assert isinstance(error, ServiceError)
-        request_id = exchange_of(request).request_id
-        if isinstance(error, ModelError):
-            log.error("model failed", exc_info=error, extra={"fields": {"request_id": request_id}})
-        return answer(error, request.url.path, request_id)
 
     def of_router(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -141,15 +155,11 @@ def install(app: FastAPI) -> None:
 
     def of_nobody(request: Request, error: Exception) -> Response:
         del error  # the observer logs it
-        return _respond(request, INTERNAL, INTERNAL.title + ".")
+        return unforeseen(request.url.path, exchange_of(request).request_id)
 
-    def of_caller(request: Request, error: Exception) -> Response:
-        del request, error
-        return Response(status_code=CLIENT_CLOSED)  # nobody reads it; log and metrics do
-
-    app.add_exception_handler(ServiceError, of_service)
+    app.add_exception_handler(ServiceError, answer_to)
     app.add_exception_handler(HTTPException, of_router)
-    app.add_exception_handler(ClientDisconnect, of_caller)
+    app.add_exception_handler(ClientDisconnect, answer_to)
     app.add_exception_handler(Exception, of_nobody)
 
 
