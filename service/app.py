@@ -18,6 +18,7 @@ from service.http.observe import Observer
 from service.http.router import Router
 from service.protocol import instances, repository, rest
 from service.protocol.management import Management
+from service.serving.batching import Batching
 from service.serving.predictor import Predictor
 from service.serving.registry import Registry
 from service.serving.statistics import Statistics
@@ -49,7 +50,7 @@ def create_app(settings: Settings) -> ASGIApp:
     workers = Workers(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
 
     answering = Answering(
-        predictor=Predictor(registry),
+        batching=Batching(Predictor(registry)),
         workers=workers,
         gate=Gate(settings.max_body_bytes, settings.max_pending_bytes, settings.body_timeout_s),
         limits=Limits(settings.max_images, settings.max_picture_pixels, settings.max_points),

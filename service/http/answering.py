@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from starlette.requests import Request
 
 from service.core.errors import DeadlineExceeded
@@ -16,7 +18,8 @@ from service.http.drawings import Drawings, Limits
 from service.http.exchange import Exchange, exchange_of
 from service.http.gate import Gate
 from service.http.preparation import Preparation
-from service.serving.predictor import Prediction, Predictor
+from service.serving.batching import Batching
+from service.serving.predictor import Prediction
 from service.serving.registry import Model
 from service.serving.workers import Workers
 
@@ -62,13 +65,13 @@ class Answering:
     """Reads bodies, has them predicted, and keeps what takes long off the event loop.
 
     Attributes:
-        predictor: Runs models.
+        batching: Runs models, what waits together together.
         workers: Where long work goes.
         gate: Lets bodies in.
         limits: How much one request may hold.
     """
 
-    predictor: Predictor
+    batching: Batching
     workers: Workers
     gate: Gate
     limits: Limits
@@ -84,7 +87,7 @@ class Answering:
 
     def find_by_name(self, exchange: Exchange, name: str, version: str | None) -> Model:
         """Return a model by name and perhaps version, and note it; raises as `find`."""
-        model = self.predictor.find(name, version)
+        model = self.batching.predictor.find(name, version)
         exchange.model, exchange.version = model.name, model.version
         return model
 
@@ -146,18 +149,24 @@ class Answering:
             exchange.mark("decode")
             return question
 
-        def reply(question: Question[Answer]) -> Answer:
+        def prepare(question: Question[Answer]) -> NDArray[np.uint8]:
             exchange.mark("queue")
             images = preparation.prepare(
                 question.drawings, model.shape, self.limits, question.prepare, question.traces
             )
             exchange.mark("prepare")
-            prediction = self.predictor.predict(model, images)
-            exchange.mark("infer")
+            return images
+
+        def encode(question: Question[Answer], prediction: Prediction) -> Answer:
+            exchange.mark("queue")
+            exchange.shift("queue", "infer", prediction.seconds)
             answer = question.encode(prediction)
             exchange.mark("encode")
-            exchange.images = len(images)
+            exchange.images, exchange.batch = len(prediction.images), prediction.batch
             return answer
+
+        def reply(question: Question[Answer]) -> Answer:
+            return encode(question, self.batching.predictor.predict(model, prepare(question)))
 
         if unread > _INLINE_BYTES:
 
@@ -170,7 +179,7 @@ class Answering:
         question = ask()
         left_s = _time_left(question, exchange)
         if size <= _INLINE_BYTES and question.is_short():
-            return reply(question)
+            return encode(question, await self.batching.predict(model, prepare(question)))
         return await self.workers.run(lambda: reply(question), timeout_s=left_s, priority=question.priority)
 
 

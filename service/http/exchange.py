@@ -26,6 +26,7 @@ class Exchange:
         version: Its version, or `-`.
         is_prediction: Whether the model is asked what it makes of images.
         images: How many images it answered.
+        batch: How many images ran together with its own; 0 if another request says it.
         received: Bytes of the body, as they came over the wire.
         status: Of the answer; 0 before it is known.
         body_read: Whether the body was read to its end.
@@ -39,6 +40,7 @@ class Exchange:
     version: str = "-"
     is_prediction: bool = False
     images: int = 0
+    batch: int = 0
     received: int = 0
     status: int = 0
     body_read: bool = False
@@ -50,6 +52,11 @@ class Exchange:
         now = time.perf_counter()
         self.phases[phase] = self.phases.get(phase, 0.0) + now - self._marked
         self._marked = now
+
+    def shift(self, phase: str, other: str, seconds: float) -> None:
+        """Give some of a phase's time to another one, which says itself how long it took."""
+        self.phases[phase] -= seconds
+        self.phases[other] = self.phases.get(other, 0.0) + seconds
 
     def age_s(self) -> float:
         """Return the seconds since it began."""

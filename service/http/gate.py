@@ -1,10 +1,8 @@
 """Who may enter and how much: today the size of bodies and the time they may take to arrive."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from service.core.errors import BodyTimeout, PayloadTooLarge, TooManyBytes
 from service.http.exchange import exchange_of
@@ -20,8 +18,7 @@ class Gate:
         self._body_timeout_s = body_timeout_s
         self._pending_bytes = 0
 
-    @asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[bytes]:
+    def body(self, request: Request) -> "_Passage":
         """Read a body, counting its bytes while they arrive; they count until the context is left.
 
         A body that declares itself too large is refused before a byte of it is read, one that turns
@@ -31,8 +28,8 @@ class Gate:
         Args:
             request: A request whose body nobody has read.
 
-        Yields:
-            The whole body.
+        Returns:
+            A context that gives the whole body, and raises where it is entered:
 
         Raises:
             PayloadTooLarge: It is larger than the limit.
@@ -42,22 +39,25 @@ class Gate:
             UnsupportedMediaType: It is compressed in a way that nobody here can unpack.
             ClientDisconnect: The caller left.
         """
+        return _Passage(self, request)
+
+    async def read(self, request: Request, body: bytearray) -> None:
+        """Read a body to its end; `leave` must be called with it afterwards, whatever is raised."""
         unpacker = Unpacker(request.headers.get("content-encoding", IDENTITY))
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared[:20]) > self._max_body_bytes:
             raise self._too_large(f"{int(declared[:20]):,}")
-        body = bytearray()
-        try:
-            await self._read(request, unpacker, body)
-            yield bytes(body)
-        finally:
-            self._pending_bytes -= len(body)
-
-    async def _read(self, request: Request, unpacker: Unpacker, body: bytearray) -> None:
         exchange = exchange_of(request)
+        receive = request.receive
         try:
             async with asyncio.timeout(self._body_timeout_s):
-                async for chunk in request.stream():
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientDisconnect
+                    more = message.get("more_body", False)
+                    chunk = message.get("body", b"")
                     exchange.received += len(chunk)
                     for count, piece in enumerate(unpacker.unpack(chunk)):
                         if count:
@@ -70,6 +70,10 @@ class Gate:
         exchange.body_read = True
         unpacker.end()
 
+    def leave(self, body: bytearray) -> None:
+        """Count a body no longer."""
+        self._pending_bytes -= len(body)
+
     def _take(self, piece: bytes, body: bytearray) -> None:
         self._pending_bytes += len(piece)
         body += piece
@@ -80,3 +84,25 @@ class Gate:
 
     def _too_large(self, got: str) -> PayloadTooLarge:
         return PayloadTooLarge("Body", self._max_body_bytes, "bytes", got)
+
+
+class _Passage:
+    """One body, from where it is read to where it is answered."""
+
+    __slots__ = ("_body", "_gate", "_request")
+
+    def __init__(self, gate: Gate, request: Request) -> None:
+        self._gate = gate
+        self._request = request
+        self._body = bytearray()
+
+    async def __aenter__(self) -> bytes:
+        try:
+            await self._gate.read(self._request, self._body)
+        except BaseException:
+            self._gate.leave(self._body)
+            raise
+        return bytes(self._body)
+
+    async def __aexit__(self, *error: object) -> None:
+        self._gate.leave(self._body)

@@ -68,4 +68,4 @@ class Journal:
             infer=phases.get("infer", 0) + phases.get("explain", 0),
             output=phases.get("encode", 0),
         )
-        self._statistics.count(exchange.model, exchange.version, exchange.images, took)
+        self._statistics.count(exchange.model, exchange.version, exchange.images, exchange.batch, took)

@@ -3,6 +3,7 @@
 Knows nothing of HTTP. Long work is handed to `workers` by those who know how long it is.
 """
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,12 +24,27 @@ class Prediction:
         scores: What it says of them, one row an image.
         sure: (B,) whether the network knows the like of each image; None where its manifest has no
             threshold.
+        seconds: How long the network took, for all that ran together.
+        batch: How many images ran together; 0 if another prediction of the same run says it.
     """
 
     model: Model
     images: NDArray[np.uint8]
     scores: Scores
     sure: NDArray[np.bool_] | None
+    seconds: float
+    batch: int
+
+    def rows(self, start: int, stop: int) -> "Prediction":
+        """Return what is said of some of the images; the first rows speak for the whole batch."""
+        return Prediction(
+            self.model,
+            self.images[start:stop],
+            Scores(self.scores.logits[start:stop], self.scores.probabilities[start:stop]),
+            None if self.sure is None else self.sure[start:stop],
+            self.seconds,
+            0 if start else self.batch,
+        )
 
 
 class Predictor:
@@ -55,9 +71,10 @@ class Predictor:
             TensorMismatch: Another dtype or shape.
             InferenceFailed: The runtime could not compute an answer.
         """
+        started = time.perf_counter()
         scores = model.engine.run(images)
         rule = model.manifest.certainty
-        if rule is None:
-            return Prediction(model, images, scores, None)
-        energy = certainty.energy(scores.logits, model.manifest.temperature)
-        return Prediction(model, images, scores, energy >= rule.threshold)
+        sure = None
+        if rule is not None:
+            sure = certainty.energy(scores.logits, model.manifest.temperature) >= rule.threshold
+        return Prediction(model, images, scores, sure, time.perf_counter() - started, len(images))

@@ -14,12 +14,17 @@ class Tally:
     """How often something happened, and how long it took in all."""
 
     count: int = 0
-    ns: int = 0
+    seconds: float = 0.0
+
+    @property
+    def ns(self) -> int:
+        """How long in nanoseconds."""
+        return round(1e9 * self.seconds)
 
     def add(self, seconds: float) -> None:
         """Count one more that took so long."""
         self.count += 1
-        self.ns += round(1e9 * seconds)
+        self.seconds += seconds
 
 
 @dataclass
@@ -61,7 +66,7 @@ class Record:
         success: Requests answered; whole durations.
         fail: Requests that ended in an error.
         queue, input, infer, output: Parts of the answered ones.
-        batches: By images in a batch, at most as many as one request may hold.
+        batches: By images that ran together, at most as many as one request may hold.
     """
 
     images: int = 0
@@ -87,23 +92,29 @@ class Statistics:
         """Return the record of a version; an empty one if nobody asked it yet."""
         return self._records.get((name, version)) or Record()
 
-    def count(self, name: str, version: str, images: int, took: Duration) -> None:
+    def count(self, name: str, version: str, images: int, batch: int, took: Duration) -> None:
         """Count an answered request.
 
         Args:
             name: Of the model; one that is served, so that callers cannot make this grow.
             version: Its version.
             images: How many it answered.
+            batch: How many ran together with them; 0 if another request of the same run is counted for it.
             took: How long its parts took.
         """
         record = self._record(name, version)
         record.images += images
-        record.executions += 1
         record.last_ms = round(1000 * self._clock())
         record.success.add(took.whole)
         record.queue.add(took.queue)
-        batch = record.batches.setdefault(images, BatchTally())
-        for tally in (record, batch):
+        record.input.add(took.input)
+        record.infer.add(took.infer)
+        record.output.add(took.output)
+        if batch:
+            record.executions += 1
+            tally = record.batches.get(batch)
+            if tally is None:
+                tally = record.batches[batch] = BatchTally()
             tally.input.add(took.input)
             tally.infer.add(took.infer)
             tally.output.add(took.output)
@@ -113,4 +124,7 @@ class Statistics:
         self._record(name, version).fail.add(seconds)
 
     def _record(self, name: str, version: str) -> Record:
-        return self._records.setdefault((name, version), Record())
+        record = self._records.get((name, version))
+        if record is None:
+            record = self._records[name, version] = Record()
+        return record
