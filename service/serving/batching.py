@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.errors import ServiceError
 from service.serving.predictor import Prediction, Predictor
 from service.serving.registry import Model
 
@@ -71,7 +70,7 @@ class Batching:
             return
         try:
             self._predict(model, together)
-        except ServiceError as error:
+        except Exception as error:  # whatever it is, nobody may wait for ever
             for one in together:
                 if not one.future.done():
                     one.future.set_exception(error)

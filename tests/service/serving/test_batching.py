@@ -1,0 +1,197 @@
+"""`service/serving/batching.py`: what waits together runs together, and nothing is lost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.core.errors import InferenceFailed, TensorMismatch
+from service.serving.batching import Batching
+from service.serving.predictor import Prediction, Predictor
+from service.serving.registry import Model, Registry
+from tests import toys
+
+
+class Counting(Predictor):
+    """A predictor that remembers how many images it was given at once, and may fail."""
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__(registry)
+        self.sizes: list[int] = []
+        self.fails = False
+
+    def predict(self, model: Model, images: NDArray[np.uint8]) -> Prediction:
+        self.sizes.append(len(images))
+        if self.fails:
+            raise InferenceFailed(model.name, model.version)
+        return super().predict(model, images)
+
+
+@pytest.fixture
+def predictor(toy_root: Path) -> Counting:
+    registry = Registry(toy_root)
+    registry.load()
+    return Counting(registry)
+
+
+def dots(*quarters: int) -> NDArray[np.uint8]:
+    return np.stack([toys.dot(quarter) for quarter in quarters])
+
+
+async def together(*asked: Awaitable[Prediction]) -> list[Prediction | BaseException]:
+    return await asyncio.gather(*asked, return_exceptions=True)
+
+
+def ask(
+    predictor: Predictor, asking: Callable[[Batching], list[Awaitable[Prediction]]]
+) -> list[Prediction | BaseException]:
+    """Ask several questions in one turn of an event loop."""
+
+    async def main() -> list[Prediction | BaseException]:
+        return await together(*asking(Batching(predictor)))
+
+    return asyncio.run(main())
+
+
+def test_what_waits_together_runs_together(predictor: Counting) -> None:
+    """
+    Each gets its own rows, the same as alone, and one of them speaks for the run.
+    """
+    model = predictor.find("quadrants", "1")
+    batches = [dots(0), dots(1, 2), dots(3, 3, 3)]
+
+    found = ask(predictor, lambda batching: [batching.predict(model, images) for images in batches])
+
+    assert predictor.sizes == [6]
+    for images, prediction in zip(batches, found, strict=True):
+        assert isinstance(prediction, Prediction)
+        alone = Predictor.predict(predictor, model, images)
+        np.testing.assert_array_equal(prediction.images, images)
+        np.testing.assert_array_equal(prediction.scores.logits, alone.scores.logits)
+        np.testing.assert_array_equal(prediction.scores.probabilities, alone.scores.probabilities)
+        assert prediction.model is model
+    assert [prediction.batch for prediction in found if isinstance(prediction, Prediction)] == [6, 0, 0]
+
+
+def test_whoever_asks_alone_does_not_wait(predictor: Counting) -> None:
+    """
+    One question is a batch of its own in the same turn, and nothing is copied.
+    """
+    model = predictor.find("quadrants", "1")
+    images = dots(2)
+
+    (found,) = ask(predictor, lambda batching: [batching.predict(model, images)])
+
+    assert isinstance(found, Prediction)
+    assert found.images is images
+    assert (predictor.sizes, found.batch) == ([1], 1)
+
+
+def test_models_do_not_mix(predictor: Counting) -> None:
+    """
+    Nor versions of one.
+    """
+    models = [predictor.find("quadrants", version) for version in ("1", "2", "1")]
+
+    found = ask(predictor, lambda batching: [batching.predict(model, dots(0)) for model in models])
+
+    logits = [one.scores.logits.tolist() for one in found if isinstance(one, Prediction)]
+    assert logits == [[[1, 0, 0, 0]], [[0, 0, 0, 1]], [[1, 0, 0, 0]]]
+    assert sorted(predictor.sizes) == [1, 2]
+
+
+def test_a_batch_has_a_most(predictor: Counting) -> None:
+    """
+    What does not fit runs in the next turn, in order; whoever has more alone is not divided.
+    """
+    model = predictor.find("quadrants", "1")
+    sizes = [100, 28, 1, 127, 200, 1]
+
+    found = ask(predictor, lambda batching: [batching.predict(model, dots(*[1] * size)) for size in sizes])
+
+    assert predictor.sizes == [128, 128, 200, 1]
+    assert [len(one.images) for one in found if isinstance(one, Prediction)] == sizes
+
+
+def test_others_come_in_between(predictor: Counting) -> None:
+    """
+    The event loop has a turn between two batches.
+    """
+    model = predictor.find("quadrants", "1")
+    seen: list[int] = []
+
+    async def main() -> None:
+        batching = Batching(predictor)
+        asked = [asyncio.ensure_future(batching.predict(model, dots(*[1] * 100))) for _ in range(3)]
+        while not all(one.done() for one in asked):
+            seen.append(len(predictor.sizes))
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert {1, 2} <= set(seen)
+
+
+def test_who_has_left_is_not_answered(predictor: Counting) -> None:
+    """
+    Their images do not run, and the others' do.
+    """
+    model = predictor.find("quadrants", "1")
+
+    async def main() -> Prediction:
+        batching = Batching(predictor)
+        leaving = asyncio.ensure_future(batching.predict(model, dots(0, 1)))
+        staying = asyncio.ensure_future(batching.predict(model, dots(3)))
+        asyncio.get_running_loop().call_soon(leaving.cancel)
+        return await staying
+
+    found = asyncio.run(main())
+
+    assert found.scores.logits.tolist() == [[0, 0, 0, 1]]
+    assert predictor.sizes == [1]
+
+
+def test_when_all_have_left_nothing_runs(predictor: Counting) -> None:
+    """
+    And whoever comes later is answered.
+    """
+    model = predictor.find("quadrants", "1")
+
+    async def main() -> Prediction:
+        batching = Batching(predictor)
+        leaving = asyncio.ensure_future(batching.predict(model, dots(0)))
+        asyncio.get_running_loop().call_soon(leaving.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert predictor.sizes == []
+        return await batching.predict(model, dots(1))
+
+    assert asyncio.run(main()).scores.logits.tolist() == [[0, 1, 0, 0]]
+
+
+def test_a_failure_is_everybodys(predictor: Counting) -> None:
+    """
+    None waits for ever, and the next batch is answered.
+    """
+    model = predictor.find("quadrants", "1")
+    predictor.fails = True
+
+    found = ask(predictor, lambda batching: [batching.predict(model, dots(0)) for _ in range(3)])
+
+    assert [type(one) for one in found] == [InferenceFailed] * 3
+    predictor.fails = False
+    (good,) = ask(predictor, lambda batching: [batching.predict(model, dots(0))])
+    assert isinstance(good, Prediction)
+
+
+def test_an_array_of_another_shape_is_refused(predictor: Counting) -> None:
+    """
+    As the predictor refuses it.
+    """
+    model = predictor.find("quadrants", "1")
+
+    (found,) = ask(predictor, lambda batching: [batching.predict(model, np.zeros((1, 3), np.uint8))])
+
+    assert isinstance(found, TensorMismatch)
