@@ -110,7 +110,7 @@ $(BASE): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	@touch $@
 
 $(FULL): $(BASE)
-	$(PIP_INSTALL) -e '.[training,dev]'
+	$(PIP_INSTALL) -e '.[training,dev,grpc]'
 	@touch $@
 
 # Without npm the service and its tests run all the same; the tests that need its packages say that they are skipped.

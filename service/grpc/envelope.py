@@ -1,8 +1,8 @@
 """An inference's message before anybody understands it: whom it asks, and where its raw contents lie.
 
 A message of a few bytes a field would take up very much memory once it is unpacked, and unpacking copies raw
-contents twice. So the outer fields are walked over first, in protobuf's wire format: each has a key, its number
-and kind, and then a number, four or eight bytes, or a length and as many bytes.
+contents twice. So the outer fields are walked over first, in protobuf's wire format: each has a key, its
+number and kind, and then a number, four or eight bytes, or a length and as many bytes.
 """
 
 from collections.abc import Iterator

@@ -32,7 +32,7 @@ AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 def parse(kind: type[AnyMessage], content: bytes) -> AnyMessage:
     """Read a message; raises MalformedRequest if it is none of that kind."""
-    message = kind()
+    message: AnyMessage = kind()
     try:
         message.ParseFromString(content)
     except DecodeError as error:
@@ -92,9 +92,9 @@ def _input(item: ModelInferRequest.InferInputTensor, raw: memoryview | None) -> 
         return Tensor(item.name, item.datatype, empty.shape, raw, parameters)
     if not typed:
         return empty
-    field = FIELDS.get(item.datatype)
+    field = FIELDS.get(item.datatype, "raw_input_contents")
     if typed != [field]:
-        expected = f"{field or 'raw_input_contents'}, as {item.datatype} needs"
+        expected = f"{field}, as {item.datatype} needs"
         raise MalformedRequest(f"Contents of {empty.named}", expected, ", ".join(typed))
     return Tensor(item.name, item.datatype, empty.shape, getattr(item.contents, field), parameters)
 
