@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
 
     Returns:
         The exit status: 2 for a bad setting, or one whose packages are missing; 3 for an address that is not
-        free, or a model that was refused where the settings are strict. One line on standard error says which.
+        free, or a model that was refused where the settings are strict. One line on standard error says why.
     """
     try:
         settings = load(arguments)

@@ -67,7 +67,8 @@ class Envelope:
                     count += 1
                     _check_count(count)
             _check_count(count)
-        return cls(_text(texts[_NAME]), _text(texts[_VERSION]) or None, b"".join(rest), raw)
+        whole = b"".join(rest) if raw else content
+        return cls(_text(texts[_NAME]), _text(texts[_VERSION]) or None, whole, raw)
 
 
 @dataclass(frozen=True)

@@ -203,38 +203,45 @@ class Servicer:
     async def _answer(
         self, path: str, method: Method, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext
     ) -> bytes:
-        """Answer one call, whatever comes; write it down."""
+        """Answer one call, whatever comes; write it down.
+
+        Failures are told by setting the code: `abort` raises an error whose traceback would hold the message,
+        in a circle that is not looked for often enough.
+        """
         given = dict(context.invocation_metadata() or ()).get(statuses.REQUEST_ID, "")
         exchange = Exchange(request_id_from(str(given)), route=path)
         deadline_s = context.time_remaining()
+        address = _address(context.peer())
+        trailing = statuses.metadata(exchange.request_id)
         self.journal.begin()
         try:
             async with self.answering.gate.message(lambda: _first(requests), exchange) as content:
                 exchange.mark("read")
                 answer = await method(Call(content, exchange, deadline_s))
             exchange.status = 200
-            context.set_trailing_metadata(statuses.metadata(exchange.request_id))
-            return answer
         except ServiceError as error:
+            answer = b""
             exchange.status = problems.lookup(error).status
             if isinstance(error, ModelError):
-                log.error(
-                    "model failed", exc_info=error, extra={"fields": {"request_id": exchange.request_id}}
-                )
+                fields = {"request_id": exchange.request_id}
+                log.error("model failed", exc_info=error, extra={"fields": fields})
+            context.set_code(statuses.code(error))
+            context.set_details(problems.sentence(error))
             trailing = statuses.metadata(exchange.request_id, error)
-            await context.abort(statuses.code(error), problems.sentence(error), trailing)
         except asyncio.CancelledError:
             is_late = deadline_s is not None and exchange.age_s() >= deadline_s
             exchange.status = problems.TABLE[DeadlineExceeded].status if is_late else CLIENT_CLOSED
             raise
         except Exception:
+            answer = b""
             exchange.status = problems.INTERNAL.status
             log.exception("unforeseen", extra={"fields": {"request_id": exchange.request_id}})
-            trailing = statuses.metadata(exchange.request_id)
-            await context.abort(grpc.StatusCode.INTERNAL, f"{problems.INTERNAL.title}.", trailing)
+            context.set_code(grpc.StatusCode.INTERNAL)
+            context.set_details(f"{problems.INTERNAL.title}.")
         finally:
-            self.journal.end(exchange, "POST", path, _address(context.peer()))
-        raise AssertionError("abort always raises")
+            self.journal.end(exchange, "POST", path, address)
+        context.set_trailing_metadata(trailing)
+        return answer
 
     def _find(self, call: Call, name: str, version: str) -> Model:
         return self.answering.find_by_name(call.exchange, name, version or None)
