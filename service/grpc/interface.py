@@ -59,6 +59,7 @@ async def serving(servicer: Servicer, host: str, port: int, limits: Limits) -> A
         options=[
             ("grpc.so_reuseport", 0),  # else two processes would share the port and neither would know
             ("grpc.max_receive_message_length", limits.message_bytes),
+            ("grpc.http2.bdp_probe", 0),  # else it takes in megabytes of messages that nobody reads yet
             ("grpc.max_allowed_incoming_connections", limits.connections),
             ("grpc.max_connection_idle_ms", round(1000 * limits.idle_s)),
             ("grpc.server_handshake_timeout_ms", round(1000 * limits.handshake_s)),

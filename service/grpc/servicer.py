@@ -4,7 +4,7 @@ import asyncio
 import functools
 import logging
 import urllib.parse
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import grpc
@@ -201,13 +201,14 @@ class Servicer:
         return _written(pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True))
 
     async def _answer(
-        self, path: str, method: Method, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext
+        self, path: str, method: Method, requests: object, context: grpc.aio.ServicerContext
     ) -> bytes:
         """Answer one call, whatever comes; write it down.
 
         Failures are told by setting the code: `abort` raises an error whose traceback would hold the message,
         in a circle that is not looked for often enough.
         """
+        del requests
         given = dict(context.invocation_metadata() or ()).get(statuses.REQUEST_ID, "")
         exchange = Exchange(request_id_from(str(given)), route=path)
         deadline_s = context.time_remaining()
@@ -215,7 +216,7 @@ class Servicer:
         trailing = statuses.metadata(exchange.request_id)
         self.journal.begin()
         try:
-            async with self.answering.gate.message(lambda: _first(requests), exchange) as content:
+            async with self.answering.gate.message(lambda: _read(context), exchange) as content:
                 exchange.mark("read")
                 answer = await method(Call(content, exchange, deadline_s))
             exchange.status = 200
@@ -250,10 +251,10 @@ class Servicer:
         return [other.version for other in self.registry.models() if other.name == model.name]
 
 
-async def _first(requests: AsyncIterator[bytes]) -> bytes | None:
-    async for request in requests:
-        return request
-    return None
+async def _read(context: grpc.aio.ServicerContext) -> bytes | None:
+    """Return a call's message, or None if there is none; an iterator of messages would hold the last one."""
+    content = await context.read()
+    return None if content is grpc.aio.EOF else bytes(content)
 
 
 def _question(kind: type[messages.AnyMessage], call: Call) -> messages.AnyMessage:
