@@ -14,12 +14,15 @@ from service.grpc.inference_pb2 import ModelInferRequest
 _NAME = ModelInferRequest.MODEL_NAME_FIELD_NUMBER
 _VERSION = ModelInferRequest.MODEL_VERSION_FIELD_NUMBER
 _RAW = ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
-_TENSORS = (ModelInferRequest.INPUTS_FIELD_NUMBER, ModelInferRequest.OUTPUTS_FIELD_NUMBER)
+_INPUTS = ModelInferRequest.INPUTS_FIELD_NUMBER
+_OUTPUTS = ModelInferRequest.OUTPUTS_FIELD_NUMBER
+_CONTENTS = ModelInferRequest.InferInputTensor.CONTENTS_FIELD_NUMBER
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 _MOST_FIELDS = 1024
-"""Of an inference and its tensors, together; the protocol's clients send a few dozen."""
+"""Of an inference and its tensors, together; the protocol's clients send a few dozen. Of BYTES in typed contents
+each element is a field, so as many more are taken as images."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,12 @@ class Envelope:
     raw: list[memoryview]
 
     @classmethod
-    def of(cls, content: bytes) -> "Envelope":
+    def of(cls, content: bytes, max_images: int) -> "Envelope":
         """Look at a message.
 
         Args:
             content: All of it.
+            max_images: In one request.
 
         Raises:
             MalformedRequest: It is no message, or names its model in no text.
@@ -53,20 +57,18 @@ class Envelope:
         texts = {_NAME: b"", _VERSION: b""}
         rest: list[memoryview] = []
         raw: list[memoryview] = []
-        count = 0
-        for field in _fields(view):
-            count += 1
+        most = _MOST_FIELDS + max_images
+        for count, (depth, field) in enumerate(_walk(view)):
+            if count >= most:
+                raise PayloadTooLarge("Message", most, "fields in all", "more")
+            if depth:
+                continue
             if field.number == _RAW and field.value is not None:
                 raw.append(field.value)
             else:
                 rest.append(field.whole)
             if field.number in texts and field.value is not None:
                 texts[field.number] = bytes(field.value)
-            elif field.number in _TENSORS and field.value is not None:
-                for _ in _fields(field.value):
-                    count += 1
-                    _check_count(count)
-            _check_count(count)
         whole = b"".join(rest) if raw else content
         return cls(_text(texts[_NAME]), _text(texts[_VERSION]) or None, whole, raw)
 
@@ -84,6 +86,19 @@ class _Field:
     number: int
     whole: memoryview
     value: memoryview | None
+
+
+def _walk(view: memoryview) -> Iterator[tuple[int, _Field]]:
+    """Yield every field of an inference, of its tensors and of their contents, with its depth."""
+    for field in _fields(view):
+        yield 0, field
+        if field.number not in (_INPUTS, _OUTPUTS) or field.value is None:
+            continue
+        for part in _fields(field.value):
+            yield 1, part
+            if field.number == _INPUTS and part.number == _CONTENTS and part.value is not None:
+                for element in _fields(part.value):
+                    yield 2, element
 
 
 def _fields(view: memoryview) -> Iterator[_Field]:
@@ -123,11 +138,6 @@ def _text(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError as error:
         raise unreadable() from error
-
-
-def _check_count(count: int) -> None:
-    if count > _MOST_FIELDS:
-        raise PayloadTooLarge("Message", _MOST_FIELDS, "fields in all", "more")
 
 
 def unreadable() -> MalformedRequest:

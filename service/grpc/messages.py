@@ -3,6 +3,7 @@
 The only file that knows how protobuf spells them.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -33,11 +34,10 @@ AnyMessage = TypeVar("AnyMessage", bound=Message)
 def parse(kind: type[AnyMessage], content: bytes) -> AnyMessage:
     """Read a message; raises MalformedRequest if it is none of that kind."""
     message: AnyMessage = kind()
-    try:
+    with contextlib.suppress(DecodeError):
         message.ParseFromString(content)
-    except DecodeError as error:
-        raise unreadable() from error
-    return message
+        return message
+    raise unreadable()
 
 
 def read(envelope: Envelope) -> tuple[Inference, bool]:

@@ -159,13 +159,13 @@ class Servicer:
 
     async def model_infer(self, call: Call) -> bytes:
         """Run a model on tensors."""
-        envelope = Envelope.of(call.content)
+        envelope = Envelope.of(call.content, self.answering.limits.images)
         exchange = call.exchange
         model = self.answering.find_by_name(exchange, envelope.model, envelope.version)
         exchange.is_prediction = True
         limits = self.answering.limits
 
-        def read() -> Question[bytes]:
+        def understand() -> Question[bytes]:
             asked, is_raw = messages.read(envelope)
 
             def write(inferred: Inferred) -> bytes:
@@ -174,6 +174,12 @@ class Servicer:
             question = inference.question(asked, model, limits, exchange, write)
             times = [time for time in (question.timeout_s, call.deadline_s) if time is not None]
             return replace(question, timeout_s=min(times, default=None))
+
+        def read() -> Question[bytes]:
+            try:
+                return understand()
+            except ServiceError as error:
+                raise error.with_traceback(None)  # noqa: B904 - which would hold the message until it is told
 
         return await self.answering.respond(exchange, model, read, len(call.content), len(envelope.rest))
 
