@@ -1,6 +1,5 @@
 """The process: settings, logs, the app, and uvicorn with our connections."""
 
-import contextlib
 import importlib.util
 import logging
 import socket
@@ -43,8 +42,6 @@ def main(arguments: Sequence[str]) -> int:
     try:
         app = create_app(settings)
         listening = _listen(settings)
-        if settings.grpc_port is not None:
-            _bind(settings.host, settings.grpc_port, "grpc_port").close()  # gRPC binds it, in the event loop
     except _AddressTaken as error:
         sys.stderr.write(f"{error}\n")
         return 3
@@ -83,6 +80,12 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
 
 def _listen(settings: Settings) -> socket.socket:
     listening = _bind(settings.host, settings.port, "port")
+    if settings.grpc_port is not None:
+        try:
+            _bind(settings.host, settings.grpc_port, "grpc_port").close()  # gRPC binds it, in the event loop
+        except _AddressTaken:
+            listening.close()
+            raise
     host, port = listening.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     log.info("listening", extra={"fields": {"address": address, "documentation": f"{address}/docs"}})
@@ -90,7 +93,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _serve(app: ASGIApp, settings: Settings, listening: socket.socket) -> bool:
-    """Return whether it ever began to."""
+    """Serve until a signal says stop; return whether the app could begin."""
     connection = transport.with_limits(
         max_connections=settings.max_connections,
         max_head_bytes=settings.max_head_bytes,
@@ -111,6 +114,8 @@ def _serve(app: ASGIApp, settings: Settings, listening: socket.socket) -> bool:
             timeout_graceful_shutdown=settings.drain_timeout_s,  # type: ignore[arg-type]  # floats work
         )
     )
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         server.run(sockets=[listening])
+    except KeyboardInterrupt:
+        return True
     return server.started

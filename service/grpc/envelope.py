@@ -21,8 +21,8 @@ _CONTENTS = ModelInferRequest.InferInputTensor.CONTENTS_FIELD_NUMBER
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 _MOST_FIELDS = 1024
-"""Of an inference and its tensors, together; the protocol's clients send a few dozen. Of BYTES in typed contents
-each element is a field, so as many more are taken as images."""
+"""Of an inference and its tensors, together; the protocol's clients send a few dozen. Of BYTES in typed
+contents each element is a field, so as many more are taken as images."""
 
 
 @dataclass(frozen=True)

@@ -76,15 +76,18 @@ class Gate:
             BodyTimeout: It took too long to arrive.
             PayloadTooLarge: There is none to be had.
         """
-        is_reading = False
         try:
-            async with asyncio.timeout(self._body_timeout_s), self._messages:
-                is_reading = True
+            async with asyncio.timeout(self._body_timeout_s):
+                await self._messages.acquire()
+        except TimeoutError as error:
+            raise TooManyBytes(self._max_pending_bytes) from error
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
                 content = await read()
         except TimeoutError as error:
-            if is_reading:
-                raise BodyTimeout(self._body_timeout_s, 0) from error
-            raise TooManyBytes(self._max_pending_bytes) from error
+            raise BodyTimeout(self._body_timeout_s, 0) from error
+        finally:
+            self._messages.release()
         if content is None:
             raise PayloadTooLarge("Message", self._max_body_bytes, "bytes", "more, or none at all")
         exchange.received = len(content)

@@ -26,7 +26,7 @@ def health_of(client: Client, service: str) -> str:
     """Return what the health service says."""
     stub = health_pb2_grpc.HealthStub(client.channel)
     answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE_S)
-    return Status.Name(answer.status)
+    return str(Status.Name(answer.status))
 
 
 @pytest.mark.parametrize("service", ["", SERVICE])

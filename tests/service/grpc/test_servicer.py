@@ -200,6 +200,9 @@ def test_a_message_may_not_be_larger_than_a_body(
     logging.getLogger("service").setLevel(logging.INFO)
     with caplog.at_level(logging.INFO, "service.http.journal"):
         answer = grpc_client.infer(raw(bytes(200_001)), compression=compression)
+        deadline = time.monotonic() + PATIENCE_S
+        while not caplog.records and time.monotonic() < deadline:
+            time.sleep(0.01)  # the caller may be told first
 
     refused(answer, "RESOURCE_EXHAUSTED", "larger than max")
     assert [vars(record)["fields"]["status"] for record in caplog.records if record.msg == "request"] == [413]
@@ -337,8 +340,8 @@ def test_models_are_unloaded_and_loaded(toy_settings: Settings, toy_root: Path, 
     root = tmp_path / "models"
     shutil.copytree(toy_root, root)
 
-    def states(client: Client, **asked: bool) -> list[tuple[str, str]]:
-        index = client.call("RepositoryIndex", pb.RepositoryIndexRequest(**asked)).message.models
+    def states(client: Client, ready: bool = False) -> list[tuple[str, str]]:
+        index = client.call("RepositoryIndex", pb.RepositoryIndexRequest(ready=ready)).message.models
         return [(model.version, model.state) for model in index]
 
     with serving(toy_settings, models=root, management=True) as client:
