@@ -2,11 +2,13 @@
 
 import io
 import signal
-import threading
+import time
+import urllib.request
 from pathlib import Path
 
 import grpc
 import numpy as np
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from PIL import Image
@@ -14,7 +16,7 @@ from PIL import Image
 from service.grpc import inference_pb2 as pb
 from service.grpc.servicer import SERVICE
 from tests import toys
-from tests.processes import PATIENCE_S, free_port, running
+from tests.processes import PATIENCE_S, Process, free_port, running
 
 
 def test_a_process_serves_grpc_and_drains(toy_root: Path) -> None:
@@ -44,7 +46,7 @@ def test_a_process_serves_grpc_and_drains(toy_root: Path) -> None:
         slow = pb.ModelInferRequest(model_name="quadrants", raw_input_contents=[_packed(_slow_picture())])
         slow.inputs.add(name="image", datatype="BYTES", shape=[1])
         under_way = infer.future(slow, timeout=PATIENCE_S)
-        threading.Event().wait(0.2)
+        _wait_for_one_more(process)
 
         process.handle.send_signal(signal.SIGTERM)
         second = next(watching).status
@@ -60,6 +62,16 @@ def test_a_process_serves_grpc_and_drains(toy_root: Path) -> None:
     assert process.handle.returncode == 0
     assert all(line.startswith("{") for line in rest.splitlines()), rest
     assert "Traceback" not in rest
+
+
+def _wait_for_one_more(process: Process) -> None:
+    """Wait until the service answers one more call than the one that asks."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/metrics", timeout=PATIENCE_S) as answer:
+            if b"inkling_requests_in_flight 2.0" in answer.read():
+                return
+    pytest.fail("the call never began")
 
 
 def _slow_picture() -> bytes:
