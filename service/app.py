@@ -43,8 +43,7 @@ def create_app(settings: Settings) -> ASGIApp:
         raise registry.refused()[0]
     metrics = Metrics()
     statistics = Statistics()
-    for model in registry.models():
-        metrics.ready.labels(model.name, model.version).set(1)
+    registry.subscribe(lambda: metrics.show_ready((model.name, model.version) for model in registry.models()))
     workers = Workers(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
 
     answering = Answering(

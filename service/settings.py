@@ -36,6 +36,10 @@ class Settings(BaseSettings):
         False,
         description="Stop at the start if any published folder is refused, instead of serving the rest",
     )
+    management: bool = Field(
+        False,
+        description="Let callers list, load and unload models over the Open Inference Protocol; off, a 403",
+    )
     engine_threads: int = Field(
         1,
         ge=1,

@@ -69,17 +69,39 @@ def versions(root: Path) -> dict[str, list[str]]:
         OSError: The folder cannot be read.
     """
     found: dict[str, list[str]] = {}
-    for model in sorted(root.iterdir()):
-        if re.fullmatch(NAME_PATTERN, model.name) and model.is_dir():
-            try:
-                names = [entry.name for entry in model.iterdir() if entry.is_dir()]
-            except OSError:
-                found[model.name] = []
-                continue
-            numbers = sorted(int(name) for name in names if re.fullmatch(VERSION_PATTERN, name))
-            if numbers:
-                found[model.name] = [str(number) for number in numbers]
+    for name in sorted(entry.name for entry in root.iterdir()):
+        try:
+            numbers = versions_of(root, name)
+        except OSError:
+            found[name] = []
+            continue
+        if numbers:
+            found[name] = numbers
     return found
+
+
+def versions_of(root: Path, name: str) -> list[str]:
+    """List what is published of one model.
+
+    Args:
+        root: The models folder.
+        name: Whatever a caller takes for a model name.
+
+    Returns:
+        Its versions, oldest first; none if there is no such folder, or no model can be called that.
+
+    Raises:
+        OSError: Its folder cannot be read.
+    """
+    if not re.fullmatch(NAME_PATTERN, name) or not (root / name).is_dir():
+        return []
+    try:
+        names = [entry.name for entry in (root / name).iterdir() if entry.is_dir()]
+    except FileNotFoundError:  # it was there just now
+        return []
+    return [
+        str(number) for number in sorted(int(name) for name in names if re.fullmatch(VERSION_PATTERN, name))
+    ]
 
 
 def read(root: Path, name: str, version: str) -> Artifact:

@@ -13,6 +13,8 @@
       . ReportBroken         it has one that cannot be read
     - UnknownPicture         its report has no such picture
     - BodyTimeout            the body did not arrive in time
+    - ManagementOff          nobody may load and unload models
+    - ReloadRefused          what is published of a model is not all what it should be
   + CapacityError            the caller can come back later
     - ModelNotReady
     - Overloaded
@@ -152,6 +154,22 @@ class BodyTimeout(RequestError):
     def __init__(self, limit_s: float, received: int) -> None:
         super().__init__(f"Body should arrive within {limit_s:g} seconds; got {received:,} bytes of it.")
         self.limit_s = limit_s
+
+
+class ManagementOff(RequestError):
+    """Models are not loaded and unloaded for callers."""
+
+    def __init__(self) -> None:
+        super().__init__("Management should be switched on, with INKLING_MANAGEMENT=true; it is off.")
+
+
+class ReloadRefused(RequestError):
+    """Not everything that is published of a model can be served; nothing that was is taken away."""
+
+    def __init__(self, model: str, refused: Sequence[str]) -> None:
+        super().__init__(f"Every published version of {model!r} should be sound; got {' '.join(refused)}")
+        self.model = model
+        self.refused = tuple(refused)
 
 
 class CapacityError(ServiceError):

@@ -26,7 +26,7 @@ class Exchange:
         version: Its version, or `-`.
         is_prediction: Whether the model is asked what it makes of images.
         images: How many images it answered.
-        received: Bytes of the body.
+        received: Bytes of the body, as they came over the wire.
         status: Of the answer; 0 before it is known.
         body_read: Whether the body was read to its end.
         phases: Seconds spent in each phase, in order.

@@ -1,5 +1,7 @@
 """The service's counters and histograms, for Prometheus."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from service.http.exchange import Exchange
@@ -50,6 +52,17 @@ class Metrics:
             ["model", "version"],
             registry=self.registry,
         )
+
+        self._ready: set[tuple[str, str]] = set()
+
+    def show_ready(self, models: Iterable[tuple[str, str]]) -> None:
+        """Show which models can answer, by name and version, and no others; one caller at a time."""
+        ready = set(models)
+        for gone in self._ready - ready:
+            self.ready.remove(*gone)
+        for name, version in ready:
+            self.ready.labels(name, version).set(1)
+        self._ready = ready
 
     def count(self, exchange: Exchange, seconds: float) -> None:
         """Count one answered request."""

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.http import wire
+from service.http import packing, wire
 from service.http.answering import Answering, Question
 from service.http.exchange import exchange_of
 from service.http.operations import Operation, Options
@@ -159,13 +159,14 @@ class Endpoints:
         del options
         exchange = exchange_of(request)
         header = request.headers.get(body.HEADER)
+        accepted = request.headers.get("accept-encoding", "")
 
         def read(content: bytes, model: Model) -> Question[Response]:
             whole = Body.of(content, header)
             asked, is_binary = body.read(whole, model.shape, self.answering.limits)
 
             def write(inferred: Inferred) -> Response:
-                return _respond(*body.write(inferred, is_binary))
+                return _respond(*body.write(inferred, is_binary), accepted)
 
             return inference.question(asked, model, self.answering.limits, exchange, write)
 
@@ -179,7 +180,8 @@ class Endpoints:
         return wire.respond(description.statistics(records))
 
 
-def _respond(content: bytes, json_bytes: int | None) -> Response:
+def _respond(content: bytes, json_bytes: int | None, accepted: str) -> Response:
+    packed, headers = packing.pack(content, accepted)
     if json_bytes is None:
-        return Response(content, media_type=wire.JSON)
-    return Response(content, media_type=wire.OCTETS, headers={body.HEADER: str(json_bytes)})
+        return Response(packed, media_type=wire.JSON, headers=headers)
+    return Response(packed, media_type=wire.OCTETS, headers={**headers, body.HEADER: str(json_bytes)})

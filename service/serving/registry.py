@@ -4,17 +4,28 @@ Finding and checking model folders on disk is `artifact`'s work; running one is 
 """
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.core import artifact, network
+from service.core.artifact import Artifact
 from service.core.engine import Engine
-from service.core.errors import ArtifactError, ModelNotReady, UnknownModel, UnknownVersion
+from service.core.errors import (
+    ArtifactError,
+    ManifestInvalid,
+    ModelNotReady,
+    ReloadRefused,
+    UnknownModel,
+    UnknownVersion,
+)
 from service.core.manifest import Manifest
 from service.core.network import Dense
 
 log = logging.getLogger(__name__)
+
+_UNLOADED = "it was unloaded"
 
 
 @dataclass(frozen=True)
@@ -47,14 +58,63 @@ class Model:
         return self.manifest.input.shape[1:]
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How one published version stands.
+
+    Attributes:
+        name: Of the model.
+        version: As published.
+        is_ready: Whether it can answer.
+        reason: Why it cannot, or what is wrong with its folder though it can; empty if all is well.
+    """
+
+    name: str
+    version: str
+    is_ready: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    """What is known of one name; replaced when that changes, as a whole.
+
+    Attributes:
+        models: What can answer, oldest first.
+        refused: Why folders are refused, by version; perhaps of one in `models`, whose folder has changed.
+        unloaded: Versions that were known when it was unloaded.
+        is_expected: Whether the service is not ready while none of it can answer.
+    """
+
+    models: dict[str, Model] = field(default_factory=dict)
+    refused: Mapping[str, ArtifactError] = field(default_factory=dict)
+    unloaded: Sequence[str] = ()
+    is_expected: bool = False
+
+    def versions(self) -> list[str]:
+        """Return every version that is known, oldest first."""
+        return sorted({*self.models, *self.refused, *self.unloaded}, key=int)
+
+    def reason(self, version: str) -> str:
+        """Say what is wrong with a version; empty if nothing is."""
+        if version in self.unloaded:
+            return _UNLOADED.capitalize() + "."
+        return str(self.refused.get(version, ""))
+
+
 class Registry:
-    """The models that are served; of each the versions, oldest first."""
+    """The models that are served; of each the versions, oldest first.
+
+    Any thread may ask it. Changes are made one after the other; whoever asks meanwhile sees all of one or
+    nothing of it, and a model that was got answers on after it was dropped.
+    """
 
     def __init__(self, root: Path, engine_threads: int = 1) -> None:
         self._root = root
         self._engine_threads = engine_threads
-        self._models: dict[str, dict[str, Model]] = {}
-        self._refused: dict[str, dict[str, ArtifactError]] = {}
+        self._shelves: Mapping[str, _Shelf] = {}  # by name, in alphabetical order; replaced as a whole
+        self._changing = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
 
     def load(self) -> None:
         """Load everything that is published, and keep out what is refused.
@@ -64,24 +124,73 @@ class Registry:
         Raises:
             OSError: The models folder cannot be read.
         """
-        for name, versions in artifact.versions(self._root).items():
-            self._models[name] = {}
-            for version in versions:
-                try:
-                    self._models[name][version] = self._load(name, version)
-                except ArtifactError as error:
-                    self._refused.setdefault(name, {})[version] = error
-                    log.error("model refused", extra={"fields": {"reason": str(error)}})
+        with self._changing:
+            shelves = {}
+            for name, versions in artifact.versions(self._root).items():
+                models, refused = self._read(name, versions, {})
+                if models or refused or not versions:  # else it went meanwhile
+                    shelves[name] = _Shelf(models, refused, is_expected=True)
+            self._replace(shelves)
 
-    def _load(self, name: str, version: str) -> Model:
-        published = artifact.read(self._root, name, version)
-        engine = Engine.load(published, self._engine_threads)
-        layers = network.read(published)
-        network.check(published, layers, lambda images: engine.run(images).logits)
-        model = Model(published.manifest, engine, layers)
-        fields = {"model": name, "version": version, "threads": self._engine_threads}
-        log.info("model ready", extra={"fields": fields})
-        return model
+    def reload(self, name: str) -> None:
+        """Serve what is published of one model now: new versions, and no more those whose folders are gone.
+
+        Versions in memory are kept as they are. New ones have reproduced their golden examples before
+        anything changes. A reload that raises takes nothing away: what was served goes on, and new versions
+        that are sound are served beside it.
+
+        Args:
+            name: Model name, as published; of a model that was unloaded, too.
+
+        Raises:
+            UnknownModel: Nothing of that name is published.
+            ReloadRefused: A folder is not what it should be, or holds another network than the one that was
+                loaded from it.
+        """
+        with self._changing:
+            shelves = dict(self._shelves)
+            old = shelves.pop(name, _Shelf())
+            try:
+                models, refused = self._read(name, artifact.versions_of(self._root, name), old.models)
+            except OSError as error:
+                raise ReloadRefused(name, [f"{name}: a folder that cannot be read."]) from error
+            if models or refused:
+                if refused:
+                    models = dict(sorted({**old.models, **models}.items(), key=lambda item: int(item[0])))
+                shelves[name] = _Shelf(models, refused, is_expected=old.is_expected or bool(models))
+                self._replace(shelves)
+            elif not old.models:
+                self._replace(shelves)
+        if refused:
+            reasons = list(refused.values())
+            raise ReloadRefused(name, [str(error) for error in reasons]) from reasons[0]
+        if not models:
+            raise UnknownModel(name, list(shelves))
+
+    def unload(self, name: str) -> None:
+        """Serve a model no longer, until it is reloaded.
+
+        Args:
+            name: Model name, as published.
+
+        Raises:
+            UnknownModel: Nothing of that name is known.
+        """
+        with self._changing:
+            shelf = self._shelves.get(name)
+            if shelf is None:
+                raise UnknownModel(name, list(self._shelves))
+            self._replace({**self._shelves, name: _Shelf(unloaded=shelf.versions())})
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call a listener now and after every change, one call at a time.
+
+        Args:
+            listener: Called by the thread that made the change; it may ask the registry but not change it.
+        """
+        with self._changing:
+            self._listeners.append(listener)
+            listener()
 
     def get(self, name: str, version: str | None = None) -> Model:
         """Find a model that can answer.
@@ -96,38 +205,101 @@ class Registry:
         Raises:
             UnknownModel: Nothing of that name is published.
             UnknownVersion: The model has no such version.
-            ModelNotReady: It is published but was refused.
+            ModelNotReady: It is published but was refused, or unloaded.
         """
-        versions = self._models.get(name)
-        if versions is None:
-            raise UnknownModel(name, list(self._models))
+        shelves = self._shelves
+        shelf = shelves.get(name)
+        if shelf is None:
+            raise UnknownModel(name, list(shelves))
         if version is None:
-            if not versions:
-                raise ModelNotReady(name, "no published version can be served")
-            return next(reversed(versions.values()))
-        model = versions.get(version)
-        if model is None:
-            refused = self._refused.get(name, {})
-            if version in refused:
-                raise ModelNotReady(name, f"version {version} was refused")
-            raise UnknownVersion(name, version, list(versions))
-        return model
+            return _newest(name, shelf)
+        if version in shelf.models:
+            return shelf.models[version]
+        if version in shelf.unloaded:
+            raise ModelNotReady(name, _UNLOADED)
+        if version in shelf.refused:
+            raise ModelNotReady(name, f"version {version} was refused")
+        raise UnknownVersion(name, version, list(shelf.models))
 
     def models(self) -> list[Model]:
         """Return every model that can answer: by name, and each name's versions oldest first."""
-        return [model for versions in self._models.values() for model in versions.values()]
+        return [model for shelf in self._shelves.values() for model in shelf.models.values()]
 
     def refused(self) -> list[ArtifactError]:
         """Return why folders were refused, by name and version."""
-        return [error for versions in self._refused.values() for error in versions.values()]
+        return [error for shelf in self._shelves.values() for error in shelf.refused.values()]
+
+    def index(self) -> list[Standing]:
+        """Return how every version stands that is known: by name, and each name's versions oldest first."""
+        return [
+            Standing(name, version, version in shelf.models, shelf.reason(version))
+            for name, shelf in self._shelves.items()
+            for version in shelf.versions()
+        ]
 
     def check_ready(self) -> None:
-        """Check that something is published and every published model can answer.
+        """Check that something is published, and every model can answer that is not kept out on purpose.
+
+        Not counted is a model that was unloaded, or first published after the start, until it has answered:
+        a reload never makes a service unready.
 
         Raises:
             ModelNotReady: One cannot, or there is none.
         """
-        if not self._models:
+        shelves = self._shelves
+        if not shelves:
             raise ModelNotReady("any", "nothing is published")
-        for name in self._models:
-            self.get(name)
+        for name, shelf in shelves.items():
+            if shelf.is_expected:
+                _newest(name, shelf)
+
+    def _read(
+        self, name: str, versions: Sequence[str], known: Mapping[str, Model]
+    ) -> tuple[dict[str, Model], dict[str, ArtifactError]]:
+        """Return what can answer, and why other folders are refused; nothing of one that goes meanwhile."""
+        models: dict[str, Model] = {}
+        refused: dict[str, ArtifactError] = {}
+        for version in versions:
+            try:
+                published = artifact.read(self._root, name, version)
+                if version in known:
+                    _check_unchanged(published, known[version])
+                models[version] = known.get(version) or self._start(published)
+            except ArtifactError as error:
+                if version not in artifact.versions_of(self._root, name):
+                    continue
+                refused[version] = error
+                log.error("model refused", extra={"fields": {"reason": str(error)}})
+        return models, refused
+
+    def _start(self, published: Artifact) -> Model:
+        engine = Engine.load(published, self._engine_threads)
+        layers = network.read(published)
+        network.check(published, layers, lambda images: engine.run(images).logits)
+        model = Model(published.manifest, engine, layers)
+        fields = {"model": model.name, "version": model.version, "threads": self._engine_threads}
+        log.info("model ready", extra={"fields": fields})
+        return model
+
+    def _replace(self, shelves: Mapping[str, _Shelf]) -> None:
+        """Show a change to everybody."""
+        was = self.models()
+        self._shelves = dict(sorted(shelves.items()))
+        served = {(model.name, model.version) for model in self.models()}
+        for model in was:
+            if (model.name, model.version) not in served:
+                fields = {"model": model.name, "version": model.version}
+                log.info("model dropped", extra={"fields": fields})
+        for listener in self._listeners:
+            listener()
+
+
+def _newest(name: str, shelf: _Shelf) -> Model:
+    if not shelf.models:
+        raise ModelNotReady(name, _UNLOADED if shelf.unloaded else "no published version can be served")
+    return next(reversed(shelf.models.values()))
+
+
+def _check_unchanged(published: Artifact, model: Model) -> None:
+    if published.manifest != model.manifest:
+        raise ManifestInvalid(published.identity, "a published version should never change; got another one.")

@@ -4,10 +4,14 @@ What goes here and what stays on the loop: docs/decisions/0003-inline-or-thread.
 """
 
 import asyncio
+import heapq
+import itertools
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from service.core.errors import DeadlineExceeded, Overloaded
 
@@ -20,21 +24,59 @@ DEFAULT_PRIORITY = 5
 """What counts where no level is named."""
 
 
+@dataclass(frozen=True, order=True)
+class _Job:
+    """Work that waits; the least is taken first.
+
+    Attributes:
+        level: Its priority, 1 to `LEVELS`.
+        number: How many came before it.
+        limit_s: Longest time that its caller waits.
+        deadline: When that has passed, by `time.monotonic`.
+    """
+
+    level: int
+    number: int
+    limit_s: float = field(compare=False)
+    deadline: float = field(compare=False)
+    work: Callable[[], Any] = field(compare=False)
+    future: Future[Any] = field(compare=False)
+
+    def begin(self) -> bool:
+        """Tell whether anybody waits for it still; from then on nobody can take it back."""
+        if not self.future.set_running_or_notify_cancel():
+            return False
+        if time.monotonic() < self.deadline:
+            return True
+        self.future.set_exception(DeadlineExceeded(self.limit_s))  # the event loop has not noticed yet
+        return False
+
+
 class Workers:
     """A few threads with a short queue in front of them, and a deadline for everything in it."""
 
     def __init__(self, threads: int, max_waiting: int, timeout_s: float) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="worker")
+        self._threads = threads
         self._places = threads + max_waiting
         self._timeout_s = timeout_s
+        self._waiting: list[_Job] = []  # a heap
+        self._numbers = itertools.count()
         self._taken = 0
+        self._busy = 0
         self._lock = threading.Lock()
 
-    async def run(self, work: Callable[[], Answer]) -> Answer:
+    async def run(
+        self, work: Callable[[], Answer], *, timeout_s: float | None = None, priority: int = 0
+    ) -> Answer:
         """Run a function in a worker thread.
 
         Args:
-            work: What to do; it runs to its end even if nobody waits for it any longer.
+            work: What to do. Once begun it runs to its end even if nobody waits for it any longer; it is
+                never begun if the caller has given up before.
+            timeout_s: Longest time to wait for it, if that is shorter than the workers' own.
+            priority: 1 to `LEVELS`: waiting work with a smaller number is taken first, and of one number
+                what came first. Anything else counts as `DEFAULT_PRIORITY`.
 
         Returns:
             What it returned.
@@ -44,25 +86,60 @@ class Workers:
             DeadlineExceeded: It was not done in time.
             Exception: Whatever it raised.
         """
-        with self._lock:
-            if self._taken >= self._places:
-                raise Overloaded(self._taken)
-            self._taken += 1
-        future = self._pool.submit(work)
+        limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        level = priority if 1 <= priority <= LEVELS else DEFAULT_PRIORITY
+        future: Future[Answer] = Future()
+        job = _Job(level, next(self._numbers), limit_s, time.monotonic() + limit_s, work, future)
+        self._enter(job)
         future.add_done_callback(self._leave)
-        deadline = asyncio.timeout(self._timeout_s)
+        deadline = asyncio.timeout(limit_s)
         try:
             async with deadline:
                 return await asyncio.wrap_future(future)
         except TimeoutError as error:
             if deadline.expired():
-                raise DeadlineExceeded(self._timeout_s) from error
+                raise DeadlineExceeded(limit_s) from error
             raise
 
     def close(self) -> None:
-        """Let running work end, drop what waits, and stop the threads."""
+        """Let running work end, drop what waits, take no more, and stop the threads."""
+        with self._lock:
+            self._places = 0
+            dropped = list(self._waiting)
+        for job in dropped:
+            job.future.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _leave(self, _: Future[Answer]) -> None:
+    def _enter(self, job: _Job) -> None:
+        with self._lock:
+            if self._taken >= self._places:
+                raise Overloaded(self._taken)
+            if self._busy < self._threads:
+                self._pool.submit(self._serve)
+                self._busy += 1
+            self._taken += 1
+            heapq.heappush(self._waiting, job)
+
+    def _serve(self) -> None:
+        """Do what waits, the best first, until nothing does."""
+        while job := self._next():
+            if job.begin():
+                try:
+                    job.future.set_result(job.work())
+                except BaseException as error:  # whatever it is, the caller gets it
+                    job.future.set_exception(error)
+            del job  # or an error's traceback would hold it, and with it a request's body
+
+    def _next(self) -> _Job | None:
+        with self._lock:
+            if self._waiting:
+                return heapq.heappop(self._waiting)
+            self._busy -= 1
+            return None
+
+    def _leave(self, future: Future[Any]) -> None:
         with self._lock:
             self._taken -= 1
+            if future.cancelled():  # it may be waiting still
+                self._waiting = [job for job in self._waiting if job.future is not future]
+                heapq.heapify(self._waiting)

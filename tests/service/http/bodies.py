@@ -1,7 +1,9 @@
 """Bodies for requests, the reading of them, and what every refusal must look like."""
 
+import gzip
 import io
 import struct
+import zlib
 from typing import Any, Protocol
 
 import numpy as np
@@ -69,6 +71,11 @@ def images(*filled: int) -> NDArray[np.uint8]:
     """Return images that differ, one for each number: (n, 28, 28) uint8."""
     grey = np.arange(784).reshape(SHAPE)
     return np.stack([((grey * (number + 3) + number) % 256).astype(np.uint8) for number in filled])
+
+
+def compressed(content: bytes, coding: str) -> bytes:
+    """Compress as gzip and zlib do."""
+    return gzip.compress(content) if coding == "gzip" else zlib.compress(content)
 
 
 def npy(array: NDArray[Any]) -> bytes:

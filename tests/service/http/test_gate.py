@@ -1,6 +1,8 @@
 """`service/http/gate.py`: how large a body may be, and how long it may take to arrive."""
 
 import asyncio
+import tracemalloc
+import zlib
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -13,7 +15,7 @@ from starlette.types import Message
 from service.core.errors import BodyTimeout, PayloadTooLarge, TooManyBytes, UnsupportedMediaType
 from service.http.exchange import Exchange
 from service.http.gate import Gate
-from tests.service.http.bodies import PREDICT, problem
+from tests.service.http.bodies import PREDICT, compressed, problem
 from tests.service.http.running import chunk
 
 GATE = Gate(max_body_bytes=100, max_pending_bytes=1000, body_timeout_s=10)
@@ -123,14 +125,16 @@ def test_a_caller_who_leaves_is_told_apart_from_one_who_is_slow() -> None:
         Body(chunk(b"half"), {"type": "http.disconnect"}).read()
 
 
-@pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br", b"gzip, identity", b"x" * 1000])
-def test_a_compressed_body_is_of_an_unknown_kind(encoding: bytes) -> None:
+@pytest.mark.parametrize("encoding", [b"br", b"gzip, identity", b"", b"x" * 1000])
+def test_a_body_compressed_otherwise_is_of_an_unknown_kind(encoding: bytes) -> None:
     """
     It is refused before it is read, with what would be taken.
     """
     body = Body(chunk(b"x", more=False))
 
-    with pytest.raises(UnsupportedMediaType, match=r"^Content-Encoding should be one of identity; got '"):
+    with pytest.raises(
+        UnsupportedMediaType, match=r"^Content-Encoding should be one of gzip, deflate, identity; got "
+    ):
         body.read(headers=[(b"content-encoding", encoding)])
 
     assert body.taken == 0
@@ -188,3 +192,79 @@ def test_bodies_that_are_too_much_together_are_turned_away() -> None:
 
     assert asyncio.run(enter(100)) == 50
     assert asyncio.run(enter(99)) == 99
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_what_a_compressed_body_holds_is_what_counts(coding: str) -> None:
+    """
+    100 zeros are taken, 101 are too many, however few bytes they came in; the log has those that came.
+    """
+    headers = [(b"content-encoding", coding.encode())]
+    fitting, large = (compressed(bytes(size), coding) for size in (100, 101))
+    body = Body(chunk(fitting, more=False))
+
+    assert body.read(headers=headers) == bytes(100)
+    assert body.exchange.received == len(fitting) < 40
+    assert body.exchange.body_read
+    with pytest.raises(PayloadTooLarge, match=r"^Body should be at most 100 bytes; got more.$"):
+        Body(chunk(large, more=False)).read(headers=headers)
+
+
+def test_all_bodies_together_count_by_what_they_hold() -> None:
+    """
+    And no longer once they have been answered.
+    """
+    gate = Gate(max_body_bytes=10_000, max_pending_bytes=1000, body_timeout_s=10)
+    headers = [(b"content-encoding", b"gzip")]
+    for _ in range(3):
+        with pytest.raises(TooManyBytes):
+            Body(chunk(compressed(bytes(1001), "gzip"), more=False)).read(gate, headers)
+
+    assert len(Body(chunk(compressed(bytes(1000), "gzip"), more=False)).read(gate, headers)) == 1000
+
+
+def test_a_bomb_is_not_unpacked_beyond_the_limit() -> None:
+    """
+    A gigabyte in a megabyte: what is held of it stays near the limit.
+    """
+    gate = Gate(max_body_bytes=1_000_000, max_pending_bytes=10_000_000, body_timeout_s=60)
+    layer = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(layer.compress(bytes(2**20)) for _ in range(1024)) + layer.flush()
+    assert len(bomb) > 900_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(PayloadTooLarge):
+            Body(chunk(bomb[:900_000])).read(gate, [(b"content-encoding", b"gzip")])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 8_000_000
+
+
+def test_a_stream_that_holds_nothing_is_too_large_too() -> None:
+    """
+    Empty blocks without end make no body, but they come.
+    """
+    packer = zlib.compressobj()
+    empty = packer.flush(zlib.Z_FULL_FLUSH)
+    parts = [chunk(empty)] + [chunk(packer.flush(zlib.Z_FULL_FLUSH) or empty[2:]) for _ in range(100)]
+
+    with pytest.raises(PayloadTooLarge):
+        Body(*parts).read(headers=[(b"content-encoding", b"deflate")])
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_compressed_prediction_is_answered_as_any_other(client: TestClient, coding: str) -> None:
+    """
+    On every route that takes a body.
+    """
+    content = bytes(784)
+    headers = OCTETS | {"content-encoding": coding}
+
+    answer = client.post(PREDICT, content=compressed(content, coding), headers=headers)
+    cut = client.post(PREDICT, content=compressed(content, coding)[:-3], headers=headers)
+
+    assert answer.json() == client.post(PREDICT, content=content, headers=OCTETS).json()
+    expected = f"Body should be one whole stream of {coding}, as Content-Encoding says; got its beginning."
+    assert problem(cut, 400, "malformed-request") == expected

@@ -32,6 +32,8 @@ STATUSES = {
     errors.ReportBroken: 404,
     errors.UnknownPicture: 404,
     errors.BodyTimeout: 408,
+    errors.ManagementOff: 403,
+    errors.ReloadRefused: 409,
     errors.CapacityError: 503,
     errors.ModelNotReady: 503,
     errors.Overloaded: 503,

@@ -1,5 +1,6 @@
 """`service/protocol/rest.py`: every endpoint of the protocol, with and without version and slash."""
 
+import json
 from base64 import b64encode
 from typing import Any
 
@@ -11,9 +12,10 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.core import ink
 from service.protocol import tensors
+from service.protocol.body import HEADER
 from service.settings import Settings
 from tests import digits, toys
-from tests.service.http.bodies import picture, problem
+from tests.service.http.bodies import compressed, picture, problem
 from tests.service.protocol.messages import DOT, INFER, LOGITS, document, post, read, tensor
 
 MODEL = "/v2/models/quadrants"
@@ -329,3 +331,24 @@ def test_a_batch_equals_its_rows(client: TestClient) -> None:
     alone = [read(post(client, document(tensor(image[None])))).arrays["logits"] for image in images[:4]]
     np.testing.assert_array_equal(together[:4], np.concatenate(alone))
     assert len(together) == 64
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_bodies_and_answers_may_be_compressed(client: TestClient, coding: str) -> None:
+    """
+    The header that says where the JSON ends speaks of what is compressed, not of its compressed form.
+    """
+    asked = document(parameters={"explain": True, "binary_data_output": True})
+    asked["inputs"] = [tensor(data=None, parameters={"binary_data_size": 784})]
+    text = json.dumps(asked).encode()
+    packed = compressed(text + DOT.tobytes(), coding)
+    headers = {HEADER: str(len(text)), "Content-Encoding": coding, "Accept-Encoding": coding}
+
+    answer = client.post(INFER, content=packed, headers=headers)
+
+    assert answer.headers["content-encoding"] == coding
+    assert answer.headers["vary"] == "Accept-Encoding"
+    np.testing.assert_array_equal(read(answer).arrays["logits"], LOGITS)
+    small = client.post(INFER, content=packed, headers=headers | {"Accept-Encoding": "identity"})
+    assert "content-encoding" not in small.headers
+    assert read(small).document == read(answer).document

@@ -1,25 +1,34 @@
 import json
 import logging
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from service.core import artifact
+from service.core.engine import Engine
 from service.core.errors import (
     DigestMismatch,
     GoldenMismatch,
     GraphRefused,
     ManifestInvalid,
     ModelNotReady,
+    ReloadRefused,
     UnknownModel,
     UnknownVersion,
 )
 from service.serving import registry as registry_module
-from service.serving.registry import Registry
+from service.serving.predictor import Predictor
+from service.serving.registry import Registry, Standing
 from tests import toys
 
 LOGGER = registry_module.__name__
+
+LONG_S = 30.0
+"""No test waits that long; a test that would hang fails then."""
 
 
 def publish(root: Path, versions: int, name: str = "quadrants") -> None:
@@ -296,3 +305,521 @@ def test_manifest_that_is_changed_later_changes_nothing_that_is_loaded(tmp_path:
     model = registry.get("quadrants")
     assert model.manifest.description == "A toy."
     assert model.engine.run(toys.dot(1)[None]).logits.argmax() == 1
+
+
+def standings(registry: Registry) -> list[tuple[str, bool]]:
+    """Return how each version of the quadrants stands."""
+    return [(standing.version, standing.is_ready) for standing in registry.index()]
+
+
+def test_reload_serves_a_new_version_and_keeps_what_is_in_memory(tmp_path: Path) -> None:
+    """
+    The old version is the same object still: nothing of it was loaded again.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    old = registry.get("quadrants", "1")
+    publish(tmp_path, 1)
+
+    registry.reload("quadrants")
+
+    assert registry.get("quadrants").version == "2"
+    assert registry.get("quadrants", "1") is old
+
+
+def test_reload_serves_a_model_that_was_published_after_the_start(tmp_path: Path) -> None:
+    """
+    Its name takes its place in the alphabet.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    publish(tmp_path, 2, "other")
+
+    registry.reload("other")
+
+    assert titles(registry) == ["other/1", "other/2", "quadrants/1"]
+
+
+def test_reload_looks_at_one_model_alone(tmp_path: Path) -> None:
+    """
+    What happens to another model's folders is not its business.
+    """
+    publish(tmp_path, 1)
+    publish(tmp_path, 2, "other")
+    registry = loaded(tmp_path)
+    shutil.rmtree(tmp_path / "other")
+    publish(tmp_path, 1, "third")
+
+    registry.reload("quadrants")
+
+    assert titles(registry) == ["other/1", "other/2", "quadrants/1"]
+
+
+def test_reload_drops_a_version_whose_folder_is_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    It becomes unknown, and the log says so; who had it already goes on.
+    """
+    publish(tmp_path, 2)
+    registry = loaded(tmp_path)
+    dropped = registry.get("quadrants")
+    shutil.rmtree(tmp_path / "quadrants" / "2")
+
+    with caplog.at_level(logging.INFO, logger=LOGGER):
+        registry.reload("quadrants")
+
+    assert titles(registry) == ["quadrants/1"]
+    with pytest.raises(UnknownVersion):
+        registry.get("quadrants", "2")
+    assert dropped.engine.run(toys.dot(3)[None]).logits.argmax() == 3
+    (record,) = caplog.records
+    assert record.getMessage() == "model dropped"
+    assert vars(record)["fields"] == {"model": "quadrants", "version": "2"}
+
+
+def test_corrupt_new_folder_leaves_the_old_serving_and_the_sound_new_ones_too(tmp_path: Path) -> None:
+    """
+    Version 2 is broken, version 3 is not; version 1's folder is gone, but an error takes nothing away.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    old = registry.get("quadrants")
+    publish(tmp_path, 2)
+    spoil(tmp_path, "2")
+    shutil.rmtree(tmp_path / "quadrants" / "1")
+
+    with pytest.raises(ReloadRefused, match=r"quadrants/2: SHA-256 of model.onnx") as caught:
+        registry.reload("quadrants")
+
+    assert str(tmp_path) not in str(caught.value)
+    assert isinstance(caught.value.__cause__, DigestMismatch)
+    assert standings(registry) == [("1", True), ("2", False), ("3", True)]
+    assert registry.get("quadrants", "1") is old
+    assert registry.get("quadrants").version == "3"
+    with pytest.raises(ModelNotReady, match="version 2 was refused"):
+        registry.get("quadrants", "2")
+    registry.check_ready()
+
+
+def test_one_error_names_every_refused_folder(tmp_path: Path) -> None:
+    """
+    Whoever repairs them need not ask again after each.
+    """
+    publish(tmp_path, 4)
+    registry = loaded(tmp_path)
+    publish(tmp_path, 2)
+    for version in ("2", "5", "6"):
+        spoil(tmp_path, version)
+
+    with pytest.raises(ReloadRefused) as caught:
+        registry.reload("quadrants")
+
+    assert [reason.partition(":")[0] for reason in caught.value.refused] == [
+        "quadrants/2",
+        "quadrants/5",
+        "quadrants/6",
+    ]
+    assert [version for version, is_ready in standings(registry) if is_ready] == ["1", "2", "3", "4"]
+
+
+def test_repaired_folder_is_served_after_the_next_reload(tmp_path: Path) -> None:
+    """
+    Nothing is held against it.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    publish(tmp_path, 1)
+    whole = (tmp_path / "quadrants" / "2" / "model.onnx").read_bytes()
+    spoil(tmp_path, "2")
+    with pytest.raises(ReloadRefused):
+        registry.reload("quadrants")
+
+    (tmp_path / "quadrants" / "2" / "model.onnx").write_bytes(whole)
+    registry.reload("quadrants")
+
+    assert titles(registry) == ["quadrants/1", "quadrants/2"]
+    assert registry.refused() == []
+
+
+def test_version_that_was_published_anew_is_refused_and_the_one_in_memory_goes_on(tmp_path: Path) -> None:
+    """
+    A published version never changes: another network under the same number is somebody's mistake.
+    """
+    toys.publish(tmp_path)
+    registry = loaded(tmp_path)
+    old = registry.get("quadrants")
+    shutil.rmtree(tmp_path / "quadrants" / "1")
+    toys.publish(tmp_path, weights=toys.quadrant_weights()[::-1].copy())
+
+    with pytest.raises(ReloadRefused, match="quadrants/1: a published version should never change"):
+        registry.reload("quadrants")
+
+    assert registry.get("quadrants") is old
+    (standing,) = registry.index()
+    assert standing.is_ready
+    assert "never change" in standing.reason
+
+
+def test_broken_folder_of_a_version_in_memory_is_told_and_changes_nothing(tmp_path: Path) -> None:
+    """
+    The operator hears of it before the next start does.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    old = registry.get("quadrants")
+    spoil(tmp_path, "1")
+
+    with pytest.raises(ReloadRefused, match="quadrants/1"):
+        registry.reload("quadrants")
+
+    assert registry.get("quadrants", "1") is old
+    registry.check_ready()
+
+
+@pytest.mark.parametrize("name", ["nobody", "", ".", "..", "../quadrants", "quadrants/1", "a\0b", "x" * 5000])
+def test_model_that_nobody_has_published_cannot_be_reloaded(tmp_path: Path, name: str) -> None:
+    """
+    The caller learns what is known; a name that is none leads to no other folder.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+
+    with pytest.raises(UnknownModel, match="one of quadrants; got"):
+        registry.reload(name)
+
+    assert titles(registry) == ["quadrants/1"]
+
+
+def test_model_whose_folders_are_all_gone_goes_on_until_it_is_unloaded(tmp_path: Path) -> None:
+    """
+    A lost folder must not take the last version away; unloaded and asked for again, it is forgotten.
+    """
+    publish(tmp_path, 1)
+    publish(tmp_path, 1, "other")
+    registry = loaded(tmp_path)
+    shutil.rmtree(tmp_path / "quadrants")
+
+    with pytest.raises(UnknownModel, match="one of other; got 'quadrants'"):
+        registry.reload("quadrants")
+    kept = titles(registry)
+    registry.unload("quadrants")
+    with pytest.raises(UnknownModel):
+        registry.reload("quadrants")
+
+    assert kept == ["other/1", "quadrants/1"]
+    assert [standing.name for standing in registry.index()] == ["other"]
+    with pytest.raises(UnknownModel):
+        registry.get("quadrants")
+
+
+def test_model_whose_folder_cannot_be_read_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Nothing is known of what is published, so nothing is dropped; no path is told.
+    """
+    publish(tmp_path, 2)
+    registry = loaded(tmp_path)
+
+    def refuse(root: Path, name: str) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(root / name))
+
+    monkeypatch.setattr(artifact, "versions_of", refuse)
+    with pytest.raises(ReloadRefused, match="quadrants: a folder that cannot be read") as caught:
+        registry.reload("quadrants")
+
+    assert str(tmp_path) not in str(caught.value)
+    assert titles(registry) == ["quadrants/1", "quadrants/2"]
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "model.onnx", "golden.json"])
+def test_folder_that_vanishes_while_it_is_read_counts_as_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """
+    Whichever file was to be read next; the other new version is served, and nothing is refused.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    publish(tmp_path, 2)
+    read_file = artifact.read_file
+
+    def read_and_lose(path: Path, most: int) -> bytes:
+        if path == tmp_path / "quadrants" / "2" / file:
+            shutil.rmtree(path.parent)
+        return read_file(path, most)
+
+    monkeypatch.setattr(artifact, "read_file", read_and_lose)
+    registry.reload("quadrants")
+
+    assert standings(registry) == [("1", True), ("3", True)]
+    assert registry.refused() == []
+
+
+def test_unloaded_model_does_not_answer_and_says_why(tmp_path: Path) -> None:
+    """
+    Neither its newest version nor a named one; other models are not touched.
+    """
+    publish(tmp_path, 2)
+    publish(tmp_path, 1, "other")
+    registry = loaded(tmp_path)
+
+    registry.unload("quadrants")
+
+    for version in (None, "1", "2"):
+        with pytest.raises(ModelNotReady, match="it is not: it was unloaded") as caught:
+            registry.get("quadrants", version)
+        assert caught.value.reason == "it was unloaded"
+    with pytest.raises(UnknownVersion):
+        registry.get("quadrants", "3")
+    assert titles(registry) == ["other/1"]
+
+
+def test_unloaded_model_answers_whoever_had_it(tmp_path: Path) -> None:
+    """
+    Requests in flight end well.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    model = registry.get("quadrants")
+
+    registry.unload("quadrants")
+
+    assert Predictor(registry).predict(model, toys.dot(2)[None]).scores.logits.argmax() == 2
+
+
+def test_readiness_does_not_count_what_was_unloaded_on_purpose(tmp_path: Path) -> None:
+    """
+    Not even if nothing else is served.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+
+    registry.unload("quadrants")
+
+    registry.check_ready()
+
+
+def test_reload_brings_an_unloaded_model_back(tmp_path: Path) -> None:
+    """
+    With what is published now.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    registry.unload("quadrants")
+    publish(tmp_path, 1)
+
+    registry.reload("quadrants")
+
+    assert registry.index() == [
+        Standing("quadrants", "1", is_ready=True, reason=""),
+        Standing("quadrants", "2", is_ready=True, reason=""),
+    ]
+
+
+def test_unloading_twice_is_fine_and_unloading_the_unknown_is_not(tmp_path: Path) -> None:
+    """
+    The second time changes nothing.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+
+    registry.unload("quadrants")
+    once = registry.index()
+    registry.unload("quadrants")
+
+    assert registry.index() == once
+    with pytest.raises(UnknownModel, match="one of quadrants; got 'nobody'"):
+        registry.unload("nobody")
+
+
+@pytest.mark.parametrize("before", ["unloaded", "unknown"])
+def test_reload_that_is_refused_never_makes_a_service_unready(tmp_path: Path, before: str) -> None:
+    """
+    A model that did not answer before the reload does not answer after it, and the others do.
+    """
+    publish(tmp_path, 1, "other")
+    if before == "unloaded":
+        publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    if before == "unloaded":
+        registry.unload("quadrants")
+    else:
+        publish(tmp_path, 1)
+    spoil(tmp_path, "1")
+
+    with pytest.raises(ReloadRefused):
+        registry.reload("quadrants")
+
+    registry.check_ready()
+    with pytest.raises(ModelNotReady, match="no published version can be served"):
+        registry.get("quadrants")
+    with pytest.raises(ModelNotReady, match="version 1 was refused"):
+        registry.get("quadrants", "1")
+
+
+def test_refused_model_counts_for_readiness_once_it_has_answered(tmp_path: Path) -> None:
+    """
+    A model that was refused at the start keeps the service unready until it is repaired and reloaded.
+    """
+    publish(tmp_path, 1)
+    whole = (tmp_path / "quadrants" / "1" / "model.onnx").read_bytes()
+    spoil(tmp_path, "1")
+    registry = loaded(tmp_path)
+    with pytest.raises(ModelNotReady):
+        registry.check_ready()
+
+    (tmp_path / "quadrants" / "1" / "model.onnx").write_bytes(whole)
+    registry.reload("quadrants")
+
+    registry.check_ready()
+
+
+def test_index_shows_every_version_that_is_known(tmp_path: Path) -> None:
+    """
+    Served, refused and unloaded ones, by name and number, with reasons that hold no path.
+    """
+    publish(tmp_path, 10)
+    publish(tmp_path, 2, "other")
+    spoil(tmp_path, "9")
+    registry = loaded(tmp_path)
+    registry.unload("other")
+
+    index = registry.index()
+
+    assert [(standing.name, standing.version) for standing in index] == [
+        *[("other", str(number)) for number in (1, 2)],
+        *[("quadrants", str(number)) for number in range(1, 11)],
+    ]
+    assert [standing.reason for standing in index[:2]] == ["It was unloaded."] * 2
+    not_ready = {f"{standing.name}/{standing.version}" for standing in index if not standing.is_ready}
+    assert not_ready == {"other/1", "other/2", "quadrants/9"}
+    reasons = {standing.version: standing.reason for standing in index[2:] if standing.reason}
+    assert list(reasons) == ["9"]
+    assert reasons["9"].startswith("quadrants/9: SHA-256 of model.onnx should be ")
+    assert str(tmp_path) not in str(index)
+
+
+def test_listeners_hear_at_once_and_of_every_change(tmp_path: Path) -> None:
+    """
+    They find the registry as it is after the change; a reload that is refused is a change too.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    heard: list[list[str]] = []
+
+    registry.subscribe(lambda: heard.append(titles(registry)))
+    publish(tmp_path, 2)
+    spoil(tmp_path, "3")
+    with pytest.raises(ReloadRefused):
+        registry.reload("quadrants")
+    registry.unload("quadrants")
+
+    assert heard == [["quadrants/1"], ["quadrants/1", "quadrants/2"], []]
+
+
+def held(monkeypatch: pytest.MonkeyPatch, version: str) -> tuple[threading.Event, threading.Event]:
+    """Hold whoever loads a version; return an event that tells of it, and one that lets it go on."""
+    begun, gate = threading.Event(), threading.Event()
+    load = Engine.load
+
+    def load_held(published: artifact.Artifact, threads: int = 1) -> Engine:
+        if published.manifest.version == version:
+            begun.set()
+            assert gate.wait(LONG_S)
+        return load(published, threads)
+
+    monkeypatch.setattr(Engine, "load", load_held)
+    return begun, gate
+
+
+def test_nothing_changes_before_a_new_version_is_loaded_fully(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    While version 3 is loaded, version 2 is not shown either, and the dropped version 1 answers still.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    publish(tmp_path, 2)
+    shutil.rmtree(tmp_path / "quadrants" / "1")
+    begun, gate = held(monkeypatch, "3")
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(registry.reload, "quadrants")
+        assert begun.wait(LONG_S)
+        during = titles(registry)
+        registry.check_ready()
+        gate.set()
+        done.result(LONG_S)
+
+    assert during == ["quadrants/1"]
+    assert titles(registry) == ["quadrants/2", "quadrants/3"]
+
+
+def test_changes_are_made_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A model that is unloaded while it is being reloaded is unloaded in the end.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    publish(tmp_path, 1)
+    heard: list[list[str]] = []
+    registry.subscribe(lambda: heard.append(titles(registry)))
+    begun, gate = held(monkeypatch, "2")
+
+    with ThreadPoolExecutor(2) as pool:
+        reloading = pool.submit(registry.reload, "quadrants")
+        assert begun.wait(LONG_S)
+        unloading = pool.submit(registry.unload, "quadrants")
+        was_done = unloading.done()
+        gate.set()
+        reloading.result(LONG_S)
+        unloading.result(LONG_S)
+
+    assert not was_done
+    assert heard == [["quadrants/1"], ["quadrants/1", "quadrants/2"], []]
+
+
+def test_reload_under_fire_fails_nobody(tmp_path: Path) -> None:
+    """
+    Threads ask and predict all the while, as versions come, are refused and go; each sees sound answers only.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    predictor = Predictor(registry)
+    stop = threading.Event()
+    began = [threading.Event() for _ in range(3)]
+
+    def ask(began: threading.Event) -> set[str]:
+        seen = set()
+        while not stop.is_set():
+            model = predictor.find("quadrants")
+            logits = predictor.predict(model, toys.dot(1)[None]).scores.logits
+            assert logits.tolist() == [[0, 1, 0, 0]]
+            registry.check_ready()
+            assert [standing for standing in registry.index() if standing.is_ready]
+            seen.add(model.version)
+            began.set()
+        return seen
+
+    with ThreadPoolExecutor(len(began)) as pool:
+        asking = [pool.submit(ask, event) for event in began]
+        try:
+            assert all(event.wait(LONG_S) for event in began)
+            for number in range(2, 12):
+                publish(tmp_path, 1)
+                if number % 3 == 0:
+                    spoil(tmp_path, str(number))
+                    with pytest.raises(ReloadRefused):
+                        registry.reload("quadrants")
+                    shutil.rmtree(tmp_path / "quadrants" / str(number))
+                    publish(tmp_path, 1)
+                if number > 3:
+                    shutil.rmtree(tmp_path / "quadrants" / str(number - 3))
+                registry.reload("quadrants")
+        finally:
+            stop.set()
+        seen = [future.result(LONG_S) for future in asking]
+
+    assert all(seen)
+    assert titles(registry) == ["quadrants/9", "quadrants/10", "quadrants/11"]
