@@ -123,8 +123,8 @@ def outcomes(folder: Path) -> Iterator[Callable[[str], tuple[Cases, str]]]:
         done = subprocess.run(
             [
                 ENVIRONMENT / "bin/python",
-                *("-m", "pytest", "-c", HERE / "pytest.ini", "--confcutdir", HERE),
-                *("-p", "no:cacheprovider", "--junitxml", results, HERE / f"{file}.py"),
+                *("-m", "pytest", "-c", HERE / "clients.ini", "--confcutdir", HERE),
+                *("-p", "no:cacheprovider", "--tb=short", "--junitxml", results, HERE / f"{file}.py"),
             ],
             cwd=folder,
             capture_output=True,
