@@ -75,10 +75,16 @@ def check(answer: InferResponse, service: Service, count: int, outputs: tuple[st
 
 
 def refusal(call: Callable[..., object], *arguments: object, **named: object) -> tuple[int, str]:
-    """Return status and message of the client's exception."""
+    """Return status and message of the client's exception.
+
+    The message is taken from the answer's body, where the exception has it: into its own text the client puts
+    messages of `application/json` alone, and the service's are `application/problem+json`.
+    """
     with pytest.raises(httpx.HTTPStatusError) as caught:
         call(*arguments, **named)
-    return caught.value.response.status_code, str(caught.value)
+    response = caught.value.response
+    assert str(response.status_code) in str(caught.value)
+    return response.status_code, response.json()["error"]
 
 
 def test_server_is_live_and_ready(client: InferenceRESTClient, url: str) -> None:
@@ -259,7 +265,7 @@ WRONG: dict[str, tuple[str, Callable[[NDArray[np.uint8]], InferRequest], int, tu
 @pytest.mark.parametrize("what", WRONG)
 def test_wrong_requests_are_told(client: InferenceRESTClient, url: str, what: str) -> None:
     """
-    What was expected and what came, as the client's exception shows it.
+    What was expected and what came.
     """
     model, asked, status, named = WRONG[what]
 
@@ -268,3 +274,52 @@ def test_wrong_requests_are_told(client: InferenceRESTClient, url: str, what: st
     assert found[0] == status
     for part in named:
         assert part in found[1]
+
+
+def test_first_version_tells_what_is_ready(first: InferenceRESTClient, url: str) -> None:
+    """
+    For a model that is not there the client raises.
+    """
+    assert first.is_model_ready(url, "mlp-128") is True
+    status, message = refusal(first.is_model_ready, url, "nobody")
+    assert status == 404
+    assert "nobody" in message
+
+
+@pytest.mark.parametrize("count", [1, 64])
+def test_first_version_answers_instances_to_the_last_bit(
+    first: InferenceRESTClient, service: Service, url: str, count: int
+) -> None:
+    answer = first.infer(url, {"instances": service.images(count).tolist()}, model_name="mlp-128")
+
+    predictions = answer["predictions"]
+    scores = service.scores("probabilities", count)
+    found = np.array([prediction["probabilities"] for prediction in predictions], np.float32)
+    np.testing.assert_array_equal(found, scores)
+    assert [prediction["label"] for prediction in predictions] == [str(row.argmax()) for row in scores]
+
+
+@pytest.mark.parametrize("what", ["no instances", "shape", "an inference of the second version"])
+def test_first_version_tells_what_is_wrong(
+    first: InferenceRESTClient, service: Service, url: str, what: str
+) -> None:
+    images = service.images(1)
+    asked = {
+        "no instances": {"inputs": images.tolist()},
+        "shape": {"instances": images[:, :9].tolist()},
+        "an inference of the second version": request(tensor(images, is_binary=False)),
+    }[what]
+
+    status, message = refusal(first.infer, url, asked, model_name="mlp-128")
+
+    assert status == 400
+    assert ("28" if what == "shape" else "instances") in message
+
+
+def test_first_version_has_no_explanations(first: InferenceRESTClient, service: Service, url: str) -> None:
+    """
+    The client asks for them at `:explain`; the service has its own, and the second version's parameter.
+    """
+    asked = {"instances": service.images(1).tolist()}
+
+    assert refusal(first.explain, url, "mlp-128", asked)[0] in (404, 405)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from queue import Queue
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -214,6 +215,15 @@ def test_whole_numbers_may_be_of_any_datatype(
     client: InferenceServerClient, service: Service, dtype: str
 ) -> None:
     check(client.infer("mlp-128", [tensor(service.images(64).astype(dtype))]), service, 64)
+
+
+def test_whole_numbers_may_be_shortened_floats(client: InferenceServerClient, service: Service) -> None:
+    """
+    BF16, which holds every whole number to 256.
+    """
+    result = client.infer("mlp-128", [tensor(service.images(64).astype(ml_dtypes.bfloat16))])
+
+    check(result, service, 64)
 
 
 def test_large_messages_are_taken(client: InferenceServerClient, service: Service) -> None:

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -238,6 +239,15 @@ def test_whole_numbers_may_be_of_any_datatype(
     client: InferenceServerClient, service: Service, dtype: str, is_binary: bool
 ) -> None:
     result = client.infer("mlp-128", [tensor(service.images(64).astype(dtype), is_binary)])
+
+    check(result, service, 64)
+
+
+def test_whole_numbers_may_be_shortened_floats(client: InferenceServerClient, service: Service) -> None:
+    """
+    BF16, which holds every whole number to 256; this client sends it only as binary contents.
+    """
+    result = client.infer("mlp-128", [tensor(service.images(64).astype(ml_dtypes.bfloat16))])
 
     check(result, service, 64)
 
