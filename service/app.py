@@ -15,7 +15,8 @@ from service.http.gate import Gate
 from service.http.journal import Journal
 from service.http.metrics import Metrics
 from service.http.observe import Observer
-from service.protocol import instances, rest
+from service.protocol import instances, repository, rest
+from service.protocol.management import Management
 from service.serving.predictor import Predictor
 from service.serving.registry import Registry
 from service.serving.statistics import Statistics
@@ -53,6 +54,8 @@ def create_app(settings: Settings) -> ASGIApp:
         limits=Limits(settings.max_images, settings.max_picture_pixels, settings.max_points),
     )
 
+    management = Management(registry, workers, settings.management)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
@@ -75,9 +78,12 @@ def create_app(settings: Settings) -> ASGIApp:
         ],
         "weights": weights.Endpoints(answering).operations(),
         "reports": reports.Endpoints(answering, settings.models).operations(),
-        "Open Inference Protocol": rest.Endpoints(
-            registry, answering, statistics, app.version, settings.engine_threads, is_managed=False
-        ).operations(),
+        "Open Inference Protocol": [
+            *rest.Endpoints(
+                registry, answering, statistics, app.version, settings.engine_threads, settings.management
+            ).operations(),
+            *repository.Endpoints(management, answering.gate).operations(),
+        ],
         "operators": ops.Endpoints(registry, metrics).operations(),
     }
     for tag, described in tags.items():

@@ -72,6 +72,7 @@ WEB = (
     "service.app",
     "service.http",
     "service.protocol.rest",
+    "service.protocol.repository",
     "service.protocol.instances",
 )
 

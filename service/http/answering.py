@@ -168,10 +168,10 @@ class Answering:
 
             return await self.workers.run(ask_and_reply)
         question = ask()
-        _time_left(question, exchange)
+        left_s = _time_left(question, exchange)
         if size <= _INLINE_BYTES and question.is_short():
             return reply(question)
-        return await self.workers.run(lambda: reply(question))
+        return await self.workers.run(lambda: reply(question), timeout_s=left_s, priority=question.priority)
 
 
 def _time_left(question: Question[Answer], exchange: Exchange) -> float | None:

@@ -86,6 +86,7 @@ class Operation:
         errors: Statuses of the errors it knows, beyond those that every operation knows.
         options: What the query may hold.
         body: The documentation of the request's body, by content type; empty for none.
+        needs_body: Whether the body, if any is described, must come.
         has_slash_twin: Whether each of its paths answers with a slash at its end too.
     """
 
@@ -98,6 +99,7 @@ class Operation:
     errors: Sequence[int] = ()
     options: type[Options] = Options
     body: Mapping[str, Any] = field(default_factory=dict)
+    needs_body: bool = True
     has_slash_twin: bool = False
 
     def paths(self) -> list[str]:
@@ -198,7 +200,7 @@ def _describe(operation: Operation, path: str) -> dict[str, Any]:
         parameters.append(parameter)
     extra: dict[str, Any] = {"parameters": parameters, "responses": _responses(operation)}
     if operation.body:
-        extra["requestBody"] = {"required": True, "content": dict(operation.body)}
+        extra["requestBody"] = {"required": operation.needs_body, "content": dict(operation.body)}
     return extra
 
 

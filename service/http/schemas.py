@@ -128,6 +128,7 @@ class ModelSummary(_Schema):
     name: str
     version: str = Field(description="The version described: the newest unless one was named")
     versions: list[str] = Field(description="Every version that is served, oldest first")
+    ready: Literal[True] = Field(description="It can answer, as KServe's clients ask")
     description: str
     input: list[int] = Field(description="Height and width of an image, and channels if it has any")
     labels: list[str]

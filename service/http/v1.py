@@ -132,6 +132,7 @@ class Endpoints:
             "name": model.name,
             "version": model.version,
             "versions": [other.version for other in self.registry.models() if other.name == model.name],
+            "ready": True,
             "description": manifest.description,
             "input": model.shape,
             "labels": manifest.labels,

@@ -73,7 +73,7 @@ def read(body: Body, shape: Shape, limits: Limits) -> tuple[Inference, bool]:
     document = json_body.load(text, json_body.most_values(shape, limits.of(shape)))
     if not isinstance(document, dict):
         raise MalformedRequest("Body", "a JSON object with inputs", json_body.kind(document))
-    parameters = _object(document, "parameters", "Body")
+    parameters = member_object(document, "parameters", "Body")
     is_binary = parameters.get("binary_data_output", False)
     if not isinstance(is_binary, bool):
         raise MalformedRequest("Parameter 'binary_data_output'", "true or false", quote(is_binary))
@@ -164,7 +164,7 @@ def _input(item: Mapping[str, Any], row: int, binary: _Binary) -> Tensor:
     shape = item.get("shape")
     if not isinstance(shape, list):
         raise MalformedRequest(f"Member 'shape' of {where}", "a list of whole numbers", json_body.kind(shape))
-    parameters = _object(item, "parameters", where)
+    parameters = member_object(item, "parameters", where)
     tensor = Tensor(name, _text(item, "datatype", where), tuple(shape), (), parameters)
     tensors.check(tensor)
     size = parameters.get("binary_data_size")
@@ -194,7 +194,7 @@ def _blobs(data: Sequence[object], where: str) -> list[bytes]:
 
 def _wanted(item: Mapping[str, Any], row: int) -> Wanted:
     where = f"outputs[{row}]"
-    return wanted(_text(item, "name", where), _object(item, "parameters", where))
+    return wanted(_text(item, "name", where), member_object(item, "parameters", where))
 
 
 def _objects(document: Mapping[str, Any], member: str) -> Sequence[Mapping[str, Any]]:
@@ -209,7 +209,17 @@ def _objects(document: Mapping[str, Any], member: str) -> Sequence[Mapping[str, 
     return found
 
 
-def _object(document: Mapping[str, Any], member: str, where: str) -> Mapping[str, Any]:
+def member_object(document: Mapping[str, Any], member: str, where: str) -> Mapping[str, Any]:
+    """Return a member of a JSON object that is an object itself; empty if it is not there.
+
+    Args:
+        document: The object.
+        member: Its name.
+        where: What the object is, for the message.
+
+    Raises:
+        MalformedRequest: It is something else.
+    """
     found = document.get(member)
     if found is None:
         return {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from service.core.manifest import MODEL_FILE, Tensor
 from service.protocol import tensors
-from service.serving.registry import Model
+from service.serving.registry import Model, Standing
 from service.serving.statistics import BatchTally, Record, Tally
 from service.serving.workers import DEFAULT_PRIORITY, LEVELS
 
@@ -92,6 +92,19 @@ def statistics(records: Mapping[tuple[str, str], Record]) -> Document:
         records: By name and version.
     """
     return {"model_stats": [_record(*version, record) for version, record in records.items()]}
+
+
+def index(standings: Sequence[Standing]) -> list[Document]:
+    """Say what is published, and what of it can answer."""
+    return [
+        {
+            "name": standing.name,
+            "version": standing.version,
+            "state": "READY" if standing.is_ready else "UNAVAILABLE",
+            "reason": standing.reason,
+        }
+        for standing in standings
+    ]
 
 
 def _tensor(tensor: Tensor) -> Document:

@@ -1,9 +1,9 @@
 """The shapes of the protocol's bodies and answers, for the description of the interface and for its tests."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from service.core import ink
 from service.core.manifest import INPUT_NAME
@@ -156,8 +156,12 @@ class RepositoryEntry(_Schema):
 
     name: str
     version: str
-    state: str = Field(description="READY or UNAVAILABLE")
-    reason: str = Field(description="Why it is not served; empty where it is")
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str = Field(description="Why it is not served, or what is wrong with its folder; else empty")
+
+
+class RepositoryIndex(RootModel[list[RepositoryEntry]]):
+    """Published versions, by name and oldest first."""
 
 
 def infer_bodies() -> Mapping[str, Any]:
@@ -239,6 +243,18 @@ def infer_bodies() -> Mapping[str, Any]:
         "the JSON ends. With 0 all is one input's contents",
     }
     return {wire.JSON: {"schema": described, "examples": examples}, wire.OCTETS: {"schema": binary}}
+
+
+def repository_body() -> Mapping[str, Any]:
+    """Document the body of a question to the repository, which may be left out."""
+    described = {
+        "type": "object",
+        "properties": {
+            "ready": {"type": "boolean", "description": "Of an index: only what can answer"},
+            "parameters": {"type": "object", "additionalProperties": True},
+        },
+    }
+    return {wire.JSON: {"schema": described}}
 
 
 def instances_body() -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ row, and a BYTES element has its length before it, in four bytes.
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -33,10 +33,13 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 """NumPy's name of each datatype of numbers."""
 
+BF16 = "BF16"
+"""The datatype that NumPy lacks: the upper half of an FP32."""
+
 BYTES = "BYTES"
 """The datatype whose elements are bytes of any length."""
 
-DATATYPES = (*DTYPES, BYTES)
+DATATYPES = (*DTYPES, BF16, BYTES)
 
 _NAMES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64"}
 
@@ -123,8 +126,13 @@ def numbers(tensor: Tensor) -> NDArray[Any]:
         TensorMismatch: It has more or fewer elements than its shape says.
         MalformedRequest: An element is no number, or does not fit the datatype.
     """
-    dtype = DTYPES[tensor.datatype]
     content = tensor.content
+    if tensor.datatype == BF16:
+        if not isinstance(content, memoryview):
+            raise TensorMismatch(f"Data of {tensor.named}", f"binary for {BF16}", "numbers")
+        halves = numbers(replace(tensor, datatype="UINT16"))
+        return (halves.astype(np.uint32) << 16).view(np.float32)
+    dtype = DTYPES[tensor.datatype]
     if isinstance(content, memoryview):
         expected = tensor.size * dtype.itemsize
         if content.nbytes != expected:

@@ -7,10 +7,10 @@ import asyncio
 import heapq
 import itertools
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, TypeVar
 
 from service.core.errors import DeadlineExceeded, Overloaded
@@ -46,7 +46,7 @@ class _Job:
         """Tell whether anybody waits for it still; from then on nobody can take it back."""
         if not self.future.set_running_or_notify_cancel():
             return False
-        if time.monotonic() < self.deadline:
+        if monotonic() < self.deadline:
             return True
         self.future.set_exception(DeadlineExceeded(self.limit_s))  # the event loop has not noticed yet
         return False
@@ -89,7 +89,7 @@ class Workers:
         limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         level = priority if 1 <= priority <= LEVELS else DEFAULT_PRIORITY
         future: Future[Answer] = Future()
-        job = _Job(level, next(self._numbers), limit_s, time.monotonic() + limit_s, work, future)
+        job = _Job(level, next(self._numbers), limit_s, monotonic() + limit_s, work, future)
         self._enter(job)
         future.add_done_callback(self._leave)
         deadline = asyncio.timeout(limit_s)
@@ -100,6 +100,8 @@ class Workers:
             if deadline.expired():
                 raise DeadlineExceeded(limit_s) from error
             raise
+        finally:
+            del job, future  # or an error's traceback would hold the error, and with it a request's body
 
     def close(self) -> None:
         """Let running work end, drop what waits, take no more, and stop the threads."""
@@ -128,7 +130,7 @@ class Workers:
                     job.future.set_result(job.work())
                 except BaseException as error:  # whatever it is, the caller gets it
                     job.future.set_exception(error)
-            del job  # or an error's traceback would hold it, and with it a request's body
+            del job  # as in `run`
 
     def _next(self) -> _Job | None:
         with self._lock:

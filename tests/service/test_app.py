@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from service import app as app_module
 from service.app import create_app
 from service.core.errors import ArtifactError
 from service.serving.registry import Registry
@@ -169,3 +170,34 @@ def test_two_services_in_one_process_do_not_share_their_counters(toy_settings: S
 
     assert found[0] > 0
     assert found[1] == 0
+
+
+def test_the_metrics_follow_what_is_loaded_and_unloaded(
+    toy_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A new version has its series after the reload, and an unloaded model has none.
+    """
+    built: list[Registry] = []
+
+    class Kept(Registry):
+        def load(self) -> None:
+            built.append(self)
+            super().load()
+
+    monkeypatch.setattr(app_module, "Registry", Kept)
+    toys.publish(tmp_path)
+    with service(toy_settings, models=tmp_path) as client:
+
+        def ready() -> list[str]:
+            return re.findall(r"(?m)^inkling_model_ready\{(.*)\} 1.0$", client.get("/metrics").text)
+
+        first = ready()
+        toys.publish(tmp_path)
+        built[0].reload("quadrants")
+        second = ready()
+        built[0].unload("quadrants")
+        third = ready()
+
+    one, two = (f'model="quadrants",version="{version}"' for version in (1, 2))
+    assert (first, second, third) == ([one], [one, two], [])

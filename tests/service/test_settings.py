@@ -51,6 +51,7 @@ def test_defaults_are_safe() -> None:
 
     assert defaults.host == "127.0.0.1"
     assert defaults.models == Path("models")
+    assert not defaults.management
     limits = (defaults.max_body_bytes, defaults.max_images, defaults.max_picture_pixels, defaults.max_points)
     assert all(0 < limit < 10**8 for limit in limits)
 

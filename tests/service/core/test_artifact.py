@@ -896,3 +896,15 @@ def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path,
 
     with pytest.raises(ManifestInvalid, match=f"{file} should be readable"):
         artifact.read(tmp_path, "quadrants", "1")
+
+
+@pytest.mark.parametrize("name", ["none", "", ".", "..", "../quadrants", "quadrants/..", "a\0b", "x" * 5000])
+def test_what_is_no_published_name_has_no_versions(tmp_path: Path, name: str) -> None:
+    """
+    A name from outside leads to no other folder.
+    """
+    toys.publish(tmp_path / "models")
+    toys.publish(tmp_path)
+
+    assert artifact.versions_of(tmp_path / "models", name) == []
+    assert artifact.versions_of(tmp_path / "models", "quadrants") == ["1"]

@@ -336,9 +336,9 @@ def test_only_the_numbers_of_a_single_image_stay_on_the_event_loop(
     runs = []
     real = Workers.run
 
-    def run(workers: Workers, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the work returns
+    def run(workers: Workers, work: Callable[[], Any], **limits: Any) -> Any:  # noqa: ANN401 - the work's
         runs.append(work)
-        return real(workers, work)
+        return real(workers, work, **limits)
 
     monkeypatch.setattr(Workers, "run", run)
 

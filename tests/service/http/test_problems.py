@@ -168,7 +168,9 @@ def test_every_route_answers_something_wrong_with_a_problem(client: TestClient) 
     for method, path in found:
         problem(client.request("PATCH", path), 405, "wrong-method")
         problem(client.request(method, f"{path}?wrong=1", content=b"{"), 400, "malformed-request")
-        if method == "POST":
+        if "/repository/" in path:
+            problem(client.post(path, json=[]), 403, "management-off")
+        elif method == "POST":
             problem(client.post(path, json=[]), 400, "malformed-request")
             # Clients of the protocols need not name the type of the one kind of body that there is.
             is_ours = path.startswith("/v1/") and ":" not in path

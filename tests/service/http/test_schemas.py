@@ -33,6 +33,11 @@ for _model in (MODEL, f"{MODEL}/versions/{{version}}"):
     OPERATIONS += [("get", f"{_model}/report{rest}") for rest in ("", "/{picture}.png")]
 """Everything that programmers and operators can ask: method and path."""
 
+MANAGED = [
+    ("post", f"/v2/repository/{rest}") for rest in ("index", "models/{model}/load", "models/{model}/unload")
+]
+"""And what they cannot, as management is off."""
+
 NAMES = {"model": "quadrants", "version": "1", "layer": "output", "unit": "3", "picture": "confusion-test"}
 
 
@@ -62,7 +67,7 @@ def test_the_description_is_of_openapi_3_1(document: dict[str, Any]) -> None:
     assert document["info"]["title"] == "Inkling"
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", document["info"]["version"])
     found = [(method, path) for path, item in document["paths"].items() for method in item]
-    assert sorted(found) == sorted(OPERATIONS)
+    assert sorted(found) == sorted([*OPERATIONS, *MANAGED])
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
@@ -304,3 +309,17 @@ def test_bad_requests_to_a_real_model_are_refused_as_documented(
     statuses = ask(api[path][method], GenerationMode.NEGATIVE, path_parameters=names_in(path))
 
     assert statuses & {400, 415}
+
+
+@pytest.mark.parametrize(("method", "path"), MANAGED)
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_what_needs_management_is_refused_as_documented(
+    api: OpenApiSchema, method: str, path: str, mode: GenerationMode
+) -> None:
+    """
+    Whatever is asked; but for options, which are read before.
+    """
+    statuses = ask(api[path][method], mode)
+
+    assert 403 in statuses
+    assert statuses <= {400, 403}

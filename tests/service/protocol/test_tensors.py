@@ -29,7 +29,7 @@ def binary(datatype: str, array: NDArray[Any]) -> Tensor:
 
 def test_every_datatype_of_the_protocol_is_there() -> None:
     """
-    Their names and sizes in bytes are the protocol's; BF16 has no NumPy type and is left out.
+    Their names and sizes in bytes are the protocol's; BF16 has no NumPy type and a test of its own.
     """
     sizes = {name: dtype.itemsize for name, dtype in DTYPES.items()}
 
@@ -90,6 +90,20 @@ def test_unit_floats_are_rounded_to_the_nearest_grey(datatype: str) -> None:
 
     np.testing.assert_array_equal(found, [round(255 * float(value)) for value in values])
     np.testing.assert_array_equal(tensors.pixels(of(datatype, values.tolist(), 6), is_unit=True), found)
+
+
+def test_bf16_is_half_of_a_float() -> None:
+    """
+    Binary alone: JSON has no such numbers, as other servers have it too.
+    """
+    halves = np.array([0, 1, 128, 255], np.float32).view(np.uint32) >> 16
+    content = halves.astype("<u2").tobytes()
+
+    np.testing.assert_array_equal(tensors.pixels(of("BF16", content, 4), is_unit=False), [0, 1, 128, 255])
+    with pytest.raises(TensorMismatch, match="should be 6 bytes for"):
+        tensors.pixels(of("BF16", content, 3), is_unit=False)
+    with pytest.raises(TensorMismatch, match="binary for BF16; got numbers"):
+        tensors.pixels(of("BF16", [1], 1), is_unit=False)
 
 
 def test_booleans_are_pixels_on_the_unit_scale_alone() -> None:
@@ -184,7 +198,7 @@ def test_shapes_are_whole_numbers(shape: tuple[Any, ...]) -> None:
         tensors.check(Tensor("image", "UINT8", shape, []))
 
 
-@pytest.mark.parametrize("datatype", ["uint8", "BF16", "", "TYPE_UINT8", "UINT8\n", "x" * 1000])
+@pytest.mark.parametrize("datatype", ["uint8", "FP8", "", "TYPE_UINT8", "UINT8\n", "x" * 1000])
 def test_other_datatypes_are_refused(datatype: str) -> None:
     """
     With all that there are.

@@ -1,11 +1,15 @@
 import asyncio
+import gc
+import random
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pytest
 
 from service.core.errors import DeadlineExceeded, Overloaded
+from service.serving import workers as workers_module
 from service.serving.workers import Workers
 
 Answer = TypeVar("Answer")
@@ -47,9 +51,11 @@ async def started(workers: Workers, gate: threading.Event, answer: Answer) -> "a
     return task
 
 
-async def queued(workers: Workers, work: Callable[[], Answer]) -> "asyncio.Task[Answer]":
+async def queued(
+    workers: Workers, work: Callable[[], Answer], priority: int = 0, timeout_s: float | None = None
+) -> "asyncio.Task[Answer]":
     """Put work into the queue, and return once it has its place."""
-    task = asyncio.create_task(workers.run(work))
+    task = asyncio.create_task(workers.run(work, timeout_s=timeout_s, priority=priority))
     await asyncio.sleep(0)  # lets the task begin; its place is taken before it first waits
     return task
 
@@ -276,3 +282,225 @@ def test_closing_does_not_wait(gate: threading.Event) -> None:
         return was_done
 
     assert asyncio.run(scenario()) is False
+
+
+def order(gate: threading.Event, priorities: list[int]) -> list[int]:
+    """Return in which order one thread takes work of these priorities, by their places in the list."""
+    workers = Workers(threads=1, max_waiting=len(priorities), timeout_s=LONG_S)
+    taken: list[int] = []
+
+    async def scenario() -> None:
+        first = await started(workers, gate, None)
+        waiting = [
+            await queued(workers, lambda place=place: taken.append(place), priority)  # type: ignore[misc]
+            for place, priority in enumerate(priorities)
+        ]
+        gate.set()
+        await asyncio.gather(first, *waiting)
+
+    asyncio.run(scenario())
+    workers.close()
+    return taken
+
+
+def test_waiting_work_is_taken_by_priority(gate: threading.Event) -> None:
+    """
+    1 comes first and 10 last, in whatever order they came.
+    """
+    priorities = random.Random(0).sample(range(1, 11), 10)
+
+    assert [priorities[place] for place in order(gate, priorities)] == list(range(1, 11))
+
+
+def test_work_of_one_priority_is_taken_as_it_came(gate: threading.Event) -> None:
+    """
+    First come, first served, within each level.
+    """
+    assert order(gate, [2, 1, 2, 1, 2, 1]) == [1, 3, 5, 0, 2, 4]
+
+
+@pytest.mark.parametrize("priority", [0, -1, 11, 2**64])
+def test_priority_that_is_no_level_counts_as_the_default(gate: threading.Event, priority: int) -> None:
+    """
+    After 4, before 6, and among those of 5 as it came.
+    """
+    assert order(gate, [6, 5, priority, 5, 4]) == [4, 1, 2, 3, 0]
+
+
+def test_work_of_first_priority_has_no_place_in_a_full_queue(gate: threading.Event) -> None:
+    """
+    Priority says who is taken first, not who is let in.
+    """
+    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+
+    async def scenario() -> None:
+        first = await started(workers, gate, None)
+        waiting = await queued(workers, int, priority=10)
+        with pytest.raises(Overloaded):
+            await workers.run(int, priority=1)
+        gate.set()
+        await asyncio.gather(first, waiting)
+
+    asyncio.run(scenario())
+    workers.close()
+
+
+@pytest.mark.parametrize(
+    ("own_s", "asked_s", "limit_s"),
+    [(LONG_S, SHORT_S, SHORT_S), (SHORT_S, LONG_S, SHORT_S), (SHORT_S, None, SHORT_S), (LONG_S, 0, 0)],
+)
+def test_the_shorter_time_is_the_limit_and_the_error_says_which(
+    gate: threading.Event, own_s: float, asked_s: float | None, limit_s: float
+) -> None:
+    """
+    A caller can shorten the workers' own time and never lengthen it.
+    """
+    workers = Workers(threads=1, max_waiting=0, timeout_s=own_s)
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        asyncio.run(workers.run(behind(gate, "late"), timeout_s=asked_s))
+
+    gate.set()
+    workers.close()
+    assert caught.value.limit_s == limit_s
+
+
+def test_expiry_in_the_queue_frees_its_place_alone(gate: threading.Event) -> None:
+    """
+    Of three that wait, the one in the middle gives up: a fourth gets its place, and the order stays.
+    """
+    workers = Workers(threads=1, max_waiting=3, timeout_s=LONG_S)
+    taken: list[str] = []
+
+    async def scenario() -> None:
+        first = await started(workers, gate, None)
+        waiting = [await queued(workers, lambda: taken.append("late"), 9)]
+        expiring = await queued(workers, lambda: taken.append("expired"), 1, SHORT_S)
+        waiting.append(await queued(workers, lambda: taken.append("early"), 2))
+        with pytest.raises(Overloaded):
+            await workers.run(int)
+        with pytest.raises(DeadlineExceeded) as caught:
+            await expiring
+        assert caught.value.limit_s == SHORT_S
+        waiting.append(await queued(workers, lambda: taken.append("between"), 3))
+        gate.set()
+        await asyncio.gather(first, *waiting)
+
+    asyncio.run(scenario())
+    workers.close()
+    assert taken == ["early", "between", "late"]
+
+
+def test_cancelled_work_is_never_started_and_nothing_holds_it(gate: threading.Event) -> None:
+    """
+    What its caller sent can go while the thread is still busy with another.
+    """
+    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+    began: list[str] = []
+
+    class Body:
+        pass
+
+    async def scenario() -> None:
+        first = await started(workers, gate, None)
+        body = Body()
+        held = weakref.ref(body)
+        gone = await queued(workers, lambda body=body: began.append(repr(body)))  # type: ignore[misc]
+        del body
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        del gone
+        await asyncio.sleep(0)  # lets the event loop forget the task
+        gc.collect()
+        assert held() is None
+        gate.set()
+        await first
+
+    asyncio.run(scenario())
+    workers._pool.shutdown(wait=True)
+    assert began == []
+
+
+def test_work_whose_time_passed_unnoticed_is_never_started(
+    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The event loop may be too busy to end a wait: the thread looks at the clock itself.
+    """
+    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+    now = 1000.0
+    monkeypatch.setattr(workers_module, "monotonic", lambda: now)
+    began: list[str] = []
+
+    async def scenario() -> None:
+        nonlocal now
+        first = await started(workers, gate, None)
+        waiting = await queued(workers, lambda: began.append("late"), timeout_s=LONG_S / 2)
+        now += LONG_S / 2
+        gate.set()
+        with pytest.raises(DeadlineExceeded) as caught:
+            await waiting
+        assert caught.value.limit_s == LONG_S / 2
+        await first
+
+    asyncio.run(scenario())
+    workers.close()
+    assert began == []
+
+
+def test_what_was_sent_is_not_held_by_its_error() -> None:
+    """
+    Without waiting for the collector of cycles: a body may be large, and many are refused.
+    """
+    workers = Workers(threads=1, max_waiting=0, timeout_s=LONG_S)
+
+    class Body:
+        pass
+
+    async def scenario() -> "weakref.ref[Body]":
+        body = Body()
+
+        def work() -> None:
+            raise ValueError(repr(body))
+
+        with pytest.raises(ValueError, match="Body"):
+            await workers.run(work)
+        return weakref.ref(body)
+
+    gc.disable()
+    try:
+        held = asyncio.run(scenario())
+        workers._pool.shutdown(wait=True)
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+def test_many_callers_on_many_threads_lose_nothing() -> None:
+    """
+    Every piece of work is done once, whatever its priority, and every place is free again.
+    """
+    workers = Workers(threads=4, max_waiting=200, timeout_s=LONG_S)
+    chance = random.Random(0)
+
+    async def scenario() -> list[int]:
+        work = [workers.run(lambda n=n: n, priority=chance.randrange(12)) for n in range(200)]  # type: ignore[misc]
+        return await asyncio.gather(*work)
+
+    answers = [asyncio.run(scenario()) for _ in range(3)]
+
+    workers.close()
+    assert answers == [list(range(200))] * 3
+
+
+def test_nothing_is_taken_after_closing() -> None:
+    """
+    A process that stops turns away what comes.
+    """
+    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+
+    workers.close()
+
+    with pytest.raises(Overloaded):
+        asyncio.run(workers.run(int))

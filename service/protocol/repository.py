@@ -1,0 +1,88 @@
+"""The protocol's model repository over HTTP. Each endpoint is a translation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.core.errors import MalformedRequest
+from service.http import json_body, wire
+from service.http.gate import Gate
+from service.http.operations import Handler, Operation, Options
+from service.protocol import body, description, schemas
+from service.protocol.management import Management
+from service.serving.registry import Standing
+
+_MOST_VALUES = 1000
+"""JSON values of a body; it needs four."""
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Everything under `/v2/repository`."""
+
+    management: Management
+    gate: Gate
+
+    def operations(self) -> list[Operation]:
+        """Describe every endpoint."""
+
+        def post(name: str, path: str, summary: str, handle: Handler, *errors: int) -> Operation:
+            return Operation(
+                name=name,
+                method="POST",
+                path=f"/v2/repository{path}",
+                summary=f"{summary}; needs management",
+                handle=handle,
+                answers={wire.JSON: schemas.RepositoryIndex},
+                errors=(403, 408, 413, 415, *errors),
+                body=schemas.repository_body(),
+                needs_body=False,
+                has_slash_twin=True,
+            )
+
+        load = "Serve what is published of a model now, new versions too; what is served goes on until then"
+        return [
+            post(
+                "repository index", "/index", "List what is published, and what of it is served", self.index
+            ),
+            post("load model", "/models/{model}/load", load, self.load, 409, 504),
+            post("unload model", "/models/{model}/unload", "Serve a model no longer", self.unload, 504),
+        ]
+
+    async def index(self, request: Request, options: Options) -> Response:
+        """Answer `POST /v2/repository/index`; `{"ready": true}` leaves out what cannot answer."""
+        del options
+        self.management.check()
+        only_ready = (await self._document(request)).get("ready", False)
+        if not isinstance(only_ready, bool):
+            raise MalformedRequest("Member 'ready' of Body", "true or false", json_body.kind(only_ready))
+        return _respond(self.management.index(only_ready))
+
+    async def load(self, request: Request, options: Options) -> Response:
+        """Answer `POST …/load`."""
+        del options
+        self.management.check()
+        parameters = body.member_object(await self._document(request), "parameters", "Body")
+        return _respond(await self.management.load(request.path_params["model"], parameters))
+
+    async def unload(self, request: Request, options: Options) -> Response:
+        """Answer `POST …/unload`; models do not depend on each other, so parameters change nothing."""
+        del options
+        self.management.check()
+        body.member_object(await self._document(request), "parameters", "Body")
+        return _respond(await self.management.unload(request.path_params["model"]))
+
+    async def _document(self, request: Request) -> Mapping[str, Any]:
+        """Read a body, which may be empty."""
+        async with self.gate.body(request) as content:
+            document = json_body.load(content, _MOST_VALUES) if content.strip() else {}
+        if not isinstance(document, dict):
+            raise MalformedRequest("Body", "a JSON object, or nothing", json_body.kind(document))
+        return document
+
+
+def _respond(standings: list[Standing]) -> Response:
+    return wire.respond(description.index(standings))
