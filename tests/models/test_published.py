@@ -189,3 +189,23 @@ def test_models_folder_holds_only_models_and_two_files() -> None:
     for name in folders:
         versions = sorted(int(path.name) for path in Path(ROOT / name).iterdir())
         assert versions == list(range(1, len(versions) + 1))
+
+
+def test_the_folder_is_a_repository_for_triton() -> None:
+    """
+    Names of models are folders and versions below them whole numbers, each with `model.onnx`; whatever Triton
+    wants to know besides stands in the graph: tensors, their types, and a first dimension that is free.
+    """
+    folders = [path for path in ROOT.iterdir() if path.is_dir()]
+
+    assert sorted(folder.name for folder in folders) == sorted({name for name, _ in PUBLISHED})
+    for folder in folders:
+        for version in folder.iterdir():
+            assert version.is_dir()
+            assert re.fullmatch("[1-9][0-9]*", version.name)
+            graph = onnx.load(version / "model.onnx").graph
+            onnx.checker.check_model(version / "model.onnx")
+            for tensor in [*graph.input, *graph.output]:
+                first, *rest = tensor.type.tensor_type.shape.dim
+                assert first.dim_param
+                assert all(side.dim_value > 0 for side in rest)

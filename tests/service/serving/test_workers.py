@@ -486,7 +486,7 @@ def test_many_callers_on_many_threads_lose_nothing() -> None:
 
     async def scenario() -> list[int]:
         work = [workers.run(lambda n=n: n, priority=chance.randrange(12)) for n in range(200)]  # type: ignore[misc]
-        return await asyncio.gather(*work)
+        return list(await asyncio.gather(*work))
 
     answers = [asyncio.run(scenario()) for _ in range(3)]
 
