@@ -6,6 +6,7 @@ their files is run there by a pytest of its own, and its tests are reported here
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 from collections import defaultdict
@@ -22,7 +23,7 @@ from service.core import artifact, explanation, ink, network
 from service.core.engine import Engine
 from tests import digits, toys
 from tests.conftest import REPOSITORY
-from tests.processes import clean_environment, running
+from tests.processes import Process, clean_environment, running
 
 HERE = Path(__file__).parent
 
@@ -111,6 +112,16 @@ def write_answers_of_ink(folder: Path, models: Path) -> None:
     np.save(folder / "explained-bias.npy", explained.bias)
 
 
+def grpc_address(process: Process) -> str:
+    """Read log lines until one tells where the service listens for gRPC."""
+    assert process.handle.stderr
+    for line in process.handle.stderr:
+        found = re.search(r"grpc://([0-9.:]+)", line)
+        if found:
+            return found[1]
+    pytest.fail("ended before it listened for gRPC")
+
+
 @pytest.fixture(scope="module")
 def outcomes(folder: Path) -> Iterator[Callable[[str], tuple[Cases, str]]]:
     """Run a file in the clients' environment, once; returns what became of its tests, and what it printed."""
@@ -143,11 +154,11 @@ def outcomes(folder: Path) -> Iterator[Callable[[str], tuple[Cases, str]]]:
                 cases[case.attrib["name"].partition("[")[0]].append(case)
         return cases, done.stdout + done.stderr
 
-    arguments = ("--no-access-log", "--management", "--max-images", str(MOST_IMAGES))
+    arguments = ("--grpc-port", "0", "--no-access-log", "--management", "--max-images", str(MOST_IMAGES))
     with running(folder / "models", *arguments) as process:
         said = {
             "http": f"127.0.0.1:{process.port}",
-            "grpc": "",
+            "grpc": grpc_address(process),
             "models": str(folder / "models"),
             "spare": str(folder / "spare"),
         }
