@@ -12,6 +12,7 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,7 +24,7 @@ from service.core import artifact, explanation, ink, network
 from service.core.engine import Engine
 from tests import digits, toys
 from tests.conftest import REPOSITORY
-from tests.processes import Process, clean_environment, running
+from tests.processes import PATIENCE_S, Process, clean_environment, running
 
 HERE = Path(__file__).parent
 
@@ -115,7 +116,7 @@ def write_answers_of_ink(folder: Path, models: Path) -> None:
 def grpc_address(process: Process) -> str:
     """Read log lines until one tells where the service listens for gRPC."""
     assert process.handle.stderr
-    for line in process.handle.stderr:
+    for line in chain(process.lines, process.handle.stderr):
         found = re.search(r"grpc://([0-9.:]+)", line)
         if found:
             return found[1]
@@ -146,6 +147,7 @@ def outcomes(folder: Path) -> Iterator[Callable[[str], tuple[Cases, str]]]:
                 NO_PROXY="127.0.0.1",  # whatever proxy the machine has
                 no_proxy="127.0.0.1",
             ),
+            timeout=10 * PATIENCE_S,
             check=False,
         )
         cases: dict[str, list[ElementTree.Element]] = defaultdict(list)

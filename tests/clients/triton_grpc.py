@@ -497,3 +497,15 @@ def test_shared_memory_is_refused(client: InferenceServerClient, service: Servic
 def test_calls_of_other_servers_are_unimplemented(client: InferenceServerClient) -> None:
     for call in (client.get_system_shared_memory_status, client.get_log_settings, client.get_trace_settings):
         assert refusal(call)[0] == "UNIMPLEMENTED"
+
+
+def test_streams_of_other_servers_are_unimplemented(service: Service) -> None:
+    """
+    The blocking client is told by its callback; the client of asyncio has the same call.
+    """
+    errors: Queue[InferenceServerException] = Queue()
+    with InferenceServerClient(service.grpc) as client:
+        client.start_stream(lambda _, error: errors.put(error))
+        client.async_stream_infer("mlp-128", [tensor(service.images(1))])
+
+        assert errors.get(timeout=60).status() == "StatusCode.UNIMPLEMENTED"
