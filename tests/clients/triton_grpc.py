@@ -501,11 +501,15 @@ def test_calls_of_other_servers_are_unimplemented(client: InferenceServerClient)
 
 def test_streams_of_other_servers_are_unimplemented(service: Service) -> None:
     """
-    The blocking client is told by its callback; the client of asyncio has the same call.
+    The blocking client is told through its callback; the client of asyncio has the same call.
     """
     errors: Queue[InferenceServerException] = Queue()
+
+    def note(result: None, error: InferenceServerException) -> None:
+        del result
+        errors.put(error)
+
     with InferenceServerClient(service.grpc) as client:
-        client.start_stream(lambda _, error: errors.put(error))
-        client.async_stream_infer("mlp-128", [tensor(service.images(1))])
+        client.start_stream(note)
 
         assert errors.get(timeout=60).status() == "StatusCode.UNIMPLEMENTED"
