@@ -24,7 +24,8 @@ _QUICK_POINTS = 400
 
 
 _MOST_TRACED = 16
-"""Images whose steps one answer shows: a step is up to 150 KB of an answer."""
+"""Images whose steps one answer shows. The largest step of 97 photographs of flowers was 127 KB of an
+answer, that of noise, which nothing compresses, 314 KB."""
 
 
 def is_quick(drawings: Drawings, preparation: Preparation | None) -> bool:

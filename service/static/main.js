@@ -140,6 +140,7 @@ async function refresh() {
       palette: palette(),
       signal,
       choose: (model) => void choose(model),
+      refresh: () => void refresh(),
     });
     complaint.hidden ||= !signal.aborted;
   } catch (error) {

@@ -15,6 +15,7 @@
  * @property {Palette} palette
  * @property {AbortSignal} signal  Aborted as soon as something newer is to be shown.
  * @property {(model: Model) => void} choose  Makes another version the chosen one.
+ * @property {() => void} refresh  Shows the panel again, and again once the service answers if it does not.
  *
  * @typedef {object} Panel  One tab.
  * @property {(shown: Shown) => Promise<void> | void} show  Shows itself, leaving what it shows until the new is there.

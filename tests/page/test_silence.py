@@ -34,6 +34,34 @@ def test_a_service_that_stops_is_told_and_waited_for(browser: Browser, published
     context.close()
 
 
+def test_a_report_that_is_chosen_in_silence_comes_when_the_service_answers(page: Page, watch: Watch) -> None:
+    """
+    Of another network, by the panel's own choice; silent and overloaded services are waited for alike.
+    """
+    watch.expect("status of 503", "ERR_CONNECTION_REFUSED")
+    opened(page, "#tab=report")
+    panel = page.locator("#panel-report")
+    expect(panel).to_contain_text("Layers of ink 1")
+    refused: list[int] = []
+
+    def refuse(route: Route) -> None:
+        refused.append(1)
+        if len(refused) == 1:
+            route.abort("connectionrefused")
+        elif len(refused) == 2:
+            route.fulfill(status=503, content_type="application/problem+json", body='{"detail": "Full."}')
+        else:
+            route.continue_()
+
+    page.route("**/flowers17/**/report", refuse)
+
+    panel.locator("select").first.select_option("flowers17/2")
+
+    expect(panel).to_contain_text("Layers of flowers17 2", timeout=PATIENCE_MS)
+    expect(page.locator("#notice")).to_be_hidden()
+    assert len(refused) == 3
+
+
 def test_an_overloaded_service_is_asked_again(page: Page, watch: Watch) -> None:
     """
     It says in its own words why it does not answer now.

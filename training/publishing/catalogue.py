@@ -46,6 +46,8 @@ def page(root: Path) -> str:
         "does: digests, graph, golden examples. A published folder never changes; a better network is the",
         "next number.",
         "",
+        "Where `valid` is empty, the network learned from everything that is not the test part.",
+        "",
         "| network | layers | parameters | learned from | train | valid | test |",
         "|---|---|---|---|---|---|---|",
     ]

@@ -18,7 +18,7 @@ const EXAMPLES = 3;
 
 /** The tab "Report". */
 export class ReportPanel {
-  #select = element("select", { change: () => void this.#change() });
+  #select = element("select", { change: () => this.#last?.refresh() });
   #status = element("p", { class: "hint", role: "status" });
   #content = element("div", { class: "report-content" });
   #shown = "";
@@ -49,7 +49,7 @@ export class ReportPanel {
       this.#content.replaceChildren(...content);
       this.#status.textContent = "";
     } catch (error) {
-      if (!(error instanceof api.ApiError) || shown.signal.aborted) {
+      if (!(error instanceof api.ApiError) || error.status >= 500 || shown.signal.aborted) {
         throw error;
       }
       this.#content.replaceChildren();
@@ -71,15 +71,6 @@ export class ReportPanel {
     this.#select.value = wanted;
   }
 
-  async #change() {
-    try {
-      await (this.#last && this.show(this.#last));
-    } catch (error) {
-      if (!this.#last?.signal.aborted) {
-        this.#status.textContent = error instanceof Error ? error.message : String(error);
-      }
-    }
-  }
 }
 
 /**

@@ -198,3 +198,39 @@ def test_scale_of_one_changes_nothing() -> None:
     image = np.arange(12, dtype=np.uint8).reshape(1, 3, 4)
 
     assert insight.enlarge(image, 1).tolist() == image.tolist()
+
+
+@pytest.mark.parametrize("palette", ["lesson", "safe"])
+def test_shares_of_colours_are_shown_as_their_sum(palette: Palette) -> None:
+    """
+    One image as large as the photograph; a pixel whose three shares cancel is transparent.
+    """
+    shares = np.array([[[1, 2, 3], [1, -3, 2]], [[-1, -1, -1], [0, 0, 0]]], np.float32)
+
+    image = insight.share_image(shares, palette)
+
+    np.testing.assert_array_equal(
+        image, insight.weight_image(np.array([[6, 0], [-3, 0]], np.float32), palette)
+    )
+    assert image[..., 3].tolist() == [[255, 0], [255, 0]]
+
+
+def test_shares_of_colours_can_be_shown_in_colours() -> None:
+    """
+    White speaks for the class in all three, black against it; half and half is grey.
+    """
+    shares = np.array([[[2, 2, 2], [-2, -2, -2], [2, 0, -2]]], np.float32)
+
+    image = insight.share_image(shares, "colour")
+
+    assert image.tolist() == [[[255, 255, 255, 255], [0, 0, 0, 255], [255, 128, 0, 255]]]
+
+
+def test_shares_of_grey_pixels_are_coloured_as_weights() -> None:
+    """
+    Green for the class, purple against it, nothing where no ink is.
+    """
+    image = insight.share_image(np.array([[4, -4, 0]], np.float32))
+
+    assert image[0, :2].tolist() == [[0, 255, 0, 255], [255, 0, 255, 255]]
+    assert image[0, 2, 3] == 0

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from service.core import artifact
@@ -150,6 +151,26 @@ def test_refused_version_is_not_ready_rather_than_unknown(tmp_path: Path) -> Non
 
     with pytest.raises(ModelNotReady, match="version 2 was refused"):
         loaded(tmp_path).get("quadrants", "2")
+
+
+def test_network_that_computes_something_else_than_its_layers_is_refused(tmp_path: Path) -> None:
+    """
+    Digests and golden examples are right, but the sums are made with other weights than those that are shown.
+    """
+
+    def swap(model: onnx.ModelProto) -> None:
+        weights = toys.quadrant_weights()
+        weights[:, 0] = 9  # a corner in which no golden example has ink
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "other.weight"))
+        gemm = next(node for node in model.graph.node if node.op_type == "Gemm")
+        gemm.input[1] = "other.weight"
+
+    toys.publish(tmp_path, alter=swap)
+
+    (refused,) = loaded(tmp_path).refused()
+
+    assert isinstance(refused, GraphRefused)
+    assert str(refused) == "quadrants/1: logits should be those of the manifest's layers; got others."
 
 
 def test_refused_folder_is_logged_with_its_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
