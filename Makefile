@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 BASE := $(VENV)/.base-installed
 FULL := $(VENV)/.full-installed
 NODE := node_modules/.installed
+CLIENTS := .venv-clients/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 MODEL ?= mlp-128
@@ -30,7 +31,7 @@ help: ## Print this list
 serve: $(BASE) ## Set up what is missing and run the service on http://127.0.0.1:8000
 	@exec $(BIN)/python -m service $(ARGS)
 
-test: $(FULL) $(NODE) ## Set up what is missing and run the tests, but those of the container
+test: $(FULL) $(NODE) $(CLIENTS) ## Set up what is missing and run the tests, but those of the container
 	$(BIN)/python -m pytest -m "not container" $(ARGS)
 
 check: lint types docs-check test ## Everything that continuous integration asks for
@@ -110,10 +111,18 @@ $(BASE): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	@touch $@
 
 $(FULL): $(BASE)
-	$(PIP_INSTALL) -e '.[training,dev]'
+	$(PIP_INSTALL) -e '.[training,dev,grpc]'
 	@touch $@
 
 # Without npm the service and its tests run all the same; the tests that need its packages say that they are skipped.
 $(NODE): package.json
 	@if command -v npm >/dev/null; then npm install --silent --no-save && touch $@; \
 	else echo "SKIPPED: the tools that check the page; npm is not installed."; fi
+
+# Other servers' clients need older packages than ours, so they live apart. The stamp is their environment's, which is
+# made anew when what they need changes; where it cannot be made, the tests with them say that they are skipped.
+$(CLIENTS): tests/clients/requirements.txt tests/clients/constraints.txt $(VENV)/pyvenv.cfg
+	@echo "Making $(@D), for the tests with other servers' clients"
+	@$(BIN)/python -m venv --clear $(@D) && $(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c tests/clients/constraints.txt -r tests/clients/requirements.txt && touch $@ || \
+	  echo "SKIPPED: other servers' clients, which could not be installed."

@@ -1,8 +1,11 @@
 """Write the files that are generated from the code, or with --check say which would change."""
 
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from grpc_tools import protoc
 
 from service import settings
 from service.core import manifest
@@ -25,14 +28,28 @@ def settings_page() -> str:
     for name, field in settings.Settings.model_fields.items():
         flag = f"--{name.replace('_', '-')}"
         variable = f"{settings.ENVIRONMENT_PREFIX}{name.upper()}"
-        lines.append(f"| `{flag}` | `{variable}` | `{field.default}` | {field.description} |")
+        default = "off" if field.default is None else f"`{field.default}`"
+        lines.append(f"| `{flag}` | `{variable}` | {default} | {field.description} |")
     return "\n".join(lines) + "\n"
+
+
+def messages(suffix: str) -> str:
+    """Return what protoc makes of the description of gRPC's messages: Python, `.py`, or its types, `.pyi`."""
+    source = "service/grpc/inference.proto"
+    with tempfile.TemporaryDirectory() as folder:
+        status = protoc.main(
+            ["protoc", f"-I{ROOT}", f"--python_out={folder}", f"--pyi_out={folder}", str(ROOT / source)]
+        )
+        assert status == 0, "protoc says why"
+        return (Path(folder) / source).with_name(f"inference_pb2{suffix}").read_text("utf-8")
 
 
 GENERATED: Mapping[str, Callable[[], str]] = {
     "models/manifest.schema.json": manifest.schema,
     "models/README.md": lambda: catalogue.page(ROOT / "models"),
     "docs/settings.md": settings_page,
+    "service/grpc/inference_pb2.py": lambda: messages(".py"),
+    "service/grpc/inference_pb2.pyi": lambda: messages(".pyi"),
 }
 """What is generated: the path in the repository and the function that returns its text."""
 

@@ -1,7 +1,8 @@
 """The one place where rooms meet: builds each part and hands it to the part that needs it."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import functools
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -24,6 +25,8 @@ from service.serving.registry import Registry
 from service.serving.statistics import Statistics
 from service.serving.workers import Workers
 from service.settings import Settings
+
+_DISTRIBUTION = "inkling"
 
 
 def create_app(settings: Settings) -> ASGIApp:
@@ -57,16 +60,19 @@ def create_app(settings: Settings) -> ASGIApp:
     )
 
     management = Management(registry, workers, settings.management)
+    journal = Journal(metrics, statistics, settings.access_log)
+    with_grpc = _grpc(settings, registry, answering, statistics, management, journal)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
-        yield
+        async with with_grpc():
+            yield
         workers.close()
 
     app = FastAPI(
         title="Inkling",
-        version=version("inkling"),
+        version=version(_DISTRIBUTION),
         description="Recognises handwritten digits, and shows why.",
         lifespan=lifespan,
         openapi_url=None,
@@ -94,4 +100,31 @@ def create_app(settings: Settings) -> ASGIApp:
     documentation.install(app, everything)
     page.install(app)
     problems.install(app)
-    return Observer(Router(app, everything), Journal(metrics, statistics, settings.access_log))
+    return Observer(Router(app, everything), journal)
+
+
+def _grpc(
+    settings: Settings,
+    registry: Registry,
+    answering: Answering,
+    statistics: Statistics,
+    management: Management,
+    journal: Journal,
+) -> Callable[[], AbstractAsyncContextManager[object]]:
+    """Return what serves gRPC too, while it is entered; nothing if the settings do not ask for it."""
+    if settings.grpc_port is None:
+        return nullcontext
+    from service.grpc import interface  # noqa: PLC0415 - an extra, and memory that others need not spend
+    from service.grpc.servicer import Servicer  # noqa: PLC0415 - as above
+
+    servicer = Servicer(
+        registry, answering, statistics, management, journal, version(_DISTRIBUTION), settings.engine_threads
+    )
+    limits = interface.Limits(
+        settings.max_body_bytes,
+        settings.max_connections,
+        settings.keep_alive_s,
+        settings.header_timeout_s,
+        settings.drain_timeout_s,
+    )
+    return functools.partial(interface.serving, servicer, settings.host, settings.grpc_port, limits)

@@ -26,6 +26,12 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 is every address")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
+    grpc_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port for gRPC, on the same address; 0 takes a free one; needs the extra `grpc`",
+    )
     models: Path = Field(Path("models"), description="Folder of published models")
     default_model: str = Field(
         "ink",

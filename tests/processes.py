@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -49,6 +50,12 @@ class Process:
         self.handle.send_signal(number)
         _, rest = self.handle.communicate(timeout=PATIENCE_S)
         return self.handle.returncode, rest
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
 
 
 def clean_environment(**added: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "service.serving": ("service.core", "service.serving"),
     "service.http": ("service.core", "service.serving", "service.http"),
     "service.protocol": ("service.core", "service.serving", "service.http", "service.protocol"),
+    "service.grpc": ("service.core", "service.serving", "service.http", "service.protocol", "service.grpc"),
     "service.settings": (),
     "service.logs": (),
     "service.app": (
@@ -27,6 +28,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "service.serving",
         "service.http",
         "service.protocol",
+        "service.grpc",
         "service.settings",
     ),
     "service.server": ("service.core", "service.app", "service.http", "service.logs", "service.settings"),
@@ -100,6 +102,10 @@ OWNERS: dict[str, tuple[str, ...]] = {
     ),
     "pydantic_settings": ("service.settings",),
     "prometheus_client": ("service.http",),
+    "grpc": ("service.grpc",),
+    "grpc_health": ("service.grpc",),
+    "grpc_reflection": ("service.grpc",),
+    "google": ("service.grpc",),
 }
 """Packages of others, and the only places that may import them."""
 
@@ -273,6 +279,8 @@ def test_every_room_is_in_the_table() -> None:
         (foreign_imports, "service.serving.registry", "import onnxruntime as ort"),
         (foreign_imports, "training.publishing.export", "from onnxruntime import InferenceSession"),
         (foreign_imports, "service.serving.predictor", "from starlette.requests import Request"),
+        (foreign_imports, "service.protocol.inference", "from google.protobuf import json_format"),
+        (upward_imports, "service.protocol.rest", "from service.grpc import messages"),
         (foreign_imports, "service.core.insight", "from pydantic import BaseModel"),
         (environment_uses, "service.app", "import os\nos.environ['A']"),
         (environment_uses, "service.app", "import os\nos.getenv('A')"),
@@ -302,6 +310,8 @@ def test_service_starts_without_torch_trainer_and_onnx() -> None:
         "tqdm",
         "sympy",
         "google.protobuf",
+        "grpc",
+        "service.grpc",
     )
     script = "import sys, service.app; print(*sys.modules)"
 

@@ -1,11 +1,13 @@
 """Who may enter and how much: today the size of bodies and the time they may take to arrive."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
 from service.core.errors import BodyTimeout, PayloadTooLarge, TooManyBytes
-from service.http.exchange import exchange_of
+from service.http.exchange import Exchange, exchange_of
 from service.http.packing import IDENTITY, Unpacker
 
 
@@ -17,6 +19,7 @@ class Gate:
         self._max_pending_bytes = max_pending_bytes
         self._body_timeout_s = body_timeout_s
         self._pending_bytes = 0
+        self._messages = asyncio.Semaphore(max(1, max_pending_bytes // max_body_bytes))
 
     def body(self, request: Request) -> "_Passage":
         """Read a body, counting its bytes while they arrive; they count until the context is left.
@@ -40,6 +43,52 @@ class Gate:
             ClientDisconnect: The caller left.
         """
         return _Passage(self, request)
+
+    @asynccontextmanager
+    async def message(
+        self, read: Callable[[], Awaitable[bytes | None]], exchange: Exchange
+    ) -> AsyncIterator[bytes]:
+        """Read a message whose bytes nobody can count before all are there; they count from then on.
+
+        As many are read at once as may be pending together if each is as large as one may be; others wait.
+        How large one may be is the server's to check.
+
+        Args:
+            read: Reads it; returns None if the server has refused it as too large, or there is none.
+            exchange: Of its call.
+
+        Yields:
+            The message.
+
+        Raises:
+            TooManyBytes: All messages and bodies together are more than may be pending, or too many others
+                were being read for as long as one may take.
+            BodyTimeout: It took too long to arrive.
+            PayloadTooLarge: There is none to be had.
+        """
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                await self._messages.acquire()
+        except TimeoutError as error:
+            raise TooManyBytes(self._max_pending_bytes) from error
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                content = await read()
+        except TimeoutError as error:
+            raise BodyTimeout(self._body_timeout_s, 0) from error
+        finally:
+            self._messages.release()
+        if content is None:
+            raise PayloadTooLarge("Message", self._max_body_bytes, "bytes", "more, or none at all")
+        exchange.received = len(content)
+        exchange.body_read = True
+        self._pending_bytes += len(content)
+        try:
+            if self._pending_bytes > self._max_pending_bytes:
+                raise TooManyBytes(self._max_pending_bytes)
+            yield content
+        finally:
+            self._pending_bytes -= len(content)
 
     async def read(self, request: Request, body: bytearray) -> None:
         """Read a body to its end; `leave` must be called with it afterwards, whatever is raised."""

@@ -73,17 +73,21 @@ def lookup(error: ServiceError) -> Problem:
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
+def sentence(error: ServiceError) -> str:
+    """Return what a caller is told of an error; of errors of ours that they are ours and no more."""
+    problem = lookup(error)
+    return str(error) if problem.status != INTERNAL.status else problem.title + "."
+
+
 def answer(error: ServiceError, instance: str, request_id: str) -> Response:
-    """Return the answer for an error; errors of ours say that they are ours and no more.
+    """Return the answer for an error.
 
     Args:
         error: What was raised.
         instance: The request's path.
         request_id: As it stands in the log.
     """
-    problem = lookup(error)
-    detail = str(error) if problem.status != INTERNAL.status else problem.title + "."
-    response = respond(problem, detail, instance, request_id)
+    response = respond(lookup(error), sentence(error), instance, request_id)
     if isinstance(error, CapacityError):
         response.headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, errors.BodyTimeout):

@@ -148,6 +148,8 @@ def numbers(tensor: Tensor) -> NDArray[Any]:
     flat = _flat(tensor, content)
     if len(flat) != tensor.size:
         raise TensorMismatch(tensor.title, f"{tensor.size:,} elements for {tensor.kind()}", f"{len(flat):,}")
+    if not isinstance(flat, list):
+        flat = list(flat)  # a message's elements: NumPy would cut off what does not fit
     return _from_values(tensor, flat, dtype).reshape(tensor.shape)
 
 

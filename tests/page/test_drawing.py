@@ -291,7 +291,7 @@ def test_one_question_is_in_flight_and_old_answers_never_overtake(page: Page) ->
     digit(page, "4")
     assert most == 1
     assert asked[-1] == max(asked)  # the whole drawing
-    assert len(asked) >= 3
+    assert len(asked) >= 2  # how many more depends on how fast the machine draws
 
 
 def test_only_the_service_is_asked(page: Page, watch: Watch) -> None:

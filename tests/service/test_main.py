@@ -1,5 +1,6 @@
 """`service/__main__.py` and the process it starts, `service/server.py`: settings in, a server out."""
 
+import importlib.util
 import logging
 import os
 import signal
@@ -29,6 +30,7 @@ def started(monkeypatch: pytest.MonkeyPatch, addresses: list[tuple[str, int]]) -
     configurations: list[uvicorn.Config] = []
 
     def collect(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        server.started = True
         configurations.append(server.config)
         addresses.append(sockets[0].getsockname())
         sockets[0].close()
@@ -142,6 +144,45 @@ def test_an_address_that_is_not_free_is_said_in_one_line(
     assert line.startswith(
         "INKLING_HOST, INKLING_PORT (--host, --port): should be a free address; got 127.0.0.1:"
     )
+    assert not started
+
+
+def test_a_port_for_grpc_that_is_not_free_is_said_in_one_line(
+    started: list[uvicorn.Config],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    toy_root: Path,
+) -> None:
+    """
+    As for HTTP, before anything is served.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        status = run(monkeypatch, "--port", "0", "--grpc-port", port, "--models", str(toy_root))
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert status == 3
+    assert line.startswith("INKLING_HOST, INKLING_GRPC_PORT (--host, --grpc-port): should be a free address;")
+    assert not started
+
+
+def test_the_packages_of_grpc_are_asked_for_in_one_line(
+    started: list[uvicorn.Config],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    toy_root: Path,
+) -> None:
+    """
+    Where they are not installed.
+    """
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    status = run(monkeypatch, "--grpc-port", "0", "--models", str(toy_root))
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert status == 2
+    assert line.startswith("INKLING_GRPC_PORT (--grpc-port): ")
+    assert "pip install 'inkling[grpc]'" in line
     assert not started
 
 

@@ -1,0 +1,145 @@
+"""An inference's message before anybody understands it: whom it asks, and where its raw contents lie.
+
+A message of a few bytes a field would take up very much memory once it is unpacked, and unpacking copies raw
+contents twice. So the outer fields are walked over first, in protobuf's wire format: each has a key, its
+number and kind, and then a number, four or eight bytes, or a length and as many bytes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from service.core.errors import MalformedRequest, PayloadTooLarge
+from service.grpc.inference_pb2 import ModelInferRequest
+
+_NAME = ModelInferRequest.MODEL_NAME_FIELD_NUMBER
+_VERSION = ModelInferRequest.MODEL_VERSION_FIELD_NUMBER
+_RAW = ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
+_INPUTS = ModelInferRequest.INPUTS_FIELD_NUMBER
+_OUTPUTS = ModelInferRequest.OUTPUTS_FIELD_NUMBER
+_CONTENTS = ModelInferRequest.InferInputTensor.CONTENTS_FIELD_NUMBER
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+_MOST_FIELDS = 1024
+"""Of an inference and its tensors, together; the protocol's clients send a few dozen. Of BYTES in typed
+contents each element is a field, so as many more are taken as images."""
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """An inference's message, its raw contents apart.
+
+    Attributes:
+        model: Whom it asks.
+        version: Which one; None for the newest.
+        rest: The message without its raw contents, as it came.
+        raw: The raw contents, views of the message.
+    """
+
+    model: str
+    version: str | None
+    rest: bytes
+    raw: list[memoryview]
+
+    @classmethod
+    def of(cls, content: bytes, max_images: int) -> "Envelope":
+        """Look at a message.
+
+        Args:
+            content: All of it.
+            max_images: In one request.
+
+        Raises:
+            MalformedRequest: It is no message, or names its model in no text.
+            PayloadTooLarge: It has more fields than any inference needs.
+        """
+        view = memoryview(content)
+        texts = {_NAME: b"", _VERSION: b""}
+        rest: list[memoryview] = []
+        raw: list[memoryview] = []
+        most = _MOST_FIELDS + max_images
+        for count, (depth, field) in enumerate(_walk(view)):
+            if count >= most:
+                raise PayloadTooLarge("Message", most, "fields in all", "more")
+            if depth:
+                continue
+            if field.number == _RAW and field.value is not None:
+                raw.append(field.value)
+            else:
+                rest.append(field.whole)
+            if field.number in texts and field.value is not None:
+                texts[field.number] = bytes(field.value)
+        whole = b"".join(rest) if raw else content
+        return cls(_text(texts[_NAME]), _text(texts[_VERSION]) or None, whole, raw)
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A field of a message.
+
+    Attributes:
+        number: Which.
+        whole: As it stands in the message.
+        value: What it holds, if that has a length of its own.
+    """
+
+    number: int
+    whole: memoryview
+    value: memoryview | None
+
+
+def _walk(view: memoryview) -> Iterator[tuple[int, _Field]]:
+    """Yield every field of an inference, of its tensors and of their contents, with its depth."""
+    for field in _fields(view):
+        yield 0, field
+        if field.number not in (_INPUTS, _OUTPUTS) or field.value is None:
+            continue
+        for part in _fields(field.value):
+            yield 1, part
+            if field.number == _INPUTS and part.number == _CONTENTS and part.value is not None:
+                for element in _fields(part.value):
+                    yield 2, element
+
+
+def _fields(view: memoryview) -> Iterator[_Field]:
+    at = 0
+    while at < len(view):
+        start = at
+        key, at = _varint(view, at)
+        value = None
+        kind = key & 7
+        if kind == _VARINT:
+            _, at = _varint(view, at)
+        elif kind in (_FIXED64, _FIXED32):
+            at += 8 if kind == _FIXED64 else 4
+        elif kind == _BYTES:
+            length, at = _varint(view, at)
+            value = view[at : at + length]
+            at += length
+        else:
+            raise unreadable()
+        if at > len(view):
+            raise unreadable()
+        yield _Field(key >> 3, view[start:at], value)
+
+
+def _varint(view: memoryview, at: int) -> tuple[int, int]:
+    """Return a number of seven bits a byte, the last byte below 128, and where it ends."""
+    number = 0
+    for place, byte in enumerate(view[at : at + 10]):
+        number |= (byte & 127) << 7 * place
+        if byte < 128:
+            return number, at + place + 1
+    raise unreadable()
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise unreadable() from error
+
+
+def unreadable() -> MalformedRequest:
+    """Return the error for bytes that are no message."""
+    return MalformedRequest("Message", "as inference.proto describes it", "bytes that cannot be read as that")

@@ -1,0 +1,15 @@
+"""A service with the toys that speaks gRPC."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from service.settings import Settings
+from tests.service.grpc.calls import Client, serving
+
+
+@pytest.fixture(scope="module")
+def grpc_client(toy_settings: Settings) -> Iterator[Client]:
+    """A client of it."""
+    with serving(toy_settings) as client:
+        yield client

@@ -1,0 +1,117 @@
+"""Health, reflection, and what is only there if it is asked for."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from service.grpc import inference_pb2 as pb
+from service.grpc.servicer import SERVICE
+from service.settings import Settings
+from tests import toys
+from tests.conftest import REPOSITORY
+from tests.service.grpc.calls import Client, serving
+from tests.service.http.running import PATIENCE_S, Background
+
+Status = health_pb2.HealthCheckResponse.ServingStatus
+
+
+def health_of(client: Client, service: str) -> str:
+    """Return what the health service says."""
+    stub = health_pb2_grpc.HealthStub(client.channel)
+    answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE_S)
+    return str(Status.Name(answer.status))
+
+
+@pytest.mark.parametrize("service", ["", SERVICE])
+def test_health_is_that_of_the_models(grpc_client: Client, service: str) -> None:
+    assert health_of(grpc_client, service) == "SERVING"
+
+
+def test_health_knows_no_other_service(grpc_client: Client) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        health_of(grpc_client, "nobody")
+
+    assert caught.value.code().name == "NOT_FOUND"
+
+
+def test_health_follows_what_is_served(toy_settings: Settings, tmp_path: Path) -> None:
+    """
+    A service with a model that cannot answer is not serving, until a load mends it.
+    """
+    published = toys.publish(tmp_path)
+    file = tmp_path / published.manifest.name / published.manifest.version / "model.onnx"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1])
+    with serving(toy_settings, models=tmp_path, management=True) as client:
+        seen: list[str] = []
+        mended = threading.Event()
+
+        def watch() -> None:
+            stub = health_pb2_grpc.HealthStub(client.channel)
+            for answer in stub.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S):
+                seen.append(Status.Name(answer.status))
+                if len(seen) == 1:
+                    mended.set()
+                else:
+                    return
+
+        watching = Background(watch)
+        assert mended.wait(PATIENCE_S)
+        ready = client.call("ServerReady", pb.ServerReadyRequest()).message.ready
+        file.write_bytes(content)
+        loaded = client.call("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="quadrants"))
+        watching.answer()
+
+        assert ready is False
+        assert loaded.code == "OK", loaded
+        assert seen == ["NOT_SERVING", "SERVING"]
+        assert health_of(client, SERVICE) == "SERVING"
+
+
+def test_reflection_describes_the_service(grpc_client: Client) -> None:
+    """
+    Enough for a client that has no copy of inference.proto.
+    """
+    stub = reflection_pb2_grpc.ServerReflectionStub(grpc_client.channel)
+    asked = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),
+    ]
+
+    services, file = stub.ServerReflectionInfo(iter(asked), timeout=PATIENCE_S)
+
+    names = {service.name for service in services.list_services_response.service}
+    described = FileDescriptorProto.FromString(file.file_descriptor_response.file_descriptor_proto[0])
+    assert {SERVICE, "grpc.health.v1.Health"} <= names
+    assert "ModelInfer" in {method.name for method in described.service[0].method}
+
+
+def test_nothing_of_grpc_is_imported_unless_it_is_asked_for(toy_root: Path) -> None:
+    """
+    By a service that is built and asked.
+    """
+    script = (
+        "import sys; from service import app, server; from service.settings import Settings; "
+        "from pathlib import Path; app.create_app(Settings(models=Path(sys.argv[1]), _env_file=None)); "
+        "print(*sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(toy_root)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    loaded = set(done.stdout.split())
+    assert "service.app" in loaded
+    assert loaded.isdisjoint({"grpc", "grpc_health", "grpc_reflection", "google.protobuf", "service.grpc"})

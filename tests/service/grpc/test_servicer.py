@@ -1,0 +1,388 @@
+"""The methods over the wire: what they say, what they refuse, what is written down of them."""
+
+import json
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from service.core.errors import InferenceFailed
+from service.grpc import inference_pb2 as pb
+from service.grpc import statuses
+from service.grpc.servicer import SERVICE, _address
+from service.http import problems
+from service.serving.predictor import Predictor
+from service.settings import Settings
+from tests import toys
+from tests.service.grpc.calls import DOT, Client, raw, refused, serving, typed
+from tests.service.http.running import PATIENCE_S, Background, Held
+
+NAMED = {
+    "ModelReady": pb.ModelReadyRequest,
+    "ModelMetadata": pb.ModelMetadataRequest,
+    "ModelConfig": pb.ModelConfigRequest,
+    "ModelStatistics": pb.ModelStatisticsRequest,
+}
+"""Methods that ask about a model."""
+
+
+def test_server_is_live_and_ready(grpc_client: Client) -> None:
+    assert grpc_client.call("ServerLive", pb.ServerLiveRequest()).message.live
+    assert grpc_client.call("ServerReady", pb.ServerReadyRequest()).message.ready
+
+
+def test_descriptions_are_those_of_rest(grpc_client: Client) -> None:
+    """
+    The same names and numbers over both wires.
+    """
+
+    def rest(path: str) -> Any:  # noqa: ANN401 - JSON can be anything
+        return grpc_client.http.get(f"/v2{path}").json()
+
+    server = grpc_client.call("ServerMetadata", pb.ServerMetadataRequest()).message
+    model = grpc_client.call("ModelMetadata", pb.ModelMetadataRequest(name="quadrants")).message
+    config = grpc_client.call("ModelConfig", pb.ModelConfigRequest(name="quadrants")).message.config
+
+    assert [server.name, server.version, list(server.extensions)] == list(rest("").values())
+    said = rest("/models/quadrants")
+    assert [model.name, list(model.versions), model.platform] == [
+        said[member] for member in ("name", "versions", "platform")
+    ]
+    for member in ("inputs", "outputs"):
+        tensors = [
+            {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
+            for tensor in getattr(model, member)
+        ]
+        assert tensors == said[member]
+    said = rest("/models/quadrants/config")
+    assert (config.name, config.backend, config.max_batch_size) == (
+        said["name"],
+        said["backend"],
+        said["max_batch_size"],
+    )
+    assert [list(tensor.dims) for tensor in config.input] == [tensor["dims"] for tensor in said["input"]]
+    assert config.input[0].data_type == pb.TYPE_UINT8
+    assert list(config.version_policy.specific.versions) == [1, 2]
+    assert config.dynamic_batching.priority_levels == 10
+    assert config.instance_group[0].kind == pb.ModelInstanceGroup.KIND_CPU
+    assert config.parameters["engine_threads"].string_value == "1"
+
+
+def test_versions_are_named_or_the_newest(grpc_client: Client) -> None:
+    for version, answered, lit in (("", "2", 3), ("1", "1", 0), ("2", "2", 3)):
+        asked = raw()
+        asked.model_version = version
+
+        message = grpc_client.infer(asked).message
+
+        assert message.model_version == answered
+        assert np.frombuffer(message.raw_output_contents[0], "<f4").argmax() == lit
+
+
+@pytest.mark.parametrize("method", NAMED)
+def test_unknown_models_and_versions_are_told(grpc_client: Client, method: str) -> None:
+    refused(grpc_client.call(method, NAMED[method](name="nobody")), "NOT_FOUND", "quadrants", "nobody")
+    refused(
+        grpc_client.call(method, NAMED[method](name="quadrants", version="9")), "NOT_FOUND", "1, 2", "'9'"
+    )
+
+
+def test_a_call_is_in_the_statistics_and_metrics(toy_settings: Settings) -> None:
+    """
+    As a request over HTTP is; what failed too.
+    """
+    with serving(toy_settings) as client:
+        client.infer(raw())
+        client.infer(raw(b""))
+
+        asked = pb.ModelStatisticsRequest(name="quadrants", version="2")
+        (record,) = client.call("ModelStatistics", asked).message.model_stats
+        every = client.call("ModelStatistics", pb.ModelStatisticsRequest()).message.model_stats
+        metrics = client.http.get("/metrics").text
+
+    assert (record.inference_count, record.execution_count) == (1, 1)
+    assert (record.inference_stats.success.count, record.inference_stats.fail.count) == (1, 1)
+    assert record.inference_stats.compute_infer.ns > 0
+    assert abs(record.last_inference / 1000 - time.time()) < PATIENCE_S
+    assert [(batch.batch_size, batch.compute_infer.count) for batch in record.batch_stats] == [(1, 1)]
+    assert [(model.name, model.version) for model in every] == [("quadrants", "1"), ("quadrants", "2")]
+    for status in (200, 400):
+        labels = f'code="{status}",model="quadrants",route="/{SERVICE}/ModelInfer"'
+        assert f"inkling_requests_total{{{labels}}} 1.0" in metrics
+    assert "inkling_requests_in_flight 1.0" in metrics  # the one that asks
+
+
+def test_a_call_is_a_line_of_the_log(grpc_client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("service").setLevel(logging.INFO)
+    with caplog.at_level(logging.INFO, "service.http.journal"):
+        answer = grpc_client.infer(raw(), metadata=[("x-request-id", "mine")])
+
+    assert answer.trailing["x-request-id"] == "mine"
+    (line,) = [vars(record)["fields"] for record in caplog.records if record.msg == "request"]
+    assert (line["request_id"], line["status"], line["images"]) == ("mine", 200, 1)
+    assert (line["client"], line["route"]) == ("127.0.0.1", f"/{SERVICE}/ModelInfer")
+    assert line["received_bytes"] == raw().ByteSize()
+
+
+def test_a_call_has_an_id_of_its_own_if_none_was_given(grpc_client: Client) -> None:
+    """
+    Errors too; one that could not stand in a log is replaced.
+    """
+    ids = {
+        grpc_client.infer(raw()).trailing["x-request-id"],
+        grpc_client.infer(raw(b"")).trailing["x-request-id"],
+        grpc_client.infer(raw(), metadata=[("x-request-id", "no spaces")]).trailing["x-request-id"],
+    }
+
+    assert len(ids) == 3
+    assert all(len(given) == 16 for given in ids)
+
+
+def test_a_sentence_is_that_of_rest(grpc_client: Client) -> None:
+    """
+    Whatever is wrong.
+    """
+    tensor = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": [0] * 783}
+    said = grpc_client.http.post("/v2/models/quadrants/infer", json={"inputs": [tensor]}).json()["error"]
+
+    answer = grpc_client.infer(typed("uint_contents", [0] * 783, "UINT8"))
+
+    assert answer.details == said
+
+
+def test_every_status_has_a_code() -> None:
+    assert {problem.status for problem in problems.TABLE.values()} == statuses.CODES.keys()
+
+
+@pytest.mark.parametrize("error", [InferenceFailed("quadrants", "2"), ValueError("a secret")])
+def test_our_own_errors_say_no_more_than_over_rest(
+    grpc_client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Predictor, "predict", fail)
+    headers = {"Content-Type": "application/octet-stream"}
+    said = grpc_client.http.post("/v1/models/quadrants/predict", content=DOT.tobytes(), headers=headers)
+
+    answer = grpc_client.infer(raw())
+
+    assert said.status_code == 500
+    assert (answer.code, answer.details) == ("INTERNAL", said.json()["error"])
+    assert "x-request-id" in answer.trailing
+
+
+def test_a_large_batch_is_answered(toy_settings: Settings) -> None:
+    """
+    By a worker, like REST's.
+    """
+    images = np.repeat(DOT, 64, axis=0)
+    with serving(toy_settings) as client:
+        answer = client.infer(raw(images.tobytes(), shape=list(images.shape)))
+
+    assert (
+        np.frombuffer(answer.message.raw_output_contents[0], "<f4").reshape(64, 4)[:, 3].tolist() == [1] * 64
+    )
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_a_message_may_not_be_larger_than_a_body(
+    grpc_client: Client, compression: grpc.Compression, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Nor hold more, once it is unpacked. The log says so too.
+    """
+    logging.getLogger("service").setLevel(logging.INFO)
+    with caplog.at_level(logging.INFO, "service.http.journal"):
+        answer = grpc_client.infer(raw(bytes(200_001)), compression=compression)
+        deadline = time.monotonic() + PATIENCE_S
+        while not caplog.records and time.monotonic() < deadline:
+            time.sleep(0.01)  # the caller may be told first
+
+    refused(answer, "RESOURCE_EXHAUSTED", "larger than max")
+    assert [vars(record)["fields"]["status"] for record in caplog.records if record.msg == "request"] == [413]
+
+
+def test_a_message_may_be_compressed(grpc_client: Client) -> None:
+    for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
+        assert grpc_client.infer(raw(), compression=compression).code == "OK"
+
+
+def test_questions_are_small(grpc_client: Client) -> None:
+    refused(
+        grpc_client.call("ModelReady", pb.ModelReadyRequest(name="a" * 70_000)),
+        "RESOURCE_EXHAUSTED",
+        "65,536 bytes",
+    )
+
+
+def test_too_many_images_are_refused(grpc_client: Client) -> None:
+    answer = grpc_client.infer(raw(bytes(65 * 784), shape=[65, 28, 28]))
+
+    refused(answer, "RESOURCE_EXHAUSTED", "64 images", "65")
+
+
+def test_a_timeout_that_has_passed_is_told(grpc_client: Client) -> None:
+    asked = raw()
+    asked.parameters["timeout"].int64_param = 1
+
+    answer = grpc_client.infer(asked)
+
+    refused(answer, "DEADLINE_EXCEEDED", "1e-06 seconds")
+    assert answer.trailing["retry-after"] == "1"
+
+
+def test_a_callers_deadline_ends_its_call_alone(
+    toy_settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    What waits behind it is answered; the log calls it a 504.
+    """
+    logging.getLogger("service").setLevel(logging.INFO)
+    held = Held(monkeypatch)
+    images = np.repeat(DOT, 64, axis=0)
+    large = raw(images.tobytes(), shape=list(images.shape))
+    with caplog.at_level(logging.INFO, "service.http.journal"), serving(toy_settings) as client:
+        late = Background(lambda: client.infer(large, timeout_s=0.3))
+        held.wait_for_one()
+        code = late.answer().code
+        held.let_go()
+        after = client.infer(large).code
+
+    assert (code, after) == ("DEADLINE_EXCEEDED", "OK")
+    logged = [vars(record)["fields"]["status"] for record in caplog.records if record.msg == "request"]
+    assert logged == [504, 200]
+
+
+def test_a_full_queue_is_told_at_once(toy_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(monkeypatch)
+    images = np.repeat(DOT, 64, axis=0)
+    large = raw(images.tobytes(), shape=list(images.shape))
+    with serving(toy_settings, worker_threads=1, max_waiting=0) as client:
+        first = Background(lambda: client.infer(large))
+        held.wait_for_one()
+
+        answer = client.infer(large)
+        held.let_go()
+        begun = first.answer()
+
+    refused(answer, "UNAVAILABLE", "queue")
+    assert answer.trailing["retry-after"] == "1"
+    assert begun.code == "OK"
+
+
+def test_all_messages_together_are_bounded(toy_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(monkeypatch)
+    images = np.repeat(DOT, 64, axis=0)
+    large = raw(images.tobytes(), shape=list(images.shape))
+    with serving(toy_settings, max_pending_bytes=60_000) as client:
+        first = Background(lambda: client.infer(large))
+        held.wait_for_one()
+
+        answer = client.infer(large)
+        held.let_go()
+        first.answer()
+        after = client.infer(large)
+
+    refused(answer, "UNAVAILABLE", "60,000 bytes")
+    assert after.code == "OK"
+
+
+def test_a_message_that_never_comes_gives_way(toy_settings: Settings) -> None:
+    """
+    With room for one message at a time, an idle call keeps others waiting for as long as a body may take.
+    """
+    with serving(toy_settings, max_pending_bytes=200_000, body_timeout_s=0.2) as client:
+        method = client.channel.stream_unary(f"/{SERVICE}/ModelInfer", None, None)
+
+        def never() -> Any:  # noqa: ANN401 - an iterator of nothing
+            time.sleep(2)
+            yield from ()
+
+        idle = method.future(never(), timeout=PATIENCE_S)
+        codes = {client.infer(raw()).code for _ in range(5)}
+
+        assert codes <= {"OK", "UNAVAILABLE"}
+        assert client.infer(raw()).code == "OK"
+        assert idle.exception().code().name == "DEADLINE_EXCEEDED"
+
+
+def test_streams_are_not_offered(grpc_client: Client) -> None:
+    method = grpc_client.channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", None, None)
+
+    with pytest.raises(grpc.RpcError) as caught:
+        list(method(iter([raw().SerializeToString()]), timeout=PATIENCE_S))
+
+    assert caught.value.code().name == "UNIMPLEMENTED"
+
+
+REPOSITORY: dict[str, Any] = {
+    "RepositoryIndex": pb.RepositoryIndexRequest(),
+    "RepositoryModelLoad": pb.RepositoryModelLoadRequest(model_name="quadrants"),
+    "RepositoryModelUnload": pb.RepositoryModelUnloadRequest(model_name="quadrants"),
+}
+
+
+@pytest.mark.parametrize("method", REPOSITORY)
+def test_the_repository_needs_management(grpc_client: Client, method: str) -> None:
+    refused(grpc_client.call(method, REPOSITORY[method]), "PERMISSION_DENIED", "INKLING_MANAGEMENT")
+
+
+def test_models_are_unloaded_and_loaded(toy_settings: Settings, toy_root: Path, tmp_path: Path) -> None:
+    """
+    With both editions' field for the name.
+    """
+    root = tmp_path / "models"
+    shutil.copytree(toy_root, root)
+
+    def states(client: Client, ready: bool = False) -> list[tuple[str, str]]:
+        index = client.call("RepositoryIndex", pb.RepositoryIndexRequest(ready=ready)).message.models
+        return [(model.version, model.state) for model in index]
+
+    with serving(toy_settings, models=root, management=True) as client:
+        before = states(client)
+        unloaded = client.call("RepositoryModelUnload", REPOSITORY["RepositoryModelUnload"])
+        during, ready = states(client), states(client, ready=True)
+        is_ready = client.call("ModelReady", pb.ModelReadyRequest(name="quadrants")).message.ready
+        answer = client.infer(raw())
+        loaded = client.call(
+            "RepositoryModelLoad", pb.RepositoryModelLoadRequest(repository_name="quadrants")
+        )
+        after = client.infer(raw())
+        nobody = client.call("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="nobody"))
+        changed = pb.RepositoryModelLoadRequest(model_name="quadrants")
+        changed.parameters["config"].string_param = json.dumps({})
+        config = client.call("RepositoryModelLoad", changed)
+        toys.publish(root, alter=lambda model: model.graph.initializer.pop())
+        broken = client.call("RepositoryModelLoad", REPOSITORY["RepositoryModelLoad"])
+
+    assert before == [("1", "READY"), ("2", "READY")]
+    assert unloaded.message.isUnloaded
+    assert during == [("1", "UNAVAILABLE"), ("2", "UNAVAILABLE")]
+    assert ready == []
+    assert is_ready is False
+    refused(answer, "UNAVAILABLE", "quadrants", "unloaded")
+    assert answer.trailing["retry-after"] == "5"
+    assert (loaded.message.model_name, loaded.message.isLoaded) == ("quadrants", True)
+    assert after.code == "OK"
+    refused(nobody, "NOT_FOUND", "nobody")
+    refused(config, "INVALID_ARGUMENT", "config")
+    refused(broken, "FAILED_PRECONDITION", "quadrants/3")
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        ("ipv4:127.0.0.1:5000", "127.0.0.1"),
+        ("ipv6:%5B::1%5D:5000", "::1"),
+        ("unix:", "-"),
+        ("", "-"),
+    ],
+)
+def test_a_callers_address_is_a_host(peer: str, address: str) -> None:
+    assert _address(peer) == address
