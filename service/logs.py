@@ -1,10 +1,12 @@
 """One line of JSON for every event, on standard error; never a payload."""
 
+import asyncio
 import json
 import logging
 import sys
 import time
 from functools import lru_cache
+from typing import TextIO
 
 import orjson
 
@@ -33,13 +35,59 @@ class JsonFormatter(logging.Formatter):
             return json.dumps(line, default=str, skipkeys=True)
 
 
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes what is said in one turn of the event loop at once, at its end.
+
+    One system call for every line would cost a request as much as its network. Warnings, and what other
+    threads say, are written at once, after everything that was said before.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # that will flush
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record; called under the handler's lock."""
+        try:
+            self._lines.append(self.format(record))
+            loop = _running_loop() if record.levelno < logging.WARNING else None
+            if loop is None:
+                self.flush()
+            elif loop is not self._loop:
+                self._loop = loop
+                loop.call_soon(self.flush)
+        except Exception:  # as every handler: what cannot be logged must not fail what it is about
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self.acquire()
+        try:
+            self._loop = None
+            if self._lines:
+                text = "\n".join([*self._lines, ""])
+                self._lines.clear()
+                self.stream.write(text)
+            super().flush()
+        finally:
+            self.release()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def set_up(level: str) -> None:
     """Send every log line of this process to standard error as JSON.
 
     Args:
         level: Least severe level that is written: debug, info, warning or error.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LineHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)

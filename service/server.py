@@ -1,5 +1,6 @@
 """The process: settings, logs, the app, and uvicorn with our connections."""
 
+import gc
 import importlib.util
 import logging
 import socket
@@ -16,6 +17,10 @@ from service.http import transport
 from service.settings import ENVIRONMENT_PREFIX, BadSettings, Settings, load
 
 log = logging.getLogger(__name__)
+
+_GARBAGE = 5_000
+"""New containers before Python looks for cycles among them. A request makes some hundreds and leaves no cycle;
+with Python's own 700 it looked after every few requests, and now and then through everything that was loaded."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,11 +57,19 @@ def main(arguments: Sequence[str]) -> int:
         variable = f"{ENVIRONMENT_PREFIX}MODELS (--models)"
         sys.stderr.write(f"{variable}: should be a folder that can be read; got {error.strerror}.\n")
         return 3
+    _spare_what_stays()
     return 0 if _serve(app, settings, listening) else 3
 
 
 class _AddressTaken(Exception):
     """Nobody else may listen there; the message is one line that names the settings."""
+
+
+def _spare_what_stays() -> None:
+    """Take what is loaded out of the search for garbage: it stays as long as the process does."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE)
 
 
 def _check_grpc_is_installed() -> None:

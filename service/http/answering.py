@@ -3,6 +3,8 @@
 Every interface that predicts goes this way; they differ in how they read bodies and write answers.
 """
 
+from __future__ import annotations  # of functions that are made anew for every request
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar

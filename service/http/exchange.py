@@ -11,6 +11,9 @@ CLIENT_CLOSED = 499
 """Status in log and metrics for a caller who left before the answer, as nginx writes it."""
 
 
+ARRIVED = "inkling.arrived"
+"""Key of a scope: true once the request's whole body is here, so that nobody need watch how long it takes."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 

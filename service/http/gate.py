@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from starlette.requests import ClientDisconnect, Request
 
 from service.core.errors import BodyTimeout, PayloadTooLarge, TooManyBytes
-from service.http.exchange import Exchange, exchange_of
+from service.http.exchange import ARRIVED, Exchange, exchange_of
 from service.http.packing import IDENTITY, Unpacker
 
 
@@ -96,28 +96,34 @@ class Gate:
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared[:20]) > self._max_body_bytes:
             raise self._too_large(f"{int(declared[:20]):,}")
+        if ARRIVED in request.scope:
+            await self._collect(request, unpacker, body)
+        else:
+            try:
+                async with asyncio.timeout(self._body_timeout_s):
+                    await self._collect(request, unpacker, body)
+            except TimeoutError as error:
+                raise BodyTimeout(self._body_timeout_s, len(body)) from error
+        exchange_of(request).body_read = True
+        unpacker.end()
+
+    async def _collect(self, request: Request, unpacker: Unpacker, body: bytearray) -> None:
         exchange = exchange_of(request)
         receive = request.receive
-        try:
-            async with asyncio.timeout(self._body_timeout_s):
-                more = True
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientDisconnect
-                    more = message.get("more_body", False)
-                    chunk = message.get("body", b"")
-                    exchange.received += len(chunk)
-                    for count, piece in enumerate(unpacker.unpack(chunk)):
-                        if count:
-                            await asyncio.sleep(0)  # a few bytes may hold very many
-                        self._take(piece, body)
-                    if exchange.received > self._max_body_bytes:
-                        raise self._too_large("more")
-        except TimeoutError as error:
-            raise BodyTimeout(self._body_timeout_s, len(body)) from error
-        exchange.body_read = True
-        unpacker.end()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            more = message.get("more_body", False)
+            chunk = message.get("body", b"")
+            exchange.received += len(chunk)
+            for count, piece in enumerate(unpacker.unpack(chunk)):
+                if count:
+                    await asyncio.sleep(0)  # a few bytes may hold very many
+                self._take(piece, body)
+            if exchange.received > self._max_body_bytes:
+                raise self._too_large("more")
 
     def leave(self, body: bytearray) -> None:
         """Count a body no longer."""

@@ -29,6 +29,7 @@ from service.http.drawings import (
 )
 
 _MAX_COORDINATE = 1e9
+_OF_NUMBERS = b"0123456789.-, []\n"
 _DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 
 
@@ -115,7 +116,7 @@ def load(body: bytes, most_values: int) -> Any:  # noqa: ANN401 - JSON can be an
             more than 1,024 deep; the message says where.
         PayloadTooLarge: It may hold more values.
     """
-    if sum(map(body.count, (b",", b"[", b"{"))) > most_values:
+    if len(body) > most_values and sum(map(body.count, (b",", b"[", b"{"))) > most_values:
         raise PayloadTooLarge("Body", most_values, "JSON values", "more")
     try:
         return orjson.loads(body)
@@ -131,7 +132,8 @@ def most_values(shape: Shape, limits: Limits) -> int:
 
 
 def _may_hold_booleans(body: bytes) -> bool:
-    return b"true" in body or b"false" in body
+    words = body.translate(None, _OF_NUMBERS)  # much shorter, and quicker to search
+    return b"true" in words or b"false" in words
 
 
 def _images(value: object, name: str, reader: "_ImageReader", limits: Limits) -> Drawings:
@@ -142,13 +144,18 @@ def _images(value: object, name: str, reader: "_ImageReader", limits: Limits) ->
 
 
 def _batch(images: list[Drawing], shape: Shape) -> Drawings:
-    contents = [image.content for image in images]
     for image in images:
         pixels = image.content
         if isinstance(pixels, np.ndarray) and pixels.ndim == 2 and not pixels.any():
             raise BlankImage(image.field, "0 everywhere")  # a black photograph may well be one
-    whole = [item for item in contents if isinstance(item, np.ndarray) and item.shape == shape]
-    return np.stack(whole) if len(whole) == len(images) else images
+    whole = [
+        image.content[None]
+        for image in images
+        if isinstance(image.content, np.ndarray) and image.content.shape == shape
+    ]
+    if len(whole) < len(images):
+        return images
+    return whole[0] if len(whole) == 1 else np.concatenate(whole)
 
 
 @dataclass(frozen=True)
@@ -225,10 +232,10 @@ class _ImageReader:
         if len(value) != self.shape[0]:
             raise self._no_image(name, f"a list of {len(value):,} lists")
         for depth, width in enumerate(self.shape[1:], start=1):
-            for index, row in enumerate(value):
-                if not isinstance(row, list) or len(row) != width:
-                    field = f"Field {self._at(name, index, depth)!r}"
-                    raise MalformedRequest(field, f"a list of {width}", kind(row))
+            if {*map(type, value)} != {list} or {*map(len, value)} != {width}:
+                index = next(i for i, row in enumerate(value) if not _is_list(row, width))
+                field = f"Field {self._at(name, index, depth)!r}"
+                raise MalformedRequest(field, f"a list of {width}", kind(value[index]))
             value = list(chain.from_iterable(value))
         return value
 
@@ -295,6 +302,10 @@ def decode_base64(text: str, field: str) -> bytes:
     except (binascii.Error, ValueError) as error:
         expected = "base64 of a PNG, JPEG or WebP file, alone or as a data: URL"
         raise MalformedRequest(field, expected, f"text that is no base64 ({error})") from error
+
+
+def _is_list(value: object, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length
 
 
 def _is_number(value: object) -> bool:

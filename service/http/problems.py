@@ -145,7 +145,12 @@ def answer_to(request: Request, error: Exception) -> Response:
 def install(app: FastAPI) -> None:
     """Let an app answer every failure with a problem document, the router's and the unforeseen included."""
 
-    def of_router(request: Request, error: Exception) -> Response:
+    # Coroutines, though they wait for nothing: the framework calls plain functions in threads of its own.
+
+    async def of_ours(request: Request, error: Exception) -> Response:
+        return answer_to(request, error)
+
+    async def of_router(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         path = repr(request.url.path[:200])
         if error.status_code == 405:
@@ -157,13 +162,13 @@ def install(app: FastAPI) -> None:
             return response
         return _respond(request, NOT_FOUND, f"Path should be one that /docs lists; got {path}.")
 
-    def of_nobody(request: Request, error: Exception) -> Response:
+    async def of_nobody(request: Request, error: Exception) -> Response:
         del error  # the observer logs it
         return unforeseen(request.url.path, exchange_of(request).request_id)
 
-    app.add_exception_handler(ServiceError, answer_to)
+    app.add_exception_handler(ServiceError, of_ours)
     app.add_exception_handler(HTTPException, of_router)
-    app.add_exception_handler(ClientDisconnect, answer_to)
+    app.add_exception_handler(ClientDisconnect, of_ours)
     app.add_exception_handler(Exception, of_nobody)
 
 

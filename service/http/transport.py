@@ -12,7 +12,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.http import problems
-from service.http.exchange import new_request_id
+from service.http.exchange import ARRIVED, new_request_id
 from service.http.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ class Transport(HttpToolsProtocol):
     _unused_bytes = 0  # since a head or a piece of a body was complete
     _head_is_too_large = False
     _in_message = False
+    _in_head = False  # bytes came that should be one
     _half_closed = False
     _write_timer: asyncio.TimerHandle | None = None
 
@@ -65,10 +66,11 @@ class Transport(HttpToolsProtocol):
         """Take bytes, unless the connection is being closed."""
         if self.transport.is_closing():
             return
-        if not self._in_message and self._head_timer is None:
-            self._start_timer()
+        self._in_head = not self._in_message
         self._unused_bytes += len(data)
         super().data_received(data if self._in_message else _without_upgrade(data))
+        if self._in_head and self._head_timer is None and not self.transport.is_closing():
+            self._start_timer()  # most heads come whole and need none
         if self._unused_bytes > self.max_head_bytes:
             self._refuse_head()
 
@@ -86,15 +88,15 @@ class Transport(HttpToolsProtocol):
         if len(self.pipeline) >= _MOST_PIPELINED:
             raise ValueError("too many requests at once")
         self._stop_timer()
+        self._in_head = False
         self._in_message = True
         self._unused_bytes = 0
         super().on_headers_complete()
 
     def on_message_begin(self) -> None:
-        """Begin to wait for the rest of a head."""
+        """Begin to read a head."""
         super().on_message_begin()
-        if self._head_timer is None:
-            self._start_timer()
+        self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; what comes after the body is none of ours."""
@@ -108,6 +110,7 @@ class Transport(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Begin to wait for another head."""
+        self.scope[ARRIVED] = True  # type: ignore[literal-required]  # ours, beside the standard's
         self._in_message = False
         self._unused_bytes = 0
         super().on_message_complete()

@@ -1,5 +1,7 @@
 """Inkling's own interface: models and predictions. Each endpoint is a translation."""
 
+from __future__ import annotations  # of functions that are made anew for every request
+
 from dataclasses import dataclass
 from typing import Any, Literal
 

@@ -7,7 +7,6 @@ nothing knows that JSON exists; before it nothing knows what a model is.
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import orjson
 from starlette.responses import Response
 
@@ -98,13 +97,13 @@ def label_entry(prediction: Prediction, row: int, top: int) -> dict[str, Any]:
     """
     labels = prediction.model.manifest.labels
     probabilities = prediction.scores.probabilities[row]
-    best = np.argsort(-probabilities, kind="stable")[:top]
-    likeliest = int(best[0])
+    best = (-probabilities).argsort(kind="stable")[:top].tolist()
+    likeliest = best[0]
     answer = {
         "label": labels[likeliest],
         "index": likeliest,
         "confidence": probabilities[likeliest],
-        "top": [{"label": labels[i], "probability": probabilities[i]} for i in best],
+        "top": [{"label": labels[index], "probability": probabilities[index]} for index in best],
     }
     if prediction.sure is not None:
         answer["sure"] = prediction.sure[row]

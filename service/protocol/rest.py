@@ -1,5 +1,7 @@
 """The Open Inference Protocol over HTTP. Each endpoint is a translation."""
 
+from __future__ import annotations  # of functions that are made anew for every request
+
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,3 +1,5 @@
+import asyncio
+import io
 import json
 import logging
 import sys
@@ -153,3 +155,86 @@ def test_warnings_are_logged_too(capsys: pytest.CaptureFixture[str]) -> None:
 
     (line,) = capsys.readouterr().err.splitlines()
     assert "DeprecationWarning: old" in json.loads(line)["event"]
+
+
+class Stream(io.StringIO):
+    """Remembers each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[list[str]] = []
+
+    def write(self, text: str) -> int:
+        self.writes.append([json.loads(line)["event"] for line in text.splitlines()])
+        return super().write(text)
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return Stream()
+
+
+@pytest.fixture
+def handler(stream: Stream) -> logs.LineHandler:
+    """A handler that nobody else writes to."""
+    handler = logs.LineHandler(stream)
+    handler.setFormatter(logs.JsonFormatter())
+    return handler
+
+
+def test_lines_of_one_turn_of_the_event_loop_are_written_together(
+    handler: logs.LineHandler, stream: Stream
+) -> None:
+    async def say() -> None:
+        for event in ("one", "two"):
+            handler.handle(record(event))
+        assert stream.writes == []
+        await asyncio.sleep(0)
+        handler.handle(record("three"))
+        await asyncio.sleep(0)
+
+    asyncio.run(say())
+
+    assert stream.writes == [["one", "two"], ["three"]]
+
+
+def test_warnings_are_written_at_once_after_what_waits(handler: logs.LineHandler, stream: Stream) -> None:
+    async def say() -> None:
+        handler.handle(record("one"))
+        handler.handle(record("two", levelno=logging.WARNING))
+        assert stream.writes == [["one", "two"]]
+
+    asyncio.run(say())
+
+    assert stream.writes == [["one", "two"]]
+
+
+def test_lines_outside_of_the_event_loop_are_written_at_once(
+    handler: logs.LineHandler, stream: Stream
+) -> None:
+    """
+    Before it runs, in other threads, and where a loop ended with a line waiting.
+    """
+    handler.handle(record("before"))
+
+    async def say() -> None:
+        handler.handle(record("waiting"))
+        await asyncio.to_thread(handler.handle, record("thread"))
+        asyncio.get_running_loop().call_soon(handler.handle, record("last"))
+
+    asyncio.run(say())
+    handler.flush()
+
+    async def again() -> None:
+        handler.handle(record("again"))
+        await asyncio.sleep(0)
+
+    asyncio.run(again())
+
+    assert [event for write in stream.writes for event in write] == [
+        "before",
+        "waiting",
+        "thread",
+        "last",
+        "again",
+    ]
