@@ -19,8 +19,9 @@ from service.settings import ENVIRONMENT_PREFIX, BadSettings, Settings, load
 log = logging.getLogger(__name__)
 
 _GARBAGE = 5_000
-"""New containers before Python looks for cycles among them. A request makes some hundreds and leaves no cycle;
-with Python's own 700 it looked after every few requests, and now and then through everything that was loaded."""
+"""New containers before Python looks for cycles among them. A request makes some hundreds and leaves no
+cycle; with Python's own 700 it looked after every few requests, and now and then through all that was
+loaded."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -144,7 +144,6 @@ def answer_to(request: Request, error: Exception) -> Response:
 
 def install(app: FastAPI) -> None:
     """Let an app answer every failure with a problem document, the router's and the unforeseen included."""
-
     # Coroutines, though they wait for nothing: the framework calls plain functions in threads of its own.
 
     async def of_ours(request: Request, error: Exception) -> Response:
