@@ -81,8 +81,7 @@ up: image ## Start the container in the background on http://127.0.0.1:8000
 down: ## Stop the container
 	$(COMPOSE) down
 
-bench: $(FULL) ## Measure latency and throughput of the running service
-	@test -f bench/__main__.py || { echo "There is no benchmark yet: bench/__main__.py is missing." >&2; exit 1; }
+bench: $(FULL) ## Measure what a request costs, and write docs/performance.md; needs wrk
 	$(BIN)/python -m bench $(ARGS)
 
 test-container: $(FULL) ## Build the image, run it and test it

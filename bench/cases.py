@@ -1,0 +1,206 @@
+"""What is asked: seeded drawings in every form that servers take, and what they must answer."""
+
+import base64
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import orjson
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from service.core import ink
+
+_SEED = 6
+_BODIES = 16
+"""Different bodies of a case, sent in turn."""
+
+_POINTS = 60
+_SIDE = 280
+_TOLERANCE = 1e-4
+"""Largest difference of two probabilities that are the same but for rounding."""
+
+Strokes = list[list[list[int]]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A case as one server is asked it.
+
+    Attributes:
+        path: What to POST to.
+        headers: To send.
+        bodies: One after the other.
+        expected: (B, classes) probabilities for each body; None where the answer is a constant.
+        read: Reads the probabilities of an answer, (B, classes); None where nothing is expected.
+    """
+
+    path: str
+    headers: dict[str, str]
+    bodies: Sequence[bytes]
+    expected: Sequence[NDArray[np.float32]] | None = None
+    read: Callable[[dict[str, str], bytes], NDArray[Any]] | None = None
+
+    def check(self, number: int, headers: dict[str, str], answer: bytes) -> None:
+        """Compare the answer to one of the bodies with the engine's.
+
+        Raises:
+            ValueError: They are not the same.
+        """
+        if self.expected is None or self.read is None:
+            return
+        found, expected = self.read(headers, answer), self.expected[number]
+        if found.shape != expected.shape:
+            raise ValueError(f"Answer should be {expected.shape} probabilities; got {found.shape}.")
+        off = float(np.abs(found - expected).max())
+        if not off <= _TOLERANCE:
+            raise ValueError(
+                f"Probabilities should be the engine's within {_TOLERANCE:g}; got {off:.3g} off."
+            )
+
+
+class Engine:
+    """A published network, run without any server."""
+
+    def __init__(self, path: str) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(path, options)
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the probabilities, (B, classes), of images (B, 28, 28)."""
+        probabilities: NDArray[np.float32]
+        (probabilities,) = self._session.run(["probabilities"], {"image": images})
+        return probabilities
+
+
+def drawings() -> list[Strokes]:
+    """Return seeded curves of one stroke each, in pixels of a canvas of 280 x 280."""
+    random = np.random.default_rng(_SEED)
+    steps = random.normal(0, 6, (_BODIES, _POINTS, 2)).cumsum(1)
+    steps += random.normal(0, 3, (_BODIES, 1, 2)) * np.arange(_POINTS)[:, None]
+    low, high = steps.min(1, keepdims=True), steps.max(1, keepdims=True)
+    points = np.rint(40 + (_SIDE - 80) * (steps - low) / (high - low)).astype(int)
+    return [[stroke.tolist()] for stroke in points]
+
+
+def images(count: int) -> list[NDArray[np.uint8]]:
+    """Return batches of `count` images, (count, 28, 28) uint8: the drawings, prepared."""
+    prepared = np.stack([ink.from_strokes([np.array(s, np.float64) for s in one]) for one in drawings()])
+    return [prepared[(np.arange(count) + start) % _BODIES] for start in range(_BODIES)]
+
+
+def _picture(pixels: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _canvas(strokes: Strokes) -> NDArray[np.uint8]:
+    """Draw strokes as a drawing app would: a black pen of 18 pixels on white."""
+    canvas = Image.new("L", (_SIDE, _SIDE), 255)
+    draw = ImageDraw.Draw(canvas)
+    for stroke in strokes:
+        draw.line([(x, y) for x, y in stroke], fill=0, width=18, joint="curve")
+    return np.asarray(canvas)
+
+
+def _npy(batch: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, batch)
+    return stream.getvalue()
+
+
+def _v1(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
+    del headers
+    return np.array([one["probabilities"] for one in json.loads(answer)["predictions"]])
+
+
+def _v2(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
+    size = headers.get("inference-header-content-length")
+    document = json.loads(answer if size is None else answer[: int(size)])
+    (output,) = document["outputs"]
+    if size is None:
+        return np.array(output["data"]).reshape(output["shape"])
+    return np.frombuffer(answer[int(size) :], "<f4").reshape(output["shape"])
+
+
+def naive(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
+    """Read the naive app's answer."""
+    del headers
+    return np.array(json.loads(answer)["probabilities"])
+
+
+def _v2_binary(batch: NDArray[np.uint8]) -> tuple[bytes, int]:
+    tensor = {"name": "image", "shape": batch.shape, "datatype": "UINT8"}
+    text = orjson.dumps(
+        {
+            "inputs": [{**tensor, "parameters": {"binary_data_size": batch.size}}],
+            "outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}],
+        }
+    )
+    return text + batch.tobytes(), len(text)
+
+
+def inkling(case: str, count: int, model: str, engine: Engine) -> Request:
+    """Return a case as Inkling is asked it.
+
+    Args:
+        case: One of `CASES`.
+        count: Images in a request; 1 for pictures and strokes.
+        model: Name of the network.
+        engine: The same network.
+    """
+    own = f"/v1/models/{model}/probabilities"
+    batches = images(count)
+    path, headers = own, {"Content-Type": "application/json"}
+    read = _v1
+    match case:
+        case "json":
+            bodies = [orjson.dumps({"images": batch.tolist()}) for batch in batches]
+        case "raw":
+            headers = {"Content-Type": "application/octet-stream"}
+            bodies = [batch.tobytes() for batch in batches]
+        case "npy":
+            headers = {"Content-Type": "application/x-npy"}
+            bodies = [_npy(batch) for batch in batches]
+        case "base64":
+            encoded = [[base64.b64encode(_picture(image)).decode() for image in batch] for batch in batches]
+            bodies = [orjson.dumps({"images": batch}) for batch in encoded]
+        case "png":
+            headers = {"Content-Type": "image/png"}
+            bodies = [_picture(batch[0]) for batch in batches]
+        case "png280":
+            headers = {"Content-Type": "image/png"}
+            canvases = [_canvas(strokes) for strokes in drawings()]
+            bodies = [_picture(canvas) for canvas in canvases]
+            batches = [ink.from_picture(canvas)[None] for canvas in canvases]
+        case "strokes":
+            bodies = [orjson.dumps({"strokes": strokes}) for strokes in drawings()]
+        case "v2_json":
+            path, read = f"/v2/models/{model}/infer", _v2
+            tensor = {"name": "image", "shape": batches[0].shape, "datatype": "UINT8"}
+            outputs = [{"name": "probabilities"}]
+            bodies = [
+                orjson.dumps({"inputs": [{**tensor, "data": batch.ravel().tolist()}], "outputs": outputs})
+                for batch in batches
+            ]
+        case "v2_binary":
+            path, read = f"/v2/models/{model}/infer", _v2
+            written = [_v2_binary(batch) for batch in batches]
+            bodies = [body for body, _ in written]
+            headers = {
+                "Content-Type": "application/octet-stream",
+                "Inference-Header-Content-Length": str(written[0][1]),
+            }
+        case _:
+            raise ValueError(f"Case should be one of {', '.join(CASES)}; got {case!r}.")
+    return Request(path, headers, bodies, [engine.run(batch) for batch in batches], read)
+
+
+CASES = ("json", "raw", "npy", "base64", "png", "png280", "strokes", "v2_json", "v2_binary")

@@ -1,0 +1,76 @@
+"""Cores, and what a process took of them: Linux's /proc."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process and its children took.
+
+    Attributes:
+        seconds: Processor time, user and system.
+        peak_mb: Largest resident memory of each, added up, in MB of 10**6 bytes.
+    """
+
+    seconds: float
+    peak_mb: float
+
+
+def cores() -> tuple[int, int]:
+    """Return the core for servers and the core for the load.
+
+    Raises:
+        OSError: There are not two.
+    """
+    free = sorted(os.sched_getaffinity(0))
+    if len(free) < 2:
+        raise OSError(f"The benchmark needs two cores; got {len(free)}.")
+    return free[0], free[1]
+
+
+def usage(pid: int) -> Usage:
+    """Return what a process and its children took since they began."""
+    pids = _tree(pid)
+    return Usage(sum(map(_seconds, pids)), sum(map(_peak_mb, pids)))
+
+
+def processor() -> str:
+    """Return the processor's name, as the machine gives it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return "unknown"
+
+
+def _tree(pid: int) -> list[int]:
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int(_stat(int(folder.name))[1])
+        except OSError:  # it ended meanwhile
+            continue
+    found = [pid]
+    for parent in found:
+        found += [child for child, its in parents.items() if its == parent]
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat after the program's name, which may hold anything: proc(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _seconds(pid: int) -> float:
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _peak_mb(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return 0.0

@@ -1,0 +1,1 @@
+"""Other servers, each a program of its own."""

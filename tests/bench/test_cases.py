@@ -1,0 +1,92 @@
+"""`bench/cases.py`, against the service and the naive app."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from bench import cases, servers
+from bench.cases import Engine, Request
+from bench.rivals import bare, naive
+from service.app import create_app
+from service.settings import Settings
+from tests.conftest import REPOSITORY
+
+MODEL = REPOSITORY / "models" / "mlp-128" / "2" / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine(str(MODEL))
+
+
+def ask(client: TestClient, asked: Request) -> None:
+    """Ask for every body, and check every answer."""
+    for number, body in enumerate(asked.bodies):
+        response = client.post(asked.path, content=body, headers=asked.headers)
+        assert response.status_code == 200, response.text
+        asked.check(number, dict(response.headers), response.content)
+
+
+@pytest.mark.parametrize(
+    ("case", "count"),
+    [
+        *[(case, 1) for case in cases.CASES],
+        *[(case, 3) for case in ("json", "npy", "raw", "v2_json", "v2_binary")],
+    ],
+)
+def test_the_service_answers_every_case_as_the_engine_does(case: str, count: int, engine: Engine) -> None:
+    app = create_app(Settings(models=REPOSITORY / "models", _env_file=None))
+    asked = cases.inkling(case, count, "mlp-128", engine)
+
+    with TestClient(app) as client:
+        ask(client, asked)
+
+    assert len(set(asked.bodies)) == len(asked.bodies) > 1
+
+
+@pytest.mark.parametrize("case", ["json", "raw"])
+def test_the_naive_app_answers_as_the_engine_does(
+    case: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "MODELS", REPOSITORY / "models")
+    asked = servers.request("naive", case, 2, "mlp-128", engine)
+    assert asked is not None
+
+    with TestClient(naive.create_app(str(MODEL))) as client:
+        ask(client, asked)
+
+
+def test_the_bare_transport_answers_any_body(engine: Engine) -> None:
+    asked = servers.request("bare", "json", 1, "mlp-128", engine)
+    assert asked is not None
+
+    ask(TestClient(bare.app), asked)
+
+
+def test_a_wrong_answer_is_told(engine: Engine) -> None:
+    """
+    The answer to another body, and one of another length.
+    """
+    app = create_app(Settings(models=REPOSITORY / "models", _env_file=None))
+    asked = cases.inkling("raw", 1, "mlp-128", engine)
+    turned = dataclasses.replace(asked, bodies=asked.bodies[1:])
+    twice = dataclasses.replace(asked, bodies=[2 * body for body in asked.bodies])
+
+    with TestClient(app) as client:
+        with pytest.raises(ValueError, match=r"^Probabilities should be the engine's within 0\.0001; got"):
+            ask(client, turned)
+        with pytest.raises(ValueError, match=r"Answer should be \(1, 10\) probabilities; got \(2, 10\)"):
+            ask(client, twice)
+
+
+def test_a_server_that_does_not_start_is_quoted(engine: Engine, tmp_path: Path) -> None:
+    first = servers.request("bare", "raw", 1, "mlp-128", engine)
+    assert first is not None
+
+    with (
+        pytest.raises(RuntimeError, match="No module named"),
+        servers.running("nobody", 0, first, tmp_path / "log"),
+    ):
+        pass

@@ -1,0 +1,130 @@
+"""`bench/results.py` and `bench/document.py`: medians, ratios, targets, tables."""
+
+import pytest
+
+from bench import document, results
+from bench.results import Run
+
+ENGINE_US = {"mlp-128": {1: 10.0, 1000: 2000.0}, "mlp-512x4": {1: 200.0, 1000: 15_000.0}}
+
+
+def run(
+    server: str,
+    rate: float,
+    case: str = "raw",
+    *,
+    images: int = 1,
+    connections: int = 32,
+    model: str = "mlp-128",
+    p50_us: float | None = None,
+    cpu_us: float | None = None,
+) -> Run:
+    """A run with figures that follow from its rate, unless they are given."""
+    whole = 1e6 / rate
+    p50_us = whole if p50_us is None else p50_us
+    cpu_us = whole if cpu_us is None else cpu_us
+    return Run(server, case, images, model, connections, rate, p50_us, 2 * whole, cpu_us)
+
+
+def test_a_figure_is_the_median_of_its_rounds() -> None:
+    found = results.medians([run("bare", 100), run("bare", 10_000), run("bare", 300)])
+
+    (only,) = found.values()
+    assert (only.rate, only.p50_us) == (300, 1e6 / 300)
+
+
+def test_a_ratio_compares_rounds_one_by_one() -> None:
+    """
+    A slow minute makes both slow: the ratio of the medians would be another.
+    """
+    runs = [
+        run("bare", 100),
+        run("inkling", 50),
+        run("bare", 10),
+        run("inkling", 4),
+        run("bare", 1),
+        run("inkling", 1),
+    ]
+
+    assert results.ratio(runs, "raw", 1, 32) == 0.5
+    assert results.ratio(runs, "json", 1, 32) is None
+
+
+@pytest.mark.parametrize(("rate", "is_met"), [(41.9, False), (42.1, True)])
+def test_a_target_is_met_or_not(rate: float, is_met: bool) -> None:
+    (target,) = results.targets([run("bare", 100), run("inkling", rate)], ENGINE_US)
+
+    assert target.is_met is is_met
+
+
+@pytest.mark.parametrize(("p50", "is_met"), [(201, False), (199, True)])
+def test_the_time_of_one_connection_is_held_against_the_transports(p50: float, is_met: bool) -> None:
+    runs = [run("bare", 100, connections=1, p50_us=100), run("inkling", 100, connections=1, p50_us=p50)]
+
+    (target,) = results.targets(runs, ENGINE_US)
+
+    assert target.is_met is is_met
+
+
+@pytest.mark.parametrize(("rate", "is_met"), [(1e6 / 3400, False), (1e6 / 3300, True)])
+def test_bulk_is_held_against_transport_and_engine(rate: float, is_met: bool) -> None:
+    """
+    1,000 microseconds on the wire and 2,000 in the engine.
+    """
+    runs = [run(*of, images=1000, connections=1) for of in (("bare", 1000), ("inkling", rate))]
+
+    targets = results.targets(runs, ENGINE_US)
+
+    assert [target.is_met for target in targets if "1,000" in target.name] == [is_met]
+
+
+@pytest.mark.parametrize(("more", "is_met"), [(251, False), (249, True)])
+def test_preparation_is_held_against_raw_bytes(more: float, is_met: bool) -> None:
+    runs = [run("inkling", 1, cpu_us=100), run("inkling", 1, "strokes", cpu_us=100 + more)]
+
+    (target,) = results.targets(runs, ENGINE_US)
+
+    assert target.is_met is is_met
+
+
+@pytest.mark.parametrize(("spent", "is_met"), [(376, False), (374, True)])
+def test_a_large_network_is_held_against_its_engine(spent: float, is_met: bool) -> None:
+    """
+    110 microseconds with the small network are 100 of overhead.
+    """
+    small = run("inkling", 1, connections=1, cpu_us=110)
+    large = run("inkling", 1, connections=1, model="mlp-512x4", cpu_us=spent)
+
+    (target,) = results.targets([small, large], ENGINE_US)
+
+    assert target.is_met is is_met
+
+
+def test_tables_stand_between_the_marks() -> None:
+    text = f"before {document.BEGIN} old {document.END} after"
+
+    assert document.replaced(text, "new") == f"before {document.BEGIN}\n\nnew\n{document.END} after"
+    with pytest.raises(ValueError, match="got one without"):
+        document.replaced("no marks", "new")
+
+
+def test_every_figure_is_shown() -> None:
+    record = {
+        "date": "2026-01-02",
+        "machine": {"processor": "2 cores", "python": "Python 3"},
+        "rounds": 1,
+        "seconds": 2,
+        "runs": [vars(run("bare", 100)), vars(run("inkling", 43))],
+        "engine_us": {
+            model: {str(batch): us for batch, us in found.items()} for model, found in ENGINE_US.items()
+        },
+        "started_s": {"bare": 0.25},
+        "peak_mb": {"bare": 30.0},
+    }
+
+    lines = document.write(record).splitlines()
+
+    assert "| inkling | mlp-128 | raw | 1 | 32 | 43 | 0.43 | 23,256 | 46,512 | 23,256 |" in lines
+    assert "| bare | 0.25 | 30 |" in lines
+    assert "| mlp-512x4 | 200 | 15,000 |" in lines
+    assert any(line.endswith("| at least 0.42 | 0.43 | yes |") for line in lines)
