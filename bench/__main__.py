@@ -24,6 +24,10 @@ _MODELS = ("softmax", "mlp-128", "mlp-512x4", "ink")
 
 _CONNECTIONS = (1, 32)
 _BATCHES = (1, 64, 1000)
+_PAUSE_S = 0.1
+_PATIENCE = 300
+"""Pauses in which a server may come to rest."""
+
 _BATCHED = ("json", "raw", "v2_binary")
 
 
@@ -111,6 +115,7 @@ def _measure(
     running: servers.Running, asked: Request, connections: int, seconds: int, core: int
 ) -> tuple[float, float, float, float]:
     """Return the rate, p50, p99 and processor time of a run whose answers were right before it."""
+    _settle(running.pid)
     servers.check(running.port, asked)
     before = machine.usage(running.pid).seconds
     counted = load.run(
@@ -127,6 +132,18 @@ def _measure(
     spent = machine.usage(running.pid).seconds - before
     rate = counted.requests / counted.seconds
     return rate, counted.p50_us, counted.p99_us, 1e6 * spent / counted.requests
+
+
+def _settle(pid: int) -> None:
+    """Wait until a server has done what the last run left behind when it ended."""
+    spent = machine.usage(pid).seconds
+    for _ in range(_PATIENCE):
+        time.sleep(_PAUSE_S)
+        now = machine.usage(pid).seconds
+        if now - spent <= _PAUSE_S / 10:
+            return
+        spent = now
+    raise SystemExit("A server should come to rest between two runs; it did not.")
 
 
 def _engine_us(engines: dict[str, Engine], core: int) -> dict[str, dict[int, float]]:
