@@ -354,6 +354,7 @@ def test_arbitrary_bytes_are_no_picture(data: bytes) -> None:
 
 
 @EXAMPLES
+@example(names=[".py", "0x/tmp"], boundary="0")
 @given(
     names=st.lists(
         st.text(st.characters(exclude_characters='"\\\r\n', exclude_categories=["Cs", "Cc"]), max_size=20),
