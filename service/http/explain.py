@@ -158,16 +158,20 @@ def _document(
     # The last layer's sums are the logits; what is shown are those that the answer was made of.
     activations = {**explained.activations, list(explained.activations)[-1]: prediction.scores.logits}
 
-    def entry(prediction: Prediction, row: int, top: int) -> dict[str, Any]:
-        answer = wire.label_entry(prediction, row, top)
-        answer["explained"] = prediction.model.manifest.labels[classes[row]]
-        answer["logit"] = prediction.scores.logits[row, classes[row]]
-        answer["bias"] = explained.bias[row]
-        answer["shares"] = explained.shares[row]
+    def describe(prediction: Prediction, top: int) -> list[str]:
+        return [wire.add(entry, **said(row)) for row, entry in enumerate(wire.labels(prediction, top))]
+
+    def said(row: int) -> dict[str, Any]:
+        answer = {
+            "explained": prediction.model.manifest.labels[classes[row]],
+            "logit": prediction.scores.logits[row, classes[row]],
+            "bias": explained.bias[row],
+            "shares": explained.shares[row],
+        }
         if "activations" in options.include:
             answer["activations"] = [
                 {"layer": layer, "values": values[row]} for layer, values in activations.items()
             ]
         return answer
 
-    return wire.encode(prediction, entry, options.top, "seen" in options.include)
+    return wire.encode(prediction, describe, options.top, "seen" in options.include)

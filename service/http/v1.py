@@ -108,17 +108,17 @@ class Endpoints:
 
     async def predict(self, request: Request, options: AnswerOptions) -> Response:
         """Answer `POST …/predict`."""
-        return await self._answer(request, options, wire.label_entry)
+        return await self._answer(request, options, wire.labels)
 
     async def probabilities(self, request: Request, options: AnswerOptions) -> Response:
         """Answer `POST …/probabilities`."""
-        return await self._answer(request, options, wire.probability_entry)
+        return await self._answer(request, options, wire.probabilities)
 
-    async def _answer(self, request: Request, options: AnswerOptions, entry: wire.Entry) -> Response:
+    async def _answer(self, request: Request, options: AnswerOptions, describe: wire.Describe) -> Response:
         traces: list[Trace] | None = [] if "steps" in options.include else None
 
         def encode(prediction: Prediction) -> bytes:
-            return wire.encode(prediction, entry, options.top, "seen" in options.include, traces)
+            return wire.encode(prediction, describe, options.top, "seen" in options.include, traces)
 
         def read(body: bytes, model: Model) -> Question[bytes]:
             content_type = request.headers.get("content-type", "")

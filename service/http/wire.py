@@ -4,8 +4,9 @@ The only room that knows how either is spelled; each kind of body is read in a f
 nothing knows that JSON exists; before it nothing knows what a model is.
 """
 
-from collections.abc import Callable
-from typing import Any
+import itertools
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import orjson
 from starlette.responses import Response
@@ -58,18 +59,19 @@ def decode(content_type: str, body: bytes, shape: Shape, limits: Limits) -> Draw
     raise UnsupportedMediaType("Content-Type", CONTENT_TYPES, quote(kind) if kind else "none")
 
 
-Entry = Callable[[Prediction, int, int], dict[str, Any]]
-"""What an answer says of one image: of the prediction, the image's row, and how many classes."""
+Describe = Callable[[Prediction, int], list[str]]
+"""What an answer says of each image: of the prediction, and how many classes to name; the members of a JSON
+object, without its braces."""
 
 
 def encode(
-    prediction: Prediction, entry: Entry, top: int, seen: bool, traces: list[Trace] | None = None
+    prediction: Prediction, describe: Describe, top: int, seen: bool, traces: list[Trace] | None = None
 ) -> bytes:
     """Write the answer of a POST.
 
     Args:
         prediction: What the model said.
-        entry: `label_entry` or `probability_entry`.
+        describe: `labels` or `probabilities`, or what adds to them.
         top: How many of the likeliest classes to name for each image.
         seen: Whether to add the pixels that the network saw.
         traces: How each image was prepared, to be added as steps; None adds none.
@@ -77,44 +79,65 @@ def encode(
     Returns:
         JSON.
     """
-    entries = []
-    for row in range(len(prediction.images)):
-        answer = entry(prediction, row, top)
-        if seen:
-            answer["seen"] = prediction.images[row]
-        if traces is not None:
-            answer["steps"] = steps.write(traces[row])
-        entries.append(answer)
+    entries = describe(prediction, top)
+    if seen:
+        entries = [add(entry, seen=image) for entry, image in zip(entries, prediction.images, strict=True)]
+    if traces is not None:
+        entries = [add(entry, steps=steps.write(trace)) for entry, trace in zip(entries, traces, strict=True)]
     model = prediction.model
-    document = {"model": model.name, "version": model.version, "predictions": entries}
-    return dump_json(document)
+    head = f'{{"model":{_quoted(model.name)},"version":{_quoted(model.version)},"predictions":[{{'
+    return (head + "},{".join(entries) + "}]}").encode()
 
 
-def label_entry(prediction: Prediction, row: int, top: int) -> dict[str, Any]:
-    """Name the likeliest class of one image, and the `top` likeliest with their probabilities.
+def labels(prediction: Prediction, top: int) -> list[str]:
+    """Name the likeliest class of each image, and the `top` likeliest with their probabilities.
 
     A model that can tell what it does not know also says whether it is sure.
     """
-    labels = prediction.model.manifest.labels
-    probabilities = prediction.scores.probabilities[row]
-    best = (-probabilities).argsort(kind="stable")[:top].tolist()
-    likeliest = best[0]
-    answer = {
-        "label": labels[likeliest],
-        "index": likeliest,
-        "confidence": probabilities[likeliest],
-        "top": [{"label": labels[index], "probability": probabilities[index]} for index in best],
-    }
-    if prediction.sure is not None:
-        answer["sure"] = prediction.sure[row]
-    return answer
+    return [entry for entry, _ in _described(prediction, top)]
 
 
-def probability_entry(prediction: Prediction, row: int, top: int) -> dict[str, Any]:
-    """Say what `label_entry` says, and the probability of every class."""
-    answer = label_entry(prediction, row, top)
-    answer["probabilities"] = prediction.scores.probabilities[row]
-    return answer
+def probabilities(prediction: Prediction, top: int) -> list[str]:
+    """Say what `labels` says, and the probability of every class."""
+    return [f'{entry},"probabilities":[{row}]' for entry, row in _described(prediction, top)]
+
+
+def add(entry: str, **members: object) -> str:
+    """Add members to those of an object."""
+    return f"{entry},{dump_json(members)[1:-1].decode()}"
+
+
+def _described(prediction: Prediction, top: int) -> Iterator[tuple[str, str]]:
+    """Yield what is said of each image, and the numbers of its probabilities.
+
+    All images' numbers are written at once and every one of them once: of 64 images that takes two fifths of
+    what an object for each takes.
+    """
+    scores = prediction.scores.probabilities
+    rows = dump_json(scores)[2:-2].decode().split("],[")
+    rankings = (-scores).argsort(axis=1, kind="stable")[:, :top].tolist()
+    names = _names(prediction.model.manifest.labels)
+    sure = _UNSAID if prediction.sure is None else map(_SURE.__getitem__, prediction.sure.tolist())
+    for row, best, certainty in zip(rows, rankings, sure, strict=False):
+        numbers = row.split(",")
+        first = best[0]
+        likeliest = "},{".join([f'"label":{names[i]},"probability":{numbers[i]}' for i in best])
+        label = f'"label":{names[first]},"index":{first},"confidence":{numbers[first]}'
+        yield f'{label},"top":[{{{likeliest}}}]{certainty}', row
+
+
+_UNSAID = itertools.repeat("")
+_SURE = {True: ',"sure":true', False: ',"sure":false'}
+
+
+@lru_cache
+def _names(labels: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_quoted, labels))
+
+
+@lru_cache
+def _quoted(text: str) -> str:
+    return dump_json(text).decode()
 
 
 def respond(document: object) -> Response:

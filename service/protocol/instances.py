@@ -41,7 +41,7 @@ class Endpoints:
         del options
 
         def encode(prediction: Prediction) -> bytes:
-            return wire.encode(prediction, wire.probability_entry, _TOP, seen=False)
+            return wire.encode(prediction, wire.probabilities, _TOP, seen=False)
 
         def read(body: bytes, model: Model) -> Question[bytes]:
             limits = self.answering.limits.of(model.shape)

@@ -190,8 +190,8 @@ def test_an_answer_says_what_the_scores_say(
     wanted = toys.softmax(toys.expected_logits(batch, toys.quadrant_weights()))
     prediction = predictor.predict(model, batch)
 
-    short = json.loads(wire.encode(prediction, wire.label_entry, top, seen))
-    long = json.loads(wire.encode(prediction, wire.probability_entry, top, seen))
+    short = json.loads(wire.encode(prediction, wire.labels, top, seen))
+    long = json.loads(wire.encode(prediction, wire.probabilities, top, seen))
 
     assert {"model": short["model"], "version": short["version"]} == {"model": "quadrants", "version": "1"}
     assert len(short["predictions"]) == len(batch)
