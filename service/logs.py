@@ -16,6 +16,32 @@ def _whole_second(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
+_USUAL = vars(logging.LogRecord("", logging.INFO, "", 0, "", (), None))
+
+
+class Line(logging.LogRecord):
+    """A record of what happens for every request: made of its fields alone.
+
+    What `LogRecord` looks up for every record, and no line of ours shows, takes longer than the line.
+    """
+
+    def __init__(self, logger: str, event: str, fields: dict[str, object]) -> None:
+        """Say what happened, now.
+
+        Args:
+            logger: Name of who says it.
+            event: What.
+            fields: What is known of it.
+        """
+        now = time.time()
+        self.__dict__ = {**_USUAL, "name": logger, "msg": event, "fields": fields, "created": now}
+        self.msecs = 1000 * (now % 1)
+
+    def getMessage(self) -> str:  # noqa: N802 - the library's name
+        """Return what happened."""
+        return str(self.msg)
+
+
 class JsonFormatter(logging.Formatter):
     """Writes a record as one line: time, level, event, and the fields given as `extra={"fields": …}`."""
 

@@ -49,6 +49,7 @@ class Exchange:
     body_read: bool = False
     phases: dict[str, float] = field(default_factory=dict)
     _marked: float = field(default_factory=time.perf_counter)
+    _shown: dict[str, float] | None = None
 
     def mark(self, phase: str) -> None:
         """Give the time since the last mark to a phase; a worker may do so after its deadline too."""
@@ -60,6 +61,13 @@ class Exchange:
         """Give some of a phase's time to another one, which says itself how long it took."""
         self.phases[phase] -= seconds
         self.phases[other] = self.phases.get(other, 0.0) + seconds
+
+    def phases_ms(self) -> dict[str, float]:
+        """Return milliseconds by phase, the same to all who ask: header and log agree."""
+        if self._shown is None:
+            # At once, by one call: a worker may mark a phase after its deadline.
+            self._shown = {name: round(1000 * s, 3) for name, s in self.phases.copy().items()}
+        return self._shown
 
     def age_s(self) -> float:
         """Return the seconds since it began."""

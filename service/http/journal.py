@@ -1,8 +1,11 @@
 """What is written down of each request when it ends: a log line, the counters, the model's statistics."""
 
+import asyncio
 import logging
 import time
+from dataclasses import dataclass
 
+from service import logs
 from service.http.exchange import CLIENT_CLOSED, Exchange
 from service.http.metrics import Metrics
 from service.serving.statistics import Duration, Statistics
@@ -12,13 +15,27 @@ log = logging.getLogger(__name__)
 _MAX_PATH = 200
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    exchange: Exchange
+    seconds: float
+    method: str
+    path: str
+    client: str
+
+
 class Journal:
-    """Measured once, shown three times; requests over gRPC are written down as those over HTTP are."""
+    """Measured once, shown three times; requests over gRPC are written down as those over HTTP are.
+
+    What ends in one turn of the event loop is written down together after it: nobody's answer waits for
+    it, and code and data stay in the processor's caches.
+    """
 
     def __init__(self, metrics: Metrics, statistics: Statistics, access_log: bool) -> None:
         self._metrics = metrics
         self._statistics = statistics
         self._access_log = access_log
+        self._ended: list[_Ended] = []
 
     def begin(self) -> None:
         """Count a request as being answered."""
@@ -34,38 +51,51 @@ class Journal:
             client: The caller's address, or `-`.
         """
         self._metrics.in_flight -= 1
+        if not exchange.status:
+            exchange.status = CLIENT_CLOSED
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._write)
         seconds = time.perf_counter() - exchange.started
-        exchange.status = exchange.status or CLIENT_CLOSED
-        phases = dict(exchange.phases)
-        self._metrics.count(exchange, seconds)
-        if exchange.is_prediction:
-            self._count(exchange, seconds, phases)
-        if self._access_log:
-            fields = {
-                "request_id": exchange.request_id,
-                "client": client,
-                "method": method,
-                "path": path[:_MAX_PATH],
-                "route": exchange.route,
-                "status": exchange.status,
-                "model": exchange.model,
-                "version": exchange.version,
-                "images": exchange.images,
-                "received_bytes": exchange.received,
-                "ms": round(1000 * seconds, 3),
-                "phases_ms": {name: round(1000 * s, 3) for name, s in phases.items()},
-            }
-            log.info("request", extra={"fields": fields})
+        self._ended.append(_Ended(exchange, seconds, method, path[:_MAX_PATH], client))
 
-    def _count(self, exchange: Exchange, seconds: float, phases: dict[str, float]) -> None:
+    def _write(self) -> None:
+        ended, self._ended = self._ended, []
+        lines = self._access_log and log.isEnabledFor(logging.INFO)
+        for one in ended:
+            self._metrics.count(one.exchange, one.seconds)
+            if one.exchange.is_prediction:
+                self._count(one.exchange, one.seconds)
+            if lines:
+                log.handle(logs.Line(log.name, "request", _fields(one)))
+
+    def _count(self, exchange: Exchange, seconds: float) -> None:
         if exchange.status != 200:
             self._statistics.count_failure(exchange.model, exchange.version, seconds)
             return
+        phase = exchange.phases.get
         took = Duration(
             whole=seconds,
-            queue=phases.get("queue", 0),
-            input=phases.get("decode", 0) + phases.get("prepare", 0),
-            infer=phases.get("infer", 0) + phases.get("explain", 0),
-            output=phases.get("encode", 0),
+            queue=phase("queue", 0),
+            input=phase("decode", 0) + phase("prepare", 0),
+            infer=phase("infer", 0) + phase("explain", 0),
+            output=phase("encode", 0),
         )
         self._statistics.count(exchange.model, exchange.version, exchange.images, exchange.batch, took)
+
+
+def _fields(one: _Ended) -> dict[str, object]:
+    exchange = one.exchange
+    return {
+        "request_id": exchange.request_id,
+        "client": one.client,
+        "method": one.method,
+        "path": one.path,
+        "route": exchange.route,
+        "status": exchange.status,
+        "model": exchange.model,
+        "version": exchange.version,
+        "images": exchange.images,
+        "received_bytes": exchange.received,
+        "ms": round(1000 * one.seconds, 3),
+        "phases_ms": exchange.phases_ms(),
+    }

@@ -54,9 +54,7 @@ class Observer:
             self._journal.end(exchange, scope["method"], scope["path"], client[0] if client else "-")
 
     def _add_headers(self, message: Message, exchange: Exchange) -> None:
-        timing = ", ".join(f"{phase};dur={1000 * s:.3f}" for phase, s in tuple(exchange.phases.items()))
-        message["headers"] = [
-            *message["headers"],
-            (b"x-request-id", exchange.request_id.encode()),
-            *([(b"server-timing", timing.encode())] if timing else []),
-        ]
+        headers = [*message["headers"], (b"x-request-id", exchange.request_id.encode())]
+        if timing := ", ".join([f"{phase};dur={ms}" for phase, ms in exchange.phases_ms().items()]):
+            headers.append((b"server-timing", timing.encode()))
+        message["headers"] = headers
