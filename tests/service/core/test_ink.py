@@ -35,7 +35,7 @@ OFF_MIDDLE = 0.75
 """Pixels that the centre of mass may lie off the middle: half of one for whole-pixel moves, and rounding."""
 
 SAME = 0.95
-"""Least similarity of two pictures of one drawing: of 4,000 at random, small ones among them, the least was 0.957;
+"""Least similarity of two pictures of one drawing: of 4,000 at random, many of them small, it was 0.957;
 different digits have at most 0.8."""
 
 ALIKE = 0.90
