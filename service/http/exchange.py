@@ -81,6 +81,15 @@ def exchange_of(request: Request) -> Exchange:
     return exchange
 
 
+def header(request: Request, name: bytes) -> str | None:
+    """Return a header's first value, looked up by its name in small letters; None if it did not come."""
+    for other, value in request.scope["headers"]:
+        if other == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
 def new_request_id() -> str:
     """Return 16 hexadecimal digits that nobody can guess."""
     return os.urandom(8).hex()

@@ -7,17 +7,21 @@ from contextlib import asynccontextmanager
 from starlette.requests import ClientDisconnect, Request
 
 from service.core.errors import BodyTimeout, PayloadTooLarge, TooManyBytes
-from service.http.exchange import ARRIVED, Exchange, exchange_of
-from service.http.packing import IDENTITY, Unpacker
+from service.http.exchange import ARRIVED, Exchange, exchange_of, header
+from service.http.packing import Unpacker
 
 
 class Gate:
-    """Lets bodies in, one by one and all together within bounds."""
+    """Lets bodies in, one by one and all together within bounds.
+
+    Attributes:
+        body_timeout_s: Longest time that a body may take to arrive.
+    """
 
     def __init__(self, max_body_bytes: int, max_pending_bytes: int, body_timeout_s: float) -> None:
         self._max_body_bytes = max_body_bytes
         self._max_pending_bytes = max_pending_bytes
-        self._body_timeout_s = body_timeout_s
+        self.body_timeout_s = body_timeout_s
         self._pending_bytes = 0
         self._messages = asyncio.Semaphore(max(1, max_pending_bytes // max_body_bytes))
 
@@ -67,15 +71,15 @@ class Gate:
             PayloadTooLarge: There is none to be had.
         """
         try:
-            async with asyncio.timeout(self._body_timeout_s):
+            async with asyncio.timeout(self.body_timeout_s):
                 await self._messages.acquire()
         except TimeoutError as error:
             raise TooManyBytes(self._max_pending_bytes) from error
         try:
-            async with asyncio.timeout(self._body_timeout_s):
+            async with asyncio.timeout(self.body_timeout_s):
                 content = await read()
         except TimeoutError as error:
-            raise BodyTimeout(self._body_timeout_s, 0) from error
+            raise BodyTimeout(self.body_timeout_s, 0) from error
         finally:
             self._messages.release()
         if content is None:
@@ -90,52 +94,35 @@ class Gate:
         finally:
             self._pending_bytes -= len(content)
 
-    async def read(self, request: Request, body: bytearray) -> None:
-        """Read a body to its end; `leave` must be called with it afterwards, whatever is raised."""
-        unpacker = Unpacker(request.headers.get("content-encoding", IDENTITY))
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared[:20]) > self._max_body_bytes:
-            raise self._too_large(f"{int(declared[:20]):,}")
-        if ARRIVED in request.scope:
-            await self._collect(request, unpacker, body)
-        else:
-            try:
-                async with asyncio.timeout(self._body_timeout_s):
-                    await self._collect(request, unpacker, body)
-            except TimeoutError as error:
-                raise BodyTimeout(self._body_timeout_s, len(body)) from error
-        exchange_of(request).body_read = True
-        unpacker.end()
+    def declared(self, length: str) -> None:
+        """Look at the length that a body declares.
 
-    async def _collect(self, request: Request, unpacker: Unpacker, body: bytearray) -> None:
-        exchange = exchange_of(request)
-        receive = request.receive
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            more = message.get("more_body", False)
-            chunk = message.get("body", b"")
-            exchange.received += len(chunk)
-            for count, piece in enumerate(unpacker.unpack(chunk)):
-                if count:
-                    await asyncio.sleep(0)  # a few bytes may hold very many
-                self._take(piece, body)
-            if exchange.received > self._max_body_bytes:
-                raise self._too_large("more")
+        Raises:
+            PayloadTooLarge: It is larger than the limit.
+        """
+        if length.isdecimal() and int(length[:20]) > self._max_body_bytes:
+            raise self._too_large(f"{int(length[:20]):,}")
 
-    def leave(self, body: bytearray) -> None:
-        """Count a body no longer."""
-        self._pending_bytes -= len(body)
+    def count(self, piece: int, whole: int) -> None:
+        """Count what has arrived of a body.
 
-    def _take(self, piece: bytes, body: bytearray) -> None:
-        self._pending_bytes += len(piece)
-        body += piece
-        if len(body) > self._max_body_bytes:
+        Args:
+            piece: Bytes that are new.
+            whole: Bytes of all that arrived of it.
+
+        Raises:
+            PayloadTooLarge: They are more than the limit.
+            TooManyBytes: All bodies together are.
+        """
+        self._pending_bytes += piece
+        if whole > self._max_body_bytes:
             raise self._too_large("more")
         if self._pending_bytes > self._max_pending_bytes:
             raise TooManyBytes(self._max_pending_bytes)
+
+    def leave(self, size: int) -> None:
+        """Count a body of so many bytes no longer."""
+        self._pending_bytes -= size
 
     def _too_large(self, got: str) -> PayloadTooLarge:
         return PayloadTooLarge("Body", self._max_body_bytes, "bytes", got)
@@ -149,15 +136,62 @@ class _Passage:
     def __init__(self, gate: Gate, request: Request) -> None:
         self._gate = gate
         self._request = request
-        self._body = bytearray()
+        self._body: bytes | bytearray = b""
 
     async def __aenter__(self) -> bytes:
         try:
-            await self._gate.read(self._request, self._body)
+            await self._read()
         except BaseException:
-            self._gate.leave(self._body)
+            self._gate.leave(len(self._body))
             raise
-        return bytes(self._body)
+        return bytes(self._body)  # no copy, if it came in one piece
 
     async def __aexit__(self, *error: object) -> None:
-        self._gate.leave(self._body)
+        self._gate.leave(len(self._body))
+
+    async def _read(self) -> None:
+        request = self._request
+        exchange = exchange_of(request)
+        coding = header(request, b"content-encoding")
+        unpacker = None if coding is None else Unpacker(coding)
+        self._gate.declared(header(request, b"content-length") or "")
+        if ARRIVED in request.scope:
+            await self._collect(unpacker, exchange)
+        else:
+            limit_s = self._gate.body_timeout_s
+            try:
+                async with asyncio.timeout(limit_s):
+                    await self._collect(unpacker, exchange)
+            except TimeoutError as error:
+                raise BodyTimeout(limit_s, len(self._body)) from error
+        exchange.body_read = True
+        if unpacker is not None:
+            unpacker.end()
+
+    async def _collect(self, unpacker: Unpacker | None, exchange: Exchange) -> None:
+        receive = self._request.receive
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            more = message.get("more_body", False)
+            chunk = message.get("body", b"")
+            exchange.received += len(chunk)
+            if unpacker is None:
+                self._take(chunk)
+                continue
+            for count, piece in enumerate(unpacker.unpack(chunk)):
+                if count:
+                    await asyncio.sleep(0)  # a few bytes may hold very many
+                self._take(piece)
+            self._gate.count(0, exchange.received)
+
+    def _take(self, piece: bytes) -> None:
+        if not self._body:
+            self._body = piece
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += piece
+        self._gate.count(len(piece), len(self._body))

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from service.core.trace import Trace
 from service.http import examples, schemas, wire
 from service.http.answering import Answering, Question
+from service.http.exchange import header
 from service.http.operations import Operation, Options, Words
 from service.http.preparation import Preparation
 from service.serving.predictor import Prediction
@@ -121,7 +122,7 @@ class Endpoints:
             return wire.encode(prediction, describe, options.top, "seen" in options.include, traces)
 
         def read(body: bytes, model: Model) -> Question[bytes]:
-            content_type = request.headers.get("content-type", "")
+            content_type = header(request, b"content-type") or ""
             drawings = wire.decode(content_type, body, model.shape, self.answering.limits)
             return Question(drawings, encode, options.prepare, traces=traces)
 
