@@ -262,18 +262,24 @@ def _strokes(value: object, limits: Limits) -> list[NDArray[np.float64]]:
         points += len(stroke)
         if points > limits.points:
             raise PayloadTooLarge("Field 'strokes'", limits.points, "points", f"{points:,} or more")
-        for column, point in enumerate(stroke):
-            if not _is_point(point):
-                raise MalformedRequest(
-                    f"Field '{name}[{column}]'",
-                    f"a point [x, y], two numbers within ±{_MAX_COORDINATE:g}",
-                    kind(point),
-                )
         if stroke:
-            strokes.append(np.array(stroke, np.float64))
+            strokes.append(_points(stroke, name))
     if not strokes:
         raise BlankImage("Field 'strokes'", "no points")
     return strokes
+
+
+def _points(stroke: list[Any], name: str) -> NDArray[np.float64]:
+    """Return the points of a stroke that is not empty, (points, 2)."""
+    if {*map(type, stroke)} == {list} and {*map(len, stroke)} == {2}:
+        numbers = list(chain.from_iterable(stroke))
+        if {*map(type, numbers)} <= {int, float}:
+            points = np.array(numbers, np.float64)
+            if np.abs(points).max() <= _MAX_COORDINATE:
+                return points.reshape(-1, 2)
+    column, point = next((column, point) for column, point in enumerate(stroke) if not _is_point(point))
+    expected = f"a point [x, y], two numbers within ±{_MAX_COORDINATE:g}"
+    raise MalformedRequest(f"Field '{name}[{column}]'", expected, kind(point))
 
 
 def _is_point(point: object) -> bool:
