@@ -18,7 +18,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "service": (),
     "service.core": ("service.core",),
     "service.serving": ("service.core", "service.serving"),
-    "service.http": ("service.core", "service.serving", "service.http"),
+    "service.http": ("service.core", "service.serving", "service.http", "service.logs"),
     "service.protocol": ("service.core", "service.serving", "service.http", "service.protocol"),
     "service.grpc": ("service.core", "service.serving", "service.http", "service.protocol", "service.grpc"),
     "service.settings": (),

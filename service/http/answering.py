@@ -5,13 +5,14 @@ Every interface that predicts goes this way; they differ in how they read bodies
 
 from __future__ import annotations  # of functions that are made anew for every request
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from service.core.errors import DeadlineExceeded
 from service.core.trace import Trace
@@ -30,6 +31,8 @@ _INLINE_BYTES = 16_384
 docs/decisions/0003-inline-or-thread.md."""
 
 Answer = TypeVar("Answer")
+
+Left = Callable[[], Awaitable[None]] | None
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class Answering:
         async with self.gate.body(request) as body:
             exchange.mark("read")
             return await self.respond(
-                exchange, model, lambda: read(body, model), len(body), count_unread(body)
+                exchange, model, lambda: read(body, model), len(body), count_unread(body), _left(request)
             )
 
     async def respond(
@@ -128,6 +131,7 @@ class Answering:
         read: Callable[[], Question[Answer]],
         size: int,
         unread: int,
+        left: Left = None,
     ) -> Answer:
         """Answer what has arrived already.
 
@@ -137,12 +141,14 @@ class Answering:
             read: Makes a question of what arrived.
             size: Of all that arrived, in bytes.
             unread: Bytes of them that `read` has to understand one by one.
+            left: Returns when the caller has left; None where this is cancelled then.
 
         Returns:
             What the question's `encode` returns.
 
         Raises:
             ServiceError: Whatever the readers, the model and the workers raise.
+            ClientDisconnect: The caller left while others were served; their work was not begun.
         """
 
         def ask() -> Question[Answer]:
@@ -177,12 +183,39 @@ class Answering:
                 _time_left(question, exchange)
                 return reply(question)
 
-            return await self.workers.run(ask_and_reply)
+            return await _unless(left, self.workers.run(ask_and_reply))
         question = ask()
         left_s = _time_left(question, exchange)
         if size <= _INLINE_BYTES and question.is_short():
             return encode(question, await self.batching.predict(model, prepare(question)))
-        return await self.workers.run(lambda: reply(question), timeout_s=left_s, priority=question.priority)
+        work = self.workers.run(lambda: reply(question), timeout_s=left_s, priority=question.priority)
+        return await _unless(left, work)
+
+
+def _left(request: Request) -> Callable[[], Awaitable[None]]:
+    """Return what waits until the caller of a request whose body was read has left."""
+
+    async def wait() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return wait
+
+
+async def _unless(left: Left, work: Coroutine[None, None, Answer]) -> Answer:
+    """Wait for work, or until nobody does: then it is dropped if it has not begun."""
+    if left is None:
+        return await work
+    running, leaving = asyncio.ensure_future(work), asyncio.ensure_future(left())
+    try:
+        await asyncio.wait((running, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            raise ClientDisconnect
+        return running.result()
+    finally:
+        running.cancel()
+        leaving.cancel()
+        del running  # an error's traceback would hold the error, and with it the request's body
 
 
 def _time_left(question: Question[Answer], exchange: Exchange) -> float | None:

@@ -23,6 +23,49 @@ _MOST_PIPELINED = 64
 _UPGRADE = re.compile(rb"\r\n(?=upgrade[ \t]*:)", re.IGNORECASE)
 
 
+class _Writer:
+    """A connection's way out, on which the head of an answer waits for its body.
+
+    uvicorn writes each by itself, and a system call costs a request as much as its network does. What nothing
+    follows in the same turn of the event loop leaves at the turn's end.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+        self._loop = loop
+        self._transport = transport
+        self._waiting: bytes | None = None
+        self.abort = transport.abort
+        self.get_extra_info = transport.get_extra_info
+        self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+
+    def write(self, data: bytes) -> None:
+        """Write, soon."""
+        if self._waiting is None:
+            self._waiting = data
+            self._loop.call_soon(self._flush)
+        elif self._waiting:
+            self._transport.write(self._waiting + data)
+            self._waiting = b""  # until the flush that is due
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close once all is written."""
+        self._flush()
+        self._transport.close()
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes the caller has not taken."""
+        return self._transport.get_write_buffer_size() + len(self._waiting or b"")
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting and not self._transport.is_closing():
+            self._transport.write(waiting)
+
+
 class Transport(HttpToolsProtocol):
     """One connection. The limits are the class's: uvicorn makes the instances.
 
@@ -48,7 +91,7 @@ class Transport(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Take a connection if there is room for it."""
-        super().connection_made(transport)
+        super().connection_made(_Writer(self.loop, transport))  # type: ignore[arg-type]  # all of it that is used
         if len(self.connections) > self.max_connections:
             expected = f"Connections should be at most {self.max_connections:,}"
             self._refuse(problems.TOO_MANY_CONNECTIONS, f"{expected}; as many are open already.")

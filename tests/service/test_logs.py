@@ -3,6 +3,7 @@ import io
 import json
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from datetime import datetime
@@ -52,6 +53,19 @@ def test_line_says_when_how_severe_and_what() -> None:
 
     assert line == {"time": "2023-11-14T22:13:20.250Z", "level": "info", "event": "model ready"}
     assert datetime.fromisoformat(line["time"]).timestamp() == made.created
+
+
+def test_a_line_is_a_record_like_any_other() -> None:
+    """
+    Ours and the library's own formatters can write it.
+    """
+    before = time.time()
+    line = logs.Line("service.test", "request", {"code": 200})
+
+    assert {**parsed(line), "time": ""} == {"time": "", "level": "info", "event": "request", "code": 200}
+    assert before <= line.created <= time.time()
+    shown = logging.Formatter("%(name)s %(levelname)s %(filename)s:%(lineno)d %(message)s").format(line)
+    assert shown == "service.test INFO :0 request"
 
 
 def test_fields_stand_beside_the_event() -> None:

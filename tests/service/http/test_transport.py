@@ -3,6 +3,7 @@
 A real server listens on a free port of 127.0.0.1, with timeouts of tenths of seconds.
 """
 
+import asyncio
 import json
 import socket
 import threading
@@ -525,6 +526,38 @@ def counted(port: int, code: str) -> float:
         for sample in family.samples
         if sample.name == "inkling_requests_total" and sample.labels["code"] == code
     )
+
+
+def test_an_answer_leaves_in_one_piece() -> None:
+    """
+    Head and body are one write; what nothing follows leaves at the turn's end, or before the connection ends.
+    """
+    written: list[bytes] = []
+
+    class Recorder(asyncio.Transport):
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            written.append(bytes(data))
+
+        def close(self) -> None:
+            written.append(b"closed")
+
+        def is_closing(self) -> bool:
+            return b"closed" in written
+
+    async def answer() -> None:
+        writer = transport._Writer(asyncio.get_running_loop(), Recorder())
+        for part in (b"head ", b"body", b"more"):
+            writer.write(part)
+        await asyncio.sleep(0)
+        writer.write(b"alone")
+        await asyncio.sleep(0)
+        writer.write(b"last")
+        writer.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(answer())
+
+    assert written == [b"head body", b"more", b"alone", b"last", b"closed"]
 
 
 @pytest.mark.parametrize("polite", [True, False])

@@ -708,6 +708,28 @@ def test_a_request_that_waits_in_the_queue_is_answered(
     assert statuses == [200, 200]
 
 
+def test_the_work_of_a_caller_who_has_left_is_not_begun(
+    toy_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    And its place in the queue is another's at once.
+    """
+    held = Held(monkeypatch)
+    body = [chunk(picture(Image.fromarray(toys.dot(1))), more=False), {"type": "http.disconnect"}]
+    with service(toy_settings, worker_threads=1, max_waiting=1) as client:
+        first = Background(ask_worker(client))
+        held.wait_for_one()
+        left = exchange(client.app, PREDICT, body, [("content-type", "image/png")])
+        second = Background(ask_worker(client))
+        held.let_go()
+
+        statuses = [first.answer().status_code, left.status_code, second.answer().status_code]
+
+    assert statuses == [200, 499, 200]
+    held.wait_for_one()
+    assert not held.begun.acquire(blocking=False)
+
+
 def test_an_answer_that_takes_too_long_is_given_up(
     toy_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
