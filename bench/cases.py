@@ -130,10 +130,13 @@ def _v2(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
     return np.frombuffer(answer[int(size) :], "<f4").reshape(output["shape"])
 
 
-def naive(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
-    """Read the naive app's answer."""
+def _plain(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
     del headers
     return np.array(json.loads(answer)["probabilities"])
+
+
+ANSWERS = {"v1": _v1, "v2": _v2, "probabilities": _plain}
+"""Forms of answers: Inkling's own, the Open Inference Protocol's, and an object with one list of rows."""
 
 
 def _v2_binary(batch: NDArray[np.uint8]) -> tuple[bytes, int]:
