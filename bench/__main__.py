@@ -214,8 +214,10 @@ def _measure(
         seconds=seconds,
         core=core,
     )
-    if counted.errors or not counted.requests:
+    if counted.errors:
         raise ValueError(f"{asked.path}: no request should fail; got {counted}.")
+    if not counted.requests:
+        raise ValueError(f"{asked.path}: it answered nothing in {counted.seconds:.1f} s.")
     spent = machine.usage(running.pid).seconds - before
     rate = counted.requests / counted.seconds
     return rate, counted.p50_us, counted.p99_us, 1e6 * spent / counted.requests

@@ -65,6 +65,14 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def is_running(pid: int) -> bool:
+    """Tell whether a process is there, and not ended with nobody having asked after it."""
+    try:
+        return _stat(pid)[0] != "Z"
+    except OSError:
+        return False
+
+
 def _stat(pid: int) -> list[str]:
     """Return the fields of /proc/PID/stat after the program's name, which may hold anything: proc(5)."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -145,6 +145,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     for pid in started[1:]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    until = time.perf_counter() + _PATIENCE_S
+    while any(map(machine.is_running, started)) and time.perf_counter() < until:
+        time.sleep(0.01)
 
 
 def check(port: int, asked: Request) -> None:

@@ -90,16 +90,11 @@ def test_a_peer_may_start_slowly_and_nothing_of_it_stays(
 
     with servers.running(plain, machine.cores()[0], Request("/", {}, [b"x"]), tmp_path / "log") as running:
         started = machine.tree(running.pid)
+        assert all(map(machine.is_running, started))
 
     assert [plain.name, batching.name] == ["slow-plain", "slow-batching"]
     assert len(started) == 2
-    assert not any(is_running(pid) for pid in started)
-
-
-def is_running(pid: int) -> bool:
-    """Tell whether a process is there, and more than a name that nobody has asked after."""
-    status = Path(f"/proc/{pid}/status")
-    return status.exists() and "State:\tZ" not in status.read_text()
+    assert not any(map(machine.is_running, started))
 
 
 def test_versions_are_those_of_the_peers_environment(tmp_path: Path) -> None:
