@@ -135,8 +135,13 @@ def _plain(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
     return np.array(json.loads(answer)["probabilities"])
 
 
-ANSWERS = {"v1": _v1, "v2": _v2, "probabilities": _plain}
-"""Forms of answers: Inkling's own, the Open Inference Protocol's, and an object with one list of rows."""
+def _rows(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
+    del headers
+    return np.array(json.loads(answer))
+
+
+ANSWERS = {"v1": _v1, "v2": _v2, "probabilities": _plain, "rows": _rows}
+"""Forms of answers: Inkling's own, the Open Inference Protocol's, an object with rows, and rows alone."""
 
 
 def _v2_binary(batch: NDArray[np.uint8]) -> tuple[bytes, int]:
