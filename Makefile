@@ -23,7 +23,7 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types fmt data train sweep report models docs docs-check screenshots image up down bench test-container
+.PHONY: help serve test check lint types fmt data train sweep report models docs docs-check screenshots image up down bench bench-peers test-container
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -83,6 +83,9 @@ down: ## Stop the container
 
 bench: $(FULL) ## Measure what a request costs, and write docs/performance.md; needs wrk
 	$(BIN)/python -m bench $(ARGS)
+
+bench-peers: $(FULL) ## The same beside other model servers; makes their environments in ~/.cache/inkling-bench
+	$(BIN)/python -m bench --peers $(ARGS)
 
 test-container: $(FULL) ## Build the image, run it and test it
 	$(BIN)/python -m pytest -m container $(ARGS)

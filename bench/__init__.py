@@ -1,1 +1,1 @@
-"""What a request costs, beside the bare transport and what most people write."""
+"""What a request costs, beside the bare transport, what most people write, and other model servers."""

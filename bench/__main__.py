@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -13,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from bench import cases, document, load, machine, servers
+from bench import cases, document, load, machine, peers, servers
 from bench.cases import Engine, Request
 from bench.results import Run
+from bench.servers import Server
 
 _DOCUMENT = Path("docs/performance.md")
 _RUNS = Path("runs/bench")
@@ -28,6 +30,7 @@ _PAUSE_S = 0.1
 _PATIENCE = 300
 """Pauses in which a server may come to rest."""
 
+_PEER_BATCHES = (1, 1000)
 _BATCHED = ("json", "raw", "v2_binary")
 
 
@@ -44,8 +47,8 @@ def main() -> int:
     began = datetime.now(UTC)
     saved = _RUNS / f"{began:%Y-%m-%dT%H%M%S}.json"
     core, load_core = machine.cores()
-    engines = {model: Engine(str(servers.newest(model))) for model in _MODELS}
-    planned = {server: _plan(server, arguments.cases, engines) for server in arguments.servers}
+    models = _MODELS if arguments.peers is None else ("mlp-128",)
+    engines = {model: Engine(str(servers.newest(model))) for model in models}
     record: dict[str, Any] = {
         "date": f"{began:%Y-%m-%d}",
         "machine": {
@@ -57,25 +60,35 @@ def main() -> int:
         "seconds": arguments.seconds,
         "engine_us": _engine_us(engines, core),
         "runs": [],
+        "missing": {},
     }
+    wanted = [servers.own(name) for name in arguments.servers]
+    if arguments.peers is not None:
+        wanted += _install(arguments.peers, Path(arguments.home).expanduser(), record)
+    planned = {server: _plan(server, arguments, engines) for server in wanted}
+    for server, plan in planned.items():
+        if not plan:
+            _miss(record, server.name, ValueError("It takes none of these cases."), is_peer=server.is_peer)
     started: dict[str, list[float]] = {}
     peaks: dict[str, list[float]] = {}
     for number in range(1, arguments.rounds + 1):
         for server, plan in planned.items():
-            with servers.running(server, core, plan[0][1], _RUNS / f"{server}.log") as running:
-                started.setdefault(server, []).append(running.started_s)
-                for (case, count, model, connections), asked in plan:
-                    run = _measure(running, asked, connections, arguments.seconds, load_core)
-                    named = Run(server, case, count, model, connections, *run)
-                    record["runs"].append(dataclasses.asdict(named))
-                    sys.stdout.write(f"{number} {' '.join(map(str, named.key))}: {named.rate:,.0f}/s\n")
-                    sys.stdout.flush()
-                peaks.setdefault(server, []).append(machine.usage(running.pid).peak_mb)
+            if server.name in record["missing"]:
+                continue
+            try:
+                with servers.running(server, core, plan[0][1], _RUNS / f"{server.name}.log") as running:
+                    started.setdefault(server.name, []).append(running.started_s)
+                    for run in _measured(server, plan, running, arguments.seconds, load_core, record):
+                        record["runs"].append(dataclasses.asdict(run))
+                        _say(f"{number} {' '.join(map(str, run.key))}: {run.rate:,.0f}/s")
+                    peaks.setdefault(server.name, []).append(machine.usage(running.pid).peak_mb)
+            except (RuntimeError, ValueError) as reason:
+                _miss(record, server.name, reason, is_peer=server.is_peer)
             record["started_s"] = {name: median(values) for name, values in started.items()}
             record["peak_mb"] = {name: max(values) for name, values in peaks.items()}
             saved.write_text(json.dumps(record))
     _write(record)
-    sys.stdout.write(f"The figures are in {saved}, the tables in {_DOCUMENT}.\n")
+    _say(f"The figures are in {saved}, the tables in {_DOCUMENT}.")
     return 0
 
 
@@ -85,36 +98,110 @@ def _arguments() -> argparse.Namespace:
         "--rounds", type=int, default=5, help="how often every server is started and measured"
     )
     parser.add_argument("--seconds", type=int, default=3, help="of one run of the load, a whole number")
-    parser.add_argument("--servers", nargs="+", choices=servers.NAMES, default=servers.NAMES)
-    parser.add_argument("--cases", nargs="+", choices=cases.CASES, default=cases.CASES)
+    parser.add_argument(
+        "--servers",
+        nargs="+",
+        choices=servers.NAMES,
+        help="of our own; all, or bare and inkling beside peers",
+    )
+    parser.add_argument("--cases", nargs="+", choices=cases.CASES, help="all that the servers take")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        choices=peers.find(),
+        metavar="NAME",
+        help="measure other model servers: these, or all",
+    )
+    parser.add_argument(
+        "--home",
+        default=os.environ.get("INKLING_BENCH_HOME", "~/.cache/inkling-bench"),
+        help="where the peers' environments are made",
+    )
     parser.add_argument("--only-write", metavar="FILE", help="write the document from figures of before")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    beside = arguments.peers is not None
+    arguments.servers = arguments.servers or (("bare", "inkling") if beside else servers.NAMES)
+    arguments.cases = arguments.cases or (peers.CASES if beside else cases.CASES)
+    return arguments
+
+
+def _install(names: Sequence[str], home: Path, record: dict[str, Any]) -> list[Server]:
+    """Return the named peers, or all, in each setting; put down their versions, and who is missing."""
+    found: list[Server] = []
+    record["versions"] = {}
+    for peer in peers.find().values():
+        if names and peer.name not in names:
+            continue
+        try:
+            record["versions"][peer.title] = peers.install(peer, home)
+            _say(f"{peer.title}: {record['versions'][peer.title]}")
+            found += peer.servers(home)
+        except RuntimeError as reason:
+            _miss(record, peer.name, reason, is_peer=True)
+    return found
 
 
 Planned = tuple[tuple[str, int, str, int], Request]
 
 
-def _plan(server: str, chosen: tuple[str, ...], engines: dict[str, Engine]) -> list[Planned]:
+def _plan(server: Server, arguments: argparse.Namespace, engines: dict[str, Engine]) -> list[Planned]:
     """Return what a server is asked, in order: by case, images, model and connections."""
-    wanted = [
-        (case, count, "mlp-128") for case in chosen for count in (_BATCHES if case in _BATCHED else (1,))
-    ]
-    if server == "inkling":
-        wanted += [("raw", count, model) for model in _MODELS if model != "mlp-128" for count in (1, 64)]
+    if arguments.peers is None:
+        wanted = [
+            (case, count, "mlp-128")
+            for case in arguments.cases
+            for count in (_BATCHES if case in _BATCHED else (1,))
+        ]
+    else:
+        wanted = [(case, count, "mlp-128") for case in arguments.cases for count in _PEER_BATCHES]
+    if server.name == "inkling":
+        wanted += [("raw", count, model) for model in engines if model != "mlp-128" for count in (1, 64)]
     plan: list[Planned] = []
     for case, count, model in wanted:
-        asked = servers.request(server, case, count, model, engines[model])
+        asked = server.request(case, count, model, engines[model])
         if asked is not None:
             plan += [((case, count, model, connections), asked) for connections in _CONNECTIONS]
-    if not plan:
-        raise SystemExit(f"{server} takes none of these cases.")
     return plan
+
+
+def _measured(
+    server: Server,
+    plan: list[Planned],
+    running: servers.Running,
+    seconds: int,
+    core: int,
+    record: dict[str, Any],
+) -> Iterator[Run]:
+    """Measure what is planned; what a peer fails at is put down as missing."""
+    for (case, count, model, connections), asked in plan:
+        name = f"{server.name}: {case}, {count:,} images, {connections} connections"
+        if name in record["missing"]:
+            continue
+        try:
+            run = _measure(running, asked, connections, seconds, core)
+        except (RuntimeError, ValueError) as reason:
+            _miss(record, name, reason, is_peer=server.is_peer)
+            continue
+        yield Run(server.name, case, count, model, connections, *run)
+
+
+def _miss(record: dict[str, Any], name: str, reason: Exception, *, is_peer: bool) -> None:
+    """Put down what could not be measured; end the benchmark if it is not a peer's."""
+    if not is_peer:
+        raise reason
+    record["missing"][name] = str(reason)
+    _say(f"{name} could not be measured: {reason}")
 
 
 def _measure(
     running: servers.Running, asked: Request, connections: int, seconds: int, core: int
 ) -> tuple[float, float, float, float]:
-    """Return the rate, p50, p99 and processor time of a run whose answers were right before it."""
+    """Return the rate, p50, p99 and processor time of a run whose answers were right before it.
+
+    Raises:
+        RuntimeError: It does not answer.
+        ValueError: An answer is wrong, or a request failed.
+    """
     _settle(running.pid)
     servers.check(running.port, asked)
     before = machine.usage(running.pid).seconds
@@ -127,8 +214,10 @@ def _measure(
         seconds=seconds,
         core=core,
     )
-    if counted.errors or not counted.requests:
-        raise SystemExit(f"{asked.path}: no request should fail; got {counted}.")
+    if counted.errors:
+        raise ValueError(f"{asked.path}: no request should fail; got {counted}.")
+    if not counted.requests:
+        raise ValueError(f"{asked.path}: it answered nothing in {counted.seconds:.1f} s.")
     spent = machine.usage(running.pid).seconds - before
     rate = counted.requests / counted.seconds
     return rate, counted.p50_us, counted.p99_us, 1e6 * spent / counted.requests
@@ -143,7 +232,7 @@ def _settle(pid: int) -> None:
         if now - spent <= _PAUSE_S / 10:
             return
         spent = now
-    raise SystemExit("A server should come to rest between two runs; it did not.")
+    raise RuntimeError("A server should come to rest between two runs; it did not.")
 
 
 def _engine_us(engines: dict[str, Engine], core: int) -> dict[str, dict[int, float]]:
@@ -165,7 +254,13 @@ def _engine_us(engines: dict[str, Engine], core: int) -> dict[str, dict[int, flo
 
 
 def _write(record: dict[str, Any]) -> None:
-    _DOCUMENT.write_text(document.replaced(_DOCUMENT.read_text(), document.write(record)))
+    marks, tables = document.PEERS if "versions" in record else document.MEASURED, document.write(record)
+    _DOCUMENT.write_text(document.replaced(_DOCUMENT.read_text(), tables, marks))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -130,10 +130,18 @@ def _v2(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
     return np.frombuffer(answer[int(size) :], "<f4").reshape(output["shape"])
 
 
-def naive(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
-    """Read the naive app's answer."""
+def _plain(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
     del headers
     return np.array(json.loads(answer)["probabilities"])
+
+
+def _rows(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
+    del headers
+    return np.array(json.loads(answer))
+
+
+ANSWERS = {"v1": _v1, "v2": _v2, "probabilities": _plain, "rows": _rows}
+"""Forms of answers: Inkling's own, the Open Inference Protocol's, an object with rows, and rows alone."""
 
 
 def _v2_binary(batch: NDArray[np.uint8]) -> tuple[bytes, int]:

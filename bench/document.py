@@ -6,20 +6,21 @@ from typing import Any
 from bench import results
 from bench.results import Run
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+MEASURED = ("<!-- measured: begin -->", "<!-- measured: end -->")
+PEERS = ("<!-- peers: begin -->", "<!-- peers: end -->")
 
 
-def replaced(document: str, tables: str) -> str:
-    """Return a document with other tables between its two marks.
+def replaced(document: str, tables: str, marks: tuple[str, str]) -> str:
+    """Return a document with other tables between two marks.
 
     Raises:
         ValueError: It has no such marks.
     """
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = document.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not (begin and end):
-        raise ValueError(f"Document should hold {BEGIN} and {END}; got one without.")
-    return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
+        raise ValueError(f"Document should hold {marks[0]} and {marks[1]}; got one without.")
+    return f"{before}{begin}\n\n{tables}\n{end}{after}"
 
 
 def write(record: Mapping[str, Any]) -> str:
@@ -27,7 +28,8 @@ def write(record: Mapping[str, Any]) -> str:
 
     Args:
         record: As `python -m bench` saves it: `machine`, `rounds`, `seconds`, `runs`, `engine_us` by model
-            and batch, `started_s` and `peak_mb` by server.
+            and batch, `started_s` and `peak_mb` by server; with peers `versions` by their titles and
+            packages, and `missing`, the reasons by what could not be measured.
     """
     runs = [Run(**run) for run in record["runs"]]
     engine_us = {
@@ -38,7 +40,11 @@ def write(record: Mapping[str, Any]) -> str:
         f"Measured on {record['date']}: {', '.join(record['machine'].values())}.",
         f"{record['rounds']} interleaved rounds, {record['seconds']} s a run; medians.",
         "",
-        *_targets(runs, engine_us),
+        *(
+            _targets(results.targets(runs, engine_us))
+            if "versions" not in record
+            else _beside_peers(record, runs)
+        ),
         "",
         *_servers(record),
         "",
@@ -49,10 +55,35 @@ def write(record: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _targets(runs: Sequence[Run], engine_us: dict[str, dict[int, float]]) -> list[str]:
+def _beside_peers(record: Mapping[str, Any], runs: Sequence[Run]) -> list[str]:
+    versions = [
+        f"- {title}: {', '.join(f'{package} {version}' for package, version in packages.items())}"
+        for title, packages in record["versions"].items()
+    ]
+    missing = [f"- {name}: {' '.join(reason.split())}" for name, reason in record["missing"].items()]
+    rows = [
+        f"| {one.case} | {one.images:,} | {one.connections} | {one.rate:,.0f} "
+        f"| {one.peer} | {one.peer_case} | {one.peer_rate:,.0f} | {one.times:.2f} |"
+        for one in results.comparisons(runs)
+    ]
+    return [
+        *versions,
+        "",
+        *(["What could not be measured:", "", *missing] if missing else ["Nothing failed."]),
+        "",
+        *_targets(results.beside_peers(runs)),
+        "",
+        "| Case | Images | Connections | Inkling, requests/s "
+        "| Quickest peer | Its case | Its requests/s | Inkling over it |",
+        "|---|---|---|---|---|---|---|---|",
+        *rows,
+    ]
+
+
+def _targets(targets: Sequence[results.Target]) -> list[str]:
     rows = [
         f"| {target.name} | {target.wanted} | {target.got} | {'yes' if target.is_met else 'no'} |"
-        for target in results.targets(runs, engine_us)
+        for target in targets
     ]
     return ["| What should be reached | Wanted | Got | Reached |", "|---|---|---|---|", *rows]
 

@@ -1,6 +1,7 @@
 """Cores, and what a process took of them: Linux's /proc."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,9 +34,13 @@ def cores() -> tuple[int, int]:
 
 
 def usage(pid: int) -> Usage:
-    """Return what a process and its children took since they began."""
-    pids = _tree(pid)
-    return Usage(sum(map(_seconds, pids)), sum(map(_peak_mb, pids)))
+    """Return what a process and its children took since they began; those that have ended took nothing."""
+    seconds = peak_mb = 0.0
+    for one in tree(pid):
+        with suppress(OSError):
+            seconds += _seconds(one)
+            peak_mb += _peak_mb(one)
+    return Usage(seconds, peak_mb)
 
 
 def processor() -> str:
@@ -46,7 +51,8 @@ def processor() -> str:
     return "unknown"
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
+    """Return a process, its children, theirs, and so on."""
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -57,6 +63,14 @@ def _tree(pid: int) -> list[int]:
     for parent in found:
         found += [child for child, its in parents.items() if its == parent]
     return found
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process is there, and not ended with nobody having asked after it."""
+    try:
+        return _stat(pid)[0] != "Z"
+    except OSError:
+        return False
 
 
 def _stat(pid: int) -> list[str]:

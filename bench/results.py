@@ -4,6 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+OURS = ("bare", "naive", "inkling")
+"""Servers that are no peers."""
+
+_CLOSEST = {
+    "json": ("json", "v2_json"),
+    "raw": ("raw", "v2_binary"),
+    "v2_json": ("v2_json",),
+    "v2_binary": ("v2_binary",),
+}
+"""How peers are asked to be held against a case of Inkling's: some know the open protocol alone."""
+
 Key = tuple[str, str, int, str, int]
 """Server, case, images in a request, model, connections."""
 
@@ -41,6 +52,31 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """Inkling beside the quickest peer.
+
+    Attributes:
+        case: As Inkling was asked.
+        images: In a request.
+        connections: Open at once.
+        rate: Inkling's.
+        peer: The quickest.
+        peer_case: As it was asked: the same, or what comes closest of what it takes.
+        peer_rate: The peer's.
+        times: Median over rounds of Inkling's rate over the peer's.
+    """
+
+    case: str
+    images: int
+    connections: int
+    rate: float
+    peer: str
+    peer_case: str
+    peer_rate: float
+    times: float
+
+
+@dataclass(frozen=True)
 class Target:
     """What should be reached, and what was.
 
@@ -74,20 +110,22 @@ def medians(runs: Sequence[Run]) -> dict[Key, Run]:
     }
 
 
-def ratio(runs: Sequence[Run], case: str, images: int, connections: int, rival: str = "bare") -> float | None:
+def ratio(
+    runs: Sequence[Run],
+    case: str,
+    images: int,
+    connections: int,
+    rival: str = "bare",
+    rival_case: str | None = None,
+) -> float | None:
     """Return the median over rounds of Inkling's rate over a rival's in the same round; None if one lacks it.
 
     Rounds are compared one by one because what else the machine does changes from one to the next.
+    The rival's case is the same, unless another is named.
     """
     ours, theirs = (
-        [
-            run.rate
-            for run in runs
-            if run.key[:3] == (server, case, images)
-            and run.connections == connections
-            and run.model == "mlp-128"
-        ]
-        for server in ("inkling", rival)
+        [run.rate for run in runs if run.key == (server, asked, images, "mlp-128", connections)]
+        for server, asked in (("inkling", case), (rival, rival_case or case))
     )
     pairs = [a / b for a, b in zip(ours, theirs, strict=False)]
     return median(pairs) if pairs else None
@@ -116,6 +154,44 @@ def targets(runs: Sequence[Run], engine_us: dict[str, dict[int, float]]) -> list
             kept.append(Target(name, "at most 2", f"{times:.2f}", times <= 2))
     kept += _bulk(found, engine_us) + _prepared(found) + _large(found, engine_us)
     return kept
+
+
+def comparisons(runs: Sequence[Run]) -> list[Comparison]:
+    """Hold Inkling against the quickest peer, wherever both were measured with `mlp-128`."""
+    found = medians(runs)
+    kept: list[Comparison] = []
+    for ours in found.values():
+        if ours.server != "inkling" or ours.model != "mlp-128":
+            continue
+        peers = [
+            run
+            for run in found.values()
+            if run.server not in OURS
+            and run.case in _CLOSEST.get(ours.case, ())
+            and (run.images, run.connections) == (ours.images, ours.connections)
+        ]
+        if peers:
+            best = max(peers, key=lambda run: run.rate)
+            of = (ours.case, ours.images, ours.connections)
+            times = ratio(runs, *of, best.server, best.case)
+            assert times is not None
+            kept.append(Comparison(*of, ours.rate, best.server, best.case, best.rate, times))
+    return kept
+
+
+def beside_peers(runs: Sequence[Run]) -> list[Target]:
+    """Hold the figures against what Inkling should reach beside its peers."""
+    least = {"json": 4, "raw": 3.5, "v2_binary": 4}
+    return [
+        Target(
+            f"one image, {one.case}, 32 connections, of the quickest peer's rate",
+            f"at least {least[one.case]:g}",
+            f"{one.times:.2f}",
+            one.times >= least[one.case],
+        )
+        for one in comparisons(runs)
+        if one.case in least and (one.images, one.connections) == (1, 32)
+    ]
 
 
 def _bulk(found: dict[Key, Run], engine_us: dict[str, dict[int, float]]) -> list[Target]:

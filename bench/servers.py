@@ -1,23 +1,49 @@
-"""What is measured: Inkling, the bare transport, and what most people write."""
+"""What is measured, started and stopped: Inkling, the bare transport, what most people write, and peers."""
 
 import dataclasses
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from bench import cases
+from bench import cases, machine
 from bench.cases import Engine, Request
 
 _PATIENCE_S = 60
+_START_S = 120
 MODELS = Path("models")
 NAMES = ("bare", "naive", "inkling")
+
+
+@dataclass(frozen=True)
+class Server:
+    """What can be started and asked.
+
+    Attributes:
+        name: In the tables.
+        command: What starts it, but for `--port` and its number at the end.
+        request: Returns a case, images in a request, of a model and its engine, as it is asked it; None if
+            it does not take the case.
+        is_peer: Whether it is somebody else's: it may fail, and runs in an empty folder.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    request: Callable[[str, int, str, Engine], Request | None]
+    is_peer: bool = False
+
+
+class NotYet(RuntimeError):
+    """A server does not answer, or not with 200: it may still be starting."""
 
 
 @dataclass(frozen=True)
@@ -41,26 +67,34 @@ def newest(model: str) -> Path:
     return versions[-1] / "model.onnx"
 
 
-def request(server: str, case: str, count: int, model: str, engine: Engine) -> Request | None:
-    """Return a case as a server is asked it; None if it does not take it."""
+def own(name: str) -> Server:
+    """Return one of `NAMES`."""
+    if name == "inkling":
+        command = ["service", "--models", str(MODELS)]
+    else:
+        command = [f"bench.rivals.{name}", "--model", str(newest("mlp-128"))]
+    return Server(name, (sys.executable, "-m", *command), partial(_request, name))
+
+
+def _request(name: str, case: str, count: int, model: str, engine: Engine) -> Request | None:
     asked = cases.inkling(case, count, model, engine)
-    match server, case:
+    match name, case:
         case "inkling", _:
             return asked
         case "bare", _:
             return Request("/", asked.headers, asked.bodies)
         case "naive", "json" | "raw":
             path = "/predict" if case == "json" else "/raw"
-            return dataclasses.replace(asked, path=path, read=cases.naive)
+            return dataclasses.replace(asked, path=path, read=cases.ANSWERS["probabilities"])
     return None
 
 
 @contextmanager
-def running(server: str, core: int, first: Request, log: Path) -> Iterator[Running]:
-    """Start a server on one core, and stop it.
+def running(server: Server, core: int, first: Request, log: Path) -> Iterator[Running]:
+    """Start a server on one core, and stop it with all that it started.
 
     Args:
-        server: One of `NAMES`.
+        server: What to start.
         core: Where all of it runs.
         first: What it is asked until it answers rightly.
         log: Where what it says goes, Inkling's access log too.
@@ -73,31 +107,55 @@ def running(server: str, core: int, first: Request, log: Path) -> Iterator[Runni
         ValueError: It answered wrongly.
     """
     port = _free_port()
-    if server == "inkling":
-        command = [sys.executable, "-m", "service", "--port", str(port), "--models", str(MODELS)]
-    else:
-        model = str(newest("mlp-128"))
-        command = [sys.executable, "-m", f"bench.rivals.{server}", "--model", model, "--port", str(port)]
-    with log.open("wb") as said:
+    command = ["taskset", "-c", str(core), *server.command, "--port", str(port)]
+    with log.open("wb") as said, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as empty:
         began = time.perf_counter()
-        process = subprocess.Popen(["taskset", "-c", str(core), *command], stdout=said, stderr=said)
+        process = subprocess.Popen(command, stdout=said, stderr=said, cwd=empty if server.is_peer else None)
         try:
-            while not _answers(port, first):
-                if process.poll() is not None or time.perf_counter() - began > _PATIENCE_S:
-                    raise RuntimeError(f"{server} should answer; it said {log.read_text()[-500:]!r}.")
-                time.sleep(0.01)
+            _await(process, port, first, server.name, log)
             yield Running(port, process.pid, time.perf_counter() - began)
         finally:
-            process.terminate()
-            process.wait(_PATIENCE_S)
+            _stop(process)
+
+
+def _await(process: subprocess.Popen[bytes], port: int, first: Request, name: str, log: Path) -> None:
+    """Ask a server until it answers."""
+    until = time.perf_counter() + _START_S
+    while True:
+        try:
+            check(port, first)
+        except NotYet as reason:
+            if process.poll() is not None or time.perf_counter() > until:
+                said = log.read_text(errors="replace")[-500:]
+                raise RuntimeError(f"{name} should answer; it said {said!r}. {reason}") from reason
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server, and what it leaves behind of the processes it started."""
+    started = machine.tree(process.pid)
+    process.terminate()
+    try:
+        process.wait(_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pid in started[1:]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    until = time.perf_counter() + _PATIENCE_S
+    while any(map(machine.is_running, started)) and time.perf_counter() < until:
+        time.sleep(0.01)
 
 
 def check(port: int, asked: Request) -> None:
     """Ask a server every body once, and compare its answers with the engine's.
 
     Raises:
-        ValueError: One is wrong.
-        OSError: The server does not answer.
+        NotYet: It does not answer with 200.
+        ValueError: An answer is wrong.
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_S)
     try:
@@ -106,19 +164,13 @@ def check(port: int, asked: Request) -> None:
             response = connection.getresponse()
             answer = response.read()
             if response.status != 200:
-                raise ValueError(f"Status should be 200; got {response.status}, {answer[:200]!r}.")
+                raise NotYet(f"Status should be 200; got {response.status}, {answer[:200]!r}.")
             headers = {name.lower(): value for name, value in response.getheaders()}
             asked.check(number, headers, answer)
+    except (OSError, http.client.HTTPException) as error:
+        raise NotYet(f"Should answer; got {error!r}.") from error
     finally:
         connection.close()
-
-
-def _answers(port: int, asked: Request) -> bool:
-    try:
-        check(port, asked)
-    except OSError:
-        return False
-    return True
 
 
 def _free_port() -> int:

@@ -51,7 +51,7 @@ def test_the_naive_app_answers_as_the_engine_does(
     case: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(servers, "MODELS", REPOSITORY / "models")
-    asked = servers.request("naive", case, 2, "mlp-128", engine)
+    asked = servers.own("naive").request(case, 2, "mlp-128", engine)
     assert asked is not None
 
     with TestClient(naive.create_app(str(MODEL))) as client:
@@ -59,7 +59,7 @@ def test_the_naive_app_answers_as_the_engine_does(
 
 
 def test_the_bare_transport_answers_any_body(engine: Engine) -> None:
-    asked = servers.request("bare", "json", 1, "mlp-128", engine)
+    asked = servers.own("bare").request("json", 1, "mlp-128", engine)
     assert asked is not None
 
     ask(TestClient(bare.app), asked)
@@ -82,11 +82,11 @@ def test_a_wrong_answer_is_told(engine: Engine) -> None:
 
 
 def test_a_server_that_does_not_start_is_quoted(engine: Engine, tmp_path: Path) -> None:
-    first = servers.request("bare", "raw", 1, "mlp-128", engine)
+    first = servers.own("bare").request("raw", 1, "mlp-128", engine)
     assert first is not None
 
     with (
         pytest.raises(RuntimeError, match="No module named"),
-        servers.running("nobody", 0, first, tmp_path / "log"),
+        servers.running(servers.own("nobody"), 0, first, tmp_path / "log"),
     ):
         pass

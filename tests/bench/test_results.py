@@ -101,11 +101,12 @@ def test_a_large_network_is_held_against_its_engine(spent: float, is_met: bool) 
 
 
 def test_tables_stand_between_the_marks() -> None:
-    text = f"before {document.BEGIN} old {document.END} after"
+    begin, end = document.MEASURED
+    text = f"before {begin} old {end} after"
 
-    assert document.replaced(text, "new") == f"before {document.BEGIN}\n\nnew\n{document.END} after"
-    with pytest.raises(ValueError, match="got one without"):
-        document.replaced("no marks", "new")
+    assert document.replaced(text, "new", document.MEASURED) == f"before {begin}\n\nnew\n{end} after"
+    with pytest.raises(ValueError, match=r"peers: begin .* got one without"):
+        document.replaced(text, "new", document.PEERS)
 
 
 def test_every_figure_is_shown() -> None:
@@ -128,3 +129,53 @@ def test_every_figure_is_shown() -> None:
     assert "| bare | 0.25 | 30 |" in lines
     assert "| mlp-512x4 | 200 | 15,000 |" in lines
     assert any(line.endswith("| at least 0.42 | 0.43 | yes |") for line in lines)
+
+
+def test_inkling_is_held_against_the_quickest_peer_in_what_comes_closest() -> None:
+    """
+    The second peer knows only the open protocol; the bare transport is no peer.
+    """
+    runs = [
+        run("bare", 10_000),
+        run("inkling", 700),
+        run("slow-plain", 100),
+        run("quick-plain", 200, "v2_binary"),
+        run("quick-batching", 150, "v2_binary"),
+        run("quick-plain", 900, "json"),
+    ]
+
+    (compared,) = results.comparisons(runs)
+    (target,) = results.beside_peers(runs)
+
+    assert (compared.case, compared.peer, compared.peer_case) == ("raw", "quick-plain", "v2_binary")
+    assert (compared.rate, compared.peer_rate, compared.times) == (700, 200, 3.5)
+    assert target.is_met
+
+
+@pytest.mark.parametrize(("rate", "is_met"), [(399, False), (401, True)])
+def test_four_times_the_quickest_peer_are_wanted(rate: float, is_met: bool) -> None:
+    (target,) = results.beside_peers([run("inkling", rate, "json"), run("mlserver-plain", 100, "v2_json")])
+
+    assert target.is_met is is_met
+
+
+def test_peers_are_told_with_their_versions_and_their_failures() -> None:
+    record = {
+        "date": "2026-01-02",
+        "machine": {"processor": "2 cores"},
+        "rounds": 1,
+        "seconds": 1,
+        "runs": [vars(run("inkling", 300)), vars(run("mlserver-plain", 100))],
+        "engine_us": {},
+        "started_s": {},
+        "peak_mb": {},
+        "versions": {"MLServer": {"mlserver": "1.2.3", "onnxruntime": "4.5"}},
+        "missing": {"torchserve": "It needs java,\nwhich is not installed."},
+    }
+
+    lines = document.write(record).splitlines()
+
+    assert "- MLServer: mlserver 1.2.3, onnxruntime 4.5" in lines
+    assert "- torchserve: It needs java, which is not installed." in lines
+    assert "| raw | 1 | 32 | 300 | mlserver-plain | raw | 100 | 3.00 |" in lines
+    assert any(line.endswith("| at least 3.5 | 3.00 | no |") for line in lines)
