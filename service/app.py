@@ -16,7 +16,7 @@ from service.http.gate import Gate
 from service.http.journal import Journal
 from service.http.metrics import Metrics
 from service.http.observe import Observer
-from service.http.router import Router
+from service.http.router import Router, Routes
 from service.protocol import instances, repository, rest
 from service.protocol.management import Management
 from service.serving.batching import Batching
@@ -100,7 +100,7 @@ def create_app(settings: Settings) -> ASGIApp:
     documentation.install(app, everything)
     page.install(app)
     problems.install(app)
-    return Observer(Router(app, everything), journal)
+    return Observer(Router(app, Routes(everything)), journal)
 
 
 def _grpc(

@@ -6,13 +6,14 @@ Every interface that predicts goes this way; they differ in how they read bodies
 from __future__ import annotations  # of functions that are made anew for every request
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
 from service.core.errors import DeadlineExceeded
 from service.core.trace import Trace
@@ -26,11 +27,46 @@ from service.serving.predictor import Prediction
 from service.serving.registry import Model
 from service.serving.workers import Workers
 
-_INLINE_BYTES = 16_384
+INLINE_BYTES = 16_384
 """Bodies up to this size are read on the event loop, and answered there if what they hold is quick:
 docs/decisions/0003-inline-or-thread.md."""
 
 Answer = TypeVar("Answer")
+
+
+class Posted(NamedTuple):
+    """What a caller sent.
+
+    Attributes:
+        body: All of it, unpacked.
+        headers: By their names in small letters; of several the first.
+        exchange: The request's.
+    """
+
+    body: bytes
+    headers: Mapping[bytes, bytes]
+    exchange: Exchange
+
+    def header(self, name: bytes) -> str | None:
+        """Return a header, by its name in small letters; None if it did not come."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+
+class Reply(NamedTuple):
+    """What a caller is answered, with status 200.
+
+    Attributes:
+        content: The body.
+        headers: By name; the type of the content, and others that belong to it.
+    """
+
+    content: bytes
+    headers: Mapping[str, str]
+
+
+Ask = Callable[[Posted, "Model", Any], "Question[Reply]"]
+"""Makes a question of what a caller sent, for a model, with the options of the operation."""
 
 Left = Callable[[], Awaitable[None]] | None
 
@@ -96,33 +132,15 @@ class Answering:
         exchange.model, exchange.version = model.name, model.version
         return model
 
-    async def answer(
-        self,
-        request: Request,
-        read: Callable[[bytes, Model], Question[Answer]],
-        count_unread: Callable[[bytes], int] = len,
-    ) -> Answer:
-        """Read a request's body, predict, and write the answer.
+    def asking(self, ask: Ask, count_unread: Callable[[Posted], int] | None = None) -> Asking:
+        """Return what handles an operation that asks a model.
 
         Args:
-            request: Names the model in its path; its body is not read yet.
-            read: Makes a question of the body.
-            count_unread: Tells of the body how many bytes `read` has to understand one by one.
-
-        Returns:
-            What the question's `encode` returns.
-
-        Raises:
-            ServiceError: Whatever the model, the gate, the readers and the workers raise.
+            ask: Makes the question.
+            count_unread: Tells how many bytes of what was sent `ask` has to understand one by one; None if
+                all.
         """
-        exchange = exchange_of(request)
-        model = self.find(request)
-        exchange.is_prediction = True
-        async with self.gate.body(request) as body:
-            exchange.mark("read")
-            return await self.respond(
-                exchange, model, lambda: read(body, model), len(body), count_unread(body), _left(request)
-            )
+        return Asking(self, ask, count_unread or _whole)
 
     async def respond(
         self,
@@ -157,39 +175,85 @@ class Answering:
             exchange.mark("decode")
             return question
 
-        def prepare(question: Question[Answer]) -> NDArray[np.uint8]:
-            exchange.mark("queue")
-            images = preparation.prepare(
-                question.drawings, model.shape, self.limits, question.prepare, question.traces
-            )
-            exchange.mark("prepare")
-            return images
-
-        def encode(question: Question[Answer], prediction: Prediction) -> Answer:
-            exchange.mark("queue")
-            exchange.shift("queue", "infer", prediction.seconds)
-            answer = question.encode(prediction)
-            exchange.mark("encode")
-            exchange.images, exchange.batch = len(prediction.images), prediction.batch
-            return answer
-
         def reply(question: Question[Answer]) -> Answer:
-            return encode(question, self.batching.predictor.predict(model, prepare(question)))
+            exchange.mark("queue")
+            prediction = self.batching.predictor.predict(model, self.prepare(exchange, model, question))
+            return self.encode(exchange, question, prediction)
 
-        if unread > _INLINE_BYTES:
+        if unread > INLINE_BYTES:
 
             def ask_and_reply() -> Answer:
                 question = ask()
-                _time_left(question, exchange)
+                time_left(question, exchange)
                 return reply(question)
 
             return await _unless(left, self.workers.run(ask_and_reply))
         question = ask()
-        left_s = _time_left(question, exchange)
-        if size <= _INLINE_BYTES and question.is_short():
-            return encode(question, await self.batching.predict(model, prepare(question)))
+        left_s = time_left(question, exchange)
+        if size <= INLINE_BYTES and question.is_short():
+            images = self.prepare(exchange, model, question)
+            return self.encode(exchange, question, await self.batching.predict(model, images))
         work = self.workers.run(lambda: reply(question), timeout_s=left_s, priority=question.priority)
         return await _unless(left, work)
+
+    def prepare(self, exchange: Exchange, model: Model, question: Question[Answer]) -> NDArray[np.uint8]:
+        """Return the images of a question as the model takes them; raises as `preparation.prepare`."""
+        images = preparation.prepare(
+            question.drawings, model.shape, self.limits, question.prepare, question.traces
+        )
+        exchange.mark("prepare")
+        return images
+
+    def encode(self, exchange: Exchange, question: Question[Answer], prediction: Prediction) -> Answer:
+        """Write the answer to a question, and note what it took."""
+        exchange.mark("queue")
+        exchange.shift("queue", "infer", prediction.seconds)
+        answer = question.encode(prediction)
+        exchange.mark("encode")
+        exchange.images, exchange.batch = len(prediction.images), prediction.batch
+        return answer
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Handles an operation that asks a model.
+
+    Attributes:
+        answering: The way of its predictions.
+        ask: Makes a question of what was sent.
+        count_unread: Tells how many bytes of it `ask` has to understand one by one.
+    """
+
+    answering: Answering
+    ask: Ask
+    count_unread: Callable[[Posted], int]
+
+    async def __call__(self, request: Request, options: Any) -> Response:  # noqa: ANN401 - as the operation has it
+        """Read a request's body, predict, and write the answer.
+
+        Raises:
+            ServiceError: Whatever the model, the gate, the readers and the workers raise.
+            ClientDisconnect: The caller left before.
+        """
+        exchange = exchange_of(request)
+        model = self.answering.find(request)
+        exchange.is_prediction = True
+        async with self.answering.gate.body(request) as body:
+            exchange.mark("read")
+            posted = Posted(body, dict(reversed(request.scope["headers"])), exchange)
+            reply = await self.answering.respond(
+                exchange,
+                model,
+                lambda: self.ask(posted, model, options),
+                len(body),
+                self.count_unread(posted),
+                _left(request),
+            )
+        return Response(reply.content, headers=reply.headers)
+
+
+def _whole(posted: Posted) -> int:
+    return len(posted.body)
 
 
 def _left(request: Request) -> Callable[[], Awaitable[None]]:
@@ -218,7 +282,7 @@ async def _unless(left: Left, work: Coroutine[None, None, Answer]) -> Answer:
         del running  # an error's traceback would hold the error, and with it the request's body
 
 
-def _time_left(question: Question[Answer], exchange: Exchange) -> float | None:
+def time_left(question: Question[Answer], exchange: Exchange) -> float | None:
     """Return the seconds that are left for an answer; None if the caller named no limit.
 
     Raises:

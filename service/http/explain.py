@@ -10,16 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from starlette.requests import Request
-from starlette.responses import Response
 
 from service.core import explanation, insight
 from service.core.errors import MalformedRequest
 from service.core.explanation import Explanation
 from service.http import examples, picture_body, schemas, wire
-from service.http.answering import Answering, Question
+from service.http.answering import Answering, Posted, Question, Reply
 from service.http.drawings import Limits, quote
-from service.http.exchange import exchange_of
 from service.http.operations import Operation, Words
 from service.http.v1 import PredictionOptions
 from service.http.weights import scale_of
@@ -76,7 +73,7 @@ class Endpoints:
                 path="/v1/models/{model}/explain",
                 summary="Give each pixel's exact share in the logit of a class; as a picture, of one image, "
                 "if the Accept header asks for image/png",
-                handle=self.explain,
+                handle=self.answering.asking(self.explain),
                 answers={wire.JSON: schemas.Explanations, _PNG: "The shares, red, green, blue and alpha"},
                 errors=(408, 413, 415, 422, 504),
                 options=ExplainOptions,
@@ -84,30 +81,24 @@ class Endpoints:
             ),
         ]
 
-    async def explain(self, request: Request, options: ExplainOptions) -> Response:
-        """Answer `POST …/explain`."""
-        is_picture = _PNG in request.headers.get("accept", "")
-        exchange = exchange_of(request)
+    def explain(self, posted: Posted, model: Model, options: ExplainOptions) -> Question[Reply]:
+        """Ask what `POST …/explain` answers."""
+        is_picture = _PNG in (posted.header(b"accept") or "")
 
-        def encode(prediction: Prediction) -> bytes:
+        def encode(prediction: Prediction) -> Reply:
             if is_picture:
                 _check_picture(prediction)
             model = prediction.model
             classes = _classes(prediction, options.label)
             explained = explanation.explain(model.layers, prediction.images, classes)
-            exchange.mark("explain")
+            posted.exchange.mark("explain")
             if is_picture:
-                return _picture(explained, options)
-            return _document(prediction, classes, explained, options)
+                return Reply(_picture(explained, options), {"Content-Type": _PNG, **_VARY})
+            return Reply(_document(prediction, classes, explained, options), {**wire.AS_JSON, **_VARY})
 
-        limits = limits_of(self.answering.limits)
-
-        def read(body: bytes, model: Model) -> Question[bytes]:
-            drawings = wire.decode(request.headers.get("content-type", ""), body, model.shape, limits)
-            return Question(drawings, encode, options.prepare, most_inline=0 if is_picture else MOST_INLINE)
-
-        answer = await self.answering.answer(request, read)
-        return Response(answer, media_type=_PNG if is_picture else wire.JSON, headers=_VARY)
+        content_type = posted.header(b"content-type") or ""
+        drawings = wire.decode(content_type, posted.body, model.shape, limits_of(self.answering.limits))
+        return Question(drawings, encode, options.prepare, most_inline=0 if is_picture else MOST_INLINE)
 
 
 def limits_of(limits: Limits) -> Limits:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import models_json_schema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -71,9 +72,6 @@ Answers = Mapping[str, type[BaseModel] | str]
 Handler = Callable[[Request, Any], Awaitable[Response]]
 """Takes the request, and its query as the operation's `options`."""
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-"""Takes a request that came on one path, and reads its query itself."""
-
 
 @dataclass(frozen=True)
 class Operation:
@@ -111,13 +109,37 @@ class Operation:
             return [self.path]
         return [self.path, self.path.replace(_MODEL, _VERSIONED)]
 
-    def endpoints(self) -> list[tuple[str, Endpoint]]:
+    def endpoints(self) -> list[tuple[str, "Endpoint"]]:
         """Return every path that leads here, with what answers there; a slash twin before its path."""
         found = []
         for path in self.paths():
-            endpoint = _endpoint(self, path)
+            endpoint = Endpoint(self, path, self.options())
             found += [(f"{path}/", endpoint)] * self.has_slash_twin + [(path, endpoint)]
         return found
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An operation on one of its paths.
+
+    Attributes:
+        operation: What is asked there.
+        path: Its template, without the slash of a twin.
+        usual: What an empty query means.
+    """
+
+    operation: Operation
+    path: str
+    usual: Options
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer a request that came on the path."""
+        exchange_of(request).route = self.path
+        return await self.operation.handle(request, self.options(request.scope["query_string"]))
+
+    def options(self, query: bytes) -> Options:
+        """Read a query; raises MalformedRequest if it is not what the operation takes."""
+        return _read_options(self.operation.options, query) if query else self.usual
 
 
 def mount(app: FastAPI, tag: str, operations: Sequence[Operation]) -> None:
@@ -158,20 +180,9 @@ def components(operations: Sequence[Operation]) -> dict[str, Any]:
     return {**document["$defs"], "ImageBody": schemas.image_body()}
 
 
-def _endpoint(operation: Operation, path: str) -> Endpoint:
-    usual = operation.options()
-
-    async def endpoint(request: Request) -> Response:
-        exchange_of(request).route = path
-        options = _read_options(operation.options, request) if request.scope["query_string"] else usual
-        return await operation.handle(request, options)
-
-    return endpoint
-
-
-def _read_options(options: type[Options], request: Request) -> Options:
+def _read_options(options: type[Options], text: bytes) -> Options:
     query: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
+    for name, value in QueryParams(text).multi_items():
         if name in query:
             raise MalformedRequest(f"Query {name[:40]!r}", "given once", "more")
         query[name] = value

@@ -31,11 +31,10 @@ class _Route:
     endpoint: Endpoint
 
 
-class Router:
-    """Answers what an operation answers, and leaves the rest to the framework."""
+class Routes:
+    """Every operation by its paths."""
 
-    def __init__(self, app: ASGIApp, operations: Sequence[Operation]) -> None:
-        self._app = app
+    def __init__(self, operations: Sequence[Operation]) -> None:
         self._routes = [
             _Route(operation.method, compile_path(path)[0], endpoint)
             for operation in operations
@@ -43,14 +42,27 @@ class Router:
         ]
         self._remembered = lru_cache(_REMEMBERED)(self._find)
 
+    def find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
+        """Return what answers on a path, and the parameters that it holds; None if no operation does."""
+        return self._remembered(method, path) if len(path) <= _LONGEST else self._find(method, path)
+
+    def _find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
+        for route in self._routes:
+            if route.method == method and (match := route.pattern.match(path)):
+                return route.endpoint, match.groupdict()
+        return None
+
+
+class Router:
+    """Answers what an operation answers, and leaves the rest to the framework."""
+
+    def __init__(self, app: ASGIApp, routes: Routes) -> None:
+        self._app = app
+        self._routes = routes
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI asks."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        path = scope["path"]
-        find = self._remembered if len(path) <= _LONGEST else self._find
-        found = find(scope["method"], path)
+        found = self._routes.find(scope["method"], scope["path"]) if scope["type"] == "http" else None
         if found is None:
             await self._app(scope, receive, send)
             return
@@ -61,9 +73,3 @@ class Router:
         except (ServiceError, ClientDisconnect) as error:
             response = problems.answer_to(request, error)
         await response(scope, receive, send)
-
-    def _find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
-        for route in self._routes:
-            if route.method == method and (match := route.pattern.match(path)):
-                return route.endpoint, match.groupdict()
-        return None

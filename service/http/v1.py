@@ -11,8 +11,7 @@ from starlette.responses import Response
 
 from service.core.trace import Trace
 from service.http import examples, schemas, wire
-from service.http.answering import Answering, Question
-from service.http.exchange import header
+from service.http.answering import Answering, Posted, Question, Reply
 from service.http.operations import Operation, Options, Words
 from service.http.preparation import Preparation
 from service.serving.predictor import Prediction
@@ -75,7 +74,7 @@ class Endpoints:
                 method="POST",
                 path="/v1/models/{model}/predict",
                 summary="Name what every image shows",
-                handle=self.predict,
+                handle=self.answering.asking(self.predict),
                 answers={wire.JSON: schemas.Predictions},
                 errors=(408, 413, 415, 422, 504),
                 options=AnswerOptions,
@@ -86,7 +85,7 @@ class Endpoints:
                 method="POST",
                 path="/v1/models/{model}/probabilities",
                 summary="Give the probability of every class for every image",
-                handle=self.probabilities,
+                handle=self.answering.asking(self.probabilities),
                 answers={wire.JSON: schemas.Probabilities},
                 errors=(408, 413, 415, 422, 504),
                 options=AnswerOptions,
@@ -107,27 +106,26 @@ class Endpoints:
         del options
         return wire.respond(self._summary(self.answering.find(request)))
 
-    async def predict(self, request: Request, options: AnswerOptions) -> Response:
-        """Answer `POST …/predict`."""
-        return await self._answer(request, options, wire.labels)
+    def predict(self, posted: Posted, model: Model, options: AnswerOptions) -> Question[Reply]:
+        """Ask what `POST …/predict` answers."""
+        return self._question(posted, model, options, wire.labels)
 
-    async def probabilities(self, request: Request, options: AnswerOptions) -> Response:
-        """Answer `POST …/probabilities`."""
-        return await self._answer(request, options, wire.probabilities)
+    def probabilities(self, posted: Posted, model: Model, options: AnswerOptions) -> Question[Reply]:
+        """Ask what `POST …/probabilities` answers."""
+        return self._question(posted, model, options, wire.probabilities)
 
-    async def _answer(self, request: Request, options: AnswerOptions, describe: wire.Describe) -> Response:
+    def _question(
+        self, posted: Posted, model: Model, options: AnswerOptions, describe: wire.Describe
+    ) -> Question[Reply]:
         traces: list[Trace] | None = [] if "steps" in options.include else None
 
-        def encode(prediction: Prediction) -> bytes:
-            return wire.encode(prediction, describe, options.top, "seen" in options.include, traces)
+        def encode(prediction: Prediction) -> Reply:
+            content = wire.encode(prediction, describe, options.top, "seen" in options.include, traces)
+            return Reply(content, wire.AS_JSON)
 
-        def read(body: bytes, model: Model) -> Question[bytes]:
-            content_type = header(request, b"content-type") or ""
-            drawings = wire.decode(content_type, body, model.shape, self.answering.limits)
-            return Question(drawings, encode, options.prepare, traces=traces)
-
-        answer = await self.answering.answer(request, read)
-        return Response(answer, media_type=wire.JSON)
+        content_type = posted.header(b"content-type") or ""
+        drawings = wire.decode(content_type, posted.body, model.shape, self.answering.limits)
+        return Question(drawings, encode, options.prepare, traces=traces)
 
     def _summary(self, model: Model) -> dict[str, Any]:
         manifest = model.manifest

@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 
-from starlette.requests import Request
-from starlette.responses import Response
-
 from service.http import json_body, schemas, wire
-from service.http.answering import Answering, Question
+from service.http.answering import Answering, Posted, Question, Reply
 from service.http.operations import Operation, Options
 from service.protocol.schemas import instances_body
 from service.serving.predictor import Prediction
@@ -29,22 +26,19 @@ class Endpoints:
                 method="POST",
                 path="/v1/models/{model}:predict",
                 summary="Name what every image shows, as KServe's and TensorFlow Serving's clients ask",
-                handle=self.predict,
+                handle=self.answering.asking(self.predict),
                 answers={wire.JSON: schemas.Probabilities},
                 errors=(408, 413, 415, 422, 504),
                 body=instances_body(),
             )
         ]
 
-    async def predict(self, request: Request, options: Options) -> Response:
-        """Answer it as `POST …/probabilities` does."""
+    def predict(self, posted: Posted, model: Model, options: Options) -> Question[Reply]:
+        """Ask what `POST …/probabilities` answers."""
         del options
+        limits = self.answering.limits.of(model.shape)
+        return Question(json_body.read_instances(posted.body, model.shape, limits), _encode)
 
-        def encode(prediction: Prediction) -> bytes:
-            return wire.encode(prediction, wire.probabilities, _TOP, seen=False)
 
-        def read(body: bytes, model: Model) -> Question[bytes]:
-            limits = self.answering.limits.of(model.shape)
-            return Question(json_body.read_instances(body, model.shape, limits), encode)
-
-        return Response(await self.answering.answer(request, read), media_type=wire.JSON)
+def _encode(prediction: Prediction) -> Reply:
+    return Reply(wire.encode(prediction, wire.probabilities, _TOP, seen=False), wire.AS_JSON)

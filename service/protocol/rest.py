@@ -9,8 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.http import packing, wire
-from service.http.answering import Answering, Question
-from service.http.exchange import exchange_of
+from service.http.answering import Answering, Posted, Question, Reply
 from service.http.operations import Operation, Options
 from service.protocol import body, description, inference, schemas
 from service.protocol.body import Body
@@ -100,7 +99,7 @@ class Endpoints:
                 method="POST",
                 path="/v2/models/{model}/infer",
                 summary="Run a model on tensors",
-                handle=self.infer,
+                handle=self.answering.asking(self.infer, _count_json),
                 answers={wire.JSON: schemas.Inferred, wire.OCTETS: _ANSWER},
                 errors=(408, 413, 415, 422, 504),
                 body=schemas.infer_bodies(),
@@ -156,23 +155,15 @@ class Endpoints:
         versions = [model.version] if "version" in request.path_params else self._versions(model)
         return self._statistics([(model.name, version) for version in versions])
 
-    async def infer(self, request: Request, options: Options) -> Response:
-        """Answer `POST …/infer`."""
+    def infer(self, posted: Posted, model: Model, options: Options) -> Question[Reply]:
+        """Ask what `POST …/infer` answers."""
         del options
-        exchange = exchange_of(request)
-        header = request.headers.get(body.HEADER)
-        accepted = request.headers.get("accept-encoding", "")
+        asked, is_binary = body.read(_divided(posted), model.shape, self.answering.limits)
 
-        def read(content: bytes, model: Model) -> Question[Response]:
-            whole = Body.of(content, header)
-            asked, is_binary = body.read(whole, model.shape, self.answering.limits)
+        def write(inferred: Inferred) -> Reply:
+            return _reply(*body.write(inferred, is_binary), posted.header(b"accept-encoding") or "")
 
-            def write(inferred: Inferred) -> Response:
-                return _respond(*body.write(inferred, is_binary), accepted)
-
-            return inference.question(asked, model, self.answering.limits, exchange, write)
-
-        return await self.answering.answer(request, read, lambda content: Body.of(content, header).json_bytes)
+        return inference.question(asked, model, self.answering.limits, posted.exchange, write)
 
     def _versions(self, model: Model) -> list[str]:
         return [other.version for other in self.registry.models() if other.name == model.name]
@@ -182,8 +173,16 @@ class Endpoints:
         return wire.respond(description.statistics(records))
 
 
-def _respond(content: bytes, json_bytes: int | None, accepted: str) -> Response:
+def _divided(posted: Posted) -> Body:
+    return Body.of(posted.body, posted.header(b"inference-header-content-length"))
+
+
+def _count_json(posted: Posted) -> int:
+    return _divided(posted).json_bytes
+
+
+def _reply(content: bytes, json_bytes: int | None, accepted: str) -> Reply:
     packed, headers = packing.pack(content, accepted)
     if json_bytes is None:
-        return Response(packed, media_type=wire.JSON, headers=headers)
-    return Response(packed, media_type=wire.OCTETS, headers={**headers, body.HEADER: str(json_bytes)})
+        return Reply(packed, {**wire.AS_JSON, **headers})
+    return Reply(packed, {"Content-Type": wire.OCTETS, **headers, body.HEADER: str(json_bytes)})

@@ -8,6 +8,7 @@ Long work does not come here, but goes to `workers`.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,39 @@ _MOST_IMAGES = 128
 turn, so that others come in between."""
 
 
+class Asker(Protocol):
+    """Who asked for a prediction and waits for it; called from the event loop."""
+
+    def is_gone(self) -> bool:
+        """Tell whether nobody waits any more."""
+
+    def take(self, prediction: Prediction) -> None:
+        """Take what was asked for."""
+
+    def fail(self, error: Exception) -> None:
+        """Learn why there will be none."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     images: NDArray[np.uint8]
+    asker: Asker
+
+
+@dataclass(frozen=True, slots=True)
+class _Awaiting:
+    """Someone who awaits a future."""
+
     future: asyncio.Future[Prediction]
+
+    def is_gone(self) -> bool:
+        return self.future.done()
+
+    def take(self, prediction: Prediction) -> None:
+        self.future.set_result(prediction)
+
+    def fail(self, error: Exception) -> None:
+        self.future.set_exception(error)
 
 
 class Batching:
@@ -51,40 +81,52 @@ class Batching:
         Raises:
             TensorMismatch, InferenceFailed: As `Predictor.predict`.
         """
-        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
+        self.submit(model, images, _Awaiting(future))
+        return await future
+
+    def submit(self, model: Model, images: NDArray[np.uint8], asker: Asker) -> None:
+        """Have one batch predicted at the end of this turn, as `predict` does, for one who does not await it.
+
+        Args:
+            model: As the predictor found it.
+            images: As `predict` takes them.
+            asker: Told what `predict` returns or raises; not in this call, and not once it is gone.
+        """
         waiting = self._waiting.get(id(model))
         if waiting is None:
             waiting = self._waiting[id(model)] = []
-            loop.call_soon(self._run, model)
-        future: asyncio.Future[Prediction] = loop.create_future()
-        waiting.append(_Waiting(images, future))
-        return await future
+            asyncio.get_running_loop().call_soon(self._run, model)
+        waiting.append(_Waiting(images, asker))
 
     def _run(self, model: Model) -> None:
         waiting = self._waiting.pop(id(model))
-        together, later = _divide([one for one in waiting if not one.future.done()])
+        together, later = _divide([one for one in waiting if not one.asker.is_gone()])
         if later:
             self._waiting[id(model)] = later
             asyncio.get_running_loop().call_soon(self._run, model)
         if not together:
             return
         try:
-            self._predict(model, together)
+            predictions = self._predict(model, together)
         except Exception as error:  # whatever it is, nobody may wait for ever
             for one in together:
-                if not one.future.done():
-                    one.future.set_exception(error)
-
-    def _predict(self, model: Model, together: Sequence[_Waiting]) -> None:
-        if len(together) == 1:
-            together[0].future.set_result(self.predictor.predict(model, together[0].images))
+                one.asker.fail(error)
             return
+        for one, prediction in zip(together, predictions, strict=True):
+            one.asker.take(prediction)
+
+    def _predict(self, model: Model, together: Sequence[_Waiting]) -> Sequence[Prediction]:
+        if len(together) == 1:
+            return [self.predictor.predict(model, together[0].images)]
         whole = self.predictor.predict(model, np.concatenate([one.images for one in together]))
+        predictions = []
         start = 0
         for one in together:
             stop = start + len(one.images)
-            one.future.set_result(whole.rows(start, stop))
+            predictions.append(whole.rows(start, stop))
             start = stop
+        return predictions
 
 
 def _divide(waiting: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:

@@ -11,7 +11,7 @@ from service.http.journal import Journal
 from service.http.metrics import Metrics
 from service.http.observe import Observer
 from service.http.operations import Operation, Options
-from service.http.router import Router
+from service.http.router import Router, Routes
 from service.serving.statistics import Statistics
 from tests.service.http.bodies import problem
 
@@ -41,7 +41,7 @@ async def framework(scope: Scope, receive: Receive, send: Send) -> None:
 def routed() -> TestClient:
     """A router with two operations, and something behind it."""
     journal = Journal(Metrics(), Statistics(), access_log=False)
-    app = Observer(Router(framework, [ECHO, PLAIN]), journal)
+    app = Observer(Router(framework, Routes([ECHO, PLAIN])), journal)
     return TestClient(app, raise_server_exceptions=False)
 
 
