@@ -3,14 +3,16 @@
 import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.core import network
 from service.http import documentation, explain, operations, ops, page, problems, reports, v1, weights
 from service.http.answering import Answering
+from service.http.direct import Direct
 from service.http.drawings import Limits
 from service.http.gate import Gate
 from service.http.journal import Journal
@@ -29,7 +31,24 @@ from service.settings import Settings
 _DISTRIBUTION = "inkling"
 
 
-def create_app(settings: Settings) -> ASGIApp:
+@dataclass(frozen=True)
+class App:
+    """The service.
+
+    Attributes:
+        asgi: Answers every request, as ASGI asks.
+        direct: Answers some from their bytes, for a server that has them whole.
+    """
+
+    asgi: ASGIApp
+    direct: Direct
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI asks."""
+        await self.asgi(scope, receive, send)
+
+
+def create_app(settings: Settings) -> App:
     """Build the service and load what is published.
 
     Args:
@@ -100,7 +119,8 @@ def create_app(settings: Settings) -> ASGIApp:
     documentation.install(app, everything)
     page.install(app)
     problems.install(app)
-    return Observer(Router(app, Routes(everything)), journal)
+    routes = Routes(everything)
+    return App(Observer(Router(app, routes), journal), Direct(routes, answering, journal))
 
 
 def _grpc(

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Sequence
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from service import logs
-from service.app import create_app
+from service.app import App, create_app
 from service.core.errors import ArtifactError
 from service.http import transport
 from service.settings import ENVIRONMENT_PREFIX, BadSettings, Settings, load
@@ -106,13 +105,14 @@ def _listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def _serve(app: ASGIApp, settings: Settings, listening: socket.socket) -> bool:
+def _serve(app: App, settings: Settings, listening: socket.socket) -> bool:
     """Serve until a signal says stop; return whether the app could begin."""
     connection = transport.with_limits(
         max_connections=settings.max_connections,
         max_head_bytes=settings.max_head_bytes,
         header_timeout_s=settings.header_timeout_s,
         write_timeout_s=settings.write_timeout_s,
+        direct=app.direct,
     )
     server = uvicorn.Server(
         uvicorn.Config(

@@ -94,6 +94,13 @@ class Gate:
         finally:
             self._pending_bytes -= len(content)
 
+    def admit(self, size: int) -> bool:
+        """Count a body that is here as a whole, if there is room for it; it counts until it leaves."""
+        if size > self._max_body_bytes or self._pending_bytes + size > self._max_pending_bytes:
+            return False
+        self._pending_bytes += size
+        return True
+
     def declared(self, length: str) -> None:
         """Look at the length that a body declares.
 

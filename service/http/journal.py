@@ -41,6 +41,10 @@ class Journal:
         """Count a request as being answered."""
         self._metrics.in_flight += 1
 
+    def forget(self) -> None:
+        """Count a request no longer, and write nothing down: it begins anew."""
+        self._metrics.in_flight -= 1
+
     def end(self, exchange: Exchange, method: str, path: str, client: str) -> None:
         """Write down a request that was answered, or whose caller left before.
 

@@ -7,11 +7,13 @@ the process can hold, and what is no HTTP gets the same kind of answer as any ot
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.http import problems
+from service.http.direct import Direct, Pending
 from service.http.exchange import ARRIVED, new_request_id
 from service.http.problems import Problem
 
@@ -51,6 +53,12 @@ class _Writer:
         else:
             self._transport.write(data)
 
+    def write_whole(self, answer: bytes) -> None:
+        """Write a head and its body."""
+        if self._waiting:
+            self._flush()
+        self._transport.write(answer)
+
     def close(self) -> None:
         """Close once all is written."""
         self._flush()
@@ -74,12 +82,19 @@ class Transport(HttpToolsProtocol):
         max_head_bytes: Size of a request's line and headers, and of anything else that is not its body.
         write_timeout_s: Longest time in which a caller takes nothing of an answer.
         header_timeout_s: Longest time from a connection's or request's first byte to its head's last.
+        direct: Answers whole requests; None leaves all of them to uvicorn.
     """
 
     max_connections: int
     max_head_bytes: int
     header_timeout_s: float
     write_timeout_s: float
+    direct: Direct | None = None
+
+    _pending: Pending | None = None  # a request that `direct` answers
+    _held = b""  # what came meanwhile
+    _answered_at = 0.0  # when `direct` last did, by the event loop's clock
+    _is_draining = False
 
     _head_timer: asyncio.TimerHandle | None = None
     _unused_bytes = 0  # since a head or a piece of a body was complete
@@ -91,7 +106,8 @@ class Transport(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Take a connection if there is room for it."""
-        super().connection_made(_Writer(self.loop, transport))  # type: ignore[arg-type]  # all of it that is used
+        self._writer = _Writer(self.loop, transport)
+        super().connection_made(self._writer)  # type: ignore[arg-type]  # all of it that is used
         if len(self.connections) > self.max_connections:
             expected = f"Connections should be at most {self.max_connections:,}"
             self._refuse(problems.TOO_MANY_CONNECTIONS, f"{expected}; as many are open already.")
@@ -103,12 +119,33 @@ class Transport(HttpToolsProtocol):
         self._stop_timer()
         if self._write_timer is not None:
             self._write_timer.cancel()
+        if self._pending is not None:
+            self._pending.leave()
+            self._pending = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, unless the connection is being closed."""
         if self.transport.is_closing():
             return
+        if self._pending is not None:
+            self._held += data
+            self.flow.pause_reading()
+            return
+        if self.direct is not None and self._is_at_rest():
+            self._pending = self.direct.take(data, self)
+        if self._pending is None:
+            self._parse(data)
+        elif self._head_timer is not None:
+            self._stop_timer()
+
+    def _is_at_rest(self) -> bool:
+        """Tell whether every request was answered and nothing came of the next one."""
+        is_reading = self._unused_bytes or self._in_message
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        return not (is_reading or is_answering or self.flow.write_paused)
+
+    def _parse(self, data: bytes) -> None:
         self._in_head = not self._in_message
         self._unused_bytes += len(data)
         super().data_received(data if self._in_message else _without_upgrade(data))
@@ -117,9 +154,63 @@ class Transport(HttpToolsProtocol):
         if self._unused_bytes > self.max_head_bytes:
             self._refuse_head()
 
+    def address(self) -> str:
+        """Return the caller's address, or `-`."""
+        return self.client[0] if self.client else "-"
+
+    def answer(self, head: bytes, content: bytes) -> None:
+        """Write what `direct` answers, and go on."""
+        always = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        self._writer.write_whole(b"".join((b"HTTP/1.1 200 OK\r\n", *always, head, content)))
+        self._pending = None
+        self._answered_at = self.loop.time()
+        if self._half_closed or self._is_draining:
+            self.transport.close()
+        elif self._held:
+            self._go_on(self.data_received)
+        elif self.timeout_keep_alive_task is None:
+            self._wait_for_another(self.timeout_keep_alive)
+
+    def go_the_usual_way(self, request: bytes) -> None:
+        """Let uvicorn have a request that `direct` could not answer after all."""
+        self._pending = None
+        if not self.transport.is_closing():
+            self._parse(request)
+            self._go_on(self._parse)
+
+    def _go_on(self, take: Callable[[bytes], None]) -> None:
+        held, self._held = self._held, b""
+        self.flow.resume_reading()
+        if held and not self.transport.is_closing():
+            take(held)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection on which nothing was asked for too long.
+
+        `direct` does not set this timer anew for every request, which costs as much as its log line.
+        """
+        self.timeout_keep_alive_task = None
+        left = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if self._pending is not None or left > 0:
+            self._wait_for_another(max(left, 1))
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _wait_for_another(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def shutdown(self) -> None:
+        """Close the connection, once what was asked is answered."""
+        if self._pending is None:
+            super().shutdown()
+        else:
+            self._is_draining = True
+
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio: true keeps it open
         """Let a caller who has sent everything wait for the answer on a connection closed halfway."""
         self._half_closed = True
+        if self._pending is not None:
+            return True
         return self.cycle is not None and not self._in_message and not self.cycle.response_complete
 
     def on_headers_complete(self) -> None:

@@ -121,13 +121,15 @@ Open = Callable[[], Connection]
 def port(toy_settings: Settings) -> Iterator[int]:
     """The port of a server whose patience is short."""
     changed = {"body_timeout_s": TIMEOUT_S, "max_connections": MAX_CONNECTIONS}
+    app = create_app(toy_settings.model_copy(update=changed))
     config = uvicorn.Config(
-        create_app(toy_settings.model_copy(update=changed)),
+        app,
         http=transport.with_limits(
             max_connections=MAX_CONNECTIONS,
             max_head_bytes=MAX_HEAD_BYTES,
             header_timeout_s=TIMEOUT_S,
             write_timeout_s=TIMEOUT_S,
+            direct=app.direct,
         ),
         ws="none",
         lifespan="on",
