@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TextIO
 
@@ -19,22 +20,22 @@ def _whole_second(second: int) -> str:
 _USUAL = vars(logging.LogRecord("", logging.INFO, "", 0, "", (), None))
 
 
-class Line(logging.LogRecord):
-    """A record of what happens for every request: made of its fields alone.
+class Lines(logging.LogRecord):
+    """A record of what happened for many requests, a line for each: made of their fields alone.
 
-    What `LogRecord` looks up for every record, and no line of ours shows, takes longer than the line.
+    What `LogRecord` looks up for every record, and what handlers do for it, takes longer than a line.
     """
 
-    def __init__(self, logger: str, event: str, fields: dict[str, object]) -> None:
+    def __init__(self, logger: str, event: str, lines: Sequence[Mapping[str, object]]) -> None:
         """Say what happened, now.
 
         Args:
             logger: Name of who says it.
-            event: What.
-            fields: What is known of it.
+            event: What, every time.
+            lines: What is known of it each time.
         """
         now = time.time()
-        self.__dict__ = {**_USUAL, "name": logger, "msg": event, "fields": fields, "created": now}
+        self.__dict__ = {**_USUAL, "name": logger, "msg": event, "lines": lines, "created": now}
         self.msecs = 1000 * (now % 1)
 
     def getMessage(self) -> str:  # noqa: N802 - the library's name
@@ -43,22 +44,31 @@ class Line(logging.LogRecord):
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes a record as one line: time, level, event, and the fields given as `extra={"fields": …}`."""
+    """Writes a record as one line: time, level, event, and the fields given as `extra={"fields": …}`.
+
+    Of `Lines` it writes one line for each.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without its end."""
-        line: dict[str, object] = {
+        always: dict[str, object] = {
             "time": f"{_whole_second(int(record.created))}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "event": record.getMessage(),
         }
-        line |= getattr(record, "fields", {})
+        if isinstance(record, Lines):
+            return "\n".join([_written({**always, **fields}) for fields in vars(record)["lines"]])
+        line = {**always, **getattr(record, "fields", {})}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        try:
-            return orjson.dumps(line, default=str).decode()
-        except TypeError:  # half a character, a number of more than 64 bits, keys that are no text
-            return json.dumps(line, default=str, skipkeys=True)
+        return _written(line)
+
+
+def _written(line: Mapping[str, object]) -> str:
+    try:
+        return orjson.dumps(line, default=str).decode()
+    except TypeError:  # half a character, a number of more than 64 bits, keys that are no text
+        return json.dumps(line, default=str, skipkeys=True)
 
 
 class LineHandler(logging.StreamHandler[TextIO]):

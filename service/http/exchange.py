@@ -51,13 +51,13 @@ class Exchange:
     status: int = 0
     body_read: bool = False
     phases: dict[str, float] = field(default_factory=dict)
-    _marked: float = field(default_factory=time.perf_counter)
+    _marked: float = 0.0
     _shown: dict[str, float] | None = None
 
     def mark(self, phase: str) -> None:
         """Give the time since the last mark to a phase; a worker may do so after its deadline too."""
         now = time.perf_counter()
-        self.phases[phase] = self.phases.get(phase, 0.0) + now - self._marked
+        self.phases[phase] = self.phases.get(phase, 0.0) + now - (self._marked or self.started)
         self._marked = now
 
     def shift(self, phase: str, other: str, seconds: float) -> None:

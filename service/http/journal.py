@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from service import logs
 from service.http.exchange import CLIENT_CLOSED, Exchange
@@ -15,8 +15,7 @@ log = logging.getLogger(__name__)
 _MAX_PATH = 200
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
+class _Ended(NamedTuple):
     exchange: Exchange
     seconds: float
     method: str
@@ -64,13 +63,12 @@ class Journal:
 
     def _write(self) -> None:
         ended, self._ended = self._ended, []
-        lines = self._access_log and log.isEnabledFor(logging.INFO)
         for one in ended:
             self._metrics.count(one.exchange, one.seconds)
             if one.exchange.is_prediction:
                 self._count(one.exchange, one.seconds)
-            if lines:
-                log.handle(logs.Line(log.name, "request", _fields(one)))
+        if self._access_log and log.isEnabledFor(logging.INFO):
+            log.handle(logs.Lines(log.name, "request", [_fields(one) for one in ended]))
 
     def _count(self, exchange: Exchange, seconds: float) -> None:
         if exchange.status != 200:

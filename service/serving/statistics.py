@@ -7,6 +7,7 @@ requests for Prometheus, by route.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass
@@ -36,8 +37,7 @@ class BatchTally:
     output: Tally = field(default_factory=Tally)
 
 
-@dataclass(frozen=True)
-class Duration:
+class Duration(NamedTuple):
     """How long the parts of one answered request took, in seconds.
 
     Attributes:

@@ -55,16 +55,20 @@ def test_line_says_when_how_severe_and_what() -> None:
     assert datetime.fromisoformat(line["time"]).timestamp() == made.created
 
 
-def test_a_line_is_a_record_like_any_other() -> None:
+def test_many_lines_are_a_record_like_any_other() -> None:
     """
-    Ours and the library's own formatters can write it.
+    Ours writes each as a line of its own, and the library's own formatters can write it.
     """
     before = time.time()
-    line = logs.Line("service.test", "request", {"code": 200})
+    lines = logs.Lines("service.test", "request", [{"code": 200}, {"code": 404, "path": "\n"}])
 
-    assert {**parsed(line), "time": ""} == {"time": "", "level": "info", "event": "request", "code": 200}
-    assert before <= line.created <= time.time()
-    shown = logging.Formatter("%(name)s %(levelname)s %(filename)s:%(lineno)d %(message)s").format(line)
+    written = [json.loads(line) for line in logs.JsonFormatter().format(lines).split("\n")]
+    assert [{**line, "time": ""} for line in written] == [
+        {"time": "", "level": "info", "event": "request", "code": 200},
+        {"time": "", "level": "info", "event": "request", "code": 404, "path": "\n"},
+    ]
+    assert before <= lines.created <= time.time()
+    shown = logging.Formatter("%(name)s %(levelname)s %(filename)s:%(lineno)d %(message)s").format(lines)
     assert shown == "service.test INFO :0 request"
 
 

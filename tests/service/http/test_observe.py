@@ -44,7 +44,7 @@ def _observed(caplog: pytest.LogCaptureFixture) -> None:
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     """The fields of every request's line."""
-    return [record.__dict__["fields"] for record in caplog.records if record.getMessage() == "request"]
+    return [line for record in caplog.records for line in vars(record).get("lines", ())]
 
 
 Key = tuple[str, frozenset[tuple[str, str]]]

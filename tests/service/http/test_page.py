@@ -148,7 +148,7 @@ def test_log_and_metrics_know_the_files_and_no_others(
     with caplog.at_level(logging.INFO, "service.http.journal"):
         client.get("/static/main.js")
         client.get("/static/guessed.js")
-    routes = [record.__dict__["fields"]["route"] for record in caplog.records]
+    routes = [line["route"] for record in caplog.records for line in vars(record)["lines"]]
 
     metrics = client.get("/metrics").text
 
