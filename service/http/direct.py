@@ -221,8 +221,6 @@ class Pending:
 
 
 def _written(reply: Reply, exchange: Exchange) -> bytes:
-    own = "\r\n".join([f"{name}: {value}" for name, value in reply.headers.items()])
-    return (
-        f"content-length: {len(reply.content)}\r\n{own}\r\nx-request-id: {exchange.request_id}\r\n"
-        f"server-timing: {observe.timing(exchange)}\r\n\r\n"
-    ).encode("latin-1")
+    lines = [f"{name}: {value}" for name, value in reply.headers.items()]
+    lines += [f"content-length: {len(reply.content)}", f"x-request-id: {exchange.request_id}"]
+    return b"%b\r\nserver-timing: %b\r\n\r\n" % ("\r\n".join(lines).encode(), observe.timing(exchange))

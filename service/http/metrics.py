@@ -4,6 +4,7 @@ Counting is done for every request and scraping seldom: numbers are counted in p
 client library knows of metrics is made of them when somebody asks. Used from the event loop alone.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
@@ -17,8 +18,8 @@ from service.http.exchange import Exchange
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
-_UNCOUNTED = 4096
-"""Values that are kept until they are counted together."""
+_UNCOUNTED = 1024
+"""Requests whose values are kept until they are counted together."""
 
 
 class _Histogram:
@@ -32,20 +33,11 @@ class _Histogram:
         self._edges = [*(str(float(bound)) for bound in bounds), "+Inf"]
         self._counts: dict[str, list[int]] = {}
         self._sums: dict[str, float] = {}
-        self._uncounted: dict[str, list[float]] = {}
+        self.observed: dict[str, list[float]] = defaultdict(list)  # by label; not counted yet
 
-    def observe(self, label: str, value: float) -> None:
-        try:
-            uncounted = self._uncounted[label]
-        except KeyError:
-            uncounted = self._uncounted[label] = []
-        uncounted.append(value)
-        if len(uncounted) >= _UNCOUNTED:
-            self._count()
-
-    def _count(self) -> None:
+    def count(self) -> None:
         """Count what was observed; all at once, as a value by itself costs ten times as much."""
-        for label, values in self._uncounted.items():
+        for label, values in self.observed.items():
             counts = self._counts.setdefault(label, [0] * len(self._edges))
             found = np.bincount(np.searchsorted(self._bounds, values), minlength=len(self._edges)).tolist()
             self._counts[label] = [old + new for old, new in zip(counts, found, strict=True)]
@@ -53,7 +45,7 @@ class _Histogram:
             values.clear()
 
     def collect(self) -> Metric:
-        self._count()
+        self.count()
         family = HistogramMetricFamily(self._name, self._words, labels=[self._label])
         for label, counts in self._counts.items():
             buckets = list(zip(self._edges, accumulate(counts), strict=True))
@@ -82,6 +74,7 @@ class Metrics(Collector):
             "inkling_phase_seconds", "Time spent in one phase of a request", "phase", _SECONDS
         )
         self._images = _Histogram("inkling_batch_images", "Images in one request", "model", _IMAGES)
+        self._uncounted = 0
         self._ready: set[tuple[str, str]] = set()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -95,11 +88,16 @@ class Metrics(Collector):
         """Count one answered request."""
         key = (exchange.route, exchange.model, exchange.status)
         self._requests[key] = self._requests.get(key, 0) + 1
-        self._seconds.observe(exchange.route, seconds)
+        self._seconds.observed[exchange.route].append(seconds)
         for phase, spent in tuple(exchange.phases.items()):
-            self._phases.observe(phase, spent)
+            self._phases.observed[phase].append(spent)
         if exchange.images:
-            self._images.observe(exchange.model, exchange.images)
+            self._images.observed[exchange.model].append(exchange.images)
+        self._uncounted += 1
+        if self._uncounted >= _UNCOUNTED:
+            self._uncounted = 0
+            for histogram in (self._seconds, self._phases, self._images):
+                histogram.count()
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything that was counted, for a scrape."""

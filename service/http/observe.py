@@ -2,6 +2,7 @@
 
 import logging
 
+import orjson
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -56,10 +57,11 @@ class Observer:
     def _add_headers(self, message: Message, exchange: Exchange) -> None:
         headers = [*message["headers"], (b"x-request-id", exchange.request_id.encode())]
         if words := timing(exchange):
-            headers.append((b"server-timing", words.encode()))
+            headers.append((b"server-timing", words))
         message["headers"] = headers
 
 
-def timing(exchange: Exchange) -> str:
+def timing(exchange: Exchange) -> bytes:
     """Return what an answer says of the time that each phase took, as the header Server-Timing has it."""
-    return ", ".join([f"{phase};dur={ms}" for phase, ms in exchange.phases_ms().items()])
+    document = orjson.dumps(exchange.phases_ms())  # which writes numbers several times as fast as Python does
+    return document[2:-1].replace(b'":', b";dur=").replace(b',"', b", ")
