@@ -18,7 +18,7 @@ import httptools
 from service.core.errors import MalformedRequest
 from service.http import observe
 from service.http.answering import INLINE_BYTES, Answering, Ask, Asking, Posted, Question, Reply, time_left
-from service.http.exchange import Exchange, new_request_id, request_id_from
+from service.http.exchange import Exchange, is_request_id, new_request_id
 from service.http.journal import Journal
 from service.http.router import Routes
 from service.serving.predictor import Prediction
@@ -147,7 +147,7 @@ class Direct:
             options = endpoint.options(url.query or b"")
         except MalformedRequest:
             return None
-        given = headers.get(b"x-request-id")
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
         return _Head(
             ask=handle.ask,
             options=options,
@@ -156,7 +156,7 @@ class Direct:
             model=parameters["model"],
             version=parameters.get("version"),
             headers=headers,
-            request_id=request_id_from(given.decode("latin-1")) if given else "",
+            request_id=given if is_request_id(given) else "",
             size=int(size),
         )
 

@@ -108,4 +108,9 @@ def new_request_id() -> str:
 
 def request_id_from(given: str) -> str:
     """Return the id that a caller gave, if it is one that can stand in a log; else a new one."""
-    return given if _REQUEST_ID.fullmatch(given) else new_request_id()
+    return given if is_request_id(given) else new_request_id()
+
+
+def is_request_id(text: str) -> bool:
+    """Tell whether an id can stand in a log."""
+    return _REQUEST_ID.fullmatch(text) is not None

@@ -29,6 +29,7 @@ from tests.service.http.running import PATIENCE_S
 MAX_HEAD_BYTES = 4096
 MAX_CONNECTIONS = 8
 TIMEOUT_S = 0.5
+KEEP_ALIVE_S = 1
 
 HOST = b"Host: test\r\n"
 GET = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -135,7 +136,7 @@ def port(toy_settings: Settings) -> Iterator[int]:
         lifespan="on",
         log_config=None,
         access_log=False,
-        timeout_keep_alive=1,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
@@ -758,3 +759,49 @@ def test_an_array_in_pieces_is_put_together(connect: Open) -> None:
         connection.send(sent[start : start + 97])
 
     assert connection.reply().json()["predictions"][0]["label"] == toys.QUARTERS[0]
+
+
+def test_what_comes_while_an_answer_is_due_is_answered_after_it(connect: Open) -> None:
+    """
+    Also where the next request comes in pieces, and on whichever way either goes.
+    """
+    connection = connect()
+    whole = post(len(DOT)) + DOT
+    for pieces in (
+        [whole, whole],
+        [whole, GET],
+        [GET, whole],
+        [whole, whole[:100], whole[100:]],
+        [whole] * 9,
+    ):
+        connection.send(*pieces)
+        expected = b"".join(pieces).count(b" HTTP/1.1\r\n")
+        replies = [connection.reply() for _ in range(expected)]
+
+        assert [reply.status_code for reply in replies] == [200] * expected
+
+
+def test_a_connection_is_kept_as_long_as_it_is_used(connect: Open) -> None:
+    """
+    A little longer than the time that one may lie idle, and then closed.
+    """
+    connection = connect()
+    for _ in range(8):
+        connection.send(post(len(DOT)) + DOT)
+        assert connection.reply().status_code == 200
+        time.sleep(KEEP_ALIVE_S / 4)
+
+    assert connection.is_closed()
+
+
+def test_who_leaves_after_asking_disturbs_nobody(port: int, connect: Open) -> None:
+    """
+    With requests that come in one piece; the next caller is answered.
+    """
+    for _ in range(20):
+        with Connection(port) as leaver:
+            leaver.send(post(len(DOT)) + DOT)
+    connection = connect()
+    connection.send(post(len(DOT)) + DOT)
+
+    assert connection.reply().status_code == 200
