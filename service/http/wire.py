@@ -4,8 +4,7 @@ The only room that knows how either is spelled; each kind of body is read in a f
 nothing knows that JSON exists; before it nothing knows what a model is.
 """
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 
 import orjson
@@ -13,7 +12,7 @@ from starlette.responses import Response
 
 from service.core.errors import UnsupportedMediaType
 from service.core.trace import Trace
-from service.http import array_body, json_body, picture_body, steps
+from service.http import array_body, entries, json_body, picture_body, steps
 from service.http.drawings import Drawing, Drawings, Limits, Shape, quote
 from service.serving.predictor import Prediction
 
@@ -80,14 +79,15 @@ def encode(
     Returns:
         JSON.
     """
-    entries = describe(prediction, top)
+    said = [*describe(prediction, top)]
     if seen:
-        entries = [add(entry, seen=image) for entry, image in zip(entries, prediction.images, strict=True)]
+        said = [add(entry, seen=image) for entry, image in zip(said, prediction.images, strict=True)]
     if traces is not None:
-        entries = [add(entry, steps=steps.write(trace)) for entry, trace in zip(entries, traces, strict=True)]
+        said = [add(entry, steps=steps.write(trace)) for entry, trace in zip(said, traces, strict=True)]
     model = prediction.model
-    head = f'{{"model":{_quoted(model.name)},"version":{_quoted(model.version)},"predictions":[{{'
-    return (head + "},{".join(entries) + "}]}").encode()
+    said[0] = _head(model.name, model.version) + said[0]  # not to copy a long text once more
+    said[-1] += "}]}"
+    return "},{".join(said).encode()
 
 
 def labels(prediction: Prediction, top: int) -> list[str]:
@@ -95,12 +95,12 @@ def labels(prediction: Prediction, top: int) -> list[str]:
 
     A model that can tell what it does not know also says whether it is sure.
     """
-    return [entry for entry, _ in _described(prediction, top)]
+    return entries.write(prediction, top, is_full=False)
 
 
 def probabilities(prediction: Prediction, top: int) -> list[str]:
     """Say what `labels` says, and the probability of every class."""
-    return [f'{entry},"probabilities":[{row}]' for entry, row in _described(prediction, top)]
+    return entries.write(prediction, top, is_full=True)
 
 
 def add(entry: str, **members: object) -> str:
@@ -108,35 +108,11 @@ def add(entry: str, **members: object) -> str:
     return f"{entry},{dump_json(members)[1:-1].decode()}"
 
 
-def _described(prediction: Prediction, top: int) -> Iterator[tuple[str, str]]:
-    """Yield what is said of each image, and the numbers of its probabilities.
-
-    All images' numbers are written at once and every one of them once: of 64 images that takes two fifths of
-    what an object for each takes.
-    """
-    scores = prediction.scores.probabilities
-    rows = dump_json(scores)[2:-2].decode().split("],[")
-    rankings = (-scores).argsort(axis=1, kind="stable")[:, :top].tolist()
-    names = _names(prediction.model.manifest.labels)
-    sure = _UNSAID if prediction.sure is None else map(_SURE.__getitem__, prediction.sure.tolist())
-    for row, best, certainty in zip(rows, rankings, sure, strict=False):
-        numbers = row.split(",")
-        first = best[0]
-        likeliest = "},{".join([f'"label":{names[i]},"probability":{numbers[i]}' for i in best])
-        label = f'"label":{names[first]},"index":{first},"confidence":{numbers[first]}'
-        yield f'{label},"top":[{{{likeliest}}}]{certainty}', row
-
-
-_UNSAID = itertools.repeat("")
-_SURE = {True: ',"sure":true', False: ',"sure":false'}
-
-
 @lru_cache
-def _names(labels: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(_quoted, labels))
+def _head(name: str, version: str) -> str:
+    return f'{{"model":{_quoted(name)},"version":{_quoted(version)},"predictions":[{{'
 
 
-@lru_cache
 def _quoted(text: str) -> str:
     return dump_json(text).decode()
 
