@@ -4,7 +4,7 @@ Members of a JSON object as text, without its braces. Every number is written by
 what stands between the numbers is looked up, so that many images take no loop in Python.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
@@ -53,7 +53,7 @@ _UNSAID = repeat("}]")
 _SURE = {True: '}],"sure":true', False: '}],"sure":false'}
 
 
-def write(prediction: Prediction, top: int, is_full: bool) -> list[str]:
+def write(prediction: Prediction, top: int, is_full: bool) -> Sequence[str]:
     """Write what is said of each image.
 
     Args:
@@ -64,6 +64,10 @@ def write(prediction: Prediction, top: int, is_full: bool) -> list[str]:
     Returns:
         The members of an object for each image.
     """
+    return prediction.of_each(_write, top, is_full)
+
+
+def _write(prediction: Prediction, top: int, is_full: bool) -> list[str]:
     scores = prediction.scores.probabilities
     words = _words(prediction.model.manifest.labels)
     rankings = (-scores).argsort(axis=1, kind="stable")[:, :top]

@@ -4,7 +4,7 @@ The only room that knows how either is spelled; each kind of body is read in a f
 nothing knows that JSON exists; before it nothing knows what a model is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import orjson
@@ -59,7 +59,7 @@ def decode(content_type: str, body: bytes, shape: Shape, limits: Limits) -> Draw
     raise UnsupportedMediaType("Content-Type", CONTENT_TYPES, quote(kind) if kind else "none")
 
 
-Describe = Callable[[Prediction, int], list[str]]
+Describe = Callable[[Prediction, int], Sequence[str]]
 """What an answer says of each image: of the prediction, and how many classes to name; the members of a JSON
 object, without its braces."""
 
@@ -90,7 +90,7 @@ def encode(
     return "},{".join(said).encode()
 
 
-def labels(prediction: Prediction, top: int) -> list[str]:
+def labels(prediction: Prediction, top: int) -> Sequence[str]:
     """Name the likeliest class of each image, and the `top` likeliest with their probabilities.
 
     A model that can tell what it does not know also says whether it is sure.
@@ -98,7 +98,7 @@ def labels(prediction: Prediction, top: int) -> list[str]:
     return entries.write(prediction, top, is_full=False)
 
 
-def probabilities(prediction: Prediction, top: int) -> list[str]:
+def probabilities(prediction: Prediction, top: int) -> Sequence[str]:
     """Say what `labels` says, and the probability of every class."""
     return entries.write(prediction, top, is_full=True)
 

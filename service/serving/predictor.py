@@ -4,7 +4,9 @@ Knows nothing of HTTP. Long work is handed to `workers` by those who know how lo
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 from service.core import certainty
 from service.core.engine import Scores
 from service.serving.registry import Model, Registry
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Prediction:
             threshold.
         seconds: How long the network took, for all that ran together.
         batch: How many images ran together; 0 if another prediction of the same run says it.
+        whole: All that ran together, of which these are some images; None if these are all.
+        start: The first of these images among them.
     """
 
     model: Model
@@ -34,6 +40,23 @@ class Prediction:
     sure: NDArray[np.bool_] | None
     seconds: float
     batch: int
+    whole: "Prediction | None" = None
+    start: int = 0
+    _made: dict[object, Sequence[Any]] = field(default_factory=dict, compare=False)
+
+    def of_each(self, make: Callable[..., Sequence[Made]], *arguments: Hashable) -> Sequence[Made]:
+        """Return what is made of each image; it is made once, of all images that ran together.
+
+        Args:
+            make: Makes it of a prediction, one for each image, the same together as alone.
+            arguments: Further ones for it.
+        """
+        whole = self.whole or self
+        key = (make, *arguments)
+        made = whole._made.get(key)
+        if made is None:
+            made = whole._made[key] = make(whole, *arguments)
+        return made if whole is self else made[self.start : self.start + len(self.images)]
 
     def rows(self, start: int, stop: int) -> "Prediction":
         """Return what is said of some of the images; the first rows speak for the whole batch."""
@@ -44,6 +67,8 @@ class Prediction:
             None if self.sure is None else self.sure[start:stop],
             self.seconds,
             0 if start else self.batch,
+            self,
+            start,
         )
 
 
