@@ -74,8 +74,8 @@ def _written(line: Mapping[str, object]) -> str:
 class LineHandler(logging.StreamHandler[TextIO]):
     """Writes what is said in one turn of the event loop at once, at its end.
 
-    One system call for every line would cost a request as much as its network. Warnings, and what other
-    threads say, are written at once, after everything that was said before.
+    One system call for every line would cost a request as much as its network. Warnings, `Lines`, and what
+    other threads say, are written at once, after everything that was said before.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -87,7 +87,8 @@ class LineHandler(logging.StreamHandler[TextIO]):
         """Take a record; called under the handler's lock."""
         try:
             self._lines.append(self.format(record))
-            loop = _running_loop() if record.levelno < logging.WARNING else None
+            can_wait = record.levelno < logging.WARNING and not isinstance(record, Lines)
+            loop = _running_loop() if can_wait else None
             if loop is None:
                 self.flush()
             elif loop is not self._loop:
