@@ -138,23 +138,26 @@ class Gate:
 class _Passage:
     """One body, from where it is read to where it is answered."""
 
-    __slots__ = ("_body", "_gate", "_request")
+    __slots__ = ("_gate", "_pieces", "_request", "_size")
 
     def __init__(self, gate: Gate, request: Request) -> None:
         self._gate = gate
         self._request = request
-        self._body: bytes | bytearray = b""
+        self._pieces: list[bytes] = []
+        self._size = 0
 
     async def __aenter__(self) -> bytes:
         try:
             await self._read()
         except BaseException:
-            self._gate.leave(len(self._body))
+            self._gate.leave(self._size)
             raise
-        return bytes(self._body)  # no copy, if it came in one piece
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        return body
 
     async def __aexit__(self, *error: object) -> None:
-        self._gate.leave(len(self._body))
+        self._gate.leave(self._size)
 
     async def _read(self) -> None:
         request = self._request
@@ -170,7 +173,7 @@ class _Passage:
                 async with asyncio.timeout(limit_s):
                     await self._collect(unpacker, exchange)
             except TimeoutError as error:
-                raise BodyTimeout(limit_s, len(self._body)) from error
+                raise BodyTimeout(limit_s, self._size) from error
         exchange.body_read = True
         if unpacker is not None:
             unpacker.end()
@@ -195,10 +198,6 @@ class _Passage:
             self._gate.count(0, exchange.received)
 
     def _take(self, piece: bytes) -> None:
-        if not self._body:
-            self._body = piece
-        else:
-            if isinstance(self._body, bytes):
-                self._body = bytearray(self._body)
-            self._body += piece
-        self._gate.count(len(piece), len(self._body))
+        self._pieces.append(piece)
+        self._size += len(piece)
+        self._gate.count(len(piece), self._size)

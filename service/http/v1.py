@@ -2,15 +2,17 @@
 
 from __future__ import annotations  # of functions that are made anew for every request
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.core.errors import MalformedRequest
 from service.core.trace import Trace
-from service.http import examples, schemas, wire
+from service.http import array_body, examples, schemas, wire
 from service.http.answering import Answering, Posted, Question, Reply
 from service.http.operations import Operation, Options, Words
 from service.http.preparation import Preparation
@@ -84,9 +86,13 @@ class Endpoints:
                 name="probabilities",
                 method="POST",
                 path="/v1/models/{model}/probabilities",
-                summary="Give the probability of every class for every image",
+                summary="Give the probability of every class for every image; as npy if the Accept header "
+                "asks for application/x-npy",
                 handle=self.answering.asking(self.probabilities),
-                answers={wire.JSON: schemas.Probabilities},
+                answers={
+                    wire.JSON: schemas.Probabilities,
+                    wire.NPY: "[images, classes], float32; Inkling-Model and Inkling-Version say of whom",
+                },
                 errors=(408, 413, 415, 422, 504),
                 options=AnswerOptions,
                 body=examples.image_bodies(),
@@ -108,20 +114,30 @@ class Endpoints:
 
     def predict(self, posted: Posted, model: Model, options: AnswerOptions) -> Question[Reply]:
         """Ask what `POST …/predict` answers."""
-        return self._question(posted, model, options, wire.labels)
+        return self._question(posted, model, options, wire.labels, wire.AS_JSON)
 
     def probabilities(self, posted: Posted, model: Model, options: AnswerOptions) -> Question[Reply]:
         """Ask what `POST …/probabilities` answers."""
-        return self._question(posted, model, options, wire.probabilities)
+        question = self._question(posted, model, options, wire.probabilities, _JSON_OR_NPY)
+        if wire.NPY not in (posted.header(b"accept") or ""):
+            return question
+        if options.include:
+            raise MalformedRequest("Query 'include'", f"left out of an answer as {wire.NPY}", "one")
+        return replace(question, encode=_write_npy)
 
     def _question(
-        self, posted: Posted, model: Model, options: AnswerOptions, describe: wire.Describe
+        self,
+        posted: Posted,
+        model: Model,
+        options: AnswerOptions,
+        describe: wire.Describe,
+        headers: Mapping[str, str],
     ) -> Question[Reply]:
         traces: list[Trace] | None = [] if "steps" in options.include else None
 
         def encode(prediction: Prediction) -> Reply:
             content = wire.encode(prediction, describe, options.top, "seen" in options.include, traces)
-            return Reply(content, wire.AS_JSON)
+            return Reply(content, headers)
 
         content_type = posted.header(b"content-type") or ""
         drawings = wire.decode(content_type, posted.body, model.shape, self.answering.limits)
@@ -153,3 +169,13 @@ class Endpoints:
             "metrics": [metric.model_dump() for metric in manifest.metrics],
             "finished": manifest.making.finished,
         }
+
+
+_VARY = {"Vary": "Accept"}
+_JSON_OR_NPY = {**wire.AS_JSON, **_VARY}
+
+
+def _write_npy(prediction: Prediction) -> Reply:
+    model = prediction.model
+    headers = {"Content-Type": wire.NPY, "Inkling-Model": model.name, "Inkling-Version": model.version}
+    return Reply(array_body.write_npy(prediction.scores.probabilities), {**headers, **_VARY})

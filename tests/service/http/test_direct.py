@@ -1,6 +1,7 @@
 """`service/http/direct.py`: the same answers as on the usual way, or none."""
 
 import asyncio
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -97,6 +98,7 @@ def shown(answer: Exchanged) -> tuple[int, dict[str, str], bytes]:
 PLAIN: dict[str, tuple[bytes, Sequence[tuple[str, str]], str]] = {
     "bytes": (DOT, [OCTETS], PREDICT),
     "probabilities": (DOT, [OCTETS], f"{QUADRANTS}/probabilities"),
+    "as an array": (DOT, [OCTETS, ("Accept", "application/x-npy")], f"{QUADRANTS}/probabilities"),
     "of a version": (DOT, [OCTETS], f"{QUADRANTS}/versions/1/predict"),
     "many images": (images(1, 2, 3).tobytes(), [OCTETS], PREDICT),
     "npy": (npy(images(1, 2)), [("Content-Type", "application/x-npy")], PREDICT),
@@ -166,6 +168,8 @@ def numbers(answer: Exchanged) -> list[float]:
     if answer.headers["content-type"] == "application/octet-stream":
         size = int(answer.headers["inference-header-content-length"])
         return list(np.frombuffer(answer.content[size:], "<f4").astype(float))
+    if answer.headers["content-type"] == "application/x-npy":
+        return list(np.load(io.BytesIO(answer.content)).ravel().astype(float))
     found: list[float] = []
 
     def walk(value: object) -> None:

@@ -771,3 +771,36 @@ def test_a_model_whose_only_version_is_refused_is_not_ready(toy_settings: Settin
     for answer in (newest, named):
         problem(answer, 503, "model-not-ready")
         assert answer.headers["retry-after"] == "5"
+
+
+def test_probabilities_come_as_an_array_to_those_who_accept_it(client: TestClient) -> None:
+    """
+    The same numbers as in JSON, and who answered in the headers.
+    """
+    path, body = f"{QUADRANTS}/probabilities", images(1, 2, 3).tobytes()
+    octets = {"content-type": "application/octet-stream"}
+
+    as_json = client.post(path, content=body, headers=octets)
+    as_array = client.post(path, content=body, headers={**octets, "accept": "application/x-npy"})
+
+    found = np.load(io.BytesIO(as_array.content))
+    expected = [one["probabilities"] for one in as_json.json()["predictions"]]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.array(expected, np.float32))
+    assert as_array.headers["content-type"] == "application/x-npy"
+    assert as_array.headers["vary"] == as_json.headers["vary"] == "Accept"
+    answered = (as_array.headers["inkling-model"], as_array.headers["inkling-version"])
+    assert answered == ("quadrants", as_json.json()["version"])
+
+
+def test_an_array_has_no_room_for_more(client: TestClient) -> None:
+    """
+    Errors stay what they are everywhere.
+    """
+    headers = {"content-type": "application/octet-stream", "accept": "application/x-npy"}
+    path = f"{QUADRANTS}/probabilities"
+
+    more = client.post(f"{path}?include=seen", content=images(1).tobytes(), headers=headers)
+
+    assert "include" in problem(more, 400, "malformed-request")
+    problem(client.post(path, content=b"1", headers=headers), 400, "malformed-request")
