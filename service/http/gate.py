@@ -10,6 +10,9 @@ from service.core.errors import BodyTimeout, PayloadTooLarge, TooManyBytes
 from service.http.exchange import ARRIVED, Exchange, exchange_of, header
 from service.http.packing import Unpacker
 
+_SMALL = 16_384
+"""Bytes of a piece that is not kept as it came: a body of very many would take many times its size."""
+
 
 class Gate:
     """Lets bodies in, one by one and all together within bounds.
@@ -143,7 +146,7 @@ class _Passage:
     def __init__(self, gate: Gate, request: Request) -> None:
         self._gate = gate
         self._request = request
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
         self._size = 0
 
     async def __aenter__(self) -> bytes:
@@ -152,7 +155,8 @@ class _Passage:
         except BaseException:
             self._gate.leave(self._size)
             raise
-        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        first = self._pieces[0]
+        body = first if len(self._pieces) == 1 and isinstance(first, bytes) else b"".join(self._pieces)
         self._pieces.clear()
         return body
 
@@ -198,6 +202,11 @@ class _Passage:
             self._gate.count(0, exchange.received)
 
     def _take(self, piece: bytes) -> None:
-        self._pieces.append(piece)
+        last = self._pieces[-1] if self._pieces else None
+        if isinstance(last, bytearray) and len(last) < _SMALL:
+            last += piece
+        else:
+            is_small = last is not None and len(piece) < _SMALL
+            self._pieces.append(bytearray(piece) if is_small else piece)
         self._size += len(piece)
         self._gate.count(len(piece), self._size)

@@ -242,6 +242,31 @@ def test_a_bomb_is_not_unpacked_beyond_the_limit() -> None:
     assert peak < 8_000_000
 
 
+def test_a_body_in_very_many_pieces_takes_hardly_more_than_its_size() -> None:
+    """
+    Each piece by itself would take some sixty bytes.
+    """
+    size = 200_000
+    messages = iter([chunk(b"a", more=True)] * (size - 1) + [chunk(b"a", more=False)])
+
+    async def receive() -> Message:
+        return next(messages)
+
+    async def enter() -> bytes:
+        scope = {"type": "http", "method": "POST", "headers": [], "exchange": Exchange("1")}
+        async with Gate(10**6, 10**6, 10).body(Request(scope, receive)) as body:
+            return body
+
+    tracemalloc.start()
+    try:
+        assert asyncio.run(enter()) == b"a" * size
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 5 * size
+
+
 def test_a_stream_that_holds_nothing_is_too_large_too() -> None:
     """
     Empty blocks without end make no body, but they come.
@@ -252,6 +277,14 @@ def test_a_stream_that_holds_nothing_is_too_large_too() -> None:
 
     with pytest.raises(PayloadTooLarge):
         Body(*parts).read(headers=[(b"content-encoding", b"deflate")])
+
+
+@pytest.mark.parametrize("sizes", [[1, 20_000, 1, 1, 20_000, 20_000], [20_000, 1], [1, 1], [40_000] * 3])
+def test_pieces_of_any_size_are_put_together_in_order(sizes: list[int]) -> None:
+    parts = [bytes([number]) * size for number, size in enumerate(sizes)]
+    arriving = [chunk(part, more=index + 1 < len(parts)) for index, part in enumerate(parts)]
+
+    assert Body(*arriving).read(Gate(10**6, 10**6, 10)) == b"".join(parts)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
