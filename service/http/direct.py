@@ -1,13 +1,13 @@
-"""Predictions whose request came in one piece, answered straight from the connection.
+"""Predictions answered straight from the connection, past the framework.
 
 A task, messages between server and app, and parsing a head that came before cost several times what a small
-network takes. Only what succeeds is answered here. Whatever is out of the ordinary or goes wrong is left to
-the usual way, as if it had not been looked at, so that there is one place where each error is told.
+network takes. Whatever is out of the ordinary is left to the usual way, as if it had not been looked at.
 """
 
 from __future__ import annotations  # of functions that run for every request
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -15,9 +15,9 @@ from urllib.parse import unquote
 
 import httptools
 
-from service.core.errors import MalformedRequest
-from service.http import observe
-from service.http.answering import INLINE_BYTES, Answering, Ask, Asking, Posted, Question, Reply, time_left
+from service.core.errors import MalformedRequest, ServiceError
+from service.http import observe, problems
+from service.http.answering import INLINE_BYTES, Answering, Asking, Posted, Question, Reply, time_left
 from service.http.exchange import Exchange, is_request_id, new_request_id
 from service.http.journal import Journal
 from service.http.router import Routes
@@ -41,19 +41,20 @@ class Connection(Protocol):
     def address(self) -> str:
         """Return the caller's, or `-`."""
 
-    def answer(self, head: bytes, content: bytes) -> None:
-        """Write an answer; the head lacks what every answer has."""
+    def answer(self, status: int, head: bytes, content: bytes) -> None:
+        """Write an answer; the head lacks its first line and what every answer has."""
 
     def go_the_usual_way(self, request: bytes) -> None:
         """Answer a request that could not be answered here."""
 
 
 @dataclass(frozen=True)
-class _Head:
+class Head:
     """What a request's head says.
 
     Attributes:
-        ask: Makes the question.
+        raw: As it came.
+        asking: Handles what is asked.
         options: Of the query.
         route, path: The operation's template, and the path itself.
         model, version: As the path names them.
@@ -62,7 +63,8 @@ class _Head:
         size: Of the body, in bytes.
     """
 
-    ask: Ask
+    raw: bytes
+    asking: Asking
     options: Any
     route: str
     path: str
@@ -74,7 +76,7 @@ class _Head:
 
 
 class Direct:
-    """Takes whole requests for predictions, if they are plain and short."""
+    """Understands requests for predictions, if they are plain, and begins to answer them."""
 
     def __init__(self, routes: Routes, answering: Answering, journal: Journal) -> None:
         self._routes = routes
@@ -82,43 +84,48 @@ class Direct:
         self.journal = journal
         self._understood = lru_cache(_REMEMBERED)(self._understand)
 
-    def take(self, request: bytes, connection: Connection) -> Pending | None:
-        """Begin to answer a request, unless it should go the usual way.
+    def read_head(self, data: bytes) -> Head | None:
+        """Return what the head says of a request to be answered here; None for others, and for half a head.
 
         Args:
-            request: What came at once, at a request's beginning.
+            data: What came, from a request's beginning.
+        """
+        end = data.find(b"\r\n\r\n", 0, _LONGEST_HEAD) + 4
+        return self._understood(data[:end]) if end > 3 else None
+
+    def begin(self, head: Head, body: bytes, started: float, connection: Connection) -> Pending | None:
+        """Begin to answer a request.
+
+        Args:
+            head: Its own.
+            body: All of it.
+            started: When its head came, by `time.perf_counter`.
             connection: Told the answer in a later call from the event loop.
 
         Returns:
-            What waits for the answer; None if this is no request to be answered here, and nothing was done.
+            What waits for the answer; None if it has to go the usual way, and nothing was done.
         """
-        end = request.find(b"\r\n\r\n", 0, _LONGEST_HEAD) + 4
-        head = self._understood(request[:end]) if end > 3 else None
-        if head is None or len(request) != end + head.size:
-            return None
-        exchange = Exchange(head.request_id or new_request_id(), route=head.route)
         answering = self.answering
-        try:
-            model = answering.find_by_name(exchange, head.model, head.version)
-            exchange.mark("read")
-            question = head.ask(Posted(request[end:], head.headers, exchange), model, head.options)
-            exchange.mark("decode")
-            if not question.is_short():
-                return None
-            time_left(question, exchange)
-            images = answering.prepare(exchange, model, question)
-        except Exception:  # whatever it is, the usual way meets it too, and tells it
-            return None
         if not answering.gate.admit(head.size):
             return None
-        exchange.is_prediction = exchange.body_read = True
-        exchange.received = head.size
         self.journal.begin()
-        pending = Pending(self, connection, request, head, exchange, question)
-        answering.batching.submit(model, images, pending)
+        exchange = Exchange(head.request_id or new_request_id(), started, head.route)
+        exchange.received = head.size
+        exchange.body_read = True
+        pending = Pending(self, connection, head, body, exchange)
+        try:
+            pending.begin()
+        except Exception as error:  # whatever it is, it is told when others are answered
+            asyncio.get_running_loop().call_soon(pending.fail, error)
         return pending
 
-    def _understand(self, head: bytes) -> _Head | None:
+    def note_left(self, head: Head, received: int, started: float, connection: Connection) -> None:
+        """Write down a caller who left before the body was here; so many bytes of it were."""
+        self.journal.begin()
+        exchange = Exchange(head.request_id or new_request_id(), started, head.route, received=received)
+        self.journal.end(exchange, "POST", head.path, connection.address())
+
+    def _understand(self, head: bytes) -> Head | None:
         parsed = _Parsed()
         parser = httptools.HttpRequestParser(parsed)
         try:
@@ -127,12 +134,12 @@ class Direct:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
         headers = parsed.headers
-        size = headers.get(b"content-length", b"0")
+        size = headers.get(b"content-length", b"")
         if (
             parser.get_http_version() != "1.1"
             or headers.get(b"connection") not in _KEEP
             or any(name in headers for name in _OTHER_WAYS)
-            or not (size.isdigit() and 0 < int(size[:20]) <= INLINE_BYTES)
+            or not (size.isdigit() and int(size[:20]))
         ):
             return None
         path = unquote(url.path.decode("ascii"))
@@ -148,8 +155,9 @@ class Direct:
         except MalformedRequest:
             return None
         given = headers.get(b"x-request-id", b"").decode("latin-1")
-        return _Head(
-            ask=handle.ask,
+        return Head(
+            raw=head,
+            asking=handle,
             options=options,
             route=endpoint.path,
             path=path,
@@ -157,7 +165,7 @@ class Direct:
             version=parameters.get("version"),
             headers=headers,
             request_id=given if is_request_id(given) else "",
-            size=int(size),
+            size=int(size[:20]),
         )
 
 
@@ -177,15 +185,44 @@ class _Parsed:
 
 @dataclass(slots=True)
 class Pending:
-    """One request that waits for its prediction, as `batching` asks of those who do."""
+    """One request that waits for its answer, as `batching` asks of those who wait."""
 
     _direct: Direct
     _connection: Connection
-    _request: bytes
-    _head: _Head
+    _head: Head
+    _body: bytes
     _exchange: Exchange
-    _question: Question[Reply]
+    _question: Question[Reply] | None = None
+    _task: asyncio.Task[None] | None = None
     _is_gone: bool = False
+
+    def begin(self) -> None:
+        """Ask the model, now or as long work.
+
+        Raises:
+            ServiceError: It cannot be asked so.
+        """
+        answering, head, exchange = self._direct.answering, self._head, self._exchange
+        model = answering.find_by_name(exchange, head.model, head.version)
+        exchange.is_prediction = True
+        exchange.mark("read")
+        posted = Posted(self._body, head.headers, exchange)
+        if head.size > INLINE_BYTES:
+            unread = head.asking.count_unread(posted)
+            self._await(
+                lambda: answering.respond(
+                    exchange, model, lambda: head.asking.ask(posted, model, head.options), head.size, unread
+                )
+            )
+            return
+        question = head.asking.ask(posted, model, head.options)
+        exchange.mark("decode")
+        if question.is_short():
+            time_left(question, exchange)
+            self._question = question
+            answering.batching.submit(model, answering.prepare(exchange, model, question), self)
+        else:
+            self._await(lambda: answering.respond(exchange, model, lambda: question, head.size, 0))
 
     def is_gone(self) -> bool:
         """Tell whether nobody waits any more."""
@@ -194,33 +231,55 @@ class Pending:
     def leave(self) -> None:
         """Note that the caller left."""
         self._is_gone = True
+        if self._task is not None:
+            self._task.cancel()
         self._end()
 
     def take(self, prediction: Prediction) -> None:
         """Answer."""
-        exchange = self._exchange
+        assert self._question is not None
         try:
-            reply = self._direct.answering.encode(exchange, self._question, prediction)
-        except Exception as error:  # as in `Direct.take`
+            reply = self._direct.answering.encode(self._exchange, self._question, prediction)
+        except Exception as error:  # as in `Direct.begin`
             self.fail(error)
-            return
-        exchange.status = 200
-        self._connection.answer(_written(reply, exchange), reply.content)
-        self._end()
+        else:
+            self._answer(200, reply.headers, reply.content)
 
     def fail(self, error: Exception) -> None:
-        """Leave the request to the usual way, where the error comes again and is told."""
-        del error
+        """Tell an error; one that nobody foresaw comes again on the usual way, and is told there."""
+        if self._is_gone:
+            return
+        exchange = self._exchange
+        if isinstance(error, ServiceError):
+            response = problems.tell(error, self._head.path, exchange.request_id)
+            headers = {name: value for name, value in response.headers.items() if name != "content-length"}
+            self._answer(response.status_code, headers, bytes(response.body))
+            return
         self._direct.journal.forget()
         self._direct.answering.gate.leave(self._head.size)
-        self._connection.go_the_usual_way(self._request)
+        self._connection.go_the_usual_way(self._head.raw + self._body)
+
+    def _await(self, work: Callable[[], Awaitable[Reply]]) -> None:
+        async def wait() -> None:
+            try:
+                reply = await work()
+            except Exception as error:  # as in `Direct.begin`
+                self.fail(error)
+            else:
+                self._answer(200, reply.headers, reply.content)
+
+        self._task = asyncio.get_running_loop().create_task(wait())
+
+    def _answer(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
+        exchange = self._exchange
+        exchange.status = status
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"content-length: {len(content)}", f"x-request-id: {exchange.request_id}"]
+        timing = observe.timing(exchange)
+        head = b"%b\r\nserver-timing: %b\r\n\r\n" % ("\r\n".join(lines).encode("latin-1"), timing)
+        self._connection.answer(status, head, content)
+        self._end()
 
     def _end(self) -> None:
         self._direct.answering.gate.leave(self._head.size)
         self._direct.journal.end(self._exchange, "POST", self._head.path, self._connection.address())
-
-
-def _written(reply: Reply, exchange: Exchange) -> bytes:
-    lines = [f"{name}: {value}" for name, value in reply.headers.items()]
-    lines += [f"content-length: {len(reply.content)}", f"x-request-id: {exchange.request_id}"]
-    return b"%b\r\nserver-timing: %b\r\n\r\n" % ("\r\n".join(lines).encode(), observe.timing(exchange))

@@ -97,8 +97,12 @@ class Gate:
         finally:
             self._pending_bytes -= len(content)
 
+    def may_hold(self, size: int) -> bool:
+        """Tell whether a body may have so many bytes."""
+        return size <= self._max_body_bytes
+
     def admit(self, size: int) -> bool:
-        """Count a body that is here as a whole, if there is room for it; it counts until it leaves."""
+        """Count bytes that are here, if there is room for them; they count until they leave."""
         if size > self._max_body_bytes or self._pending_bytes + size > self._max_pending_bytes:
             return False
         self._pending_bytes += size

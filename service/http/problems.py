@@ -136,10 +136,14 @@ def answer_to(request: Request, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=CLIENT_CLOSED)  # nobody reads it; log and metrics do
     assert isinstance(error, ServiceError)
-    request_id = exchange_of(request).request_id
+    return tell(error, request.scope["path"], exchange_of(request).request_id)
+
+
+def tell(error: ServiceError, instance: str, request_id: str) -> Response:
+    """Return the answer for an error, as `answer` does, and write down those that are ours."""
     if isinstance(error, ModelError):
         log.error("model failed", exc_info=error, extra={"fields": {"request_id": request_id}})
-    return answer(error, request.scope["path"], request_id)
+    return answer(error, instance, request_id)
 
 
 def install(app: FastAPI) -> None:

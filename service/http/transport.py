@@ -7,14 +7,14 @@ the process can hold, and what is no HTTP gets the same kind of answer as any ot
 import asyncio
 import logging
 import re
-from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.http import problems
-from service.http.direct import Direct, Pending
+from service.http.direct import Direct
 from service.http.exchange import ARRIVED, new_request_id
+from service.http.lane import Lane
 from service.http.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -91,8 +91,7 @@ class Transport(HttpToolsProtocol):
     write_timeout_s: float
     direct: Direct | None = None
 
-    _pending: Pending | None = None  # a request that `direct` answers
-    _held = b""  # what came meanwhile
+    _lane: Lane | None = None
     _answered_at = 0.0  # when `direct` last did, by the event loop's clock
     _is_draining = False
 
@@ -113,39 +112,31 @@ class Transport(HttpToolsProtocol):
             self._refuse(problems.TOO_MANY_CONNECTIONS, f"{expected}; as many are open already.")
         else:
             self._start_timer()
+            if self.direct is not None:
+                self._lane = Lane(self.direct, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_timer()
         if self._write_timer is not None:
             self._write_timer.cancel()
-        if self._pending is not None:
-            self._pending.leave()
-            self._pending = None
+        if self._lane is not None:
+            self._lane.leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, unless the connection is being closed."""
         if self.transport.is_closing():
             return
-        if self._pending is not None:
-            self._held += data
-            self.flow.pause_reading()
-            return
-        if self.direct is not None and self._is_at_rest():
-            self._pending = self.direct.take(data, self)
-        if self._pending is None:
-            self._parse(data)
-        elif self._head_timer is not None:
+        if self._lane is None or not self._lane.take(data):
+            self.go_the_usual_way(data)
+        elif self._head_timer is not None and not self._lane.is_empty():
             self._stop_timer()
 
-    def _is_at_rest(self) -> bool:
-        """Tell whether every request was answered and nothing came of the next one."""
-        is_reading = self._unused_bytes or self._in_message
-        is_answering = self.cycle is not None and not self.cycle.response_complete
-        return not (is_reading or is_answering or self.flow.write_paused)
-
-    def _parse(self, data: bytes) -> None:
+    def go_the_usual_way(self, data: bytes) -> None:
+        """Let uvicorn have bytes."""
+        if self.transport.is_closing():
+            return
         self._in_head = not self._in_message
         self._unused_bytes += len(data)
         super().data_received(data if self._in_message else _without_upgrade(data))
@@ -154,35 +145,40 @@ class Transport(HttpToolsProtocol):
         if self._unused_bytes > self.max_head_bytes:
             self._refuse_head()
 
+    def is_at_rest(self) -> bool:
+        """Tell whether every request was answered and nothing came of the next one."""
+        is_reading = self._unused_bytes or self._in_message
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        return not (is_reading or is_answering or self.flow.write_paused)
+
     def address(self) -> str:
         """Return the caller's address, or `-`."""
         return self.client[0] if self.client else "-"
 
-    def answer(self, head: bytes, content: bytes) -> None:
-        """Write what `direct` answers, and go on."""
+    def write(self, status: int, head: bytes, content: bytes) -> None:
+        """Write an answer; the head lacks its first line and what every answer has."""
         always = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
-        self._writer.write_whole(b"".join((b"HTTP/1.1 200 OK\r\n", *always, head, content)))
-        self._pending = None
+        if not self.transport.is_closing():
+            self._writer.write_whole(b"".join((STATUS_LINE[status], *always, head, content)))
         self._answered_at = self.loop.time()
-        if self._half_closed or self._is_draining:
+
+    def hold(self) -> None:
+        """Read no more until it may go on."""
+        self.flow.pause_reading()
+
+    def go_on(self) -> None:
+        """Read on, and take what came while a request was answered."""
+        assert self._lane is not None
+        self.flow.resume_reading()
+        if held := self._lane.held():
+            self.data_received(held)
+        elif not self.is_at_rest():  # it went the usual way
+            if self._is_draining:
+                super().shutdown()
+        elif self._half_closed or self._is_draining:
             self.transport.close()
-        elif self._held:
-            self._go_on(self.data_received)
         elif self.timeout_keep_alive_task is None:
             self._wait_for_another(self.timeout_keep_alive)
-
-    def go_the_usual_way(self, request: bytes) -> None:
-        """Let uvicorn have a request that `direct` could not answer after all."""
-        self._pending = None
-        if not self.transport.is_closing():
-            self._parse(request)
-            self._go_on(self._parse)
-
-    def _go_on(self, take: Callable[[bytes], None]) -> None:
-        held, self._held = self._held, b""
-        self.flow.resume_reading()
-        if held and not self.transport.is_closing():
-            take(held)
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection on which nothing was asked for too long.
@@ -191,7 +187,7 @@ class Transport(HttpToolsProtocol):
         """
         self.timeout_keep_alive_task = None
         left = self._answered_at + self.timeout_keep_alive - self.loop.time()
-        if self._pending is not None or left > 0:
+        if left > 0 or (self._lane is not None and not self._lane.is_empty()):
             self._wait_for_another(max(left, 1))
         else:
             super().timeout_keep_alive_handler()
@@ -201,16 +197,19 @@ class Transport(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Close the connection, once what was asked is answered."""
-        if self._pending is None:
+        if self._lane is not None:
+            self._lane.give_up()
+            self._is_draining = self._lane.is_busy()
+        if not self._is_draining:
             super().shutdown()
-        else:
-            self._is_draining = True
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio: true keeps it open
         """Let a caller who has sent everything wait for the answer on a connection closed halfway."""
         self._half_closed = True
-        if self._pending is not None:
-            return True
+        if self._lane is not None:
+            self._lane.give_up()
+            if self._lane.is_busy():
+                return True
         return self.cycle is not None and not self._in_message and not self.cycle.response_complete
 
     def on_headers_complete(self) -> None:
