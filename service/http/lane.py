@@ -37,18 +37,6 @@ class Road(Protocol):
 class Lane:
     """Takes requests that `Direct` can answer, one after the other."""
 
-    __slots__ = (
-        "_arrived",
-        "_direct",
-        "_head",
-        "_held",
-        "_pending",
-        "_pieces",
-        "_road",
-        "_started",
-        "_timer",
-    )
-
     def __init__(self, direct: Direct, road: Road) -> None:
         self._direct = direct
         self._road = road
