@@ -11,7 +11,7 @@ import numpy as np
 
 from service.core.errors import MalformedRequest, TensorMismatch
 from service.core.manifest import INPUT_NAME
-from service.http import json_body, wire
+from service.http import json_body, json_image, wire
 from service.http.drawings import Limits, Shape, by, quote
 from service.protocol import tensors
 from service.protocol.inference import Inference, Inferred, Output, Wanted, wanted
@@ -72,7 +72,7 @@ def read(body: Body, shape: Shape, limits: Limits) -> tuple[Inference, bool]:
     text = body.content[: body.json_bytes]
     document = json_body.load(text, json_body.most_values(shape, limits.of(shape)))
     if not isinstance(document, dict):
-        raise MalformedRequest("Body", "a JSON object with inputs", json_body.kind(document))
+        raise MalformedRequest("Body", "a JSON object with inputs", json_image.kind(document))
     parameters = member_object(document, "parameters", "Body")
     is_binary = parameters.get("binary_data_output", False)
     if not isinstance(is_binary, bool):
@@ -163,7 +163,9 @@ def _input(item: Mapping[str, Any], row: int, binary: _Binary) -> Tensor:
     name = _text(item, "name", where)
     shape = item.get("shape")
     if not isinstance(shape, list):
-        raise MalformedRequest(f"Member 'shape' of {where}", "a list of whole numbers", json_body.kind(shape))
+        raise MalformedRequest(
+            f"Member 'shape' of {where}", "a list of whole numbers", json_image.kind(shape)
+        )
     parameters = member_object(item, "parameters", where)
     tensor = Tensor(name, _text(item, "datatype", where), tuple(shape), (), parameters)
     tensors.check(tensor)
@@ -171,7 +173,7 @@ def _input(item: Mapping[str, Any], row: int, binary: _Binary) -> Tensor:
     data = item.get("data")
     if size is None:
         if not isinstance(data, list):
-            raise MalformedRequest(f"Member 'data' of {where}", "a list", json_body.kind(data))
+            raise MalformedRequest(f"Member 'data' of {where}", "a list", json_image.kind(data))
         content = _blobs(data, where) if tensor.datatype == BYTES else data
         return Tensor(name, tensor.datatype, tensor.shape, content, parameters)
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
@@ -187,8 +189,8 @@ def _blobs(data: Sequence[object], where: str) -> list[bytes]:
     for index, text in enumerate(data):
         field = f"Element [{index}] of {where}"
         if not isinstance(text, str):
-            raise MalformedRequest(field, "a picture file in base64", json_body.kind(text))
-        blobs.append(json_body.decode_base64(text, field))
+            raise MalformedRequest(field, "a picture file in base64", json_image.kind(text))
+        blobs.append(json_image.decode_base64(text, field))
     return blobs
 
 
@@ -202,10 +204,10 @@ def _objects(document: Mapping[str, Any], member: str) -> Sequence[Mapping[str, 
     if found is None and member == "outputs":
         return ()
     if not isinstance(found, list):
-        raise MalformedRequest(f"Member {member!r} of Body", "a list of objects", json_body.kind(found))
+        raise MalformedRequest(f"Member {member!r} of Body", "a list of objects", json_image.kind(found))
     for row, item in enumerate(found):
         if not isinstance(item, dict):
-            raise MalformedRequest(f"{member}[{row}]", "an object", json_body.kind(item))
+            raise MalformedRequest(f"{member}[{row}]", "an object", json_image.kind(item))
     return found
 
 
@@ -224,12 +226,12 @@ def member_object(document: Mapping[str, Any], member: str, where: str) -> Mappi
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise MalformedRequest(f"Member {member!r} of {where}", "an object", json_body.kind(found))
+        raise MalformedRequest(f"Member {member!r} of {where}", "an object", json_image.kind(found))
     return found
 
 
 def _text(document: Mapping[str, Any], member: str, where: str, default: str | None = None) -> str:
     found = document.get(member, default)
     if not isinstance(found, str):
-        raise MalformedRequest(f"Member {member!r} of {where}", "text", json_body.kind(found))
+        raise MalformedRequest(f"Member {member!r} of {where}", "text", json_image.kind(found))
     return found
