@@ -9,6 +9,7 @@ import binascii
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -71,8 +72,15 @@ class ImageReader:
                 if not _are_lists(value, width):
                     return None
                 value = list(chain.from_iterable(value))
-            return b"".join(map(bytes, value)) if _are_lists(value, shape[-1]) else None
-        except (TypeError, ValueError):  # a number that is no byte, or something that is no number
+            if {*map(len, value)} != {
+                shape[-1]
+            }:  # so none of them is a number, which `bytes` takes for a length
+                return None
+            return b"".join(map(bytes, value))
+        except (
+            TypeError,
+            ValueError,
+        ):  # a number that is no byte, or something that is no number, or no list
             return None
 
     def _whole(self, flat: list[Any], name: str) -> NDArray[np.uint8]:
@@ -133,6 +141,10 @@ class ImageReader:
         size = math.prod(self.shape)
         expected = f"{by(self.shape)} numbers nested, {size:,} flat, or a picture file in base64"
         return MalformedRequest(f"Field {name!r}", expected, got)
+
+
+reader_of = lru_cache(maxsize=32)(ImageReader)
+"""Returns the reader of a shape, a scale and whether there may be booleans; the same for the same."""
 
 
 def decode_base64(text: str, field: str) -> bytes:
