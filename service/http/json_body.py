@@ -66,7 +66,7 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
     value = document[given[0]]
     if given[0] == "strokes":
         return [Drawing("Field 'strokes'", _strokes(value, limits))]
-    reader = reader_of(shape, scale == "unit", _may_hold_booleans(body))
+    reader = reader_of(shape, scale == "unit", may_hold_booleans(body))
     if given[0] == "image":
         return _image(value, reader)
     return _images(value, "images", reader, limits)
@@ -95,7 +95,7 @@ def read_instances(body: bytes, shape: Shape, limits: Limits) -> Drawings:
     document = load(body, most)
     if not isinstance(document, dict) or "instances" not in document:
         raise MalformedRequest("Body", "a JSON object with instances", kind(document))
-    reader = reader_of(shape, False, _may_hold_booleans(body))
+    reader = reader_of(shape, False, may_hold_booleans(body))
     return _images(document["instances"], "instances", reader, limits)
 
 
@@ -145,7 +145,7 @@ def most_values(shape: Shape, limits: Limits) -> int:
     return limits.images * (math.prod(shape) + lists) + 4 * limits.points + 100
 
 
-def _may_hold_booleans(body: bytes) -> bool:
+def may_hold_booleans(body: bytes) -> bool:
     """Tell whether true or false may stand in JSON; a single letter is found much quicker than a word."""
     return (b"r" in body and b"true" in body) or (b"f" in body and b"false" in body)
 
@@ -174,7 +174,7 @@ def _read_long(body: bytes, member: str, most_values: int, shape: Shape, limits:
     if numbers is None or (scale == "unit" and numbers.max() > 1):
         if len(body) < _PIECES_BYTES:
             return None
-        reader = reader_of(shape, scale == "unit", _may_hold_booleans(body))
+        reader = reader_of(shape, scale == "unit", may_hold_booleans(body))
         return _read_pieces(cut, member, reader, limits)
     images = numbers.reshape(-1, *shape)
     check_count(len(images), limits)

@@ -60,28 +60,9 @@ class ImageReader:
 
     def pixels(self, value: object) -> bytes | None:
         """Return the pixels of an image of whole numbers; None if it is another, or none at all."""
-        if self.unit or self.booleans or not isinstance(value, list) or not value:
+        if self.unit or self.booleans or not isinstance(value, list):
             return None
-        shape = self.shape
-        try:
-            if not isinstance(value[0], list):
-                return bytes(value) if len(value) == math.prod(shape) else None
-            if len(value) != shape[0]:
-                return None
-            for width in shape[1:-1]:
-                if not _are_lists(value, width):
-                    return None
-                value = list(chain.from_iterable(value))
-            if {*map(len, value)} != {
-                shape[-1]
-            }:  # so none of them is a number, which `bytes` takes for a length
-                return None
-            return b"".join(map(bytes, value))
-        except (
-            TypeError,
-            ValueError,
-        ):  # a number that is no byte, or something that is no number, or no list
-            return None
+        return bytes_of(value, self.shape)
 
     def _whole(self, flat: list[Any], name: str) -> NDArray[np.uint8]:
         """Take numbers such as 12.0 too, or say which number cannot be a pixel."""
@@ -141,6 +122,34 @@ class ImageReader:
         size = math.prod(self.shape)
         expected = f"{by(self.shape)} numbers nested, {size:,} flat, or a picture file in base64"
         return MalformedRequest(f"Field {name!r}", expected, got)
+
+
+def bytes_of(numbers: list[Any], shape: Shape) -> bytes | None:
+    """Return whole numbers 0..255 as bytes, row by row.
+
+    Args:
+        numbers: Flat, or nested as the shape says; without true and false, which would count as 1 and 0.
+        shape: Of the whole.
+
+    Returns:
+        As many as the shape has; None if the numbers are more, fewer or others, or no numbers.
+    """
+    try:
+        if not numbers or not isinstance(numbers[0], list):
+            return bytes(numbers) if len(numbers) == math.prod(shape) else None
+        if len(numbers) != shape[0]:
+            return None
+        for width in shape[1:-1]:
+            if not _are_lists(numbers, width):
+                return None
+            numbers = list(chain.from_iterable(numbers))
+        if {*map(len, numbers)} != {
+            shape[-1]
+        }:  # so none of them is a number, which `bytes` takes for a length
+            return None
+        return b"".join(map(bytes, numbers))
+    except (TypeError, ValueError):  # a number that is no byte, or something that is no number, or no list
+        return None
 
 
 reader_of = lru_cache(maxsize=32)(ImageReader)
