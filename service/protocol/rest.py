@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from service.http import packing, wire
 from service.http.answering import Answering, Question
-from service.http.exchange import exchange_of
+from service.http.exchange import exchange_of, header
 from service.http.operations import Operation, Options
 from service.protocol import body, description, inference, schemas
 from service.protocol.body import Body
@@ -19,6 +19,8 @@ from service.serving.registry import Model, Registry
 from service.serving.statistics import Statistics
 
 _ANSWER = "The JSON of the answer, and then its binary contents, if any output is asked for as binary"
+
+_JSON_BYTES = body.HEADER.lower().encode()
 
 
 @dataclass(frozen=True)
@@ -160,11 +162,11 @@ class Endpoints:
         """Answer `POST …/infer`."""
         del options
         exchange = exchange_of(request)
-        header = request.headers.get(body.HEADER)
-        accepted = request.headers.get("accept-encoding", "")
+        json_bytes = header(request, _JSON_BYTES)
+        accepted = header(request, b"accept-encoding") or ""
 
         def read(content: bytes, model: Model) -> Question[Response]:
-            whole = Body.of(content, header)
+            whole = Body.of(content, json_bytes)
             asked, is_binary = body.read(whole, model.shape, self.answering.limits)
 
             def write(inferred: Inferred) -> Response:
@@ -172,7 +174,9 @@ class Endpoints:
 
             return inference.question(asked, model, self.answering.limits, exchange, write)
 
-        return await self.answering.answer(request, read, lambda content: Body.of(content, header).json_bytes)
+        return await self.answering.answer(
+            request, read, lambda content: Body.of(content, json_bytes).json_bytes
+        )
 
     def _versions(self, model: Model) -> list[str]:
         return [other.version for other in self.registry.models() if other.name == model.name]
