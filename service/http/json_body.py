@@ -156,6 +156,9 @@ def _read_long(body: bytes, member: str, most_values: int, shape: Shape, limits:
     Returns:
         What it holds; None if that is not known: the whole is to be parsed, if only to say what is wrong.
     """
+    is_whole = b"." not in body
+    if not is_whole and len(body) < _PIECES_BYTES:
+        return None
     check_values(body, most_values)
     cut = json_list.cut(body, member.encode(), is_last=True)
     document = None if cut is None else json_list.load_rest(cut)
@@ -169,7 +172,7 @@ def _read_long(body: bytes, member: str, most_values: int, shape: Shape, limits:
     depth = cut.depth() - 1
     sides = shape if depth == len(shape) else (math.prod(shape),)
     numbers = None
-    if depth == len(sides) and b"." not in body:
+    if depth == len(sides) and is_whole:
         numbers = json_list.whole_numbers(body, cut.start + 1, cut.stop - 1, sides)
     if numbers is None or (scale == "unit" and numbers.max() > 1):
         if len(body) < _PIECES_BYTES:
@@ -217,13 +220,23 @@ def _images(value: object, member: str, reader: ImageReader, limits: Limits) -> 
     if not isinstance(value, list) or not value:
         raise MalformedRequest(f"Field {member!r}", "a list of at least one image", kind(value))
     check_count(len(value), limits)
-    rows = [pixels for pixels in map(reader.pixels, value) if pixels is not None]
-    if len(rows) < len(value):
+    images = _plain(value, reader)
+    if images is None:
         items = [reader.read(_file_of(item, member), f"{member}[{row}]") for row, item in enumerate(value)]
         return _batch(items, reader.shape)
-    images = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, *reader.shape)
     _check_drawn(images, member)
     return images
+
+
+def _plain(values: list[Any], reader: ImageReader) -> NDArray[np.uint8] | None:
+    """Return images of whole numbers; None if one of them is anything else."""
+    rows = []
+    for value in values:
+        pixels = reader.pixels(value)
+        if pixels is None:
+            return None
+        rows.append(pixels)
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, *reader.shape)
 
 
 def _file_of(item: object, member: str) -> object:

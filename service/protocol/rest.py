@@ -162,11 +162,11 @@ class Endpoints:
         """Answer `POST …/infer`."""
         del options
         exchange = exchange_of(request)
-        json_bytes = header(request, _JSON_BYTES)
+        text_bytes = header(request, _JSON_BYTES)
         accepted = header(request, b"accept-encoding") or ""
 
         def read(content: bytes, model: Model) -> Question[Response]:
-            whole = Body.of(content, json_bytes)
+            whole = Body.of(content, text_bytes)
             asked, is_binary = body.read(whole, model.shape, self.answering.limits)
 
             def write(inferred: Inferred) -> Response:
@@ -175,7 +175,7 @@ class Endpoints:
             return inference.question(asked, model, self.answering.limits, exchange, write)
 
         return await self.answering.answer(
-            request, read, lambda content: Body.of(content, json_bytes).json_bytes
+            request, read, lambda content: Body.of(content, text_bytes).json_bytes
         )
 
     def _versions(self, model: Model) -> list[str]:
