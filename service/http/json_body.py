@@ -1,14 +1,9 @@
 """`application/json` to drawings.
 
-One image as whole numbers takes no loop in Python: `bytes` checks type and range of all of them at
-once. Only what it refuses is looked at number by number, to say which one is wrong.
+A long document of many images is not parsed as a whole if it can be read otherwise; it means the same.
 """
 
-import base64
-import binascii
 import math
-import re
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -16,21 +11,21 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.core.errors import BlankImage, MalformedRequest, PayloadTooLarge
-from service.http.drawings import (
-    Drawing,
-    Drawings,
-    Limits,
-    Shape,
-    by,
-    check_count,
-    from_unit,
-    quote,
-)
+from service.core.errors import BlankImage, MalformedRequest, PayloadTooLarge, RequestError
+from service.http import json_list
+from service.http.drawings import Drawing, Drawings, Limits, Shape, check_count, quote
+from service.http.json_image import ImageReader, kind, reader_of
+from service.http.json_image import is_number as _is_number
+
+LONG_BYTES = 8192
+"""From this size on it pays to look at a document before it is parsed."""
+
+_PIECES_BYTES = 65_536
+"""From this size on a list is parsed item by item; a shorter one takes less time as a whole."""
 
 _MAX_COORDINATE = 1e9
-_OF_NUMBERS = b"0123456789.-, []\n"
-_DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
+_COUNTED_BYTES = 65_536
+_BLANK = "0 everywhere"
 
 
 def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
@@ -49,7 +44,12 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
         PayloadTooLarge: More images or points than the limits allow.
         BlankImage: A drawing without points, or an image of zeros.
     """
-    document = load(body, most_values(shape, limits))
+    most = most_values(shape, limits)
+    if len(body) >= LONG_BYTES:
+        images = _read_long(body, "images", most, shape, limits)
+        if images is not None:
+            return images
+    document = load(body, most)
     if not isinstance(document, dict):
         raise MalformedRequest("Body", "a JSON object", kind(document))
     for name in document:
@@ -66,9 +66,9 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
     value = document[given[0]]
     if given[0] == "strokes":
         return [Drawing("Field 'strokes'", _strokes(value, limits))]
-    reader = _ImageReader(shape, scale == "unit", _may_hold_booleans(body))
+    reader = reader_of(shape, scale == "unit", may_hold_booleans(body))
     if given[0] == "image":
-        return _batch([reader.read(value, "image")], shape)
+        return _image(value, reader)
     return _images(value, "images", reader, limits)
 
 
@@ -87,15 +87,16 @@ def read_instances(body: bytes, shape: Shape, limits: Limits) -> Drawings:
     Raises:
         MalformedRequest, PayloadTooLarge, BlankImage: As `read`.
     """
-    document = load(body, most_values(shape, limits))
+    most = most_values(shape, limits)
+    if len(body) >= LONG_BYTES:
+        images = _read_long(body, "instances", most, shape, limits)
+        if images is not None:
+            return images
+    document = load(body, most)
     if not isinstance(document, dict) or "instances" not in document:
         raise MalformedRequest("Body", "a JSON object with instances", kind(document))
-    instances = document["instances"]
-    if isinstance(instances, list):
-        instances = [
-            item["b64"] if isinstance(item, dict) and item.keys() == {"b64"} else item for item in instances
-        ]
-    return _images(instances, "instances", _ImageReader(shape, False, _may_hold_booleans(body)), limits)
+    reader = reader_of(shape, False, may_hold_booleans(body))
+    return _images(document["instances"], "instances", reader, limits)
 
 
 def load(body: bytes, most_values: int) -> Any:  # noqa: ANN401 - JSON can be anything; every caller checks it
@@ -116,13 +117,26 @@ def load(body: bytes, most_values: int) -> Any:  # noqa: ANN401 - JSON can be an
             more than 1,024 deep; the message says where.
         PayloadTooLarge: It may hold more values.
     """
-    if len(body) > most_values and sum(map(body.count, (b",", b"[", b"{"))) > most_values:
-        raise PayloadTooLarge("Body", most_values, "JSON values", "more")
+    if len(body) > most_values:
+        check_values(body, most_values)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         got = f"{error.msg} at line {error.lineno} column {error.colno}" if body.strip() else "nothing"
         raise MalformedRequest("Body", "JSON in UTF-8, nested at most 1,024 deep", got) from error
+
+
+def check_values(body: bytes, most_values: int) -> None:
+    """Raise PayloadTooLarge if JSON may hold more values than that, as `load` counts them."""
+    if len(body) <= most_values:
+        return
+    text = np.frombuffer(body, np.uint8)
+    marks = 0
+    for start in range(0, len(text), _COUNTED_BYTES):
+        part = text[start : start + _COUNTED_BYTES]
+        marks += int(np.count_nonzero((part == ord(",")) | (part == ord("[")) | (part == ord("{"))))
+    if marks > most_values:
+        raise PayloadTooLarge("Body", most_values, "JSON values", "more")
 
 
 def most_values(shape: Shape, limits: Limits) -> int:
@@ -131,23 +145,119 @@ def most_values(shape: Shape, limits: Limits) -> int:
     return limits.images * (math.prod(shape) + lists) + 4 * limits.points + 100
 
 
-def _may_hold_booleans(body: bytes) -> bool:
-    words = body.translate(None, _OF_NUMBERS)  # much shorter, and quicker to search
-    return b"true" in words or b"false" in words
+def may_hold_booleans(body: bytes) -> bool:
+    """Tell whether true or false may stand in JSON; a single letter is found much quicker than a word."""
+    return (b"r" in body and b"true" in body) or (b"f" in body and b"false" in body)
 
 
-def _images(value: object, name: str, reader: "_ImageReader", limits: Limits) -> Drawings:
+def _read_long(body: bytes, member: str, most_values: int, shape: Shape, limits: Limits) -> Drawings | None:
+    """Read a document of many images so that no step of it keeps Python's lock for long.
+
+    Returns:
+        What it holds; None if that is not known: the whole is to be parsed, if only to say what is wrong.
+    """
+    is_whole = b"." not in body
+    if not is_whole and len(body) < _PIECES_BYTES:
+        return None
+    check_values(body, most_values)
+    cut = json_list.cut(body, member.encode(), is_last=True)
+    document = None if cut is None else json_list.load_rest(cut)
+    if cut is None or not isinstance(document, dict) or not json_list.is_cut(document.pop(member, None)):
+        return None
+    scale = "byte"
+    if member == "images":
+        scale = document.pop("scale", "byte")
+        if document or scale not in ("byte", "unit"):
+            return None
+    depth = cut.depth() - 1
+    sides = shape if depth == len(shape) else (math.prod(shape),)
+    numbers = None
+    if depth == len(sides) and is_whole:
+        numbers = json_list.whole_numbers(body, cut.start + 1, cut.stop - 1, sides)
+    if numbers is None or (scale == "unit" and numbers.max() > 1):
+        if len(body) < _PIECES_BYTES:
+            return None
+        reader = reader_of(shape, scale == "unit", may_hold_booleans(body))
+        return _read_pieces(cut, member, reader, limits)
+    images = numbers.reshape(-1, *shape)
+    check_count(len(images), limits)
+    _check_drawn(images, member)
+    return images * np.uint8(255) if scale == "unit" else images
+
+
+def _read_pieces(cut: json_list.Cut, member: str, reader: ImageReader, limits: Limits) -> Drawings | None:
+    images: list[Drawing] = []
+    seen = 0
+    wrong: RequestError | None = None
+    try:
+        for items in json_list.pieces(cut):
+            for item in items:
+                if seen == limits.images:
+                    return None
+                try:
+                    if wrong is None:
+                        images.append(reader.read(_file_of(item, member), f"{member}[{seen}]"))
+                except RequestError as error:  # raised once it is certain that the rest is JSON
+                    wrong = error
+                seen += 1
+    except orjson.JSONDecodeError:
+        return None
+    if wrong is not None:
+        raise wrong
+    return _batch(images, reader.shape) if images else None
+
+
+def _image(value: object, reader: ImageReader) -> Drawings:
+    pixels = reader.pixels(value)
+    if pixels is None:
+        return _batch([reader.read(value, "image")], reader.shape)
+    if len(reader.shape) == 2 and pixels == bytes(len(pixels)):
+        raise BlankImage("Field 'image'", _BLANK)
+    return np.frombuffer(pixels, np.uint8).reshape(1, *reader.shape)
+
+
+def _images(value: object, member: str, reader: ImageReader, limits: Limits) -> Drawings:
     if not isinstance(value, list) or not value:
-        raise MalformedRequest(f"Field {name!r}", "a list of at least one image", kind(value))
+        raise MalformedRequest(f"Field {member!r}", "a list of at least one image", kind(value))
     check_count(len(value), limits)
-    return _batch([reader.read(item, f"{name}[{row}]") for row, item in enumerate(value)], reader.shape)
+    images = _plain(value, reader)
+    if images is None:
+        items = [reader.read(_file_of(item, member), f"{member}[{row}]") for row, item in enumerate(value)]
+        return _batch(items, reader.shape)
+    _check_drawn(images, member)
+    return images
+
+
+def _plain(values: list[Any], reader: ImageReader) -> NDArray[np.uint8] | None:
+    """Return images of whole numbers; None if one of them is anything else."""
+    rows = []
+    for value in values:
+        pixels = reader.pixels(value)
+        if pixels is None:
+            return None
+        rows.append(pixels)
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, *reader.shape)
+
+
+def _file_of(item: object, member: str) -> object:
+    """Return an item of a document, or the picture file that it holds as KServe's first protocol has it."""
+    if member == "instances" and isinstance(item, dict) and item.keys() == {"b64"}:
+        return item["b64"]
+    return item
+
+
+def _check_drawn(images: NDArray[np.uint8], member: str) -> None:
+    if images.ndim == 3:  # a black photograph may well be one
+        drawn = images.reshape(len(images), -1).any(axis=1)
+        if not drawn.all():
+            raise BlankImage(f"Field '{member}[{drawn.argmin()}]'", _BLANK)
 
 
 def _batch(images: list[Drawing], shape: Shape) -> Drawings:
     for image in images:
         pixels = image.content
         if isinstance(pixels, np.ndarray) and pixels.ndim == 2 and not pixels.any():
-            raise BlankImage(image.field, "0 everywhere")  # a black photograph may well be one
+            raise BlankImage(image.field, _BLANK)
     whole = [
         image.content[None]
         for image in images
@@ -156,98 +266,6 @@ def _batch(images: list[Drawing], shape: Shape) -> Drawings:
     if len(whole) < len(images):
         return images
     return whole[0] if len(whole) == 1 else np.concatenate(whole)
-
-
-@dataclass(frozen=True)
-class _ImageReader:
-    """Reads the images of one document.
-
-    Attributes:
-        shape: Of one image as the model takes it.
-        unit: Whether numbers are 0..1 instead of 0..255.
-        booleans: Whether the document may hold true or false, which Python takes for 1 and 0.
-    """
-
-    shape: Shape
-    unit: bool
-    booleans: bool
-
-    def read(self, value: object, name: str) -> Drawing:
-        field = f"Field {name!r}"
-        if isinstance(value, str):
-            return Drawing(field, decode_base64(value, field))
-        if not isinstance(value, list):
-            raise self._no_image(name, kind(value))
-        flat = self._flat(value, name)
-        pixels = self._units(flat, name) if self.unit else self._bytes(flat, name)
-        return Drawing(field, pixels.reshape(self.shape))
-
-    def _bytes(self, flat: list[Any], name: str) -> NDArray[np.uint8]:
-        if self.booleans:
-            return self._whole(flat, name)
-        try:
-            return np.frombuffer(bytes(flat), np.uint8)
-        except (TypeError, ValueError):  # a number that is no byte, or something that is no number
-            return self._whole(flat, name)
-
-    def _whole(self, flat: list[Any], name: str) -> NDArray[np.uint8]:
-        """Take numbers such as 12.0 too, or say which number cannot be a pixel."""
-        array = self._numbers(flat)
-        if array is not None and ((array >= 0) & (array <= 255) & (array == np.rint(array))).all():
-            return array.astype(np.uint8)
-        for index, item in enumerate(flat):
-            if not _is_number(item) or not 0 <= item <= 255 or item != int(item):
-                hint = ' (for numbers 0..1 add "scale": "unit")' if isinstance(item, float) else ""
-                field = f"Field {self._at(name, index)!r}"
-                raise MalformedRequest(field, "a whole number 0..255", kind(item) + hint)
-        return np.array(flat, np.float64).astype(np.uint8)
-
-    def _numbers(self, flat: list[Any]) -> NDArray[Any] | None:
-        """Return an array of numbers, or None if there is, or may be, anything else among them."""
-        if self.booleans:
-            return None
-        try:
-            array = np.array(flat)
-        except ValueError:  # lists of different lengths among them
-            return None
-        return array if array.ndim == 1 and array.dtype.kind in "iuf" else None
-
-    def _units(self, flat: list[Any], name: str) -> NDArray[np.uint8]:
-        array = self._numbers(flat)
-        if array is not None and ((array >= 0) & (array <= 1)).all():
-            return from_unit(array)
-        for index, item in enumerate(flat):
-            if not _is_number(item) or not 0 <= item <= 1:
-                field = f"Field {self._at(name, index)!r}"
-                raise MalformedRequest(field, "a number 0..1", kind(item))
-        return from_unit(np.array(flat, np.float64))
-
-    def _flat(self, value: list[Any], name: str) -> list[Any]:
-        """Return the numbers of an image that is nested as its shape says, or flat already."""
-        size = math.prod(self.shape)
-        if not value or not isinstance(value[0], list):
-            if len(value) != size:
-                raise self._no_image(name, f"a list of {len(value):,}")
-            return value
-        if len(value) != self.shape[0]:
-            raise self._no_image(name, f"a list of {len(value):,} lists")
-        for depth, width in enumerate(self.shape[1:], start=1):
-            if {*map(type, value)} != {list} or {*map(len, value)} != {width}:
-                index = next(i for i, row in enumerate(value) if not _is_list(row, width))
-                field = f"Field {self._at(name, index, depth)!r}"
-                raise MalformedRequest(field, f"a list of {width}", kind(value[index]))
-            value = list(chain.from_iterable(value))
-        return value
-
-    def _at(self, name: str, index: int, depth: int | None = None) -> str:
-        """Say where something stands in the image, as `image[2][7]`."""
-        where = np.unravel_index(index, self.shape[:depth])
-        return name + "".join(f"[{i}]" for i in where)
-
-    def _no_image(self, name: str, got: str) -> MalformedRequest:
-        size = math.prod(self.shape)
-        expected = f"{by(self.shape)} numbers nested, {size:,} flat, or a picture file in base64"
-        return MalformedRequest(f"Field {name!r}", expected, got)
 
 
 def _strokes(value: object, limits: Limits) -> list[NDArray[np.float64]]:
@@ -288,42 +306,3 @@ def _is_point(point: object) -> bool:
         and len(point) == 2
         and all(_is_number(number) and abs(number) <= _MAX_COORDINATE for number in point)
     )
-
-
-def decode_base64(text: str, field: str) -> bytes:
-    """Return the bytes of a `data:` URL or of plain base64.
-
-    Args:
-        text: What came.
-        field: As messages call it.
-
-    Raises:
-        MalformedRequest: It is neither.
-    """
-    head = _DATA_URL.match(text)
-    if head is None and text[:5].lower() == "data:":
-        raise MalformedRequest(field, "a data: URL of an image in base64", quote(text[:40]))
-    try:
-        return base64.b64decode(text[head.end() if head else 0 :], validate=True)
-    except (binascii.Error, ValueError) as error:
-        expected = "base64 of a PNG, JPEG or WebP file, alone or as a data: URL"
-        raise MalformedRequest(field, expected, f"text that is no base64 ({error})") from error
-
-
-def _is_list(value: object, length: int) -> bool:
-    return isinstance(value, list) and len(value) == length
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def kind(value: object) -> str:
-    """Say what a JSON value is without repeating all of it."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    if isinstance(value, list):
-        return f"a list of {len(value):,}"
-    if isinstance(value, dict):
-        return "an object"
-    return quote(value)

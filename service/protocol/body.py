@@ -3,15 +3,15 @@
 The only file that knows how JSON spells them.
 """
 
+import math
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from service.core.errors import MalformedRequest, TensorMismatch
+from service.core.errors import MalformedRequest, RequestError, TensorMismatch
 from service.core.manifest import INPUT_NAME
-from service.http import json_body, wire
+from service.http import json_body, json_image, json_list, wire
 from service.http.drawings import Limits, Shape, by, quote
 from service.protocol import tensors
 from service.protocol.inference import Inference, Inferred, Output, Wanted, wanted
@@ -20,9 +20,16 @@ from service.protocol.tensors import BYTES, Tensor
 HEADER = "Inference-Header-Content-Length"
 """The header that says how many bytes of a body are JSON, where binary contents follow."""
 
+_REMEMBERED = 64
+"""How many of the latest JSON texts before binary contents are remembered."""
 
-@dataclass(frozen=True)
-class Body:
+_REMEMBERED_BYTES = 1024
+"""How long each of them may be."""
+
+_IS_LITTLE = sys.byteorder == "little"
+
+
+class Body(NamedTuple):
     """A body whose JSON ends where its header says.
 
     Attributes:
@@ -69,23 +76,15 @@ def read(body: Body, shape: Shape, limits: Limits) -> tuple[Inference, bool]:
     """
     if not body.json_bytes and body.content:
         return Inference([_raw_input(body.content, shape)]), True
+    if body.json_bytes <= min(_REMEMBERED_BYTES, limits.images):  # which hold no more values than any request
+        head = _head(body.content[: body.json_bytes])
+        if head is not None and head.binary_bytes == len(body.content) - body.json_bytes:
+            return head.inference(memoryview(body.content)[body.json_bytes :]), head.is_binary
     text = body.content[: body.json_bytes]
-    document = json_body.load(text, json_body.most_values(shape, limits.of(shape)))
-    if not isinstance(document, dict):
-        raise MalformedRequest("Body", "a JSON object with inputs", json_body.kind(document))
-    parameters = member_object(document, "parameters", "Body")
-    is_binary = parameters.get("binary_data_output", False)
-    if not isinstance(is_binary, bool):
-        raise MalformedRequest("Parameter 'binary_data_output'", "true or false", quote(is_binary))
-    binary = _Binary(memoryview(body.content)[body.json_bytes :])
-    inference = Inference(
-        inputs=[_input(item, row, binary) for row, item in enumerate(_objects(document, "inputs"))],
-        outputs=[_wanted(item, row) for row, item in enumerate(_objects(document, "outputs"))],
-        id=_text(document, "id", "Body", ""),
-        parameters=parameters,
+    document = _load(text, shape, limits.of(shape))
+    return _inference(
+        document, _Binary(memoryview(body.content)[body.json_bytes :]), json_body.may_hold_booleans(text)
     )
-    binary.end()
-    return inference, is_binary
 
 
 def write(inferred: Inferred, is_binary: bool) -> tuple[bytes, int | None]:
@@ -101,25 +100,29 @@ def write(inferred: Inferred, is_binary: bool) -> tuple[bytes, int | None]:
     contents: list[bytes] = []
     outputs = []
     for output in inferred.outputs:
-        described: dict[str, Any] = {
-            "name": output.name,
-            "datatype": output.datatype,
-            "shape": output.shape,
-        }
+        described = _described(output.name, output.datatype, output.shape)
         if is_binary if output.is_binary is None else output.is_binary:
             contents.append(binary_content(output))
-            described["parameters"] = {"binary_data_size": len(contents[-1])}
+            outputs.append(b'%b"parameters":{"binary_data_size":%d}}' % (described, len(contents[-1])))
         elif isinstance(output.content, list):
-            described["data"] = [element.decode() for element in output.content]
+            elements = wire.dump_json([element.decode() for element in output.content])
+            outputs.append(b'%b"data":%b}' % (described, elements))
         else:
-            described["data"] = output.content.ravel()
-        outputs.append(described)
+            outputs.append(b'%b"data":%b}' % (described, wire.dump_json(output.content.ravel())))
     model = inferred.model
-    document: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
-    if inferred.id:
-        document["id"] = inferred.id
-    text = wire.dump_json({**document, "outputs": outputs})
+    name = b',"id":' + wire.dump_json(inferred.id) if inferred.id else b""
+    text = b'%b%b,"outputs":[%b]}' % (_named(model.name, model.version), name, b",".join(outputs))
     return b"".join((text, *contents)), len(text) if contents else None
+
+
+@lru_cache
+def _named(name: str, version: str) -> bytes:
+    return wire.dump_json({"model_name": name, "model_version": version})[:-1]
+
+
+@lru_cache
+def _described(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
+    return wire.dump_json({"name": name, "datatype": datatype, "shape": shape})[:-1] + b","
 
 
 def binary_content(output: Output) -> bytes:
@@ -127,6 +130,8 @@ def binary_content(output: Output) -> bytes:
     if isinstance(output.content, list):
         return tensors.pack(output.content)
     content = output.content
+    if _IS_LITTLE and content.dtype.isnative:
+        return content.tobytes()
     return content.astype(content.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
@@ -151,28 +156,147 @@ class _Binary:
             raise TensorMismatch("Binary data", expected, f"{self._content.nbytes:,}")
 
 
+class _Sizes(_Binary):
+    """Stands for binary contents that are not there; notes how many bytes of them each input takes."""
+
+    def __init__(self) -> None:
+        super().__init__(memoryview(b""))
+        self.taken: list[int] = []
+
+    def take(self, size: int, field: str) -> memoryview:
+        del field
+        self.taken.append(size)
+        return memoryview(b"")
+
+
+class _Head(NamedTuple):
+    """The JSON of an inference whose inputs are all binary; most callers send the same again and again.
+
+    Attributes:
+        without_contents: What is asked.
+        sizes: How many bytes each input has.
+        binary_bytes: And all together.
+        is_binary: Whether outputs that say nothing of it should be binary.
+    """
+
+    without_contents: Inference
+    sizes: tuple[int, ...]
+    binary_bytes: int
+    is_binary: bool
+
+    def inference(self, binary: memoryview) -> Inference:
+        """Return what is asked with these contents."""
+        inputs = []
+        start = 0
+        for tensor, size in zip(self.without_contents.inputs, self.sizes, strict=True):
+            content = binary[start : start + size]
+            inputs.append(Tensor(tensor.name, tensor.datatype, tensor.shape, content, tensor.parameters))
+            start += size
+        asked = self.without_contents
+        return Inference(inputs, asked.outputs, asked.id, asked.parameters)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _head(text: bytes) -> _Head | None:
+    """Understand the JSON before binary contents; None if it is wrong, or holds contents itself."""
+    sizes = _Sizes()
+    try:
+        inference, is_binary = _inference(json_body.load(text, len(text)), sizes, True)
+    except RequestError:
+        return None
+    if len(sizes.taken) < len(inference.inputs):
+        return None
+    return _Head(inference, tuple(sizes.taken), sum(sizes.taken), is_binary)
+
+
+def _inference(document: object, binary: _Binary, booleans: bool) -> tuple[Inference, bool]:
+    """Understand a document.
+
+    Args:
+        document: What the JSON says.
+        binary: What follows it.
+        booleans: Whether there may be true or false in it.
+    """
+    if not isinstance(document, dict):
+        raise MalformedRequest("Body", "a JSON object with inputs", json_image.kind(document))
+    parameters = member_object(document, "parameters", "Body")
+    is_binary = parameters.get("binary_data_output", False)
+    if not isinstance(is_binary, bool):
+        raise MalformedRequest("Parameter 'binary_data_output'", "true or false", quote(is_binary))
+    inference = Inference(
+        inputs=[_input(item, row, binary, booleans) for row, item in enumerate(_objects(document, "inputs"))],
+        outputs=[_wanted(item, row) for row, item in enumerate(_objects(document, "outputs"))],
+        id=_text(document, "id", "Body", ""),
+        parameters=parameters,
+    )
+    binary.end()
+    return inference, is_binary
+
+
+def _load(text: bytes, shape: Shape, limits: Limits) -> object:
+    """Parse JSON, the contents of a long input of whole numbers as an array."""
+    most = json_body.most_values(shape, limits)
+    if len(text) >= json_body.LONG_BYTES:
+        json_body.check_values(text, most)
+        document = _load_long(text)
+        if document is not None:
+            return document
+    return json_body.load(text, most)
+
+
+def _load_long(text: bytes) -> object:
+    """Parse the JSON of one input of UINT8; None if it seems to be anything else."""
+    cut = json_list.cut(text, b"data", is_last=False)
+    document = None if cut is None else json_list.load_rest(cut)
+    inputs = document.get("inputs") if isinstance(document, dict) else None
+    if cut is None or not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        return None
+    shape = inputs[0].get("shape")
+    if not json_list.is_cut(inputs[0].get("data")) or inputs[0].get("datatype") != "UINT8":
+        return None
+    if not isinstance(shape, list) or not all(type(side) is int and 0 < side <= len(text) for side in shape):
+        return None
+    sides = () if cut.depth() == 1 else tuple(shape[1:])
+    if cut.depth() not in (1, len(shape)) or math.prod(sides) > len(text):
+        return None
+    numbers = json_list.whole_numbers(text, cut.start + 1, cut.stop - 1, sides)
+    if numbers is None or len(numbers) != math.prod(shape):
+        return None
+    inputs[0]["data"] = numbers.data
+    return document
+
+
 def _raw_input(content: bytes, shape: Shape) -> Tensor:
-    size = int(np.prod(shape))
+    size = math.prod(shape)
     if len(content) % size:
         raise TensorMismatch("Body", f"n x {size:,} bytes, each image {by(shape)}", f"{len(content):,} bytes")
     return Tensor(INPUT_NAME, "UINT8", (len(content) // size, *shape), memoryview(content))
 
 
-def _input(item: Mapping[str, Any], row: int, binary: _Binary) -> Tensor:
+def _input(item: Mapping[str, Any], row: int, binary: _Binary, booleans: bool) -> Tensor:
     where = f"inputs[{row}]"
     name = _text(item, "name", where)
     shape = item.get("shape")
     if not isinstance(shape, list):
-        raise MalformedRequest(f"Member 'shape' of {where}", "a list of whole numbers", json_body.kind(shape))
+        raise MalformedRequest(
+            f"Member 'shape' of {where}", "a list of whole numbers", json_image.kind(shape)
+        )
     parameters = member_object(item, "parameters", where)
     tensor = Tensor(name, _text(item, "datatype", where), tuple(shape), (), parameters)
     tensors.check(tensor)
     size = parameters.get("binary_data_size")
     data = item.get("data")
     if size is None:
+        if isinstance(data, memoryview):  # was read already
+            return Tensor(name, tensor.datatype, tensor.shape, data, parameters)
         if not isinstance(data, list):
-            raise MalformedRequest(f"Member 'data' of {where}", "a list", json_body.kind(data))
-        content = _blobs(data, where) if tensor.datatype == BYTES else data
+            raise MalformedRequest(f"Member 'data' of {where}", "a list", json_image.kind(data))
+        content: memoryview | list[Any] = data
+        if tensor.datatype == BYTES:
+            content = _blobs(data, where)
+        elif tensor.datatype == "UINT8" and not booleans:
+            pixels = json_image.bytes_of(data, tensor.shape)
+            content = data if pixels is None else memoryview(pixels)
         return Tensor(name, tensor.datatype, tensor.shape, content, parameters)
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         field = f"Parameter 'binary_data_size' of {where}"
@@ -187,8 +311,8 @@ def _blobs(data: Sequence[object], where: str) -> list[bytes]:
     for index, text in enumerate(data):
         field = f"Element [{index}] of {where}"
         if not isinstance(text, str):
-            raise MalformedRequest(field, "a picture file in base64", json_body.kind(text))
-        blobs.append(json_body.decode_base64(text, field))
+            raise MalformedRequest(field, "a picture file in base64", json_image.kind(text))
+        blobs.append(json_image.decode_base64(text, field))
     return blobs
 
 
@@ -202,10 +326,10 @@ def _objects(document: Mapping[str, Any], member: str) -> Sequence[Mapping[str, 
     if found is None and member == "outputs":
         return ()
     if not isinstance(found, list):
-        raise MalformedRequest(f"Member {member!r} of Body", "a list of objects", json_body.kind(found))
+        raise MalformedRequest(f"Member {member!r} of Body", "a list of objects", json_image.kind(found))
     for row, item in enumerate(found):
         if not isinstance(item, dict):
-            raise MalformedRequest(f"{member}[{row}]", "an object", json_body.kind(item))
+            raise MalformedRequest(f"{member}[{row}]", "an object", json_image.kind(item))
     return found
 
 
@@ -224,12 +348,12 @@ def member_object(document: Mapping[str, Any], member: str, where: str) -> Mappi
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise MalformedRequest(f"Member {member!r} of {where}", "an object", json_body.kind(found))
+        raise MalformedRequest(f"Member {member!r} of {where}", "an object", json_image.kind(found))
     return found
 
 
 def _text(document: Mapping[str, Any], member: str, where: str, default: str | None = None) -> str:
     found = document.get(member, default)
     if not isinstance(found, str):
-        raise MalformedRequest(f"Member {member!r} of {where}", "text", json_body.kind(found))
+        raise MalformedRequest(f"Member {member!r} of {where}", "text", json_image.kind(found))
     return found

@@ -5,8 +5,9 @@ Knows nothing of how either is written; `body` reads and writes JSON and binary,
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatc
 from service.core.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME
 from service.http import explain
 from service.http.answering import Question
-from service.http.drawings import Drawing, Drawings, Limits, check_count, quote
+from service.http.drawings import Drawing, Drawings, Limits, Shape, check_count, quote
 from service.http.exchange import Exchange
 from service.http.preparation import Preparation
 from service.protocol import tensors
@@ -35,8 +36,7 @@ _MICROSECOND = 1e-6
 _SHARED_MEMORY = "shared_memory_"
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """An output that a caller asks for.
 
     Attributes:
@@ -49,6 +49,11 @@ class Wanted:
     is_binary: bool | None = None
     classes: int = 0
 
+    @property
+    def named(self) -> str:
+        """Its name within a message."""
+        return f"output {quote(self.name)}"
+
 
 def wanted(name: str, parameters: Mapping[str, Any]) -> Wanted:
     """Return what a caller asks for with an output's name and parameters.
@@ -56,24 +61,25 @@ def wanted(name: str, parameters: Mapping[str, Any]) -> Wanted:
     Raises:
         MalformedRequest: A parameter is not what it should be.
     """
-    title = f"output {quote(name)}"
-    _check_no_shared_memory(parameters, title)
+    if not parameters:
+        return Wanted(name)
+    asked = Wanted(name)
+    _check_no_shared_memory(parameters, asked)
     classes = parameters.get("classification", 0)
     if not isinstance(classes, int) or isinstance(classes, bool) or not 0 <= classes < 2**31:
-        field = f"Parameter 'classification' of {title}"
+        field = f"Parameter 'classification' of {asked.named}"
         raise MalformedRequest(field, "a whole number, at least 0", quote(classes))
     is_binary = parameters.get("binary_data")
     if is_binary is not None and not isinstance(is_binary, bool):
-        raise MalformedRequest(f"Parameter 'binary_data' of {title}", "true or false", quote(is_binary))
+        raise MalformedRequest(f"Parameter 'binary_data' of {asked.named}", "true or false", quote(is_binary))
     return Wanted(name, is_binary, classes)
 
 
-@dataclass(frozen=True)
-class Inference:
+class Inference(NamedTuple):
     """What a caller asks.
 
     Attributes:
-        inputs: Tensors, not looked into yet.
+        inputs: Tensors, as `tensors.check` returned them, not looked into yet.
         outputs: Which are wanted, in order; none means all.
         id: What the answer repeats.
         parameters: As the protocol has them: text, numbers, true and false by name. Unknown ones are passed
@@ -83,11 +89,10 @@ class Inference:
     inputs: Sequence[Tensor]
     outputs: Sequence[Wanted] = ()
     id: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """A tensor of an answer.
 
     Attributes:
@@ -108,8 +113,7 @@ class Output:
         return BYTES if isinstance(self.content, list) else tensors.datatype_of(self.content.dtype)
 
 
-@dataclass(frozen=True)
-class Inferred:
+class Inferred(NamedTuple):
     """What a caller is answered.
 
     Attributes:
@@ -121,6 +125,10 @@ class Inferred:
     model: Model
     id: str
     outputs: Sequence[Output]
+
+
+_SCORES = (Wanted(LOGITS_NAME), Wanted(PROBABILITIES_NAME))
+_EXPLAINED = (*_SCORES, Wanted(SHARES_NAME), Wanted(BIAS_NAME), Wanted(EXPLAINED_NAME))
 
 
 @dataclass(frozen=True)
@@ -181,21 +189,17 @@ def question(
 
 
 def _drawings(inference: Inference, model: Model, limits: Limits, prepare: Preparation | None) -> Drawings:
-    names = [tensor.name for tensor in inference.inputs]
-    if names != [INPUT_NAME]:
-        got = ", ".join(quote(name) for name in names[:4]) or "none"
+    inputs = inference.inputs
+    if len(inputs) != 1 or inputs[0].name != INPUT_NAME:
+        got = ", ".join(quote(tensor.name) for tensor in inputs[:4]) or "none"
         raise TensorMismatch("Inputs", f"one named {INPUT_NAME!r}", got)
-    tensor = tensors.check(inference.inputs[0])
-    _check_no_shared_memory(tensor.parameters, tensor.named)
+    tensor = inputs[0]
+    _check_no_shared_memory(tensor.parameters, tensor)
     shape = model.shape
-    sides = ", ".join(str(side) for side in shape)
-    expected = (
-        f"(B, {sides}) UINT8 with B >= 1, or numbers that are exactly that, or (B,) {BYTES} of picture files"
-    )
     limits = limits.of(shape)
     if tensor.datatype == BYTES:
         if len(tensor.shape) != 1 or tensor.size < 1:
-            raise TensorMismatch(tensor.title, expected, tensor.kind())
+            raise _misfit(tensor, shape)
         check_count(tensor.size, limits)
         return [
             Drawing(f"Element [{row}] of {tensor.named}", blob)
@@ -203,7 +207,7 @@ def _drawings(inference: Inference, model: Model, limits: Limits, prepare: Prepa
         ]
     is_any_size = prepare == "mnist" and len(tensor.shape) == 3
     if tensor.size < 1 or (tensor.shape[1:] != shape and not is_any_size):
-        raise TensorMismatch(tensor.title, expected, tensor.kind())
+        raise _misfit(tensor, shape)
     check_count(tensor.shape[0], limits)
     if is_any_size and tensor.size > limits.picture_pixels:
         raise PayloadTooLarge("Pictures", limits.picture_pixels, "pixels together", f"{tensor.size:,}")
@@ -211,6 +215,14 @@ def _drawings(inference: Inference, model: Model, limits: Limits, prepare: Prepa
     if images.shape[1:] == shape:
         return images
     return [Drawing(f"Image {row} of {tensor.named}", image) for row, image in enumerate(images)]
+
+
+def _misfit(tensor: Tensor, shape: Shape) -> TensorMismatch:
+    sides = ", ".join(str(side) for side in shape)
+    expected = (
+        f"(B, {sides}) UINT8 with B >= 1, or numbers that are exactly that, or (B,) {BYTES} of picture files"
+    )
+    return TensorMismatch(tensor.title, expected, tensor.kind())
 
 
 def _is_unit(parameters: Mapping[str, Any], tensor: Tensor) -> bool:
@@ -275,11 +287,9 @@ def _natural(parameters: Mapping[str, Any], name: str) -> int | None:
 
 
 def _check_wanted(asked: Sequence[Wanted], explains: bool) -> Sequence[Wanted]:
-    known = [LOGITS_NAME, PROBABILITIES_NAME]
-    if explains:
-        known += [SHARES_NAME, BIAS_NAME, EXPLAINED_NAME]
     if not asked:
-        return [Wanted(name) for name in known]
+        return _EXPLAINED if explains else _SCORES
+    known = [output.name for output in (_EXPLAINED if explains else _SCORES)]
     names = [output.name for output in asked]
     for name in names:
         if name not in known:
@@ -312,8 +322,8 @@ def _output(wanted: Wanted, values: NDArray[Any], labels: Sequence[str]) -> Outp
     return Output(wanted.name, elements, best.shape, wanted.is_binary)
 
 
-def _check_no_shared_memory(parameters: Mapping[str, Any], title: str) -> None:
+def _check_no_shared_memory(parameters: Mapping[str, Any], whose: Tensor | Wanted) -> None:
     for name in parameters:
         if name.startswith(_SHARED_MEMORY):
-            field = f"Parameters of {title}"
+            field = f"Parameters of {whose.named}"
             raise MalformedRequest(field, "none of shared memory, which is not there", quote(name))

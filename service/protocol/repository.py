@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.core.errors import MalformedRequest
-from service.http import json_body, wire
+from service.http import json_body, json_image, wire
 from service.http.gate import Gate
 from service.http.operations import Handler, Operation, Options
 from service.protocol import body, description, schemas
@@ -58,7 +58,7 @@ class Endpoints:
         self.management.check()
         only_ready = (await self._document(request)).get("ready", False)
         if not isinstance(only_ready, bool):
-            raise MalformedRequest("Member 'ready' of Body", "true or false", json_body.kind(only_ready))
+            raise MalformedRequest("Member 'ready' of Body", "true or false", json_image.kind(only_ready))
         return _respond(self.management.index(only_ready))
 
     async def load(self, request: Request, options: Options) -> Response:
@@ -80,7 +80,7 @@ class Endpoints:
         async with self.gate.body(request) as content:
             document = json_body.load(content, _MOST_VALUES) if content.strip() else {}
         if not isinstance(document, dict):
-            raise MalformedRequest("Body", "a JSON object, or nothing", json_body.kind(document))
+            raise MalformedRequest("Body", "a JSON object, or nothing", json_image.kind(document))
         return document
 
 

@@ -19,6 +19,8 @@ from service.serving.statistics import Statistics
 
 _ANSWER = "The JSON of the answer, and then its binary contents, if any output is asked for as binary"
 
+_JSON_BYTES = body.HEADER.lower().encode()
+
 
 @dataclass(frozen=True)
 class Endpoints:
@@ -174,7 +176,7 @@ class Endpoints:
 
 
 def _divided(posted: Posted) -> Body:
-    return Body.of(posted.body, posted.header(b"inference-header-content-length"))
+    return Body.of(posted.body, posted.header(_JSON_BYTES))
 
 
 def _count_json(posted: Posted) -> int:

@@ -7,9 +7,10 @@ row, and a BYTES element has its length before it, in four bytes.
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import chain
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,8 @@ BYTES = "BYTES"
 
 DATATYPES = (*DTYPES, BF16, BYTES)
 
+_KNOWN = frozenset(DATATYPES)
+
 _NAMES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64"}
 
 _MOST_DIMENSIONS = 8
@@ -48,14 +51,17 @@ _MOST_DIMENSIONS = 8
 _LENGTH = struct.Struct("<I")
 
 
+@lru_cache
 def datatype_of(dtype: np.dtype[Any] | str) -> str:
     """Return the protocol's name of a NumPy dtype of numbers: `FP32` for float32."""
     name = np.dtype(dtype).name
     return _NAMES.get(name, name.upper())
 
 
-@dataclass(frozen=True)
-class Tensor:
+_NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
+
+
+class Tensor(NamedTuple):
     """A tensor that a caller sent; what is in it has not been looked at yet.
 
     Attributes:
@@ -71,7 +77,7 @@ class Tensor:
     datatype: str
     shape: tuple[int, ...]
     content: memoryview | Sequence[Any]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = _NO_PARAMETERS
 
     @property
     def title(self) -> str:
@@ -99,14 +105,15 @@ def check(tensor: Tensor) -> Tensor:
     Raises:
         MalformedRequest: Of another.
     """
-    if tensor.datatype not in DATATYPES:
+    if tensor.datatype not in _KNOWN:
         raise MalformedRequest(
             f"Datatype of {tensor.named}", f"one of {', '.join(DATATYPES)}", quote(tensor.datatype)
         )
     shape = tensor.shape
-    if len(shape) > _MOST_DIMENSIONS or not all(
-        isinstance(side, int) and not isinstance(side, bool) and 0 <= side < 2**31 for side in shape
-    ):
+    is_plausible = len(shape) <= _MOST_DIMENSIONS
+    for side in shape if is_plausible else ():
+        is_plausible &= isinstance(side, int) and not isinstance(side, bool) and 0 <= side < 2**31
+    if not is_plausible:
         expected = f"at most {_MOST_DIMENSIONS} whole numbers of 0 to 2147483647"
         raise MalformedRequest(f"Shape of {tensor.named}", expected, quote(list(shape)))
     return tensor
@@ -130,7 +137,7 @@ def numbers(tensor: Tensor) -> NDArray[Any]:
     if tensor.datatype == BF16:
         if not isinstance(content, memoryview):
             raise TensorMismatch(f"Data of {tensor.named}", f"binary for {BF16}", "numbers")
-        halves = numbers(replace(tensor, datatype="UINT16"))
+        halves = numbers(tensor._replace(datatype="UINT16"))
         return (halves.astype(np.uint32) << 16).view(np.float32)
     dtype = DTYPES[tensor.datatype]
     if isinstance(content, memoryview):
