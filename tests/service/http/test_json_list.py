@@ -211,8 +211,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(text))
         return loads(text)
 
-    for module in (json_list, json_body):
-        monkeypatch.setattr(module.orjson, "loads", count)
+    monkeypatch.setattr(orjson, "loads", count)
     return sizes
 
 
