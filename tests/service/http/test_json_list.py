@@ -130,6 +130,10 @@ def as_long(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Drawings]
 @example(body=b'{"images":[[[1,2,3],[4,5,6]],[[1,2,3],[4,5 ,6 6]]]}')
 @example(body=b'{"images":[[[1,2,3],[4,5,6]]],"images":[[[1,2,3],[4,5,6]]]}')
 @example(body=b'{"scale":"unit","images":[[[1,0,1],[0,1,1]],[[0,0,0],[0,0,0]]]}')
+@example(body=b'{"scale":"unit","images":[[[1,0,1],[0,1,1]],[[0,0,2],[0,0,0]]]}')
+@example(body=b'{"images":[[[1,2,3],[4,5,6]],[[1,2,3],[4,5,true]]]}')
+@example(body=b'{"images":[[[1,2,3],[4,5,6]],[[1,2,3],6]]}')
+@example(body=b'{"images":[[[1,2,3],[4,5,6]],[[1,2,3],3]]}')
 @given(body=documents())
 def test_a_document_read_as_a_long_one_says_the_same(
     body: bytes, as_whole: Callable[..., Any], as_long: Callable[..., Any]
@@ -176,7 +180,11 @@ def test_whole_numbers_are_read_wherever_the_text_is_divided(
 
 
 @pytest.mark.parametrize(
-    "number", ["256", "00", "01", "007", "0255", "1000", "-1", "1.0", "1e1", "", " ", "1 2", "a", "+1"]
+    "number",
+    [
+        *("256", "299", "300", "511", "512", "999", "1000", "0255", "00", "01", "007", "-1", "1.0", "1e1"),
+        *("", " ", "1 2", "a", "+1", "1\x0b", "\x0c1", "\x001", "\x7f1", "\xa01"),
+    ],
 )
 @pytest.mark.parametrize("place", [0, 1, 5])
 def test_what_is_no_whole_number_of_a_byte_is_left_to_the_parser(number: str, place: int) -> None:

@@ -29,6 +29,15 @@ EXAMPLES = settings(
 SHAPE = (2, 3)
 LIMITS = Limits(images=6, picture_pixels=1000, points=100)
 
+TWO = json.dumps(
+    {
+        "inputs": [
+            {"name": name, "shape": [1, 2, 3], "datatype": "UINT8", "parameters": {"binary_data_size": 6}}
+            for name in ("image", "other")
+        ]
+    }
+).encode()
+
 PARAMETERS: st.SearchStrategy[Any] = st.sampled_from(
     [
         {},
@@ -112,6 +121,7 @@ def outcome(read: Callable[[], Any]) -> Any:  # noqa: ANN401
 
 
 @EXAMPLES
+@example(text=TWO, contents=bytes(range(12)), other=bytes(18))
 @given(text=texts(is_binary=True), contents=st.binary(max_size=20), other=st.binary(max_size=20))
 def test_a_text_that_came_before_means_what_it_meant(
     text: bytes, contents: bytes, other: bytes, monkeypatch: pytest.MonkeyPatch
@@ -152,6 +162,10 @@ def test_what_is_remembered_is_not_understood_again(monkeypatch: pytest.MonkeyPa
 @EXAMPLES
 @example(text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"UINT8","data":[1,2,3,4,5,6]}]}')
 @example(text=b'{"inputs":[{"data":[[[1,2,3],[4,5,6]]],"name":"image","shape":[1,2,3],"datatype":"UINT8"}]}')
+@example(text=b'{"inputs":[{"name":"image","shape":[2,2,3],"datatype":"UINT8","data":[1,2,3,4,5,6]}]}')
+@example(text=b'{"inputs":[{"name":"image","shape":[2,2,3],"datatype":"UINT8","data":[[[1,2,3],[4,5,6]]]}]}')
+@example(text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"UINT8","data":[1,2,3,4,5,true]}]}')
+@example(text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"UINT8","data":[[[1,2,3],3]]}]}')
 @given(text=texts(is_binary=False))
 def test_numbers_in_json_are_the_same_read_any_way(text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """
