@@ -134,6 +134,7 @@ def as_long(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Drawings]
 @example(body=b'{"images":[[[1,2,3],[4,5,6]],[[1,2,3],[4,5,true]]]}')
 @example(body=b'{"images":[[[1,2,3],[4,5,6]],[[1,2,3],6]]}')
 @example(body=b'{"images":[[[1,2,3],[4,5,6]],[[1,2,3],3]]}')
+@example(body=b'{"images":[[[1,2,3],[4,5,6]],[[1,2],[3,4,5,6]]]}')
 @given(body=documents())
 def test_a_document_read_as_a_long_one_says_the_same(
     body: bytes, as_whole: Callable[..., Any], as_long: Callable[..., Any]

@@ -166,6 +166,7 @@ def test_what_is_remembered_is_not_understood_again(monkeypatch: pytest.MonkeyPa
 @example(text=b'{"inputs":[{"name":"image","shape":[2,2,3],"datatype":"UINT8","data":[[[1,2,3],[4,5,6]]]}]}')
 @example(text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"UINT8","data":[1,2,3,4,5,true]}]}')
 @example(text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"UINT8","data":[[[1,2,3],3]]}]}')
+@example(text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"UINT8","data":[[[1,2],[3,4,5,6]]]}]}')
 @given(text=texts(is_binary=False))
 def test_numbers_in_json_are_the_same_read_any_way(text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """
