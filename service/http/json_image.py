@@ -143,9 +143,8 @@ def bytes_of(numbers: list[Any], shape: Shape) -> bytes | None:
             if not _are_lists(numbers, width):
                 return None
             numbers = list(chain.from_iterable(numbers))
-        if {*map(len, numbers)} != {
-            shape[-1]
-        }:  # so none of them is a number, which `bytes` takes for a length
+        widths = {*map(len, numbers)}  # so none of them is a number, which `bytes` takes for a length
+        if widths != {shape[-1]}:
             return None
         return b"".join(map(bytes, numbers))
     except (TypeError, ValueError):  # a number that is no byte, or something that is no number, or no list

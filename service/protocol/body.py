@@ -76,12 +76,13 @@ def read(body: Body, shape: Shape, limits: Limits) -> tuple[Inference, bool]:
     """
     if not body.json_bytes and body.content:
         return Inference([_raw_input(body.content, shape)]), True
-    if body.json_bytes <= min(_REMEMBERED_BYTES, limits.images):  # which hold no more values than any request
+    most = json_body.most_values(shape, limits.of(shape))
+    if body.json_bytes <= min(_REMEMBERED_BYTES, most):
         head = _head(body.content[: body.json_bytes])
         if head is not None and head.binary_bytes == len(body.content) - body.json_bytes:
             return head.inference(memoryview(body.content)[body.json_bytes :]), head.is_binary
     text = body.content[: body.json_bytes]
-    document = _load(text, shape, limits.of(shape))
+    document = _load(text, most)
     return _inference(
         document, _Binary(memoryview(body.content)[body.json_bytes :]), json_body.may_hold_booleans(text)
     )
@@ -233,15 +234,14 @@ def _inference(document: object, binary: _Binary, booleans: bool) -> tuple[Infer
     return inference, is_binary
 
 
-def _load(text: bytes, shape: Shape, limits: Limits) -> object:
+def _load(text: bytes, most_values: int) -> object:
     """Parse JSON, the contents of a long input of whole numbers as an array."""
-    most = json_body.most_values(shape, limits)
     if len(text) >= json_body.LONG_BYTES:
-        json_body.check_values(text, most)
+        json_body.check_values(text, most_values)
         document = _load_long(text)
         if document is not None:
             return document
-    return json_body.load(text, most)
+    return json_body.load(text, most_values)
 
 
 def _load_long(text: bytes) -> object:
