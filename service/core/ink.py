@@ -121,12 +121,14 @@ def from_strokes(
     if not strokes:
         raise BlankImage(name, "no points")
     points = np.concatenate(strokes)
-    low, extent = points.min(axis=0), np.ptp(points, axis=0)
+    low = points.min(axis=0)
+    extent = points.max(axis=0) - low
     side = float(extent.max())
     scale = (FIT - PEN) / side if side > _DOT else 0.0
-    trail = _trail([(stroke - low) * scale for stroke in strokes])
+    trail = _trail((points - low) * scale, [len(stroke) for stroke in strokes])
     # The prints are evenly spaced, so their mean is the drawn digit's centre of mass.
-    shift = np.clip(CENTRE - trail.mean(axis=0), PEN / 2, SIDE - PEN / 2 - extent * scale)
+    off_centre = CENTRE - trail.sum(axis=0) / len(trail)
+    shift = np.minimum(np.maximum(off_centre, PEN / 2), SIDE - PEN / 2 - extent * scale)
     image = _bytes(_SQUARE.printed(trail + shift))
     if trace is not None:
         outline = extent * scale
@@ -145,18 +147,32 @@ def _shown(trail: NDArray[np.float64], outline: NDArray[np.float64]) -> NDArray[
     return _bytes(page.printed((trail + PEN / 2) * _SHOWN + _ROUND))
 
 
-def _trail(strokes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return points along all strokes, evenly spaced however slow the hand was: (many, 2)."""
-    points = np.concatenate(strokes)
-    ends = np.cumsum([len(stroke) for stroke in strokes])
-    legs = np.hypot(*np.diff(points, axis=0).T)
+def _trail(points: NDArray[np.float64], lengths: list[int]) -> NDArray[np.float64]:
+    """Return points along all strokes, evenly spaced however slow the hand was.
+
+    Args:
+        points: Of all strokes, one after the other: (points, 2).
+        lengths: Points of each stroke, at least 1.
+
+    Returns:
+        (many, 2).
+    """
+    steps = points[1:] - points[:-1]
+    along = np.zeros(len(points))  # how far the pen has come at each point
+    legs = np.hypot(steps[:, 0], steps[:, 1], out=along[1:])
+    ends = np.cumsum(lengths)
     legs[ends[:-1] - 1] = 0  # the pen is lifted from one stroke to the next
-    along = np.concatenate(([0], np.cumsum(legs)))
+    np.cumsum(legs, out=legs)
     prints = min(math.ceil(along[-1] / _STEP) + 1, _MOST_PRINTS)
-    at = np.linspace(0, along[-1], prints)
-    trail = np.stack([np.interp(at, along, axis) for axis in points.T], axis=-1)
-    dots = [stroke for stroke in strokes if len(stroke) == 1]  # without length, and drawn all the same
-    return np.concatenate((trail, *dots[:_MOST_PRINTS]))
+    at = np.arange(prints) * (along[-1] / max(prints - 1, 1))  # as np.linspace, which takes longer
+    at[-1] = along[-1]
+    trail = np.empty((prints, 2))
+    for axis in (0, 1):
+        trail[:, axis] = np.interp(at, along, points[:, axis])
+    if 1 not in lengths:
+        return trail
+    dots = points[ends[np.equal(lengths, 1)] - 1]  # without length, and drawn all the same
+    return np.concatenate((trail, dots[:_MOST_PRINTS]))
 
 
 class _Page:
@@ -164,7 +180,7 @@ class _Page:
 
     def __init__(self, height: int, width: int, pen: float) -> None:
         reach = math.ceil(pen / 2)  # pixels to every side of the one it stands in that a print can touch
-        self._edge = pen / 2 + 0.5
+        self._edge = np.float32(pen / 2 + 0.5)
         self._padded = height + 2 * reach + 1, width + 2 * reach + 1
         self._inside = slice(reach, reach + height), slice(reach, reach + width)
         self._offsets = np.arange(-reach, reach + 1, dtype=np.float32)
@@ -173,15 +189,16 @@ class _Page:
 
     def printed(self, trail: NDArray[np.float64]) -> NDArray[np.float32]:
         """Print the pen at every point: (height, width) float32, 0 to 1; where prints meet, the most."""
-        cell = np.floor(trail).astype(np.intp)  # (points, 2)
+        cell = np.floor(trail)  # (points, 2)
         inside = (trail - cell).astype(np.float32) - 0.5
-        x = (self._offsets - inside[:, :1]) ** 2  # (points, 5)
-        y = (self._offsets - inside[:, 1:]) ** 2  # (points, 5)
-        ink = self._edge - np.sqrt(y[:, :, None] + x[:, None, :])  # (points, 5, 5)
-        page = np.zeros(self._padded, np.float32)
-        where = (cell[:, 1] * self._padded[1] + cell[:, 0])[:, None] + self._around  # (points, 25)
-        np.maximum.at(page.reshape(-1), where.ravel(), ink.ravel())
-        return np.asarray(np.minimum(page[self._inside], 1))
+        squares = (self._offsets - inside[:, :, None]) ** 2  # (points, 2, 5)
+        away = squares[:, 1, :, None] + squares[:, 0, None, :]  # (points, 5, 5)
+        corner = (cell[:, 1] * self._padded[1] + cell[:, 0]).astype(np.intp)
+        where = corner[:, None] + self._around  # (points, 25)
+        nearest = np.full(self._padded, np.inf, np.float32)  # squares of distances to the next print
+        np.minimum.at(nearest.reshape(-1), where.ravel(), away.ravel())
+        ink = self._edge - np.sqrt(nearest[self._inside])
+        return np.asarray(np.minimum(np.maximum(ink, 0), 1))
 
 
 _SQUARE = _Page(SIDE, SIDE, PEN)
