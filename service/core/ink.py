@@ -126,12 +126,12 @@ def from_strokes(
     side = float(extent.max())
     scale = (FIT - PEN) / side if side > _DOT else 0.0
     trail = _trail((points - low) * scale, [len(stroke) for stroke in strokes])
+    outline = (extent * scale)[:, None]
     # The prints are evenly spaced, so their mean is the drawn digit's centre of mass.
-    off_centre = CENTRE - trail.sum(axis=0) / len(trail)
-    shift = np.minimum(np.maximum(off_centre, PEN / 2), SIDE - PEN / 2 - extent * scale)
+    off_centre = CENTRE - trail.sum(axis=1, keepdims=True) / trail.shape[1]
+    shift = np.minimum(np.maximum(off_centre, PEN / 2), SIDE - PEN / 2 - outline)
     image = _bytes(_SQUARE.printed(trail + shift))
     if trace is not None:
-        outline = extent * scale
         drawn = _shown(trail, outline)
         trace.add("drawn", drawn)
         trace.add("cropped", drawn[_ROUND:-_ROUND, _ROUND:-_ROUND])
@@ -142,7 +142,7 @@ def from_strokes(
 
 def _shown(trail: NDArray[np.float64], outline: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Draw strokes large, with paper round them, whatever their proportions: (H, W) uint8."""
-    width, height = (round(float(side + PEN) * _SHOWN) + 2 * _ROUND for side in outline)
+    width, height = (round(float(side + PEN) * _SHOWN) + 2 * _ROUND for side in outline[:, 0])
     page = _Page(height, width, PEN * _SHOWN)
     return _bytes(page.printed((trail + PEN / 2) * _SHOWN + _ROUND))
 
@@ -155,24 +155,25 @@ def _trail(points: NDArray[np.float64], lengths: list[int]) -> NDArray[np.float6
         lengths: Points of each stroke, at least 1.
 
     Returns:
-        (many, 2).
+        (2, many), x and y.
     """
     steps = points[1:] - points[:-1]
     along = np.zeros(len(points))  # how far the pen has come at each point
     legs = np.hypot(steps[:, 0], steps[:, 1], out=along[1:])
     ends = np.cumsum(lengths)
     legs[ends[:-1] - 1] = 0  # the pen is lifted from one stroke to the next
-    np.cumsum(legs, out=legs)
-    prints = min(math.ceil(along[-1] / _STEP) + 1, _MOST_PRINTS)
-    at = np.arange(prints) * (along[-1] / max(prints - 1, 1))  # as np.linspace, which takes longer
-    at[-1] = along[-1]
-    trail = np.empty((prints, 2))
-    for axis in (0, 1):
-        trail[:, axis] = np.interp(at, along, points[:, axis])
+    legs.cumsum(out=legs)
+    length = float(along[-1])
+    prints = min(math.ceil(length / _STEP) + 1, _MOST_PRINTS)
+    at = np.arange(prints) * (length / max(prints - 1, 1))  # np.linspace takes longer
+    at[-1] = length
+    trail = np.empty((2, prints))
+    trail[0] = np.interp(at, along, points[:, 0])
+    trail[1] = np.interp(at, along, points[:, 1])
     if 1 not in lengths:
         return trail
     dots = points[ends[np.equal(lengths, 1)] - 1]  # without length, and drawn all the same
-    return np.concatenate((trail, dots[:_MOST_PRINTS]))
+    return np.concatenate((trail, dots[:_MOST_PRINTS].T), axis=1)
 
 
 class _Page:
@@ -183,20 +184,23 @@ class _Page:
         self._edge = np.float32(pen / 2 + 0.5)
         self._padded = height + 2 * reach + 1, width + 2 * reach + 1
         self._inside = slice(reach, reach + height), slice(reach, reach + width)
-        self._offsets = np.arange(-reach, reach + 1, dtype=np.float32)
+        self._offsets = np.arange(-reach, reach + 1, dtype=np.float32)[:, None]
         beside = np.arange(2 * reach + 1)
-        self._around = np.add.outer(beside * self._padded[1], beside).ravel()
+        self._around = np.add.outer(beside * self._padded[1], beside)[:, :, None]
 
     def printed(self, trail: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Print the pen at every point: (height, width) float32, 0 to 1; where prints meet, the most."""
-        cell = np.floor(trail)  # (points, 2)
+        """Print the pen at every point of (2, points): (height, width) float32, 0 to 1; the most where many.
+
+        The points stand last everywhere, as numpy is quick along the last axis alone.
+        """
+        cell = np.floor(trail)
         inside = (trail - cell).astype(np.float32) - 0.5
-        squares = (self._offsets - inside[:, :, None]) ** 2  # (points, 2, 5)
-        away = squares[:, 1, :, None] + squares[:, 0, None, :]  # (points, 5, 5)
-        corner = (cell[:, 1] * self._padded[1] + cell[:, 0]).astype(np.intp)
-        where = corner[:, None] + self._around  # (points, 25)
+        squares = (self._offsets - inside[:, None]) ** 2  # (2, 5, points)
+        away = squares[1, :, None] + squares[0]  # (5, 5, points)
+        corner = (cell[1] * self._padded[1] + cell[0]).astype(np.intp)
+        where = self._around + corner  # (5, 5, points)
         nearest = np.full(self._padded, np.inf, np.float32)  # squares of distances to the next print
-        np.minimum.at(nearest.reshape(-1), where.ravel(), away.ravel())
+        np.minimum.at(nearest.reshape(-1), where.reshape(-1), away.reshape(-1))
         ink = self._edge - np.sqrt(nearest[self._inside])
         return np.asarray(np.minimum(np.maximum(ink, 0), 1))
 
