@@ -89,14 +89,17 @@ def from_picture(
     except paper.Blank as error:
         raise BlankImage(name) from error
     cropped = _levels(cut.ink)
-    ink = _with_usual_pen(cropped)
+    height, width = cropped.shape  # a stroke may run along the picture's edge, and may have to grow
+    before = np.zeros((height + 2 * _MARGIN, width + 2 * _MARGIN), np.uint8)
+    before[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN] = cropped
+    ink = _with_usual_pen(before)
     if not ink.any():
         raise BlankImage(name)
     if trace is not None:
         trace.add("drawn", grey)
         trace.add("ink", _levels(cut.whole()))
         trace.add("cropped", cropped)
-        if not np.array_equal(ink, np.pad(cropped, _MARGIN)):
+        if not np.array_equal(ink, before):
             trace.add("pen", ink)
     return _placed(ink, trace)
 
@@ -209,8 +212,14 @@ _SQUARE = _Page(SIDE, SIDE, PEN)
 
 
 def _with_usual_pen(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Thicken thin strokes and thin thick ones until they are about as wide as MNIST's."""
-    ink = np.pad(ink, _MARGIN)  # a stroke may run along the picture's edge, and may have to grow
+    """Thicken thin strokes and thin thick ones until they are about as wide as MNIST's.
+
+    Args:
+        ink: (h, w) uint8, its outermost pixels paper for a few more steps than it can grow.
+
+    Returns:
+        (h, w) uint8.
+    """
     width = _stroke_width(ink) / _WORK
     if width < _THINNEST:
         return _grown(ink, round((_THINNEST - width) * _WORK / 2), np.maximum)
@@ -223,28 +232,38 @@ def _stroke_width(ink: NDArray[np.uint8]) -> float:
 
     Steps along x and y are 4 / pi times as long as the outline that they follow.
     """
-    levels = ink.astype(np.int32)
-    steps = np.abs(np.diff(levels, axis=0)).sum() + np.abs(np.diff(levels, axis=1)).sum()
+    levels = ink.astype(np.float32).reshape(-1)  # as whole numbers below 2 ** 24, and so are their sums
+    steps = _total(levels[1:] - levels[:-1]) + _total(levels[ink.shape[1] :] - levels[: -ink.shape[1]])
     return float(2 * levels.sum() / max(steps * np.pi / 4, 1))
+
+
+def _total(steps: NDArray[np.float32]) -> float:
+    """Return the sum of absolute values, which are lost."""
+    return float(np.abs(steps, out=steps).sum())
 
 
 def _grown(ink: NDArray[np.uint8], steps: int, choose: np.ufunc) -> NDArray[np.uint8]:
     """Grow strokes (choose = np.maximum) or shrink them (np.minimum) by a pixel a step to every side.
 
-    Crosses and squares in turn, so that what grows stays nearly round.
+    Crosses and squares in turn, so that what grows stays nearly round. Rows are worked on as one, the next
+    beginning where one ends: there is paper between them.
     """
+    row = ink.shape[1]
     for step in range(steps):
-        padded = np.pad(ink, 1)
-        beside = choose(choose(padded[1:-1, :-2], padded[1:-1, 2:]), ink)
-        columns = np.pad(beside, ((1, 1), (0, 0))) if step % 2 else padded[:, 1:-1]
-        ink = choose(choose(columns[:-2], columns[2:]), beside)
+        flat = ink.reshape(-1)
+        beside = flat.copy()
+        choose(choose(flat[:-2], flat[2:]), flat[1:-1], out=beside[1:-1])
+        columns = beside if step % 2 else flat
+        grown = beside.copy()
+        choose(choose(columns[: -2 * row], columns[2 * row :]), beside[row:-row], out=grown[row:-row])
+        ink = grown.reshape(ink.shape)
     return ink
 
 
 def _placed(ink: NDArray[np.uint8], trace: Trace | None) -> NDArray[np.uint8]:
     """Fit ink of any size into 28 x 28: the larger side 20, the centre of mass in the middle."""
     drawn = ink > _FAINTEST
-    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    rows, columns = drawn.any(axis=1).nonzero()[0], drawn.any(axis=0).nonzero()[0]
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = ink.shape
     unit = max(height, width) / FIT  # of its pixels for one of the answer's
@@ -276,8 +295,8 @@ def _window(ink: NDArray[np.uint8], left: float, top: float, pixels: int, unit: 
     height, width = ink.shape
     side = pixels * unit
     at_x, at_y = math.ceil(-left), math.ceil(-top)
-    room = math.ceil(side) + 1
-    page = np.zeros((room + height, room + width), np.uint8)
+    room = math.ceil(side + unit) + 2  # the scaling looks a unit further
+    page = np.zeros((room, room), np.uint8)
     page[at_y : at_y + height, at_x : at_x + width] = ink
     box = (at_x + left, at_y + top, at_x + left + side, at_y + top + side)
     small = Image.fromarray(page).resize((pixels, pixels), Image.Resampling.BILINEAR, box=box)
@@ -286,16 +305,22 @@ def _window(ink: NDArray[np.uint8], left: float, top: float, pixels: int, unit: 
 
 def _centre_of_mass(ink: NDArray[np.uint8]) -> tuple[float, float]:
     """Return x and y in pixels from the upper left corner."""
-    rows, columns = ink.sum(axis=1, dtype=np.float64), ink.sum(axis=0, dtype=np.float64)
-    total = rows.sum()
-    x = columns @ (np.arange(len(columns)) + 0.5) / total
-    y = rows @ (np.arange(len(rows)) + 0.5) / total
+    height, width = ink.shape
+    levels = ink.astype(np.float32)
+    columns = np.ones(height, np.float32) @ levels  # of whole numbers, so these are exact
+    rows = levels @ np.ones(width, np.float32)
+    total = float(rows.sum(dtype=np.float64))
+    x = columns.astype(np.float64) @ (np.arange(width) + 0.5) / total
+    y = rows.astype(np.float64) @ (np.arange(height) + 0.5) / total
     return float(x), float(y)
 
 
 def _levels(ink: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return amounts of ink as 0..255."""
-    return np.asarray(np.clip((ink - _PAPER) * (255 / (_INK - _PAPER)), 0, 255), np.uint8)
+    levels = ink - _PAPER
+    levels *= 255 / (_INK - _PAPER)
+    np.minimum(np.maximum(levels, 0, out=levels), 255, out=levels)  # np.clip takes longer
+    return levels.astype(np.uint8)
 
 
 def _bytes(page: NDArray[np.float32]) -> NDArray[np.uint8]:
