@@ -60,6 +60,10 @@ _MOST_PRINTS = 1500
 _DOT = 1e-6
 """A drawing smaller than this, in its own units, is a dot: strokes come with a resolution of about 1e-7."""
 
+_ONES = np.ones(512)
+_MIDDLES = np.arange(512) + 0.5
+"""Of work pixels, more than a digit and what lies round it has."""
+
 _SHOWN = LARGEST // SIDE
 """Strokes are shown as they were drawn at this many times their final size."""
 
@@ -68,12 +72,12 @@ _ROUND = (SIDE - FIT) // 2 * _SHOWN
 
 
 def from_picture(
-    grey: NDArray[np.uint8], name: str = "Picture", trace: Trace | None = None
+    picture: Image.Image | NDArray[np.uint8], name: str = "Picture", trace: Trace | None = None
 ) -> NDArray[np.uint8]:
     """Prepare a picture of one drawn digit.
 
     Args:
-        grey: (H, W) uint8, any size, dark on light or light on dark.
+        picture: Of mode L, or (H, W) uint8; any size, dark on light or light on dark.
         name: What to call it in an error.
         trace: Where to show the steps: `drawn`, `ink`, `cropped`, `pen` if that changed anything, `fitted`
             and `centred`.
@@ -85,7 +89,7 @@ def from_picture(
         BlankImage: There is no ink on the paper.
     """
     try:
-        cut = paper.cut_out(grey, FIT * _WORK, _MARGIN)
+        cut = paper.cut_out(picture, FIT * _WORK, _MARGIN)
     except paper.Blank as error:
         raise BlankImage(name) from error
     cropped = _levels(cut.ink)
@@ -96,7 +100,7 @@ def from_picture(
     if not ink.any():
         raise BlankImage(name)
     if trace is not None:
-        trace.add("drawn", grey)
+        trace.add("drawn", np.asarray(picture))
         trace.add("ink", _levels(cut.whole()))
         trace.add("cropped", cropped)
         if not np.array_equal(ink, before):
@@ -263,7 +267,7 @@ def _grown(ink: NDArray[np.uint8], steps: int, choose: np.ufunc) -> NDArray[np.u
 def _placed(ink: NDArray[np.uint8], trace: Trace | None) -> NDArray[np.uint8]:
     """Fit ink of any size into 28 x 28: the larger side 20, the centre of mass in the middle."""
     drawn = ink > _FAINTEST
-    rows, columns = drawn.any(axis=1).nonzero()[0], drawn.any(axis=0).nonzero()[0]
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = ink.shape
     unit = max(height, width) / FIT  # of its pixels for one of the answer's
@@ -299,20 +303,18 @@ def _window(ink: NDArray[np.uint8], left: float, top: float, pixels: int, unit: 
     page = np.zeros((room, room), np.uint8)
     page[at_y : at_y + height, at_x : at_x + width] = ink
     box = (at_x + left, at_y + top, at_x + left + side, at_y + top + side)
-    small = Image.fromarray(page).resize((pixels, pixels), Image.Resampling.BILINEAR, box=box)
-    return _bytes(np.asarray(small, np.float32))
+    picture = Image.frombuffer("L", (room, room), page, "raw", "L", 0, 1)
+    small = picture.resize((pixels, pixels), Image.Resampling.BILINEAR, box=box)
+    return _bytes(np.frombuffer(small.tobytes(), np.uint8).reshape(pixels, pixels).astype(np.float32))
 
 
 def _centre_of_mass(ink: NDArray[np.uint8]) -> tuple[float, float]:
     """Return x and y in pixels from the upper left corner."""
     height, width = ink.shape
-    levels = ink.astype(np.float32)
-    columns = np.ones(height, np.float32) @ levels  # of whole numbers, so these are exact
-    rows = levels @ np.ones(width, np.float32)
-    total = float(rows.sum(dtype=np.float64))
-    x = columns.astype(np.float64) @ (np.arange(width) + 0.5) / total
-    y = rows.astype(np.float64) @ (np.arange(height) + 0.5) / total
-    return float(x), float(y)
+    levels = ink.astype(np.float64)
+    columns, rows = _ONES[:height] @ levels, levels @ _ONES[:width]
+    total = rows.sum()
+    return float(columns @ _MIDDLES[:width] / total), float(rows @ _MIDDLES[:height] / total)
 
 
 def _levels(ink: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ noise and specks. The constants were chosen on pen strokes rendered as both: doc
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,11 +95,11 @@ class Cut:
         return _ink(self._picture, self._paper, everything, wide, tall) / np.float32(self._full)
 
 
-def cut_out(grey: NDArray[np.uint8], side: int, margin: int) -> Cut:
+def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int) -> Cut:
     """Cut the digit out of a picture, as amounts of ink.
 
     Args:
-        grey: (H, W) uint8, any size, dark on light or light on dark.
+        picture: Of mode L, or (H, W) uint8; any size, dark on light or light on dark.
         side: The larger side that the digit should have in the answer, in pixels.
         margin: Pixels to leave round it, where the picture has them.
 
@@ -108,13 +109,13 @@ def cut_out(grey: NDArray[np.uint8], side: int, margin: int) -> Cut:
     Raises:
         Blank: There is no ink on the paper.
     """
-    picture = Image.fromarray(grey)
-    height, width = grey.shape
+    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    width, height = picture.size
     step_x, step_y = max(1, round(width / _COARSE)), max(1, round(height / _COARSE))
     coarse = _greys(picture.reduce((step_x, step_y)))
     if _has_frame(coarse):
         wide, tall = _FRAME * step_x, _FRAME * step_y
-        return cut_out(grey[tall : height - tall, wide : width - wide], side, margin)
+        return cut_out(picture.crop((wide, tall, width - wide, height - tall)), side, margin)
     frame = np.concatenate((coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]))
     is_canvas = np.count_nonzero(frame == frame[0]) > _EVEN * len(frame)
     paper = _canvas(coarse, int(frame[0])) if is_canvas else _sheet(coarse, step_x, step_y)
@@ -183,8 +184,13 @@ def _sheet(coarse: NDArray[np.uint8], step_x: int, step_y: int) -> _Paper:
     fit = _quadratic(few)
 
     def level(box: Box, wide: int, tall: int) -> Floats:
-        x, y = _middles(box[0], box[2], wide), _middles(box[1], box[3], tall)
-        return _terms(2 * x / reach[0] - 1, 2 * y / reach[1] - 1) @ fit
+        x = 2 * _middles(box[0], box[2], wide) / reach[0] - 1
+        y = 2 * _middles(box[1], box[3], tall) / reach[1] - 1
+        # Along x and y apart, they take a tenth of the time of all terms on a grid.
+        surface = np.asarray(np.multiply.outer(y, fit[4] * x + fit[2]), np.float32)
+        surface += fit[0] + (fit[1] + fit[3] * x) * x
+        surface += (fit[5] * y * y)[:, None]
+        return surface
 
     away = (coarse - level((0, 0, width * step_x, height * step_y), width, height)).ravel()
     rank = min(6, len(away) - 1)  # a few wild pixels are not what the pen did
@@ -204,13 +210,12 @@ def _quadratic(cells: Floats) -> Floats:
     Three rounds of least squares on the cells within three standard deviations of the surface before,
     beginning with the level of the frame.
     """
-    rows, columns = cells.shape
-    terms = _terms(_middles(-1, 1, columns), _middles(-1, 1, rows)).reshape(-1, 6)
+    terms = _terms(*cells.shape)
     values = cells.ravel()
     frame = np.concatenate((cells[0], cells[-1], cells[:, 0], cells[:, -1]))
     fit = np.zeros(6, np.float32)
-    fit[0] = np.median(frame)
-    spread = float(np.median(np.abs(frame - fit[0])))
+    fit[0] = _middle(frame)
+    spread = _middle(np.abs(frame - fit[0]))
     for _ in range(3):
         away = np.abs(values - terms @ fit)
         empty = away <= max(3 * _SIGMA * spread, 2)
@@ -219,14 +224,15 @@ def _quadratic(cells: Floats) -> Floats:
         chosen = terms[empty]
         ridge = np.eye(6, dtype=np.float32) * 1e-3  # for pictures of few cells
         fit = np.linalg.solve(chosen.T @ chosen + ridge, chosen.T @ values[empty])
-        spread = float(np.median(away[empty]))
+        spread = _middle(away[empty])
     return np.asarray(fit, np.float32)
 
 
-def _terms(x: Floats, y: Floats) -> Floats:
-    """1, x, y, x², xy, y² on the grid of two vectors: (len(y), len(x), 6) float32."""
-    on_x, on_y = np.meshgrid(x, y)
-    return np.stack((np.ones_like(on_x), on_x, on_y, on_x**2, on_x * on_y, on_y**2), axis=-1)
+@lru_cache(maxsize=64)
+def _terms(rows: int, columns: int) -> Floats:
+    """1, x, y, x², xy, y² in the middles of cells that reach from -1 to 1: (rows x columns, 6) float32."""
+    x, y = np.meshgrid(_middles(-1, 1, columns), _middles(-1, 1, rows))
+    return np.stack((np.ones_like(x), x, y, x**2, x * y, y**2), axis=-1).reshape(-1, 6)
 
 
 def _box(ink: Floats) -> tuple[int, int, int, int]:
@@ -261,6 +267,13 @@ def _middles(start: float, end: float, count: int) -> Floats:
     return np.asarray(start + (np.arange(count) + 0.5) * ((end - start) / count), np.float32)
 
 
+def _middle(values: Floats) -> float:
+    """Return the median, of an even number of values the mean of two; np.median takes longer."""
+    low, high = (len(values) - 1) // 2, len(values) // 2
+    ranked = np.partition(values, (low, high))
+    return float((ranked[low] + ranked[high]) / 2)
+
+
 def _median(values: NDArray[np.float32]) -> float:
-    """Return the upper median, quicker than numpy's on small arrays."""
+    """Return the upper median, of which any will do."""
     return float(np.partition(values, len(values) // 2)[len(values) // 2])
