@@ -60,6 +60,10 @@ _MOST_PRINTS = 1500
 _DOT = 1e-6
 """A drawing smaller than this, in its own units, is a dot: strokes come with a resolution of about 1e-7."""
 
+_ONES = np.ones(512)
+_MIDDLES = np.arange(512) + 0.5
+"""Of work pixels, more than a digit and what lies round it has."""
+
 _SHOWN = LARGEST // SIDE
 """Strokes are shown as they were drawn at this many times their final size."""
 
@@ -68,12 +72,12 @@ _ROUND = (SIDE - FIT) // 2 * _SHOWN
 
 
 def from_picture(
-    grey: NDArray[np.uint8], name: str = "Picture", trace: Trace | None = None
+    picture: Image.Image | NDArray[np.uint8], name: str = "Picture", trace: Trace | None = None
 ) -> NDArray[np.uint8]:
     """Prepare a picture of one drawn digit.
 
     Args:
-        grey: (H, W) uint8, any size, dark on light or light on dark.
+        picture: Of mode L, or (H, W) uint8; any size, dark on light or light on dark.
         name: What to call it in an error.
         trace: Where to show the steps: `drawn`, `ink`, `cropped`, `pen` if that changed anything, `fitted`
             and `centred`.
@@ -85,18 +89,21 @@ def from_picture(
         BlankImage: There is no ink on the paper.
     """
     try:
-        cut = paper.cut_out(grey, FIT * _WORK, _MARGIN)
+        cut = paper.cut_out(picture, FIT * _WORK, _MARGIN)
     except paper.Blank as error:
         raise BlankImage(name) from error
     cropped = _levels(cut.ink)
-    ink = _with_usual_pen(cropped)
+    height, width = cropped.shape  # a stroke may run along the picture's edge, and may have to grow
+    before = np.zeros((height + 2 * _MARGIN, width + 2 * _MARGIN), np.uint8)
+    before[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN] = cropped
+    ink = _with_usual_pen(before)
     if not ink.any():
         raise BlankImage(name)
     if trace is not None:
-        trace.add("drawn", grey)
+        trace.add("drawn", np.asarray(picture))
         trace.add("ink", _levels(cut.whole()))
         trace.add("cropped", cropped)
-        if not np.array_equal(ink, np.pad(cropped, _MARGIN)):
+        if not np.array_equal(ink, before):
             trace.add("pen", ink)
     return _placed(ink, trace)
 
@@ -121,15 +128,17 @@ def from_strokes(
     if not strokes:
         raise BlankImage(name, "no points")
     points = np.concatenate(strokes)
-    low, extent = points.min(axis=0), np.ptp(points, axis=0)
+    low = points.min(axis=0)
+    extent = points.max(axis=0) - low
     side = float(extent.max())
     scale = (FIT - PEN) / side if side > _DOT else 0.0
-    trail = _trail([(stroke - low) * scale for stroke in strokes])
+    trail = _trail((points - low) * scale, [len(stroke) for stroke in strokes])
+    outline = (extent * scale)[:, None]
     # The prints are evenly spaced, so their mean is the drawn digit's centre of mass.
-    shift = np.clip(CENTRE - trail.mean(axis=0), PEN / 2, SIDE - PEN / 2 - extent * scale)
+    off_centre = CENTRE - trail.sum(axis=1, keepdims=True) / trail.shape[1]
+    shift = np.minimum(np.maximum(off_centre, PEN / 2), SIDE - PEN / 2 - outline)
     image = _bytes(_SQUARE.printed(trail + shift))
     if trace is not None:
-        outline = extent * scale
         drawn = _shown(trail, outline)
         trace.add("drawn", drawn)
         trace.add("cropped", drawn[_ROUND:-_ROUND, _ROUND:-_ROUND])
@@ -140,23 +149,38 @@ def from_strokes(
 
 def _shown(trail: NDArray[np.float64], outline: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Draw strokes large, with paper round them, whatever their proportions: (H, W) uint8."""
-    width, height = (round(float(side + PEN) * _SHOWN) + 2 * _ROUND for side in outline)
+    width, height = (round(float(side + PEN) * _SHOWN) + 2 * _ROUND for side in outline[:, 0])
     page = _Page(height, width, PEN * _SHOWN)
     return _bytes(page.printed((trail + PEN / 2) * _SHOWN + _ROUND))
 
 
-def _trail(strokes: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return points along all strokes, evenly spaced however slow the hand was: (many, 2)."""
-    points = np.concatenate(strokes)
-    ends = np.cumsum([len(stroke) for stroke in strokes])
-    legs = np.hypot(*np.diff(points, axis=0).T)
+def _trail(points: NDArray[np.float64], lengths: list[int]) -> NDArray[np.float64]:
+    """Return points along all strokes, evenly spaced however slow the hand was.
+
+    Args:
+        points: Of all strokes, one after the other: (points, 2).
+        lengths: Points of each stroke, at least 1.
+
+    Returns:
+        (2, many), x and y.
+    """
+    steps = points[1:] - points[:-1]
+    along = np.zeros(len(points))  # how far the pen has come at each point
+    legs = np.hypot(steps[:, 0], steps[:, 1], out=along[1:])
+    ends = np.cumsum(lengths)
     legs[ends[:-1] - 1] = 0  # the pen is lifted from one stroke to the next
-    along = np.concatenate(([0], np.cumsum(legs)))
-    prints = min(math.ceil(along[-1] / _STEP) + 1, _MOST_PRINTS)
-    at = np.linspace(0, along[-1], prints)
-    trail = np.stack([np.interp(at, along, axis) for axis in points.T], axis=-1)
-    dots = [stroke for stroke in strokes if len(stroke) == 1]  # without length, and drawn all the same
-    return np.concatenate((trail, *dots[:_MOST_PRINTS]))
+    legs.cumsum(out=legs)
+    length = float(along[-1])
+    prints = min(math.ceil(length / _STEP) + 1, _MOST_PRINTS)
+    at = np.arange(prints) * (length / max(prints - 1, 1))  # np.linspace takes longer
+    at[-1] = length
+    trail = np.empty((2, prints))
+    trail[0] = np.interp(at, along, points[:, 0])
+    trail[1] = np.interp(at, along, points[:, 1])
+    if 1 not in lengths:
+        return trail
+    dots = points[ends[np.equal(lengths, 1)] - 1]  # without length, and drawn all the same
+    return np.concatenate((trail, dots[:_MOST_PRINTS].T), axis=1)
 
 
 class _Page:
@@ -164,32 +188,42 @@ class _Page:
 
     def __init__(self, height: int, width: int, pen: float) -> None:
         reach = math.ceil(pen / 2)  # pixels to every side of the one it stands in that a print can touch
-        self._edge = pen / 2 + 0.5
+        self._edge = np.float32(pen / 2 + 0.5)
         self._padded = height + 2 * reach + 1, width + 2 * reach + 1
         self._inside = slice(reach, reach + height), slice(reach, reach + width)
-        self._offsets = np.arange(-reach, reach + 1, dtype=np.float32)
+        self._offsets = np.arange(-reach, reach + 1, dtype=np.float32)[:, None]
         beside = np.arange(2 * reach + 1)
-        self._around = np.add.outer(beside * self._padded[1], beside).ravel()
+        self._around = np.add.outer(beside * self._padded[1], beside)[:, :, None]
 
     def printed(self, trail: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Print the pen at every point: (height, width) float32, 0 to 1; where prints meet, the most."""
-        cell = np.floor(trail).astype(np.intp)  # (points, 2)
+        """Print the pen at every point of (2, points): (height, width) float32, 0 to 1; the most where many.
+
+        The points stand last everywhere, as numpy is quick along the last axis alone.
+        """
+        cell = np.floor(trail)
         inside = (trail - cell).astype(np.float32) - 0.5
-        x = (self._offsets - inside[:, :1]) ** 2  # (points, 5)
-        y = (self._offsets - inside[:, 1:]) ** 2  # (points, 5)
-        ink = self._edge - np.sqrt(y[:, :, None] + x[:, None, :])  # (points, 5, 5)
-        page = np.zeros(self._padded, np.float32)
-        where = (cell[:, 1] * self._padded[1] + cell[:, 0])[:, None] + self._around  # (points, 25)
-        np.maximum.at(page.reshape(-1), where.ravel(), ink.ravel())
-        return np.asarray(np.minimum(page[self._inside], 1))
+        squares = (self._offsets - inside[:, None]) ** 2  # (2, 5, points)
+        away = squares[1, :, None] + squares[0]  # (5, 5, points)
+        corner = (cell[1] * self._padded[1] + cell[0]).astype(np.intp)
+        where = self._around + corner  # (5, 5, points)
+        nearest = np.full(self._padded, np.inf, np.float32)  # squares of distances to the next print
+        np.minimum.at(nearest.reshape(-1), where.reshape(-1), away.reshape(-1))
+        ink = self._edge - np.sqrt(nearest[self._inside])
+        return np.asarray(np.minimum(np.maximum(ink, 0), 1))
 
 
 _SQUARE = _Page(SIDE, SIDE, PEN)
 
 
 def _with_usual_pen(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Thicken thin strokes and thin thick ones until they are about as wide as MNIST's."""
-    ink = np.pad(ink, _MARGIN)  # a stroke may run along the picture's edge, and may have to grow
+    """Thicken thin strokes and thin thick ones until they are about as wide as MNIST's.
+
+    Args:
+        ink: (h, w) uint8, its outermost pixels paper for a few more steps than it can grow.
+
+    Returns:
+        (h, w) uint8.
+    """
     width = _stroke_width(ink) / _WORK
     if width < _THINNEST:
         return _grown(ink, round((_THINNEST - width) * _WORK / 2), np.maximum)
@@ -202,21 +236,31 @@ def _stroke_width(ink: NDArray[np.uint8]) -> float:
 
     Steps along x and y are 4 / pi times as long as the outline that they follow.
     """
-    levels = ink.astype(np.int32)
-    steps = np.abs(np.diff(levels, axis=0)).sum() + np.abs(np.diff(levels, axis=1)).sum()
+    levels = ink.astype(np.float32).reshape(-1)  # as whole numbers below 2 ** 24, and so are their sums
+    steps = _total(levels[1:] - levels[:-1]) + _total(levels[ink.shape[1] :] - levels[: -ink.shape[1]])
     return float(2 * levels.sum() / max(steps * np.pi / 4, 1))
+
+
+def _total(steps: NDArray[np.float32]) -> float:
+    """Return the sum of absolute values, which are lost."""
+    return float(np.abs(steps, out=steps).sum())
 
 
 def _grown(ink: NDArray[np.uint8], steps: int, choose: np.ufunc) -> NDArray[np.uint8]:
     """Grow strokes (choose = np.maximum) or shrink them (np.minimum) by a pixel a step to every side.
 
-    Crosses and squares in turn, so that what grows stays nearly round.
+    Crosses and squares in turn, so that what grows stays nearly round. Rows are worked on as one, the next
+    beginning where one ends: there is paper between them.
     """
+    row = ink.shape[1]
     for step in range(steps):
-        padded = np.pad(ink, 1)
-        beside = choose(choose(padded[1:-1, :-2], padded[1:-1, 2:]), ink)
-        columns = np.pad(beside, ((1, 1), (0, 0))) if step % 2 else padded[:, 1:-1]
-        ink = choose(choose(columns[:-2], columns[2:]), beside)
+        flat = ink.reshape(-1)
+        beside = flat.copy()
+        choose(choose(flat[:-2], flat[2:]), flat[1:-1], out=beside[1:-1])
+        columns = beside if step % 2 else flat
+        grown = beside.copy()
+        choose(choose(columns[: -2 * row], columns[2 * row :]), beside[row:-row], out=grown[row:-row])
+        ink = grown.reshape(ink.shape)
     return ink
 
 
@@ -255,26 +299,30 @@ def _window(ink: NDArray[np.uint8], left: float, top: float, pixels: int, unit: 
     height, width = ink.shape
     side = pixels * unit
     at_x, at_y = math.ceil(-left), math.ceil(-top)
-    room = math.ceil(side) + 1
-    page = np.zeros((room + height, room + width), np.uint8)
+    room = math.ceil(side + unit) + 2  # the scaling looks a unit further
+    page = np.zeros((room, room), np.uint8)
     page[at_y : at_y + height, at_x : at_x + width] = ink
     box = (at_x + left, at_y + top, at_x + left + side, at_y + top + side)
-    small = Image.fromarray(page).resize((pixels, pixels), Image.Resampling.BILINEAR, box=box)
-    return _bytes(np.asarray(small, np.float32))
+    picture = Image.frombuffer("L", (room, room), page, "raw", "L", 0, 1)
+    small = picture.resize((pixels, pixels), Image.Resampling.BILINEAR, box=box)
+    return _bytes(np.frombuffer(small.tobytes(), np.uint8).reshape(pixels, pixels).astype(np.float32))
 
 
 def _centre_of_mass(ink: NDArray[np.uint8]) -> tuple[float, float]:
     """Return x and y in pixels from the upper left corner."""
-    rows, columns = ink.sum(axis=1, dtype=np.float64), ink.sum(axis=0, dtype=np.float64)
+    height, width = ink.shape
+    levels = ink.astype(np.float64)
+    columns, rows = _ONES[:height] @ levels, levels @ _ONES[:width]
     total = rows.sum()
-    x = columns @ (np.arange(len(columns)) + 0.5) / total
-    y = rows @ (np.arange(len(rows)) + 0.5) / total
-    return float(x), float(y)
+    return float(columns @ _MIDDLES[:width] / total), float(rows @ _MIDDLES[:height] / total)
 
 
 def _levels(ink: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return amounts of ink as 0..255."""
-    return np.asarray(np.clip((ink - _PAPER) * (255 / (_INK - _PAPER)), 0, 255), np.uint8)
+    levels = ink - _PAPER
+    levels *= 255 / (_INK - _PAPER)
+    np.minimum(np.maximum(levels, 0, out=levels), 255, out=levels)  # np.clip takes longer
+    return levels.astype(np.uint8)
 
 
 def _bytes(page: NDArray[np.float32]) -> NDArray[np.uint8]:

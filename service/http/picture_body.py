@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import python_multipart
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageChops, UnidentifiedImageError
 from python_multipart.exceptions import FormParserError
 
 from service.core import photo
@@ -82,7 +82,7 @@ def _decoded(name: bytes | None) -> str:
     return (name or b"").decode("utf-8", "replace")
 
 
-def read_picture(data: bytes, field: str, room: int) -> tuple[NDArray[np.uint8], int]:
+def read_picture(data: bytes, field: str, room: int) -> tuple[Image.Image, int]:
     """Decode a PNG, JPEG or WebP file.
 
     Args:
@@ -91,7 +91,7 @@ def read_picture(data: bytes, field: str, room: int) -> tuple[NDArray[np.uint8],
         room: How many pixels it may have.
 
     Returns:
-        Greys, (H, W) uint8, a large picture reduced; what is transparent becomes paper. And how many
+        A picture of greys (mode L), a large one reduced; what is transparent becomes paper. And how many
         pixels the file has.
 
     Raises:
@@ -103,7 +103,8 @@ def read_picture(data: bytes, field: str, room: int) -> tuple[NDArray[np.uint8],
         pixels = picture.width * picture.height
         picture.draft("L", (_LARGE, _LARGE))  # JPEG alone can be decoded at half its size or less
         picture.load()  # so that what is left to fail in turning is the EXIF data alone
-        photo.turn_upright(picture)
+        if picture.info:  # EXIF data would be there
+            photo.turn_upright(picture)
         return _greys(picture), pixels
 
 
@@ -166,22 +167,24 @@ def _check_parts(data: bytes, field: str) -> None:
             raise BrokenPicture(field, f"a PNG of at most {_MOST_PARTS:,} chunks", "more")
 
 
-def _greys(picture: Image.Image) -> NDArray[np.uint8]:
+def _greys(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):  # 16 bits a pixel: Pillow would clip instead of scaling
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     mode = "RGBA" if picture.has_transparency_data else "L"
     picture = picture if picture.mode == mode else picture.convert(mode)  # which would copy
-    picture = picture.reduce(max(1, max(picture.size) // _LARGE))
+    times = max(picture.size) // _LARGE
+    picture = picture.reduce(times) if times > 1 else picture
     if picture.mode == "L":
-        return np.asarray(picture)
-    grey, alpha = (np.asarray(band, np.float32) for band in picture.convert("LA").split())
-    if alpha.min() == 255:
-        return grey.astype(np.uint8)
+        return picture
+    grey, alpha = picture.convert("L"), picture.getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        return grey
     # Paper shines through where nothing is drawn, so it is whatever the ink is not: always shown as light
     # ink on black paper, as the networks see it.
-    if (grey * alpha).sum() < 128 * alpha.sum():
-        grey = 255 - grey
-    return np.asarray(np.rint(grey * (alpha / 255)), np.uint8)
+    levels, weights = (np.asarray(band, np.float32).ravel() for band in (grey, alpha))
+    if levels @ weights < 128 * weights.sum():
+        grey = ImageChops.invert(grey)
+    return ImageChops.multiply(grey, alpha)
 
 
 def write_png(image: NDArray[np.uint8]) -> bytes:

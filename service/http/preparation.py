@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from service.core import ink, photo
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
 from service.core.trace import Trace
-from service.http import picture_body
+from service.http import picture_body, picture_head
 from service.http.drawings import Drawing, Drawings, Limits, Shape, by
 
 Preparation = Literal["none", "mnist"]
@@ -22,6 +22,9 @@ _DRAWN = (ink.SIDE, ink.SIDE)
 _QUICK_POINTS = 400
 """Points of a drawing that are checked and drawn in well under a millisecond; a digit has about sixty."""
 
+_QUICK_BYTES = 320_000
+"""Bytes of pixels of a picture that is decoded and prepared on the event loop: a canvas of 280 x 280 with
+colours and transparency takes 313,600. docs/decisions/0028-small-pictures-on-the-loop.md."""
 
 _MOST_TRACED = 16
 """Images whose steps one answer shows. The largest step of 97 photographs of flowers was 127 KB of an
@@ -32,8 +35,13 @@ def is_quick(drawings: Drawings, preparation: Preparation | None) -> bool:
     """Tell whether preparing the drawings takes no longer than reading them did."""
     if isinstance(drawings, np.ndarray):
         return preparation != "mnist"
-    strokes = drawings[0].content if len(drawings) == 1 else None
-    return isinstance(strokes, list) and sum(map(len, strokes)) <= _QUICK_POINTS
+    if len(drawings) > 1:
+        return False
+    content = drawings[0].content
+    if isinstance(content, list):
+        return sum(map(len, content)) <= _QUICK_POINTS
+    weight = picture_head.weigh(content) if isinstance(content, bytes) else None
+    return weight is not None and weight <= _QUICK_BYTES
 
 
 def prepare(
@@ -92,7 +100,7 @@ def prepare(
         else:
             image = _taken(content, trace)
         images.append(image)
-    return np.stack(images)
+    return images[0][None] if len(images) == 1 else np.stack(images)
 
 
 def _from_file(
@@ -103,14 +111,14 @@ def _from_file(
         return picture_body.read_photo(data, field, room, scaled=preparation != "none", trace=trace)
     if shape != _DRAWN:
         raise TensorMismatch(field, f"{by(shape)} numbers for this model", "a picture file")
-    grey, pixels = picture_body.read_picture(data, field, room)
-    if preparation is None and _is_on_light_paper(grey):
-        preparation = "mnist"
-    if grey.shape == shape and preparation != "mnist":
-        return _taken(grey, trace), pixels
+    picture, pixels = picture_body.read_picture(data, field, room)
+    if picture.size == shape[::-1] and preparation != "mnist":
+        grey = np.asarray(picture)
+        if preparation == "none" or not _is_on_light_paper(grey):
+            return _taken(grey, trace), pixels
     if preparation == "none":
-        raise TensorMismatch(field, f"{by(shape)} pixels", by(grey.shape[::-1]))
-    return ink.from_picture(grey, field, trace), pixels
+        raise TensorMismatch(field, f"{by(shape)} pixels", by(picture.size))
+    return ink.from_picture(picture, field, trace), pixels
 
 
 def _taken(image: NDArray[np.uint8], trace: Trace | None) -> NDArray[np.uint8]:

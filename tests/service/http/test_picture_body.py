@@ -33,9 +33,8 @@ SEVEN = digits.canvas(digits.DIGITS["7"][0], size=60, pen=6)
 
 def greys(data: bytes) -> NDArray[np.uint8]:
     found, _ = picture_body.read_picture(data, "Body", LIMITS.picture_pixels)
-    assert found.dtype == np.uint8
-    assert found.ndim == 2
-    return found
+    assert found.mode == "L"
+    return np.asarray(found)
 
 
 def refusal(data: bytes, kind: type[RequestError] = BrokenPicture) -> str:

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
 from service.core import ink
 from service.core.engine import Engine
 from service.core.errors import InferenceFailed
 from service.http import schemas
+from service.serving.workers import Workers
 from service.settings import Settings
 from tests import digits, toys
 from tests.service.http.bodies import PREDICT, QUADRANTS, form, images, npy, picture, problem
@@ -658,6 +660,54 @@ def test_an_error_that_nobody_foresaw_is_answered_without_its_words(
         assert "Zero" not in answer.text
 
 
+def test_a_small_picture_gets_the_same_answer_with_and_without_a_worker(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A canvas is prepared on the event loop; with a remark that must be unpacked it might take longer.
+    """
+    asked: list[object] = []
+    run = Workers.run
+
+    def counted(workers: Workers, work: Callable[[], object], **options: Any) -> object:  # noqa: ANN401 - any
+        asked.append(work)
+        return run(workers, work, **options)
+
+    monkeypatch.setattr(Workers, "run", counted)
+    canvas = digits.canvas(digits.DIGITS["4"][0])
+    remark = PngInfo()
+    remark.add_text("Comment", "a" * 100, zip=True)
+    files = [
+        picture(image, pnginfo=info) for image in (canvas, canvas.convert("RGBA")) for info in (None, remark)
+    ]
+    png = {"content-type": "image/png"}
+
+    answers = [client.post(f"{PREDICT}?include=seen", content=file, headers=png) for file in files]
+
+    assert len(asked) == 2
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert all(answer.json() == answers[0].json() for answer in answers)
+
+
+def test_a_broken_small_picture_is_refused_alike_with_and_without_a_worker(client: TestClient) -> None:
+    """
+    What is wrong is only found while decoding.
+    """
+    whole = picture(digits.canvas(digits.DIGITS["4"][0]))
+    at = whole.index(b"IDAT") + 40
+    bodies = [whole[:at] + bytes(20) + whole[at + 20 :], whole[:at], picture(Image.new("L", (280, 280)))]
+
+    answers = [
+        client.post(f"{PREDICT}{query}", content=body, headers={"content-type": "image/png"})
+        for body in bodies
+        for query in ("", "?include=steps")  # steps are shown by a worker
+    ]
+
+    assert [answer.status_code for answer in answers] == [400, 400, 400, 400, 422, 422]
+    details = [answer.json()["detail"] for answer in answers]
+    assert details[::2] == details[1::2]
+
+
 def ask_worker(client: TestClient) -> Callable[[], Any]:
     """Post something that needs a worker thread."""
     return lambda: client.post(f"{PREDICT}?prepare=mnist", content=toys.dot(1).tobytes(), headers=OCTETS)
@@ -715,11 +765,12 @@ def test_the_work_of_a_caller_who_has_left_is_not_begun(
     And its place in the queue is another's at once.
     """
     held = Held(monkeypatch)
-    body = [chunk(picture(Image.fromarray(toys.dot(1))), more=False), {"type": "http.disconnect"}]
+    slow = picture(Image.fromarray(toys.dot(1)), "JPEG", progressive=True)
+    body = [chunk(slow, more=False), {"type": "http.disconnect"}]
     with service(toy_settings, worker_threads=1, max_waiting=1) as client:
         first = Background(ask_worker(client))
         held.wait_for_one()
-        left = exchange(client.app, PREDICT, body, [("content-type", "image/png")])
+        left = exchange(client.app, PREDICT, body, [("content-type", "image/jpeg")])
         second = Background(ask_worker(client))
         held.let_go()
 

@@ -1,5 +1,6 @@
 """`service/http/wire.py`: bytes to images and answers to bytes, by content type."""
 
+import base64
 import json
 
 import numpy as np
@@ -226,17 +227,48 @@ def test_numbers_are_written_in_as_few_digits_as_keep_them() -> None:
     ("body", "how", "quick"),
     [(BATCH.tobytes(), None, True), (BATCH.tobytes(), "none", True), (BATCH.tobytes(), "mnist", False)],
 )
-def test_only_images_that_need_no_preparation_are_quick(
+def test_only_numbers_that_need_no_preparation_are_quick(
     body: bytes, how: preparation.Preparation | None, quick: bool
 ) -> None:
     """
-    Whoever decides where work runs is told that pictures take long.
+    Whoever decides where work runs is told what takes long.
     """
     numbers = wire.decode("application/octet-stream", body, SHAPE, LIMITS)
-    drawing = wire.decode("image/png", ONE, SHAPE, LIMITS)
 
     assert preparation.is_quick(numbers, how) == quick
-    assert not preparation.is_quick(drawing, how)
+
+
+def canvas(side: int, mode: str) -> bytes:
+    return picture(digits.canvas(digits.DIGITS["3"][0], side, 12).convert(mode))
+
+
+@pytest.mark.parametrize(
+    ("file", "quick"),
+    [
+        (ONE, True),
+        (canvas(280, "L"), True),
+        (canvas(280, "RGBA"), True),
+        (canvas(480, "L"), True),
+        (canvas(480, "RGB"), False),
+        (canvas(700, "L"), False),
+        (b"no picture", False),
+    ],
+)
+@pytest.mark.parametrize("how", [None, "none", "mnist"])
+def test_one_small_picture_is_quick(file: bytes, quick: bool, how: preparation.Preparation | None) -> None:
+    """
+    A canvas of a page is, in a file or in JSON; a large picture is not, nor are several small ones.
+    """
+    text = base64.b64encode(file).decode()
+    alone = [
+        wire.decode("image/png", file, SHAPE, LIMITS),
+        wire.decode("application/json", json.dumps({"image": text}).encode(), SHAPE, LIMITS),
+        wire.decode(*form(("a", file)), SHAPE, LIMITS),
+    ]
+    two = wire.decode(*form(("a", file), ("b", file)), SHAPE, LIMITS)
+
+    assert [preparation.is_quick(drawings, how) for drawings in alone] == [quick] * 3
+    assert not preparation.is_quick(two, how)
 
 
 def test_a_small_picture_on_light_paper_is_prepared_and_one_on_dark_paper_taken_as_it_is() -> None:
