@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from service.core.errors import MalformedRequest, RequestError, TensorMismatch
 from service.core.manifest import INPUT_NAME
 from service.http import json_body, json_image, json_list, wire
@@ -25,6 +28,9 @@ _REMEMBERED = 64
 
 _REMEMBERED_BYTES = 1024
 """How long each of them may be."""
+
+_MOST_IN_IMAGE = 65_536
+"""Numbers of an image up to which a long list of them is not parsed at once."""
 
 _IS_LITTLE = sys.byteorder == "little"
 
@@ -245,25 +251,38 @@ def _load(text: bytes, most_values: int) -> object:
 
 
 def _load_long(text: bytes) -> object:
-    """Parse the JSON of one input of UINT8; None if it seems to be anything else."""
+    """Parse the JSON of one input of numbers, its data as binary contents; None if it is anything else."""
     cut = json_list.cut(text, b"data", is_last=False)
     document = None if cut is None else json_list.load_rest(cut)
     inputs = document.get("inputs") if isinstance(document, dict) else None
     if cut is None or not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         return None
-    shape = inputs[0].get("shape")
-    if not json_list.is_cut(inputs[0].get("data")) or inputs[0].get("datatype") != "UINT8":
+    shape, datatype = inputs[0].get("shape"), inputs[0].get("datatype")
+    if not json_list.is_cut(inputs[0].get("data")) or not isinstance(datatype, str):
         return None
     if not isinstance(shape, list) or not all(type(side) is int and 0 < side <= len(text) for side in shape):
         return None
     sides = () if cut.depth() == 1 else tuple(shape[1:])
-    if cut.depth() not in (1, len(shape)) or math.prod(sides) > len(text):
+    if cut.depth() not in (1, len(shape)) or math.prod(sides) > _MOST_IN_IMAGE:
         return None
-    numbers = json_list.whole_numbers(text, cut.start + 1, cut.stop - 1, sides)
+    numbers = _numbers(cut, datatype, sides)
     if numbers is None or len(numbers) != math.prod(shape):
         return None
     inputs[0]["data"] = numbers.data
     return document
+
+
+def _numbers(cut: json_list.Cut, datatype: str, sides: tuple[int, ...]) -> NDArray[Any] | None:
+    if datatype == "UINT8":
+        return json_list.whole_numbers(cut.body, cut.start + 1, cut.stop - 1, sides)
+    if datatype not in ("FP16", "FP32", "FP64"):
+        return None
+    numbers = json_list.numbers(cut, sides)
+    if numbers is None:
+        return None
+    with np.errstate(over="ignore"):
+        fitted = numbers.astype(tensors.DTYPES[datatype])
+    return fitted if np.isfinite(fitted).all() else None
 
 
 def _raw_input(content: bytes, shape: Shape) -> Tensor:

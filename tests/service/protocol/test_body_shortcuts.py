@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.core.errors import ServiceError
-from service.http import json_body, json_image
+from service.http import json_body, json_image, json_list
 from service.http.drawings import Limits
 from service.protocol import body, tensors
 from service.protocol.body import Body
@@ -167,6 +167,23 @@ def test_what_is_remembered_is_not_understood_again(monkeypatch: pytest.MonkeyPa
 @example(text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"UINT8","data":[1,2,3,4,5,true]}]}')
 @example(text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"UINT8","data":[[[1,2,3],3]]}]}')
 @example(text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"UINT8","data":[[[1,2],[3,4,5,6]]]}]}')
+@example(
+    text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"FP32","data":[0.5,12,1e2,0.1,4,255.0]}]}'
+)
+@example(
+    text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"FP32","data":[[[0.5,1,2],[3,4,"5"]]]}]}'
+)
+@example(
+    text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"FP32","data":[[[0.5,1,2],[3,4,5.0]]]}]}'
+)
+@example(
+    text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"FP32","data":[[[0.5,1],[3,4,5.0,6]]]}]}'
+)
+@example(text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"FP16","data":[0.5,1,2,70000.0,4,5]}]}')
+@example(text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"FP64","data":[1,2.0,3,4,5,true]}]}')
+@example(
+    text=b'{"inputs":[{"name":"image","shape":[1,2,3],"datatype":"FP64","data":[1,2,3,4,5,1180591620717411303424]}]}'
+)
 @given(text=texts(is_binary=False))
 def test_numbers_in_json_are_the_same_read_any_way(text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """
@@ -176,8 +193,11 @@ def test_numbers_in_json_are_the_same_read_any_way(text: bytes, monkeypatch: pyt
     quick = outcome(lambda: body.read(sent, SHAPE, LIMITS))
     with monkeypatch.context() as patch:
         patch.setattr(json_body, "LONG_BYTES", 0)
+        patch.setattr(json_list, "_STEP_BYTES", 16)
+        json_list._layout.cache_clear()
         patch.setattr(body, "_REMEMBERED_BYTES", -1)
         long = outcome(lambda: body.read(sent, SHAPE, LIMITS))
+    json_list._layout.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(json_image, "bytes_of", lambda *_: None)
         one_by_one = outcome(lambda: body.read(sent, SHAPE, LIMITS))
@@ -186,9 +206,9 @@ def test_numbers_in_json_are_the_same_read_any_way(text: bytes, monkeypatch: pyt
     assert long == one_by_one
 
 
-def test_a_long_input_of_whole_numbers_becomes_no_python_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_input_is_not_parsed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Flat or nested, only what stands around it is parsed.
+    Of whole numbers only what stands around them is parsed; of others a step, or an image, at once.
     """
     pixels = np.random.default_rng(1).integers(0, 256, (6, 28, 28)).astype(np.uint8)
     outputs = [{"name": "logits", "parameters": {"binary_data": True}}]
@@ -200,15 +220,20 @@ def test_a_long_input_of_whole_numbers_becomes_no_python_numbers(monkeypatch: py
         return loads(text)
 
     monkeypatch.setattr(orjson, "loads", count)
-    for data in (pixels.tolist(), pixels.ravel().tolist()):
-        tensor = {"name": "image", "datatype": "UINT8", "shape": [6, 28, 28], "data": data}
-        text = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
+    monkeypatch.setattr(json_list, "_STEP_BYTES", 4096)
+    json_list._layout.cache_clear()
+    for datatype, most in (("UINT8", 250), ("FP32", 6000)):
+        images = pixels.astype(tensors.DTYPES[datatype])
+        for data in (images.tolist(), images.ravel().tolist()):
+            tensor = {"name": "image", "datatype": datatype, "shape": [6, 28, 28], "data": data}
+            text = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
+            sizes.clear()
 
-        (read,) = body.read(Body(text, len(text)), (28, 28), LIMITS)[0].inputs
+            (read,) = body.read(Body(text, len(text)), (28, 28), LIMITS)[0].inputs
 
-        np.testing.assert_array_equal(tensors.numbers(read), pixels)
-    assert len(sizes) == 2
-    assert max(sizes) < 250
+            np.testing.assert_array_equal(tensors.numbers(read), images)
+            assert 0 < max(sizes) < most < len(text) / 3
+    json_list._layout.cache_clear()
 
 
 @pytest.mark.parametrize("is_binary", [False, True])
