@@ -1,4 +1,4 @@
-"""KServe's model server: one process, uvloop, httptools, no access log, no times in the log; it has no batching."""
+"""KServe's model server, which has no batching: one process, uvloop, httptools, nothing logged."""
 
 import argparse
 import logging

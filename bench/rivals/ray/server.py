@@ -34,7 +34,6 @@ def serve(model: str, port: int, setting: str) -> None:
     from starlette.requests import Request  # noqa: PLC0415
     from starlette.responses import Response  # noqa: PLC0415
 
-    @serve.deployment(num_replicas=1, max_ongoing_requests=1000)
     class Network:
         """The network in ONNX Runtime, for JSON and raw bytes."""
 
@@ -73,11 +72,11 @@ def serve(model: str, port: int, setting: str) -> None:
         object_store_memory=100_000_000,
         _temp_dir=str(Path.cwd()),
     )
-    serve.start(
-        http_options=HTTPOptions(host="127.0.0.1", port=_free_port())
-    )  # the proxy's, whom nobody asks
+    # Its proxy starts all the same, at a port where nobody asks it.
+    serve.start(http_options=HTTPOptions(host="127.0.0.1", port=_free_port()))
     quiet = LoggingConfig(enable_access_log=False, log_level="ERROR")
-    serve.run(Network.options(logging_config=quiet).bind(), name="mlp-128", logging_config=quiet)
+    deployment = serve.deployment(num_replicas=1, max_ongoing_requests=1000, logging_config=quiet)(Network)
+    serve.run(deployment.bind(), name="mlp-128", logging_config=quiet)
     # An orderly end waits half a minute for callers; the benchmark ends Ray's processes itself.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.pause()
