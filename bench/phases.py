@@ -26,8 +26,17 @@ _PLACES = {
 """Connections by case. Pictures are read in worker threads: with many connections, the clock of one of them
 would count what the others do meanwhile."""
 
-_RUNS = Path("runs/bench")
+_METERED = """
+import sys, time
+time.perf_counter = time.process_time
+sys.argv[0] = "service"
+from service.__main__ import main
+main()
+"""
+"""Starts the service with another clock for its phases: the processor time of its process. It costs a
+microsecond, and counts nothing that other processes do meanwhile."""
 
+_RUNS = Path("runs/bench")
 
 Place = tuple[str, int]
 """Case and connections."""
@@ -46,13 +55,13 @@ def main() -> int:
     engine = Engine(str(servers.newest(_MODEL)))
     rounds: dict[Place, list[Split]] = {}
     for _ in range(arguments.rounds):
-        cpu_us: dict[str, dict[Place, float]] = {}
-        counted: dict[Place, Counted] = {}
-        for server in _servers():
-            cpu_us[server.name] = _measure(server, arguments.cases, engine, arguments.seconds, counted)
-        for place, whole_us in cpu_us["inkling"].items():
-            bare_us, quiet_us = cpu_us["bare"][place], cpu_us["inkling-quiet"][place]
-            one = split.split(*place, counted[place], cpu_us=whole_us, bare_us=bare_us, quiet_us=quiet_us)
+        found = {
+            server.name: _measure(server, arguments.cases, engine, arguments.seconds) for server in _servers()
+        }
+        for place, (cpu_us, counted) in found["inkling"].items():
+            bare_us, quiet_us = found["bare"][place][0], found["inkling-quiet"][place][0]
+            metered = found["inkling-metered"][place][1]
+            one = split.split(*place, counted, metered, cpu_us=cpu_us, bare_us=bare_us, quiet_us=quiet_us)
             rounds.setdefault(place, []).append(one)
     lines = [
         f"Measured on {datetime.now(UTC):%Y-%m-%d}: {', '.join(machine.describe().values())}.",
@@ -68,29 +77,38 @@ def main() -> int:
 
 def _servers() -> list[Server]:
     inkling = servers.own("inkling")
-    quiet = replace(inkling, name="inkling-quiet", command=(*inkling.command, "--no-access-log"))
-    return [servers.own("bare"), inkling, quiet]
+    python, _, _, *arguments = inkling.command
+    return [
+        servers.own("bare"),
+        inkling,
+        replace(inkling, name="inkling-quiet", command=(*inkling.command, "--no-access-log")),
+        replace(inkling, name="inkling-metered", command=(python, "-c", _METERED, *arguments)),
+    ]
 
 
 def _measure(
-    server: Server, cases: Sequence[str], engine: Engine, seconds: int, counted: dict[Place, Counted]
-) -> dict[Place, float]:
-    """Return the processor time of a request, in microseconds; put down what Inkling counted meanwhile."""
+    server: Server, cases: Sequence[str], engine: Engine, seconds: int
+) -> dict[Place, tuple[float, Counted]]:
+    """Return the processor time of a request, in microseconds, and what the server counted meanwhile."""
     core, load_core = machine.cores()
     asked = {case: server.request(case, 1, _MODEL, engine) for case in cases}
-    found: dict[Place, float] = {}
+    found: dict[Place, tuple[float, Counted]] = {}
+    count = _count if server.name != "bare" else _nothing
     first = asked[cases[0]]
     assert first is not None
     with servers.running(server, core, first, _RUNS / f"{server.name}.log") as running:
         for case, request in asked.items():
             assert request is not None
             for connections in _PLACES[case]:
-                before = _count(running.port) if server.name == "inkling" else None
+                before = count(running.port)
                 measured = measurement.measure(running, request, connections, seconds, load_core)
-                found[case, connections] = measured.cpu_us
-                if before is not None:
-                    counted[case, connections] = _count(running.port).since(before)
+                found[case, connections] = measured.cpu_us, count(running.port).since(before)
     return found
+
+
+def _nothing(port: int) -> Counted:
+    del port
+    return Counted(0, 0, 0.0, {})
 
 
 def _count(port: int) -> Counted:

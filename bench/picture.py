@@ -18,6 +18,7 @@ from training.painting import Ink, figure, paint
 
 FOLDER = Path("docs/images")
 _PANELS = {"json": "JSON", "raw": "raw bytes"}
+_FORMS = {"v2_json": "v2 JSON", "v2_binary": "v2 binary"}
 _CONNECTIONS = 32
 _TITLES = {"bare": "bare transport", "naive": "FastAPI, as most write it", "inkling": "Inkling"}
 
@@ -60,7 +61,7 @@ def bars(rates: Mapping[Key, float], case: str) -> list[Bar]:
             best[name] = max(best.get(name, (0.0, "")), (rate, asked))
     return [
         Bar(
-            (_TITLES | titles).get(name, name) + ("" if asked == case else f" ({asked.replace('_', ' ')})"),
+            (_TITLES | titles).get(name, name) + ("" if asked == case else f", {_FORMS[asked]}"),
             rate,
             name == "inkling",
         )

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-_ON_THE_PROCESSOR = ("decode", "prepare", "encode")
-"""Phases that nothing else interrupts, so that the clock says what they cost."""
+_ALONE = ("decode", "prepare", "encode")
+"""Phases in which the process does nothing else."""
 
 _WAITED = ("read", "queue")
-"""Phases in which others may run."""
+"""Phases in which it answers others."""
 
 _SUM = re.compile(r'^inkling_phase_seconds_sum\{phase="(\w+)"\} (\S+)$', re.MULTILINE)
 
@@ -91,7 +91,14 @@ class Split:
 
 
 def split(
-    case: str, connections: int, counted: Counted, *, cpu_us: float, bare_us: float, quiet_us: float
+    case: str,
+    connections: int,
+    counted: Counted,
+    metered: Counted,
+    *,
+    cpu_us: float,
+    bare_us: float,
+    quiet_us: float,
 ) -> Split:
     """Divide what one run spent.
 
@@ -99,16 +106,18 @@ def split(
         case: How it was asked.
         connections: Open at once.
         counted: During it.
+        metered: The same of another run, by a clock that stands still while the process does not run.
         cpu_us: Processor time of a request of Inkling's.
         bare_us: Of the bare transport's.
         quiet_us: Of Inkling's without its access log.
     """
     phases_us = {
-        phase: 1e6 * counted.phases_s.get(phase, 0.0) / counted.requests
-        for phase in (*_ON_THE_PROCESSOR, *_WAITED)
+        phase: 1e6 * source.phases_s.get(phase, 0.0) / source.requests
+        for source, phases in ((metered, _ALONE), (counted, _WAITED))
+        for phase in phases
     }
     # Every request's own `infer` is that of all that ran with it; the statistics count each run once.
-    phases_us["infer"] = 1e6 * counted.infer_s / counted.requests
+    phases_us["infer"] = 1e6 * metered.infer_s / metered.requests
     together = counted.requests / counted.executions
     return Split(case, connections, together, cpu_us, bare_us, quiet_us, phases_us)
 

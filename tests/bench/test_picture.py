@@ -56,7 +56,7 @@ def test_a_server_is_shown_once_as_it_is_quickest() -> None:
 
     assert shown == [
         Bar("Inkling", 700, is_ours=True),
-        Bar("Triton (PyTriton) (v2 binary)", 300, is_ours=False),
+        Bar("Triton (PyTriton), v2 binary", 300, is_ours=False),
         Bar("MLServer", 250, is_ours=False),
     ]
 

@@ -49,15 +49,17 @@ def test_what_was_counted_before_is_taken_off() -> None:
 def test_the_parts_add_up_to_the_whole_without_what_was_waited() -> None:
     """
     4 requests ran together for 80 microseconds each time: 20 are each one's own, though each waited for 80.
+    By the usual clock all took longer, since other processes ran meanwhile.
     """
-    counted = Counted(
-        8,
-        2,
-        160e-6,
-        {"decode": 80e-6, "prepare": 40e-6, "infer": 640e-6, "encode": 56e-6, "queue": 9.0, "read": 5.0},
+    counted = Counted(8, 2, 9.0, {"decode": 9.0, "infer": 9.0, "queue": 9.0, "read": 5.0})
+    metered = Counted(
+        16,
+        4,
+        320e-6,
+        {"decode": 160e-6, "prepare": 80e-6, "infer": 1280e-6, "encode": 112e-6, "queue": 1.0},
     )
 
-    one = split.split("json", 32, counted, cpu_us=100, bare_us=30, quiet_us=94)
+    one = split.split("json", 32, counted, metered, cpu_us=100, bare_us=30, quiet_us=94)
 
     assert one.together == 4
     assert one.phases_us["infer"] == pytest.approx(20)
@@ -70,17 +72,11 @@ def test_a_row_has_the_medians_of_the_rounds() -> None:
     """
     A phase that did not happen takes nothing.
     """
-    rounds = [
-        split.split(
-            "raw",
-            1,
-            Counted(1, 1, 12e-6, {"decode": us * 1e-6}),
-            cpu_us=100 + us,
-            bare_us=40,
-            quiet_us=95 + us,
-        )
-        for us in (3, 500, 2)
-    ]
+    rounds = []
+    for us in (3, 500, 2):
+        counted = Counted(1, 1, 12e-6, {"decode": us * 1e-6})
+        one = split.split("raw", 1, counted, counted, cpu_us=100 + us, bare_us=40, quiet_us=95 + us)
+        rounds.append(one)
 
     head, _, row = split.table([split.medians(rounds)])
 
