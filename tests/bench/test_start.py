@@ -38,6 +38,15 @@ def test_what_python_says_is_understood() -> None:
     assert sum(one.own_ms for one in found.values()) > found["email"].whole_ms
 
 
+def test_a_packages_times_are_the_medians_of_the_starts() -> None:
+    """
+    One slow start changes nothing.
+    """
+    starts = [[Import("ape", own, 2 * own), Import("zoo", 5, 7)] for own in (3, 900, 2)]
+
+    assert start.medians(starts) == [Import("zoo", 5, 7), Import("ape", 3, 6)]
+
+
 def test_the_dearest_are_shown() -> None:
     found = [Import(f"package{number}", number, 2 * number) for number in range(100, 0, -1)]
 
