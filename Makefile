@@ -23,7 +23,7 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types fmt data train sweep report models docs docs-check screenshots image up down bench bench-peers test-container
+.PHONY: help serve test check lint types fmt data train sweep report models docs docs-check screenshots image up down bench bench-peers bench-phases bench-start test-container
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -86,6 +86,12 @@ bench: $(FULL) ## Measure what a request costs, and write docs/performance.md; n
 
 bench-peers: $(FULL) ## The same beside other model servers; makes their environments in ~/.cache/inkling-bench
 	$(BIN)/python -m bench --peers $(ARGS)
+
+bench-phases: $(FULL) ## Measure where the time of a request goes, and write it into docs/performance.md; needs wrk
+	$(BIN)/python -m bench.phases $(ARGS)
+
+bench-start: $(FULL) ## Measure the service's start and its imports, and write them into docs/performance.md
+	$(BIN)/python -m bench.start $(ARGS)
 
 test-container: $(FULL) ## Build the image, run it and test it
 	$(BIN)/python -m pytest -m container $(ARGS)

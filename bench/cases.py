@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from service.core import ink
+from service.grpc import inference_pb2 as pb
 
 _SEED = 6
 _BODIES = 16
@@ -37,6 +39,7 @@ class Request:
         bodies: One after the other.
         expected: (B, classes) probabilities for each body; None where the answer is a constant.
         read: Reads the probabilities of an answer, (B, classes); None where nothing is expected.
+        is_grpc: Whether it is a call over gRPC, which has no headers.
     """
 
     path: str
@@ -44,6 +47,7 @@ class Request:
     bodies: Sequence[bytes]
     expected: Sequence[NDArray[np.float32]] | None = None
     read: Callable[[dict[str, str], bytes], NDArray[Any]] | None = None
+    is_grpc: bool = False
 
     def check(self, number: int, headers: dict[str, str], answer: bytes) -> None:
         """Compare the answer to one of the bodies with the engine's.
@@ -64,16 +68,21 @@ class Request:
 
 
 class Engine:
-    """A published network, run without any server."""
+    """A published network, run without any server.
+
+    Attributes:
+        shape: Of one image.
+    """
 
     def __init__(self, path: str) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(path, options)
+        self.shape: tuple[int, ...] = tuple(self._session.get_inputs()[0].shape[1:])
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the probabilities, (B, classes), of images (B, 28, 28)."""
+        """Return the probabilities, (B, classes), of images (B, *shape)."""
         probabilities: NDArray[np.float32]
         (probabilities,) = self._session.run(["probabilities"], {"image": images})
         return probabilities
@@ -89,10 +98,23 @@ def drawings() -> list[Strokes]:
     return [[stroke.tolist()] for stroke in points]
 
 
-def images(count: int) -> list[NDArray[np.uint8]]:
-    """Return batches of `count` images, (count, 28, 28) uint8: the drawings, prepared."""
-    prepared = np.stack([ink.from_strokes([np.array(s, np.float64) for s in one]) for one in drawings()])
-    return [prepared[(np.arange(count) + start) % _BODIES] for start in range(_BODIES)]
+def images(count: int, shape: tuple[int, ...] = (28, 28)) -> list[NDArray[np.uint8]]:
+    """Return batches of `count` images, (count, *shape) uint8: the drawings, prepared, or photographs."""
+    if len(shape) == 3:
+        shown = _photographs(shape)
+    else:
+        shown = np.stack([ink.from_strokes([np.array(s, np.float64) for s in one]) for one in drawings()])
+    return [shown[(np.arange(count) + start) % _BODIES] for start in range(_BODIES)]
+
+
+def _photographs(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return seeded gradients of colour with noise: to a server, pixels are as good as any others."""
+    random = np.random.default_rng(_SEED)
+    height, width, channels = shape
+    down, right = random.uniform(0, 127, (2, _BODIES, 1, 1, channels))
+    smooth = down * np.linspace(0, 1, height)[:, None, None] + right * np.linspace(0, 1, width)[:, None]
+    noisy: NDArray[np.float64] = smooth + random.normal(0, 12, (_BODIES, *shape))
+    return noisy.clip(0, 255).astype(np.uint8)
 
 
 def _picture(pixels: NDArray[np.uint8]) -> bytes:
@@ -130,6 +152,13 @@ def _v2(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
     return np.frombuffer(answer[int(size) :], "<f4").reshape(output["shape"])
 
 
+def _message(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
+    del headers
+    response = pb.ModelInferResponse.FromString(answer)
+    (output,), (content,) = response.outputs, response.raw_output_contents
+    return np.frombuffer(content, "<f4").reshape(output.shape)
+
+
 def _plain(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
     del headers
     return np.array(json.loads(answer)["probabilities"])
@@ -155,6 +184,16 @@ def _v2_binary(batch: NDArray[np.uint8]) -> tuple[bytes, int]:
     return text + batch.tobytes(), len(text)
 
 
+def _grpc(model: str, batch: NDArray[np.uint8]) -> bytes:
+    tensor = pb.ModelInferRequest.InferInputTensor(name="image", datatype="UINT8", shape=batch.shape)
+    output = pb.ModelInferRequest.InferRequestedOutputTensor(name="probabilities")
+    message = pb.ModelInferRequest(
+        model_name=model, inputs=[tensor], outputs=[output], raw_input_contents=[batch.tobytes()]
+    )
+    return bytes(message.SerializeToString())
+
+
+@cache
 def inkling(case: str, count: int, model: str, engine: Engine) -> Request:
     """Return a case as Inkling is asked it.
 
@@ -162,10 +201,10 @@ def inkling(case: str, count: int, model: str, engine: Engine) -> Request:
         case: One of `CASES`.
         count: Images in a request; 1 for pictures and strokes.
         model: Name of the network.
-        engine: The same network.
+        engine: The same network; one of photographs takes `raw` and `npy` and the open protocol's cases.
     """
     own = f"/v1/models/{model}/probabilities"
-    batches = images(count)
+    batches = images(count, engine.shape)
     path, headers = own, {"Content-Type": "application/json"}
     read = _v1
     match case:
@@ -206,9 +245,13 @@ def inkling(case: str, count: int, model: str, engine: Engine) -> Request:
                 "Content-Type": "application/octet-stream",
                 "Inference-Header-Content-Length": str(written[0][1]),
             }
+        case "grpc":
+            path, headers, read = "/inference.GRPCInferenceService/ModelInfer", {}, _message
+            bodies = [_grpc(model, batch) for batch in batches]
         case _:
             raise ValueError(f"Case should be one of {', '.join(CASES)}; got {case!r}.")
-    return Request(path, headers, bodies, [engine.run(batch) for batch in batches], read)
+    expected = [engine.run(batch) for batch in batches]
+    return Request(path, headers, bodies, expected, read, is_grpc=case == "grpc")
 
 
-CASES = ("json", "raw", "npy", "base64", "png", "png280", "strokes", "v2_json", "v2_binary")
+CASES = ("json", "raw", "npy", "base64", "png", "png280", "strokes", "v2_json", "v2_binary", "grpc")

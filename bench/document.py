@@ -1,13 +1,27 @@
 """The figures as docs/performance.md shows them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bench import results
 from bench.results import Run
 
+PATH = Path("docs/performance.md")
 MEASURED = ("<!-- measured: begin -->", "<!-- measured: end -->")
 PEERS = ("<!-- peers: begin -->", "<!-- peers: end -->")
+PHASES = ("<!-- phases: begin -->", "<!-- phases: end -->")
+START = ("<!-- start: begin -->", "<!-- start: end -->")
+
+_RUNS_HEAD = (
+    "| Server | Model | Case | Images | Connections "
+    "| Requests/s | of bare | p50, µs | p99, µs | Processor, µs |"
+)
+
+
+def put(tables: str, marks: tuple[str, str]) -> None:
+    """Write tables into the document."""
+    PATH.write_text(replaced(PATH.read_text(), tables, marks))
 
 
 def replaced(document: str, tables: str, marks: tuple[str, str]) -> str:
@@ -27,9 +41,9 @@ def write(record: Mapping[str, Any]) -> str:
     """Write the tables.
 
     Args:
-        record: As `python -m bench` saves it: `machine`, `rounds`, `seconds`, `runs`, `engine_us` by model
-            and batch, `started_s` and `peak_mb` by server; with peers `versions` by their titles and
-            packages, and `missing`, the reasons by what could not be measured.
+        record: As `python -m bench` saves it: `machine`, `rounds`, `seconds`, `minutes`, `runs`, `engine_us`
+            by model and batch, `started_s`, `resident_mb` and `peak_mb` by server; with peers `versions` by
+            their titles and packages, and `missing`, the reasons by what could not be measured.
     """
     runs = [Run(**run) for run in record["runs"]]
     engine_us = {
@@ -38,7 +52,8 @@ def write(record: Mapping[str, Any]) -> str:
     }
     lines = [
         f"Measured on {record['date']}: {', '.join(record['machine'].values())}.",
-        f"{record['rounds']} interleaved rounds, {record['seconds']} s a run; medians.",
+        f"{record['rounds']} interleaved rounds, {record['seconds']} s a run, "
+        f"{record['minutes']:.0f} minutes in all; medians.",
         "",
         *(
             _targets(results.targets(runs, engine_us))
@@ -90,11 +105,14 @@ def _targets(targets: Sequence[results.Target]) -> list[str]:
 
 def _servers(record: Mapping[str, Any]) -> list[str]:
     rows = [
-        f"| {server} | {started:.2f} | {record['peak_mb'][server]:.0f} |"
+        f"| {server} | {started:.2f} | {record['resident_mb'][server]:.0f} "
+        f"| {record['peak_mb'][server]:.0f} |"
         for server, started in record["started_s"].items()
     ]
-    head = "| Server | Start to the first right answer, s | Largest resident memory, MB |"
-    return [head, "|---|---|---|", *rows]
+    head = (
+        "| Server | Start to the first right answer, s | Resident memory then, MB | At most, under load, MB |"
+    )
+    return [head, "|---|---|---|---|", *rows]
 
 
 def _runs(runs: Sequence[Run]) -> list[str]:
@@ -109,11 +127,23 @@ def _runs(runs: Sequence[Run]) -> list[str]:
             f"| {run.rate:,.0f} | {shown} | {run.p50_us:,.0f} | {run.p99_us:,.0f} | {run.cpu_us:,.0f} |"
         )
     return [
-        "| Server | Model | Case | Images | Connections "
-        "| Requests/s | of bare | p50, µs | p99, µs | Processor, µs |",
+        _RUNS_HEAD,
         "|---|---|---|---|---|---|---|---|---|---|",
         *rows,
     ]
+
+
+def rates(document: str, marks: tuple[str, str]) -> dict[results.Key, float]:
+    """Read the requests per second from the table of runs that `write` put between two marks."""
+    _, _, table = document.partition(marks[0])[2].partition(marks[1])[0].partition(_RUNS_HEAD)
+    found: dict[results.Key, float] = {}
+    for line in table.splitlines()[2:]:
+        if not line.startswith("|"):
+            break
+        server, model, case, images, connections, rate = (cell.strip() for cell in line.split("|")[1:7])
+        key = server, case, int(images.replace(",", "")), model, int(connections)
+        found[key] = float(rate.replace(",", ""))
+    return found
 
 
 def _engine(engine_us: dict[str, dict[int, float]]) -> list[str]:

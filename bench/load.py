@@ -1,12 +1,14 @@
-"""The load: wrk, with a script that sends one body after another."""
+"""The load: wrk, with a script that sends one body after another; for gRPC `calls` in its place."""
 
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench.cases import Request
 
 _SCRIPT = """
 local requests = {}
@@ -37,7 +39,7 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of wrk counted.
+    """What one run of the load counted.
 
     Attributes:
         requests: How many were answered.
@@ -59,45 +61,41 @@ def is_installed() -> bool:
     return shutil.which("wrk") is not None
 
 
-def run(
-    url: str,
-    path: str,
-    headers: Mapping[str, str],
-    bodies: Sequence[bytes],
-    *,
-    connections: int,
-    seconds: float,
-    core: int,
-) -> Load:
+def run(port: int, asked: Request, *, connections: int, seconds: float, core: int) -> Load:
     """Ask a server for some time, over and over.
 
     Args:
-        url: Scheme, host and port.
-        path: What to POST to.
-        headers: To send with every body; no quotes in them.
-        bodies: Sent one after the other, at least one.
+        port: Of a server on 127.0.0.1.
+        asked: Its bodies are sent one after the other; no quotes in its headers.
         connections: Open at once, each waiting for its answer before it asks again.
         seconds: For how long; wrk takes whole ones.
-        core: Where wrk runs.
+        core: Where the load runs.
 
     Raises:
-        ValueError: wrk said something else than what was counted.
+        ValueError: The load said something else than what was counted.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for number, body in enumerate(bodies, start=1):
-            (Path(folder) / str(number)).write_bytes(body)
-        written = ", ".join(f'["{name}"] = "{value}"' for name, value in headers.items())
-        script = _SCRIPT.replace("COUNT", str(len(bodies))).replace("FOLDER", folder)
-        script = script.replace("PATH", path).replace("HEADERS", written)
-        (Path(folder) / "wrk.lua").write_text(script)
-        command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s"]
+        files = [Path(folder) / str(number) for number in range(1, len(asked.bodies) + 1)]
+        for file, body in zip(files, asked.bodies, strict=True):
+            file.write_bytes(body)
+        if asked.is_grpc:
+            command = [sys.executable, "-m", "bench.calls", f"--port={port}", f"--path={asked.path}"]
+            command += [f"--connections={connections}", f"--seconds={seconds:g}", *map(str, files)]
+        else:
+            script = Path(folder) / "wrk.lua"
+            script.write_text(_script(asked, folder))
+            command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s"]
+            command += ["-s", str(script), f"http://127.0.0.1:{port}"]
         ran = subprocess.run(
-            [*command, "--timeout", "10s", "-s", f"{folder}/wrk.lua", url],
-            capture_output=True,
-            text=True,
-            check=False,
+            ["taskset", "-c", str(core), *command], capture_output=True, text=True, check=False
         )
     return parse(ran.stdout + ran.stderr)
+
+
+def _script(asked: Request, folder: str) -> str:
+    written = ", ".join(f'["{name}"] = "{value}"' for name, value in asked.headers.items())
+    script = _SCRIPT.replace("COUNT", str(len(asked.bodies))).replace("FOLDER", folder)
+    return script.replace("PATH", asked.path).replace("HEADERS", written)
 
 
 def parse(printed: str) -> Load:
@@ -109,4 +107,4 @@ def parse(printed: str) -> Load:
     for line in printed.splitlines():
         if line.startswith('{"requests"'):
             return Load(**json.loads(line))
-    raise ValueError(f"wrk should print what it counted; got {printed[-300:]!r}.")
+    raise ValueError(f"The load should print what it counted; got {printed[-300:]!r}.")

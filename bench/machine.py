@@ -1,6 +1,7 @@
 """Cores, and what a process took of them: Linux's /proc."""
 
 import os
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,12 @@ class Usage:
 
     Attributes:
         seconds: Processor time, user and system.
-        peak_mb: Largest resident memory of each, added up, in MB of 10**6 bytes.
+        resident_mb: Memory that each holds now, added up, in MB of 10**6 bytes.
+        peak_mb: The most that each ever held, added up.
     """
 
     seconds: float
+    resident_mb: float
     peak_mb: float
 
 
@@ -35,15 +38,25 @@ def cores() -> tuple[int, int]:
 
 def usage(pid: int) -> Usage:
     """Return what a process and its children took since they began; those that have ended took nothing."""
-    seconds = peak_mb = 0.0
+    seconds = resident_mb = peak_mb = 0.0
     for one in tree(pid):
         with suppress(OSError):
             seconds += _seconds(one)
-            peak_mb += _peak_mb(one)
-    return Usage(seconds, peak_mb)
+            resident_mb += _mb(one, "VmRSS")
+            peak_mb += _mb(one, "VmHWM")
+    return Usage(seconds, resident_mb, peak_mb)
 
 
-def processor() -> str:
+def describe() -> dict[str, str]:
+    """Return what says where this ran."""
+    return {
+        "processor": f"{os.cpu_count()} cores of {_processor()}",
+        "python": f"Python {sys.version.split()[0]}",
+        "system": f"{os.uname().sysname} {os.uname().release}",
+    }
+
+
+def _processor() -> str:
     """Return the processor's name, as the machine gives it."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -83,8 +96,8 @@ def _seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _peak_mb(pid: int) -> float:
+def _mb(pid: int, field: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
+        if line.startswith(field):
             return int(line.split()[1]) * 1024 / 1e6
     return 0.0

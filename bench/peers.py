@@ -24,6 +24,21 @@ print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """How a peer is asked a case.
+
+    Attributes:
+        path: What to POST to.
+        answer: The form of the answer, one of `cases.ANSWERS`.
+        content_type: Of the body, where the peer takes Inkling's for something else.
+    """
+
+    path: str
+    answer: str
+    content_type: str | None = None
+
+
+@dataclass(frozen=True)
 class Peer:
     """A model server, as its folder describes it.
 
@@ -33,7 +48,7 @@ class Peer:
         packages: Those whose versions are told.
         programs: That must be installed beside Python's packages.
         settings: Ways to run it, each measured as a server of its own.
-        asked: The path and the form of the answer, one of `cases.ANSWERS`, by case.
+        asked: How it is asked, by case.
     """
 
     folder: Path
@@ -41,7 +56,7 @@ class Peer:
     packages: tuple[str, ...]
     programs: tuple[str, ...]
     settings: tuple[str, ...]
-    asked: dict[str, tuple[str, str]]
+    asked: dict[str, Asked]
 
     @property
     def name(self) -> str:
@@ -67,10 +82,10 @@ class Peer:
         """Return Inkling's bodies of a case, to a path of the peer's; None if it does not take the case."""
         if case not in self.asked:
             return None
-        path, answer = self.asked[case]
-        return dataclasses.replace(
-            cases.inkling(case, count, model, engine), path=path, read=cases.ANSWERS[answer]
-        )
+        how = self.asked[case]
+        same = cases.inkling(case, count, model, engine)
+        headers = same.headers if how.content_type is None else {"Content-Type": how.content_type}
+        return dataclasses.replace(same, path=how.path, headers=headers, read=cases.ANSWERS[how.answer])
 
 
 def find() -> dict[str, Peer]:
@@ -86,7 +101,7 @@ def _read(path: Path) -> Peer:
         tuple(described["packages"]),
         tuple(described.get("programs", ())),
         tuple(described["settings"]),
-        {case: (of["path"], of["answer"]) for case, of in described["cases"].items()},
+        {case: Asked(**how) for case, how in described["cases"].items()},
     )
 
 

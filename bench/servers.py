@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench import cases, machine
+from bench import calls, cases, machine
 from bench.cases import Engine, Request
 
 _PATIENCE_S = 60
 _START_S = 120
 MODELS = Path("models")
-NAMES = ("bare", "naive", "inkling")
+NAMES = ("bare", "naive", "inkling", "inkling-grpc")
+"""The last is Inkling again, with gRPC, so that the others are measured without what gRPC needs."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,18 @@ class Server:
 
     Attributes:
         name: In the tables.
-        command: What starts it, but for `--port` and its number at the end.
+        command: What starts it, but for the flag and the port's number at the end.
         request: Returns a case, images in a request, of a model and its engine, as it is asked it; None if
             it does not take the case.
         is_peer: Whether it is somebody else's: it may fail, and runs in an empty folder.
+        flag: Before the number of the port that is asked.
     """
 
     name: str
     command: tuple[str, ...]
     request: Callable[[str, int, str, Engine], Request | None]
     is_peer: bool = False
+    flag: str = "--port"
 
 
 class NotYet(RuntimeError):
@@ -54,11 +57,13 @@ class Running:
         port: Where, on 127.0.0.1.
         pid: Its process.
         started_s: From its start to its first right answer, in seconds.
+        resident_mb: Memory that it held then, in MB of 10**6 bytes.
     """
 
     port: int
     pid: int
     started_s: float
+    resident_mb: float
 
 
 def newest(model: str) -> Path:
@@ -69,17 +74,24 @@ def newest(model: str) -> Path:
 
 def own(name: str) -> Server:
     """Return one of `NAMES`."""
-    if name == "inkling":
-        command = ["service", "--models", str(MODELS)]
-    else:
-        command = [f"bench.rivals.{name}", "--model", str(newest("mlp-128"))]
-    return Server(name, (sys.executable, "-m", *command), partial(_request, name))
+    flag = "--port"
+    match name:
+        case "inkling":
+            command = ["service", "--models", str(MODELS)]
+        case "inkling-grpc":
+            command = ["service", "--models", str(MODELS), "--port", "0"]
+            flag = "--grpc-port"
+        case _:
+            command = [f"bench.rivals.{name}", "--model", str(newest("mlp-128"))]
+    return Server(name, (sys.executable, "-m", *command), partial(_request, name), flag=flag)
 
 
 def _request(name: str, case: str, count: int, model: str, engine: Engine) -> Request | None:
+    if (case == "grpc") != (name == "inkling-grpc"):
+        return None
     asked = cases.inkling(case, count, model, engine)
     match name, case:
-        case "inkling", _:
+        case "inkling" | "inkling-grpc", _:
             return asked
         case "bare", _:
             return Request("/", asked.headers, asked.bodies)
@@ -106,14 +118,15 @@ def running(server: Server, core: int, first: Request, log: Path) -> Iterator[Ru
         RuntimeError: It ended, or did not answer in time.
         ValueError: It answered wrongly.
     """
-    port = _free_port()
-    command = ["taskset", "-c", str(core), *server.command, "--port", str(port)]
+    port = free_port()
+    command = ["taskset", "-c", str(core), *server.command, server.flag, str(port)]
     with log.open("wb") as said, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as empty:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=said, stderr=said, cwd=empty if server.is_peer else None)
         try:
             _await(process, port, first, server.name, log)
-            yield Running(port, process.pid, time.perf_counter() - began)
+            started_s = time.perf_counter() - began
+            yield Running(port, process.pid, started_s, machine.usage(process.pid).resident_mb)
         finally:
             _stop(process)
 
@@ -157,6 +170,13 @@ def check(port: int, asked: Request) -> None:
         NotYet: It does not answer with 200.
         ValueError: An answer is wrong.
     """
+    if asked.is_grpc:
+        for number, body in enumerate(asked.bodies):
+            try:
+                asked.check(number, {}, calls.ask(port, asked.path, body))
+            except calls.RpcError as error:
+                raise NotYet(f"Should answer; got {error!r}.") from error
+        return
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_S)
     try:
         for number, body in enumerate(asked.bodies):
@@ -173,13 +193,9 @@ def check(port: int, asked: Request) -> None:
         connection.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 where nobody listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
-
-
-def environment() -> dict[str, str]:
-    """Return what says where this ran."""
-    return {"python": sys.version.split()[0], "system": f"{os.uname().sysname} {os.uname().release}"}

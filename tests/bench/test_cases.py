@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -12,6 +13,7 @@ from bench.rivals import bare, naive
 from service.app import create_app
 from service.settings import Settings
 from tests.conftest import REPOSITORY
+from tests.service.http.running import service
 
 MODEL = REPOSITORY / "models" / "mlp-128" / "2" / "model.onnx"
 
@@ -32,7 +34,7 @@ def ask(client: TestClient, asked: Request) -> None:
 @pytest.mark.parametrize(
     ("case", "count"),
     [
-        *[(case, 1) for case in cases.CASES],
+        *[(case, 1) for case in cases.CASES if case != "grpc"],
         *[(case, 3) for case in ("json", "npy", "raw", "v2_json", "v2_binary")],
     ],
 )
@@ -44,6 +46,45 @@ def test_the_service_answers_every_case_as_the_engine_does(case: str, count: int
         ask(client, asked)
 
     assert len(set(asked.bodies)) == len(asked.bodies) > 1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_service_answers_over_grpc_as_the_engine_does(count: int, engine: Engine) -> None:
+    port = servers.free_port()
+    asked = cases.inkling("grpc", count, "mlp-128", engine)
+    turned = dataclasses.replace(asked, bodies=asked.bodies[1:])
+
+    with pytest.raises(servers.NotYet):
+        servers.check(port, asked)
+    with service(Settings(models=REPOSITORY / "models", _env_file=None), grpc_port=port):
+        servers.check(port, asked)
+        with pytest.raises(ValueError, match=r"^Probabilities should be the engine's"):
+            servers.check(port, turned)
+
+
+def test_photographs_are_asked_with_all_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Different ones, and none of one colour.
+    """
+    monkeypatch.setattr(servers, "MODELS", REPOSITORY / "models")
+    flowers = Engine(str(servers.newest("flowers17")))
+    asked = cases.inkling("raw", 2, "flowers17", flowers)
+
+    with TestClient(create_app(Settings(models=REPOSITORY / "models", _env_file=None))) as client:
+        ask(client, asked)
+
+    assert {len(body) for body in asked.bodies} == {2 * 64 * 64 * 3}
+    assert len(set(asked.bodies)) == len(asked.bodies)
+    assert all(np.ptp(np.frombuffer(body, np.uint8)) > 50 for body in asked.bodies)
+
+
+def test_only_inkling_with_grpc_is_asked_over_it(engine: Engine) -> None:
+    takes = {
+        name: [case for case in ("raw", "grpc") if servers.own(name).request(case, 1, "mlp-128", engine)]
+        for name in servers.NAMES
+    }
+
+    assert takes == {"bare": ["raw"], "naive": ["raw"], "inkling": ["raw"], "inkling-grpc": ["grpc"]}
 
 
 @pytest.mark.parametrize("case", ["json", "raw"])

@@ -1,8 +1,17 @@
-"""`bench/load.py`: what wrk says."""
+"""`bench/load.py` and `bench/calls.py`: what wrk and its like for gRPC say."""
+
+import dataclasses
 
 import pytest
 
-from bench import load
+from bench import cases, load, machine
+from bench.cases import Engine
+from service.settings import Settings
+from tests.conftest import REPOSITORY
+from tests.processes import free_port
+from tests.service.http.running import service
+
+MODEL = REPOSITORY / "models" / "mlp-128" / "2" / "model.onnx"
 
 
 def test_what_was_counted_is_found_among_wrks_own_words() -> None:
@@ -16,3 +25,24 @@ def test_what_was_counted_is_found_among_wrks_own_words() -> None:
 def test_wrk_that_failed_is_quoted() -> None:
     with pytest.raises(ValueError, match="unable to connect"):
         load.parse("unable to connect to 127.0.0.1:1 Connection refused\n")
+
+
+def test_calls_over_grpc_are_counted() -> None:
+    """
+    Those that are answered, those that are refused, and how long they took.
+    """
+    port = free_port()
+    asked = cases.inkling("grpc", 1, "mlp-128", Engine(str(MODEL)))
+    wrong = dataclasses.replace(asked, bodies=[b"no message", *asked.bodies[:1]])
+    core = machine.cores()[1]
+
+    with service(Settings(models=REPOSITORY / "models", _env_file=None), grpc_port=port):
+        right = load.run(port, asked, connections=2, seconds=0.5, core=core)
+        half = load.run(port, wrong, connections=1, seconds=0.5, core=core)
+
+    assert right.errors == 0
+    assert right.requests > 1
+    assert right.seconds >= 0.5
+    assert 0 < right.p50_us <= right.p99_us < 1e6 * right.seconds
+    assert half.errors > 0
+    assert abs(half.errors - half.requests) <= 1

@@ -8,7 +8,7 @@ import pytest
 
 from bench import cases, machine, peers, servers
 from bench.cases import Engine, Request
-from bench.peers import Peer
+from bench.peers import Asked, Peer
 from tests.conftest import REPOSITORY
 
 SLOW = """
@@ -39,7 +39,7 @@ def peer(folder: Path, *programs: str) -> Peer:
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
     (python.parent.parent / "installed.txt").write_text("nothing\n")
-    return Peer(folder, "Slow", ("numpy",), programs, ("plain", "batching"), {"raw": ("/raw", "v2")})
+    return Peer(folder, "Slow", ("numpy",), programs, ("plain", "batching"), {"raw": Asked("/raw", "v2")})
 
 
 @pytest.mark.parametrize("name", peers.find())
@@ -53,7 +53,7 @@ def test_a_peers_folder_says_all_that_is_needed(name: str) -> None:
     assert found.packages
     assert found.asked
     assert set(found.asked) <= set(peers.CASES)
-    assert {answer for _, answer in found.asked.values()} <= set(cases.ANSWERS)
+    assert {how.answer for how in found.asked.values()} <= set(cases.ANSWERS)
     assert (found.folder / "server.py").is_file()
     lines = (found.folder / "requirements.txt").read_text().splitlines()
     pins = [line.split("==")[0].split("[")[0] for line in lines if line and not line.startswith("#")]
@@ -76,7 +76,19 @@ def test_a_peer_is_asked_with_inklings_bodies_at_a_path_of_its_own(tmp_path: Pat
     assert asked is not None
     assert asked.path == "/raw"
     assert asked.bodies == cases.inkling("raw", 2, "mlp-128", engine).bodies
+    assert asked.headers == {"Content-Type": "application/octet-stream"}
     assert slow.request("json", 2, "mlp-128", engine) is None
+
+
+def test_a_peer_may_want_another_content_type(tmp_path: Path) -> None:
+    engine = Engine(str(REPOSITORY / "models" / "mlp-128" / "2" / "model.onnx"))
+    slow = peer(tmp_path / "slow")
+    slow.asked["raw"] = Asked("/raw", "v2", "application/x-raw")
+
+    asked = slow.request("raw", 2, "mlp-128", engine)
+
+    assert asked is not None
+    assert asked.headers == {"Content-Type": "application/x-raw"}
 
 
 def test_a_peer_may_start_slowly_and_nothing_of_it_stays(

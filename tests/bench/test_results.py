@@ -67,15 +67,21 @@ def test_the_time_of_one_connection_is_held_against_the_transports(p50: float, i
 
 
 @pytest.mark.parametrize(("rate", "is_met"), [(1e6 / 3400, False), (1e6 / 3300, True)])
-def test_bulk_is_held_against_transport_and_engine(rate: float, is_met: bool) -> None:
+@pytest.mark.parametrize(("connections", "told"), [(1, "1 connection,"), (32, "32 connections,")])
+def test_bulk_is_held_against_transport_and_engine(
+    connections: int, told: str, rate: float, is_met: bool
+) -> None:
     """
     1,000 microseconds on the wire and 2,000 in the engine.
     """
-    runs = [run(*of, images=1000, connections=1) for of in (("bare", 1000), ("inkling", rate))]
+    runs = [run(*of, images=1000, connections=connections) for of in (("bare", 1000), ("inkling", rate))]
 
     targets = results.targets(runs, ENGINE_US)
 
-    assert [target.is_met for target in targets if "1,000" in target.name] == [is_met]
+    (target,) = (target for target in targets if "1,000" in target.name)
+    assert target.is_met is is_met
+    assert told in target.name
+    assert target.got.endswith(f"(3,000 µs of {1e6 / rate:,.0f})")
 
 
 @pytest.mark.parametrize(("more", "is_met"), [(251, False), (249, True)])
@@ -115,18 +121,21 @@ def test_every_figure_is_shown() -> None:
         "machine": {"processor": "2 cores", "python": "Python 3"},
         "rounds": 1,
         "seconds": 2,
+        "minutes": 7.4,
         "runs": [vars(run("bare", 100)), vars(run("inkling", 43))],
         "engine_us": {
             model: {str(batch): us for batch, us in found.items()} for model, found in ENGINE_US.items()
         },
         "started_s": {"bare": 0.25},
+        "resident_mb": {"bare": 20.0},
         "peak_mb": {"bare": 30.0},
     }
 
     lines = document.write(record).splitlines()
 
     assert "| inkling | mlp-128 | raw | 1 | 32 | 43 | 0.43 | 23,256 | 46,512 | 23,256 |" in lines
-    assert "| bare | 0.25 | 30 |" in lines
+    assert "1 interleaved rounds, 2 s a run, 7 minutes in all; medians." in lines
+    assert "| bare | 0.25 | 20 | 30 |" in lines
     assert "| mlp-512x4 | 200 | 15,000 |" in lines
     assert any(line.endswith("| at least 0.42 | 0.43 | yes |") for line in lines)
 
@@ -165,9 +174,11 @@ def test_peers_are_told_with_their_versions_and_their_failures() -> None:
         "machine": {"processor": "2 cores"},
         "rounds": 1,
         "seconds": 1,
+        "minutes": 1.0,
         "runs": [vars(run("inkling", 300)), vars(run("mlserver-plain", 100))],
         "engine_us": {},
         "started_s": {},
+        "resident_mb": {},
         "peak_mb": {},
         "versions": {"MLServer": {"mlserver": "1.2.3", "onnxruntime": "4.5"}},
         "missing": {"torchserve": "It needs java,\nwhich is not installed."},

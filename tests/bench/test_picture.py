@@ -1,0 +1,88 @@
+"""`bench/picture.py`: bars from the document's tables."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from bench import document, picture
+from bench.picture import Bar
+from tests.bench.test_results import run
+
+
+def page(*runs: Any, beside: Any = ()) -> str:  # noqa: ANN401 - runs
+    """The document with runs of our own, and with runs beside peers."""
+    begin = {"date": "2026-01-02", "machine": {"processor": "2"}, "rounds": 1, "seconds": 1, "minutes": 1}
+    nothing: dict[str, Any] = {"engine_us": {}, "started_s": {}, "resident_mb": {}, "peak_mb": {}}
+    text = "".join(" ".join(marks) for marks in (document.MEASURED, document.PEERS))
+    for found, marks, more in (
+        (runs, document.MEASURED, {}),
+        (beside, document.PEERS, {"versions": {}, "missing": {}}),
+    ):
+        if found:
+            record = {**begin, **nothing, **more, "runs": [vars(one) for one in found]}
+            text = document.replaced(text, document.write(record), marks)
+    return text
+
+
+def test_rates_are_read_as_they_were_written() -> None:
+    text = page(run("bare", 12_345, "json"), run("inkling", 999, images=1000, connections=1))
+
+    assert document.rates(text, document.MEASURED) == {
+        ("bare", "json", 1, "mlp-128", 32): 12_345,
+        ("inkling", "raw", 1000, "mlp-128", 1): 999,
+    }
+    assert document.rates(text, document.PEERS) == {}
+
+
+def test_a_server_is_shown_once_as_it_is_quickest() -> None:
+    """
+    With what comes closest of what it takes; the quickest server comes first.
+    """
+    text = page(
+        beside=[
+            run("inkling", 700),
+            run("inkling", 900, "v2_binary"),
+            run("mlserver-plain", 200),
+            run("mlserver-batching", 250),
+            run("mlserver-plain", 800, connections=1),
+            run("pytriton-plain", 300, "v2_binary"),
+        ]
+    )
+
+    shown = picture.bars(document.rates(text, document.PEERS), "raw")
+
+    assert shown == [
+        Bar("Inkling", 700, is_ours=True),
+        Bar("Triton (PyTriton), v2 binary", 300, is_ours=False),
+        Bar("MLServer", 250, is_ours=False),
+    ]
+
+
+def test_the_picture_is_drawn_for_light_and_for_dark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    From the figures beside peers, if there are any: other figures of our own do not change it.
+    """
+    monkeypatch.setattr(picture, "FOLDER", tmp_path)
+    beside = [run("inkling", 700), run("mlserver-plain", 200, "json")]
+    drawn = []
+    for own in ([], [run("inkling", 5)]):
+        picture.write(page(*own, beside=beside))
+        drawn.append({file.name: file.read_bytes() for file in sorted(tmp_path.iterdir())})
+    picture.write(page(run("inkling", 5)))
+
+    assert drawn[0] == drawn[1]
+    light, dark = (Image.open(io.BytesIO(drawn[0][f"performance{end}.png"])) for end in ("", "-dark"))
+    assert light.size == dark.size
+    assert light.convert("RGB").getpixel((0, 0)) != dark.convert("RGB").getpixel((0, 0))
+    assert (tmp_path / "performance.png").read_bytes() != drawn[0]["performance.png"]
+
+
+def test_nothing_is_drawn_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture, "FOLDER", tmp_path)
+
+    picture.write(page())
+
+    assert list(tmp_path.iterdir()) == []
