@@ -5,8 +5,9 @@ client library knows of metrics is made of them when somebody asks. Used from th
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -37,6 +38,15 @@ class _Histogram:
             self._sums[label] = 0.0
         counts[bisect_left(self._bounds, value)] += 1
         self._sums[label] += value
+
+    def snapshot(self) -> list[tuple[str, list[int], float]]:
+        return [(label, counts, self._sums[label]) for label, counts in self._counts.items()]
+
+    def add(self, snapshot: Iterable[tuple[str, Sequence[int], float]]) -> None:
+        for label, counts, total in snapshot:
+            own = self._counts.get(label, [0] * len(counts))
+            self._counts[label] = [one + other for one, other in zip(own, counts, strict=True)]
+            self._sums[label] = self._sums.get(label, 0.0) + total
 
     def collect(self) -> Metric:
         family = HistogramMetricFamily(self._name, self._words, labels=[self._label])
@@ -85,6 +95,32 @@ class Metrics(Collector):
             self._phases.observe(phase, spent)
         if exchange.images:
             self._images.observe(exchange.model, exchange.images)
+
+    def answered(self) -> int:
+        """Return how many requests were counted."""
+        return sum(self._requests.values())
+
+    def ready(self) -> set[tuple[str, str]]:
+        """Return which models can answer, by name and version."""
+        return self._ready
+
+    def snapshot(self) -> dict[str, list[Any]]:
+        """Return everything that was counted, as JSON can have it, for `add`."""
+        return {
+            "requests": [(*key, count) for key, count in self._requests.items()],
+            "seconds": self._seconds.snapshot(),
+            "phases": self._phases.snapshot(),
+            "images": self._images.snapshot(),
+        }
+
+    def add(self, snapshot: Mapping[str, list[Any]]) -> None:
+        """Count what another process counted, too."""
+        for *key, count in snapshot["requests"]:
+            route, model, status = key
+            self._requests[route, model, status] = self._requests.get((route, model, status), 0) + count
+        self._seconds.add(snapshot["seconds"])
+        self._phases.add(snapshot["phases"])
+        self._images.add(snapshot["images"])
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything that was counted, for a scrape."""
