@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import sys
 
 from service.settings import ENVIRONMENT_PREFIX, Settings
 
@@ -35,6 +36,25 @@ def bind(settings: Settings) -> socket.socket:
             bound.close()
             raise
     return bound
+
+
+def bind_together(settings: Settings, count: int) -> list[socket.socket]:
+    """Take the address for HTTP for several processes, without listening yet.
+
+    Returns:
+        A socket for each. On Linux each is one of its own, so that the system deals connections out evenly:
+        where all take them from one, a process that is awake takes most of those that come at once.
+        Elsewhere all are the same.
+
+    Raises:
+        CannotServe: As `bind`.
+    """
+    bound = bind(settings)
+    if sys.platform != "linux":
+        return [bound] * count
+    port = bound.getsockname()[1]
+    bound.close()  # it was there to see that nobody else has the address, whom sharing would not disturb
+    return [_bind(settings.host, port, "port", is_shared=True) for _ in range(count)]
 
 
 def reserve_grpc(settings: Settings) -> tuple[Settings, socket.socket | None]:

@@ -5,8 +5,10 @@ It imports nothing heavy, so that what is wrong is said at once, and several pro
 
 import importlib.util
 import os
+import socket
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from service import addresses, logs
@@ -76,31 +78,27 @@ def _serve_together(settings: Settings) -> int:
     from service.processes.supervisor import Supervisor  # noqa: PLC0415 - not for every system
 
     logs.set_up(settings.log_level, is_shared=True)
-    listening = addresses.bind(settings)
+    bound = addresses.bind_together(settings, settings.workers)
     settings, reserved = addresses.reserve_grpc(settings)
 
-    def serve(member: Member) -> int:
+    def serve(member: Member, own: socket.socket) -> int:
         from service import server  # noqa: PLC0415 - in the child alone
 
         try:
-            return server.serve(settings, listening, member)
+            return server.serve(settings, own, member)
         except CannotServe as error:
             member.tell_why_not(str(error))
             return 3
 
-    def close() -> None:
-        listening.close()
-        if reserved is not None:
-            reserved.close()
-
     supervisor = Supervisor(
-        settings.workers,
+        bound,
         _published(settings.models),
         serve,
         # HTTP drains, and then gRPC.
         patience_s=2 * settings.drain_timeout_s + _SPARE_S,
     )
-    return supervisor.run(lambda: addresses.announce(listening, settings.workers), close)
+    with reserved or nullcontext():
+        return supervisor.run(lambda: addresses.announce(bound[0], settings.workers))
 
 
 def _published(models: Path) -> frozenset[tuple[str, str]]:

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -58,6 +58,47 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that have not ended."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found if is_running(int(child))]
+
+
+def is_running(pid: int) -> bool:
+    """Return whether there is such a process, and it has not ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    """Wait for something that will be true soon."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, "it never was"
+        time.sleep(0.02)
+
+
+def answering(connection: socket.socket, pids: Sequence[int]) -> int:
+    """Return which of some processes has the other end of a connection, which it has answered before."""
+    own, other = connection.getsockname()[1], connection.getpeername()[1]
+    table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ends = {(int(row[1].rpartition(":")[2], 16), int(row[2].rpartition(":")[2], 16)): row[9] for row in table}
+    wanted = f"socket:[{ends[other, own]}]"
+    (found,) = [pid for pid in pids if wanted in _open_files(pid)]
+    return found
+
+
+def _open_files(pid: int) -> set[str]:
+    files = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            files.add(str(link.readlink()))
+    return files
+
+
 def clean_environment(**added: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")} | added
 
@@ -74,7 +115,9 @@ def listening(stream: IO[str]) -> tuple[int, list[str]]:
 
 
 @contextmanager
-def running(models: Path, *arguments: str, port: int = 0, **environment: str) -> Iterator[Process]:
+def running(
+    models: Path, *arguments: str, port: int = 0, start_new_session: bool = False, **environment: str
+) -> Iterator[Process]:
     begun = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-m", "service", "--port", str(port), "--models", str(models), *arguments],
@@ -82,6 +125,7 @@ def running(models: Path, *arguments: str, port: int = 0, **environment: str) ->
         stderr=subprocess.PIPE,
         text=True,
         env=clean_environment(**environment),
+        start_new_session=start_new_session,
     ) as handle:
         try:
             assert handle.stderr

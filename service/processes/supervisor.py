@@ -7,11 +7,13 @@ import logging
 import os
 import selectors
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from types import FrameType
 
 from service.processes.board import Board
@@ -44,19 +46,22 @@ class Supervisor:
 
     def __init__(
         self,
-        count: int,
+        sockets: Sequence[socket.socket],
         published: frozenset[tuple[str, str]],
-        serve: Callable[[Member], int],
+        serve: Callable[[Member, socket.socket], int],
         patience_s: float,
     ) -> None:
         """Prepare; `run` begins.
 
         Args:
-            count: How many processes.
+            sockets: One for each process; where the system cannot deal out connections, one for all. They
+                stay open here, so that what waits at one is answered by the process that replaces its own.
             published: Names and versions that are published now.
-            serve: What each does; returns its exit status. Its `Member` tells when it serves.
+            serve: What each does with its socket; returns its exit status. Its `Member` tells when it serves.
             patience_s: How long processes may take to end once they are told to; then they are killed.
         """
+        count = len(sockets)
+        self._sockets = sockets
         self._published = published
         self._serve = serve
         self._patience_s = patience_s
@@ -68,17 +73,15 @@ class Supervisor:
         self._kill_s: float | None = None  # when those that remain are killed; None: nobody said stop
         self._status = 0
 
-    def run(self, announce: Callable[[], None], close: Callable[[], None]) -> int:
+    def run(self, announce: Callable[[], None]) -> int:
         """Serve until a signal says stop.
 
         Args:
             announce: Called once all processes serve.
-            close: Called when they are told to stop, so that nobody's connection waits at a socket of ours.
 
         Returns:
             0 after SIGTERM or SIGINT; the exit status of a process that cannot start, while no other serves.
         """
-        self._close = close
         self._lifeline, self._life = os.pipe()
         self._signals, woken = os.pipe()
         os.set_blocking(self._signals, False)
@@ -136,12 +139,14 @@ class Supervisor:
             signal.signal(signal.SIGTERM, _leave)
             # A terminal sends SIGINT to all processes; ours come from the parent, and one is enough.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGCHLD))
+            own = self._sockets[place]
+            for other in self._sockets:
+                if other is not own:
+                    other.close()
             for descriptor in (self._life, *(child.said for child in self._children.values())):
                 os.close(descriptor)
-            parent = os.getppid()
-            status = self._serve(
-                Member(self._board, place, parent, self._published, self._lifeline, to_parent)
-            )
+            member = Member(self._board, place, os.getppid(), self._published, self._lifeline, to_parent)
+            status = self._serve(member, own)
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
         except BaseException:
@@ -153,8 +158,8 @@ class Supervisor:
 
     def _wait(self) -> None:
         """Wait until something happens or is due."""
-        due_s = [*self._due_s.values()] if self._kill_s is None else [self._kill_s]
-        timeout = max(0.0, min(due_s) - time.monotonic()) if due_s else None
+        due_s = min(self._due_s.values(), default=inf) if self._kill_s is None else self._kill_s
+        timeout = None if due_s == inf else max(0.0, due_s - time.monotonic())
         for key, _ in self._selector.select(timeout):
             if key.data is None:
                 for number in os.read(self._signals, 4096):
@@ -175,12 +180,13 @@ class Supervisor:
         if self._kill_s is None:
             self._kill_s = time.monotonic() + self._patience_s
             self._due_s.clear()
-            self._close()
+            for waiting in self._sockets:  # else connections would still come in
+                waiting.close()
             for pid in self._children:
                 os.kill(pid, signal.SIGTERM)
 
     def _kill(self) -> None:
-        self._kill_s = float("inf")
+        self._kill_s = inf
         for pid in self._children:
             log.warning("process killed", extra={"fields": {"process": pid}})
             os.kill(pid, signal.SIGKILL)
@@ -225,10 +231,16 @@ class Supervisor:
         log.error("process ended", extra={"fields": fields})
 
     def _put_off(self, place: int) -> float:
-        """Set when a process begins at an empty place; return in how many seconds."""
+        """Set when a process begins at an empty place; return in how many seconds.
+
+        If it is not at once, nobody waits there meanwhile: new connections go to the others.
+        """
         pause_s = _PAUSES_S[min(self._deaths[place], len(_PAUSES_S) - 1)]
         self._deaths[place] += 1
         self._due_s[place] = time.monotonic() + pause_s
+        if pause_s and len(set(self._sockets)) > 1:
+            with suppress(OSError):  # it may not have listened yet
+                self._sockets[place].shutdown(socket.SHUT_RD)  # until the next one listens
         return pause_s
 
 
