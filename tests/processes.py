@@ -66,11 +66,16 @@ def children(pid: int) -> list[int]:
 
 def is_running(pid: int) -> bool:
     """Return whether there is such a process, and it has not ended."""
+    return state(pid) not in "ZX"
+
+
+def state(pid: int) -> str:
+    """Return the letter by which the system says what a process does; X if there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
 
 
 def wait_until(true: Callable[[], object]) -> None:

@@ -119,7 +119,6 @@ class Supervisor:
                 os.close(said)
                 self._be_child(place, to_parent)
             del self._due_s[place]
-            self._board.show_pid(place, pid)
             os.set_blocking(said, False)
             self._children[pid] = _Child(pid, place, said, time.monotonic())
             self._selector.register(said, selectors.EVENT_READ, self._children[pid])
@@ -139,6 +138,7 @@ class Supervisor:
             signal.signal(signal.SIGTERM, _leave)
             # A terminal sends SIGINT to all processes; ours come from the parent, and one is enough.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGCHLD))
+            self._board.show_pid(place, os.getpid())
             own = self._sockets[place]
             for other in self._sockets:
                 if other is not own:

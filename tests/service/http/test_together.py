@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -44,11 +43,11 @@ class Counting:
 
 
 @pytest.fixture
-def board() -> Iterator[Board]:
+def board() -> Board:
     board = Board(2, 100_000)
     for place in range(2):
         board.show_pid(place, os.getpid())
-    yield board
+    return board
 
 
 def process(board: Board, place: int) -> Counting:
@@ -151,9 +150,7 @@ def test_a_model_is_ready_that_every_process_can_answer_with(board: Board) -> No
     assert first.values()["inkling_model_ready"] == second.values()["inkling_model_ready"] == 1
 
 
-def test_too_much_to_leave_is_said_and_what_was_left_stays(
-    board: Board, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_too_much_to_leave_changes_nothing(board: Board) -> None:
     """
     Counters may stand still; they do not go back.
     """
@@ -174,13 +171,12 @@ def test_processes_are_measured_together(board: Board) -> None:
     """
     here = process(board, 0)
     alone = CollectorRegistry()
-    for pid in (os.getpid(), os.getppid()):
-        ProcessCollector(pid=lambda pid=pid: pid, registry=alone) if pid == os.getpid() else None  # type: ignore[misc]
+    ProcessCollector(registry=alone)
     own = {sample.name: sample.value for family in alone.collect() for sample in family.samples}
 
     values = here.values()
 
-    assert values.keys() >= own.keys()
+    assert own.keys() <= values.keys()
     assert values["process_resident_memory_bytes"] > 1.9 * own["process_resident_memory_bytes"]
     assert values["process_open_fds"] > 2 * own["process_open_fds"]
     assert values["process_cpu_seconds_total"] >= 2 * own["process_cpu_seconds_total"]

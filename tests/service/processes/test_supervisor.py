@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.processes import PATIENCE_S, children, is_running, wait_until
+from tests.processes import PATIENCE_S, children, is_running, state, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look into /proc")
 
@@ -123,6 +123,7 @@ while True:
         port = waiting(parent)
         (pid,) = children(parent.pid)
         os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: state(pid) == "T")
         with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
             os.kill(pid, signal.SIGKILL)
             answer = connection.recv(100)
