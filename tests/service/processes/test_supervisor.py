@@ -33,7 +33,7 @@ logs.set_up("info")
 first = bind()
 sockets = [first, *(bind(first.getsockname()[1]) for _ in range({count} - 1))]
 supervisor = Supervisor(sockets, frozenset({{("ink", "1")}}), serve, patience_s={patience_s})
-sys.exit(supervisor.run(lambda: print("serving", first.getsockname()[1], flush=True)))
+sys.exit(supervisor.run(lambda: os.write(1, f"serving {{first.getsockname()[1]}}\\n".encode())))
 """
 
 
@@ -256,7 +256,7 @@ def test_a_second_control_c_kills() -> None:
     For people who cannot wait.
     """
     serve = """
-signal.signal(signal.SIGTERM, lambda *_: print("stopping", flush=True))
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"stopping\\n"))
 member.tell_ready()
 while True:
     time.sleep(1000)
