@@ -89,11 +89,33 @@ def wait_until(true: Callable[[], object]) -> None:
 def answering(connection: socket.socket, pids: Sequence[int]) -> int:
     """Return which of some processes has the other end of a connection, which it has answered before."""
     own, other = connection.getsockname()[1], connection.getpeername()[1]
-    table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    ends = {(int(row[1].rpartition(":")[2], 16), int(row[2].rpartition(":")[2], 16)): row[9] for row in table}
-    wanted = f"socket:[{ends[other, own]}]"
-    (found,) = [pid for pid in pids if wanted in _open_files(pid)]
+    (found,) = [pid for pid in pids if (other, own, _ESTABLISHED) in _sockets(pid)]
     return found
+
+
+def connections(port: int, pid: int) -> int:
+    """Return how many connections a process has at a port."""
+    return sum(own == port and state == _ESTABLISHED for own, _, state in _sockets(pid))
+
+
+def listening_ports(pid: int) -> set[int]:
+    """Return the ports on which a process listens."""
+    return {own for own, _, state in _sockets(pid) if state == _LISTENING}
+
+
+_ESTABLISHED, _LISTENING = "01", "0A"
+
+
+def _sockets(pid: int) -> list[tuple[int, int, str]]:
+    """Return a process's sockets: their port, the other end's, and how they stand."""
+    files = _open_files(pid)
+    tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]  # gRPC's are of the second kind
+    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    return [
+        (int(row[1].rpartition(":")[2], 16), int(row[2].rpartition(":")[2], 16), row[3])
+        for row in rows
+        if f"socket:[{row[9]}]" in files
+    ]
 
 
 def _open_files(pid: int) -> set[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.processes import PATIENCE_S, children, is_running, state, wait_until
+from tests.processes import PATIENCE_S, children, is_running, listening_ports, state, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look into /proc")
 
@@ -153,7 +153,7 @@ while True:
         assert parent.stderr
         first, second, third = (json.loads(parent.stderr.readline()) for _ in range(3))
         pids = children(parent.pid)
-        port = listening_port(pids[0])
+        (port,) = listening_ports(pids[0])
         answers = []
         for _ in range(20):
             with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
@@ -164,16 +164,6 @@ while True:
     assert [first["pause_s"], second["pause_s"], third["pause_s"]] == [0, 0.5, 1]
     assert {line["status"] for line in (first, second, third)} == {7}
     assert answers == [b"0"] * 20
-
-
-def listening_port(pid: int) -> int:
-    """Return the port on which a process listens."""
-    own = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        row = line.split()
-        if row[3] == "0A" and f"socket:[{row[9]}]" in own:
-            return int(row[1].rpartition(":")[2], 16)
-    pytest.fail("it listens nowhere")
 
 
 def test_one_that_cannot_start_ends_all_with_its_status_and_its_reason() -> None:
