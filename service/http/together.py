@@ -54,6 +54,8 @@ class Together(Collector):
         self._statistics = statistics
         self._member = member
         self._left: object = None  # what was true when this process last left what it counted
+        self._texts: list[bytes] = []  # of which `_whole` is the sum
+        self._whole = Statistics()
         before = _read(member.board.read(member.place))  # by the one that this one replaces
         if before is not None:
             metrics.add(before.metrics)
@@ -73,10 +75,15 @@ class Together(Collector):
 
     def of(self, name: str, version: str) -> Record:
         """Return the record of a version; an empty one if nobody asked it yet."""
-        whole = Statistics()
-        for _, left in self._everybodys():
-            whole.add(left.statistics)
-        return whole.of(name, version)
+        self._leave()
+        texts = [text for _, text in self._member.texts()]
+        if texts != self._texts:  # else another version was asked for just now
+            self._whole = Statistics()
+            for text in texts:
+                if left := _read(text):
+                    self._whole.add(left.statistics)
+            self._texts = texts
+        return self._whole.of(name, version)
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything that was counted, for a scrape."""
