@@ -319,6 +319,30 @@ def test_rules_would_notice(rule: Callable[[Module], list[str]], name: str, sour
     assert rule(_module(name, source))
 
 
+def test_who_starts_processes_loads_nothing_heavy() -> None:
+    """
+    What it has in memory, every process that it starts has too; and a thread would not survive the fork.
+    """
+    script = (
+        "import sys, threading, service.command, service.processes.supervisor as _;"
+        "print(threading.active_count(), *sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    threads, *loaded = done.stdout.split()
+    assert threads == "1"
+    assert "service.processes.supervisor" in loaded
+    assert {"numpy", "onnxruntime", "uvicorn", "starlette", "grpc", "service.server"}.isdisjoint(loaded)
+
+
 def test_service_starts_without_torch_trainer_and_onnx() -> None:
     """
     A fresh interpreter that imports the service has loaded nothing of the trainer's.
