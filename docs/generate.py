@@ -30,6 +30,19 @@ def settings_page() -> str:
         variable = f"{settings.ENVIRONMENT_PREFIX}{name.upper()}"
         default = "off" if field.default is None else f"`{field.default}`"
         lines.append(f"| `{flag}` | `{variable}` | {default} | {field.description} |")
+    lines += [
+        "",
+        "## Several workers",
+        "",
+        "With `--workers 2` two processes serve on one port; a third starts and replaces them.",
+        "Every limit above is that of each: two take twice the connections, threads and memory.",
+        "One worker a core is enough.",
+        "Whoever answers `/metrics`, or the statistics of `/v2`, says what all counted, 0.1 s late at most.",
+        "`inkling_processes` says how many serve.",
+        "Processor time, memory and open files are sums; memory that processes share counts for each.",
+        "Connections are dealt out, not requests: a caller with a single connection gets one process.",
+        "`--management` needs one worker. What is published later is served after the next start.",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""`python -m service`: be ready to stop, then read the settings, build the app and run it."""
+"""`python -m service`: be ready to stop, and then begin."""
 
 import logging
 import os
@@ -12,9 +12,9 @@ def main() -> None:
     # Before the half second of imports: the first process of a container ignores the signal until somebody
     # asks for it. And uvicorn raises it again once it has stopped, which would end us with 143.
     signal.signal(signal.SIGTERM, _leave)
-    from service import server  # noqa: PLC0415 - see above
+    from service import command  # noqa: PLC0415 - see above
 
-    status = server.main(sys.argv[1:])
+    status = command.main(sys.argv[1:])
     # A worker thread may be deep in somebody's picture, and Python would wait for it; its caller is gone.
     logging.shutdown()
     sys.stderr.flush()

@@ -19,12 +19,14 @@ from service.http.journal import Journal
 from service.http.metrics import Metrics
 from service.http.observe import Observer
 from service.http.router import Router, Routes
+from service.http.together import Together
+from service.processes.member import Member
 from service.protocol import instances, repository, rest
 from service.protocol.management import Management
 from service.serving.batching import Batching
 from service.serving.predictor import Predictor
 from service.serving.registry import Registry
-from service.serving.statistics import Statistics
+from service.serving.statistics import Records, Statistics
 from service.serving.workers import Workers
 from service.settings import Settings
 
@@ -48,11 +50,12 @@ class App:
         await self.asgi(scope, receive, send)
 
 
-def create_app(settings: Settings) -> App:
+def create_app(settings: Settings, member: Member | None = None) -> App:
     """Build the service and load what is published.
 
     Args:
         settings: How it behaves.
+        member: This process, if several serve on one address.
 
     Returns:
         An ASGI application that can answer.
@@ -63,12 +66,13 @@ def create_app(settings: Settings) -> App:
     """
     network.use_threads(settings.engine_threads)
     registry = Registry(settings.models, settings.engine_threads)
-    registry.load()
+    registry.load(member.published if member else None)
     if settings.strict and registry.refused():
         raise registry.refused()[0]
     metrics = Metrics()
     statistics = Statistics()
     registry.subscribe(lambda: metrics.show_ready((model.name, model.version) for model in registry.models()))
+    together = Together(metrics, statistics, member) if member else None
     workers = Workers(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
 
     answering = Answering(
@@ -80,12 +84,14 @@ def create_app(settings: Settings) -> App:
 
     management = Management(registry, workers, settings.management)
     journal = Journal(metrics, statistics, settings.access_log)
-    with_grpc = _grpc(settings, registry, answering, statistics, management, journal)
+    with_grpc = _grpc(settings, registry, answering, together or statistics, management, journal)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
-        async with with_grpc():
+        async with _joining(member, together), with_grpc():
+            if member:
+                member.tell_ready()
             yield
         workers.close()
 
@@ -107,11 +113,16 @@ def create_app(settings: Settings) -> App:
         "reports": reports.Endpoints(answering, settings.models).operations(),
         "Open Inference Protocol": [
             *rest.Endpoints(
-                registry, answering, statistics, app.version, settings.engine_threads, settings.management
+                registry,
+                answering,
+                together or statistics,
+                app.version,
+                settings.engine_threads,
+                settings.management,
             ).operations(),
             *repository.Endpoints(management, answering.gate).operations(),
         ],
-        "operators": ops.Endpoints(registry, metrics).operations(),
+        "operators": ops.Endpoints(registry, (together or metrics).registry).operations(),
     }
     for tag, described in tags.items():
         operations.mount(app, tag, described)
@@ -123,11 +134,22 @@ def create_app(settings: Settings) -> App:
     return App(Observer(Router(app, routes), journal), Direct(routes, answering, journal))
 
 
+@asynccontextmanager
+async def _joining(member: Member | None, together: Together | None) -> AsyncIterator[None]:
+    """Take part in what several processes do together; nothing if this is the only one."""
+    if member is None or together is None:
+        yield
+        return
+    with member.ending_with_parent():
+        async with together.following():
+            yield
+
+
 def _grpc(
     settings: Settings,
     registry: Registry,
     answering: Answering,
-    statistics: Statistics,
+    statistics: Records,
     management: Management,
     journal: Journal,
 ) -> Callable[[], AbstractAsyncContextManager[object]]:
@@ -146,5 +168,6 @@ def _grpc(
         settings.keep_alive_s,
         settings.header_timeout_s,
         settings.drain_timeout_s,
+        shares_port=settings.workers > 1,
     )
     return functools.partial(interface.serving, servicer, settings.host, settings.grpc_port, limits)

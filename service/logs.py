@@ -3,13 +3,18 @@
 import asyncio
 import json
 import logging
+import os
+import select
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TextIO
+from typing import TextIO, cast
 
 import orjson
+
+_PIPE_BYTES: int = getattr(select, "PIPE_BUF", 4096)
+"""What a pipe takes at once or not at all, whoever else writes."""
 
 
 @lru_cache(1)
@@ -118,13 +123,36 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def set_up(level: str) -> None:
+class WholeLines:
+    """A stream that several processes write to, in pieces of whole lines that a pipe does not tear apart.
+
+    A longer line, which only a traceback can be, is written by itself; it could be torn where a pipe is full.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, text: str) -> None:
+        """Write whole lines."""
+        rest = text.encode(errors="backslashreplace")
+        while rest:
+            end = len(rest) if len(rest) <= _PIPE_BYTES else rest.rfind(b"\n", 0, _PIPE_BYTES) + 1
+            end = end or rest.find(b"\n") + 1 or len(rest)
+            written = os.write(self._descriptor, rest[:end])
+            rest = rest[written:]
+
+    def flush(self) -> None:
+        """Do nothing: nothing is held back."""
+
+
+def set_up(level: str, is_shared: bool = False) -> None:
     """Send every log line of this process to standard error as JSON.
 
     Args:
         level: Least severe level that is written: debug, info, warning or error.
+        is_shared: Whether several processes write there.
     """
-    handler = LineHandler(sys.stderr)
+    handler = LineHandler(cast(TextIO, WholeLines(sys.stderr.fileno())) if is_shared else sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)

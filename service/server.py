@@ -1,21 +1,17 @@
-"""The process: settings, logs, the app, and uvicorn with our connections."""
+"""A process that serves: the app, and uvicorn with our connections."""
 
 import gc
-import importlib.util
-import logging
 import socket
-import sys
-from collections.abc import Sequence
 
 import uvicorn
 
-from service import logs
+from service import addresses
+from service.addresses import CannotServe
 from service.app import App, create_app
 from service.core.errors import ArtifactError
 from service.http import transport
-from service.settings import ENVIRONMENT_PREFIX, BadSettings, Settings, load
-
-log = logging.getLogger(__name__)
+from service.processes.member import Member
+from service.settings import ENVIRONMENT_PREFIX, Settings
 
 _GARBAGE = 5_000
 """New containers before Python looks for cycles among them. A request makes some hundreds and leaves no
@@ -23,46 +19,37 @@ cycle; with Python's own 700 it looked after every few requests, and now and the
 loaded."""
 
 
-def main(arguments: Sequence[str]) -> int:
+def serve(settings: Settings, bound: socket.socket | None = None, member: Member | None = None) -> int:
     """Serve until a signal says stop.
 
     Args:
-        arguments: The command line without the program's name.
+        settings: How.
+        bound: The address, if several processes serve there; else it is taken once the models are loaded.
+        member: This process among those.
 
     Returns:
-        The exit status: 2 for a bad setting, or one whose packages are missing; 3 for an address that is not
-        free, or a model that was refused where the settings are strict. One line on standard error says why.
+        The exit status.
+
+    Raises:
+        CannotServe: The address is not free, the models folder cannot be read, or a model was refused where
+            the settings are strict.
     """
     try:
-        settings = load(arguments)
-        if not settings.models.is_dir():
-            variable = f"{ENVIRONMENT_PREFIX}MODELS (--models)"
-            raise BadSettings(f"{variable}: should be a folder; got {str(settings.models)!r}.")
-        if settings.grpc_port is not None:
-            _check_grpc_is_installed()
-    except BadSettings as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    logs.set_up(settings.log_level)
-    try:
-        app = create_app(settings)
-        listening = _listen(settings)
-    except _AddressTaken as error:
-        sys.stderr.write(f"{error}\n")
-        return 3
+        app = create_app(settings, member)
     except ArtifactError as error:
-        sys.stderr.write(f"{ENVIRONMENT_PREFIX}STRICT (--strict): every model should be sound; got {error}\n")
-        return 3
+        strict = f"{ENVIRONMENT_PREFIX}STRICT (--strict)"
+        raise CannotServe(f"{strict}: every model should be sound; got {error}") from error
     except OSError as error:
-        variable = f"{ENVIRONMENT_PREFIX}MODELS (--models)"
-        sys.stderr.write(f"{variable}: should be a folder that can be read; got {error.strerror}.\n")
-        return 3
+        raise addresses.unreadable(error) from error
+    if bound is None:
+        listening = addresses.bind(settings)
+        addresses.listen(listening)
+        addresses.announce(listening)
+    else:
+        listening = bound
+        addresses.listen(listening)
     _spare_what_stays()
     return 0 if _serve(app, settings, listening) else 3
-
-
-class _AddressTaken(Exception):
-    """Nobody else may listen there; the message is one line that names the settings."""
 
 
 def _spare_what_stays() -> None:
@@ -70,39 +57,6 @@ def _spare_what_stays() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE)
-
-
-def _check_grpc_is_installed() -> None:
-    for package in ("grpc", "grpc_health", "grpc_reflection"):
-        if importlib.util.find_spec(package) is None:
-            variable = f"{ENVIRONMENT_PREFIX}GRPC_PORT (--grpc-port)"
-            raise BadSettings(f"{variable}: needs more packages; pip install 'inkling[grpc]' installs them.")
-
-
-def _bind(host: str, port: int, setting: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        variables = f"{ENVIRONMENT_PREFIX}HOST, {ENVIRONMENT_PREFIX}{setting.upper()}"
-        flags = f"--host, --{setting.replace('_', '-')}"
-        raise _AddressTaken(
-            f"{variables} ({flags}): should be a free address; got {host}:{port}, {error.strerror}."
-        ) from error
-
-
-def _listen(settings: Settings) -> socket.socket:
-    listening = _bind(settings.host, settings.port, "port")
-    if settings.grpc_port is not None:
-        try:
-            _bind(settings.host, settings.grpc_port, "grpc_port").close()  # gRPC binds it, in the event loop
-        except _AddressTaken:
-            listening.close()
-            raise
-    host, port = listening.getsockname()[:2]
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    log.info("listening", extra={"fields": {"address": address, "documentation": f"{address}/docs"}})
-    return listening
 
 
 def _serve(app: App, settings: Settings, listening: socket.socket) -> bool:

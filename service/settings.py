@@ -15,7 +15,7 @@ ENVIRONMENT_PREFIX = "INKLING_"
 
 
 class Settings(BaseSettings):
-    """How one process of the service behaves."""
+    """How the service behaves."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX,
@@ -45,6 +45,12 @@ class Settings(BaseSettings):
     management: bool = Field(
         False,
         description="Let callers list, load and unload models over the Open Inference Protocol; off, a 403",
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that share the port, each with models, threads and limits of its own",
     )
     engine_threads: int = Field(
         1,

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -58,6 +58,74 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that have not ended."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found if is_running(int(child))]
+
+
+def is_running(pid: int) -> bool:
+    """Return whether there is such a process, and it has not ended."""
+    return state(pid) not in "ZX"
+
+
+def state(pid: int) -> str:
+    """Return the letter by which the system says what a process does; X if there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    """Wait for something that will be true soon."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, "it never was"
+        time.sleep(0.02)
+
+
+def answering(connection: socket.socket, pids: Sequence[int]) -> int:
+    """Return which of some processes has the other end of a connection, which it has answered before."""
+    own, other = connection.getsockname()[1], connection.getpeername()[1]
+    (found,) = [pid for pid in pids if (other, own, _ESTABLISHED) in _sockets(pid)]
+    return found
+
+
+def connections(port: int, pid: int) -> int:
+    """Return how many connections a process has at a port."""
+    return sum(own == port and state == _ESTABLISHED for own, _, state in _sockets(pid))
+
+
+def listening_ports(pid: int) -> set[int]:
+    """Return the ports on which a process listens."""
+    return {own for own, _, state in _sockets(pid) if state == _LISTENING}
+
+
+_ESTABLISHED, _LISTENING = "01", "0A"
+
+
+def _sockets(pid: int) -> list[tuple[int, int, str]]:
+    """Return a process's sockets: their port, the other end's, and how they stand."""
+    files = _open_files(pid)
+    tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]  # gRPC's are of the second kind
+    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    return [
+        (int(row[1].rpartition(":")[2], 16), int(row[2].rpartition(":")[2], 16), row[3])
+        for row in rows
+        if f"socket:[{row[9]}]" in files
+    ]
+
+
+def _open_files(pid: int) -> set[str]:
+    files = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            files.add(str(link.readlink()))
+    return files
+
+
 def clean_environment(**added: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")} | added
 
@@ -74,7 +142,9 @@ def listening(stream: IO[str]) -> tuple[int, list[str]]:
 
 
 @contextmanager
-def running(models: Path, *arguments: str, port: int = 0, **environment: str) -> Iterator[Process]:
+def running(
+    models: Path, *arguments: str, port: int = 0, start_new_session: bool = False, **environment: str
+) -> Iterator[Process]:
     begun = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-m", "service", "--port", str(port), "--models", str(models), *arguments],
@@ -82,6 +152,7 @@ def running(models: Path, *arguments: str, port: int = 0, **environment: str) ->
         stderr=subprocess.PIPE,
         text=True,
         env=clean_environment(**environment),
+        start_new_session=start_new_session,
     ) as handle:
         try:
             assert handle.stderr

@@ -18,21 +18,44 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "service": (),
     "service.core": ("service.core",),
     "service.serving": ("service.core", "service.serving"),
-    "service.http": ("service.core", "service.serving", "service.http", "service.logs"),
+    "service.processes": ("service.processes",),
+    "service.http": (
+        "service.core",
+        "service.serving",
+        "service.processes",
+        "service.http",
+        "service.logs",
+    ),
     "service.protocol": ("service.core", "service.serving", "service.http", "service.protocol"),
     "service.grpc": ("service.core", "service.serving", "service.http", "service.protocol", "service.grpc"),
     "service.settings": (),
     "service.logs": (),
+    "service.addresses": ("service.settings",),
     "service.app": (
         "service.core",
         "service.serving",
+        "service.processes",
         "service.http",
         "service.protocol",
         "service.grpc",
         "service.settings",
     ),
-    "service.server": ("service.core", "service.app", "service.http", "service.logs", "service.settings"),
-    "service.__main__": ("service.server",),
+    "service.server": (
+        "service.core",
+        "service.processes",
+        "service.http",
+        "service.app",
+        "service.addresses",
+        "service.settings",
+    ),
+    "service.command": (
+        "service.processes",
+        "service.server",
+        "service.addresses",
+        "service.logs",
+        "service.settings",
+    ),
+    "service.__main__": ("service.command",),
     "training": ("service.core", "training"),
     "training.data": (
         "service.core",
@@ -294,6 +317,30 @@ def test_rules_would_notice(rule: Callable[[Module], list[str]], name: str, sour
     Each rule finds what it forbids, or the tests above would say nothing.
     """
     assert rule(_module(name, source))
+
+
+def test_who_starts_processes_loads_nothing_heavy() -> None:
+    """
+    What it has in memory, every process that it starts has too; and a thread would not survive the fork.
+    """
+    script = (
+        "import sys, threading, service.command, service.processes.supervisor as _;"
+        "print(threading.active_count(), *sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    threads, *loaded = done.stdout.split()
+    assert threads == "1"
+    assert "service.processes.supervisor" in loaded
+    assert {"numpy", "onnxruntime", "uvicorn", "starlette", "grpc", "service.server"}.isdisjoint(loaded)
 
 
 def test_service_starts_without_torch_trainer_and_onnx() -> None:

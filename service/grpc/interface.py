@@ -30,6 +30,8 @@ class Limits:
         idle_s: How long a connection on which nobody calls is kept.
         handshake_s: How long a connection may take to begin.
         drain_s: How long calls may go on once the server stops.
+        shares_port: Whether other processes of ours listen on the same port, each taking its share of
+            connections.
     """
 
     message_bytes: int
@@ -37,6 +39,7 @@ class Limits:
     idle_s: float
     handshake_s: float
     drain_s: float
+    shares_port: bool = False
 
 
 @asynccontextmanager
@@ -57,7 +60,8 @@ async def serving(servicer: Servicer, host: str, port: int, limits: Limits) -> A
     """
     server = grpc.aio.server(
         options=[
-            ("grpc.so_reuseport", 0),  # else two processes would share the port and neither would know
+            # Else two processes would share the port and neither would know.
+            ("grpc.so_reuseport", int(limits.shares_port)),
             ("grpc.max_receive_message_length", limits.message_bytes),
             ("grpc.http2.bdp_probe", 0),  # else it takes in megabytes of messages that nobody reads yet
             ("grpc.max_allowed_incoming_connections", limits.connections),

@@ -29,7 +29,7 @@ from service.protocol import description, inference
 from service.protocol.inference import Inferred
 from service.protocol.management import Management
 from service.serving.registry import Model, Registry
-from service.serving.statistics import Statistics
+from service.serving.statistics import Records
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Servicer:
 
     registry: Registry
     answering: Answering
-    statistics: Statistics
+    statistics: Records
     management: Management
     journal: Journal
     version: str

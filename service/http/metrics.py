@@ -5,8 +5,9 @@ client library knows of metrics is made of them when somebody asks. Used from th
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -43,6 +44,16 @@ class _Histogram:
             self._counts[label] = [old + new for old, new in zip(counts, found, strict=True)]
             self._sums[label] = self._sums.get(label, 0.0) + sum(values)
             values.clear()
+
+    def snapshot(self) -> list[tuple[str, list[int], float]]:
+        self.count()
+        return [(label, counts, self._sums[label]) for label, counts in self._counts.items()]
+
+    def add(self, snapshot: Iterable[tuple[str, Sequence[int], float]]) -> None:
+        for label, counts, total in snapshot:
+            own = self._counts.get(label, [0] * len(counts))
+            self._counts[label] = [one + other for one, other in zip(own, counts, strict=True)]
+            self._sums[label] = self._sums.get(label, 0.0) + total
 
     def collect(self) -> Metric:
         self.count()
@@ -98,6 +109,32 @@ class Metrics(Collector):
             self._uncounted = 0
             for histogram in (self._seconds, self._phases, self._images):
                 histogram.count()
+
+    def answered(self) -> int:
+        """Return how many requests were counted."""
+        return sum(self._requests.values())
+
+    def ready(self) -> set[tuple[str, str]]:
+        """Return which models can answer, by name and version."""
+        return self._ready
+
+    def snapshot(self) -> dict[str, list[Any]]:
+        """Return everything that was counted, as JSON can have it, for `add`."""
+        return {
+            "requests": [(*key, count) for key, count in self._requests.items()],
+            "seconds": self._seconds.snapshot(),
+            "phases": self._phases.snapshot(),
+            "images": self._images.snapshot(),
+        }
+
+    def add(self, snapshot: Mapping[str, list[Any]]) -> None:
+        """Count what another process counted, too."""
+        for *key, count in snapshot["requests"]:
+            route, model, status = key
+            self._requests[route, model, status] = self._requests.get((route, model, status), 0) + count
+        self._seconds.add(snapshot["seconds"])
+        self._phases.add(snapshot["phases"])
+        self._images.add(snapshot["images"])
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything that was counted, for a scrape."""

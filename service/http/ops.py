@@ -2,22 +2,26 @@
 
 from dataclasses import dataclass
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.http import schemas, wire
-from service.http.metrics import Metrics
 from service.http.operations import Operation, Options
 from service.serving.registry import Registry
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Live, ready, metrics."""
+    """Live, ready, metrics.
+
+    Attributes:
+        registry: What is served.
+        metrics: What a scrape reads.
+    """
 
     registry: Registry
-    metrics: Metrics
+    metrics: CollectorRegistry
 
     def operations(self) -> list[Operation]:
         """Describe every endpoint."""
@@ -67,4 +71,4 @@ class Endpoints:
     async def measure(self, request: Request, options: Options) -> Response:
         """Answer `GET /metrics`."""
         del request, options
-        return Response(generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(generate_latest(self.metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})

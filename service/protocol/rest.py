@@ -15,7 +15,7 @@ from service.protocol import body, description, inference, schemas
 from service.protocol.body import Body
 from service.protocol.inference import Inferred
 from service.serving.registry import Model, Registry
-from service.serving.statistics import Statistics
+from service.serving.statistics import Records
 
 _ANSWER = "The JSON of the answer, and then its binary contents, if any output is asked for as binary"
 
@@ -37,7 +37,7 @@ class Endpoints:
 
     registry: Registry
     answering: Answering
-    statistics: Statistics
+    statistics: Records
     version: str
     engine_threads: int
     is_managed: bool

@@ -5,7 +5,7 @@ Finding and checking model folders on disk is `artifact`'s work; running one is 
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,17 +116,23 @@ class Registry:
         self._changing = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
 
-    def load(self) -> None:
+    def load(self, among: Container[tuple[str, str]] | None = None) -> None:
         """Load everything that is published, and keep out what is refused.
 
         A refused folder is logged; the other versions of the model are served all the same.
+
+        Args:
+            among: Names and versions; what is not among them is passed over. None is everything.
 
         Raises:
             OSError: The models folder cannot be read.
         """
         with self._changing:
             shelves = {}
-            for name, versions in artifact.versions(self._root).items():
+            for name, found in artifact.versions(self._root).items():
+                versions = [version for version in found if among is None or (name, version) in among]
+                if found and not versions:
+                    continue
                 models, refused = self._read(name, versions, {})
                 if models or refused or not versions:  # else it went meanwhile
                     shelves[name] = _Shelf(models, refused, is_expected=True)

@@ -5,9 +5,9 @@ requests for Prometheus, by route.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 
 @dataclass
@@ -27,6 +27,11 @@ class Tally:
         self.count += 1
         self.seconds += seconds
 
+    def merge(self, count: int, seconds: float) -> None:
+        """Count what another process counted, too."""
+        self.count += count
+        self.seconds += seconds
+
 
 @dataclass
 class BatchTally:
@@ -35,6 +40,10 @@ class BatchTally:
     input: Tally = field(default_factory=Tally)
     infer: Tally = field(default_factory=Tally)
     output: Tally = field(default_factory=Tally)
+
+    def tallies(self) -> tuple[Tally, ...]:
+        """Return all, always in one order."""
+        return self.input, self.infer, self.output
 
 
 class Duration(NamedTuple):
@@ -80,6 +89,17 @@ class Record:
     output: Tally = field(default_factory=Tally)
     batches: dict[int, BatchTally] = field(default_factory=dict)
 
+    def tallies(self) -> tuple[Tally, ...]:
+        """Return those that are not of one batch size, always in one order."""
+        return self.success, self.fail, self.queue, self.input, self.infer, self.output
+
+
+class Records(Protocol):
+    """What knows the record of every version."""
+
+    def of(self, name: str, version: str) -> Record:
+        """Return the record of a version; an empty one if nobody asked it yet."""
+
 
 class Statistics:
     """A record of every version that was ever asked; used from the event loop alone."""
@@ -122,6 +142,35 @@ class Statistics:
     def count_failure(self, name: str, version: str, seconds: float) -> None:
         """Count a request that ended in an error after so long."""
         self._record(name, version).fail.add(seconds)
+
+    def snapshot(self) -> list[Any]:
+        """Return everything that was counted, as JSON can have it, for `add`."""
+        return [
+            (
+                *version,
+                (record.images, record.executions, record.last_ms),
+                [(tally.count, tally.seconds) for tally in record.tallies()],
+                [
+                    (size, [(tally.count, tally.seconds) for tally in batch.tallies()])
+                    for size, batch in record.batches.items()
+                ],
+            )
+            for version, record in self._records.items()
+        ]
+
+    def add(self, snapshot: Iterable[Any]) -> None:
+        """Count what another process counted, too."""
+        for name, version, (images, executions, last_ms), tallies, batches in snapshot:
+            record = self._record(name, version)
+            record.images += images
+            record.executions += executions
+            record.last_ms = max(record.last_ms, last_ms)
+            for own, other in zip(record.tallies(), tallies, strict=True):
+                own.merge(*other)
+            for size, others in batches:
+                batch = record.batches.setdefault(size, BatchTally())
+                for own, other in zip(batch.tallies(), others, strict=True):
+                    own.merge(*other)
 
     def _record(self, name: str, version: str) -> Record:
         record = self._records.get((name, version))

@@ -1,9 +1,15 @@
 """gRPC of the service as a process: started as anybody would, asked, stopped by a signal."""
 
+import contextlib
 import io
+import os
+import re
 import signal
+import socket
+import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -16,7 +22,16 @@ from PIL import Image
 from service.grpc import inference_pb2 as pb
 from service.grpc.servicer import SERVICE
 from tests import toys
-from tests.processes import PATIENCE_S, Process, free_port, running
+from tests.processes import (
+    PATIENCE_S,
+    Process,
+    children,
+    connections,
+    free_port,
+    listening_ports,
+    running,
+    wait_until,
+)
 
 
 def test_a_process_serves_grpc_and_drains(toy_root: Path) -> None:
@@ -62,6 +77,86 @@ def test_a_process_serves_grpc_and_drains(toy_root: Path) -> None:
     assert process.handle.returncode == 0
     assert all(line.startswith("{") for line in rest.splitlines()), rest
     assert "Traceback" not in rest
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the test looks into /proc")
+def test_two_processes_share_the_port_and_one_is_enough(toy_root: Path) -> None:
+    """
+    Both answer, and count together; while one that was killed is replaced, the other goes on.
+    """
+    port = free_port()
+    two = ("--workers", "2", "--no-access-log", "--grpc-port", str(port))
+    with running(toy_root, *two) as process:
+        victim, other = children(process.handle.pid)
+        asked = _ask_until_both_answer(port, [victim, other])
+        wait_until(lambda: _inferred(process) == asked)
+        with _connected_to(port, other) as channel:
+            os.kill(victim, signal.SIGKILL)
+            wait_until(lambda: not Path(f"/proc/{victim}").exists())
+            _infer(channel)
+        wait_until(lambda: len(children(process.handle.pid)) == 2)
+        (new,) = set(children(process.handle.pid)) - {other}
+        wait_until(lambda: port in listening_ports(new))
+        later = _ask_until_both_answer(port, [new, other])
+        wait_until(lambda: _inferred(process) == asked + 1 + later)
+        status, rest = process.stop(signal.SIGTERM)
+
+    assert status == 0
+    assert all(line.startswith("{") for line in rest.splitlines()), rest
+
+
+def test_two_processes_find_a_free_port_together(toy_root: Path) -> None:
+    """
+    0 is one port for both, and the log says which; nobody else can have it.
+    """
+    with running(toy_root, "--workers", "2", "--grpc-port", "0") as process:
+        ports = {found[1] for line in process.lines if (found := re.search(r"grpc://[^:]+:(\d+)", line))}
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(("127.0.0.1", int(next(iter(ports)))))
+
+    assert len(ports) == 1
+
+
+def _channel(port: int) -> grpc.Channel:
+    return grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
+
+
+def _infer(channel: grpc.Channel) -> None:
+    asked = pb.ModelInferRequest(model_name="quadrants", raw_input_contents=[toys.dot(0).tobytes()])
+    asked.inputs.add(name="image", datatype="UINT8", shape=[1, 28, 28])
+    infer = channel.unary_unary(
+        f"/{SERVICE}/ModelInfer", pb.ModelInferRequest.SerializeToString, pb.ModelInferResponse.FromString
+    )
+    infer(asked, timeout=PATIENCE_S)
+
+
+def _ask_until_both_answer(port: int, pids: list[int]) -> int:
+    """Ask over new connections, all of them open, until each process has one; return how often."""
+    with contextlib.ExitStack() as stack:
+        for asked in range(1, 100):
+            _infer(stack.enter_context(_channel(port)))
+            if all(connections(port, pid) for pid in pids):
+                return asked
+    pytest.fail("one process had no share")
+
+
+@contextlib.contextmanager
+def _connected_to(port: int, pid: int) -> Iterator[grpc.Channel]:
+    """Yield a channel to one of the processes."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            before = connections(port, pid)
+            channel = stack.enter_context(_channel(port))
+            grpc.channel_ready_future(channel).result(timeout=PATIENCE_S)
+            if connections(port, pid) > before:
+                yield channel
+                return
+    pytest.fail("it took no connection")
+
+
+def _inferred(process: Process) -> int:
+    stats = process.get("/v2/models/quadrants/stats")
+    return sum(model["inference_count"] for model in stats["model_stats"])
 
 
 def _wait_for_one_more(process: Process) -> None:

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Container
 from pathlib import Path
 
 import pytest
@@ -181,9 +182,9 @@ def test_the_metrics_follow_what_is_loaded_and_unloaded(
     built: list[Registry] = []
 
     class Kept(Registry):
-        def load(self) -> None:
+        def load(self, among: Container[tuple[str, str]] | None = None) -> None:
             built.append(self)
-            super().load()
+            super().load(among)
 
     monkeypatch.setattr(app_module, "Registry", Kept)
     toys.publish(tmp_path)

@@ -2,6 +2,8 @@ import asyncio
 import io
 import json
 import logging
+import os
+import subprocess
 import sys
 import time
 import warnings
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service import logs
+from tests.conftest import REPOSITORY
 
 
 def record(message: str, *arguments: object, **others: object) -> logging.LogRecord:
@@ -256,3 +259,52 @@ def test_lines_outside_of_the_event_loop_are_written_at_once(
         "last",
         "again",
     ]
+
+
+_TWO_WRITERS = """
+import asyncio, logging, os, sys
+from service import logs
+from tests.conftest import REPOSITORY
+
+logs.set_up("info", is_shared=True)
+
+async def write(who):
+    for turn in range(100):
+        for _ in range(60):
+            logging.getLogger("test").info(who * 200)
+        await asyncio.sleep(0)
+
+for who in "ab":
+    if os.fork() == 0:
+        asyncio.run(write(who))
+        os._exit(0)
+os.wait(), os.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no processes of this kind")
+def test_lines_of_several_processes_stay_whole() -> None:
+    """
+    Where each writes many at once, more than a pipe takes as one, and the pipe is full.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", _TWO_WRITERS], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+    ) as writers:
+        assert writers.stderr
+        events = [json.loads(line)["event"] for line in writers.stderr]
+
+    assert sorted(events) == ["a" * 200] * 6000 + ["b" * 200] * 6000
+
+
+def test_a_line_that_is_longer_than_a_pipe_takes_as_one_is_written_whole() -> None:
+    """
+    And those beside it too, in their order.
+    """
+    lines = ["short\n", "long" * 5000 + "\n", *["ä" * 50 + "\n"] * 100, "no end"]
+    reading, writing = os.pipe()
+
+    logs.WholeLines(writing).write("".join(lines))
+    os.close(writing)
+
+    with os.fdopen(reading, encoding="utf-8") as stream:
+        assert stream.read() == "".join(lines)

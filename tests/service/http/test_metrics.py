@@ -1,7 +1,9 @@
 """`service/http/metrics.py`: what Prometheus is told of the models."""
 
+import orjson
 from prometheus_client import generate_latest
 
+from service.http.exchange import Exchange
 from service.http.metrics import Metrics
 
 
@@ -37,3 +39,49 @@ def test_without_models_there_is_no_series() -> None:
     metrics.show_ready([])
 
     assert before == ready(metrics) == []
+
+
+def counted(*exchanges: tuple[str, int, int, float]) -> Metrics:
+    """Return what was counted of requests: their model, status, images and seconds."""
+    metrics = Metrics()
+    for model, status, images, seconds in exchanges:
+        exchange = Exchange("id")
+        exchange.route, exchange.model, exchange.status, exchange.images = "/predict", model, status, images
+        exchange.phases["infer"] = seconds / 2
+        metrics.count(exchange, seconds)
+    return metrics
+
+
+def ours(metrics: Metrics) -> list[str]:
+    """Return the lines of our own metrics, in alphabetical order."""
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    return sorted(line for line in lines if line.startswith("inkling_"))
+
+
+def test_what_others_counted_is_added_as_if_it_had_been_counted_here() -> None:
+    """
+    Through JSON, as it travels; also what is new to one of them. Sums of halves and quarters are exact.
+    """
+    first = [("ink", 200, 1, 0.25), ("ink", 200, 8, 0.5), ("ink", 503, 0, 0.75)]
+    second = [("ink", 200, 1, 2.0), ("softmax", 200, 4096, 0.125)]
+    together = counted(*first)
+
+    together.add(orjson.loads(orjson.dumps(counted(*second).snapshot())))
+
+    assert together.answered() == 5
+    assert ours(together) == ours(counted(*first, *second))
+
+
+def test_what_others_counted_is_theirs() -> None:
+    """
+    Counting on changes nothing of what was added, nor of where it came from.
+    """
+    source = counted(("ink", 200, 1, 0.25))
+    snapshot = source.snapshot()
+    together = Metrics()
+
+    together.add(snapshot)
+    together.add(snapshot)
+
+    assert ours(source) == ours(counted(("ink", 200, 1, 0.25)))
+    assert ours(together) == ours(counted(("ink", 200, 1, 0.25), ("ink", 200, 1, 0.25)))

@@ -67,6 +67,22 @@ def test_newest_version_is_served_when_none_is_named(tmp_path: Path) -> None:
     assert (model.name, model.version) == ("quadrants", "10")
 
 
+def test_only_what_is_asked_for_is_loaded(tmp_path: Path) -> None:
+    """
+    Neither a version nor a model beside that; a model that is not loaded is not expected either.
+    """
+    publish(tmp_path, 3)
+    publish(tmp_path, 1, "later")
+    registry = Registry(tmp_path)
+
+    registry.load(among={("quadrants", "1"), ("quadrants", "3"), ("gone", "1")})
+
+    assert titles(registry) == ["quadrants/1", "quadrants/3"]
+    registry.check_ready()
+    with pytest.raises(UnknownModel):
+        registry.get("later")
+
+
 def test_named_version_is_served(tmp_path: Path) -> None:
     """
     Older versions stay in service beside the newest, each with its own weights.

@@ -1,5 +1,7 @@
 """`service/serving/statistics.py`: what each version was asked, and how long it took."""
 
+import orjson
+
 from service.serving.statistics import Duration, Statistics, Tally
 
 
@@ -68,3 +70,24 @@ def test_versions_are_counted_apart() -> None:
 
     assert statistics.of("ink", "2").executions == 0
     assert statistics.of("softmax", "1").executions == 0
+
+
+def test_what_others_counted_is_added_as_if_it_had_been_counted_here() -> None:
+    """
+    Through JSON, as it travels: versions and batch sizes that are new, and the later of two times.
+    """
+    early, late = (Statistics(clock=lambda now=now: now) for now in (1.0, 2.0))  # type: ignore[misc]
+    whole = Statistics(clock=lambda: 2.0)
+    for statistics in (early, whole):
+        statistics.count("ink", "1", 8, 8, TOOK)
+    for statistics in (late, whole):
+        statistics.count("ink", "1", 8, 8, TOOK)
+        statistics.count("ink", "1", 1, 1, TOOK)
+        statistics.count("softmax", "2", 1, 0, TOOK)
+        statistics.count_failure("ink", "1", 0.5)
+
+    late.add(orjson.loads(orjson.dumps(early.snapshot())))
+
+    assert late.of("ink", "1") == whole.of("ink", "1")
+    assert late.of("softmax", "2") == whole.of("softmax", "2")
+    assert early.of("ink", "1").images == 8

@@ -1,0 +1,351 @@
+"""Several processes on one port: started as anybody would, asked, killed, stopped by a signal."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import toys
+from tests.conftest import REPOSITORY
+from tests.processes import (
+    PATIENCE_S,
+    Process,
+    answering,
+    children,
+    clean_environment,
+    is_running,
+    running,
+    wait_until,
+)
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look into /proc")
+
+TWO = ("--workers", "2")
+DOT = toys.dot(1).tobytes()
+PREDICT = (
+    b"POST /v1/models/quadrants/predict HTTP/1.1\r\nHost: test\r\nContent-Length: 784\r\n"
+    b"Content-Type: application/octet-stream\r\n\r\n"
+)
+
+
+@pytest.fixture
+def two(toy_root: Path) -> Iterator[Process]:
+    with running(toy_root, *TWO, "--no-access-log") as process:  # nobody reads it
+        yield process
+
+
+def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that is meant to end, with all processes that it starts."""
+    return subprocess.run(
+        [sys.executable, "-m", "service", "--port", "0", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,  # until the last process that has them ends
+        text=True,
+        env=clean_environment(),
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+@contextmanager
+def connected(port: int) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    try:
+        connection.connect()
+        yield connection
+    finally:
+        connection.close()
+
+
+def ask(connection: http.client.HTTPConnection, path: str) -> str:
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    assert answer.status == 200
+    return answer.read().decode()
+
+
+def predict(connection: http.client.HTTPConnection) -> int:
+    connection.request(
+        "POST", "/v1/models/quadrants/predict", DOT, {"Content-Type": "application/octet-stream"}
+    )
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
+
+
+def count(process: Process, series: str) -> float:
+    """Return a metric, asked of whichever process answers."""
+    with connected(process.port) as connection:
+        text = ask(connection, "/metrics")
+    found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+PREDICTED = 'inkling_requests_total{code="200",model="quadrants",route="/v1/models/{model}/predict"}'
+
+
+def predict_with_both(process: Process) -> dict[int, int]:
+    """Predict over fresh connections until both processes have answered; return how often each did."""
+    pids = children(process.handle.pid)
+    answered = dict.fromkeys(pids, 0)
+    for _ in range(200):
+        with connected(process.port) as connection:
+            assert predict(connection) == 200
+            answered[answering(connection.sock, pids)] += 1
+        if all(answered.values()):
+            return answered
+    pytest.fail(f"one process had no share: {answered}")
+
+
+def test_two_processes_share_the_port_and_count_together(two: Process) -> None:
+    """
+    Whichever is asked says what both counted: Prometheus' metrics, the protocol's statistics.
+    """
+    answered = predict_with_both(two)
+    asked = sum(answered.values())
+
+    wait_until(lambda: count(two, PREDICTED) == asked)
+    seen = set()
+    for _ in range(200):
+        with connected(two.port) as connection:
+            text = ask(connection, "/metrics")
+            stats = json.loads(ask(connection, "/v2/models/quadrants/stats"))
+            seen.add(answering(connection.sock, [*answered]))
+        assert f"{PREDICTED} {float(asked)}\n" in text
+        assert "inkling_processes 2.0\n" in text
+        assert sum(model["inference_count"] for model in stats["model_stats"]) == asked
+        if len(seen) == 2:
+            break
+
+    assert len(answered) == 2
+    assert seen == set(answered)
+    assert 'inkling_model_ready{model="quadrants",version="2"} 1.0\n' in text
+
+
+def test_memory_and_time_are_those_of_all_processes(two: Process) -> None:
+    """
+    Of the parent and of both that serve.
+    """
+    resident = count(two, "process_resident_memory_bytes")
+    alone = [resident_bytes(pid) for pid in (two.handle.pid, *children(two.handle.pid))]
+
+    assert resident == pytest.approx(sum(alone), rel=0.05)
+    assert count(two, "process_cpu_seconds_total") > 0
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_process_that_is_killed_is_replaced_and_its_counts_stay(two: Process) -> None:
+    """
+    The other goes on answering, and nothing that was counted is forgotten; not the time it took either.
+    """
+    asked = sum(predict_with_both(two).values())
+    wait_until(lambda: count(two, PREDICTED) == asked)
+    spent_s = count(two, "process_cpu_seconds_total")
+    victim, other = children(two.handle.pid)
+    with staying(two, other) as connection, staying(two, victim) as lost:
+        assert lost.sock
+        lost.sock.sendall(PREDICT + DOT[:400])
+        wait_until(lambda: "inkling_requests_in_flight 2.0\n" in ask(connection, "/metrics"))
+
+        os.kill(victim, signal.SIGKILL)
+        while Path(f"/proc/{victim}").exists() or "inkling_processes 2.0" not in ask(connection, "/metrics"):
+            assert predict(connection) == 200
+            asked += 1
+            text = ask(connection, "/metrics")
+            assert f"{PREDICTED} {float(asked)}\n" in text
+
+        assert "inkling_requests_in_flight 1.0\n" in ask(connection, "/metrics")
+
+    assert other in children(two.handle.pid)
+    later = sum(predict_with_both(two).values())
+    wait_until(lambda: count(two, PREDICTED) == asked + later)
+    assert count(two, "process_cpu_seconds_total") > spent_s
+    status, rest = two.stop(signal.SIGTERM)
+    assert status == 0
+    (line,) = [line for line in map(json.loads, rest.splitlines()) if line["event"] == "process ended"]
+    assert (line["process"], line["reason"]) == (victim, "SIGKILL")
+
+
+@contextmanager
+def staying(process: Process, pid: int) -> Iterator[http.client.HTTPConnection]:
+    """Yield a connection to one of the processes."""
+    for _ in range(200):
+        with connected(process.port) as connection:
+            ask(connection, "/livez")
+            if answering(connection.sock, children(process.handle.pid)) == pid:
+                yield connection
+                return
+    pytest.fail("it never answered")
+
+
+def test_one_that_replaces_another_serves_what_the_others_do(toy_root: Path, tmp_path: Path) -> None:
+    """
+    A version that was published meanwhile waits for the next start, or callers would get one, then the other.
+    """
+    root = tmp_path / "models"
+    shutil.copytree(toy_root, root)
+    with running(root, *TWO) as process:
+        toys.publish(root)
+        victim, other = children(process.handle.pid)
+        os.kill(victim, signal.SIGKILL)
+        wait_until(
+            lambda: count(process, "inkling_processes") == 2 and victim not in children(process.handle.pid)
+        )
+        (new,) = set(children(process.handle.pid)) - {other}
+        with staying(process, new) as connection:
+            model = json.loads(ask(connection, "/v1/models/quadrants"))
+
+    assert (root / "quadrants" / "3").is_dir()
+    assert model["version"] == "2"
+
+
+def test_requests_that_run_when_the_signal_comes_are_answered(two: Process) -> None:
+    """
+    Then all processes end, with 0.
+    """
+    pids = children(two.handle.pid)
+    connections = []
+    served: set[int] = set()
+    while len(served) < 2:
+        connection = socket.create_connection(("127.0.0.1", two.port), PATIENCE_S)
+        connection.sendall(PREDICT + DOT)
+        connection.recv(4096)
+        connection.sendall(PREDICT + DOT[:400])
+        connections.append(connection)
+        served.add(answering(connection, pids))
+    wait_until(lambda: count(two, "inkling_requests_in_flight") == len(connections) + 1)
+
+    two.handle.send_signal(signal.SIGTERM)
+    wait_until(lambda: is_refused(two.port))
+    for connection in connections:
+        connection.sendall(DOT[400:])
+    answers = [connection.makefile("rb").read() for connection in connections]
+    two.handle.communicate(timeout=PATIENCE_S)
+
+    for connection in connections:
+        connection.close()
+    assert [answer.split(b"\r\n", 1)[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * len(connections)
+    assert two.handle.returncode == 0
+    assert not any(is_running(pid) for pid in pids)
+
+
+def is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_control_c_drains_too(toy_root: Path) -> None:
+    """
+    A terminal sends SIGINT to every process of ours; a second one is what it takes to cut requests off.
+    """
+    with running(toy_root, *TWO, start_new_session=True) as process:
+        pids = children(process.handle.pid)
+        with socket.create_connection(("127.0.0.1", process.port), PATIENCE_S) as connection:
+            connection.sendall(PREDICT + DOT[:400])
+            wait_until(lambda: count(process, "inkling_requests_in_flight") == 2)
+            os.killpg(process.handle.pid, signal.SIGINT)
+            wait_until(lambda: is_refused(process.port))
+            connection.sendall(DOT[400:])
+            answer = connection.makefile("rb").read()
+        _, rest = process.handle.communicate(timeout=PATIENCE_S)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert process.handle.returncode == 0
+    assert "Traceback" not in rest
+    assert not any(is_running(pid) for pid in pids)
+
+
+def test_processes_do_not_outlive_their_parent(two: Process) -> None:
+    """
+    Also if it is killed and can tell them nothing.
+    """
+    pids = children(two.handle.pid)
+
+    two.handle.kill()
+
+    wait_until(lambda: not any(is_running(pid) for pid in pids))
+
+
+def test_one_worker_is_one_process(toy_root: Path) -> None:
+    """
+    The process that was started answers itself, and nothing in the metrics tells of several.
+    """
+    with running(toy_root, "--workers", "1") as process:
+        with connected(process.port) as connection:
+            text = ask(connection, "/metrics")
+            pid = answering(connection.sock, [process.handle.pid])
+        started = children(process.handle.pid)
+
+    assert pid == process.handle.pid
+    assert started == []
+    assert "inkling_processes" not in text
+
+
+@pytest.fixture
+def corrupt_root(toy_root: Path, tmp_path: Path) -> Path:
+    """A copy of the toys whose second version was changed after it was published."""
+    root = tmp_path / "models"
+    shutil.copytree(toy_root, root)
+    model = root / "quadrants" / "2" / "model.onnx"
+    model.write_bytes(model.read_bytes() + b"\0")
+    return root
+
+
+def test_processes_that_cannot_start_end_everything(corrupt_root: Path) -> None:
+    """
+    With the status of one, and the reason once.
+    """
+    done = ended(*TWO, "--models", str(corrupt_root), "--strict")
+
+    reasons = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert done.returncode == 3
+    assert len(reasons) == 1
+    assert reasons[0].startswith("INKLING_STRICT (--strict): every model should be sound; got quadrants/2: ")
+    assert "http://127.0.0.1" not in done.stderr
+
+
+def test_an_address_that_is_not_free_is_said_in_one_line(two: Process) -> None:
+    """
+    Sharing the port among our own processes lets nobody else in, nor us in where others are.
+    """
+    done = ended(*TWO, "--port", str(two.port))
+
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        "INKLING_HOST, INKLING_PORT (--host, --port): should be a free address; got 127.0.0.1:"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--models", "/does/not/exist"], "INKLING_MODELS (--models): "),
+        (["--management"], "INKLING_WORKERS, INKLING_MANAGEMENT (--workers, --management): "),
+    ],
+)
+def test_a_bad_setting_ends_with_2_and_one_line(arguments: list[str], named: str) -> None:
+    """
+    As with one process.
+    """
+    done = ended(*TWO, *arguments)
+
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(named)
