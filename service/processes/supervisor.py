@@ -152,9 +152,11 @@ class Supervisor:
         except BaseException:
             log.exception("unforeseen")
         finally:
-            logging.shutdown()
-            sys.stderr.flush()
-            os._exit(status)
+            try:
+                logging.shutdown()
+                sys.stderr.flush()
+            finally:  # a child must never go on as its parent would
+                os._exit(status)
 
     def _wait(self) -> None:
         """Wait until something happens or is due."""

@@ -44,6 +44,13 @@ def two(toy_root: Path) -> Iterator[Process]:
         yield process
 
 
+@pytest.fixture(scope="module")
+def standing(toy_root: Path) -> Iterator[Process]:
+    """Two processes that nobody stops."""
+    with running(toy_root, *TWO, "--no-access-log") as process:
+        yield process
+
+
 def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command that is meant to end, with all processes that it starts."""
     return subprocess.run(
@@ -132,15 +139,15 @@ def test_two_processes_share_the_port_and_count_together(two: Process) -> None:
     assert 'inkling_model_ready{model="quadrants",version="2"} 1.0\n' in text
 
 
-def test_memory_and_time_are_those_of_all_processes(two: Process) -> None:
+def test_memory_and_time_are_those_of_all_processes(standing: Process) -> None:
     """
     Of the parent and of both that serve.
     """
-    resident = count(two, "process_resident_memory_bytes")
-    alone = [resident_bytes(pid) for pid in (two.handle.pid, *children(two.handle.pid))]
+    resident = count(standing, "process_resident_memory_bytes")
+    alone = [resident_bytes(pid) for pid in (standing.handle.pid, *children(standing.handle.pid))]
 
     assert resident == pytest.approx(sum(alone), rel=0.05)
-    assert count(two, "process_cpu_seconds_total") > 0
+    assert count(standing, "process_cpu_seconds_total") > 0
 
 
 def resident_bytes(pid: int) -> int:
@@ -320,11 +327,11 @@ def test_processes_that_cannot_start_end_everything(corrupt_root: Path) -> None:
     assert "http://127.0.0.1" not in done.stderr
 
 
-def test_an_address_that_is_not_free_is_said_in_one_line(two: Process) -> None:
+def test_an_address_that_is_not_free_is_said_in_one_line(standing: Process) -> None:
     """
     Sharing the port among our own processes lets nobody else in, nor us in where others are.
     """
-    done = ended(*TWO, "--port", str(two.port))
+    done = ended(*TWO, "--port", str(standing.port))
 
     assert done.returncode == 3
     (line,) = done.stderr.splitlines()
