@@ -66,13 +66,12 @@ class DataSet:
     describe: Callable[[Path], list[str]]
 
 
-def digits(source: mnist.Source, pen: strokes.Source = strokes.INK) -> DataSet:
-    """Return a data set of digits: published on its official split, for the figures on the lesson's.
+def _nothing(_: Path) -> Mapping[str, Examples]:
+    return {}
 
-    Args:
-        source: Its files.
-        pen: The pen strokes, which networks of it have not met.
-    """
+
+def digits(source: mnist.Source) -> DataSet:
+    """Return a data set of digits: published on its official split, for the figures on the lesson's."""
 
     def turns(folder: Path, recipe: Recipe, _: Path, __: Notice) -> tuple[Turn, ...]:
         official = mnist.official_split(folder, source)
@@ -91,7 +90,7 @@ def digits(source: mnist.Source, pen: strokes.Source = strokes.INK) -> DataSet:
         return [*_described(official), *_described(lesson)]
 
     def unseen(folder: Path) -> Mapping[str, Examples]:
-        return {"pen strokes": ink.drawn(strokes.read(folder, pen))}
+        return {"pen strokes": ink.drawn(strokes.read(folder))}
 
     return DataSet(source.folder, partial(mnist.fetch, source=source), turns, measured, unseen, describe)
 
@@ -146,10 +145,6 @@ DATA_SETS: Mapping[str, DataSet] = {
     "ink": drawings(),
 }
 """By the name that a recipe gives as its data."""
-
-
-def _nothing(_: Path) -> Mapping[str, Examples]:
-    return {}
 
 
 def _described(split: Split) -> list[str]:
