@@ -18,7 +18,7 @@ from service.core import network
 from service.core.artifact import Artifact
 from service.core.manifest import MODEL_FILE, Certainty, DataSource, Making, Share
 from service.core.network import Dense
-from service.core.rounded import Rounded
+from service.core.rounded import LARGEST_WEIGHT, Rounded
 from training import losses, measuring, rounding
 from training.data.examples import Examples, Split
 from training.errors import DataMismatch
@@ -143,6 +143,7 @@ def _told(published: Artifact, calibration: Examples, found: Sequence[Loss]) -> 
         "calibration_seed": SEED,
         "calibration_sha256": calibration.sha256,
         "damping": rounding.DAMPING,
+        "largest_weight": LARGEST_WEIGHT,
         "losses": [loss.told for loss in found],
     }
 
