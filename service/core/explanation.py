@@ -53,9 +53,11 @@ def explain(layers: Mapping[str, Layer], images: NDArray[np.uint8], classes: NDA
     """
     pixels = np.asarray(images.reshape(len(images), -1) / np.float32(255), np.float32)  # (B, inputs)
     activations: dict[str, NDArray[np.float32]] = {}
+    signals: dict[str, NDArray[np.float32]] = {}
     rounded_by: dict[str, NDArray[np.float32]] = {}
     signal = pixels
     for name, layer in layers.items():
+        signals[name] = signal  # (B, inputs of the layer)
         sums = layer.sums(signal)  # (B, units)
         signal = layer.answer(sums)
         activations[name] = signal
@@ -69,6 +71,6 @@ def explain(layers: Mapping[str, Layer], images: NDArray[np.uint8], classes: NDA
         if name in rounded_by:
             bias += (gradient * rounded_by[name]).sum(axis=1)
         bias += gradient @ layer.bias
-        gradient = layer.back(gradient)  # (B, inputs of the layer)
+        gradient = layer.back(gradient, signals[name])  # (B, inputs of the layer)
     shares = gradient * pixels + np.float32(0)  # which makes 0 of -0
     return Explanation(shares.reshape(images.shape), bias, activations)

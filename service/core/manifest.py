@@ -179,6 +179,8 @@ class Manifest(Part):
         rounded = [layer.rounding.given is None for layer in self.layers if layer.rounding]
         if rounded and rounded != [False] * (len(self.layers) - 1) + [True]:
             raise ValueError("rounded layers should give whole numbers, all but the last")
+        if rounded and any(layer.activation != "relu" for layer in self.layers[:-1]):
+            raise ValueError("rounded layers should be rectified, all but the last: uint8 ends at 0")
         if sum(layer.parameters for layer in self.layers) != self.parameters:
             raise ValueError("parameters should be the sum over the layers")
         json.dumps(self.recipe, allow_nan=False)  # raises a ValueError of its own

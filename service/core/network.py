@@ -48,8 +48,9 @@ class Dense:
         """Return the signal that goes out: the sums, rectified where the layer does so."""
         return np.maximum(sums, 0) if self.is_rectified else sums
 
-    def back(self, gradient: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the gradient at the signal that comes in, (B, inputs), from that at the sums, (B, units)."""
+    def back(self, gradient: NDArray[np.float32], signal: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the gradient at the signal that came in, (B, inputs), from that at the sums, (B, units)."""
+        del signal  # the gradient is the same for all
         return np.asarray(gradient @ self.weight.T, np.float32)
 
 

@@ -71,7 +71,9 @@ class Rounded:
         """
         kind = signal.dtype
         whole = np.rint(signal / self.taken)  # which makes whole numbers of pixels again
-        return np.asarray((whole @ self.matrix.astype(kind) + self.addend.astype(kind)) * self.step, kind)
+        used = np.flatnonzero(whole.any(axis=0))
+        products = whole[:, used] @ self.matrix[used].astype(kind)
+        return np.asarray((products + self.addend.astype(kind)) * self.step, kind)
 
     def answer(self, sums: NDArray[Float]) -> NDArray[Float]:
         """Return the signal that goes out: rectified and rounded, each where the layer does so."""
@@ -82,10 +84,15 @@ class Rounded:
             np.clip(np.rint(rectified / self.given), 0, LARGEST_SIGNAL) * self.given, sums.dtype
         )
 
-    def back(self, gradient: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the gradient at the signal that comes in, (B, inputs), from that at the sums, (B, units)."""
-        scaled = gradient * (self.step / self.taken)
-        return np.asarray(scaled @ self.matrix.astype(np.float32).T, np.float32)
+    def back(self, gradient: NDArray[np.float32], signal: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the gradient at the signal that came in, (B, inputs), from that at the sums, (B, units).
+
+        It is 0 where no image has a signal: nothing depends on it there, and a drawing is mostly paper.
+        """
+        found = np.zeros(signal.shape, np.float32)
+        used = np.flatnonzero(signal.any(axis=0))
+        found[:, used] = (gradient * (self.step / self.taken)) @ self.matrix[used].astype(np.float32).T
+        return found
 
     def flaw(self) -> str:
         """Say what about it another processor could see differently; empty if nothing."""

@@ -120,9 +120,9 @@ def _losses(manifest: Manifest) -> list[str]:
     of = quantised["from"].replace("/", " ", 1)
     lines = [
         "",
-        f"`{manifest.name}` {manifest.version} is `{of}` in whole numbers. Its answers beside those that it was",
-        "made of, right ones and sure ones; where others have learnt from the images, of fits without these",
-        "donors, before and after they were put into whole numbers in the same way.",
+        f"`{manifest.name}` {manifest.version} is `{of}` in whole numbers: which answers are right and which",
+        "are sure, before and after. About people whom it has met, fits without these donors answer,",
+        "put into whole numbers in the same way.",
         "",
         "| images | how many | right before | right after | answered otherwise | sure before | sure after |",
         "|---|---|---|---|---|---|---|",
