@@ -23,7 +23,7 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types fmt data train sweep report models docs docs-check screenshots image up down bench bench-peers bench-phases bench-start test-container
+.PHONY: help serve test check lint types fmt data train quantise engines sweep report models docs docs-check screenshots image up down bench bench-peers bench-phases bench-start test-container
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,12 @@ data: $(FULL) ## Fetch, verify and describe the data sets that the trainer needs
 
 train: $(FULL) ## Train, verify and publish one network: make train MODEL=mlp-128
 	$(BIN)/python -m training fit $(MODEL) $(ARGS)
+
+quantise: $(FULL) ## Publish a network's next version in whole numbers: make quantise MODEL=mlp-512x4
+	$(BIN)/python -m training quantise $(MODEL) $(ARGS)
+
+engines: $(FULL) ## Measure how long the engines of a model's versions take: make engines MODEL=ink
+	$(BIN)/python -m bench.engines $(MODEL) $(ARGS)
 
 sweep: $(FULL) ## Search for better numbers: make sweep MODEL=mlp-128 ARGS=--one-at-a-time
 	$(BIN)/python -m training sweep $(MODEL) $(ARGS)

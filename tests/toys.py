@@ -6,7 +6,7 @@ is most of. Built as ONNX graphs without torch.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,104 @@ def onnx_model(
         [numpy_helper.from_array(tensor, name) for name, tensor in tensors.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+
+
+def rounded_tensors(layer: str, seed: int, inputs: int, units: int, given: float | None) -> dict[str, Any]:
+    """Return the tensors of a random layer in whole numbers.
+
+    Args:
+        layer: Its name.
+        seed: Of weights and biases.
+        inputs: Of the layer.
+        units: Of the layer.
+        given: What one of the signal that goes out stands for; None for the last layer.
+    """
+    generator = np.random.default_rng(seed)
+    step = 2.0 ** generator.integers(-14, -11, units) if given else generator.uniform(1e-5, 1e-3, units)
+    tensors = {
+        "weight": generator.integers(-64, 65, (inputs, units)).astype(np.int8),
+        "bias": generator.integers(-9000, 9000, units).astype(np.int32),
+        "step": step.astype(np.float32),
+        **({"given": np.array(given, np.float32)} if given else {}),
+    }
+    return {f"{layer}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def rounded_model(layers: Sequence[Mapping[str, Any]], shape: tuple[int, ...]) -> onnx.ModelProto:
+    """Return layers in whole numbers as a graph: uint8 pixels to logits and probabilities.
+
+    Args:
+        layers: Each as `rounded_tensors` gives it, from input to output.
+        shape: Of one image.
+    """
+    tensors: dict[str, Any] = {"flat": np.array([-1, math.prod(shape)], np.int64), "zero": np.uint8(0)}
+    nodes = [helper.make_node("Reshape", ["image", "flat"], ["signal0"])]
+    for depth, layer in enumerate(layers):
+        tensors |= layer
+        weight, bias, step, *given = layer
+        sums = f"sums{depth}" if given else "logits"
+        nodes += [
+            helper.make_node("MatMulInteger", [f"signal{depth}", weight], [f"products{depth}"]),
+            helper.make_node("Add", [f"products{depth}", bias], [f"whole{depth}"]),
+            helper.make_node("Cast", [f"whole{depth}"], [f"cast{depth}"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"cast{depth}", step], [sums]),
+        ]
+        if given:
+            nodes += [
+                helper.make_node("Relu", [sums], [f"relu{depth}"]),
+                helper.make_node("QuantizeLinear", [f"relu{depth}", *given, "zero"], [f"signal{depth + 1}"]),
+            ]
+    nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1))
+    classes = len(tensors[bias])
+    graph = helper.make_graph(
+        nodes,
+        "rounded toy",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", *shape])],
+        [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes]),
+        ],
+        [numpy_helper.from_array(np.asarray(tensor), name) for name, tensor in tensors.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+
+
+def rounded_logits(layers: Sequence[Mapping[str, Any]], images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What such a graph gives, worked out in Python's whole numbers."""
+    signal = images.reshape(len(images), -1).astype(np.int64)
+    for layer in layers:
+        weight, bias, step, *given = layer.values()
+        values = (signal @ weight.astype(np.int64) + bias) * step.astype(np.float64)
+        if given:
+            signal = np.clip(np.rint(np.maximum(values, 0) / float(given[0])), 0, 255).astype(np.int64)
+    return np.asarray(values)
+
+
+def publish_rounded(root: Path) -> Artifact:
+    """Publish a network in whole numbers, 784-12-4 with random weights, under the next free version."""
+    layers = [
+        rounded_tensors("hidden1", 1, 784, 12, given=0.125),
+        rounded_tensors("output", 2, 12, 4, given=None),
+    ]
+    images = np.stack([dot(0), dot(3), dot(0, 1, 2)])
+    logits = rounded_logits(layers, images).astype(np.float32)
+    whole = manifest("rounded", QUARTERS)
+    whole["layers"] = [
+        {
+            "name": name,
+            "inputs": inputs,
+            "units": units,
+            "activation": "relu" if given else "none",
+            "weight": f"{name}.weight",
+            "bias": f"{name}.bias",
+            "rounding": {"step": f"{name}.step", "given": given},
+        }
+        for name, inputs, units, given in (("hidden1", 784, 12, "hidden1.given"), ("output", 12, 4, None))
+    ]
+    whole["parameters"] = 784 * 12 + 12 + 12 * 4 + 4
+    golden = Golden(images, logits, softmax(logits), 1e-4)
+    model = rounded_model(layers, (28, 28))
+    return artifact.publish(root, whole, model.SerializeToString(), golden, {"history.json": b"[]\n"})
 
 
 def manifest(name: str, labels: tuple[str, ...], shape: tuple[int, ...] = (28, 28)) -> dict[str, Any]:

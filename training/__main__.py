@@ -1,4 +1,4 @@
-"""The trainer's command line: fit, sweep and report on networks, list recipes, fetch data, verify models.
+"""The trainer's command line: fit, quantise, sweep, report; list recipes, fetch data, verify models.
 
 The only file of the trainer that reads the environment and prints.
 """
@@ -8,9 +8,11 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from service.core import artifact, network
+from service.core.artifact import Artifact
 from service.core.errors import ServiceError
 from service.core.manifest import Manifest
 from service.core.report import write as write_report
@@ -89,6 +91,52 @@ def _fit(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, Data
     print()
     if published.is_new:
         print(f"Published {folder}: {manifest.parameters:,} parameters, {size:,} bytes.")
+    else:
+        print(f"Nothing to publish: {folder} is this very network already.")
+
+
+def _quantise(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
+    # imported here for the same reason: torch takes seconds
+    from training import losses, terminal  # noqa: PLC0415
+    from training.bars import Bars  # noqa: PLC0415
+    from training.publishing.publish import publish_derived  # noqa: PLC0415
+    from training.quantise import quantise  # noqa: PLC0415
+    from training.report.contents import HISTORY_FILE  # noqa: PLC0415
+    from training.run import Terms  # noqa: PLC0415
+
+    models: Path = arguments.models
+    published = _newest_in_floats(models, arguments.name, arguments.version)
+    base = _recipe_of(published.manifest)
+    recipe = replace(base, epochs=arguments.epochs or base.epochs)
+    data_set = data_sets[base.data]
+    folder = models / published.manifest.name / published.manifest.version
+    history = folder / artifact.REPORT_FOLDER / HISTORY_FILE
+    with Bars() as bars:
+        terms = Terms(
+            turns=data_set.turns(data, recipe, arguments.runs, lambda line: _write(f"  {line}")),
+            models=models,
+            runs=arguments.runs,
+            watch=lambda title, epochs: terminal.watch(title, epochs, bars, _write),
+            notice=lambda line: _write(f"  {line}"),
+        )
+        made = quantise(
+            published,
+            history.read_bytes() if history.is_file() else b"",
+            recipe,
+            terms,
+            data_set.unseen(data),
+        )
+    print(f"{published.identity} in whole numbers:")
+    for line in terminal.losses(made.losses):
+        print(line)
+    if arguments.only_measure:
+        return
+    losses.check(published.manifest.name, made.losses)
+    new = publish_derived(made.derived, models)
+    manifest = new.artifact.manifest
+    folder = models / manifest.name / manifest.version
+    if new.is_new:
+        print(f"Published {folder}: {len(new.artifact.model):,} bytes.")
     else:
         print(f"Nothing to publish: {folder} is this very network already.")
 
@@ -245,10 +293,27 @@ def _sample(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, D
 
 def _data_of(manifest: Manifest, data: Path, data_sets: Mapping[str, DataSet]) -> Split:
     """Return the data that a published network was fitted and measured on, as its recipe has it."""
+    return data_sets[_recipe_of(manifest).data].measured(data)
+
+
+def _recipe_of(manifest: Manifest) -> Recipe:
+    """Return the recipe that a published network was made by."""
     name = str(manifest.recipe.get("name"))
     if name not in RECIPES:
         raise NotThere(f"Recipe of {manifest.name}/{manifest.version}", name, list(RECIPES))
-    return data_sets[RECIPES[name].data].measured(data)
+    return RECIPES[name]
+
+
+def _newest_in_floats(models: Path, name: str, version: str | None) -> Artifact:
+    """Return the version of that number, or the newest, of those that are not rounded."""
+    found = {
+        number: published
+        for name, number in _published(models, name, None)
+        if (published := artifact.read(models, name, number)).manifest.layers[0].rounding is None
+    }
+    if not found or version not in (None, *found):
+        raise NotThere(f"Version of {name} in floats", str(version), list(found))
+    return found[version] if version else next(reversed(found.values()))
 
 
 def _published(models: Path, name: str, version: str | None) -> list[tuple[str, str]]:
@@ -275,6 +340,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Path, Mapping[str, DataSet]
     "list": _list,
     "data": _data,
     "fit": _fit,
+    "quantise": _quantise,
     "sweep": _sweep,
     "models": _models,
     "report": _report,

@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("name", choices=list(RECIPES), help="of the recipe")
     for name, (kind, meaning) in _numbers().items():
         fit.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=meaning)
+    _add_quantise(commands.add_parser("quantise", help="publish a network's next version in whole numbers"))
     _add_sweep(commands.add_parser("sweep", help="search for better numbers, as the lesson advises"))
     reporting = commands.add_parser("report", help="measure what is published, and draw it")
     sampling = commands.add_parser("sample", help="draw images of one class")
@@ -99,6 +100,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--fresh", action="store_true", help="begin anew, whatever was kept")
     return parser
+
+
+def _add_quantise(quantise: argparse.ArgumentParser) -> None:
+    quantise.add_argument("name", metavar="model", help="as it is published")
+    quantise.add_argument("version", nargs="?", help="in floats; the newest such version without it")
+    quantise.add_argument(
+        "--epochs",
+        type=_count,
+        metavar="N",
+        help="of the fits without some donors that tell what is lost on strangers; the recipe's without it",
+    )
+    quantise.add_argument("--only-measure", action="store_true", help="say what is lost, and publish nothing")
+    quantise.add_argument("--runs", type=Path, default=RUNS, help="where to keep checkpoints")
+    quantise.add_argument(
+        "--models", type=Path, default=Path("models"), help="the folder of what is published"
+    )
 
 
 def _add_sweep(sweep: argparse.ArgumentParser) -> None:

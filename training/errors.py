@@ -11,6 +11,7 @@
   + RecordBroken      what a fit left for the report cannot be read
   + PicturesAmiss     pictures of the data should go where nothing is published
   + ExportMismatch    the exported file does not compute what the network computes
+  + LossTooLarge      a rounded network knows too little of what it knew before
   + SweepError
     - NotSwept        a recipe has nothing that a sweep could vary
     - StorageUnclear  what should say where a study is kept does not say it
@@ -123,6 +124,17 @@ class ExportMismatch(TrainingError):
         super().__init__(
             f"{name} is not published: the exported file should agree with {what} within "
             f"{limit:g}; it is {got:.3g} off."
+        )
+        self.got = got
+
+
+class LossTooLarge(TrainingError):
+    """A rounded network knows too little of what it knew before."""
+
+    def __init__(self, name: str, images: str, limit: float, got: float) -> None:
+        super().__init__(
+            f"{name} is not published: rounding should cost at most {100 * limit:.2f} points of {images}; "
+            f"it costs {100 * got:.2f}."
         )
         self.got = got
 

@@ -69,7 +69,7 @@ def measure(run: Sequence[Fits]) -> tuple[list[Measurement], float, Certainty | 
     everything = _joined(list(strangers.values()))
     temperature = certainty.best_temperature(everything.logits, everything.labels)
     together = [
-        _measurement(("held-out", EVERYBODY, part), [found], _seeds(asked), temperature)
+        measurement(("held-out", EVERYBODY, part), [found], _seeds(asked), temperature)
         for part, found in strangers.items()
     ]
     each = [found for fits, parts in asked for found in _by_part(fits, parts, temperature)]
@@ -107,13 +107,21 @@ def _by_part(fits: Fits, parts: Mapping[str, Sequence[Asked]], temperature: floa
     turn = fits.turn
     data = turn.split.data_set if turn.role != "held-out" else f"{turn.split.data_set}, {turn.split.name}"
     return [
-        _measurement((turn.role, data, part), found, turn.seeds, temperature) for part, found in parts.items()
+        measurement((turn.role, data, part), found, turn.seeds, temperature) for part, found in parts.items()
     ]
 
 
-def _measurement(
+def measurement(
     what: tuple[Role, str, str], asked: Sequence[Asked], seeds: tuple[int, ...], temperature: float
 ) -> Measurement:
+    """Measure one part.
+
+    Args:
+        what: The fits' role, the data's name and the part's.
+        asked: What each fit said of it.
+        seeds: Of the fits.
+        temperature: Of the network.
+    """
     role, data, part = what
     scores = [scored(each.logits, each.labels, temperature) for each in asked]
     accuracies = [score.accuracy for score in scores]
@@ -131,17 +139,26 @@ def _measurement(
     )
 
 
+def of_no_digit() -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
+    """Draw what a threshold is measured by and is no digit; the same each time.
+
+    Returns:
+        Images, (NONDIGITS, 28, 28), and what each shows, (NONDIGITS,).
+    """
+    generator = np.random.default_rng(2)
+    drawn = [nondigits.strokes(generator, "measuring") for _ in range(NONDIGITS)]
+    return np.stack([from_strokes(strokes) for _, strokes in drawn]), np.array([kind for kind, _ in drawn])
+
+
 def _of_no_digit(run: Sequence[Fits]) -> dict[str, NDArray[np.float32]]:
     """Return what the fits with donors held out say of drawings of no digit.
 
     Returns:
         By what they show, all of them first, (N, classes) logits.
     """
-    generator = np.random.default_rng(2)
-    drawn = [nondigits.strokes(generator, "measuring") for _ in range(NONDIGITS)]
-    images = np.stack([from_strokes(strokes) for _, strokes in drawn])
+    images, shown = of_no_digit()
     held_out = [fitted for fits in run if fits.turn.role == "held-out" for fitted in fits.made]
     said = np.concatenate([logits(fitted.net, images) for fitted in held_out])
-    kinds = np.array([kind for kind, _ in drawn] * len(held_out))
+    kinds = np.tile(shown, len(held_out))
     each = {f"{NO_DIGIT}: {kind}": said[kinds == kind] for kind in sorted(set(kinds))}
     return {NO_DIGIT: said, **each}

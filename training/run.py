@@ -122,6 +122,19 @@ def fit_on(name: str, recipe: Recipe, terms: Terms, fresh: bool = False) -> None
         _fits(recipe, terms, turn)
 
 
+def strangers(recipe: Recipe, terms: Terms) -> list[Fits]:
+    """Make the fits that hold donors out, and none else; they are kept, and found again.
+
+    Args:
+        recipe: As for `run`, as are the rest.
+        terms: Data, folders and watchers.
+
+    Raises:
+        TrainingError, OSError: As for `run`.
+    """
+    return [Fits(turn, _fits(recipe, terms, turn)) for turn in terms.turns if turn.role == "held-out"]
+
+
 def _own(recipe: Recipe, terms: Terms, turns: Sequence[Turn]) -> list[Checkpoint]:
     return [_checkpoint(recipe, terms, turn.split, seed) for turn in turns for seed in turn.seeds]
 

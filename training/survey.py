@@ -125,8 +125,8 @@ def _model(published: Artifact, folds: Path, everyone: Sequence[str]) -> Model:
 
 
 def _fold(published: Artifact, path: Path) -> Reader | None:
-    """Return a fit of the same network without a donor, if it was kept."""
-    if not path.is_file():
+    """Return a fit of the same network without a donor, if it was kept; none of one in whole numbers is."""
+    if not path.is_file() or published.manifest.layers[0].rounding:
         return None
     layers = network.read(replace(published, model=path.read_bytes()))
     return lambda pixels: network.logits(layers, pixels)

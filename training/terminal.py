@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from service.core.manifest import Measurement
 from training.bars import Bars
 from training.fit import Epoch, Watch
+from training.losses import Loss
 
 Write = Callable[[str], None]
 """Takes a line."""
@@ -68,4 +69,21 @@ def summary(metrics: Sequence[Measurement], lesson: Mapping[str, float]) -> list
         title = {"published": "published", "lesson": "lesson's split"}.get(metric.fit, metric.data)
         shown = "" if theirs is None else f"{100 * theirs:.2f} %"
         lines.append(f"{f'{title}, {metric.split}':<28}{ours:<20}{shown}".rstrip())
+    return lines
+
+
+def losses(found: Sequence[Loss]) -> list[str]:
+    """Say in a line each what rounding did to answers: right and sure, in per cent, before and after."""
+    width = max(len(loss.images) for loss in found)
+    lines = [f"{'':<{width}}  images  right, from > to, lost     otherwise  sure, from > to"]
+    for loss in found:
+        right = sure = ""
+        if loss.before is not None and loss.after is not None:
+            right = f"{100 * loss.before:.2f} > {100 * loss.after:.2f}, {100 * loss.lost:+.2f}"
+        if loss.sure_before is not None and loss.sure_after is not None:
+            sure = f"{100 * loss.sure_before:.2f} > {100 * loss.sure_after:.2f}"
+        line = (
+            f"{loss.images:<{width}}  {loss.examples:>6,}  {right:<24}{100 * loss.otherwise:>11.2f}  {sure}"
+        )
+        lines.append(line.rstrip())
     return lines

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 OPERATORS = frozenset(
-    {"Add", "Cast", "Constant", "Div", "Flatten", "Gemm", "Identity", "MatMul", "Mul"}
-    | {"Relu", "Reshape", "Softmax"}
+    {"Add", "Cast", "Constant", "Div", "Flatten", "Gemm", "Identity", "MatMul", "MatMulInteger", "Mul"}
+    | {"QuantizeLinear", "Relu", "Reshape", "Softmax"}
 )
-"""Every operator a multilayer perceptron with its scaling and its softmax needs, and no other."""
+"""Every operator a multilayer perceptron with its scaling and its softmax needs, in floats or in whole
+numbers, and no other."""
 
 _DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype("<f4"),

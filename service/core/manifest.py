@@ -38,6 +38,19 @@ class Tensor(Part):
     shape: tuple[int, ...] = Field(min_length=2)
 
 
+class Rounding(Part):
+    """How a layer computes in whole numbers, from uint8 by int8 to int32."""
+
+    step: str = Field(
+        description="Initializer of model.onnx, float32, [units]: what one of a unit's sum stands for; "
+        "powers of two but in the last layer"
+    )
+    given: str | None = Field(
+        description="Initializer of model.onnx, float32, []: what one of the uint8 that go out stands for, "
+        "a power of two; null in the last layer, whose sums go out as they are"
+    )
+
+
 class Layer(Part):
     """One dense layer: activation(weight @ x + bias)."""
 
@@ -45,8 +58,11 @@ class Layer(Part):
     inputs: int = Field(gt=0)
     units: int = Field(gt=0)
     activation: Literal["relu", "none"]
-    weight: str = Field(description="Initializer of model.onnx, float32, [units, inputs]")
-    bias: str = Field(description="Initializer of model.onnx, float32, [units]")
+    weight: str = Field(
+        description="Initializer of model.onnx, float32, [units, inputs]; if rounded int8, [inputs, units]"
+    )
+    bias: str = Field(description="Initializer of model.onnx, float32, [units]; if rounded int32")
+    rounding: Rounding | None = Field(default=None, description="Null: it computes in floats")
 
     @property
     def parameters(self) -> int:
@@ -158,6 +174,13 @@ class Manifest(Part):
             raise ValueError(f"layers should lead from {widths[0]} inputs to {classes} classes")
         if len({layer.name for layer in self.layers}) != len(self.layers):
             raise ValueError("layers should have different names")
+        if len({layer.rounding is None for layer in self.layers}) > 1:
+            raise ValueError("layers should be rounded, all or none")
+        rounded = [layer.rounding.given is None for layer in self.layers if layer.rounding]
+        if rounded and rounded != [False] * (len(self.layers) - 1) + [True]:
+            raise ValueError("rounded layers should give whole numbers, all but the last")
+        if rounded and any(layer.activation != "relu" for layer in self.layers[:-1]):
+            raise ValueError("rounded layers should be rectified, all but the last: uint8 ends at 0")
         if sum(layer.parameters for layer in self.layers) != self.parameters:
             raise ValueError("parameters should be the sum over the layers")
         json.dumps(self.recipe, allow_nan=False)  # raises a ValueError of its own

@@ -100,12 +100,12 @@ class Endpoints:
         layers = [
             {
                 "name": name,
-                "shape": layer.weight.shape,
-                "minimum": layer.weight.min(),
-                "maximum": layer.weight.max(),
+                "shape": weight.shape,
+                "minimum": weight.min(),
+                "maximum": weight.max(),
                 "images": _shows_images(name, model),
             }
-            for name, layer in model.layers.items()
+            for name, weight in ((name, layer.weight) for name, layer in model.layers.items())
         ]
         return wire.respond({"model": model.name, "version": model.version, "layers": layers})
 

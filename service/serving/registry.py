@@ -21,7 +21,7 @@ from service.core.errors import (
     UnknownVersion,
 )
 from service.core.manifest import Manifest
-from service.core.network import Dense
+from service.core.network import Layer
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Model:
 
     manifest: Manifest
     engine: Engine
-    layers: Mapping[str, Dense]
+    layers: Mapping[str, Layer]
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from tests.digits import DIGITS, arrays
 if any(find_spec(name) is None for name in ("torch", "tqdm", "matplotlib")):
     collect_ignore_glob = ["test_*.py", "*/test_*.py"]
 else:
+    from training.data import ink, strokes
     from training.data.examples import Examples, Split
+    from training.data.ink import Ink
     from training.data.mnist import Source, SourceFile
+    from training.data.sets import Turn
     from training.data.strokes import PenDigit
     from training.fit import Watch
     from training.recipes import Recipe
@@ -99,6 +103,50 @@ else:
         low, extent = points.min(axis=0), np.ptp(points, axis=0)
         strokes = tuple(np.rint((stroke - low) * 1000 / extent.max()) for stroke in drawn)
         return PenDigit(label, donor, f"{donor}/one", strokes)
+
+    @pytest.fixture(scope="session")
+    def inky(recipe: Recipe) -> Recipe:
+        """A small network of the kind that `ink` is."""
+        return replace(
+            recipe,
+            name="inky",
+            data="ink",
+            hidden=(16,),
+            batch_size=16,
+            epochs=2,
+            lesson_seeds=(),
+            batch_norm=True,
+            label_smoothing=0.05,
+            strength=1.0,
+            drawn=30,
+            canvases=10,
+            nondigits=5,
+        )
+
+    @pytest.fixture(scope="session")
+    def ink_turns(pen_digits: tuple[PenDigit, ...]) -> tuple[Turn, ...]:
+        """What it is fitted on: each group of donors left out in turn, then everybody."""
+        everything = _ink(pen_digits)
+        official = Split("official", "Tiny", strokes.CLASSES, everything.mnist, None, everything.mnist)
+        turns = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ink, "MNIST_HELD_OUT", 20)
+            for donors in ink.HELD_OUT:
+                split, kept = ink.without(everything, donors)
+                turns.append(Turn("held-out", split, (11,), donors, kept))
+        whole = ink.published(official, everything.digits)
+        return *turns, Turn("published", whole, (11,), ink=everything)
+
+    def _ink(digits: tuple[PenDigit, ...]) -> Ink:
+        """Take the pen digits, as the service draws them, for MNIST's images and for canvases as well."""
+        places = np.tile(np.arange(len(digits)), 3)
+        kinds = np.repeat(["clean", "tools", "scan"], len(digits))
+        nothing = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))
+        made = Ink(nothing, digits, nothing, places, kinds, (tuple(np.array(s) for s in DIGITS["4"][0]),))
+        drawn = ink.drawn(digits)
+        return replace(
+            made, mnist=drawn.take(np.tile(np.arange(len(digits)), 4)), canvases=drawn.take(places)
+        )
 
     def _idx(array: NDArray[np.uint8]) -> bytes:
         return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()

@@ -7,18 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from training import losses
 from training.__main__ import main
+from training.data import strokes
 from training.data.mnist import Source
 from training.data.sets import digits
+from training.data.strokes import PenDigit
 
 QUICK = ("--epochs", "1")
 
 
 def _main(tmp_path: Path, source: Source, *words: str) -> int:
     folders: list[str] = []
-    if words[0] in ("fit", "report", "sample"):
+    if words[0] in ("fit", "quantise", "report", "sample"):
         folders += ["--models", str(tmp_path / "models")]
-    if words[0] == "fit":
+    if words[0] in ("fit", "quantise"):
         folders += ["--runs", str(tmp_path / "runs")]
     return main([*words, *folders], {"INKLING_DATA": str(tmp_path / "data")}, {"mnist": digits(source)})
 
@@ -50,6 +53,65 @@ def test_fit_again_says_that_there_is_nothing_to_publish(
     assert code == 0
     assert "is this very network already" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "models" / "softmax").iterdir()] == ["1"]
+
+
+def test_quantise_publishes_the_next_version_in_whole_numbers(
+    tmp_path: Path, source: Source, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    It says what is lost, on the data and on strokes; measured only, nothing is published. Reports follow.
+    """
+    strokes.write(strokes.INK.path(tmp_path / "data"), pen_digits)
+    _main(tmp_path, source, "fit", "softmax", *QUICK)
+
+    measured = _main(tmp_path, source, "quantise", "softmax", "--only-measure")
+    kept = [path.name for path in (tmp_path / "models" / "softmax").iterdir()]
+    told = capsys.readouterr().out
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(losses, "MOST", 1.0)  # after one epoch of noise, the toy's answers are close calls
+        published = _main(tmp_path, source, "quantise", "softmax")
+
+    assert (measured, kept, published) == (0, ["1"], 0)
+    assert re.search(r"pen strokes, not met +15 ", told)
+    assert f"Published {tmp_path / 'models' / 'softmax' / '2'}: " in capsys.readouterr().out
+    assert _main(tmp_path, source, "report", "softmax", "2") == 0
+
+
+def test_quantise_refuses_what_costs_too_much(
+    tmp_path: Path, source: Source, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    One line says what it costs; nothing is published.
+    """
+    strokes.write(strokes.INK.path(tmp_path / "data"), pen_digits)
+    _main(tmp_path, source, "fit", "softmax", *QUICK)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(losses, "MOST", -1.1)
+        code = _main(tmp_path, source, "quantise", "softmax")
+
+    assert code == 1
+    assert "softmax is not published: rounding should cost at most" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "models" / "softmax").iterdir()] == ["1"]
+
+
+def test_quantise_begins_with_a_version_in_floats(
+    tmp_path: Path, source: Source, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The newest of them; a version that is in whole numbers is told from those that are not.
+    """
+    strokes.write(strokes.INK.path(tmp_path / "data"), pen_digits)
+    _main(tmp_path, source, "fit", "softmax", *QUICK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(losses, "MOST", 1.0)
+        _main(tmp_path, source, "quantise", "softmax")
+        again = _main(tmp_path, source, "quantise", "softmax")
+
+    assert again == 0
+    assert "is this very network already" in capsys.readouterr().out
+    assert _main(tmp_path, source, "quantise", "softmax", "2") == 1
+    assert "Version of softmax in floats should be one of 1; got '2'" in capsys.readouterr().err
 
 
 def test_fits_on_one_split_are_kept_for_the_run_that_publishes(

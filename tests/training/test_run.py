@@ -13,13 +13,10 @@ from service.core import artifact, graph
 from service.core.engine import Engine
 from service.core.report import Confusions
 from tests.conftest import REPOSITORY
-from tests.digits import DIGITS
 from training import measuring
-from training.data import ink
 from training.data.examples import Examples, Split
-from training.data.ink import Ink
 from training.data.sets import Turn
-from training.data.strokes import CLASSES, PenDigit
+from training.data.strokes import PenDigit
 from training.errors import NotThere
 from training.fit import Epoch, Watch
 from training.publishing.publish import Published
@@ -404,50 +401,14 @@ def test_a_split_that_no_fit_is_made_on_is_told(recipe: Recipe, terms: Terms) ->
 
 @pytest.fixture(scope="module")
 def strangers(
-    recipe: Recipe,
-    pen_digits: tuple[PenDigit, ...],
-    watch: Watch,
-    tmp_path_factory: pytest.TempPathFactory,
+    inky: Recipe, ink_turns: tuple[Turn, ...], watch: Watch, tmp_path_factory: pytest.TempPathFactory
 ) -> Whole:
     """A small run of the kind that `ink` is, with each group of donors left out in turn."""
     folder = tmp_path_factory.mktemp("strangers")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ink, "MNIST_HELD_OUT", 20)
         patch.setattr(measuring, "NONDIGITS", 30)
-        everything = _ink(pen_digits)
-        small = replace(
-            recipe,
-            name="inky",
-            data="ink",
-            hidden=(16,),
-            batch_size=16,
-            epochs=2,
-            lesson_seeds=(),
-            batch_norm=True,
-            label_smoothing=0.05,
-            strength=1.0,
-            drawn=30,
-            canvases=10,
-            nondigits=5,
-        )
-        official = Split("official", "Tiny", CLASSES, everything.mnist, None, everything.mnist)
-        turns = []
-        for donors in ink.HELD_OUT:
-            split, kept = ink.without(everything, donors)
-            turns.append(Turn("held-out", split, (11,), donors, kept))
-        turns.append(Turn("published", ink.published(official, everything.digits), (11,), ink=everything))
-        terms = Terms(tuple(turns), folder / "models", folder / "runs", lambda *_: watch, lambda _: None)
-        return Whole(folder, run(small, terms))
-
-
-def _ink(digits: tuple[PenDigit, ...]) -> Ink:
-    """Take the pen digits, as the service draws them, for MNIST's images and for canvases as well."""
-    places = np.tile(np.arange(len(digits)), 3)
-    kinds = np.repeat(["clean", "tools", "scan"], len(digits))
-    nothing = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))
-    made = Ink(nothing, digits, nothing, places, kinds, (tuple(np.array(s) for s in DIGITS["4"][0]),))
-    drawn = ink.drawn(digits)
-    return replace(made, mnist=drawn.take(np.tile(np.arange(len(digits)), 4)), canvases=drawn.take(places))
+        terms = Terms(ink_turns, folder / "models", folder / "runs", lambda *_: watch, lambda _: None)
+        return Whole(folder, run(inky, terms))
 
 
 def test_strangers_are_measured_all_together_and_apart(strangers: Whole) -> None:

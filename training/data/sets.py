@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from training.data import flowers, ink, mnist, strokes
-from training.data.examples import Split
+from training.data.examples import Examples, Split
 from training.data.fetching import Progress
 from training.data.ink import Ink
 from training.recipes import LESSON_SPLIT_SEED, Recipe
@@ -53,6 +53,8 @@ class DataSet:
             What takes long to make it keeps in a scratch folder, and says so.
         measured: Reads the data folder and returns what published networks learned from and are
             measured on: the split of the last turn.
+        unseen: Reads the data folder and returns by name what such networks have met nothing of and are
+            to read all the same; nothing where turns hold it out.
         describe: Reads the data folder and says in lines what is there.
     """
 
@@ -60,7 +62,12 @@ class DataSet:
     fetch: Callable[[Path, Progress], list[str]]
     turns: Callable[[Path, Recipe, Path, Notice], tuple[Turn, ...]]
     measured: Callable[[Path], Split]
+    unseen: Callable[[Path], Mapping[str, Examples]]
     describe: Callable[[Path], list[str]]
+
+
+def _nothing(_: Path) -> Mapping[str, Examples]:
+    return {}
 
 
 def digits(source: mnist.Source) -> DataSet:
@@ -82,7 +89,10 @@ def digits(source: mnist.Source) -> DataSet:
         lesson = mnist.lesson_split(official, LESSON_SPLIT_SEED, source.lesson_counts)
         return [*_described(official), *_described(lesson)]
 
-    return DataSet(source.folder, partial(mnist.fetch, source=source), turns, measured, describe)
+    def unseen(folder: Path) -> Mapping[str, Examples]:
+        return {"pen strokes": ink.drawn(strokes.read(folder))}
+
+    return DataSet(source.folder, partial(mnist.fetch, source=source), turns, measured, unseen, describe)
 
 
 def drawings() -> DataSet:
@@ -103,7 +113,7 @@ def drawings() -> DataSet:
     def describe(folder: Path) -> list[str]:
         return strokes.describe(strokes.read(folder))
 
-    return DataSet(strokes.INK.folder, strokes.fetch, turns, measured, describe)
+    return DataSet(strokes.INK.folder, strokes.fetch, turns, measured, _nothing, describe)
 
 
 def photographs(source: flowers.Source) -> DataSet:
@@ -126,7 +136,7 @@ def photographs(source: flowers.Source) -> DataSet:
         split = measured(folder)
         return [split.data_set, *_described(split)]
 
-    return DataSet(source.folder, partial(flowers.fetch, source=source), turns, measured, describe)
+    return DataSet(source.folder, partial(flowers.fetch, source=source), turns, measured, _nothing, describe)
 
 
 DATA_SETS: Mapping[str, DataSet] = {

@@ -1,6 +1,7 @@
 """What is published: verified folder by folder, and as a table for people."""
 
 from pathlib import Path
+from typing import Any
 
 from service.core import artifact
 from service.core.engine import Engine
@@ -80,6 +81,7 @@ def page(root: Path) -> str:
     for manifest in manifests:
         if any(metric.fit == "held-out" for metric in manifest.metrics):
             lines += _strangers(manifest)
+        lines += _losses(manifest)
     return "\n".join(lines) + "\n"
 
 
@@ -107,6 +109,28 @@ def _strangers(manifest: Manifest) -> list[str]:
             f"| {share.images} | {share.examples:,} | {share.share:.2%} |"
             for share in (*manifest.certainty.kept, *manifest.certainty.passed)
         ]
+    return lines
+
+
+def _losses(manifest: Manifest) -> list[str]:
+    """Say what a network lost when it was put into whole numbers; nothing of one in floats."""
+    quantised: Any = manifest.recipe.get("quantised")
+    if not quantised:
+        return []
+    of = quantised["from"].replace("/", " ", 1)
+    lines = [
+        "",
+        f"`{manifest.name}` {manifest.version} is `{of}` in whole numbers: which answers are right and which",
+        "are sure, before and after. About people whom it has met, fits without these donors answer,",
+        "put into whole numbers in the same way.",
+        "",
+        "| images | how many | right before | right after | answered otherwise | sure before | sure after |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for loss in quantised["losses"]:
+        shares = (loss.get(each) for each in ("before", "after", "otherwise", "sure_before", "sure_after"))
+        cells = " | ".join("" if share is None else f"{share:.2%}" for share in shares)
+        lines.append(f"| {loss['images']} | {loss['examples']:,} | {cells} |")
     return lines
 
 

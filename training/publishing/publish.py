@@ -4,7 +4,7 @@ The proof uses the loader that will serve the file. How a folder is written is `
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from service.core.manifest import (
     Measurement,
     Tensor,
 )
+from service.core.rounded import Rounded
 from training.data.examples import Split
 from training.errors import ExportMismatch
 from training.net import Net
@@ -76,6 +77,40 @@ class Product:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """A network in whole numbers that is to be published.
+
+    Attributes:
+        manifest: As `artifact.publish` takes it.
+        model: The ONNX file.
+        layers: That the file was made of.
+        images: (N, ...) uint8 of the data, of which some are compared.
+        temperature: That the file was made with.
+        report: Files for `report/`, by name.
+    """
+
+    manifest: Mapping[str, Any]
+    model: bytes
+    layers: Mapping[str, Rounded]
+    images: NDArray[np.uint8]
+    temperature: float
+    report: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """What a folder will hold."""
+
+    manifest: Mapping[str, Any]
+    model: bytes
+    golden: Golden
+    report: Mapping[str, bytes]
+
+    def write(self, root: Path) -> Artifact:
+        return artifact.publish(root, self.manifest, self.model, self.golden, self.report)
+
+
+@dataclass(frozen=True)
 class Published:
     """Where a product is found.
 
@@ -104,16 +139,47 @@ def publish(product: Product, root: Path) -> Published:
         OSError: The folder cannot be written; nothing is published.
     """
     shape = product.splits[0].train.pixels.shape[1:]
-    manifest = _manifest(product)
-    examples = _golden(product, golden.images(shape))
+    folder = _Folder(
+        _manifest(product), product.model, _golden(product, golden.images(shape)), product.report
+    )
+    images = product.splits[0].train.pixels[:_COMPARED]
+    return _publish(folder, root, lambda trial: verify(trial, product.net, images))
+
+
+def publish_derived(derived: Derived, root: Path) -> Published:
+    """Verify and publish a network in whole numbers, unless it is published already.
+
+    Args:
+        derived: The network, its file and all that is known of it.
+        root: The models folder.
+
+    Returns:
+        The folder, with its version.
+
+    Raises:
+        ExportMismatch: The file does not compute what its layers say.
+        ArtifactError, OSError: As for `publish`.
+    """
+    images = golden.images(derived.images.shape[1:])
+    logits = network.logits(derived.layers, images)
+    examples = Golden(
+        images,
+        logits.astype(np.float32),
+        _probabilities(logits / derived.temperature).astype(np.float32),
+        GOLDEN_TOLERANCE,
+    )
+    folder = _Folder(derived.manifest, derived.model, examples, derived.report)
+    return _publish(folder, root, lambda trial: verify_layers(trial, derived.images[:_COMPARED]))
+
+
+def _publish(folder: _Folder, root: Path, check: Callable[[Artifact], None]) -> Published:
     with tempfile.TemporaryDirectory() as scratch:
         # published aside first, so that what is verified has gone through the disk as well
-        trial = artifact.publish(Path(scratch), manifest, product.model, examples, product.report)
-        verify(trial, product.net, product.splits[0].train.pixels[:_COMPARED])
+        trial = folder.write(Path(scratch))
+        check(trial)
     if twin := _twin(trial, root):
         return Published(twin, is_new=False)
-    whole = artifact.publish(root, manifest, product.model, examples, product.report)
-    return Published(whole, is_new=True)
+    return Published(folder.write(root), is_new=True)
 
 
 def verify(published: Artifact, net: Net, images: NDArray[np.uint8]) -> None:
@@ -128,12 +194,25 @@ def verify(published: Artifact, net: Net, images: NDArray[np.uint8]) -> None:
         ExportMismatch: It differs from the network, or from the sums over the manifest's layers.
         ArtifactError: It does not load.
     """
+    expected = _answers(net, images, published.manifest.temperature)[1]
+    _compare(
+        published,
+        images,
+        {"its network": expected, "the sums over its layers": _layer_sums(published, images)},
+    )
+
+
+def verify_layers(published: Artifact, images: NDArray[np.uint8]) -> None:
+    """Check that a file loads in the service and computes what its layers say, as `verify` does."""
+    _compare(published, images, {"the sums over its layers": _layer_sums(published, images)})
+
+
+def _compare(
+    published: Artifact, images: NDArray[np.uint8], expected: Mapping[str, NDArray[np.floating]]
+) -> None:
     served = Engine.load(published).run(images).probabilities
-    for what, expected in (
-        ("its network", _answers(net, images, published.manifest.temperature)[1]),
-        ("the sums over its layers", _layer_sums(published, images)),
-    ):
-        worst = float(np.max(np.abs(served - expected)))
+    for what, probabilities in expected.items():
+        worst = float(np.max(np.abs(served - probabilities)))
         if not worst <= AGREEMENT:  # written so that NaN fails too
             raise ExportMismatch(published.manifest.name, what, AGREEMENT, worst)
 
@@ -149,8 +228,11 @@ def _answers(
 
 def _layer_sums(published: Artifact, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return probabilities computed without torch and without a runtime, in double precision."""
-    sums = network.logits(network.read(published), images) / published.manifest.temperature
-    odds = np.exp(sums - sums.max(axis=1, keepdims=True))
+    return _probabilities(network.logits(network.read(published), images) / published.manifest.temperature)
+
+
+def _probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
@@ -206,7 +288,7 @@ def _manifest(product: Product) -> dict[str, Any]:
         "input": image.model_dump(),
         "outputs": [tensor.model_dump() for tensor in scores],
         "labels": classes,
-        "layers": [layer.model_dump() for layer in layers],
+        "layers": [layer.model_dump(exclude_unset=True) for layer in layers],
         "parameters": sum(layer.parameters for layer in layers),
         "temperature": product.temperature,
         "certainty": product.certainty and product.certainty.model_dump(),

@@ -344,6 +344,40 @@ def test_manifest_that_breaks_the_contract_is_not_published(tmp_path: Path, mani
     assert [path.name for path in tmp_path.iterdir()] == ["models"]
 
 
+def _rounded(first: Json, last: Json) -> list[Json]:
+    """Return the layers of 784-12-4, each with further members."""
+    named = {"weight": "w", "bias": "b"}
+    return [
+        {"name": "hidden1", "inputs": 784, "units": 12, "activation": "relu", **named, **first},
+        {"name": "output", "inputs": 12, "units": 4, "activation": "none", **named, **last},
+    ]
+
+
+GIVES: Json = {"rounding": {"step": "s", "given": "g"}}
+SUMS: Json = {"rounding": {"step": "s", "given": None}}
+
+
+@pytest.mark.parametrize(
+    ("layers", "reason"),
+    [
+        (_rounded(GIVES, {}), "all or none"),
+        (_rounded({}, SUMS), "all or none"),
+        (_rounded(SUMS, SUMS), "all but the last"),
+        (_rounded(GIVES, GIVES), "all but the last"),
+        (_rounded({**GIVES, "activation": "none"}, SUMS), "rectified, all but the last"),
+    ],
+)
+def test_layers_are_rounded_all_or_none(tmp_path: Path, layers: list[Json], reason: str) -> None:
+    """
+    Whole numbers go from each layer to the next, none below 0, and the last gives the logits.
+    """
+    parameters = 784 * 12 + 12 + 12 * 4 + 4
+
+    with pytest.raises(ManifestInvalid, match=reason):
+        publish(tmp_path, _altered(layers=layers, parameters=parameters))
+    publish(tmp_path, _altered(layers=_rounded(GIVES, SUMS), parameters=parameters))
+
+
 @pytest.mark.parametrize(
     "golden",
     [

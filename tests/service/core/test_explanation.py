@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from service.core import network
 from service.core.explanation import explain
-from service.core.network import Dense
+from service.core.network import Dense, Layer
+from service.core.rounded import Rounded
+from tests import toys
 
 EXACT = 1e-4
 """Of toys, whose logits are a few tens: single precision gives seven digits."""
@@ -19,10 +21,10 @@ STEP = 1e-4
 """Of a finite difference in double precision, far smaller than what switches most units."""
 
 
-def toy(seed: int, widths: list[int], rectify_last: bool = False) -> dict[str, Dense]:
+def toy(seed: int, widths: list[int], rectify_last: bool = False) -> dict[str, Layer]:
     """Return a network with random weights and biases, rectified but for its last layer."""
     rng = np.random.default_rng(seed)
-    layers = {}
+    layers: dict[str, Layer] = {}
     for depth, (inputs, units) in enumerate(pairwise(widths), start=1):
         weight = (rng.normal(size=(units, inputs)) / np.sqrt(inputs)).astype(np.float32).T
         bias = rng.normal(size=units).astype(np.float32)
@@ -44,7 +46,7 @@ def test_shares_can_be_worked_out_by_hand() -> None:
     hidden1 = 2 * 1 + 1 * 0.6 + 0.5 = 3.1, hidden2 = -4 + 1 < 0; logit 0 = 3 * 3.1 - 1 = 8.3.
     """
     weight = np.array([[2, -4], [1, 0], [7, 7]], np.float32)
-    layers = {
+    layers: dict[str, Layer] = {
         "hidden1": Dense(weight, np.array([0.5, 1], np.float32), is_rectified=True),
         "output": Dense(
             np.array([[3, 1], [9, 9]], np.float32), np.array([-1, 2], np.float32), is_rectified=False
@@ -160,3 +162,76 @@ def test_activations_are_of_every_layer_from_input_to_output() -> None:
     hidden = np.maximum(images.reshape(2, -1) / 255 @ layers["layer1"].weight + layers["layer1"].bias, 0)
     np.testing.assert_allclose(activations["layer1"], hidden, atol=EXACT)
     np.testing.assert_allclose(activations["layer3"], network.logits(layers, images), atol=EXACT)
+
+
+def whole(seed: int, widths: list[int]) -> dict[str, Layer]:
+    """Return a network in whole numbers with random weights, whose signals are rounded coarsely."""
+    layers: dict[str, Layer] = {}
+    taken = 1 / 255
+    for depth, (inputs, units) in enumerate(pairwise(widths), start=1):
+        given = None if depth == len(widths) - 1 else 0.25
+        tensors = toys.rounded_tensors("", seed + depth, inputs, units, given)
+        layers[f"layer{depth}"] = Rounded(
+            tensors[".weight"], tensors[".bias"], tensors[".step"], taken, given, given is not None
+        )
+        taken = given or taken
+    return layers
+
+
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    shape=st.sampled_from([(3, 4), (2, 2, 3), (28, 28)]),
+    hidden=st.lists(st.integers(1, 12), max_size=3),
+    classes=st.integers(2, 5),
+    count=st.integers(1, 6),
+)
+def test_shares_and_bias_add_up_to_the_logit_of_whole_numbers(
+    seed: int, shape: tuple[int, ...], hidden: list[int], classes: int, count: int
+) -> None:
+    """
+    Of every class, for networks of any depth, though they round what their units hand on, or cut it off.
+    """
+    layers = whole(seed, [int(np.prod(shape)), *hidden, classes])
+    images = pictures(seed, count, shape)
+    logits = network.logits(layers, images)
+
+    for one in range(classes):
+        found = explain(layers, images, np.full(count, one))
+
+        sums = found.shares.reshape(count, -1).sum(axis=1) + found.bias
+        np.testing.assert_allclose(sums, logits[:, one], atol=EXACT * max(1, np.abs(logits).max()))
+
+
+def test_what_is_rounded_is_in_the_bias_alone() -> None:
+    """
+    A white pixel makes 3.175 of a unit that hands on 4, since it counts in twos; the class doubles that.
+
+    Its share is what the weights say, 6.35; the other 1.65 are in the bias, beside the class's own 1.
+    """
+    layers: dict[str, Layer] = {
+        "hidden1": Rounded(
+            matrix=np.array([[51]], np.int8),
+            addend=np.array([0], np.int32),
+            step=np.array([2.0**-12], np.float32),
+            taken=1 / 255,
+            given=2.0,
+            is_rectified=True,
+        ),
+        "output": Rounded(
+            matrix=np.array([[4, 0]], np.int8),
+            addend=np.array([1, 0], np.int32),
+            step=np.array([1, 1], np.float32),
+            taken=2.0,
+            given=None,
+            is_rectified=False,
+        ),
+    }
+    sums = 51 * 255 * 2.0**-12  # 3.175, which is nearer to 4 than to 2
+
+    found = explain(layers, np.array([[[255]]], np.uint8), np.array([0]))
+
+    np.testing.assert_allclose(found.activations["hidden1"], [[4]])
+    np.testing.assert_allclose(found.activations["output"], [[9, 0]])
+    np.testing.assert_allclose(found.shares, [[[2 * sums]]], rtol=1e-6)
+    np.testing.assert_allclose(found.bias, [1 + 2 * (4 - sums)], rtol=1e-6)

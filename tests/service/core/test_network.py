@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from service.core import artifact, network
 from service.core.artifact import Artifact
+from service.core.engine import Engine
 from service.core.errors import GraphRefused
 from tests import toys
 
@@ -168,3 +169,103 @@ def test_products_of_matrices_use_as_many_threads_as_they_are_told() -> None:
         found = [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
 
     assert set(found) <= {1}
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Artifact:
+    """A network in whole numbers."""
+    return toys.publish_rounded(tmp_path)
+
+
+def _altered(whole: Artifact, **tensors: NDArray[np.generic]) -> Artifact:
+    """Return the network with other tensors in its file; `hidden1_step` is `hidden1.step`."""
+    model = onnx.ModelProto.FromString(whole.model)
+    for name, values in tensors.items():
+        _set(model, name.replace("_", "."), values)
+    return replace(whole, model=model.SerializeToString())
+
+
+def test_layers_in_whole_numbers_are_what_runs(whole: Artifact) -> None:
+    """
+    To the bit, on noise too: their sums are exact, wherever they are computed.
+    """
+    layers = network.read(whole)
+    engine = Engine.load(whole)
+    noise = np.random.default_rng(1).integers(0, 256, (50, 28, 28), np.uint8)
+
+    network.check(whole, layers, lambda images: engine.run(images).logits)
+    found = network.logits(layers, noise)
+
+    np.testing.assert_array_equal(found.astype(np.float32), engine.run(noise).logits)
+
+
+def test_weights_in_whole_numbers_are_shown_in_the_networks_own_units(whole: Artifact) -> None:
+    """
+    For pixels of 0 to 1 and for signals as they are, in single precision, whatever the file holds.
+    """
+    layers = network.read(whole)
+    tensors = {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in onnx.ModelProto.FromString(whole.model).graph.initializer
+    }
+
+    pixels = tensors["hidden1.weight"] * tensors["hidden1.step"] * 255
+    signals = tensors["output.weight"] * tensors["output.step"] / 0.125
+    np.testing.assert_allclose(layers["hidden1"].weight, pixels, rtol=1e-6)
+    np.testing.assert_allclose(layers["output"].weight, signals, rtol=1e-6)
+    np.testing.assert_allclose(layers["output"].bias, tensors["output.bias"] * tensors["output.step"])
+    for array in (layers["hidden1"].weight, layers["hidden1"].bias):
+        assert array.dtype == np.dtype(np.float32)
+        assert not array.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("tensors", "reason"),
+    [
+        (
+            {"hidden1_weight": np.full((784, 12), 65, np.int8)},
+            "'hidden1': weights should be at most 64; got 65",
+        ),
+        ({"hidden1_weight": np.full((784, 12), -65, np.int8)}, "'hidden1': weights should be at most 64"),
+        ({"output_bias": np.full(4, 2**24, np.int32)}, "'output': sums should be at most 16,777,216"),
+        ({"hidden1_bias": np.full(12, -(2**31), np.int32)}, "'hidden1': sums should be at most"),
+        ({"hidden1_step": np.full(12, 0.003, np.float32)}, "'hidden1': steps should be powers of two"),
+        ({"hidden1_given": np.array(0.1, np.float32)}, "'hidden1': steps should be powers of two"),
+        ({"hidden1_given": np.array(-0.5, np.float32)}, "'hidden1': steps should be powers of two"),
+        ({"output_step": np.array([1, 1, np.nan, 1], np.float32)}, "'output': steps should be above 0"),
+        ({"output_step": np.zeros(4, np.float32)}, "'output': steps should be above 0"),
+        ({"hidden1_weight": np.zeros((12, 784), np.int8)}, "'hidden1.weight' should be .784, 12. int8"),
+        ({"hidden1_weight": np.zeros((784, 12), np.float32)}, "'hidden1.weight' should be"),
+        ({"output_bias": np.zeros(4, np.float32)}, "'output.bias' should be .4,. int32"),
+    ],
+)
+def test_whole_numbers_that_another_processor_could_see_differently_are_refused(
+    whole: Artifact, tensors: dict[str, NDArray[np.generic]], reason: str
+) -> None:
+    """
+    Two products that do not fit 16 bits, sums that single precision does not hold, steps that need rounding.
+    """
+    with pytest.raises(GraphRefused, match=f"rounded/1: .*{reason}"):
+        network.read(_altered(whole, **tensors))
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"hidden1_weight": np.ones((784, 12), np.int8)},
+        {"output_bias": np.zeros(4, np.int32)},
+        {"hidden1_given": np.array(0.25, np.float32)},
+    ],
+    ids=["weights", "biases", "rounding"],
+)
+def test_layers_in_whole_numbers_that_are_not_what_runs_are_refused(
+    whole: Artifact, tensors: dict[str, NDArray[np.generic]]
+) -> None:
+    """
+    The graph runs one thing, and the tensors that the manifest names say another.
+    """
+    engine = Engine.load(whole)
+    layers = network.read(_altered(whole, **tensors))
+
+    with pytest.raises(GraphRefused, match="logits should be those of the manifest's layers"):
+        network.check(whole, layers, lambda images: engine.run(images).logits)

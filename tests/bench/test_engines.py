@@ -1,0 +1,42 @@
+"""`bench/engines.py`: what is measured, and what is made of it."""
+
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from bench.cases import Engine
+from bench.engines import BATCHES, measured, table
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def softmax() -> Path:
+    return REPOSITORY / "models" / "softmax" / "1" / "model.onnx"
+
+
+def test_every_engine_is_measured_at_every_batch(softmax: Path) -> None:
+    """
+    By a clock that goes on by a hundredth a look, a run and the looks around it take more than one.
+    """
+    ticks = count()
+    engines = {"1": Engine(str(softmax)), "2": Engine(str(softmax))}
+
+    found = measured(engines, rounds=2, clock=lambda: next(ticks) / 100)
+
+    assert list(found) == ["1", "2"]
+    assert all(tuple(times) == BATCHES for times in found.values())
+    assert all(seconds >= 0.01 for times in found.values() for seconds in times.values())
+
+
+def test_a_version_is_compared_with_the_one_before_it() -> None:
+    """
+    A millisecond where it was two is twice as quick; of a thousand images it is half as quick.
+    """
+    first = dict.fromkeys(BATCHES, 0.002)
+    second = {**dict.fromkeys(BATCHES, 0.001), 1000: 0.004}
+
+    lines = table({"1": first, "2": second})
+
+    assert lines[2] == "| 1 | 2,000 | 2,000 | 2,000 | 2,000 |"
+    assert lines[3] == "| 2 | 1,000 (2.00 x) | 1,000 (2.00 x) | 1,000 (2.00 x) | 4,000 (0.50 x) |"
