@@ -247,6 +247,8 @@ def _file_of(item: object, member: str) -> object:
 
 
 def _check_drawn(images: NDArray[np.uint8], member: str) -> None:
+    if len(images) == 1 and images.any():  # the quick answer to what is asked most
+        return
     if images.ndim == 3:  # a black photograph may well be one
         drawn = images.reshape(len(images), -1).any(axis=1)
         if not drawn.all():
