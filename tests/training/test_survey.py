@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.core import artifact
+from tests import toys
 from tests.conftest import REPOSITORY
 from tests.digits import DIGITS
 from training import steps, survey
@@ -182,6 +183,19 @@ def test_a_network_that_learnt_from_strokes_needs_its_folds(published: Path, tmp
 
     assert found.strangers.keys() == {"b"}
     np.testing.assert_allclose(found.strangers["b"](images), found.everyone(images), atol=1e-3)
+
+
+def test_folds_in_floats_do_not_speak_for_whole_numbers(tmp_path: Path) -> None:
+    """
+    Nothing is claimed of strangers for a network in whole numbers, whose folds nobody keeps.
+    """
+    whole = toys.publish_rounded(tmp_path)
+    manifest = whole.manifest.model_copy(update={"recipe": {"data": "ink"}})
+    (tmp_path / "a.onnx").write_bytes(whole.model)
+
+    found = survey._model(replace(whole, manifest=manifest), tmp_path, ["a"])
+
+    assert found.strangers == {}
 
 
 def test_what_a_manifest_says_of_certainty_is_told() -> None:
