@@ -74,6 +74,8 @@ class Engine:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        # What it keeps for the next run took 14 MB of ours, and no run of 1 to 1,000 images was slower without.
+        options.enable_cpu_mem_arena = False
         options.log_severity_level = _LOG_ERRORS_ONLY
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Bytes that could be its own format would be loaded as such, past every check of ours.
