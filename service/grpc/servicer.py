@@ -5,7 +5,7 @@ import functools
 import logging
 import urllib.parse
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import grpc
 from google.protobuf import json_format
@@ -173,7 +173,7 @@ class Servicer:
 
             question = inference.question(asked, model, limits, exchange, write)
             times = [time for time in (question.timeout_s, call.deadline_s) if time is not None]
-            return replace(question, timeout_s=min(times, default=None))
+            return question._replace(timeout_s=min(times, default=None))
 
         def read() -> Question[bytes]:
             try:

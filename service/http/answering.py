@@ -71,8 +71,7 @@ Ask = Callable[[Posted, "Model", Any], "Question[Reply]"]
 Left = Callable[[], Awaitable[None]] | None
 
 
-@dataclass(frozen=True)
-class Question(Generic[Answer]):
+class Question(NamedTuple, Generic[Answer]):
     """What a body asks of a model.
 
     Attributes:

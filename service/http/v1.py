@@ -3,7 +3,7 @@
 from __future__ import annotations  # of functions that are made anew for every request
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
@@ -123,7 +123,7 @@ class Endpoints:
             return question
         if options.include:
             raise MalformedRequest("Query 'include'", f"left out of an answer as {wire.NPY}", "one")
-        return replace(question, encode=_write_npy)
+        return question._replace(encode=_write_npy)
 
     def _question(
         self,

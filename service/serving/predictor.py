@@ -5,8 +5,7 @@ Knows nothing of HTTP. Long work is handed to `workers` by those who know how lo
 
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,7 @@ from service.serving.registry import Model, Registry
 Made = TypeVar("Made")
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """The answer of one model to one batch.
 
     Attributes:
@@ -32,6 +30,7 @@ class Prediction:
         batch: How many images ran together; 0 if another prediction of the same run says it.
         whole: All that ran together, of which these are some images; None if these are all.
         start: The first of these images among them.
+        made: What `of_each` has made of all that ran together.
     """
 
     model: Model
@@ -42,7 +41,7 @@ class Prediction:
     batch: int
     whole: "Prediction | None" = None
     start: int = 0
-    _made: dict[object, Sequence[Any]] = field(default_factory=dict, compare=False)
+    made: dict[object, Sequence[Any]] | None = None
 
     def of_each(self, make: Callable[..., Sequence[Made]], *arguments: Hashable) -> Sequence[Made]:
         """Return what is made of each image; it is made once, of all images that ran together.
@@ -51,12 +50,13 @@ class Prediction:
             make: Makes it of a prediction, one for each image, the same together as alone.
             arguments: Further ones for it.
         """
-        whole = self.whole or self
+        if self.whole is None or self.made is None:
+            return make(self, *arguments)
         key = (make, *arguments)
-        made = whole._made.get(key)
+        made = self.made.get(key)
         if made is None:
-            made = whole._made[key] = make(whole, *arguments)
-        return made if whole is self else made[self.start : self.start + len(self.images)]
+            made = self.made[key] = make(self.whole, *arguments)
+        return made[self.start : self.start + len(self.images)]
 
     def rows(self, start: int, stop: int) -> "Prediction":
         """Return what is said of some of the images; the first rows speak for the whole batch."""
@@ -69,6 +69,7 @@ class Prediction:
             0 if start else self.batch,
             self,
             start,
+            self.made,
         )
 
 
@@ -102,4 +103,4 @@ class Predictor:
         sure = None
         if rule is not None:
             sure = certainty.energy(scores.logits, model.manifest.temperature) >= rule.threshold
-        return Prediction(model, images, scores, sure, time.perf_counter() - started, len(images))
+        return Prediction(model, images, scores, sure, time.perf_counter() - started, len(images), made={})

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from service.core import artifact, network
@@ -42,17 +43,17 @@ class Model:
     engine: Engine
     layers: Mapping[str, Layer]
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Its name, as published."""
         return self.manifest.name
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Its version, as published."""
         return self.manifest.version
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """Of one image."""
         return self.manifest.input.shape[1:]
