@@ -239,7 +239,7 @@ def test_shares_come_if_asked(client: InferenceRESTClient, service: Service, url
     np.testing.assert_allclose(found["shares"], service.array("explained-shares"), atol=1e-4)
     np.testing.assert_allclose(found["bias"], service.array("explained-bias"), atol=1e-4)
     total = found["shares"].sum(dtype=float) + found["bias"][0]
-    assert total == pytest.approx(float(service.scores("logits", 1, "ink", "1")[0, 3]), abs=1e-3)
+    assert total == pytest.approx(float(service.array("explained-logits")[0, 3]), abs=1e-3)
 
 
 WRONG: dict[str, tuple[str, Callable[[NDArray[np.uint8]], InferRequest], int, tuple[str, ...]]] = {

@@ -98,7 +98,7 @@ def write_scores(folder: Path, models: Path) -> None:
 
 def write_answers_of_ink(folder: Path, models: Path) -> None:
     """Write canvases and a picture file with what `ink` says of them prepared, and explanations."""
-    published = artifact.read(models, "ink", "1")
+    published = artifact.read(models, "ink", artifact.versions(models)["ink"][-1])
     engine, layers = Engine.load(published), network.read(published)
     pictures = [digits.canvas(digits.DIGITS[label][0]) for label in "27"]
     pictures[0].save(folder / "two.png")
@@ -109,6 +109,7 @@ def write_answers_of_ink(folder: Path, models: Path) -> None:
     np.save(folder / "two-probabilities.npy", engine.run(prepared[:1]).probabilities)
     images = drawn()[:1]
     explained = explanation.explain(layers, images, np.array([LABEL], np.intp))
+    np.save(folder / "explained-logits.npy", engine.run(images).logits)
     np.save(folder / "explained-shares.npy", explained.shares)
     np.save(folder / "explained-bias.npy", explained.bias)
 

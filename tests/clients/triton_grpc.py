@@ -331,7 +331,7 @@ def test_shares_come_if_asked(client: InferenceServerClient, service: Service, e
     """
     result = client.infer("ink", [tensor(service.images(1))], parameters={"explain": explain})
 
-    scores = service.scores("logits", 1, "ink", "1")
+    scores = service.array("explained-logits")
     index = 3 if explain == "3" else int(scores[0].argmax())
     assert result.as_numpy("explained").dtype == np.int64
     assert result.as_numpy("explained").tolist() == [index]
