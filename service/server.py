@@ -24,7 +24,8 @@ def serve(settings: Settings, bound: socket.socket | None = None, member: Member
 
     Args:
         settings: How.
-        bound: The address, if several processes serve there; else it is taken once the models are loaded.
+        bound: The address, if several processes serve there; else it is taken at once, and listened on when
+            the models are loaded.
         member: This process among those.
 
     Returns:
@@ -34,6 +35,7 @@ def serve(settings: Settings, bound: socket.socket | None = None, member: Member
         CannotServe: The address is not free, the models folder cannot be read, or a model was refused where
             the settings are strict.
     """
+    listening = addresses.bind(settings) if bound is None else bound
     try:
         app = create_app(settings, member)
     except ArtifactError as error:
@@ -41,13 +43,9 @@ def serve(settings: Settings, bound: socket.socket | None = None, member: Member
         raise CannotServe(f"{strict}: every model should be sound; got {error}") from error
     except OSError as error:
         raise addresses.unreadable(error) from error
+    addresses.listen(listening)
     if bound is None:
-        listening = addresses.bind(settings)
-        addresses.listen(listening)
         addresses.announce(listening)
-    else:
-        listening = bound
-        addresses.listen(listening)
     _spare_what_stays()
     return 0 if _serve(app, settings, listening) else 3
 

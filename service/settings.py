@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         description="Threads of one inference or explanation; more pays only for large batches",
     )
     worker_threads: int = Field(
-        2, ge=1, le=64, description="Threads for pictures and large batches, beside the event loop"
+        2, ge=1, le=64, description="Threads for large pictures and batches, beside the event loop"
     )
     max_waiting: int = Field(
         64, ge=0, description="Requests that may wait for a worker thread before others get a 503"
@@ -78,7 +78,9 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         30, gt=0, allow_inf_nan=False, description="Longest time for a request's body to arrive; then a 408"
     )
-    keep_alive_s: int = Field(30, gt=0, description="How long an idle connection is kept for another request")
+    keep_alive_s: int = Field(
+        30, gt=0, description="How long an idle connection is kept for another request, at least"
+    )
     write_timeout_s: float = Field(
         10,
         gt=0,

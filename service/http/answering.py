@@ -29,7 +29,7 @@ from service.serving.workers import Workers
 
 INLINE_BYTES = 16_384
 """Bodies up to this size are read on the event loop, and answered there if what they hold is quick:
-docs/decisions/0003-inline-or-thread.md."""
+docs/decisions/0003-inline-or-thread.md, and for pictures 0028."""
 
 Answer = TypeVar("Answer")
 
@@ -65,7 +65,7 @@ class Reply(NamedTuple):
     headers: Mapping[str, str]
 
 
-Ask = Callable[[Posted, "Model", Any], "Question[Reply]"]
+Ask = Callable[["Posted", "Model", Any], "Question[Reply]"]
 """Makes a question of what a caller sent, for a model, with the options of the operation."""
 
 Left = Callable[[], Awaitable[None]] | None

@@ -7,6 +7,7 @@ network takes. Whatever is out of the ordinary is left to the usual way, as if i
 from __future__ import annotations  # of functions that run for every request
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,20 +17,20 @@ from urllib.parse import unquote
 import httptools
 
 from service.core.errors import MalformedRequest, ServiceError
-from service.http import observe, problems
+from service.http import problems
 from service.http.answering import INLINE_BYTES, Answering, Asking, Posted, Question, Reply, time_left
 from service.http.exchange import Exchange, is_request_id, new_request_id
 from service.http.journal import Journal
 from service.http.router import Routes
 from service.serving.predictor import Prediction
 
+log = logging.getLogger(__name__)
+
 _LONGEST_HEAD = 1024
 """Bytes of a head that is looked at here; no setting refuses one so small."""
 
 _REMEMBERED = 1024
 """Heads that are remembered: a caller's differ in nothing but the body's length."""
-
-_KEEP = {None, b"keep-alive"}
 
 _OTHER_WAYS = (b"transfer-encoding", b"content-encoding", b"expect", b"upgrade")
 """Headers by which a body comes in another way than as it is and at once."""
@@ -76,7 +77,12 @@ class Head:
 
 
 class Direct:
-    """Understands requests for predictions, if they are plain, and begins to answer them."""
+    """Understands requests for predictions, if they are plain, and begins to answer them.
+
+    Attributes:
+        answering: The way of their predictions.
+        journal: Where they are written down.
+    """
 
     def __init__(self, routes: Routes, answering: Answering, journal: Journal) -> None:
         self._routes = routes
@@ -111,7 +117,6 @@ class Direct:
         self.journal.begin()
         exchange = Exchange(head.request_id or new_request_id(), started, head.route)
         exchange.received = head.size
-        exchange.body_read = True
         pending = Pending(self, connection, head, body, exchange)
         try:
             pending.begin()
@@ -136,8 +141,9 @@ class Direct:
         headers = parsed.headers
         size = headers.get(b"content-length", b"")
         if (
-            parser.get_http_version() != "1.1"
-            or headers.get(b"connection") not in _KEEP
+            not parsed.is_plain
+            or parser.get_http_version() != "1.1"
+            or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive"
             or any(name in headers for name in _OTHER_WAYS)
             or not (size.isdigit() and int(size[:20]))
         ):
@@ -175,12 +181,15 @@ class _Parsed:
     def __init__(self) -> None:
         self.url = b""
         self.headers: dict[bytes, bytes] = {}
+        self.is_plain = True  # no header came twice
 
     def on_url(self, url: bytes) -> None:
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.setdefault(name.lower(), value)
+        name = name.lower()
+        self.is_plain &= name not in self.headers
+        self.headers[name] = value
 
 
 @dataclass(slots=True)
@@ -251,10 +260,11 @@ class Pending:
             return
         exchange = self._exchange
         if isinstance(error, ServiceError):
-            response = problems.tell(error, self._head.path, exchange.request_id)
+            response = problems.answer(error, self._head.path, exchange.request_id)
             headers = {name: value for name, value in response.headers.items() if name != "content-length"}
             self._answer(response.status_code, headers, bytes(response.body))
             return
+        log.warning("short way failed", exc_info=error, extra={"fields": {"request_id": exchange.request_id}})
         self._direct.journal.forget()
         self._direct.answering.gate.leave(self._head.size)
         self._connection.go_the_usual_way(self._head.raw + self._body)
@@ -275,10 +285,10 @@ class Pending:
         exchange.status = status
         lines = [f"{name}: {value}" for name, value in headers.items()]
         lines += [f"content-length: {len(content)}", f"x-request-id: {exchange.request_id}"]
-        timing = observe.timing(exchange)
+        timing = exchange.server_timing()
         head = b"%b\r\nserver-timing: %b\r\n\r\n" % ("\r\n".join(lines).encode("latin-1"), timing)
-        self._connection.answer(status, head, content)
         self._end()
+        self._connection.answer(status, head, content)
 
     def _end(self) -> None:
         self._direct.answering.gate.leave(self._head.size)

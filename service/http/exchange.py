@@ -5,6 +5,7 @@ import re
 import time
 from dataclasses import dataclass, field
 
+import orjson
 from starlette.requests import Request
 
 CLIENT_CLOSED = 499
@@ -72,13 +73,18 @@ class Exchange:
             self._shown = {name: int(1e6 * s + 0.5) / 1000 for name, s in self.phases.copy().items()}
         return self._shown
 
+    def server_timing(self) -> bytes:
+        """Return what an answer says of the time that each phase took, as the header Server-Timing has it."""
+        document = orjson.dumps(self.phases_ms())  # which writes numbers several times as fast as Python does
+        return document[2:-1].replace(b'":', b";dur=").replace(b',"', b", ")
+
     def age_s(self) -> float:
         """Return the seconds since it began."""
         return time.perf_counter() - self.started
 
 
 def exchange_of(request: Request) -> Exchange:
-    """Return what is known of a request; it must have come through `Observer`."""
+    """Return what is known of a request; it must have come the usual way, through `Observer`."""
     exchange = request.scope["exchange"]
     assert isinstance(exchange, Exchange)
     return exchange

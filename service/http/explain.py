@@ -25,7 +25,7 @@ from service.serving.registry import Model
 
 _PNG = "image/png"
 
-_VARY = {"Vary": "Accept"}
+_VARY = {"vary": "Accept"}
 
 _MOST_IMAGES = 256
 """Of 28 x 28: an answer of about two megabytes. docs/decisions/0018-explanations-are-exact.md"""
@@ -93,7 +93,7 @@ class Endpoints:
             explained = explanation.explain(model.layers, prediction.images, classes)
             posted.exchange.mark("explain")
             if is_picture:
-                return Reply(_picture(explained, options), {"Content-Type": _PNG, **_VARY})
+                return Reply(_picture(explained, options), {"content-type": _PNG, **_VARY})
             return Reply(_document(prediction, classes, explained, options), {**wire.AS_JSON, **_VARY})
 
         content_type = posted.header(b"content-type") or ""

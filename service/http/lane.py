@@ -1,4 +1,4 @@
-"""The direct way of one connection: what arrives, what waits for its answer, and what came meanwhile."""
+"""The short way of one connection: what arrives, what waits for its answer, and what came meanwhile."""
 
 from __future__ import annotations  # of functions that run for every request
 

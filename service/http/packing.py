@@ -81,12 +81,12 @@ def pack(answer: bytes, accepted: str) -> tuple[bytes, Mapping[str, str]]:
     Returns:
         The answer as it should be sent, and the headers that say so.
     """
-    headers = {"Vary": "Accept-Encoding"}
+    headers = {"vary": "Accept-Encoding"}
     coding = _preferred(accepted)
     if coding is None or len(answer) <= _WORTH_PACKING:
         return answer, headers
     stream = zlib.compressobj(_QUICKLY, zlib.DEFLATED, _WINDOWS[coding])
-    return stream.compress(answer) + stream.flush(), headers | {"Content-Encoding": coding}
+    return stream.compress(answer) + stream.flush(), headers | {"content-encoding": coding}
 
 
 def _preferred(accepted: str) -> str | None:

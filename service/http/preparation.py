@@ -32,7 +32,10 @@ answer, that of noise, which nothing compresses, 314 KB."""
 
 
 def is_quick(drawings: Drawings, preparation: Preparation | None) -> bool:
-    """Tell whether preparing the drawings takes no longer than reading them did."""
+    """Tell whether the event loop can prepare the drawings without keeping others waiting.
+
+    Four milliseconds at worst: docs/decisions/0028-small-pictures-on-the-loop.md.
+    """
     if isinstance(drawings, np.ndarray):
         return preparation != "mnist"
     if len(drawings) > 1:

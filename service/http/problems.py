@@ -80,16 +80,18 @@ def sentence(error: ServiceError) -> str:
 
 
 def answer(error: ServiceError, instance: str, request_id: str) -> Response:
-    """Return the answer for an error.
+    """Return the answer for an error, and write down one that is ours.
 
     Args:
         error: What was raised.
         instance: The request's path.
         request_id: As it stands in the log.
     """
+    if isinstance(error, ModelError):
+        log.error("model failed", exc_info=error, extra={"fields": {"request_id": request_id}})
     response = respond(lookup(error), sentence(error), instance, request_id)
     if isinstance(error, CapacityError):
-        response.headers["Retry-After"] = str(error.retry_after_s)
+        response.headers["retry-after"] = str(error.retry_after_s)
     if isinstance(error, errors.BodyTimeout):
         response.headers["Connection"] = "close"  # the rest of the body may still come
     return response
@@ -136,14 +138,7 @@ def answer_to(request: Request, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=CLIENT_CLOSED)  # nobody reads it; log and metrics do
     assert isinstance(error, ServiceError)
-    return tell(error, request.scope["path"], exchange_of(request).request_id)
-
-
-def tell(error: ServiceError, instance: str, request_id: str) -> Response:
-    """Return the answer for an error, as `answer` does, and write down those that are ours."""
-    if isinstance(error, ModelError):
-        log.error("model failed", exc_info=error, extra={"fields": {"request_id": request_id}})
-    return answer(error, instance, request_id)
+    return answer(error, request.scope["path"], exchange_of(request).request_id)
 
 
 def install(app: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""The short way to what callers ask most: from a path straight to its operation.
+"""From a path straight to its operation, past the framework's own routing; on both ways.
 
 The framework knows the same operations, documents them, and answers whatever else comes: the documentation,
 the page, unknown paths and wrong methods. Its own way to them takes longer than a small network does.

@@ -171,11 +171,11 @@ class Endpoints:
         }
 
 
-_VARY = {"Vary": "Accept"}
+_VARY = {"vary": "Accept"}
 _JSON_OR_NPY = {**wire.AS_JSON, **_VARY}
 
 
 def _write_npy(prediction: Prediction) -> Reply:
     model = prediction.model
-    headers = {"Content-Type": wire.NPY, "Inkling-Model": model.name, "Inkling-Version": model.version}
+    headers = {"content-type": wire.NPY, "inkling-model": model.name, "inkling-version": model.version}
     return Reply(array_body.write_npy(prediction.scores.probabilities), {**headers, **_VARY})

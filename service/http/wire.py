@@ -21,7 +21,7 @@ OCTETS = "application/octet-stream"
 NPY = "application/x-npy"
 FORM = "multipart/form-data"
 PICTURES = ("image/png", "image/jpeg", "image/webp")
-AS_JSON = {"Content-Type": JSON}
+AS_JSON = {"content-type": JSON}
 CONTENT_TYPES = (JSON, OCTETS, NPY, *PICTURES, FORM)
 
 

@@ -187,4 +187,4 @@ def _reply(content: bytes, json_bytes: int | None, accepted: str) -> Reply:
     packed, headers = packing.pack(content, accepted)
     if json_bytes is None:
         return Reply(packed, {**wire.AS_JSON, **headers})
-    return Reply(packed, {"Content-Type": wire.OCTETS, **headers, body.HEADER: str(json_bytes)})
+    return Reply(packed, {"content-type": wire.OCTETS, **headers, _JSON_BYTES.decode(): str(json_bytes)})

@@ -58,7 +58,9 @@ class Caller:
     def write(self, status: int, head: bytes, content: bytes) -> None:
         lines = [line.split(b": ", 1) for line in head.removesuffix(b"\r\n\r\n").split(b"\r\n")]
         headers = Headers(raw=[(name.lower(), value) for name, value in lines])
-        assert len(headers.items()) == len(headers), "every header should be there once"
+        names = [name for name, _ in lines]
+        assert len(set(names)) == len(names), "every header should be there once"
+        assert all(name == name.lower() for name in names), "as on the usual way"
         self.answers.append(Exchanged(status, headers, content))
 
     def go_the_usual_way(self, data: bytes) -> None:
@@ -120,6 +122,7 @@ PLAIN: dict[str, tuple[bytes, Sequence[tuple[str, str]], str]] = {
     "bytes": (DOT, [OCTETS], PREDICT),
     "probabilities": (DOT, [OCTETS], f"{QUADRANTS}/probabilities"),
     "as an array": (DOT, [OCTETS, ("Accept", "application/x-npy")], f"{QUADRANTS}/probabilities"),
+    "on a connection that is kept": (DOT, [OCTETS, ("Connection", "Keep-Alive")], PREDICT),
     "of a version": (DOT, [OCTETS], f"{QUADRANTS}/versions/1/predict"),
     "many images": (images(1, 2, 3).tobytes(), [OCTETS], PREDICT),
     "npy": (npy(images(1, 2)), [("Content-Type", "application/x-npy")], PREDICT),
@@ -306,6 +309,8 @@ OTHERS: dict[str, bytes] = {
     "unknown option": request(DOT, OCTETS, path=f"{PREDICT}?colour=red"),
     "bad option": request(DOT, OCTETS, path=f"{PREDICT}?top=0"),
     "HTTP/1.0": request(DOT, OCTETS).replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "an id twice": request(DOT, OCTETS, ("X-Request-Id", "one"), ("X-Request-Id", "two")),
+    "two wishes": request(DOT, OCTETS, ("Connection", "keep-alive"), ("Connection", "close")),
     "a last request": request(DOT, OCTETS, ("Connection", "close")),
     "an offer": request(DOT, OCTETS, ("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c")),
     "a question first": request(DOT, OCTETS, ("Expect", "100-continue")),
@@ -326,8 +331,13 @@ def test_the_rest_is_left_to_the_usual_way(app: App, name: str) -> None:
     As if nobody had looked: nothing is answered, counted or kept.
     """
     before = counted(app)
+    caller = Caller()
 
-    assert direct(app, OTHERS[name]) == [None]
+    async def ask() -> bool:
+        return Lane(app.direct, caller).take(OTHERS[name])
+
+    assert not asyncio.run(ask())
+    assert caller == Caller()
     assert counted(app) == before
 
 

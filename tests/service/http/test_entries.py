@@ -81,9 +81,16 @@ def test_any_number_of_images_is_described_as_each_alone(images: int) -> None:
     whole = prediction(scores, rng.random(images) < 0.5)
 
     together = wire.probabilities(whole, 3)
-    alone = [wire.probabilities(whole.rows(row, row + 1), 3)[0] for row in range(images)]
+    assert whole.sure is not None
+    alone = [
+        wire.probabilities(prediction(scores[row : row + 1], whole.sure[row : row + 1]), 3)[0]
+        for row in range(images)
+    ]
 
     assert together == alone
+    divided = whole._replace(made={})
+    parts = [wire.probabilities(divided.rows(row, row + 1), 3)[0] for row in range(images)]
+    assert parts == alone
     assert wire.labels(whole, 3) == [entry.partition(',"probabilities"')[0] for entry in together]
 
 

@@ -1,4 +1,4 @@
-"""`service/http/router.py`: the short way to operations, and the framework for the rest."""
+"""`service/http/router.py`: from paths to operations, and the framework for the rest."""
 
 import pytest
 from starlette.requests import ClientDisconnect, Request

@@ -195,3 +195,30 @@ def test_an_array_of_another_shape_is_refused(predictor: Counting) -> None:
     (found,) = ask(predictor, lambda batching: [batching.predict(model, np.zeros((1, 3), np.uint8))])
 
     assert isinstance(found, TensorMismatch)
+
+
+def test_one_that_cannot_take_its_answer_takes_nobody_elses(predictor: Counting) -> None:
+    """
+    Whoever waited beside it is answered.
+    """
+
+    class Bad:
+        def is_gone(self) -> bool:
+            return False
+
+        def take(self, prediction: Prediction) -> None:
+            del prediction
+            raise ZeroDivisionError
+
+        def fail(self, error: Exception) -> None:
+            raise AssertionError from error
+
+    async def main() -> Prediction:
+        batching = Batching(predictor)
+        model = predictor.find("quadrants")
+        batching.submit(model, dots(0), Bad())
+        async with asyncio.timeout(10):
+            return await batching.predict(model, dots(1))
+
+    assert len(asyncio.run(main()).images) == 1
+    assert predictor.sizes == [2]
