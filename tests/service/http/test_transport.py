@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,8 @@ from service.app import create_app
 from service.http import transport
 from service.settings import Settings
 from tests import toys
-from tests.service.http.bodies import PREDICT, QUADRANTS, npy, problem
-from tests.service.http.running import PATIENCE_S
+from tests.service.http.bodies import PREDICT, QUADRANTS, images, npy, problem
+from tests.service.http.running import PATIENCE_S, Held
 
 MAX_HEAD_BYTES = 4096
 MAX_CONNECTIONS = 8
@@ -118,11 +119,11 @@ class Connection:
 Open = Callable[[], Connection]
 
 
-@pytest.fixture(scope="module")
-def port(toy_settings: Settings) -> Iterator[int]:
-    """The port of a server whose patience is short."""
+@contextmanager
+def serving(settings: Settings) -> Iterator[tuple[int, uvicorn.Server]]:
+    """Run a server whose patience is short; give its port too."""
     changed = {"body_timeout_s": TIMEOUT_S, "max_connections": MAX_CONNECTIONS}
-    app = create_app(toy_settings.model_copy(update=changed))
+    app = create_app(settings.model_copy(update=changed))
     config = uvicorn.Config(
         app,
         http=transport.with_limits(
@@ -137,18 +138,24 @@ def port(toy_settings: Settings) -> Iterator[int]:
         log_config=None,
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=int(PATIENCE_S),
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        number: int = listening.getsockname()[1]
         wait_until(lambda: server.started)
-        yield number
+        yield listening.getsockname()[1], server
         server.should_exit = True
         thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def port(toy_settings: Settings) -> Iterator[int]:
+    """The port of a server that all tests ask."""
+    with serving(toy_settings) as (number, _):
+        yield number
 
 
 @pytest.fixture
@@ -805,3 +812,55 @@ def test_who_leaves_after_asking_disturbs_nobody(port: int, connect: Open) -> No
     connection.send(post(len(DOT)) + DOT)
 
     assert connection.reply().status_code == 200
+
+
+def test_what_is_asked_on_the_short_way_is_answered_before_the_end(
+    toy_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Long work when the server stops; then the connection ends, and with it the server.
+    """
+    body = images(*range(60)).tobytes()
+    with serving(toy_settings) as (number, server), Connection(number) as connection:
+        held = Held(monkeypatch)
+        connection.send(post(len(body)) + body)
+        held.wait_for_one()
+        server.should_exit = True
+        time.sleep(TIMEOUT_S)  # in which it begins to stop
+        held.let_go()
+
+        assert connection.reply().status_code == 200
+        assert connection.is_closed()
+
+
+def test_an_answer_may_take_longer_than_a_connection_lies_idle(
+    toy_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Also the second one, for which the time since the first has begun.
+    """
+    body = images(*range(60)).tobytes()
+    with serving(toy_settings) as (number, _), Connection(number) as connection:
+        connection.send(post(len(DOT)) + DOT)
+        assert connection.reply().status_code == 200
+        held = Held(monkeypatch)
+        connection.send(post(len(body)) + body)
+        held.wait_for_one()
+        time.sleep(2.5 * KEEP_ALIVE_S)
+        held.let_go()
+
+        assert connection.reply().status_code == 200
+
+
+def test_who_takes_no_answers_on_the_short_way_is_cut_off(connect: Open) -> None:
+    """
+    Answers of a megabyte each are not piled up: reading stops, and after a while the connection ends.
+    """
+    connection = connect()
+    path = PREDICT.replace("predict", "probabilities") + "?include=seen"
+    body = images(*range(1, 21)).tobytes()
+    whole = post(len(body), path=path) + body
+
+    sent = connection.flood(whole, 40_000_000)
+
+    assert sent < 40_000_000
