@@ -32,6 +32,9 @@ _LONGEST_HEAD = 1024
 _REMEMBERED = 1024
 """Heads that are remembered: a caller's differ in nothing but the body's length."""
 
+_MOST_DIGITS = 18
+"""Of a length; what has more is no number that everybody reads alike."""
+
 _OTHER_WAYS = (b"transfer-encoding", b"content-encoding", b"expect", b"upgrade")
 """Headers by which a body comes in another way than as it is and at once."""
 
@@ -144,8 +147,10 @@ class Direct:
             not parsed.is_plain
             or parser.get_http_version() != "1.1"
             or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive"
+            or not parser.should_keep_alive()
             or any(name in headers for name in _OTHER_WAYS)
-            or not (size.isdigit() and int(size[:20]))
+            or not (size.isdigit() and len(size) <= _MOST_DIGITS and int(size))
+            or not url.path
         ):
             return None
         path = unquote(url.path.decode("ascii"))
@@ -171,7 +176,7 @@ class Direct:
             version=parameters.get("version"),
             headers=headers,
             request_id=given if is_request_id(given) else "",
-            size=int(size[:20]),
+            size=int(size),
         )
 
 

@@ -83,7 +83,7 @@ class Endpoints:
 
     def explain(self, posted: Posted, model: Model, options: ExplainOptions) -> Question[Reply]:
         """Ask what `POST …/explain` answers."""
-        is_picture = _PNG in (posted.header(b"accept") or "")
+        is_picture = wire.asks_for(_PNG, posted.header(b"accept"))
 
         def encode(prediction: Prediction) -> Reply:
             if is_picture:

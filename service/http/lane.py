@@ -11,6 +11,9 @@ from service.http.direct import Direct, Head, Pending
 _SOON_S = 1.0
 """How long a body may arrive here; a slower one goes the usual way, which has a timeout for it."""
 
+_LARGEST = 2**20
+"""Bytes of a body that is collected here; more would hold up others if it went the usual way after all."""
+
 
 class Road(Protocol):
     """The connection that a lane belongs to."""
@@ -74,7 +77,8 @@ class Lane:
         if len(body) == head.size:
             self._pending = self._direct.begin(head, body, time.perf_counter(), self)
             return self._pending is not None
-        if len(body) > head.size or not self._direct.answering.gate.may_hold(head.size):
+        may_collect = head.size <= _LARGEST and self._direct.answering.gate.may_hold(head.size)
+        if len(body) > head.size or not may_collect:
             return False
         self._head = head
         self._started = time.perf_counter()

@@ -43,7 +43,9 @@ class _Writer:
         self.resume_reading = transport.resume_reading
 
     def write(self, data: bytes) -> None:
-        """Write, soon."""
+        """Write, soon; nothing if the connection has ended."""
+        if self._transport.is_closing():
+            return
         if self._waiting is None:
             self._waiting = data
             self._loop.call_soon(self._flush)
@@ -147,7 +149,7 @@ class Transport(HttpToolsProtocol):
 
     def is_at_rest(self) -> bool:
         """Tell whether every request was answered and nothing came of the next one."""
-        is_reading = self._unused_bytes or self._in_message
+        is_reading = self._unused_bytes or self._in_message or self._in_head
         is_answering = self.cycle is not None and not self.cycle.response_complete
         return not (is_reading or is_answering or self.flow.write_paused)
 
@@ -172,10 +174,16 @@ class Transport(HttpToolsProtocol):
         self.flow.resume_reading()
         if held := self._lane.held():
             self.data_received(held)
-        elif not self.is_at_rest():  # it went the usual way
-            if self._is_draining:
-                super().shutdown()
-        elif self._half_closed or self._is_draining:
+        if self._is_draining:
+            self.shutdown()
+        elif not held:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Close, or wait for another request, if nothing is left to be done."""
+        if self._lane is None or not self._lane.is_empty() or not self.is_at_rest():
+            return
+        if self._half_closed:
             self.transport.close()
         elif self.timeout_keep_alive_task is None:
             self._wait_for_another(self.timeout_keep_alive)
@@ -262,6 +270,8 @@ class Transport(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+        if not self.transport.is_closing():
+            self._rest()
 
     def _watch_writing(self, waiting: int) -> None:
         def check() -> None:

@@ -119,7 +119,7 @@ class Endpoints:
     def probabilities(self, posted: Posted, model: Model, options: AnswerOptions) -> Question[Reply]:
         """Ask what `POST …/probabilities` answers."""
         question = self._question(posted, model, options, wire.probabilities, _JSON_OR_NPY)
-        if wire.NPY not in (posted.header(b"accept") or ""):
+        if not wire.asks_for(wire.NPY, posted.header(b"accept")):
             return question
         if options.include:
             raise MalformedRequest("Query 'include'", f"left out of an answer as {wire.NPY}", "one")

@@ -114,7 +114,7 @@ class Endpoints:
         del options
         model = self.answering.find(request)
         name, weights = _layer(request, model)
-        if wire.NPY in request.headers.get("accept", ""):
+        if wire.asks_for(wire.NPY, request.headers.get("accept")):
             return Response(array_body.write_npy(weights), media_type=wire.NPY, headers=_VARY)
         document = {
             "model": model.name,

@@ -4,6 +4,7 @@ The only room that knows how either is spelled; each kind of body is read in a f
 nothing knows that JSON exists; before it nothing knows what a model is.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -57,6 +58,22 @@ def decode(content_type: str, body: bytes, shape: Shape, limits: Limits) -> Draw
     if kind == FORM:
         return picture_body.read_form(content_type, body, limits)
     raise UnsupportedMediaType("Content-Type", CONTENT_TYPES, quote(kind) if kind else "none")
+
+
+def asks_for(kind: str, accepted: str | None) -> bool:
+    """Tell whether a caller names a content type among those that it accepts.
+
+    Args:
+        kind: The content type, in small letters.
+        accepted: The header Accept as it came; None if it did not.
+    """
+    if accepted is None or kind not in (lowered := accepted.lower()):
+        return False
+    for one in lowered.split(","):
+        name, *parameters = (part.strip() for part in one.split(";"))
+        if name == kind:
+            return not any(re.fullmatch(r"q\s*=\s*0(\.0*)?", parameter) for parameter in parameters)
+    return False
 
 
 Describe = Callable[[Prediction, int], Sequence[str]]

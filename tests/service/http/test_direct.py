@@ -318,6 +318,12 @@ OTHERS: dict[str, bytes] = {
     "in chunks": request(DOT, OCTETS, ("Transfer-Encoding", "chunked")),
     "two lengths": request(DOT, OCTETS, ("Content-Length", "785")),
     "no number": request(DOT, OCTETS).replace(b"Length: 784", b"Length: 7x4"),
+    "a number with many noughts": request(DOT, OCTETS).replace(
+        b"Length: 784", b"Length: " + b"0" * 17 + b"7840"
+    ),
+    "no path": request(DOT, OCTETS, path="http://x"),
+    "a query without a path": request(DOT, OCTETS, path="?top=1"),
+    "an old wish": request(DOT, OCTETS, ("Proxy-Connection", "close")),
     "a huge number": request(DOT, OCTETS).replace(b"Length: 784", b"Length: " + b"9" * 500),
     "a body that is too large": request(bytes(200_001), OCTETS),
     "a part of one that is too large": request(bytes(200_001), OCTETS)[:3000],

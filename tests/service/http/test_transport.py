@@ -87,6 +87,10 @@ class Connection:
                 return sent
         return size
 
+    def narrow(self) -> None:
+        """Let the system keep as little as it can of what arrives."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+
     def finish(self) -> None:
         """Say that nothing more will be sent; an answer can still come."""
         self._socket.shutdown(socket.SHUT_WR)
@@ -864,3 +868,56 @@ def test_who_takes_no_answers_on_the_short_way_is_cut_off(connect: Open) -> None
     sent = connection.flood(whole, 40_000_000)
 
     assert sent < 40_000_000
+
+
+def test_half_a_head_after_a_request_is_finished_by_what_comes_next(connect: Open) -> None:
+    """
+    Whatever that looks like by itself: here a whole request within a header.
+    """
+    for first in (GET, post(len(DOT)) + DOT):
+        connection = connect()
+        connection.send(first + b"POST /v1/models/nope/predict HTTP/1.1\r\nX-Any: ")
+        assert connection.reply().status_code == 200
+        connection.send(post(len(DOT)) + DOT)
+
+        problem(connection.reply(), 404, "unknown-model")
+
+
+def test_half_a_head_after_a_request_gets_no_more_time(connect: Open) -> None:
+    connection = connect()
+    connection.send(post(len(DOT)) + DOT + b"GET /livez HTTP/1.1\r\nA: ")
+    assert connection.reply().status_code == 200
+
+    assert connection.is_closed()
+
+
+@pytest.mark.parametrize("finishes", [False, True])
+def test_a_connection_ends_after_an_answer_that_did_not_fit_at_once(connect: Open, finishes: bool) -> None:
+    """
+    As it does after others: idle for too long, or at once if the caller has sent everything.
+    """
+    body = images(*range(1, 61)).tobytes()
+    path = PREDICT.replace("predict", "probabilities") + "?include=seen"
+    connection = connect()
+    connection.narrow()
+    connection.send(post(len(body), path=path) + body)
+    if finishes:
+        connection.finish()
+    time.sleep(TIMEOUT_S / 5)  # in which the answer fills what the system keeps
+
+    assert connection.reply().status_code == 200
+    assert connection.is_closed()
+
+
+def test_a_url_without_a_path_disturbs_nobody(port: int, connect: Open) -> None:
+    """
+    Beside and after a prediction; it is answered itself.
+    """
+    evil = b"POST http://x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+    connection, other = connect(), connect()
+    other.send(post(len(DOT)) + DOT)
+    connection.send(post(len(DOT)) + DOT, evil)
+
+    assert b"HTTP/1.1 400 " in connection.rest()  # perhaps after the answer to the prediction
+    assert other.reply().status_code == 200
+    wait_until(lambda: counted(port, "200") >= 2)

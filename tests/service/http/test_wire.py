@@ -281,3 +281,25 @@ def test_a_small_picture_on_light_paper_is_prepared_and_one_on_dark_paper_taken_
     np.testing.assert_array_equal(read("image/png", dark)[0], digit)
     np.testing.assert_array_equal(read("image/png", light)[0], ink.from_picture(255 - digit))
     np.testing.assert_array_equal(read("image/png", light, "none")[0], 255 - digit)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "asks"),
+    [
+        (None, False),
+        ("", False),
+        ("*/*", False),
+        ("application/x-npy", True),
+        ("Application/X-NPY", True),
+        ("application/json, application/x-npy;q=0.5", True),
+        ("application/x-npy ; q=0.0 , */*", False),
+        ("application/x-npy;q=0", False),
+        ("application/x-npyfoo", False),
+        ("x-application/x-npy", False),
+    ],
+)
+def test_a_content_type_is_asked_for_by_its_name(accepted: str | None, asks: bool) -> None:
+    """
+    As RFC 9110 writes it; whoever accepts anything gets what everybody gets.
+    """
+    assert wire.asks_for("application/x-npy", accepted) == asks
