@@ -19,6 +19,7 @@
     - ModelNotReady
     - Overloaded
     - TooManyBytes
+    - Stopping               the service ends before the request does
     - DeadlineExceeded
   + ModelError               we must act
     - ArtifactError
@@ -201,6 +202,13 @@ class Overloaded(CapacityError):
             f"The queue should have a free place; {taken:,} requests are in it or being worked on."
         )
         self.taken = taken
+
+
+class Stopping(CapacityError):
+    """The service stops, and this request takes longer than that."""
+
+    def __init__(self) -> None:
+        super().__init__("A request should end before the service does, which is stopping; it did not.")
 
 
 class TooManyBytes(CapacityError):

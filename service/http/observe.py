@@ -1,10 +1,12 @@
 """Every request's id and timings as headers of its answer; what is written down of it is `journal`'s work."""
 
+import asyncio
 import logging
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.core.errors import Stopping
 from service.http import problems
 from service.http.exchange import Exchange, request_id_from
 from service.http.journal import Journal
@@ -44,6 +46,11 @@ class Observer:
         self._journal.begin()
         try:
             await self._app(inner, receive, send_observed)
+        except asyncio.CancelledError:  # the time to drain is over
+            if exchange.status:
+                raise
+            response = problems.answer(Stopping(), scope["path"], exchange.request_id)
+            await response(inner, receive, send_observed)
         except Exception:
             log.exception("unforeseen", extra={"fields": {"request_id": exchange.request_id}})
             if not exchange.status:

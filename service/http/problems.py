@@ -52,6 +52,7 @@ TABLE: dict[type[ServiceError], Problem] = {
     errors.RequestError: Problem(400, "malformed-request", "Request is not what it should be"),
     errors.ModelNotReady: Problem(503, "model-not-ready", "Model is not ready"),
     errors.Overloaded: Problem(503, "overloaded", "Too many requests are waiting"),
+    errors.Stopping: Problem(503, "stopping", "Service is stopping"),
     errors.TooManyBytes: Problem(503, "too-many-bytes", "Too much is being sent at once"),
     errors.DeadlineExceeded: Problem(504, "deadline-exceeded", "Answer took too long"),
     errors.CapacityError: Problem(503, "unavailable", "Service is not available"),

@@ -37,6 +37,7 @@ STATUSES = {
     errors.CapacityError: 503,
     errors.ModelNotReady: 503,
     errors.Overloaded: 503,
+    errors.Stopping: 503,
     errors.TooManyBytes: 503,
     errors.DeadlineExceeded: 504,
     errors.ModelError: 500,

@@ -124,9 +124,11 @@ Open = Callable[[], Connection]
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[tuple[int, uvicorn.Server]]:
+def serving(
+    settings: Settings, drain_s: int = int(PATIENCE_S), body_timeout_s: float = TIMEOUT_S
+) -> Iterator[tuple[int, uvicorn.Server]]:
     """Run a server whose patience is short; give its port too."""
-    changed = {"body_timeout_s": TIMEOUT_S, "max_connections": MAX_CONNECTIONS}
+    changed = {"body_timeout_s": body_timeout_s, "max_connections": MAX_CONNECTIONS}
     app = create_app(settings.model_copy(update=changed))
     config = uvicorn.Config(
         app,
@@ -142,7 +144,7 @@ def serving(settings: Settings) -> Iterator[tuple[int, uvicorn.Server]]:
         log_config=None,
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=int(PATIENCE_S),
+        timeout_graceful_shutdown=drain_s,
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -921,3 +923,22 @@ def test_a_url_without_a_path_disturbs_nobody(port: int, connect: Open) -> None:
     assert b"HTTP/1.1 400 " in connection.rest()  # perhaps after the answer to the prediction
     assert other.reply().status_code == 200
     wait_until(lambda: counted(port, "200") >= 2)
+
+
+def test_a_body_that_does_not_come_before_the_end_is_told_so(toy_settings: Settings) -> None:
+    """
+    Once the time to drain is over: a problem like any other, not the server's own words.
+    """
+    with serving(toy_settings, 1, PATIENCE_S) as (number, server), Connection(number) as connection:
+        connection.send(post(len(DOT)) + DOT[:100])
+        wait_until(lambda: in_flight(number) == 2)  # it has gone the usual way; the other one asks this
+        server.should_exit = True
+
+        problem(connection.reply(), 503, "stopping")
+
+
+def in_flight(port: int) -> float:
+    with Connection(port) as connection:
+        connection.send(GET.replace(b"livez", b"metrics"))
+        text = connection.reply().content.decode()
+    return float(text.partition("\ninkling_requests_in_flight ")[2].split()[0])
