@@ -143,6 +143,12 @@ def _v1(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
     return np.array([one["probabilities"] for one in json.loads(answer)["predictions"]])
 
 
+def _array(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
+    del headers
+    found: NDArray[Any] = np.load(io.BytesIO(answer))
+    return found
+
+
 def _v2(headers: dict[str, str], answer: bytes) -> NDArray[Any]:
     size = headers.get("inference-header-content-length")
     document = json.loads(answer if size is None else answer[: int(size)])
@@ -214,7 +220,7 @@ def inkling(case: str, count: int, model: str, engine: Engine) -> Request:
             headers = {"Content-Type": "application/octet-stream"}
             bodies = [batch.tobytes() for batch in batches]
         case "npy":
-            headers = {"Content-Type": "application/x-npy"}
+            headers, read = {"Content-Type": "application/x-npy", "Accept": "application/x-npy"}, _array
             bodies = [_npy(batch) for batch in batches]
         case "base64":
             encoded = [[base64.b64encode(_picture(image)).decode() for image in batch] for batch in batches]

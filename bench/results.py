@@ -196,14 +196,14 @@ def beside_peers(runs: Sequence[Run]) -> list[Target]:
 
 def _bulk(found: dict[Key, Run], engine_us: dict[str, dict[int, float]]) -> list[Target]:
     kept = []
-    for connections in (1, 32):
-        ours = found.get(("inkling", "raw", 1000, "mlp-128", connections))
-        bare = found.get(("bare", "raw", 1000, "mlp-128", connections))
+    for case, connections in (("raw", 1), ("raw", 32), ("npy", 1), ("npy", 32)):
+        ours = found.get(("inkling", case, 1000, "mlp-128", connections))
+        bare = found.get(("bare", case, 1000, "mlp-128", connections))
         if ours and bare:
             apart_us = 1e6 / bare.rate + engine_us["mlp-128"][1000]
             share = apart_us / (1e6 / ours.rate)
             name = (
-                f"1,000 images, raw, {_told(connections)}, of bare transport and engine one after the other"
+                f"1,000 images, {case}, {_told(connections)}, of bare transport and engine one after the other"
             )
             got = f"{share:.2f} ({apart_us:,.0f} µs of {1e6 / ours.rate:,.0f})"
             kept.append(Target(name, "at least 0.9", got, share >= 0.9))
