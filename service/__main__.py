@@ -12,7 +12,7 @@ def main() -> None:
     # Before the half second of imports: the first process of a container ignores the signal until somebody
     # asks for it. And uvicorn raises it again once it has stopped, which would end us with 143.
     signal.signal(signal.SIGTERM, _leave)
-    from service import command  # noqa: PLC0415 - see above
+    from service import command  # noqa: PLC0415 - the signal is to be caught while this is imported
 
     status = command.main(sys.argv[1:])
     # A worker thread may be deep in somebody's picture, and Python would wait for it; its caller is gone.

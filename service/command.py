@@ -75,14 +75,14 @@ def _serve_alone(settings: Settings) -> int:
 
 def _serve_together(settings: Settings) -> int:
     """Let several processes serve, each as one would alone."""
-    from service.processes.supervisor import Supervisor  # noqa: PLC0415 - not for every system
+    from service.processes.supervisor import Supervisor  # noqa: PLC0415 - it needs fork, which not every system has
 
     logs.set_up(settings.log_level, is_shared=True)
     bound = addresses.bind_together(settings, settings.workers)
     settings, reserved = addresses.reserve_grpc(settings)
 
     def serve(member: Member, own: socket.socket) -> int:
-        from service import server  # noqa: PLC0415 - in the child alone
+        from service import server  # noqa: PLC0415 - in the child alone: the parent stays small
 
         try:
             return server.serve(settings, own, member)

@@ -123,7 +123,7 @@ class Direct:
         pending = Pending(self, connection, head, body, exchange)
         try:
             pending.begin()
-        except Exception as error:  # whatever it is, it is told when others are answered
+        except Exception as error:  # whatever it is: a caller waits, and `fail` tells or logs it
             asyncio.get_running_loop().call_soon(pending.fail, error)
         return pending
 
@@ -254,7 +254,7 @@ class Pending:
         assert self._question is not None
         try:
             reply = self._direct.answering.encode(self._exchange, self._question, prediction)
-        except Exception as error:  # as in `Direct.begin`
+        except Exception as error:  # whatever it is: a caller waits, and `fail` tells or logs it
             self.fail(error)
         else:
             self._answer(200, reply.headers, reply.content)
@@ -278,7 +278,7 @@ class Pending:
         async def wait() -> None:
             try:
                 reply = await work()
-            except Exception as error:  # as in `Direct.begin`
+            except Exception as error:  # whatever it is: a caller waits, and `fail` tells or logs it
                 self.fail(error)
             else:
                 self._answer(200, reply.headers, reply.content)

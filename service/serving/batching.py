@@ -119,7 +119,7 @@ class Batching:
         for one, prediction in zip(together, predictions, strict=True):
             try:
                 one.asker.take(prediction)
-            except Exception:  # its own; the others still wait
+            except Exception:  # whatever it is, it is its own and logged; the others still wait
                 log.exception("unforeseen")
 
     def _predict(self, model: Model, together: Sequence[_Waiting]) -> Sequence[Prediction]:

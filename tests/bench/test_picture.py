@@ -1,6 +1,7 @@
 """`bench/picture.py`: bars from the document's tables."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,17 @@ from PIL import Image
 
 from bench import document, picture
 from bench.picture import Bar
+from bench.results import Run
 from tests.bench.test_results import run
 
 
-def page(*runs: Any, beside: Any = ()) -> str:  # noqa: ANN401 - runs
+def page(*runs: Run, beside: Sequence[Run] = ()) -> str:
     """The document with runs of our own, and with runs beside peers."""
     begin = {"date": "2026-01-02", "machine": {"processor": "2"}, "rounds": 1, "seconds": 1, "minutes": 1}
     nothing: dict[str, Any] = {"engine_us": {}, "started_s": {}, "resident_mb": {}, "peak_mb": {}}
     text = "".join(" ".join(marks) for marks in (document.MEASURED, document.PEERS))
-    for found, marks, more in (
-        (runs, document.MEASURED, {}),
-        (beside, document.PEERS, {"versions": {}, "missing": {}}),
-    ):
+    peers: dict[str, Any] = {"versions": {}, "missing": {}}
+    for found, marks, more in ((runs, document.MEASURED, nothing), (beside, document.PEERS, peers)):
         if found:
             record = {**begin, **nothing, **more, "runs": [vars(one) for one in found]}
             text = document.replaced(text, document.write(record), marks)

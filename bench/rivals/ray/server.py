@@ -11,6 +11,8 @@ import numpy as np
 import onnxruntime
 import orjson
 from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import Response
 
 SETTINGS = ("plain", "batching")
 ENVIRONMENT = {
@@ -27,12 +29,10 @@ def serve(model: str, port: int, setting: str) -> None:
     os.environ |= ENVIRONMENT
     os.environ["RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"] = str(port)
     os.environ["RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"] = str(port + 1)
-    import ray  # noqa: PLC0415 - see above
-    from ray import serve  # noqa: PLC0415
-    from ray.serve.config import HTTPOptions  # noqa: PLC0415
-    from ray.serve.schema import LoggingConfig  # noqa: PLC0415
-    from starlette.requests import Request  # noqa: PLC0415
-    from starlette.responses import Response  # noqa: PLC0415
+    import ray  # noqa: PLC0415 - reads the environment set above
+    from ray import serve  # noqa: PLC0415 - reads the environment set above
+    from ray.serve.config import HTTPOptions  # noqa: PLC0415 - reads the environment set above
+    from ray.serve.schema import LoggingConfig  # noqa: PLC0415 - reads the environment set above
 
     class Network:
         """The network in ONNX Runtime, for JSON and raw bytes."""
