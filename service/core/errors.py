@@ -14,6 +14,9 @@
     - UnknownPicture         its report has no such picture
     - BodyTimeout            the body did not arrive in time
     - ManagementOff          nobody may load and unload models
+    - Unauthenticated        an API key is missing or unknown
+    - Forbidden              the API key, or the origin, lacks the right
+    - RateExceeded           the client's own rate is used up
     - ReloadRefused          what is published of a model is not all what it should be
   + CapacityError            the caller can come back later
     - ModelNotReady
@@ -162,6 +165,38 @@ class ManagementOff(RequestError):
 
     def __init__(self) -> None:
         super().__init__("Management should be switched on, with INKLING_MANAGEMENT=true; it is off.")
+
+
+class Unauthenticated(RequestError):
+    """No API key was sent, or an unknown one."""
+
+    def __init__(self, got: str) -> None:
+        super().__init__(f"An API key should come as 'Authorization: Bearer' or 'X-API-Key'; got {got}.")
+        self.got = got
+
+
+class Forbidden(RequestError):
+    """The client is known, or needs no key, but may not do this."""
+
+    def __init__(self, expected: str, got: str) -> None:
+        super().__init__(f"{expected}; got {got}.")
+
+
+class RateExceeded(RequestError):
+    """The client has used up its own rate.
+
+    Attributes:
+        retry_after_s: Seconds until enough tokens are there again.
+        limit: Size of the token bucket that is empty.
+        unit: What it counts: `requests` or `images`.
+    """
+
+    def __init__(self, limit: int, unit: str, window_s: float, retry_after_s: float) -> None:
+        super().__init__(f"A client should send at most {limit:,} {unit} in {window_s:g} s; got more.")
+        self.limit = limit
+        self.unit = unit
+        self.window_s = window_s
+        self.retry_after_s = retry_after_s
 
 
 class ReloadRefused(RequestError):
