@@ -38,6 +38,21 @@ def bind(settings: Settings) -> socket.socket:
     return bound
 
 
+def bind_operators(settings: Settings, is_shared: bool) -> socket.socket | None:
+    """Take the address for operators, without listening yet; None if the settings name no port.
+
+    Args:
+        settings: `host` and `admin_port`.
+        is_shared: Whether other processes of ours take it too.
+
+    Raises:
+        CannotServe: Somebody else listens there.
+    """
+    if settings.admin_port is None:
+        return None
+    return _bind(settings.host, settings.admin_port, "admin_port", is_shared)
+
+
 def bind_together(settings: Settings, count: int) -> list[socket.socket]:
     """Take the address for HTTP for several processes, without listening yet.
 
@@ -85,14 +100,26 @@ def listen(bound: socket.socket) -> None:
         raise _taken(host, port, "port", error) from error
 
 
-def announce(bound: socket.socket, processes: int = 1) -> None:
-    """Say in the log where we listen."""
-    host, port = bound.getsockname()[:2]
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def announce(
+    bound: socket.socket,
+    processes: int = 1,
+    operators: socket.socket | None = None,
+    is_secure: bool = False,
+) -> None:
+    """Log where the service listens."""
+    address = _url(bound, is_secure)
     fields: dict[str, object] = {"address": address, "documentation": f"{address}/docs"}
+    if operators is not None:
+        fields["operators"] = _url(operators, is_secure)
     if processes > 1:
         fields["processes"] = processes
     log.info("listening", extra={"fields": fields})
+
+
+def _url(bound: socket.socket, is_secure: bool) -> str:
+    host, port = bound.getsockname()[:2]
+    scheme = "https" if is_secure else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _bind(host: str, port: int, setting: str, is_shared: bool = False) -> socket.socket:

@@ -12,14 +12,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.core import network
 from service.http import documentation, explain, operations, ops, page, problems, reports, v1, weights
 from service.http.answering import Answering
-from service.http.direct import Direct
+from service.http.body_reader import BodyLimits
 from service.http.drawings import Limits
-from service.http.gate import Gate
-from service.http.journal import Journal
+from service.http.journal import Journal, Recorder
 from service.http.metrics import Metrics
 from service.http.observe import Observer
 from service.http.router import Router, Routes
+from service.http.server.dispatch import Dispatcher
+from service.http.server.prediction_call import Predictions
 from service.http.together import Together
+from service.inference.budget import Budget
 from service.processes.member import Member
 from service.protocol import instances, repository, rest
 from service.protocol.management import Management
@@ -39,11 +41,21 @@ class App:
 
     Attributes:
         asgi: Answers every request, as ASGI asks.
-        direct: Answers some from their bytes, for a server that has them whole.
+        dispatch: Answers every request of a connection of ours, predictions without ASGI messages.
+        operators: Answers what operators ask, on a listener and event loop of their own.
+        registry: The models that are served.
+        budget: Memory of requests and responses.
+        metrics: What is counted.
+        journal: Records every request.
     """
 
     asgi: ASGIApp
-    direct: Direct
+    dispatch: Dispatcher
+    operators: Callable[[Recorder], Dispatcher]
+    registry: Registry
+    budget: Budget
+    metrics: Metrics
+    journal: Journal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI asks."""
@@ -75,10 +87,12 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
     together = Together(metrics, statistics, member) if member else None
     workers = Workers(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
 
+    budget = Budget(settings.max_pending_bytes)
+    bodies = BodyLimits(budget, settings.max_body_bytes, settings.body_timeout_s)
     answering = Answering(
         batching=Batching(Predictor(registry)),
         workers=workers,
-        gate=Gate(settings.max_body_bytes, settings.max_pending_bytes, settings.body_timeout_s),
+        bodies=bodies,
         limits=Limits(settings.max_images, settings.max_picture_pixels, settings.max_points),
     )
 
@@ -120,7 +134,7 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
                 settings.engine_threads,
                 settings.management,
             ).operations(),
-            *repository.Endpoints(management, answering.gate).operations(),
+            *repository.Endpoints(management, bodies).operations(),
         ],
         "operators": ops.Endpoints(registry, (together or metrics).registry).operations(),
     }
@@ -131,7 +145,28 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
     page.install(app)
     problems.install(app)
     routes = Routes(everything)
-    return App(Observer(Router(app, routes), journal), Direct(routes, answering, journal))
+    asgi = Observer(Router(app, routes), journal)
+
+    def operators(journal: Recorder) -> Dispatcher:
+        described = [
+            *ops.Endpoints(registry, (together or metrics).registry).operations(),
+            *repository.Endpoints(Management(registry, workers, is_on=True), bodies).operations(),
+        ]
+        other = FastAPI(title="Inkling, for operators", openapi_url=None, redirect_slashes=False)
+        operations.mount(other, "operators", described)
+        problems.install(other)
+        operator_routes = Routes(described)
+        return Dispatcher(Observer(Router(other, operator_routes), journal), operator_routes)
+
+    return App(
+        asgi,
+        Dispatcher(asgi, routes, Predictions(answering, journal)),
+        operators,
+        registry,
+        budget,
+        metrics,
+        journal,
+    )
 
 
 @asynccontextmanager

@@ -1,15 +1,30 @@
-"""A process that serves: the app, and uvicorn with our connections."""
+"""A process that serves: the application, our listeners and connections, and uvicorn's process handling."""
 
+import asyncio
 import gc
+import signal
 import socket
+import ssl
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import uvicorn
+from uvicorn.server import ServerState
 
 from service import addresses
 from service.addresses import CannotServe
 from service.app import App, create_app
 from service.core.errors import ArtifactError
-from service.http import transport
+from service.http.client_address import TrustedProxies
+from service.http.journal import ThreadRecorder
+from service.http.server.connection import Connection
+from service.http.server.connections import Connections
+from service.http.server.context import Context, Limits, Stopping
+from service.http.server.listener import Listener
+from service.http.server.tls import Certificates
+from service.inference.budget import Budget
 from service.processes.member import Member
 from service.settings import ENVIRONMENT_PREFIX, Settings
 
@@ -17,6 +32,14 @@ _GARBAGE = 5_000
 """New containers before Python looks for cycles among them. A request makes some hundreds and leaves no
 cycle; with Python's own 700 it looked after every few requests, and now and then through all that was
 loaded."""
+
+_OPEN_TO_OTHERS = 8
+"""Places that one client cannot take, unless the settings say otherwise."""
+
+_PROBES = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
+
+_OPERATORS_CONNECTIONS = 64
+_OPERATORS_BYTES = 32 * 2**20
 
 
 def serve(settings: Settings, bound: socket.socket | None = None, member: Member | None = None) -> int:
@@ -32,10 +55,12 @@ def serve(settings: Settings, bound: socket.socket | None = None, member: Member
         The exit status.
 
     Raises:
-        CannotServe: The address is not free, the models folder cannot be read, or a model was refused where
-            the settings are strict.
+        CannotServe: The address is not free, the models folder or a certificate cannot be read, or a model
+            was refused where the settings are strict.
     """
     listening = addresses.bind(settings) if bound is None else bound
+    operators = addresses.bind_operators(settings, is_shared=member is not None)
+    certificates = _certificates(settings)
     try:
         app = create_app(settings, member)
     except ArtifactError as error:
@@ -44,10 +69,17 @@ def serve(settings: Settings, bound: socket.socket | None = None, member: Member
     except OSError as error:
         raise addresses.unreadable(error) from error
     addresses.listen(listening)
+    if operators is not None:
+        addresses.listen(operators)
     if bound is None:
-        addresses.announce(listening)
+        addresses.announce(listening, operators=operators, is_secure=certificates is not None)
     _spare_what_stays()
-    return 0 if _serve(app, settings, listening) else 3
+    server = Server(app, settings, certificates, operators)
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt:
+        return 0
+    return 0 if server.started else 3
 
 
 def _spare_what_stays() -> None:
@@ -57,31 +89,218 @@ def _spare_what_stays() -> None:
     gc.set_threshold(_GARBAGE)
 
 
-def _serve(app: App, settings: Settings, listening: socket.socket) -> bool:
-    """Serve until a signal says stop; return whether the app could begin."""
-    connection = transport.with_limits(
-        max_connections=settings.max_connections,
+def _certificates(settings: Settings) -> Certificates | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    try:
+        return Certificates(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        names = f"{ENVIRONMENT_PREFIX}TLS_CERT, {ENVIRONMENT_PREFIX}TLS_KEY (--tls-cert, --tls-key)"
+        got = error.strerror or "other content"
+        raise CannotServe(f"{names}: should be a certificate and its key, in PEM; got {got}.") from error
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, with our own listeners, a lame duck period and a listener for operators."""
+
+    def __init__(
+        self,
+        app: App,
+        settings: Settings,
+        certificates: Certificates | None = None,
+        operators: socket.socket | None = None,
+    ) -> None:
+        """Prepare to serve; `run` or `serve` begin.
+
+        Args:
+            app: What is served.
+            settings: How.
+            certificates: For TLS; None serves plain HTTP.
+            operators: A listening socket for operators; None if there is none.
+        """
+        self._app = app
+        self._settings = settings
+        self._certificates = certificates
+        self._operators_socket = operators
+        self._stopping = Stopping()
+        self.connections = Connections(
+            settings.max_connections,
+            settings.max_connections_per_client or max(1, settings.max_connections - _OPEN_TO_OTHERS),
+            _shortest_timeout_s(settings),
+        )
+        self._proxies = TrustedProxies(settings.trusted_proxy)
+        self._context = Context(
+            limits=_limits(settings),
+            connections=self.connections,
+            budget=app.budget,
+            journal=app.journal,
+            dispatch=app.dispatch,
+            stopping=self._stopping,
+            is_probe=_PROBES.__contains__,
+            client=self._client if self._proxies else lambda peer, _: peer,
+        )
+        self._listener: Listener | None = None
+        self._operators: OperatorsThread | None = None
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=self._connect,  # type: ignore[arg-type]  # anything that makes a protocol
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=settings.keep_alive_s,
+                timeout_graceful_shutdown=settings.drain_timeout_s,  # type: ignore[arg-type]  # floats work
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, and then accept connections."""
+        await super().startup(sockets=[])
+        self._listener = Listener(
+            lambda place, refusal: Connection(self._context, self.server_state, place, refusal),
+            self.connections,
+            handshake_timeout_s=self._settings.header_timeout_s,
+            certificates=self._certificates,
+            is_exempt=self._proxies.contains,
+            count_error=self._app.metrics.count_accept_error,
+        )
+        for listening in sockets or []:
+            self._listener.add(listening)
+        if self._operators_socket is not None:
+            self._operators = OperatorsThread(
+                self._app,
+                self._settings,
+                self._operators_socket,
+                self._certificates,
+                asyncio.get_running_loop(),
+            )
+            self._operators.start()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop: at SIGTERM after the lame duck period, when the service is not ready and still answers."""
+        wait_s = self._settings.lame_duck_s
+        if self._stopping.is_set or not wait_s or sig != signal.SIGTERM or not self.started:
+            self._begin_stopping()
+            super().handle_exit(sig, frame)
+            return
+        self._begin_stopping()
+        self._captured_signals.append(sig)
+        timer = threading.Timer(wait_s, setattr, (self, "should_exit", True))
+        timer.daemon = True
+        timer.start()
+
+    def _begin_stopping(self) -> None:
+        if not self._stopping.is_set:
+            self._stopping.is_set = True
+            self._app.registry.begin_stopping()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept what waits, then answer what has arrived, and end."""
+        del sockets  # the listener closes them
+        self._begin_stopping()
+        if self._listener is not None:
+            await self._listener.close()
+        await super().shutdown()
+        if self._operators is not None:
+            self._operators.stop()
+
+    def _connect(self, *, server_state: ServerState, **others: Any) -> Connection:  # noqa: ANN401 - uvicorn's
+        """Make a connection, as uvicorn asks for one."""
+        del others
+        return Connection(self._context, server_state)
+
+    def _client(self, peer: str, request: Any) -> str:  # noqa: ANN401 - a `Request`
+        return self._proxies.client(peer, request.headers)
+
+
+class OperatorsThread:
+    """A listener for operators on a thread and event loop of its own, unaffected by other load."""
+
+    def __init__(
+        self,
+        app: App,
+        settings: Settings,
+        listening: socket.socket,
+        certificates: Certificates | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """Prepare; `start` begins.
+
+        Args:
+            app: What is served.
+            settings: Timeouts and limits, which are those of every connection.
+            listening: Where.
+            certificates: For TLS; None serves plain HTTP.
+            loop: The event loop of the application, where requests are recorded.
+        """
+        self._settings = settings
+        self._listening = listening
+        self._certificates = certificates
+        self._recorder = ThreadRecorder(app.journal, loop)
+        self._dispatch = app.operators(self._recorder)
+        self._count_error: Callable[[str], None] = app.metrics.count_accept_error
+        self._stop: Callable[[], object] = lambda: None
+        self._thread = threading.Thread(target=self._run, name="operators", daemon=True)
+        self._started = threading.Event()
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+        self._started.wait()
+
+    def stop(self) -> None:
+        """End, without waiting for requests under way."""
+        self._stop()
+        self._thread.join(1)
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        self._stop = lambda: loop.call_soon_threadsafe(ended.set)
+        connections = Connections(
+            _OPERATORS_CONNECTIONS, _OPERATORS_CONNECTIONS, _shortest_timeout_s(self._settings)
+        )
+        context = Context(
+            limits=_limits(self._settings),
+            connections=connections,
+            budget=Budget(_OPERATORS_BYTES),
+            journal=self._recorder,
+            dispatch=self._dispatch,
+            stopping=Stopping(),
+        )
+        state = ServerState()
+        listener = Listener(
+            lambda place, refusal: Connection(context, state, place, refusal),
+            connections,
+            handshake_timeout_s=self._settings.header_timeout_s,
+            certificates=self._certificates,
+            count_error=self._count_error,
+        )
+        listener.add(self._listening)
+        self._started.set()
+        await ended.wait()
+        await listener.close()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
         max_head_bytes=settings.max_head_bytes,
         header_timeout_s=settings.header_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
         write_timeout_s=settings.write_timeout_s,
-        direct=app.direct,
+        keep_alive_s=settings.keep_alive_s,
+        drain_timeout_s=settings.drain_timeout_s,
+        min_send_rate=settings.min_send_rate,
     )
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            http=connection,
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # else any local caller could put any text into the log
-            timeout_keep_alive=settings.keep_alive_s,
-            timeout_graceful_shutdown=settings.drain_timeout_s,  # type: ignore[arg-type]  # floats work
-        )
+
+
+def _shortest_timeout_s(settings: Settings) -> float:
+    return min(
+        settings.header_timeout_s, settings.body_timeout_s, settings.write_timeout_s, settings.keep_alive_s
     )
-    try:
-        server.run(sockets=[listening])
-    except KeyboardInterrupt:
-        return True
-    return server.started

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, IPvAnyNetwork, ValidationError
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict, SettingsError
 
 ENVIRONMENT_PREFIX = "INKLING_"
@@ -32,6 +32,17 @@ class Settings(BaseSettings):
         le=65535,
         description="Port for gRPC, on the same address; 0 takes a free one; needs the extra `grpc`",
     )
+    admin_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port for operators, on the same address: `/livez`, `/readyz`, `/metrics` and "
+        "management, on a thread and event loop of their own; 0 takes a free one",
+    )
+    tls_cert: Path | None = Field(
+        None, description="Certificate chain in PEM, for TLS over HTTP and gRPC; read again when it changes"
+    )
+    tls_key: Path | None = Field(None, description="Private key of `tls_cert` in PEM")
     models: Path = Field(Path("models"), description="Folder of published models")
     default_model: str = Field(
         "ink",
@@ -85,12 +96,35 @@ class Settings(BaseSettings):
         10,
         gt=0,
         allow_inf_nan=False,
-        description="How long a caller may take nothing of an answer; then the connection ends",
+        description="Over how long the rate is measured at which a client takes a response",
+    )
+    min_send_rate: int = Field(
+        1024,
+        ge=0,
+        description="Bytes a second that a client must take of a response, measured over `write_timeout_s`; "
+        "a slower one is cut off",
+    )
+    lame_duck_s: float = Field(
+        0,
+        ge=0,
+        allow_inf_nan=False,
+        description="How long after SIGTERM the service still accepts requests while it is not ready",
     )
     drain_timeout_s: float = Field(
         1.5, ge=0, allow_inf_nan=False, description="How long a stopping process lets running requests finish"
     )
     max_connections: int = Field(512, ge=1, description="Open connections; one more gets a 503 and is closed")
+    max_connections_per_client: int | None = Field(
+        None,
+        ge=1,
+        description="Open connections of one client address; one more gets a 503 and is closed; if it is not "
+        "set, all but 8 of `max_connections`",
+    )
+    trusted_proxy: tuple[IPvAnyNetwork, ...] = Field(
+        (),
+        description="Addresses or networks of proxies, joined by commas: their connections are not limited, "
+        "and the client's address is taken from their header Forwarded or X-Forwarded-For",
+    )
     max_head_bytes: int = Field(
         32_768, ge=1024, description="Size of a request's line and headers; above it a 431"
     )

@@ -243,7 +243,7 @@ class Stopping(CapacityError):
     """The service stops, and this request takes longer than that."""
 
     def __init__(self) -> None:
-        super().__init__("A request should end before the service does, which is stopping; it did not.")
+        super().__init__("The service should be running; it is stopping.")
 
 
 class TooManyBytes(CapacityError):

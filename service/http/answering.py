@@ -8,7 +8,7 @@ from __future__ import annotations  # of functions that are made anew for every 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,9 @@ from starlette.responses import Response
 from service.core.errors import DeadlineExceeded
 from service.core.trace import Trace
 from service.http import preparation
+from service.http.body_reader import BodyLimits
 from service.http.drawings import Drawings, Limits
 from service.http.exchange import Exchange, exchange_of
-from service.http.gate import Gate
 from service.http.preparation import Preparation
 from service.serving.batching import Batching
 from service.serving.predictor import Prediction
@@ -32,6 +32,7 @@ INLINE_BYTES = 16_384
 docs/decisions/0003-inline-or-thread.md, and for pictures 0028."""
 
 Answer = TypeVar("Answer")
+Taken_contra = TypeVar("Taken_contra", contravariant=True)
 
 
 class Posted(NamedTuple):
@@ -100,20 +101,33 @@ class Question(NamedTuple, Generic[Answer]):
         return self.traces is None and is_small and preparation.is_quick(self.drawings, self.prepare)
 
 
+class Waiter(Protocol[Taken_contra]):
+    """Who waits for an answer; called from the event loop, later than `submit`."""
+
+    def is_gone(self) -> bool:
+        """Return whether the answer is no longer wanted."""
+
+    def answer(self, answer: Taken_contra, /) -> None:
+        """Take the answer."""
+
+    def fail(self, error: Exception, /) -> None:
+        """Take the error there is instead."""
+
+
 @dataclass(frozen=True)
 class Answering:
-    """Reads bodies, has them predicted, and keeps what takes long off the event loop.
+    """The prediction pipeline: reads bodies, runs models, and keeps long work off the event loop.
 
     Attributes:
-        batching: Runs models, what waits together together.
-        workers: Where long work goes.
-        gate: Lets bodies in.
+        batching: Runs models, concurrent requests in one batch.
+        workers: Thread pool for long work.
+        bodies: Limits of request bodies.
         limits: How much one request may hold.
     """
 
     batching: Batching
     workers: Workers
-    gate: Gate
+    bodies: BodyLimits
     limits: Limits
 
     def find(self, request: Request) -> Model:
@@ -141,31 +155,30 @@ class Answering:
         """
         return Asking(self, ask, count_unread or _whole)
 
-    async def respond(
+    def submit(
         self,
         exchange: Exchange,
         model: Model,
         read: Callable[[], Question[Answer]],
         size: int,
         unread: int,
-        left: Left = None,
-    ) -> Answer:
-        """Answer what has arrived already.
+        waiter: Waiter[Answer],
+    ) -> asyncio.Task[None] | None:
+        """Answer a request whose body has arrived: on the event loop, or in the thread pool if it is long.
 
         Args:
             exchange: The request's.
             model: Whom it asks.
-            read: Makes a question of what arrived.
-            size: Of all that arrived, in bytes.
-            unread: Bytes of them that `read` has to understand one by one.
-            left: Returns when the caller has left; None where this is cancelled then.
+            read: Makes a question of the body.
+            size: Of the whole body, in bytes.
+            unread: Bytes of it that `read` has to parse one by one.
+            waiter: Gets what the question's `encode` returns, or the error.
 
         Returns:
-            What the question's `encode` returns.
+            The task of long work, which ends without an answer if it is cancelled; None for short work.
 
         Raises:
-            ServiceError: Whatever the readers, the model and the workers raise.
-            ClientDisconnect: The caller left while others were served; their work was not begun.
+            ServiceError: Whatever the readers and the model raise at once; the waiter gets nothing then.
         """
 
         def ask() -> Question[Answer]:
@@ -186,14 +199,51 @@ class Answering:
                 time_left(question, exchange)
                 return reply(question)
 
-            return await _unless(left, self.workers.run(ask_and_reply))
+            return _spawn(self.workers.run(ask_and_reply), waiter)
         question = ask()
         left_s = time_left(question, exchange)
         if size <= INLINE_BYTES and question.is_short():
             images = self.prepare(exchange, model, question)
-            return self.encode(exchange, question, await self.batching.predict(model, images))
+            self.batching.submit(model, images, _Short(self, exchange, question, waiter))
+            return None
         work = self.workers.run(lambda: reply(question), timeout_s=left_s, priority=question.priority)
-        return await _unless(left, work)
+        return _spawn(work, waiter)
+
+    async def respond(
+        self,
+        exchange: Exchange,
+        model: Model,
+        read: Callable[[], Question[Answer]],
+        size: int,
+        unread: int,
+        left: Left = None,
+    ) -> Answer:
+        """Answer a request whose body has arrived, as `submit`, and wait for the answer.
+
+        Args:
+            exchange: As `submit` takes it, and so the next four.
+            model: Whom it asks.
+            read: Makes a question of the body.
+            size: Of the whole body, in bytes.
+            unread: Bytes of it that `read` has to parse one by one.
+            left: Awaitable that completes when the client disconnects; None if that cancels this task.
+
+        Returns:
+            What the question's `encode` returns.
+
+        Raises:
+            ServiceError: Whatever the readers, the model and the workers raise.
+            ClientDisconnect: The client left; work that had not begun is dropped.
+        """
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        task = self.submit(exchange, model, read, size, unread, _Awaiting(future))
+        try:
+            return await _unless(left, future)
+        finally:
+            future.cancel()
+            if task is not None:
+                task.cancel()
+            del future, task  # an error's traceback would hold the error, and with it the request's body
 
     def prepare(self, exchange: Exchange, model: Model, question: Question[Answer]) -> NDArray[np.uint8]:
         """Return the images of a question as the model takes them; raises as `preparation.prepare`."""
@@ -237,7 +287,7 @@ class Asking:
         exchange = exchange_of(request)
         model = self.answering.find(request)
         exchange.is_prediction = True
-        async with self.answering.gate.body(request) as body:
+        async with self.answering.bodies.read(request) as body:
             exchange.mark("read")
             posted = Posted(body, dict(reversed(request.scope["headers"])), exchange)
             reply = await self.answering.respond(
@@ -265,20 +315,79 @@ def _left(request: Request) -> Callable[[], Awaitable[None]]:
     return wait
 
 
-async def _unless(left: Left, work: Coroutine[None, None, Answer]) -> Answer:
-    """Wait for work, or until nobody does: then it is dropped if it has not begun."""
+async def _unless(left: Left, future: asyncio.Future[Answer]) -> Answer:
+    """Await an answer; raise ClientDisconnect if the client leaves first."""
     if left is None:
-        return await work
-    running, leaving = asyncio.ensure_future(work), asyncio.ensure_future(left())
+        return await future
+    leaving = asyncio.ensure_future(left())
     try:
-        await asyncio.wait((running, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
+        await asyncio.wait((future, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not future.done():
             raise ClientDisconnect
-        return running.result()
+        return future.result()
     finally:
-        running.cancel()
         leaving.cancel()
-        del running  # an error's traceback would hold the error, and with it the request's body
+        del future  # as in `respond`
+
+
+def _spawn(work: Coroutine[None, None, Answer], waiter: Waiter[Answer]) -> asyncio.Task[None]:
+    """Run long work in a task, and hand its result to a waiter."""
+
+    async def run() -> None:
+        try:
+            answer = await work
+        except Exception as error:  # whatever it is, the waiter gets it
+            waiter.fail(error)
+        else:
+            waiter.answer(answer)
+
+    return asyncio.get_running_loop().create_task(run())
+
+
+@dataclass(frozen=True, slots=True)
+class _Awaiting(Generic[Answer]):
+    """A waiter that sets a future."""
+
+    future: asyncio.Future[Answer]
+
+    def is_gone(self) -> bool:
+        return self.future.done()
+
+    def answer(self, answer: Answer) -> None:
+        if not self.future.done():
+            self.future.set_result(answer)
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class _Short(Generic[Answer]):
+    """A request of a batch on the event loop: encodes its answer for its waiter."""
+
+    __slots__ = ("_answering", "_exchange", "_question", "_waiter", "fail", "is_gone")
+
+    def __init__(
+        self,
+        answering: Answering,
+        exchange: Exchange,
+        question: Question[Answer],
+        waiter: Waiter[Answer],
+    ) -> None:
+        self._answering = answering
+        self._exchange = exchange
+        self._question = question
+        self._waiter = waiter
+        self.is_gone = waiter.is_gone
+        self.fail = waiter.fail
+
+    def take(self, prediction: Prediction) -> None:
+        try:
+            answer = self._answering.encode(self._exchange, self._question, prediction)
+        except Exception as error:  # whatever it is, the waiter gets it
+            self._waiter.fail(error)
+        else:
+            self._waiter.answer(answer)
 
 
 def time_left(question: Question[Answer], exchange: Exchange) -> float | None:

@@ -12,8 +12,8 @@ CLIENT_CLOSED = 499
 """Status in log and metrics for a caller who left before the answer, as nginx writes it."""
 
 
-ARRIVED = "inkling.arrived"
-"""Key of a scope: true once the request's whole body is here, so that nobody need watch how long it takes."""
+STARTED = "inkling.started"
+"""Key of an ASGI scope: when the request's first byte was parsed, by `time.perf_counter`."""
 
 _IDS = 256
 """Request ids that are made at once."""

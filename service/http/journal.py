@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import time
-from typing import NamedTuple
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple, Protocol
 
 from service import logs
 from service.http.exchange import CLIENT_CLOSED, Exchange
@@ -23,6 +25,38 @@ class _Ended(NamedTuple):
     client: str
 
 
+class Recorder(Protocol):
+    """Records requests when they begin and end."""
+
+    def begin(self) -> None:
+        """Count a request as being answered."""
+
+    def end(self, exchange: Exchange, method: str, path: str, client: str) -> None:
+        """Record a request that was answered, or whose client left before."""
+
+
+class ThreadRecorder:
+    """Hands what happens in another thread to the journal of an event loop."""
+
+    def __init__(self, journal: Recorder, loop: asyncio.AbstractEventLoop) -> None:
+        self._journal = journal
+        self._loop = loop
+
+    def begin(self) -> None:
+        """Count a request as being answered."""
+        self._call(self._journal.begin)
+
+    def end(self, exchange: Exchange, method: str, path: str, client: str) -> None:
+        """Record a request, measured until now."""
+        if not exchange.status:
+            exchange.status = CLIENT_CLOSED
+        self._call(self._journal.end, exchange, method, path, client)
+
+    def _call(self, what: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended: the process stops
+            self._loop.call_soon_threadsafe(what, *arguments)
+
+
 class Journal:
     """Measured once, shown three times; requests over gRPC are written down as those over HTTP are.
 
@@ -39,10 +73,6 @@ class Journal:
     def begin(self) -> None:
         """Count a request as being answered."""
         self._metrics.in_flight += 1
-
-    def forget(self) -> None:
-        """Count a request no longer, and write nothing down: it begins anew."""
-        self._metrics.in_flight -= 1
 
     def end(self, exchange: Exchange, method: str, path: str, client: str) -> None:
         """Write down a request that was answered, or whose caller left before.

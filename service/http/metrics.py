@@ -74,6 +74,7 @@ class Metrics(Collector):
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self._accept_errors: dict[str, int] = {}
         self._requests: dict[tuple[str, str, int], int] = {}
         self._seconds = _Histogram(
             "inkling_request_seconds",
@@ -109,6 +110,10 @@ class Metrics(Collector):
             self._uncounted = 0
             for histogram in (self._seconds, self._phases, self._images):
                 histogram.count()
+
+    def count_accept_error(self, reason: str) -> None:
+        """Count a connection that could not be accepted."""
+        self._accept_errors[reason] = self._accept_errors.get(reason, 0) + 1
 
     def answered(self) -> int:
         """Return how many requests were counted."""

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
+import time
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.core.errors import Stopping
 from service.http import problems
-from service.http.exchange import Exchange, request_id_from
-from service.http.journal import Journal
+from service.http.exchange import STARTED, Exchange, request_id_from
+from service.http.journal import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 class Observer:
     """The outermost layer of the usual way: nobody goes it without an answer, a count and a line."""
 
-    def __init__(self, app: ASGIApp, journal: Journal) -> None:
+    def __init__(self, app: ASGIApp, journal: Recorder) -> None:
         self._app = app
         self._journal = journal
 
@@ -27,16 +27,16 @@ class Observer:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        exchange = Exchange(request_id_from(headers.get(b"x-request-id", b"").decode("latin-1")))
+        exchange = Exchange(
+            request_id_from(headers.get(b"x-request-id", b"").decode("latin-1")),
+            scope.get(STARTED, 0.0) or time.perf_counter(),
+        )
         head_only = scope["method"] == "HEAD"
 
         async def send_observed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
                 self._add_headers(message, exchange)
-                if b"expect" in headers and not exchange.body_read:
-                    # The caller may or may not send the body it announced: only a new connection is sure.
-                    MutableHeaders(scope=message)["Connection"] = "close"
             elif head_only:
                 message = {**message, "body": b""}
             await send(message)

@@ -1,7 +1,7 @@
 """Bodies and answers that are compressed on their way (RFC 9110, section 8.4)."""
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from service.core.errors import MalformedRequest, UnsupportedMediaType
 from service.http.drawings import quote
@@ -36,27 +36,36 @@ class Unpacker:
         if self._coding != IDENTITY and self._coding not in _WINDOWS:
             raise UnsupportedMediaType("Content-Encoding", ("gzip", "deflate", IDENTITY), quote(self._coding))
         self._stream = None if self._coding == IDENTITY else zlib.decompressobj(_WINDOWS[self._coding])
+        self._packed = b""
+        self._is_full = False  # the last slice was: the stream may hold more without further input
 
-    def unpack(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield what a part of the body holds, in slices; who stops taking them stops the work.
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes are left that `step` has not decompressed."""
+        return bool(self._packed) or self._is_full
+
+    def push(self, packed: bytes) -> None:
+        """Take the next compressed bytes; `step` decompresses them."""
+        self._packed = self._packed + packed if self._packed else packed
+
+    def step(self) -> bytes:
+        """Return the next slice of decompressed bytes.
 
         Raises:
-            MalformedRequest: It is not what its coding says, or goes on after its end.
+            MalformedRequest: The bytes are not what the coding says, or go on after its end.
         """
         if self._stream is None:
-            yield chunk
-            return
-        full = True
-        while full:
-            if self._stream.eof and chunk:
-                raise self._malformed("bytes after its end")
-            try:
-                piece = self._stream.decompress(chunk, _SLICE)
-            except zlib.error as error:
-                raise self._malformed("other bytes") from error
-            chunk = self._stream.unused_data or self._stream.unconsumed_tail
-            full = len(piece) == _SLICE or bool(chunk)
-            yield piece
+            packed, self._packed = self._packed, b""
+            return packed
+        if self._stream.eof and self._packed:
+            raise self._malformed("bytes after its end")
+        try:
+            piece = self._stream.decompress(self._packed, _SLICE)
+        except zlib.error as error:
+            raise self._malformed("other bytes") from error
+        self._packed = self._stream.unused_data or self._stream.unconsumed_tail
+        self._is_full = len(piece) == _SLICE
+        return piece
 
     def end(self) -> None:
         """Check that the body was whole.

@@ -67,9 +67,20 @@ TABLE: dict[type[ServiceError], Problem] = {
 NOT_FOUND = Problem(404, "not-found", "Path is not known")
 WRONG_METHOD = Problem(405, "wrong-method", "Method is not allowed here")
 BROKEN_HTTP = Problem(400, "broken-http", "Request is not HTTP")
+BAD_HOST = Problem(400, "bad-host", "Header Host is missing or repeated")
+BAD_TARGET = Problem(400, "bad-target", "Request target is not a path or URL")
+BAD_FRAMING = Problem(400, "bad-framing", "Length of the body is not clear")
+TOO_MANY_PIECES = Problem(400, "too-many-pieces", "Body comes in too many small pieces")
+UNKNOWN_CODING = Problem(501, "unknown-transfer-coding", "Transfer coding is not known")
+BAD_VERSION = Problem(505, "http-version", "HTTP version is not supported")
 HEAD_TOO_LARGE = Problem(431, "head-too-large", "Request line and headers are too large")
 TOO_MANY_CONNECTIONS = Problem(503, "too-many-connections", "Too many connections are open")
 INTERNAL = TABLE[ServiceError]
+
+
+def retry_after_s() -> int:
+    """Return when a client that was turned away may try again, in seconds."""
+    return CapacityError.retry_after_s
 
 
 def lookup(error: ServiceError) -> Problem:

@@ -44,6 +44,11 @@ class Budget:
         if not self.try_acquire(size):
             raise TooManyBytes(self.max_bytes)
 
+    def add(self, size: int) -> None:
+        """Count `size` bytes that exist already, even beyond the limit; a negative `size` releases them."""
+        with self._lock:
+            self._used += size
+
     def release(self, size: int) -> None:
         """Return `size` bytes that were acquired before."""
         with self._lock:

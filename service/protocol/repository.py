@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from service.core.errors import MalformedRequest
 from service.http import json_body, json_image, wire
-from service.http.gate import Gate
+from service.http.body_reader import BodyLimits
 from service.http.operations import Handler, Operation, Options
 from service.protocol import body, description, schemas
 from service.protocol.management import Management
@@ -24,7 +24,7 @@ class Endpoints:
     """Everything under `/v2/repository`."""
 
     management: Management
-    gate: Gate
+    bodies: BodyLimits
 
     def operations(self) -> list[Operation]:
         """Describe every endpoint."""
@@ -77,7 +77,7 @@ class Endpoints:
 
     async def _document(self, request: Request) -> Mapping[str, Any]:
         """Read a body, which may be empty."""
-        async with self.gate.body(request) as content:
+        async with self.bodies.read(request) as content:
             document = json_body.load(content, _MOST_VALUES) if content.strip() else {}
         if not isinstance(document, dict):
             raise MalformedRequest("Body", "a JSON object, or nothing", json_image.kind(document))

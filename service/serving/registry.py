@@ -18,6 +18,7 @@ from service.core.errors import (
     ManifestInvalid,
     ModelNotReady,
     ReloadRefused,
+    Stopping,
     UnknownModel,
     UnknownVersion,
 )
@@ -116,6 +117,7 @@ class Registry:
         self._shelves: Mapping[str, _Shelf] = {}  # by name, in alphabetical order; replaced as a whole
         self._changing = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
+        self._is_stopping = False
 
     def load(self, among: Container[tuple[str, str]] | None = None) -> None:
         """Load everything that is published, and keep out what is refused.
@@ -244,6 +246,12 @@ class Registry:
             for version in shelf.versions()
         ]
 
+    def begin_stopping(self) -> None:
+        """Be ready no longer: load balancers are to send no new requests. Models answer as before."""
+        self._is_stopping = True
+        for listener in self._listeners:
+            listener()
+
     def check_ready(self) -> None:
         """Check that something is published, and every model can answer that is not kept out on purpose.
 
@@ -252,7 +260,10 @@ class Registry:
 
         Raises:
             ModelNotReady: One cannot, or there is none.
+            Stopping: `begin_stopping` was called.
         """
+        if self._is_stopping:
+            raise Stopping
         shelves = self._shelves
         if not shelves:
             raise ModelNotReady("any", "nothing is published")

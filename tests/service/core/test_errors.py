@@ -92,7 +92,7 @@ EXAMPLES: list[tuple[ServiceError, str]] = [
     ),
     (ModelNotReady("ink", "it is loading"), "Model 'ink' should be ready; it is not: it is loading."),
     (Overloaded(66), "The queue should have a free place; 66 requests are in it or being worked on."),
-    (Stopping(), "A request should end before the service does, which is stopping; it did not."),
+    (Stopping(), "The service should be running; it is stopping."),
     (
         TooManyBytes(1000),
         "Bodies being answered should be at most 1,000 bytes together; they are more.",

@@ -24,7 +24,16 @@ PREDICT = f"{QUADRANTS}/predict"
 MAX_SENTENCE = 400
 """Characters that a message may have: enough for names and numbers, too few for a payload."""
 
-BEFORE_A_PATH = {"broken-http", "head-too-large", "too-many-connections"}
+BEFORE_A_PATH = {
+    "broken-http",
+    "head-too-large",
+    "too-many-connections",
+    "bad-host",
+    "bad-target",
+    "bad-framing",
+    "http-version",
+    "unknown-transfer-coding",
+}
 """Kinds of problems that come up before anybody knows which path is asked for."""
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "instance", "request_id", "error"}

@@ -1,0 +1,630 @@
+"""One HTTP/1.1 connection: one parser, one pipeline of responses in order, one set of limits.
+
+Theory of operation. Every byte that arrives is fed to one parser, as it came and in slices. A request whose
+head is complete joins the queue. The first of the queue is dispatched to a `Call`: predictions are answered
+without a task and without ASGI messages, everything else by the ASGI application. Nothing more is fed while a
+request whose body is complete waits for its response, so at most one slice of pipelined requests is parsed
+ahead. Bytes that are refused take their place in the queue like any request, as a `Refused`; after its
+response the connection closes.
+
+Stages of a connection (`Stage`):
+
+    IDLE -> HEAD -> BODY -> ANSWERING -> IDLE     a request and its response
+    ANSWERING -> BODY -> IDLE                     the response came before a short rest of the body
+    ANSWERING -> DRAINING -> CLOSED               the last response: input is read and dropped for a while
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from enum import Enum
+from http import HTTPStatus
+from time import perf_counter
+from typing import TYPE_CHECKING, cast
+
+from service.core.errors import BodyTimeout, ServiceError, TooManyBytes
+from service.http import problems
+from service.http.exchange import Exchange, new_request_id
+from service.http.server.connections import TooManyConnections
+from service.http.server.parser import RequestParser
+from service.http.server.request import Refused, Request
+from service.http.server.writer import Writer
+
+if TYPE_CHECKING:
+    from uvicorn.server import ServerState
+
+    from service.http.server.connections import Place
+    from service.http.server.context import Call, Context
+
+SLICE_BYTES = 4096
+"""Bytes that are parsed at once while the head of another request may be among them: what bounds how many
+pipelined requests are parsed before the first of them is answered."""
+
+_CHUNKED_SLICES = 4
+"""Slices of a chunked body that are parsed before other connections run: its chunks may be of one byte."""
+
+_QUEUED_COST = 2048
+"""Bytes of memory that a parsed request costs while it waits for its turn."""
+
+_SKIPPED_BYTES = 2**20
+"""Bytes of a body that nobody wants, up to which the connection is kept for another request."""
+
+_LINGER_S = 5.0
+_LINGER_BYTES = 16 * 2**20
+"""How long, and how much, is read after the last response: closing a socket with unread input resets it, and
+the client would lose the response (RFC 9112, section 9.6)."""
+
+_IDLE_GRACE_S = 0.1
+"""How long an idle connection stays open once the server stops: a request may be on its way."""
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("latin-1") for status in HTTPStatus
+}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE = b"connection: close\r\n"
+
+
+class Stage(Enum):
+    """What a connection is doing."""
+
+    IDLE = "waiting for a request"
+    HEAD = "receiving a head"
+    BODY = "receiving a body"
+    ANSWERING = "waiting for a response"
+    DRAINING = "dropping input after the last response"
+    CLOSED = "closed"
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection.
+
+    Attributes:
+        server_state: uvicorn's: the open connections, the running tasks, and the header `Date`.
+        loop: The event loop.
+        accepted: When it was accepted, by `time.perf_counter`.
+        peer, local: Address and port of both ends; None if there are none.
+        scheme: `http` or `https`.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        server_state: ServerState,
+        place: Place | None = None,
+        refusal: str | None = None,
+    ) -> None:
+        """Create a connection that is not connected yet; to be called in the event loop.
+
+        Args:
+            context: What all connections share.
+            server_state: As the attribute.
+            place: Its place in the table; None takes one when it is connected.
+            refusal: Why the client is turned away as soon as it is connected; None if it is not.
+        """
+        self.server_state = server_state
+        self.loop = asyncio.get_running_loop()
+        self.accepted = perf_counter()
+        self.peer: tuple[str, int] | None = None
+        self.local: tuple[str, int] | None = None
+        self.scheme = "http"
+        self._context = context
+        self._place = place
+        self._refusal = refusal
+        self._transport = cast("asyncio.Transport", None)  # until `connection_made`
+        self._writer = cast("Writer", None)  # as the transport
+
+        self._parser = RequestParser(self, context.limits.max_head_bytes)
+        self._queue: deque[Request | Refused] = deque()
+        self._unfed: list[bytes] = []
+        self._unfed_bytes = 0
+        self._is_broken = False  # nothing more can be parsed
+        self._is_at_eof = False
+        self._is_reading = True
+        self._is_body_paused = False
+        self._is_advancing = False
+        self._is_yielding = False
+
+        self._request: Request | None = None  # the one whose turn it is
+        self._call: Call | None = None
+        self._has_begun = False  # its response
+        self._has_continued = False
+        self._closes = False  # after its response
+        self._last_active = self.accepted
+        self._is_closed = False
+        self._drains_until: float | None = None
+        self._dropped = 0
+
+    # State
+
+    @property
+    def stage(self) -> Stage:
+        """What the connection is doing."""
+        if self._is_closed:
+            return Stage.CLOSED
+        if self._drains_until is not None:
+            return Stage.DRAINING
+        if self._call is not None or self._queue:
+            is_receiving = self._request is not None and not self._request.is_complete
+            return Stage.BODY if is_receiving and not self._has_begun else Stage.ANSWERING
+        if self._request is not None:  # answered before its body was complete
+            return Stage.BODY
+        return Stage.HEAD if self._parser.head_began else Stage.IDLE
+
+    def is_idle(self) -> bool:
+        """Return whether no byte of a request has arrived since the last response."""
+        return self.stage is Stage.IDLE and not self._writer.is_paused
+
+    def is_evictable(self) -> bool:
+        """Return whether closing it loses no request that is complete or being answered."""
+        return self.stage in (Stage.IDLE, Stage.HEAD, Stage.BODY) and not self._writer.is_paused
+
+    def client(self, request: Request) -> str:
+        """Return the address of the client that sent a request, or `-`."""
+        return self._context.client(self.peer[0], request) if self.peer else "-"
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to read, or turn the client away."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._writer = Writer(self._transport, self._context.budget)
+        self.peer = _address(transport.get_extra_info("peername"))
+        self.local = _address(transport.get_extra_info("sockname"))
+        if transport.get_extra_info("sslcontext") is not None:
+            self.scheme = "https"
+        self.server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes
+        if self._place is None and self._refusal is None:
+            try:
+                self._place = self._context.connections.take(self.peer[0] if self.peer else "-")
+            except TooManyConnections as error:
+                self._refusal = str(error)
+        if self._place is not None:
+            self._place.connection = self
+        if self._refusal is not None:
+            self._break(Refused(problems.TOO_MANY_CONNECTIONS, self._refusal))
+            self._advance()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop whatever is under way."""
+        del exc
+        self._is_closed = True
+        self.server_state.connections.discard(self)
+        if self._place is not None:
+            self._context.connections.leave(self._place)
+        self._drop_input()
+        self._writer.resume()
+        if self._call is not None:
+            call, self._call = self._call, None
+            call.on_disconnect()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes that have arrived."""
+        if self._drains_until is not None or self._is_closed:
+            self._dropped += len(data)
+            if self._dropped > _LINGER_BYTES:
+                self._abort()
+        elif self._unfed:
+            self._hold(data)
+        else:
+            self._feed(data)
+            if self._queue or self._is_at_eof or self._is_broken:
+                self._advance()
+
+    def eof_received(self) -> bool:
+        """Keep the connection open for what is still to be answered."""
+        self._is_at_eof = True
+        if self._drains_until is not None:
+            return False
+        self._advance()
+        return not self._is_closed
+
+    def pause_writing(self) -> None:
+        """Answer nothing more until the client has taken what was written."""
+        self._writer.pause()
+
+    def resume_writing(self) -> None:
+        """Go on: the client has taken everything."""
+        self._writer.resume()
+        if not self._is_closed:
+            self._last_active = perf_counter()
+            self._advance()
+
+    # Events of the parser
+
+    def on_request(self, request: Request) -> None:
+        """Dispatch a request, or queue it."""
+        if self._request is None and not self._queue and not self._writer.is_paused:
+            self._dispatch(request)
+        else:
+            self._context.budget.add(_QUEUED_COST)
+            self._queue.append(request)
+
+    def on_body(self, request: Request, piece: bytes) -> None:
+        """Hand on a part of a body."""
+        if request is not self._request:
+            request.pieces.append(piece)
+        elif self._call is not None:
+            self._call.on_body(piece)
+
+    def on_complete(self, request: Request) -> None:
+        """Hand on the end of a body."""
+        if request is not self._request:
+            return
+        if self._call is not None:
+            self._call.on_body_end()
+        else:
+            self._request = None  # answered before
+            self._last_active = perf_counter()
+
+    # Input
+
+    def _may_feed(self) -> bool:
+        """Return whether the parser may have more: no complete request waits for its response."""
+        if self._is_broken or self._queue or self._writer.is_paused:
+            return False
+        return self._call is None or not (self._is_body_paused or cast("Request", self._request).is_complete)
+
+    def _feed(self, data: bytes) -> None:
+        """Feed bytes to the parser, in slices; what has to wait is held."""
+        position, size, slices = 0, len(data), 0
+        while position < size:
+            if not self._may_feed():
+                self._hold(data[position:])
+                return
+            step = SLICE_BYTES
+            request = self._request
+            if request is not None and not request.is_complete:
+                if request.content_length is not None:
+                    step = max(step, request.content_length - request.received)
+                elif slices == _CHUNKED_SLICES:
+                    self._hold(data[position:])
+                    self._yield()
+                    return
+                slices += 1
+            piece = data if not position and step >= size else data[position : position + step]
+            position += len(piece)
+            try:
+                rest = self._parser.feed(piece)
+            except Refused as refusal:
+                self._refuse(refusal)
+                return
+            position -= len(rest)
+
+    def _yield(self) -> None:
+        """Let other connections run before more is fed."""
+
+        def go_on() -> None:
+            self._is_yielding = False
+            self._advance()
+
+        self._is_yielding = True
+        self.loop.call_soon(go_on)
+
+    def _refuse(self, refusal: Refused) -> None:
+        """Parse nothing more; what is refused is answered in its turn."""
+        request = self._parser.request
+        if request is None or request.is_complete:
+            if request is not None and not request.keep_alive:
+                self._is_broken = True  # bytes after a request that asks to close the connection are ignored
+            else:
+                self._break(refusal)
+        elif request is not self._request:
+            self._queue.remove(request)
+            self._context.budget.release(_QUEUED_COST)
+            self._break(refusal)
+        elif self._call is not None:
+            self._is_broken = True
+            self._call.on_body_error(refusal)
+        else:
+            self._is_broken = True
+            self._linger()
+
+    def _break(self, refusal: Refused) -> None:
+        self._is_broken = True
+        self._queue.append(refusal)
+
+    def _hold(self, data: bytes) -> None:
+        """Keep bytes for later, and read no more meanwhile."""
+        if self._is_broken or self._drains_until is not None:
+            return
+        if not self._context.budget.try_acquire(len(data)):
+            error = TooManyBytes(self._context.budget.max_bytes)
+            self._break(Refused(problems.lookup(error), str(error)))
+            return
+        self._unfed.append(data)
+        self._unfed_bytes += len(data)
+        self._pause_reading()
+
+    def _take_unfed(self) -> bytes:
+        """Return the bytes that are held, which are held no longer."""
+        data = b"".join(self._unfed)
+        self._context.budget.release(self._unfed_bytes)
+        self._unfed, self._unfed_bytes = [], 0
+        return data
+
+    def _drop_input(self) -> None:
+        """Forget the bytes and requests that wait."""
+        self._take_unfed()
+        queued = sum(isinstance(waiting, Request) for waiting in self._queue)
+        self._context.budget.release(queued * _QUEUED_COST)
+        self._queue.clear()
+
+    def _pause_reading(self) -> None:
+        if self._is_reading and not self._transport.is_closing():
+            self._is_reading = False
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if not self._is_reading and not self._transport.is_closing():
+            self._is_reading = True
+            self._transport.resume_reading()
+
+    def pause_body(self) -> None:
+        """Hand on no more of the body until `resume_body`; called by the `Call`."""
+        self._is_body_paused = True
+        self._pause_reading()
+
+    def resume_body(self) -> None:
+        """Hand on the rest of the body."""
+        if self._is_body_paused:
+            self._is_body_paused = False
+            self._advance()
+
+    def send_continue(self) -> None:
+        """Tell a client that waits for it to send the body."""
+        request = self._request
+        if request is not None and request.expects_continue and not self._has_continued:
+            self._has_continued = True
+            if not request.received and not request.is_complete:
+                self._writer.write(_CONTINUE)
+
+    # The pipeline
+
+    def _advance(self) -> None:
+        """Answer what waits, feed what is held, and close when nothing is left."""
+        if self._is_advancing or self._is_closed or self._drains_until is not None:
+            return
+        self._is_advancing = True
+        try:
+            while not self._writer.is_paused and self._drains_until is None:
+                if self._request is None and self._queue:
+                    self._begin_next()
+                elif self._unfed and not self._is_yielding and self._may_feed():
+                    self._feed(self._take_unfed())
+                else:
+                    break
+        finally:
+            self._is_advancing = False
+        if not self._is_closed and self._drains_until is None:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Read on, or close if nothing more can come."""
+        if self._unfed or self._queue or self._writer.is_paused:
+            return
+        if self._is_at_eof:
+            if self._call is None:
+                self._close()
+            elif not cast("Request", self._request).is_complete and not self._is_body_paused:
+                self._abort()  # `connection_lost` tells the call
+        elif self._is_broken and self._call is None:
+            self._linger()
+        elif not self._is_body_paused:
+            self._resume_reading()
+
+    def _begin_next(self) -> None:
+        waiting = self._queue.popleft()
+        if isinstance(waiting, Refused):
+            self._answer_refusal(waiting)
+            return
+        self._context.budget.release(_QUEUED_COST)
+        self._dispatch(waiting)
+        pieces, waiting.pieces = waiting.pieces, []
+        for piece in pieces:
+            self.on_body(waiting, piece)
+        if waiting.is_complete:
+            self.on_complete(waiting)
+
+    def _dispatch(self, request: Request) -> None:
+        """Begin to answer a request."""
+        self._request = request
+        self._has_begun = self._has_continued = self._is_body_paused = False
+        self.server_state.total_requests += 1
+        context, place = self._context, self._place
+        if place is not None and place.is_reserved and not context.is_probe(request.path):
+            expected = f"Connections should be at most {context.connections.max_connections:,}"
+            detail = f"{expected}, with a few more for probes; as many are open already."
+            self._answer_refusal(Refused(problems.TOO_MANY_CONNECTIONS, detail))
+            return
+        self._call = _NOT_BEGUN  # a call may end before `dispatch` returns it
+        call = context.dispatch(self, request)
+        if self._call is _NOT_BEGUN:
+            self._call = call
+
+    def _answer_refusal(self, refusal: Refused) -> None:
+        """Write the response for bytes that are no request, and close."""
+        self._is_broken = True
+        request, problem = self._request, refusal.problem
+        exchange = Exchange(new_request_id())
+        exchange.status = problem.status
+        method, path, client = "-", "-", self.peer[0] if self.peer else "-"
+        if request is not None:
+            method, path, client = request.method, request.path, self.client(request)
+            request.keep_alive = False
+        self._context.journal.begin()
+        body = problems.body(problem, refusal.detail, path if request else "", exchange.request_id)
+        lines = [f"content-type: {problems.CONTENT_TYPE}\r\ncontent-length: {len(body)}\r\n"]
+        if problem.status == 503:
+            lines.append(f"retry-after: {problems.retry_after_s()}\r\n")
+        lines.append(f"x-request-id: {exchange.request_id}\r\n")
+        self.write_response(problem.status, "".join(lines).encode(), body)
+        self._context.journal.end(exchange, method, path, client)
+
+    # Output
+
+    def write_response(self, status: int, head: bytes, body: bytes) -> None:
+        """Write a whole response, and end it.
+
+        Args:
+            status: Of the response.
+            head: Header lines, `content-length` among them, each with its line end; those that every response
+                has are added.
+            body: Not written where the request was HEAD.
+        """
+        if self._request is not None and self._request.method == "HEAD":
+            body = b""
+        self._writer.write(b"".join((*self._first_lines(status), head, b"\r\n", body)))
+        self.end_response()
+
+    def write_head(self, status: int, head: bytes) -> None:
+        """Write the head of a response whose body follows with `write_body`; see `write_response`."""
+        self._writer.write(b"".join((*self._first_lines(status), head, b"\r\n")))
+
+    async def write_body(self, body: bytes) -> None:
+        """Write a part of a body, as quickly as the client takes it."""
+        await self._writer.write_slowly(body)
+
+    def end_response(self) -> None:
+        """End the response: the next request is answered, or the connection closes."""
+        self._call = None
+        self._is_body_paused = False
+        self._last_active = perf_counter()
+        if self._closes:
+            self._linger()
+            return
+        if self._request is not None and self._request.is_complete:
+            self._request = None
+        if self._queue or self._unfed or not self._is_reading or self._is_at_eof:
+            self._advance()
+
+    def close_after_response(self) -> None:
+        """Close the connection after the response that has not begun yet."""
+        if self._request is not None:
+            self._request.keep_alive = False
+
+    def break_off(self) -> None:
+        """Close without an end to the response: it cannot be completed."""
+        self._call = None
+        self._abort()
+
+    def _first_lines(self, status: int) -> tuple[bytes, ...]:
+        """Return the status line and the header lines of every response; decide what follows it."""
+        self._has_begun = True
+        self._closes = self._must_close()
+        dates = self.server_state.default_headers
+        date = b"date: %b\r\n" % dates[0][1] if dates else b""
+        lines = _STATUS_LINES[status], date, self._context.headers(self._request)
+        return (*lines, _CLOSE) if self._closes else lines
+
+    def _must_close(self) -> bool:
+        """Return whether the connection closes after the response to the present request."""
+        request = self._request
+        if request is None or not request.keep_alive or self._context.stopping.is_set:
+            return True
+        if request.is_complete:
+            return self._is_broken and not self._queue
+        if request.expects_continue and not self._has_continued and not request.received:
+            return True  # the client may or may not send the body
+        missing = request.missing
+        return self._is_broken or missing is None or missing > _SKIPPED_BYTES
+
+    # The end
+
+    def _linger(self) -> None:
+        """Close once the client has the last response."""
+        if self._drains_until is not None or self._is_closed:
+            return
+        request = self._request
+        is_clean = not self._is_broken and not self._unfed and (request is None or request.is_complete)
+        self._drop_input()
+        self._drains_until = perf_counter() + min(_LINGER_S, self._context.limits.header_timeout_s)
+        if is_clean or self._is_at_eof or self._transport.is_closing():
+            self._close()
+            return
+        self._resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _close(self) -> None:
+        self._is_closed = True
+        self._transport.close()  # once everything is written
+
+    def _abort(self) -> None:
+        self._is_closed = True
+        self._transport.abort()
+
+    def evict(self) -> None:
+        """Close to make room for another connection."""
+        self._close()
+
+    def shutdown(self) -> None:
+        """Close, once what has arrived is answered; uvicorn calls it when the server stops."""
+        self.loop.call_later(_IDLE_GRACE_S, self._close_if_idle)
+        self.loop.call_later(self._context.limits.drain_timeout_s, self._end_drain)
+
+    def _close_if_idle(self) -> None:
+        if self.is_idle():
+            self._close()
+
+    def _end_drain(self) -> None:
+        if self._call is not None:
+            self._call.cancel()
+        elif not self._is_closed:
+            self._abort()
+
+    def check(self, now: float) -> None:
+        """Close the connection if it is overdue; `Connections` calls it every so often.
+
+        Args:
+            now: By `time.perf_counter`.
+        """
+        limits = self._context.limits
+        if self._writer.is_paused:
+            if self._writer.is_too_slow(now, limits.write_timeout_s, limits.min_send_rate):
+                self._abort()
+            return
+        stage, inactive_s = self.stage, now - self._last_active
+        if stage is Stage.IDLE:
+            is_new = self._last_active == self.accepted
+            if inactive_s > (limits.header_timeout_s if is_new else limits.keep_alive_s):
+                self._close()
+        elif stage is Stage.HEAD:
+            if now - self._parser.head_began > limits.header_timeout_s:
+                self._close()
+        elif stage is Stage.BODY:
+            self._check_body(now, inactive_s)
+        elif self._drains_until is not None and now > self._drains_until:
+            self._abort()
+
+    def _check_body(self, now: float, inactive_s: float) -> None:
+        limits, request = self._context.limits, self._request
+        if self._call is None:
+            if inactive_s > limits.header_timeout_s:
+                self._close()
+        elif request is not None and now - request.started > limits.body_timeout_s:
+            self._call.on_body_error(BodyTimeout(limits.body_timeout_s, request.received))
+
+
+class _NotBegun:
+    """Stands for a call that has not begun."""
+
+    def on_body(self, piece: bytes) -> None: ...
+
+    def on_body_end(self) -> None: ...
+
+    def on_body_error(self, error: ServiceError | Refused) -> None: ...
+
+    def on_disconnect(self) -> None: ...
+
+    def cancel(self) -> None: ...
+
+
+_NOT_BEGUN: Call = _NotBegun()
+
+
+def _address(name: object) -> tuple[str, int] | None:
+    """Return host and port of a socket's name; None if it has none."""
+    if isinstance(name, tuple) and len(name) >= 2:
+        return str(name[0]), int(name[1])
+    return None

@@ -1,0 +1,82 @@
+"""What all connections of a listener share: limits, tables, and how a request is dispatched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from service.core.errors import ServiceError
+    from service.http.journal import Recorder
+    from service.http.server.connection import Connection
+    from service.http.server.connections import Connections
+    from service.http.server.request import Refused, Request
+    from service.inference.budget import Budget
+
+
+class Call(Protocol):
+    """One request that is being answered; it ends with `Connection.end_response` or when it is told to."""
+
+    def on_body(self, piece: bytes) -> None:
+        """Take the next bytes of the body."""
+
+    def on_body_end(self) -> None:
+        """Note that the body is complete."""
+
+    def on_body_error(self, error: ServiceError | Refused) -> None:
+        """Answer that the body is broken, too slow or too large; no more of it comes."""
+
+    def on_disconnect(self) -> None:
+        """Stop: the client has left, and nothing can be written."""
+
+    def cancel(self) -> None:
+        """Answer soon: the server stops."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of each connection, in bytes and seconds; the settings of the same names describe them."""
+
+    max_head_bytes: int
+    header_timeout_s: float
+    body_timeout_s: float
+    write_timeout_s: float
+    keep_alive_s: float
+    drain_timeout_s: float
+    min_send_rate: int
+
+
+@dataclass
+class Stopping:
+    """Whether the server is about to stop; then every response closes its connection."""
+
+    is_set: bool = False
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all connections of a listener share.
+
+    Attributes:
+        limits: Limits of each connection.
+        connections: Table of those that are open.
+        budget: Where unread input and unsent output are counted.
+        journal: Records refused requests.
+        dispatch: Begins to answer a request on a connection.
+        stopping: Whether the server is about to stop.
+        headers: Returns header lines of every response to a request, each with its line end; the request is
+            None where none could be parsed.
+        is_probe: Whether a path may be requested on one of the reserved connections.
+        client: Returns a request's client address from the peer's address and the request.
+    """
+
+    limits: Limits
+    connections: Connections
+    budget: Budget
+    journal: Recorder
+    dispatch: Callable[[Connection, Request], Call]
+    stopping: Stopping
+    headers: Callable[[Request | None], bytes] = lambda _: b""
+    is_probe: Callable[[str], bool] = lambda _: False
+    client: Callable[[str, Request], str] = lambda peer, _: peer

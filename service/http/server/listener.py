@@ -1,0 +1,155 @@
+"""Accepts connections: several in one turn of the event loop, each with a place in the table."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from service.http.server.connections import Connections, Place, TooManyConnections
+
+if TYPE_CHECKING:
+    from service.http.server.tls import Certificates
+
+log = logging.getLogger(__name__)
+
+_ACCEPTS_PER_TURN = 64
+"""Connections accepted before others run. The event loop's own server accepts one in a turn: a new client
+waits for as many turns as others are before it in the queue, and a turn under load takes tens of
+milliseconds."""
+
+_PAUSE_S = 0.2
+"""How long nothing is accepted once descriptors or memory are used up; the socket stays readable meanwhile,
+and the loop would spin."""
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+_BACKLOG = 2048
+"""Connections that may wait in the kernel's queue; the limit of those accepted when the listener closes."""
+
+
+class MakeConnection(Protocol):
+    """Makes the protocol of an accepted connection."""
+
+    def __call__(self, place: Place | None, refusal: str | None, /) -> asyncio.Protocol:
+        """Return a protocol; `refusal` says why the client is turned away, without a place."""
+
+
+class Listener:
+    """Accepts connections on any number of listening sockets."""
+
+    def __init__(
+        self,
+        make: MakeConnection,
+        connections: Connections,
+        *,
+        handshake_timeout_s: float,
+        certificates: Certificates | None = None,
+        is_exempt: Callable[[str], bool] = lambda _: False,
+        count_error: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Create a listener without sockets; to be called in the event loop.
+
+        Args:
+            make: Makes the protocol of each connection.
+            connections: Table of those that are open.
+            handshake_timeout_s: Longest time of a TLS handshake, in seconds.
+            certificates: For TLS; None serves plain HTTP.
+            is_exempt: Whether an address is not limited in its connections, as a trusted proxy.
+            count_error: Counts a connection that could not be accepted: `descriptors` or `other`.
+        """
+        self._make = make
+        self._connections = connections
+        self._handshake_timeout_s = handshake_timeout_s
+        self._certificates = certificates
+        self._is_exempt = is_exempt
+        self._count_error = count_error
+        self._loop = asyncio.get_running_loop()
+        self._sockets: set[socket.socket] = set()
+        self._opening: set[asyncio.Task[None]] = set()
+
+    def add(self, listening: socket.socket) -> None:
+        """Accept connections of a listening socket, which `close` closes."""
+        listening.setblocking(False)
+        self._sockets.add(listening)
+        self._loop.add_reader(listening.fileno(), self._accept, listening)
+
+    def remove(self, listening: socket.socket) -> None:
+        """Accept no more connections of a socket, and leave it open."""
+        if listening in self._sockets:
+            self._sockets.remove(listening)
+            self._loop.remove_reader(listening.fileno())
+
+    async def close(self) -> None:
+        """Accept what waits already, and close the sockets."""
+        for listening in list(self._sockets):
+            for _ in range(_BACKLOG):
+                if not self._accept_one(listening):
+                    break
+            self.remove(listening)
+            listening.close()
+        if self._opening:
+            await asyncio.wait(self._opening, timeout=self._handshake_timeout_s if self._certificates else 1)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_ACCEPTS_PER_TURN):
+            if not self._accept_one(listening):
+                return
+
+    def _accept_one(self, listening: socket.socket) -> bool:
+        """Accept one connection; return whether another may be waiting."""
+        try:
+            accepted, address = listening.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            if error.errno in (errno.ECONNABORTED, errno.EPROTO):
+                return True  # the client left before it was accepted
+            is_exhausted = error.errno in _EXHAUSTED
+            self._count_error("descriptors" if is_exhausted else "other")
+            log.error("connection not accepted", extra={"fields": {"reason": error.strerror}})
+            self._pause(listening)
+            return False
+        accepted.setblocking(False)
+        client = str(address[0]) if isinstance(address, tuple) else "-"
+        place, refusal = None, None
+        try:
+            place = self._connections.take(client, self._is_exempt(client))
+        except TooManyConnections as error:
+            if self._certificates is not None:  # a handshake costs more than the refusal is worth
+                accepted.close()
+                return True
+            refusal = str(error)
+        task = self._loop.create_task(self._open(accepted, place, refusal))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        return True
+
+    async def _open(self, accepted: socket.socket, place: Place | None, refusal: str | None) -> None:
+        context = None if self._certificates is None else self._certificates.context()
+        try:
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.connect_accepted_socket(
+                lambda: self._make(place, refusal),
+                accepted,
+                ssl=context,
+                ssl_handshake_timeout=None if context is None else self._handshake_timeout_s,
+            )
+        except (OSError, asyncio.CancelledError) as error:  # the client left, or its handshake failed
+            accepted.close()
+            if place is not None:
+                self._connections.leave(place)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+
+    def _pause(self, listening: socket.socket) -> None:
+        self._loop.remove_reader(listening.fileno())
+
+        def go_on() -> None:
+            if listening in self._sockets:
+                self._loop.add_reader(listening.fileno(), self._accept, listening)
+
+        self._loop.call_later(_PAUSE_S, go_on)

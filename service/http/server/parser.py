@@ -1,0 +1,180 @@
+"""Turns bytes of a connection into requests: httptools, fed with the bytes as they came, and our limits."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Protocol
+
+import httptools
+
+from service.http import problems
+from service.http.server.request import Headers, Refused, Request, parse
+
+
+class Events(Protocol):
+    """What is told of a connection's requests, in the order of their bytes."""
+
+    def on_request(self, request: Request) -> None:
+        """Take a request whose head is complete."""
+
+    def on_body(self, request: Request, piece: bytes) -> None:
+        """Take the next bytes of its body."""
+
+    def on_complete(self, request: Request) -> None:
+        """Note that its body is complete."""
+
+
+class RequestParser:
+    """Parses the requests of one connection.
+
+    Attributes:
+        request: The newest request whose head is complete; None before the first, and within a head.
+        head_began: When the first byte of an incomplete head was parsed, by `time.perf_counter`; 0 for none.
+    """
+
+    def __init__(self, events: Events, max_head_bytes: int) -> None:
+        """Create a parser.
+
+        Args:
+            events: Told what is found.
+            max_head_bytes: Size of request line and headers, and, with as many bytes as its body has, of
+                chunk headers and trailers.
+        """
+        self.request: Request | None = None
+        self.head_began = 0.0
+        self._events = events
+        self._max_head_bytes = max_head_bytes
+        self._parser = httptools.HttpRequestParser(self)
+        self._is_priming = False  # it is fed framing of our own, not the client's bytes
+        self._url = b""
+        self._headers: Headers = []
+        self._refused: Refused | None = None
+        self._framing = 0  # bytes fed since a message was complete, less those of its body
+
+    def feed(self, data: bytes) -> bytes:
+        """Parse bytes.
+
+        Returns:
+            What is left of them: nothing, but after a head that offered another protocol.
+
+        Raises:
+            Refused: They are no request that can be answered. Nothing can be parsed after them.
+        """
+        self._framing += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._pass_over_upgrade()
+            return data[offer.args[0] :]
+        except httptools.HttpParserError as error:
+            raise self._refused or _refused(error) from error
+        if self._framing > self._max_head_bytes:
+            self._check_framing()
+        return b""
+
+    def _check_framing(self) -> None:
+        limit, request = self._max_head_bytes, self.request
+        if request is None or request.is_complete:
+            raise _head_too_large(limit)
+        if self._framing > limit + request.received:
+            expected = f"Chunk headers and trailers should be at most {limit:,} bytes more than the body"
+            got = f"{self._framing:,} bytes for {request.received:,}"
+            raise Refused(problems.TOO_MANY_PIECES, f"{expected}; got {got}.")
+
+    def _pass_over_upgrade(self) -> None:
+        """Go on after a head that offers another protocol, as if it did not (RFC 9110, section 7.8).
+
+        llhttp takes all that follows such a head for the other protocol. A new parser, primed with the
+        framing of this request alone, reads its body instead.
+        """
+        request = self.request
+        assert request is not None
+        self._framing = 0
+        self._parser = httptools.HttpRequestParser(self)
+        framing = b""
+        if request.content_length is None:
+            framing = b"transfer-encoding: chunked\r\n"
+        elif request.content_length:
+            framing = b"content-length: %d\r\n" % request.content_length
+        self._is_priming = True
+        self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: -\r\n" + framing + b"\r\n")
+        self._is_priming = False
+
+    # Called by httptools
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        if not self._is_priming:
+            self._url = b""
+            self._headers = []
+            self.request = None
+            self.head_began = perf_counter()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the request target."""
+        if not self._is_priming:
+            self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; trailers are ignored."""
+        if self.request is None:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """Make a request of the head."""
+        if self._is_priming:
+            return
+        parser, limit = self._parser, self._max_head_bytes
+        try:
+            if self._framing > limit and _size(self._url, self._headers) > limit:
+                raise _head_too_large(limit)
+            request = parse(
+                parser.get_method(),
+                self._url,
+                parser.get_http_version(),
+                parser.should_keep_alive(),
+                self._headers,
+                self.head_began,
+            )
+        except Refused as refused:
+            self._refused = refused
+            raise  # stops the parser
+        self._framing = 0
+        self.head_began = 0.0
+        self.request = request
+        self._events.on_request(request)
+
+    def on_body(self, piece: bytes) -> None:
+        """Hand on a part of the body."""
+        request = self.request
+        assert request is not None
+        self._framing -= len(piece)
+        request.received += len(piece)
+        self._events.on_body(request, piece)
+
+    def on_message_complete(self) -> None:
+        """Note the end of a request; a head that offers another protocol is not yet one."""
+        request = self.request
+        if request is not None and not self._parser.should_upgrade():
+            self._framing = 0
+            request.is_complete = True
+            self._events.on_complete(request)
+
+
+def _size(url: bytes, headers: Headers) -> int:
+    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
+
+
+def _head_too_large(limit: int) -> Refused:
+    detail = f"Request line and headers should be at most {limit:,} bytes; got more."
+    return Refused(problems.HEAD_TOO_LARGE, detail)
+
+
+def _refused(error: httptools.HttpParserError) -> Refused:
+    """Return what a parser's error means; llhttp tells versions and codings by its message alone."""
+    message = str(error)
+    if "HTTP version" in message:
+        return Refused(problems.BAD_VERSION, "HTTP version should be 1.0 or 1.1; got another.")
+    if "`Transfer-Encoding`" in message:
+        return Refused(problems.UNKNOWN_CODING, "Transfer-Encoding should be chunked; got another.")
+    return Refused(problems.BROKEN_HTTP, "Bytes should be an HTTP/1.1 request; got others.")

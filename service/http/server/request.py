@@ -1,0 +1,127 @@
+"""One parsed HTTP/1.1 request head, and the checks that RFC 9112 asks of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+import httptools
+
+from service.http.problems import BAD_FRAMING, BAD_HOST, BAD_TARGET, BAD_VERSION, UNKNOWN_CODING, Problem
+
+Headers = list[tuple[bytes, bytes]]
+"""Names in lower case and values, in the order of arrival."""
+
+
+class Refused(Exception):
+    """A request that is answered with a problem and closes its connection.
+
+    Attributes:
+        problem: Status and kind.
+        detail: What was expected and what came.
+    """
+
+    def __init__(self, problem: Problem, detail: str) -> None:
+        super().__init__(detail)
+        self.problem = problem
+        self.detail = detail
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One request: its head, and how much of its body has arrived.
+
+    Attributes:
+        method: In upper case.
+        path: Decoded, without the query.
+        raw_path: As it came.
+        query: As it came, without the question mark.
+        headers: Without trailers.
+        version: `1.0` or `1.1`.
+        keep_alive: Whether the client expects the connection to stay open.
+        content_length: Bytes of the body as declared; None for a chunked body, 0 for none.
+        expects_continue: Whether the client waits for `100 Continue` before it sends the body.
+        started: When its first byte was parsed, by `time.perf_counter`.
+        received: Bytes of the body that have arrived, without chunk framing.
+        is_complete: Whether the whole body has arrived.
+        pieces: Parts of the body that arrived before the request was dispatched.
+        first_headers: The first value of every header, by name.
+    """
+
+    method: str
+    path: str
+    raw_path: bytes
+    query: bytes
+    headers: Headers
+    version: str
+    keep_alive: bool
+    content_length: int | None
+    expects_continue: bool
+    started: float
+    first_headers: dict[bytes, bytes]
+    received: int = 0
+    is_complete: bool = False
+    pieces: list[bytes] = field(default_factory=list)
+
+    @property
+    def missing(self) -> int | None:
+        """Bytes of the body that have not arrived; None if nobody can know."""
+        if self.is_complete:
+            return 0
+        return None if self.content_length is None else self.content_length - self.received
+
+
+def parse(
+    method: bytes, target: bytes, version: str, keep_alive: bool, headers: Headers, started: float
+) -> Request:
+    """Build a request from what the parser found in a head.
+
+    Raises:
+        Refused: The head breaks a rule that the parser does not check: RFC 9112, sections 2.3 (version), 3.2
+            (target and Host) and 6.1 (transfer codings).
+    """
+    first: dict[bytes, bytes] = {}
+    hosts = 0
+    for name, value in headers:
+        if name == b"host":
+            hosts += 1
+        if name not in first:
+            first[name] = value
+    if version not in ("1.1", "1.0"):
+        raise Refused(BAD_VERSION, f"HTTP version should be 1.0 or 1.1; got {version}.")
+    if hosts != 1 and (hosts or version == "1.1"):
+        raise Refused(BAD_HOST, f"Header Host should come once; got {hosts} of them.")
+    length: int | None = 0
+    if b"transfer-encoding" in first:
+        codings = b",".join(value for name, value in headers if name == b"transfer-encoding").strip().lower()
+        if version == "1.0":
+            raise Refused(BAD_FRAMING, "Transfer-Encoding should come with HTTP/1.1; got HTTP/1.0.")
+        if codings != b"chunked":
+            got = repr(codings[:40].decode("latin-1"))
+            raise Refused(UNKNOWN_CODING, f"Transfer-Encoding should be chunked; got {got}.")
+        length = None
+    elif b"content-length" in first:
+        length = int(first[b"content-length"])  # digits alone: the parser has checked them
+    if method == b"CONNECT":
+        raise Refused(
+            BAD_TARGET, "Method should be one of this interface; got CONNECT, and this is no proxy."
+        )
+    try:
+        url = httptools.parse_url(target)
+    except httptools.HttpParserInvalidURLError as error:
+        raise Refused(BAD_TARGET, "Request target should be a path or a URL; got neither.") from error
+    raw_path = url.path or (b"*" if target == b"*" else b"/")
+    path = raw_path.decode("ascii")
+    return Request(
+        method=method.decode("ascii"),
+        path=unquote(path) if "%" in path else path,
+        raw_path=raw_path,
+        query=url.query or b"",
+        headers=headers,
+        version=version,
+        keep_alive=keep_alive and version == "1.1",
+        content_length=length,
+        expects_continue=first.get(b"expect", b"").lower() == b"100-continue",
+        started=started,
+        first_headers=first,
+    )
