@@ -58,6 +58,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "service.server": (
         "service.core",
+        "service.inference",
         "service.processes",
         "service.http",
         "service.app",

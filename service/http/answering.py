@@ -199,14 +199,17 @@ class Answering:
                 time_left(question, exchange)
                 return reply(question)
 
-            return _spawn(self.workers.run(ask_and_reply), waiter)
+            return _spawn(lambda: self.workers.run(ask_and_reply), waiter)
         question = ask()
         left_s = time_left(question, exchange)
         if size <= INLINE_BYTES and question.is_short():
             images = self.prepare(exchange, model, question)
             self.batching.submit(model, images, _Short(self, exchange, question, waiter))
             return None
-        work = self.workers.run(lambda: reply(question), timeout_s=left_s, priority=question.priority)
+
+        def work() -> Coroutine[None, None, Answer]:
+            return self.workers.run(lambda: reply(question), timeout_s=left_s, priority=question.priority)
+
         return _spawn(work, waiter)
 
     async def respond(
@@ -330,12 +333,12 @@ async def _unless(left: Left, future: asyncio.Future[Answer]) -> Answer:
         del future  # as in `respond`
 
 
-def _spawn(work: Coroutine[None, None, Answer], waiter: Waiter[Answer]) -> asyncio.Task[None]:
+def _spawn(work: Callable[[], Coroutine[None, None, Answer]], waiter: Waiter[Answer]) -> asyncio.Task[None]:
     """Run long work in a task, and hand its result to a waiter."""
 
     async def run() -> None:
         try:
-            answer = await work
+            answer = await work()
         except Exception as error:  # whatever it is, the waiter gets it
             waiter.fail(error)
         else:

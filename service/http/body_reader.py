@@ -61,7 +61,7 @@ class BodyLimits:
             self,
             header(request, b"content-encoding"),
             header(request, b"content-type") or "",
-            int(declared) if declared.isdecimal() and len(declared) < 20 else None,
+            int(declared[:20]) if declared.isascii() and declared.isdecimal() else None,
         )
         try:
             try:

@@ -15,7 +15,7 @@ from service.http.server.request import Refused, Request
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Scope
 
-    from service.http.server.connection import Connection
+    from service.http.server.context import Responder
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _MOST_BUFFERED = 65_536
 class AsgiCall:
     """Runs the application in a task, and translates between its messages and the connection."""
 
-    def __init__(self, app: ASGIApp, connection: Connection, request: Request) -> None:
+    def __init__(self, app: ASGIApp, connection: Responder, request: Request) -> None:
         self._app = app
         self._connection = connection
         self._request = request

@@ -90,13 +90,12 @@ class Connections:
             TooManyConnections: There is no place.
         """
         place = Place(client)
-        if not is_exempt and self._per_client[client] >= self.max_per_client:
-            raise TooManyConnections(
-                f"Connections of one client should be at most {self.max_per_client:,}; "
-                "as many are open already."
-            )
+        own = self._per_client[client]
+        if not is_exempt and own >= self.max_per_client and not self._evict_oldest(self._idle(client)):
+            expected = f"Connections of one client should be at most {self.max_per_client:,}"
+            raise TooManyConnections(f"{expected}; as many are open already.")
         if len(self._places) - self._reserved >= self.max_connections and not self._make_room(client):
-            if self._reserved >= RESERVED and not self._make_reserved_room():
+            if self._reserved >= RESERVED and not self._evict_oldest(self._unfinished(is_reserved=True)):
                 expected = f"Connections should be at most {self.max_connections:,}"
                 raise TooManyConnections(f"{expected}; as many are open already.")
             place.is_reserved = True
@@ -126,30 +125,35 @@ class Connections:
         return [place.connection for place in self._places if place.connection is not None]
 
     def _make_room(self, client: str) -> bool:
-        """Close a connection so that another client's, or a newer one, has its place."""
-        open_ = [place for place in self._places if not place.is_reserved and place.connection is not None]
-        idle = [place for place in open_ if place.connection is not None and place.connection.is_idle()]
-        if not idle:
-            # A connection that is still sending goes only for the benefit of a client with fewer of them.
-            idle = [
-                place
-                for place in open_
-                if place.connection is not None
-                and place.connection.is_evictable()
-                and self._per_client[place.client] > self._per_client[client] + 1
-            ]
-        return self._evict_oldest(idle)
+        """Close a connection so that another has its place: an idle one, or one that is still sending.
 
-    def _make_reserved_room(self) -> bool:
-        return self._evict_oldest(
-            [
-                place
-                for place in self._places
-                if place.is_reserved and place.connection is not None and place.connection.is_evictable()
-            ]
-        )
+        The latter goes only for the benefit of a client with fewer connections.
+        """
+        own = self._per_client[client] + 1
+        unfinished = self._unfinished(is_reserved=False)
+        greedy = [place for place in unfinished if self._per_client[place.client] > own]
+        return self._evict_oldest(self._idle()) or self._evict_oldest(greedy)
+
+    def _idle(self, client: str | None = None) -> list[Place]:
+        """Return the idle connections, of one client or of all."""
+        return [
+            place
+            for place in self._places
+            if place.connection is not None and client in (None, place.client) and place.connection.is_idle()
+        ]
+
+    def _unfinished(self, *, is_reserved: bool) -> list[Place]:
+        """Return the connections whose request has not arrived completely."""
+        return [
+            place
+            for place in self._places
+            if place.connection is not None
+            and place.is_reserved == is_reserved
+            and place.connection.is_evictable()
+        ]
 
     def _evict_oldest(self, places: list[Place]) -> bool:
+        """Close the oldest connection of the client that has most; return False if there is none."""
         if not places:
             return False
         most = max(self._per_client[place.client] for place in places)

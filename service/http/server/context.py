@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from uvicorn.server import ServerState
+
     from service.core.errors import ServiceError
     from service.http.journal import Recorder
-    from service.http.server.connection import Connection
     from service.http.server.connections import Connections
     from service.http.server.request import Refused, Request
     from service.inference.budget import Budget
 
 
 class Call(Protocol):
-    """One request that is being answered; it ends with `Connection.end_response` or when it is told to."""
+    """One request that is being answered; it ends with `Responder.end_response` or when it is told to."""
 
     def on_body(self, piece: bytes) -> None:
         """Take the next bytes of the body."""
@@ -32,6 +35,46 @@ class Call(Protocol):
 
     def cancel(self) -> None:
         """Answer soon: the server stops."""
+
+
+class Responder(Protocol):
+    """The connection of a call: where it writes its response, and asks for the body."""
+
+    loop: asyncio.AbstractEventLoop
+    server_state: ServerState
+    peer: tuple[str, int] | None
+    local: tuple[str, int] | None
+    scheme: str
+
+    def client(self, request: Request, /) -> str:
+        """Return the address of the client that sent a request, or `-`."""
+
+    def send_continue(self) -> None:
+        """Tell a client that waits for it to send the body."""
+
+    def pause_body(self) -> None:
+        """Hand on no more of the body until `resume_body`."""
+
+    def resume_body(self) -> None:
+        """Hand on the rest of the body."""
+
+    def close_after_response(self) -> None:
+        """Close the connection after the response that has not begun yet."""
+
+    def write_response(self, status: int, head: bytes, body: bytes) -> None:
+        """Write a whole response, and end it."""
+
+    def write_head(self, status: int, head: bytes) -> None:
+        """Write the head of a response whose body follows."""
+
+    async def write_body(self, body: bytes) -> None:
+        """Write a part of a body, as quickly as the client takes it."""
+
+    def end_response(self) -> None:
+        """End a response that was written in parts."""
+
+    def break_off(self) -> None:
+        """Close without an end to the response: it cannot be completed."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +118,7 @@ class Context:
     connections: Connections
     budget: Budget
     journal: Recorder
-    dispatch: Callable[[Connection, Request], Call]
+    dispatch: Callable[[Responder, Request], Call]
     stopping: Stopping
     headers: Callable[[Request | None], bytes] = lambda _: b""
     is_probe: Callable[[str], bool] = lambda _: False

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from service.http.router import Routes
-    from service.http.server.connection import Connection
-    from service.http.server.context import Call
+    from service.http.server.context import Call, Responder
     from service.http.server.request import Request
 
 
@@ -32,7 +31,7 @@ class Dispatcher:
     routes: Routes
     predictions: Predictions | None = None
 
-    def __call__(self, connection: Connection, request: Request) -> Call:
+    def __call__(self, connection: Responder, request: Request) -> Call:
         """Return the call that answers a request whose head has arrived."""
         if self.predictions is not None:
             found = self.routes.find(request.method, request.path)

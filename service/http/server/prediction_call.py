@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from service.http.journal import Journal
     from service.http.operations import Endpoint
-    from service.http.server.connection import Connection
+    from service.http.server.context import Responder
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class PredictionCall:
     def __init__(
         self,
         predictions: Predictions,
-        connection: Connection,
+        connection: Responder,
         request: Request,
         endpoint: Endpoint,
         parameters: Mapping[str, str],

@@ -1,4 +1,4 @@
-"""`service/http/gate.py`: how large a body may be, and how long it may take to arrive."""
+"""`service/http/body_reader.py`: how large a body may be, and how long it may take to arrive."""
 
 import asyncio
 import tracemalloc
@@ -13,12 +13,19 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from service.core.errors import BodyTimeout, PayloadTooLarge, TooManyBytes, UnsupportedMediaType
+from service.http.body_reader import BodyLimits
 from service.http.exchange import Exchange
-from service.http.gate import Gate
+from service.inference.budget import Budget
 from tests.service.http.bodies import PREDICT, compressed, problem
 from tests.service.http.running import chunk
 
-GATE = Gate(max_body_bytes=100, max_pending_bytes=1000, body_timeout_s=10)
+
+def limits(max_bytes: int, max_pending_bytes: int, timeout_s: float = 10) -> BodyLimits:
+    """Limits whose cost is the bare size."""
+    return BodyLimits(Budget(max_pending_bytes), max_bytes, timeout_s)
+
+
+LIMITS = limits(100, 1000)
 OCTETS = {"content-type": "application/octet-stream"}
 
 
@@ -36,11 +43,11 @@ class Body:
         self.taken += 1
         return self._arriving[self.taken - 1]
 
-    def read(self, gate: Gate = GATE, headers: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
+    def read(self, bounds: BodyLimits = LIMITS, headers: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
         scope = {"type": "http", "method": "POST", "headers": list(headers), "exchange": self.exchange}
 
         async def enter() -> bytes:
-            async with gate.body(Request(scope, self.receive)) as body:
+            async with bounds.read(Request(scope, self.receive)) as body:
                 return body
 
         return asyncio.run(enter())
@@ -114,7 +121,7 @@ def test_a_body_that_does_not_arrive_in_time_is_given_up() -> None:
     body = Body(chunk(bytes(7)))
 
     with pytest.raises(BodyTimeout, match=r"^Body should arrive within 0\.1 seconds; got 7 bytes of it\.$"):
-        body.read(Gate(100, 1000, 0.1))
+        body.read(limits(100, 1000, 0.1))
 
 
 def test_a_caller_who_leaves_is_told_apart_from_one_who_is_slow() -> None:
@@ -178,12 +185,12 @@ def test_bodies_that_are_too_much_together_are_turned_away() -> None:
     """
     What one holds is taken from all, and given back when it is answered.
     """
-    gate = Gate(max_body_bytes=100, max_pending_bytes=150, body_timeout_s=10)
+    bounds = limits(100, 150)
 
     async def enter(size: int) -> int:
         body = Body(chunk(bytes(size), more=False))
         scope = {"type": "http", "method": "POST", "headers": [], "exchange": body.exchange}
-        async with gate.body(Request(scope, body.receive)) as content:
+        async with bounds.read(Request(scope, body.receive)) as content:
             if size < 100:
                 return len(content)
             with pytest.raises(TooManyBytes, match=r"at most 150 bytes together"):
@@ -214,27 +221,27 @@ def test_all_bodies_together_count_by_what_they_hold() -> None:
     """
     And no longer once they have been answered.
     """
-    gate = Gate(max_body_bytes=10_000, max_pending_bytes=1000, body_timeout_s=10)
+    bounds = limits(10_000, 1000)
     headers = [(b"content-encoding", b"gzip")]
     for _ in range(3):
         with pytest.raises(TooManyBytes):
-            Body(chunk(compressed(bytes(1001), "gzip"), more=False)).read(gate, headers)
+            Body(chunk(compressed(bytes(1001), "gzip"), more=False)).read(bounds, headers)
 
-    assert len(Body(chunk(compressed(bytes(1000), "gzip"), more=False)).read(gate, headers)) == 1000
+    assert len(Body(chunk(compressed(bytes(1000), "gzip"), more=False)).read(bounds, headers)) == 1000
 
 
 def test_a_bomb_is_not_unpacked_beyond_the_limit() -> None:
     """
     A gigabyte in a megabyte: what is held of it stays near the limit.
     """
-    gate = Gate(max_body_bytes=1_000_000, max_pending_bytes=10_000_000, body_timeout_s=60)
+    bounds = limits(1_000_000, 10_000_000, 60)
     layer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(layer.compress(bytes(2**20)) for _ in range(1024)) + layer.flush()
     assert len(bomb) > 900_000
     tracemalloc.start()
     try:
         with pytest.raises(PayloadTooLarge):
-            Body(chunk(bomb[:900_000])).read(gate, [(b"content-encoding", b"gzip")])
+            Body(chunk(bomb[:900_000])).read(bounds, [(b"content-encoding", b"gzip")])
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -254,7 +261,7 @@ def test_a_body_in_very_many_pieces_takes_hardly_more_than_its_size() -> None:
 
     async def enter() -> bytes:
         scope = {"type": "http", "method": "POST", "headers": [], "exchange": Exchange("1")}
-        async with Gate(10**6, 10**6, 10).body(Request(scope, receive)) as body:
+        async with limits(10**6, 10**6).read(Request(scope, receive)) as body:
             return body
 
     tracemalloc.start()
@@ -284,7 +291,7 @@ def test_pieces_of_any_size_are_put_together_in_order(sizes: list[int]) -> None:
     parts = [bytes([number]) * size for number, size in enumerate(sizes)]
     arriving = [chunk(part, more=index + 1 < len(parts)) for index, part in enumerate(parts)]
 
-    assert Body(*arriving).read(Gate(10**6, 10**6, 10)) == b"".join(parts)
+    assert Body(*arriving).read(limits(10**6, 10**6)) == b"".join(parts)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])

@@ -320,24 +320,6 @@ def test_a_caller_who_leaves_is_recorded_as_499(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-@pytest.mark.parametrize("headers", [[], [("expect", "100-continue")]])
-def test_a_connection_with_an_announced_but_unread_body_is_closed(
-    client: TestClient, headers: list[tuple[str, str]]
-) -> None:
-    """
-    Whoever was asked to wait may or may not send the body: only a new connection is sure.
-    """
-    length = [*headers, ("content-length", "300000"), ("content-type", "image/png")]
-
-    unread = exchange(client.app, PREDICT, [], length)
-    read = exchange(client.app, PREDICT, [chunk(bytes(784), more=False)], [*headers, *OCTETS.items()])
-
-    assert unread.status_code == 413
-    assert (unread.headers.get("connection") == "close") or not headers
-    assert read.status_code == 200
-    assert "connection" not in read.headers
-
-
 @pytest.mark.parametrize("path", ["/livez", "/nowhere", f"{QUADRANTS}/weights/output.png"])
 def test_an_answer_to_head_is_without_a_body_below_the_server(client: TestClient, path: str) -> None:
     """

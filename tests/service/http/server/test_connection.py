@@ -3,7 +3,6 @@
 A real server listens on a free port of 127.0.0.1, with timeouts of tenths of seconds.
 """
 
-import asyncio
 import json
 import socket
 import threading
@@ -124,7 +123,7 @@ Open = Callable[[], Connection]
 
 @contextmanager
 def serving(
-    settings: Settings, drain_s: float = PATIENCE_S, body_timeout_s: float = TIMEOUT_S, **changed: Any
+    settings: Settings, drain_s: float = PATIENCE_S, body_timeout_s: float = TIMEOUT_S, **changed: object
 ) -> Iterator[tuple[int, Server]]:
     """Run a server whose patience is short; give its port too."""
     settings = settings.model_copy(
@@ -153,10 +152,16 @@ def serving(
 
 
 @pytest.fixture(scope="module")
-def port(toy_settings: Settings) -> Iterator[int]:
-    """The port of a server that all tests ask."""
-    with serving(toy_settings) as (number, _):
-        yield number
+def running(toy_settings: Settings) -> Iterator[tuple[int, Server]]:
+    """A server that all tests ask, and its port."""
+    with serving(toy_settings) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def port(running: tuple[int, Server]) -> int:
+    """The port of the server that all tests ask."""
+    return running[0]
 
 
 @pytest.fixture
@@ -379,20 +384,26 @@ def test_the_second_head_of_a_connection_is_measured_too(connect: Open) -> None:
     assert [first.status_code, second.status_code, third.status_code] == [200, 200, 431]
 
 
-def test_one_connection_too_many_is_turned_away_and_later_ones_are_welcome(connect: Open) -> None:
+def test_one_connection_too_many_is_turned_away_and_later_ones_are_welcome(
+    running: tuple[int, Server], connect: Open
+) -> None:
     """
-    The others are not disturbed.
+    Where none is idle; the others are not disturbed.
     """
     inside = [connect() for _ in range(MAX_CONNECTIONS)]
     for connection in inside:
         connection.send(GET)
         assert connection.reply().status_code == 200
+        connection.send(GET[:-2])
+    wait_until(lambda: not any(other.is_idle() for other in running[1].connections.all()))
 
     outside = connect()
     refused = outside.reply()
     assert outside.is_closed()
-    inside[0].send(GET)
+    inside[0].send(GET[-2:])
     undisturbed = inside[0].reply()
+    inside[0].send(GET[:-2])
+    wait_until(lambda: not any(other.is_idle() for other in running[1].connections.all()))
     inside[1].finish()
     assert inside[1].is_closed()
     later = connect()
@@ -403,6 +414,24 @@ def test_one_connection_too_many_is_turned_away_and_later_ones_are_welcome(conne
     assert refused.headers["retry-after"] == "1"
     assert undisturbed.status_code == 200
     assert later.reply().status_code == 200
+
+
+def test_the_oldest_idle_connection_makes_room(connect: Open) -> None:
+    """
+    A new client is worth more than one that is silent.
+    """
+    inside = [connect() for _ in range(MAX_CONNECTIONS)]
+    for connection in inside:
+        connection.send(GET)
+        assert connection.reply().status_code == 200
+
+    newest = connect()
+    newest.send(GET)
+
+    assert newest.reply().status_code == 200
+    assert inside[0].is_closed()
+    inside[1].send(GET)
+    assert inside[1].reply().status_code == 200
 
 
 @pytest.mark.parametrize(
