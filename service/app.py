@@ -15,6 +15,7 @@ from service.http.answering import Answering
 from service.http.direct import Direct
 from service.http.drawings import Limits
 from service.http.gate import Gate
+from service.http.hosts import KnownHosts
 from service.http.journal import Journal
 from service.http.metrics import Metrics
 from service.http.observe import Observer
@@ -110,7 +111,7 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
             *instances.Endpoints(answering).operations(),
         ],
         "weights": weights.Endpoints(answering).operations(),
-        "reports": reports.Endpoints(answering, settings.models).operations(),
+        "reports": reports.Endpoints(answering, settings.models, settings.root_path).operations(),
         "Open Inference Protocol": [
             *rest.Endpoints(
                 registry,
@@ -120,15 +121,17 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
                 settings.engine_threads,
                 settings.management,
             ).operations(),
-            *repository.Endpoints(management, answering.gate).operations(),
+            *repository.Endpoints(
+                management, answering.gate, KnownHosts(settings.host, settings.allowed_host)
+            ).operations(),
         ],
         "operators": ops.Endpoints(registry, (together or metrics).registry).operations(),
     }
     for tag, described in tags.items():
         operations.mount(app, tag, described)
     everything = [operation for described in tags.values() for operation in described]
-    documentation.install(app, everything)
-    page.install(app)
+    documentation.install(app, everything, settings.root_path)
+    page.install(app, settings.root_path)
     problems.install(app)
     routes = Routes(everything)
     return App(Observer(Router(app, routes), journal), Direct(routes, answering, journal))
