@@ -4,7 +4,7 @@ import http.client
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -109,17 +109,18 @@ def proxy(target: int, prefix: str, strips: bool) -> Iterator[Proxy]:
                 self.send_error(404)
                 return
             path = self.path.removeprefix(prefix) or "/"
-            connection = http.client.HTTPConnection("127.0.0.1", target, timeout=30)
-            connection.request(self.command, path if strips else self.path, body, dict(self.headers.items()))
-            answer = connection.getresponse()
-            content = answer.read()
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
+            with closing(http.client.HTTPConnection("127.0.0.1", target, timeout=30)) as connection:
+                connection.request(self.command, path if strips else self.path, body, headers)
+                answer = connection.getresponse()
+                content = answer.read()
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if name.lower() not in HOP_BY_HOP:
                     self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-            connection.close()
+            with suppress(ConnectionError):  # the page has given up the request
+                self.end_headers()
+                self.wfile.write(content)
 
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class's name
             del format, arguments

@@ -1,7 +1,5 @@
 """No page of another origin loads or unloads a model, whatever it makes the browser send."""
 
-import http.client
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 
 from tests import toys
 from tests.processes import Process, running
+from tests.security.asking import ask
 
 UNLOAD = "/v2/repository/models/quadrants/unload"
 READY = "/v2/models/quadrants/ready"
@@ -21,21 +20,6 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     toys.publish(root)
     with running(root, "--management", "--no-access-log") as process:
         yield process
-
-
-def ask(process: Process, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> int:
-    """Send a request with exactly these headers and a length; return the status."""
-    connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=30)
-    connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
-    for name, value in {**headers, "Content-Length": str(len(body))}.items():
-        connection.putheader(name, value)
-    connection.endheaders(body)
-    answer = connection.getresponse()
-    content = answer.read()
-    if answer.status == 403:
-        assert json.loads(content)["type"] == "/problems/forbidden"
-    connection.close()
-    return answer.status
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/json"])
@@ -57,8 +41,11 @@ def test_a_request_of_another_origin_changes_nothing(
     """
     As browsers would send it; a simple form among them, which no preflight comes before.
     """
-    assert ask(managed, "POST", UNLOAD, {**headers, "Content-Type": kind}, b"{}") == 403
-    assert ask(managed, "GET", READY, {}) == 200
+    answer = ask(managed.port, "POST", UNLOAD, {**headers, "Content-Type": kind}, b"{}")
+
+    assert answer.status == 403
+    assert b"/problems/forbidden" in answer.content
+    assert ask(managed.port, "GET", READY).status == 200
 
 
 @pytest.mark.browser
@@ -83,7 +70,7 @@ def test_a_page_in_a_browser_changes_nothing(managed: Process) -> None:
         page = browser.new_page()
         for origin in (f"http://127.0.0.1:{port}", f"http://localhost:{port}"):
             page.goto(origin)
-            assert page.evaluate(fetched, [address + UNLOAD, "no-cors"]) == 0
+            assert page.evaluate(fetched, [address + UNLOAD, "no-cors"]) in (0, "refused")
             assert page.evaluate(fetched, [address + UNLOAD, "cors"]) == "refused"
             with page.expect_navigation() as navigated:
                 page.evaluate(submitted, address + UNLOAD)
@@ -92,6 +79,6 @@ def test_a_page_in_a_browser_changes_nothing(managed: Process) -> None:
         page.goto(f"{rebound}/livez")
         assert page.evaluate(fetched, [rebound + UNLOAD, "same-origin"]) == 403
 
-        assert ask(managed, "GET", READY, {}) == 200
+        assert ask(managed.port, "GET", READY).status == 200
         page.goto(f"{address}/livez")
         assert page.evaluate(fetched, [address + "/v2/repository/models/quadrants/load", "cors"]) == 200
