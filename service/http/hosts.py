@@ -7,6 +7,7 @@ the two for one origin. The name in `Host` is then the attacker's. An address in
 import ipaddress
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from service.core.errors import Forbidden
 from service.http.drawings import quote
@@ -14,6 +15,12 @@ from service.http.drawings import quote
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([a-z0-9_](?:[a-z0-9_.-]{0,252})))(?::([0-9]{1,5})?)?")
 _ORIGIN = re.compile(r"(https?)://(.+)")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+_LONGEST = 260
+"""Bytes of the longest name with a port."""
+
+_REMEMBERED = 256
+"""Hosts whose answers are remembered."""
 
 Authority = tuple[str, str | None]
 """Host in lower case without brackets, and port; None for the scheme's default."""
@@ -39,9 +46,13 @@ class KnownHosts:
         self.is_enforced = bool(allowed)
         self._allowed = frozenset(_authority(host) for host in allowed)
         self._names = frozenset({"localhost", bound.lower()})
+        self._remembered = lru_cache(_REMEMBERED)(self._knows)
 
     def knows(self, host: bytes) -> bool:
         """Return whether a `Host`, or the authority of a request target, is known."""
+        return len(host) <= _LONGEST and self._remembered(host)
+
+    def _knows(self, host: bytes) -> bool:
         try:
             name, port = _authority(host.decode("latin-1"))
         except ValueError:
