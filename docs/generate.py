@@ -13,6 +13,9 @@ from training.publishing import catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 
+_NOTHING = (None, (), "")
+"""Defaults of settings that switch nothing on."""
+
 
 def settings_page() -> str:
     """Return the table of settings."""
@@ -28,7 +31,7 @@ def settings_page() -> str:
     for name, field in settings.Settings.model_fields.items():
         flag = f"--{name.replace('_', '-')}"
         variable = f"{settings.ENVIRONMENT_PREFIX}{name.upper()}"
-        default = "off" if field.default is None else f"`{field.default}`"
+        default = "off" if field.default in _NOTHING else f"`{field.default}`"
         lines.append(f"| `{flag}` | `{variable}` | {default} | {field.description} |")
     lines += [
         "",

@@ -14,6 +14,7 @@ from service.http import documentation, explain, operations, ops, page, problems
 from service.http.answering import Answering
 from service.http.body_reader import BodyLimits
 from service.http.drawings import Limits
+from service.http.hosts import KnownHosts
 from service.http.journal import Journal, Recorder
 from service.http.metrics import Metrics
 from service.http.observe import Observer
@@ -88,6 +89,7 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
     workers = Workers(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
 
     budget = Budget(settings.max_pending_bytes)
+    hosts = KnownHosts(settings.host, settings.allowed_host)
     bodies = BodyLimits(budget, settings.max_body_bytes, settings.body_timeout_s)
     answering = Answering(
         batching=Batching(Predictor(registry)),
@@ -124,7 +126,7 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
             *instances.Endpoints(answering).operations(),
         ],
         "weights": weights.Endpoints(answering).operations(),
-        "reports": reports.Endpoints(answering, settings.models).operations(),
+        "reports": reports.Endpoints(answering, settings.models, settings.root_path).operations(),
         "Open Inference Protocol": [
             *rest.Endpoints(
                 registry,
@@ -134,15 +136,15 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
                 settings.engine_threads,
                 settings.management,
             ).operations(),
-            *repository.Endpoints(management, bodies).operations(),
+            *repository.Endpoints(management, bodies, hosts).operations(),
         ],
         "operators": ops.Endpoints(registry, (together or metrics).registry).operations(),
     }
     for tag, described in tags.items():
         operations.mount(app, tag, described)
     everything = [operation for described in tags.values() for operation in described]
-    documentation.install(app, everything)
-    page.install(app)
+    documentation.install(app, everything, settings.root_path)
+    page.install(app, settings.root_path)
     problems.install(app)
     routes = Routes(everything)
     asgi = Observer(Router(app, routes), journal)
@@ -150,7 +152,7 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
     def operators(journal: Recorder) -> Dispatcher:
         described = [
             *ops.Endpoints(registry, (together or metrics).registry).operations(),
-            *repository.Endpoints(Management(registry, workers, is_on=True), bodies).operations(),
+            *repository.Endpoints(Management(registry, workers, is_on=True), bodies, hosts).operations(),
         ]
         other = FastAPI(title="Inkling, for operators", openapi_url=None, redirect_slashes=False)
         operations.mount(other, "operators", described)

@@ -4,14 +4,64 @@ Read once from the command line, the environment (prefix `INKLING_`) and a file 
 of precedence, and then frozen. Nothing else in the service reads the environment.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, IPvAnyNetwork, ValidationError
-from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict, SettingsError
+from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, ValidationError
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, CliSettingsSource, NoDecode, SettingsConfigDict, SettingsError
 
 ENVIRONMENT_PREFIX = "INKLING_"
+
+ANY_ORIGIN = "*"
+
+_HOST = r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?)(?::[0-9]{1,5})?"
+_ORIGIN = re.compile(rf"(?!file:)([a-z][a-z0-9+.-]*)://({_HOST})")
+_ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+_OWN_SEGMENTS = ("docs", "metrics", "openapi.json", "livez", "readyz", "static", "v1", "v2")
+"""First segments of the service's own paths."""
+
+
+def _split(value: object) -> object:
+    """Split a text at its commas; anything else is left to the next validator."""
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Several texts: joined by commas, or on the command line by a flag each."""
+
+
+def _origins(given: tuple[str, ...]) -> tuple[str, ...]:
+    if given == (ANY_ORIGIN,):
+        return given
+    return tuple(dict.fromkeys(_origin(text.lower()) for text in given))
+
+
+def _origin(text: str) -> str:
+    """Return an origin as browsers write it: lower case, without the default port."""
+    found = _ORIGIN.fullmatch(text)
+    if found is None:
+        expected = "each should be scheme://host or scheme://host:port without a path, or * alone"
+        raise PydanticCustomError("origin", "{expected}", {"expected": expected})
+    return text.removesuffix({"http": ":80", "https": ":443"}.get(found[1], ":"))
+
+
+def _hosts(given: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(re.fullmatch(_HOST, text.lower()) for text in given):
+        expected = "each should be host or host:port, without a scheme; an IPv6 address in brackets"
+        raise PydanticCustomError("host", "{expected}", {"expected": expected})
+    return tuple(dict.fromkeys(text.lower() for text in given))
+
+
+def _root_path(given: str) -> str:
+    segments = given.split("/")[1:]
+    is_path = _ROOT_PATH.fullmatch(given) and not {".", ".."} & set(segments)
+    if given and (not is_path or segments[0] in _OWN_SEGMENTS):
+        expected = "should be a path such as /inkling: no slash at its end, none of the service's own paths"
+        raise PydanticCustomError("root_path", "{expected}", {"expected": expected})
+    return given
 
 
 class Settings(BaseSettings):
@@ -56,6 +106,17 @@ class Settings(BaseSettings):
     management: bool = Field(
         False,
         description="Let callers list, load and unload models over the Open Inference Protocol; off, a 403",
+    )
+    cors_origin: Annotated[Texts, AfterValidator(_origins)] = Field(
+        (),
+        description="Origins whose pages may use the API: with commas, a flag each, or `*`; never management",
+    )
+    allowed_host: Annotated[Texts, AfterValidator(_hosts)] = Field(
+        (),
+        description="Known names in `Host`, with commas or a flag each; if any is given, others get a 403",
+    )
+    root_path: Annotated[str, AfterValidator(_root_path)] = Field(
+        "", description="Path under which a proxy shows the service, such as /inkling"
     )
     workers: int = Field(
         1,
@@ -120,7 +181,7 @@ class Settings(BaseSettings):
         description="Open connections of one client address; one more gets a 503 and is closed; if it is not "
         "set, all but 8 of `max_connections`",
     )
-    trusted_proxy: tuple[IPvAnyNetwork, ...] = Field(
+    trusted_proxy: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)] = Field(
         (),
         description="Addresses or networks of proxies, joined by commas: their connections are not limited, "
         "and the client's address is taken from their header Forwarded or X-Forwarded-For",

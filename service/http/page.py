@@ -8,10 +8,11 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from service.http import tagged
 from service.http.exchange import exchange_of
+from service.http.security_headers import DOCUMENT_HEADERS
 
 FOLDER = Path(__file__).parents[1] / "static"
 
@@ -23,36 +24,19 @@ KINDS = {
 }
 """Content types of what the folder may hold; anything else in it is not served."""
 
-POLICY = {
-    "default-src": "'none'",
-    "script-src": "'self'",
-    "style-src": "'self'",
-    "img-src": "'self' data: blob:",
-    "connect-src": "'self'",
-    "base-uri": "'none'",
-    "form-action": "'none'",
-    "frame-ancestors": "'none'",
-}
-"""What the page may do; pictures that were dropped on it or drawn by it are `data:` and `blob:`."""
 
-_UNUSED = ("camera", "display-capture", "geolocation", "microphone", "payment", "usb")
-
-HEADERS = {
-    "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in POLICY.items()),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Permissions-Policy": ", ".join(f"{feature}=()" for feature in _UNUSED),
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
-"""Said with every file of the page. A referrer would tell others the drawing that an address carries."""
-
-
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, root_path: str = "") -> None:
     """Give an app the page at `/` and the files that it asks for under `/static`.
+
+    Args:
+        app: Where.
+        root_path: Prefix under which a proxy shows the page; without the slash after it, it redirects there.
 
     Raises:
         OSError: A file of the page cannot be read.
     """
+    if root_path:
+        app.add_route(root_path, _redirect(root_path))
     for file in sorted(FOLDER.rglob("*")):
         if file.suffix in KINDS:
             name = file.relative_to(FOLDER).as_posix()
@@ -63,6 +47,14 @@ def install(app: FastAPI) -> None:
 def _route(path: str, content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
     async def route(request: Request) -> Response:
         exchange_of(request).route = path
-        return tagged.respond(request, content, kind, HEADERS)
+        return tagged.respond(request, content, kind, DOCUMENT_HEADERS)
+
+    return route
+
+
+def _redirect(root_path: str) -> Callable[[Request], Awaitable[Response]]:
+    async def route(request: Request) -> Response:
+        exchange_of(request).route = root_path
+        return RedirectResponse(f"{root_path}/")
 
     return route

@@ -37,10 +37,12 @@ class Endpoints:
     Attributes:
         answering: Finds models, and keeps what takes long off the event loop.
         models: The models folder.
+        root_path: Prefix of the paths of pictures, under which a proxy shows the service.
     """
 
     answering: Answering
     models: Path
+    root_path: str = ""
 
     def operations(self) -> list[Operation]:
         """Describe every endpoint."""
@@ -71,7 +73,7 @@ class Endpoints:
         del options
         model = self.answering.find(request)
         return await self._answer(
-            request, lambda: _document(report.read(self.models, model.manifest)), wire.JSON
+            request, lambda: _document(report.read(self.models, model.manifest), self.root_path), wire.JSON
         )
 
     async def picture(self, request: Request, options: ThemeOptions) -> Response:
@@ -94,8 +96,8 @@ class Endpoints:
         return tagged.respond(request, content, kind)
 
 
-def _document(found: report.Report) -> bytes:
-    home = f"/v1/models/{found.model}/versions/{found.version}/report"
+def _document(found: report.Report, root_path: str) -> bytes:
+    home = f"{root_path}/v1/models/{found.model}/versions/{found.version}/report"
     pictures = [
         schemas.ReportPicture(
             name=picture.name,

@@ -8,8 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.core.errors import MalformedRequest
-from service.http import json_body, json_image, wire
+from service.http import csrf, json_body, json_image, wire
 from service.http.body_reader import BodyLimits
+from service.http.hosts import KnownHosts
 from service.http.operations import Handler, Operation, Options
 from service.protocol import body, description, schemas
 from service.protocol.management import Management
@@ -21,10 +22,17 @@ _MOST_VALUES = 1000
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Everything under `/v2/repository`."""
+    """Everything under `/v2/repository`.
+
+    Attributes:
+        management: The model repository.
+        bodies: Limits of request bodies.
+        hosts: Under which the service is known, as pages of other hosts may not manage models.
+    """
 
     management: Management
     bodies: BodyLimits
+    hosts: KnownHosts
 
     def operations(self) -> list[Operation]:
         """Describe every endpoint."""
@@ -55,7 +63,7 @@ class Endpoints:
     async def index(self, request: Request, options: Options) -> Response:
         """Answer `POST /v2/repository/index`; `{"ready": true}` leaves out what cannot answer."""
         del options
-        self.management.check()
+        self._check(request)
         only_ready = (await self._document(request)).get("ready", False)
         if not isinstance(only_ready, bool):
             raise MalformedRequest("Member 'ready' of Body", "true or false", json_image.kind(only_ready))
@@ -64,16 +72,21 @@ class Endpoints:
     async def load(self, request: Request, options: Options) -> Response:
         """Answer `POST …/load`."""
         del options
-        self.management.check()
+        self._check(request)
         parameters = body.member_object(await self._document(request), "parameters", "Body")
         return _respond(await self.management.load(request.path_params["model"], parameters))
 
     async def unload(self, request: Request, options: Options) -> Response:
         """Answer `POST …/unload`; models do not depend on each other, so parameters change nothing."""
         del options
-        self.management.check()
+        self._check(request)
         body.member_object(await self._document(request), "parameters", "Body")
         return _respond(await self.management.unload(request.path_params["model"]))
+
+    def _check(self, request: Request) -> None:
+        """Raise ManagementOff, or Forbidden for a request that another origin's page sends."""
+        self.management.check()
+        csrf.check(request.scope["headers"], self.hosts)
 
     async def _document(self, request: Request) -> Mapping[str, Any]:
         """Read a body, which may be empty."""

@@ -1,6 +1,8 @@
 /**
  * The service's interface, one function per endpoint. A problem document becomes an `ApiError`, silence an `Offline`.
  *
+ * Paths are relative to the page's address, as a proxy may show the page under any path.
+ *
  * @typedef {import("./drawing.js").Drawing} Drawing
  * @typedef {"lesson" | "safe"} Palette
  * @typedef {{name: string, version: string}} Model
@@ -79,7 +81,7 @@ export class Offline extends Error {
  * @returns {Promise<{default: string | null, models: Summary[]}>}
  */
 export function models(signal) {
-  return get("/v1/models", signal);
+  return get("v1/models", signal);
 }
 
 /**
@@ -162,7 +164,7 @@ export function layerImage(model, layer, palette, scale = 1) {
 
 /** @param {Model} model */
 function home(model) {
-  return `/v1/models/${encodeURIComponent(model.name)}/versions/${encodeURIComponent(model.version)}`;
+  return `v1/models/${encodeURIComponent(model.name)}/versions/${encodeURIComponent(model.version)}`;
 }
 
 /**

@@ -106,18 +106,48 @@ def test_the_first_page_leads_somewhere(client: TestClient) -> None:
 
 def test_the_documentation_needs_no_other_host(client: TestClient) -> None:
     """
-    Every file the page names is the service's own, and is there.
+    Every file the page names is the service's own, and is there; by a relative link, for proxies with a path.
     """
     page = client.get("/docs")
     files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
 
-    found = [client.get(file) for file in files]
+    found = [client.get(f"/{file}") for file in files]
 
-    assert len(files) >= 3
-    assert all(file.startswith("/") for file in files)
+    assert len(files) == 4
     assert [answer.status_code for answer in found] == [200] * len(files)
-    assert "/openapi.json" in page.text
-    assert not re.search(r"https?://", re.sub(r"http://www.w3.org\S*", "", page.text))
+    assert '"openapi.json"' in client.get("/static/docs.js").text
+    assert "://" not in page.text
+
+
+def test_the_documentation_has_no_inline_script(client: TestClient) -> None:
+    """
+    The content security policy, the same as the page's, allows none.
+    """
+    page = client.get("/docs")
+
+    assert re.findall(r"<script[^>]*>([^<]*)</script>", page.text) == ["", ""]
+    assert page.headers["content-security-policy"] == client.get("/").headers["content-security-policy"]
+    assert page.headers["x-frame-options"] == "DENY"
+
+
+def test_the_root_path_is_in_every_link_that_answers_give(toy_settings: Settings) -> None:
+    """
+    The description's server and the pictures of a report; without a root path none has one.
+    """
+    report = "/v1/models/quadrants/report"
+    with service(toy_settings, root_path="/inkling") as client:
+        below = client.get("/openapi.json").json()
+        pictures = client.get(report).json()["pictures"]
+        redirect = client.get("/inkling", follow_redirects=False)
+    with service(toy_settings) as client:
+        alone = client.get("/openapi.json").json()
+
+    assert below["servers"] == [{"url": "/inkling"}]
+    assert pictures
+    assert all(picture["light"].startswith("/inkling/v1/models/quadrants/") for picture in pictures)
+    assert all(picture["dark"].startswith("/inkling/v1/models/quadrants/") for picture in pictures)
+    assert (redirect.status_code, redirect.headers["location"]) == (307, "/inkling/")
+    assert "servers" not in alone
 
 
 def test_the_description_is_made_once(client: TestClient) -> None:

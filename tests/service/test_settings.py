@@ -128,6 +128,44 @@ def test_settings_without_a_command_line_are_read_from_the_rest(
     assert (found.port, found.max_images) == (2, 5)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--cors-origin", "https://page.example", "--cors-origin", "http://localhost:3000"],
+        ["--cors-origin", "https://page.example,http://localhost:3000"],
+        ["--cors-origin=HTTPS://Page.example:443, http://localhost:3000,https://page.example"],
+    ],
+)
+def test_several_values_are_joined_by_commas_or_have_a_flag_each(
+    arguments: list[str],
+) -> None:
+    """
+    Each once, as browsers write an origin.
+    """
+    assert settings.load(arguments).cors_origin == ("https://page.example", "http://localhost:3000")
+
+
+@pytest.mark.parametrize("value", ["*", "http://[::1]:3000", "moz-extension://0a-1b"])
+def test_origins_that_are_taken_as_they_are(value: str) -> None:
+    """
+    All of them, an address, a browser's extension.
+    """
+    assert settings.load(["--cors-origin", value]).cors_origin == (value,)
+
+
+def test_hosts_and_the_root_path_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Hosts in lower case.
+    """
+    monkeypatch.setenv("INKLING_ALLOWED_HOST", "Inkling.example, door.example:8443")
+    monkeypatch.setenv("INKLING_ROOT_PATH", "/tools/inkling")
+
+    found = settings.load([])
+
+    assert found.allowed_host == ("inkling.example", "door.example:8443")
+    assert found.root_path == "/tools/inkling"
+
+
 BAD = [
     ("port", "many"),
     ("port", "70000"),
@@ -140,6 +178,26 @@ BAD = [
     ("strict", "perhaps"),
     ("log_level", "loud"),
     ("max_images", "1.5"),
+    ("cors_origin", "page.example"),
+    ("cors_origin", "https://page.example/"),
+    ("cors_origin", "https://page.example/app"),
+    ("cors_origin", "https://page.example,*"),
+    ("cors_origin", "null"),
+    ("cors_origin", "file://"),
+    ("cors_origin", "https://user@page.example"),
+    ("cors_origin", "https://*.page.example"),
+    ("allowed_host", "http://inkling.example"),
+    ("allowed_host", "inkling.example/"),
+    ("allowed_host", "*"),
+    ("allowed_host", "::1"),
+    ("root_path", "inkling"),
+    ("root_path", "/"),
+    ("root_path", "/inkling/"),
+    ("root_path", "/a//b"),
+    ("root_path", "/a/../b"),
+    ("root_path", "/ä"),
+    ("root_path", "/v2"),
+    ("root_path", "/docs/inkling"),
 ]
 
 
@@ -231,7 +289,7 @@ def test_help_lists_every_setting_with_its_default_and_its_meaning() -> None:
         assert re.search(rf"{flag}\b", words)
         assert field.description
         assert " ".join(field.description.split()) in words
-        assert f"default: {field.default}" in words
+        assert f"default: {field.default}".rstrip() in words
 
 
 def test_bad_setting_stops_the_process_with_one_line(tmp_path: Path) -> None:

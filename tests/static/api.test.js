@@ -32,7 +32,7 @@ test("strokes go as JSON to the version's own path, and the entry comes back", a
 
   const [[path, init]] = asked;
   assert.equal(answer.label, "7");
-  assert.equal(path, "/v1/models/ink/versions/1/explain?label=9");
+  assert.equal(path, "v1/models/ink/versions/1/explain?label=9");
   assert.deepEqual(JSON.parse(String(init.body)), { strokes: [[[1, 2]]] });
 });
 
@@ -70,5 +70,5 @@ test("who gives up hears his own reason", async () => {
 });
 
 test("names are escaped in paths", () => {
-  assert.equal(unitImage({ name: "a/b", version: "1" }, "h 1", 3, "safe"), "/v1/models/a%2Fb/versions/1/weights/h%201/3.png?scale=2&palette=safe");
+  assert.equal(unitImage({ name: "a/b", version: "1" }, "h 1", 3, "safe"), "v1/models/a%2Fb/versions/1/weights/h%201/3.png?scale=2&palette=safe");
 });

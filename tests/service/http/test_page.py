@@ -1,4 +1,5 @@
 import logging
+import re
 
 import pytest
 from starlette.testclient import TestClient
@@ -52,7 +53,7 @@ def test_every_file_comes_with_the_headers_that_protect_the_page(client: TestCli
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["cross-origin-opener-policy"] == "same-origin"
     assert "camera=()" in headers["permissions-policy"]
@@ -74,6 +75,15 @@ def test_a_browser_that_has_a_file_is_told_so(client: TestClient, path: str) -> 
     assert again.headers["etag"] == first.headers["etag"]
     assert again.headers["content-security-policy"] == first.headers["content-security-policy"]
     assert (other.status_code, other.content) == (200, first.content)
+
+
+def test_no_file_names_a_path_from_the_root() -> None:
+    """
+    A proxy may show the page under any path: every link and every question is relative to its address.
+    """
+    for file in FILES.values():
+        if file.suffix in (".html", ".js", ".css"):
+            assert not re.search(r"""["'`(]/(?:static|docs|v1|v2|openapi)""", file.read_text()), file.name
 
 
 def test_different_files_have_different_tags(client: TestClient) -> None:
@@ -163,10 +173,10 @@ def test_the_page_names_only_files_that_are_there(client: TestClient) -> None:
     """
     text = client.get("/").text
 
-    named = [name for name in text.split('"') if name.startswith("/static/")]
+    named = [name for name in text.split('"') if name.startswith("static/")]
 
-    assert "/static/icon.svg" in named
-    assert [client.get(name).status_code for name in named] == [200] * len(named)
+    assert "static/icon.svg" in named
+    assert [client.get(f"/{name}").status_code for name in named] == [200] * len(named)
 
 
 def test_only_kinds_that_are_served_are_in_the_folder() -> None:

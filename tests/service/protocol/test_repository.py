@@ -30,7 +30,8 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def managed(root: Path) -> Iterator[TestClient]:
     """A client of a service whose models can be loaded and unloaded."""
-    with TestClient(create_app(Settings(models=root, management=True, _env_file=None))) as client:
+    settings = Settings(models=root, management=True, _env_file=None)
+    with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
         yield client
 
 
@@ -159,3 +160,32 @@ def test_models_that_do_not_depend_on_others_are_unloaded_all_the_same(managed: 
 
     assert standing(answer) == [("quadrants", "1", "UNAVAILABLE")]
     assert post(managed, document(), path=INFER).status_code == 503
+
+
+@pytest.mark.parametrize("path", [INDEX, LOAD, UNLOAD])
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"Origin": "http://page.example"}, "Origin should be the service's own; got 'http://page.example'."),
+        ({"Origin": "null"}, "Origin should be the service's own; got 'null'."),
+        ({"Sec-Fetch-Site": "cross-site"}, "Sec-Fetch-Site should be same-origin or none; got 'cross-site'."),
+        ({"Host": "page.example:8000"}, "Host should be an address, localhost, or a name"),
+    ],
+)
+def test_a_page_of_another_origin_manages_nothing(
+    managed: TestClient, path: str, headers: dict[str, str], words: str
+) -> None:
+    """
+    403 on each of the three paths, and the model is served as before.
+    """
+    assert words in problem(managed.post(path, headers=headers), 403, "forbidden")
+    assert managed.get("/v2/models/quadrants/ready").status_code == 200
+
+
+def test_a_page_of_the_service_may_manage(managed: TestClient) -> None:
+    """
+    Its origin has the host and port that the browser sends.
+    """
+    headers = {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}
+
+    assert standing(managed.post(LOAD, headers=headers)) == [("quadrants", "1", "READY")]

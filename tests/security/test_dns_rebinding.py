@@ -1,0 +1,56 @@
+"""A name that the settings do not give reaches nothing, once they give any."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import toys
+from tests.processes import Process, running
+from tests.security.asking import ask
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A service with a name."""
+    root: Path = tmp_path_factory.mktemp("models")
+    toys.publish(root)
+    with running(root, "--allowed-host", "inkling.example", "--no-access-log") as process:
+        yield process
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/v1/models", "/livez", "/metrics", "/nowhere"])
+@pytest.mark.parametrize(
+    ("host", "is_known"),
+    [
+        ("inkling.example", True),
+        ("inkling.example:8000", True),
+        ("127.0.0.1", True),
+        ("localhost:8000", True),
+        ("[::1]", True),
+        ("evil.example", False),
+        ("inkling.example.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("inkling.example@evil.example", False),
+    ],
+)
+def test_only_known_names_reach_anything(named: Process, path: str, host: str, is_known: bool) -> None:
+    """
+    403 everywhere else; addresses are always known, for probes.
+    """
+    answer = ask(named.port, "GET", path, {"Host": host})
+
+    assert answer.status == (403 if not is_known else 404 if path == "/nowhere" else 200)
+
+
+def test_a_prediction_under_another_name_is_refused(named: Process) -> None:
+    """
+    On the fast path as well.
+    """
+    headers = {"Content-Type": "application/octet-stream"}
+    path = "/v1/models/quadrants/predict"
+
+    refused = ask(named.port, "POST", path, {**headers, "Host": "evil.example"}, b"\x00" * 784)
+    answered = ask(named.port, "POST", path, {**headers, "Host": "inkling.example"}, b"\x00" * 784)
+
+    assert (refused.status, answered.status) == (403, 200)

@@ -1,0 +1,203 @@
+"""A hostile folder or array makes the service read no other file, run no code, and lose no model.
+
+What each reader refuses is tested beside it, in `tests/service`: external data and operators in
+`core/test_engine.py` and `core/test_graph.py`, pipes and sizes in `core/test_artifact.py`, pickles in
+`http/test_array_body.py`.
+"""
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from tests import toys
+from tests.processes import Process, running
+from tests.security.asking import ask
+
+LOAD = "/v2/repository/models/quadrants/load"
+PREDICT = "/v1/models/quadrants/predict"
+SECRET = "a-secret-of-the-machine"
+
+Change = Callable[[Path, Path], None]
+"""Makes a published folder hostile: takes the folder, and one beside the models folder."""
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that holds the models folder, a secret, and a whole model that is not served."""
+    folder: Path = tmp_path_factory.mktemp("outside")
+    (folder / "secret").write_text(SECRET)
+    toys.publish(folder / "outside")
+    toys.publish(folder / "models")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def process(outside: Path) -> Iterator[Process]:
+    """A service of version 1, with the secret in its environment too."""
+    with running(outside / "models", "--management", "--no-access-log", TOKEN=SECRET) as process:
+        yield process
+
+
+@pytest.fixture
+def version(process: Process, outside: Path) -> Iterator[Path]:
+    """A second version's folder, not loaded yet; it is gone after the test."""
+    toys.write_report(outside / "models", toys.publish(outside / "models"))
+    folder = outside / "models" / "quadrants" / "2"
+    yield folder
+    shutil.rmtree(folder)
+    assert ask(process.port, "POST", LOAD).status == 200
+
+
+def replace(folder: Path, file: str, content: bytes) -> None:
+    """Replace a file, and its digest in the manifest."""
+    (folder / file).write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["sha256"][file] = hashlib.sha256(content).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def link(folder: Path, file: str, target: Path) -> None:
+    """Replace a file by a link."""
+    (folder / file).unlink()
+    (folder / file).symlink_to(target)
+
+
+def external(location: str) -> Change:
+    """Move the weights of a network into another file."""
+
+    def change(folder: Path, outside: Path) -> None:
+        model = onnx.load(folder / "model.onnx")
+        weights = next(tensor for tensor in model.graph.initializer if tensor.name == "output.weight")
+        (folder / "weights.bin").write_bytes(weights.raw_data)
+        onnx.external_data_helper.set_external_data(weights, location.format(outside=outside))
+        weights.ClearField("raw_data")
+        replace(folder, "model.onnx", model.SerializeToString())
+
+    return change
+
+
+def bomb() -> bytes:
+    """Return an archive of NumPy's that holds 64 MiB of zeros in 64 KiB."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("arr_0.npy", b"\x00" * 64 * 2**20)
+    return file.getvalue()
+
+
+class _Payload:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.folder),))
+
+
+def rename(folder: Path, outside: Path) -> None:
+    """Let the manifest name a model beside the models folder."""
+    del outside
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "name": "../outside/quadrants"}))
+
+
+HOSTILE: dict[str, Change] = {
+    "weights in a file beside": external("weights.bin"),
+    "weights above": external("../../../secret"),
+    "weights anywhere": external("{outside}/secret"),
+    "weights of the kernel": external("/proc/self/environ"),
+    "network is a pickle": lambda folder, outside: replace(
+        folder, "model.onnx", pickle.dumps(_Payload(outside / "executed"))
+    ),
+    "network is an archive": lambda folder, _: replace(folder, "model.onnx", bomb()),
+    "network is a secret": lambda folder, outside: link(folder, "model.onnx", outside / "secret"),
+    "network is endless": lambda folder, _: link(folder, "model.onnx", Path("/dev/zero")),
+    "network is a loop": lambda folder, _: link(folder, "model.onnx", folder / "model.onnx"),
+    "network is memory": lambda folder, _: link(folder, "model.onnx", Path("/proc/self/mem")),
+    "manifest is a secret": lambda folder, outside: link(folder, "manifest.json", outside / "secret"),
+    "manifest is the environment": lambda folder, _: link(
+        folder, "manifest.json", Path("/proc/self/environ")
+    ),
+    "examples are a secret": lambda folder, outside: link(folder, "golden.json", outside / "secret"),
+    "examples are a pickle": lambda folder, outside: replace(
+        folder, "golden.json", pickle.dumps(_Payload(outside / "executed"))
+    ),
+    "name of another": rename,
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_version_is_refused_and_tells_nothing(
+    process: Process, version: Path, outside: Path, kind: str
+) -> None:
+    """
+    409 in a sentence without the file's content or place; version 1 answers as before, and nothing ran.
+    """
+    HOSTILE[kind](version, outside)
+
+    refused = ask(process.port, "POST", LOAD)
+    served = ask(process.port, "GET", "/v1/models/quadrants")
+    octets = {"Content-Type": "application/octet-stream"}
+    answer = ask(process.port, "POST", PREDICT, octets, bytes(784))
+
+    assert refused.status == 409
+    assert b"quadrants/2" in refused.content
+    assert SECRET.encode() not in refused.content
+    assert os.fsencode(outside) not in refused.content
+    assert b"Traceback" not in refused.content
+    assert json.loads(served.content)["version"] == "1"
+    assert answer.status == 200
+    assert not (outside / "executed").exists()
+
+
+def test_a_picture_of_a_report_that_links_to_a_secret_is_not_shown(
+    process: Process, version: Path, outside: Path
+) -> None:
+    """
+    What is listed as a picture and is none is a 404.
+    """
+    link(version / "report", "confusion-test.png", outside / "secret")
+    assert ask(process.port, "POST", LOAD).status == 200
+
+    answer = ask(process.port, "GET", "/v1/models/quadrants/report/confusion-test.png")
+
+    assert answer.status == 404
+    assert SECRET.encode() not in answer.content
+
+
+def objects(folder: Path) -> bytes:
+    """Return an array of Python's objects, one of which makes a folder when it is read."""
+    array = np.empty((1, 784), object)
+    array[:] = _Payload(folder)
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["application/x-npy", "application/octet-stream", "application/x-npz"])
+def test_no_body_runs_code_or_grows(process: Process, tmp_path: Path, kind: str) -> None:
+    """
+    An array of objects, a bare pickle, and an archive of a thousand times its size, under each type.
+    """
+    made = tmp_path / "executed"
+    before = process.resident_mb()
+
+    answers = [
+        ask(process.port, "POST", PREDICT, {"Content-Type": kind}, body)
+        for body in (objects(made), pickle.dumps(_Payload(made)), bomb())
+    ]
+
+    assert {answer.status for answer in answers} <= {400, 413, 415}
+    assert not made.exists()
+    assert process.resident_mb() < before + 32
