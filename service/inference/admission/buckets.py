@@ -115,7 +115,7 @@ class BucketTable:
         now = self._clock()
         start = group * _GROUP_BYTES
         at = self._find(client, start)
-        before = (0, 0) if at is None else _TIMES.unpack_from(self._memory, at + _DIGEST_BYTES)
+        before = (0, 0) if at is None else self._times(at, now, limits)
         requests_full_at, images_full_at = before
         if limits.requests is not None and requests is not None:
             spent = limits.requests.spend(requests_full_at, now, requests)
@@ -133,13 +133,30 @@ class BucketTable:
             _SLOT.pack_into(self._memory, at, client, requests_full_at, images_full_at)
         return Spent("", now, requests_full_at, images_full_at)
 
+    def _times(self, at: int, now: int, limits: Limits) -> tuple[int, int]:
+        """Return the state of the buckets in a slot, no deeper in debt than its rates allow.
+
+        It can be deeper where the client's rate was changed, or a process was killed while it wrote.
+        """
+        requests_full_at, images_full_at = _TIMES.unpack_from(self._memory, at + _DIGEST_BYTES)
+        most_requests = now + 2 * limits.requests.fill_ns if limits.requests is not None else requests_full_at
+        most_images = now + 2 * limits.images.fill_ns if limits.images is not None else images_full_at
+        if requests_full_at > most_requests or images_full_at > most_images:
+            requests_full_at = min(requests_full_at, most_requests)
+            images_full_at = min(images_full_at, most_images)
+            # Written at once, or it would be as deep at every refusal that follows.
+            _TIMES.pack_into(self._memory, at + _DIGEST_BYTES, requests_full_at, images_full_at)
+        return requests_full_at, images_full_at
+
     def _find(self, client: bytes, start: int) -> int | None:
         """Return the offset of a client's slot."""
         end = start + _GROUP_BYTES
         at = self._memory.find(client, start, end)
-        while at >= 0 and (at - start) % _SLOT.size:
+        while at >= 0:
+            if not (at - start) % _SLOT.size:
+                return at
             at = self._memory.find(client, at + 1, end)
-        return at if at >= 0 else None
+        return None
 
     def _free(self, start: int, now: int) -> int:
         """Return the offset of the slot in a group that is free, or will be first."""

@@ -9,7 +9,7 @@ import random
 
 from service.core.errors import RateExceeded, ServiceError, Unauthenticated
 from service.inference.admission.buckets import Spent
-from service.inference.admission.rates import NS, Limits, Rate
+from service.inference.admission.rates import NS, Limits, Rate, policy
 
 Fields = list[tuple[str, str]]
 """Names in small letters, and values in ASCII."""
@@ -24,15 +24,14 @@ def of_limits(limits: Limits, spent: Spent) -> Fields:
 
     `r` is what is left, and `t` the time until the bucket is full, both by `Rate`'s state in `spent`.
     """
-    policies, states = [], []
-    for unit, rate, full_at in (
-        ("requests", limits.requests, spent.requests_full_at),
-        ("images", limits.images, spent.images_full_at),
-    ):
-        if rate is not None:
-            policies.append(_policy(unit, rate.burst, rate.window_s))
-            states.append(_state(unit, rate, full_at, spent.now))
-    return [("ratelimit-policy", ", ".join(policies)), ("ratelimit", ", ".join(states))] if policies else []
+    states = []
+    if limits.requests is not None:
+        states.append(_state("requests", limits.requests, spent.requests_full_at, spent.now))
+    if limits.images is not None:
+        states.append(_state("images", limits.images, spent.images_full_at, spent.now))
+    if not states:
+        return []
+    return [("ratelimit-policy", limits.policy), ("ratelimit", ", ".join(states))]
 
 
 def of_error(error: ServiceError) -> Fields:
@@ -47,16 +46,10 @@ def of_error(error: ServiceError) -> Fields:
         wait_s = max(1, math.ceil(error.retry_after_s * (1 + _JITTER * random.random())))  # noqa: S311
         return [
             ("retry-after", str(wait_s)),
-            ("ratelimit-policy", _policy(error.unit, error.limit, int(error.window_s))),
+            ("ratelimit-policy", policy(error.unit, error.limit, int(error.window_s))),
             ("ratelimit", f'"{error.unit}";r=0;t={wait_s}'),
         ]
     return []
-
-
-def _policy(unit: str, quota: int, window_s: int) -> str:
-    # `requests` is the draft's own default for the quota unit.
-    named = "" if unit == "requests" else f';qu="{unit}"'
-    return f'"{unit}";q={quota}{named};w={window_s}'
 
 
 def _state(unit: str, rate: Rate, full_at: int, now: int) -> str:

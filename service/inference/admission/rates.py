@@ -6,7 +6,7 @@ long enough, has a time in the past, so zero is a valid initial state.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 NS = 1_000_000_000
@@ -30,12 +30,14 @@ class Rate:
         window_ns: Length of the window in nanoseconds.
         burst: Capacity of the bucket in tokens, >= 1.
         fill_ns: Time in nanoseconds in which an empty bucket fills, at most a day.
+        spare_ns: The same for all tokens but one: a bucket that needs longer to fill holds none.
     """
 
     amount: int
     window_ns: int
     burst: int
     fill_ns: int
+    spare_ns: int
 
     @classmethod
     def of(cls, per_s: Fraction, burst: int) -> "Rate":
@@ -59,7 +61,7 @@ class Rate:
         fill_ns = burst * window_ns // amount
         if fill_ns > MAX_FILL_NS:
             raise ValueError(f"a burst that refills within a day; got one that takes {fill_ns // NS:,} s")
-        return cls(amount, window_ns, burst, fill_ns)
+        return cls(amount, window_ns, burst, fill_ns, fill_ns - window_ns // amount)
 
     @property
     def window_s(self) -> int:
@@ -85,27 +87,24 @@ class Rate:
         Returns:
             The new state; None if the bucket holds less than one token, and is left as it is.
         """
-        missing = self._missing_ns(full_at, now)
-        if missing + self.cost_ns(1) > self.fill_ns:
+        missing = full_at - now
+        if missing <= 0:
+            return now + tokens * self.window_ns // self.amount
+        if missing > self.spare_ns:
             return None
-        return now + missing + self.cost_ns(tokens)
+        return full_at + tokens * self.window_ns // self.amount
 
     def left(self, full_at: int, now: int) -> int:
         """Return how many whole tokens the bucket holds, 0 to `burst`."""
-        missing = self._missing_ns(full_at, now)
-        return max(0, self.fill_ns - missing) * self.amount // self.window_ns
+        return max(0, self.fill_ns - max(0, full_at - now)) * self.amount // self.window_ns
 
     def wait_ns(self, full_at: int, now: int) -> int:
         """Return the time in nanoseconds until the bucket holds a token; 0 if it holds one."""
-        return max(0, self._missing_ns(full_at, now) + self.cost_ns(1) - self.fill_ns)
+        return max(0, self.refill_ns(full_at, now) - self.spare_ns)
 
     def refill_ns(self, full_at: int, now: int) -> int:
         """Return the time in nanoseconds until the bucket is full."""
-        return self._missing_ns(full_at, now)
-
-    def _missing_ns(self, full_at: int, now: int) -> int:
-        # Never above twice the fill time, unless the rate was changed or a killed process left half a record.
-        return min(max(0, full_at - now), 2 * self.fill_ns)
+        return max(0, full_at - now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +114,27 @@ class Limits:
     Attributes:
         requests: Of requests; None is no limit.
         images: Of images; None is no limit.
+        is_limited: Whether there is any limit.
+        policy: Both as the header field RateLimit-Policy has them.
     """
 
     requests: Rate | None = None
     images: Rate | None = None
+    is_limited: bool = field(init=False, compare=False)
+    policy: str = field(init=False, compare=False)
 
-    @property
-    def is_limited(self) -> bool:
-        """Whether there is any limit."""
-        return self.requests is not None or self.images is not None
+    def __post_init__(self) -> None:
+        """Derive what every request needs."""
+        object.__setattr__(self, "is_limited", self.requests is not None or self.images is not None)
+        rates = (("requests", self.requests), ("images", self.images))
+        policies = [policy(unit, rate.burst, rate.window_s) for unit, rate in rates if rate is not None]
+        object.__setattr__(self, "policy", ", ".join(policies))
+
+
+def policy(unit: str, quota: int, window_s: int) -> str:
+    """Return a rate as the header field RateLimit-Policy has it, named for its unit."""
+    named = "" if unit == "requests" else f';qu="{unit}"'  # requests are what is counted if nothing is named
+    return f'"{unit}";q={quota}{named};w={window_s}'
 
 
 UNLIMITED = Limits()
