@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m service key", description="Make an API key and its line for the key file."
     )
-    parser.add_argument("name", help="of the client: 1 to 64 letters, digits, '-' or '_'")
+    parser.add_argument("name", help="of the client: 1 to 40 letters, digits, '-' or '_'")
     parser.add_argument("--rights", default="predict,read", help="some of predict, read, manage, with commas")
     parser.add_argument("--rate", help="requests, such as 100/s or 6000/min; none is no limit")
     parser.add_argument("--burst", type=int, help="requests at once")
@@ -87,10 +87,10 @@ def _made(options: argparse.Namespace) -> tuple[str, str]:
         value = getattr(options, option.replace("-", "_"))
         if value is not None:
             words.append(f"{option}={value}")
-    line = "  ".join(words)
-    ring = keys.parse_keys(line.encode(), UNLIMITED)
-    if list(ring.clients) != [options.name]:
+    if any("#" in word or word.split() != [word] for word in words):
         raise ValueError("each argument should be without spaces and '#'; got one with.")
+    line = "  ".join(words)
+    keys.parse_keys(line.encode(errors="replace"), UNLIMITED)
     return key, line
 
 

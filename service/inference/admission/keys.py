@@ -36,7 +36,7 @@ _MAX_HASHES = 4
 _MAX_SCRYPT_BYTES = 32 * 2**20
 _MAX_SHOWN = 40
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_NAME = re.compile(r"(?!ink_)[A-Za-z0-9_-]{1,40}", re.ASCII)  # no key and no hash: names are logged
 _MODEL = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _PASSPHRASE = re.compile(r"[!-~]+", re.ASCII)
 _SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
@@ -218,7 +218,7 @@ def hash_of(key: str) -> str:
 def _client(number: int, words: Sequence[str], default: Limits) -> Client:
     name = words[0]
     if not _NAME.fullmatch(name):
-        raise _invalid(number, "the first word", "a name of 1 to 64 letters, digits, '-' or '_'", name)
+        raise _invalid(number, "the first word", "a name of 1 to 40 letters, digits, '-' or '_'", name)
     sha256: list[bytes] = []
     scrypt: list[Scrypt] = []
     options: dict[str, str] = {}
