@@ -8,6 +8,7 @@ long enough, has a time in the past, so zero is a valid initial state.
 import re
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 
 NS = 1_000_000_000
 """Nanoseconds in a second."""
@@ -140,6 +141,7 @@ def policy(unit: str, quota: int, window_s: int) -> str:
 UNLIMITED = Limits()
 
 
+@lru_cache(256)  # many lines of a key file have the same one
 def parse(text: str, burst: int | None = None) -> Rate:
     """Parse a rate such as `100/s`, `6000/min`, `1.5/s`, `10/h` or `500/d`.
 
