@@ -13,6 +13,10 @@ from pathlib import Path
 
 from service import addresses, logs
 from service.addresses import CannotServe
+from service.inference.admission import rates
+from service.inference.admission.keyring import KeyFile
+from service.inference.admission.keys import KeysInvalid
+from service.inference.admission.rates import Limits
 from service.processes.member import Member
 from service.settings import ENVIRONMENT_PREFIX, BadSettings, Settings, load
 
@@ -30,6 +34,10 @@ def main(arguments: Sequence[str]) -> int:
         The exit status: 2 for a bad setting, or one whose packages are missing; 3 for an address that is not
         free, or a model that was refused where the settings are strict. One line on standard error says why.
     """
+    if arguments[:1] == ["key"]:
+        from service import key_command  # noqa: PLC0415 - it is not needed to serve
+
+        return key_command.main(arguments[1:])
     try:
         settings = load(arguments)
         _check(settings)
@@ -58,6 +66,24 @@ def _check(settings: Settings) -> None:
             raise BadSettings(f"{_named('workers', 'management')}: {expected}; got {got}.")
         if not hasattr(os, "fork"):
             raise BadSettings(f"{_named('workers')}: should be 1 on this system; got {settings.workers}.")
+
+    _check_admission(settings)
+
+
+def _check_admission(settings: Settings) -> None:
+    """Check the key file and the rates, before anything heavy is loaded."""
+    names = ("rate", "rate_burst")
+    try:
+        requests = rates.per_second(settings.rate, settings.rate_burst)
+        names = ("rate_images", "rate_images_burst")
+        images = rates.per_second(settings.rate_images, settings.rate_images_burst)
+    except ValueError as error:
+        raise BadSettings(f"{_named(*names)}: should be {error}.") from error
+    if settings.keys is not None:
+        try:
+            KeyFile(settings.keys, Limits(requests, images))
+        except KeysInvalid as error:
+            raise BadSettings(f"{_named('keys')}: {error}") from error
 
 
 def _named(*names: str) -> str:

@@ -118,6 +118,36 @@ class Settings(BaseSettings):
     root_path: Annotated[str, AfterValidator(_root_path)] = Field(
         "", description="Path under which a proxy shows the service, such as /inkling"
     )
+    keys: Path | None = Field(
+        None,
+        description="File of API keys, one line a client; `python -m service key NAME` makes one",
+    )
+    rate: float | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Requests per second of a client: an API key, or without `keys` an address; then a 429",
+    )
+    rate_burst: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="Requests of a client at once, before `rate` applies; off, those of one second",
+    )
+    rate_images: float | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Images per second of a client, in all its requests; then a 429",
+    )
+    rate_images_burst: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="Images of a client at once, and most of one request; off, those of one second",
+    )
     workers: int = Field(
         1,
         ge=1,

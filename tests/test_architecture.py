@@ -65,8 +65,11 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "service.addresses",
         "service.settings",
     ),
+    "service.key_command": ("service.inference.admission",),
     "service.command": (
+        "service.inference.admission",
         "service.processes",
+        "service.key_command",
         "service.server",
         "service.addresses",
         "service.logs",

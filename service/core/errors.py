@@ -168,11 +168,17 @@ class ManagementOff(RequestError):
 
 
 class Unauthenticated(RequestError):
-    """No API key was sent, or an unknown one."""
+    """No API key was sent, or an unknown one.
 
-    def __init__(self, got: str) -> None:
+    Attributes:
+        got: What came: `none` or `an unknown one`.
+        is_invalid: Whether a key came.
+    """
+
+    def __init__(self, got: str, is_invalid: bool = False) -> None:
         super().__init__(f"An API key should come as 'Authorization: Bearer' or 'X-API-Key'; got {got}.")
         self.got = got
+        self.is_invalid = is_invalid
 
 
 class Forbidden(RequestError):

@@ -25,6 +25,7 @@ from service.http import problems
 from service.http.answering import Answering, Question
 from service.http.exchange import CLIENT_CLOSED, Exchange, request_id_from
 from service.http.journal import Journal
+from service.inference.admission.audit import Actor
 from service.protocol import description, inference
 from service.protocol.inference import Inferred
 from service.protocol.management import Management
@@ -195,7 +196,7 @@ class Servicer:
         self.management.check()
         asked = _question(pb.RepositoryModelLoadRequest, call)
         name = asked.model_name or asked.repository_name  # where KServe's edition has the model's name
-        await self.management.load(name, asked.parameters)
+        await self.management.load(name, asked.parameters, Actor(request_id=call.exchange.request_id))
         return _written(pb.RepositoryModelLoadResponse(model_name=name, isLoaded=True))
 
     async def repository_model_unload(self, call: Call) -> bytes:
@@ -203,7 +204,7 @@ class Servicer:
         self.management.check()
         asked = _question(pb.RepositoryModelUnloadRequest, call)
         name = asked.model_name or asked.repository_name  # as above
-        await self.management.unload(name)
+        await self.management.unload(name, Actor(request_id=call.exchange.request_id))
         return _written(pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True))
 
     async def _answer(

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from service.core import errors
 from service.core.errors import CapacityError, ModelError, ServiceError
 from service.http.exchange import CLIENT_CLOSED, exchange_of
+from service.inference.admission import headers
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,8 @@ def answer(error: ServiceError, instance: str, request_id: str) -> Response:
     if isinstance(error, ModelError):
         log.error("model failed", exc_info=error, extra={"fields": {"request_id": request_id}})
     response = respond(lookup(error), sentence(error), instance, request_id)
+    for name, value in headers.of_error(error):
+        response.headers[name] = value
     if isinstance(error, CapacityError):
         response.headers["retry-after"] = str(error.retry_after_s)
     if isinstance(error, errors.BodyTimeout):

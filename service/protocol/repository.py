@@ -10,8 +10,11 @@ from starlette.responses import Response
 from service.core.errors import MalformedRequest
 from service.http import csrf, json_body, json_image, wire
 from service.http.body_reader import BodyLimits
+from service.http.exchange import exchange_of
 from service.http.hosts import KnownHosts
 from service.http.operations import Handler, Operation, Options
+from service.inference.admission.access import ANONYMOUS, GRANT, Grant
+from service.inference.admission.audit import Actor
 from service.protocol import body, description, schemas
 from service.protocol.management import Management
 from service.serving.registry import Standing
@@ -74,14 +77,15 @@ class Endpoints:
         del options
         self._check(request)
         parameters = body.member_object(await self._document(request), "parameters", "Body")
-        return _respond(await self.management.load(request.path_params["model"], parameters))
+        model = request.path_params["model"]
+        return _respond(await self.management.load(model, parameters, _actor(request)))
 
     async def unload(self, request: Request, options: Options) -> Response:
         """Answer `POST …/unload`; models do not depend on each other, so parameters change nothing."""
         del options
         self._check(request)
         body.member_object(await self._document(request), "parameters", "Body")
-        return _respond(await self.management.unload(request.path_params["model"]))
+        return _respond(await self.management.unload(request.path_params["model"], _actor(request)))
 
     def _check(self, request: Request) -> None:
         """Raise ManagementOff, or Forbidden for a request that another origin's page sends."""
@@ -95,6 +99,14 @@ class Endpoints:
         if not isinstance(document, dict):
             raise MalformedRequest("Body", "a JSON object, or nothing", json_image.kind(document))
         return document
+
+
+def _actor(request: Request) -> Actor:
+    """Return who asks, for the audit record."""
+    grant = request.scope.get(GRANT)
+    key = grant.client if isinstance(grant, Grant) else ANONYMOUS
+    address = request.client.host if request.client else "-"
+    return Actor(key, address, exchange_of(request).request_id)
 
 
 def _respond(standings: list[Standing]) -> Response:

@@ -144,6 +144,8 @@ def test_the_command_line_is_read(
         (["--max-images", "0"], "INKLING_MAX_IMAGES"),
         (["--log-level", "loud"], "INKLING_LOG_LEVEL"),
         (["--models", "/does/not/exist"], "INKLING_MODELS"),
+        (["--rate", "0"], "INKLING_RATE"),
+        (["--rate-images", "2000000"], "INKLING_RATE_IMAGES"),
     ],
 )
 def test_a_bad_setting_stops_the_start_with_one_line(
@@ -162,6 +164,42 @@ def test_a_bad_setting_stops_the_start_with_one_line(
     assert status == 2
     assert line.startswith(f"{variable} ({arguments[0]}): ")
     assert arguments[1] in line
+    assert not started
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--keys", "KEYS"], "INKLING_KEYS (--keys): line 2: the first word should be a name"),
+        (["--keys", "/does/not/exist"], "INKLING_KEYS (--keys): the key file should be readable"),
+        (["--rate-burst", "5"], "INKLING_RATE, INKLING_RATE_BURST (--rate, --rate-burst): should be set"),
+        (
+            ["--rate-images", "0.001", "--rate-images-burst", "1000"],
+            "INKLING_RATE_IMAGES, INKLING_RATE_IMAGES_BURST (--rate-images, --rate-images-burst): ",
+        ),
+    ],
+)
+def test_bad_keys_and_rates_stop_the_start_with_one_line(
+    started: list[uvicorn.Config],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    toy_root: Path,
+    arguments: list[str],
+    words: str,
+) -> None:
+    """
+    Also where each value alone would do.
+    """
+    path = tmp_path / "keys"
+    path.write_text("\n!\n")
+
+    found = [argument.replace("KEYS", str(path)) for argument in arguments]
+    status = run(monkeypatch, f"--models={toy_root}", *found)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert status == 2
+    assert line.startswith(words)
     assert not started
 
 

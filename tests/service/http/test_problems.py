@@ -102,14 +102,23 @@ def test_only_errors_of_the_callers_or_of_capacity_are_explained(kind: type[Serv
 
 
 @pytest.mark.parametrize("kind", sorted(set(tree()), key=str))
-def test_only_errors_of_capacity_say_when_to_come_back(kind: type[ServiceError]) -> None:
+def test_only_errors_of_capacity_and_of_rates_say_when_to_come_back(kind: type[ServiceError]) -> None:
     """
     In whole seconds.
     """
     headers = problems.answer(made(kind), "/", "id").headers
 
-    assert ("retry-after" in headers) == issubclass(kind, errors.CapacityError)
+    assert ("retry-after" in headers) == issubclass(kind, errors.CapacityError | errors.RateExceeded)
     assert headers.get("retry-after", "1").isdecimal()
+
+
+def test_a_missing_key_is_asked_for() -> None:
+    """
+    A 401 says how to authenticate.
+    """
+    headers = problems.answer(errors.Unauthenticated("none"), "/", "id").headers
+
+    assert headers["www-authenticate"] == 'Bearer realm="inkling"'
 
 
 def test_one_kind_means_one_status_and_one_title() -> None:

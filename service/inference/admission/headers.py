@@ -1,0 +1,56 @@
+"""Header fields of admission: `WWW-Authenticate`, `Retry-After`, `RateLimit` and `RateLimit-Policy`.
+
+The last two are those of the IETF draft "RateLimit header fields for HTTP"
+(draft-ietf-httpapi-ratelimit-headers, revisions 08 to 10). Over gRPC they are sent as trailing metadata.
+"""
+
+import math
+import random
+
+from service.core.errors import RateExceeded, ServiceError, Unauthenticated
+from service.inference.admission.buckets import Spent
+from service.inference.admission.rates import NS, Limits, Rate, policy
+
+Fields = list[tuple[str, str]]
+"""Names in small letters, and values in ASCII."""
+
+_CHALLENGE = 'Bearer realm="inkling"'
+_JITTER = 0.25
+"""Share of a wait that is added at random, so that refused clients do not all come back at once."""
+
+
+def of_limits(limits: Limits, spent: Spent) -> Fields:
+    """Return the fields of an answer to which rate limits apply.
+
+    `r` is what is left, and `t` the time until the bucket is full, both by `Rate`'s state in `spent`.
+    """
+    states = []
+    if limits.requests is not None:
+        states.append(_state("requests", limits.requests, spent.requests_full_at, spent.now))
+    if limits.images is not None:
+        states.append(_state("images", limits.images, spent.images_full_at, spent.now))
+    if not states:
+        return []
+    return [("ratelimit-policy", limits.policy), ("ratelimit", ", ".join(states))]
+
+
+def of_error(error: ServiceError) -> Fields:
+    """Return the fields of an error's answer; none for an error that is not of admission.
+
+    `Retry-After` and the `t` of `RateLimit` are the same number of seconds, never too small.
+    """
+    if isinstance(error, Unauthenticated):
+        return [("www-authenticate", _CHALLENGE + (', error="invalid_token"' if error.is_invalid else ""))]
+    if isinstance(error, RateExceeded):
+        # Not a secret: any number will do.
+        wait_s = max(1, math.ceil(error.retry_after_s * (1 + _JITTER * random.random())))  # noqa: S311
+        return [
+            ("retry-after", str(wait_s)),
+            ("ratelimit-policy", policy(error.unit, error.limit, int(error.window_s))),
+            ("ratelimit", f'"{error.unit}";r=0;t={wait_s}'),
+        ]
+    return []
+
+
+def _state(unit: str, rate: Rate, full_at: int, now: int) -> str:
+    return f'"{unit}";r={rate.left(full_at, now)};t={-(-rate.refill_ns(full_at, now) // NS)}'

@@ -1,0 +1,47 @@
+import json
+import logging
+
+import pytest
+
+from service import logs
+from service.inference.admission import audit
+from service.inference.admission.audit import Actor
+
+
+def test_a_change_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    With who, what, before and after, in the log's own form.
+    """
+    audit.record(Actor("ops", "192.0.2.1", "abc"), "load", "ink", ["1"], ["1", "2"])
+
+    (record,) = caplog.records
+    line = json.loads(logs.JsonFormatter().format(record))
+    del line["time"]
+    assert line == {
+        "level": "info",
+        "event": "management",
+        "key": "ops",
+        "address": "192.0.2.1",
+        "request_id": "abc",
+        "operation": "load",
+        "model": "ink",
+        "before": ["1"],
+        "after": ["1", "2"],
+        "outcome": "done",
+    }
+
+
+def test_the_record_is_written_whatever_the_log_level(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Also where only errors are.
+    """
+    caplog.set_level(logging.NOTSET)
+    root = logging.getLogger()
+    level = root.level
+    try:
+        root.setLevel(logging.ERROR)
+        audit.record(Actor(), "unload", "ink", ["1"], [])
+    finally:
+        root.setLevel(level)
+
+    assert [record.getMessage() for record in caplog.records] == ["management"]

@@ -1,0 +1,71 @@
+import pytest
+
+from service.core.errors import Forbidden, RateExceeded, Unauthenticated
+from service.inference.admission import headers
+from service.inference.admission.buckets import Spent
+from service.inference.admission.rates import NS, UNLIMITED, Limits, parse
+
+
+def test_an_answer_says_what_is_left() -> None:
+    """
+    Whole tokens, and the seconds until the bucket is full, rounded up.
+    """
+    limits = Limits(parse("10/s"), parse("600/min"))
+    now = 10**15
+
+    fields = headers.of_limits(limits, Spent("", now, now + 150_000_000, now + 90 * NS))
+
+    assert fields == [
+        ("ratelimit-policy", '"requests";q=10;w=1, "images";q=600;qu="images";w=60'),
+        ("ratelimit", '"requests";r=8;t=1, "images";r=0;t=90'),
+    ]
+
+
+def test_an_answer_without_a_rate_says_nothing() -> None:
+    """
+    No field at all.
+    """
+    assert headers.of_limits(UNLIMITED, Spent("", 0, 0, 0)) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "value"),
+    [
+        (Unauthenticated("none"), 'Bearer realm="inkling"'),
+        (Unauthenticated("an unknown one", is_invalid=True), 'Bearer realm="inkling", error="invalid_token"'),
+    ],
+)
+def test_a_missing_key_is_asked_for(error: Unauthenticated, value: str) -> None:
+    """
+    A wrong one is told from a missing one.
+    """
+    assert headers.of_error(error) == [("www-authenticate", value)]
+
+
+@pytest.mark.parametrize("wait_s", [0.001, 0.9, 1.0, 10.0, 3600.0])
+def test_a_refused_client_is_told_when_to_come_back(wait_s: float) -> None:
+    """
+    In whole seconds, never too early, at most a quarter late; both fields say the same.
+    """
+    fields = dict(headers.of_error(RateExceeded(100, "images", 1, wait_s)))
+
+    after = int(fields["retry-after"])
+    assert wait_s <= after <= 1.25 * wait_s + 1
+    assert fields["ratelimit-policy"] == '"images";q=100;qu="images";w=1'
+    assert fields["ratelimit"] == f'"images";r=0;t={after}'
+
+
+def test_waits_differ() -> None:
+    """
+    So that clients that were refused at once do not come back at once.
+    """
+    error = RateExceeded(100, "requests", 1, 1000.0)
+
+    assert len({dict(headers.of_error(error))["retry-after"] for _ in range(50)}) > 1
+
+
+def test_other_errors_have_no_fields() -> None:
+    """
+    Not even another one of admission.
+    """
+    assert headers.of_error(Forbidden("It should", "not")) == []

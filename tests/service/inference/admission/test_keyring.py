@@ -1,0 +1,393 @@
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from service.core.errors import Overloaded, RateExceeded, ServiceError, Stopping, Unauthenticated
+from service.inference.admission import keyring
+from service.inference.admission.buckets import BucketTable
+from service.inference.admission.keyring import CHECKS, KeyFile, Verifier
+from service.inference.admission.keys import KeysInvalid, Scrypt, hash_of, new_key
+from service.inference.admission.rates import UNLIMITED
+
+PASSPHRASE = "correct-horse-battery"
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count hashes instead of spending time on them: the digest is the passphrase itself."""
+    computed.clear()
+
+    def compute(_: Scrypt, passphrase: bytes) -> bytes:
+        computed.append(passphrase)
+        return passphrase
+
+    monkeypatch.setattr(Scrypt, "compute", compute)
+
+
+computed: list[bytes] = []
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "keys"
+
+
+def write(path: Path, *clients: tuple[str, str]) -> None:
+    """Write a key file with names and keys, as a careful editor does."""
+    new = path.with_suffix(".new")
+    new.write_text("".join(f"{name} {hash_of(key)} rights=read\n" for name, key in clients))
+    new.replace(path)
+
+
+def names(file: KeyFile) -> set[str]:
+    return set(file.ring.clients)
+
+
+def polled(file: KeyFile) -> bool:
+    """Poll as a timer does: a change is taken once it has been there for two polls."""
+    return any([file.poll(), file.poll()])
+
+
+def test_a_change_is_read_once_it_is_still(path: Path) -> None:
+    """
+    Not at the first sight: it may still be being written; and then once.
+    """
+    write(path, ("a", "1"))
+    file = KeyFile(path, UNLIMITED)
+    idle = [file.poll(), file.poll()]
+    write(path, ("b", "2"))
+
+    found = [file.poll(), file.poll(), file.poll()]
+
+    assert idle == [False, False]
+    assert found == [False, True, False]
+    assert names(file) == {"b"}
+
+
+def test_a_file_that_goes_on_changing_is_not_read_yet(path: Path) -> None:
+    """
+    Half a file would lock clients out.
+    """
+    write(path, ("a", "1"))
+    file = KeyFile(path, UNLIMITED)
+
+    for length in range(1, 4):
+        with path.open("w") as half:
+            half.write(f"b {hash_of('2')} rights=read\n" * 1 + "#" * length)
+        assert not file.poll()
+
+    assert names(file) == {"a"}
+
+
+def test_a_broken_file_keeps_the_old_keys(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    One error line says which line is wrong, and no more until it changes again.
+    """
+    key = new_key()
+    write(path, ("a", key))
+    file = KeyFile(path, UNLIMITED)
+    path.write_text("a broken\n")
+
+    with caplog.at_level(logging.INFO, logger="service.inference.admission.keyring"):
+        found = [polled(file) for _ in range(5)]
+
+    assert not any(found)
+    assert file.ring.find(key.encode()) is not None
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage()) == ("ERROR", "keys refused")
+    assert "line 1: " in json.dumps(vars(record)["fields"])
+
+    write(path, ("b", "2"))
+    assert polled(file)
+    assert names(file) == {"b"}
+
+
+def test_a_file_that_is_gone_keeps_the_old_keys_until_it_is_back(path: Path) -> None:
+    """
+    No moment without keys opens the service.
+    """
+    write(path, ("a", "1"))
+    file = KeyFile(path, UNLIMITED)
+    path.unlink()
+    gone = polled(file), file.reload()
+    still = names(file)
+    write(path, ("b", "2"))
+
+    assert gone == (False, False)
+    assert still == {"a"}
+    assert polled(file)
+    assert names(file) == {"b"}
+
+
+def test_a_signal_reads_the_file_at_once(path: Path) -> None:
+    """
+    Without a poll, also if it seems unchanged.
+    """
+    write(path, ("a", "1"))
+    file = KeyFile(path, UNLIMITED)
+    write(path, ("b", "2"))
+
+    assert file.reload()
+    assert names(file) == {"b"}
+    assert not polled(file)
+
+
+def test_a_link_that_is_switched_is_a_change(path: Path, tmp_path: Path) -> None:
+    """
+    As orchestrators mount secrets.
+    """
+    write(tmp_path / "one", ("a", "1"))
+    write(tmp_path / "two", ("b", "2"))
+    path.symlink_to(tmp_path / "one")
+    file = KeyFile(path, UNLIMITED)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "two")
+    link.replace(path)
+
+    assert polled(file)
+    assert names(file) == {"b"}
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "large", "empty"])
+def test_what_is_no_key_file_is_refused(path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    At the start, without waiting, and without its path in the message.
+    """
+    monkeypatch.setattr(keyring, "MAX_FILE_BYTES", 100)
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind != "missing":
+        path.write_bytes(b"#" * 101 if kind == "large" else b"")
+
+    with pytest.raises(KeysInvalid) as caught:
+        KeyFile(path, UNLIMITED)
+
+    assert str(path) not in str(caught.value)
+    assert " should " in str(caught.value)
+
+
+def test_no_request_is_lost_while_keys_are_reloaded(path: Path) -> None:
+    """
+    A client that is in every version of the file is known at every moment, and one that is in none never.
+    """
+    stays, other = new_key(), new_key()
+    write(path, ("stays", stays), ("x", "0"))
+    file = KeyFile(path, UNLIMITED)
+    verifier = Verifier(file, BucketTable())
+    stop = threading.Event()
+    failures: list[object] = []
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                assert verifier.find(stays.encode()).name == "stays"
+            except Exception as error:  # whatever it is, the test has failed
+                failures.append(error)
+            with contextlib.suppress(Unauthenticated):
+                failures.append(verifier.find(other.encode()))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(60):
+        write(path, ("stays", stays), (f"x{number}", str(number)))
+        if number % 3 == 0:
+            path.write_text("broken")
+        reload = file.reload if number % 2 else file.poll
+        reload()
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+
+
+def salted(path: Path, *passphrases: str) -> Verifier:
+    """Write a client with passphrases, and return who verifies them."""
+    hashes = " ".join(str(Scrypt(4096, 8, 1, b"salt" * 4, p.encode().ljust(32, b"."))) for p in passphrases)
+    path.write_text(f"ann {hashes} rights=read\n")
+    return Verifier(KeyFile(path, UNLIMITED), BucketTable())
+
+
+def test_a_passphrase_is_hashed_once(path: Path) -> None:
+    """
+    Until then it is an error that passes; many requests that wait for it cost one hash.
+    """
+    verifier = salted(path, PASSPHRASE)
+    key = b"ann." + PASSPHRASE.encode().ljust(32, b".")
+
+    async def ask() -> None:
+        await asyncio.gather(*(verifier.check(key, b"1" * 16) for _ in range(20)))
+        await verifier.check(key, b"1" * 16)
+
+    with pytest.raises(Overloaded):
+        verifier.find(key)
+    assert verifier.needs_check(key)
+    asyncio.run(ask())
+
+    assert not verifier.needs_check(key)
+    assert verifier.find(key).name == "ann"
+    assert len(computed) == 1
+
+
+def test_a_wrong_passphrase_is_hashed_once_too(path: Path) -> None:
+    """
+    For each of the client's hashes; then it is known to be wrong.
+    """
+    verifier = salted(path, PASSPHRASE, "another-passphrase")
+
+    asyncio.run(verifier.check(b"ann.wrong", b"1" * 16))
+
+    assert len(computed) == 2
+    assert not verifier.needs_check(b"ann.wrong")
+    with pytest.raises(Unauthenticated) as caught:
+        verifier.find(b"ann.wrong")
+    assert caught.value.is_invalid
+
+
+@pytest.mark.parametrize("key", [None, b"", b"wrong", b"eve.wrong", b"x" * 10_000, b"ann." + b"x" * 10_000])
+def test_what_names_no_passphrase_costs_no_hash(path: Path, key: bytes | None) -> None:
+    """
+    Such a key is unknown at once.
+    """
+    verifier = salted(path, PASSPHRASE)
+
+    assert not verifier.needs_check(key)
+    asyncio.run(verifier.check(key, b"1" * 16))
+
+    with pytest.raises(Unauthenticated) as caught:
+        verifier.find(key)
+    assert caught.value.is_invalid == (key is not None)
+    assert computed == []
+
+
+def refused(verifier: Verifier, attempts: list[tuple[bytes, bytes]]) -> list[type[ServiceError] | None]:
+    """Check keys, one after the other; return how each attempt ended."""
+
+    async def ask() -> list[type[ServiceError] | None]:
+        found: list[type[ServiceError] | None] = []
+        for key, identity in attempts:
+            try:
+                await verifier.check(key, identity)
+                found.append(None)
+            except ServiceError as error:
+                found.append(type(error))
+        return found
+
+    return asyncio.run(ask())
+
+
+def test_wrong_passphrases_from_one_address_are_limited(path: Path) -> None:
+    """
+    Then a 429, for this address alone.
+    """
+    verifier = salted(path, PASSPHRASE)
+    verifier._clock = iter(range(0, 10**14, 10**10)).__next__  # no limit of all together
+    attempts = [(b"ann.%d" % number, b"1" * 16) for number in range(CHECKS.burst + 5)]
+
+    found = refused(verifier, [*attempts, (b"ann.other", b"2" * 16)])
+
+    assert found[: CHECKS.burst] == [None] * CHECKS.burst
+    assert found[-2:] == [RateExceeded, None]
+
+
+def test_wrong_passphrases_from_many_addresses_are_limited(path: Path) -> None:
+    """
+    A quarter of a core at most goes into hashes, whoever sends them; then a 503.
+    """
+    verifier = salted(path, PASSPHRASE)
+    verifier._clock = lambda: 10**15
+
+    found = refused(verifier, [(b"ann.%d" % number, b"%016d" % number) for number in range(30)])
+
+    assert found.count(None) == len(computed) == 10
+    assert set(found[10:]) == {Overloaded}
+
+
+def test_what_is_remembered_of_passphrases_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    However many are tried.
+    """
+    monkeypatch.setattr(keyring, "_MAX_REMEMBERED", 4)
+    verifier = salted(path, PASSPHRASE)
+    verifier._clock = iter(range(0, 10**14, 10**10)).__next__
+
+    refused(verifier, [(b"ann.%d" % number, b"%016d" % number) for number in range(20)])
+
+    assert len(verifier._results[False]) == 4
+    assert verifier._running == {}
+
+
+def test_a_changed_hash_is_not_answered_from_memory(path: Path) -> None:
+    """
+    A passphrase that was right is wrong after the reload, and one that stayed need not be hashed again.
+    """
+    verifier = salted(path, PASSPHRASE)
+    key = b"ann." + PASSPHRASE.encode().ljust(32, b".")
+    asyncio.run(verifier.check(key, b"1" * 16))
+    line = path.read_text()
+    path.write_text(f"# again\n{line}")
+    verifier._keys.reload()
+    stayed = verifier.find(key).name
+
+    path.write_text(line.replace(PASSPHRASE.encode().hex(), b"other-horse-battery..".hex()))
+    verifier._keys.reload()
+
+    assert stayed == "ann"
+    assert verifier.needs_check(key)
+
+
+def test_a_client_that_gives_up_ends_no_check(path: Path) -> None:
+    """
+    The others who wait for it get its result.
+    """
+    verifier = salted(path, PASSPHRASE)
+    key = b"ann." + PASSPHRASE.encode().ljust(32, b".")
+
+    async def ask() -> None:
+        waiting = [asyncio.ensure_future(verifier.check(key, b"1" * 16)) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    asyncio.run(ask())
+
+    assert verifier.find(key).name == "ann"
+
+
+def test_a_closed_verifier_says_that_it_stops(path: Path) -> None:
+    """
+    Instead of waiting for a thread that will not come.
+    """
+    verifier = salted(path, PASSPHRASE)
+    verifier.close()
+
+    with pytest.raises(Stopping):
+        asyncio.run(verifier.check(b"ann.wrong", b"1" * 16))
+
+
+def test_a_hash_that_cannot_be_computed_is_an_error_that_passes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    No memory for it: 503, and no memory of a result.
+    """
+    verifier = salted(path, PASSPHRASE)
+
+    def fail(_: Scrypt, __: bytes) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(Scrypt, "compute", fail)
+
+    asyncio.run(verifier.check(b"ann.wrong", b"1" * 16))
+
+    with pytest.raises(Overloaded):
+        verifier.find(b"ann.wrong")
