@@ -1,9 +1,10 @@
 """The one place where rooms meet: builds each part and hands it to the part that needs it."""
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -11,8 +12,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.core import network
 from service.http import documentation, explain, operations, ops, page, problems, reports, v1, weights
+from service.http.access import AccessControl
 from service.http.answering import Answering
 from service.http.body_reader import BodyLimits
+from service.http.cors import CorsPolicy
 from service.http.drawings import Limits
 from service.http.hosts import KnownHosts
 from service.http.journal import Journal, Recorder
@@ -22,6 +25,9 @@ from service.http.router import Router, Routes
 from service.http.server.dispatch import Dispatcher
 from service.http.server.prediction_call import Predictions
 from service.http.together import Together
+from service.inference.admission import rates
+from service.inference.admission.access import Access
+from service.inference.admission.buckets import Buckets
 from service.inference.budget import Budget
 from service.processes.member import Member
 from service.protocol import instances, repository, rest
@@ -35,6 +41,9 @@ from service.settings import Settings
 
 _DISTRIBUTION = "inkling"
 
+_POLL_S = 1.0
+"""How often the key file is looked at."""
+
 
 @dataclass(frozen=True)
 class App:
@@ -45,6 +54,7 @@ class App:
         dispatch: Answers every request of a connection of ours, predictions without ASGI messages.
         operators: Answers what operators ask, on a listener and event loop of their own.
         registry: The models that are served.
+        access: API keys and rates.
         budget: Memory of requests and responses.
         metrics: What is counted.
         journal: Records every request.
@@ -54,6 +64,7 @@ class App:
     dispatch: Dispatcher
     operators: Callable[[Recorder], Dispatcher]
     registry: Registry
+    access: Access
     budget: Budget
     metrics: Metrics
     journal: Journal
@@ -63,18 +74,20 @@ class App:
         await self.asgi(scope, receive, send)
 
 
-def create_app(settings: Settings, member: Member | None = None) -> App:
+def create_app(settings: Settings, member: Member | None = None, buckets: Buckets | None = None) -> App:
     """Build the service and load what is published.
 
     Args:
         settings: How it behaves.
         member: This process, if several serve on one address.
+        buckets: Where rates are counted, if several processes share them.
 
     Returns:
         An ASGI application that can answer.
 
     Raises:
         ArtifactError: A published folder was refused, and the settings are strict about that.
+        KeysInvalid: The key file cannot be read, or a line of it is not what it should be.
         OSError: The models folder cannot be read.
     """
     network.use_threads(settings.engine_threads)
@@ -90,6 +103,15 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
 
     budget = Budget(settings.max_pending_bytes)
     hosts = KnownHosts(settings.host, settings.allowed_host)
+    access = Access(
+        settings.keys,
+        rates.Limits(
+            rates.per_second(settings.rate, settings.rate_burst),
+            rates.per_second(settings.rate_images, settings.rate_images_burst),
+        ),
+        buckets,
+    )
+    control = AccessControl(access, hosts, CorsPolicy(settings.cors_origin))
     bodies = BodyLimits(budget, settings.max_body_bytes, settings.body_timeout_s)
     answering = Answering(
         batching=Batching(Predictor(registry)),
@@ -105,11 +127,12 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
-        async with _joining(member, together), with_grpc():
+        async with _joining(member, together), with_grpc(), _polling(access):
             if member:
                 member.tell_ready()
             yield
         workers.close()
+        access.close()
 
     app = FastAPI(
         title="Inkling",
@@ -147,7 +170,7 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
     page.install(app, settings.root_path)
     problems.install(app)
     routes = Routes(everything)
-    asgi = Observer(Router(app, routes), journal)
+    asgi = Observer(Router(app, routes, control), journal, settings.root_path)
 
     def operators(journal: Recorder) -> Dispatcher:
         described = [
@@ -158,17 +181,36 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
         operations.mount(other, "operators", described)
         problems.install(other)
         operator_routes = Routes(described)
-        return Dispatcher(Observer(Router(other, operator_routes), journal), operator_routes)
+        router = Router(other, operator_routes, replace(control, is_operator=True))
+        return Dispatcher(Observer(router, journal, settings.root_path), operator_routes)
 
     return App(
         asgi,
-        Dispatcher(asgi, routes, Predictions(answering, journal)),
+        Dispatcher(asgi, routes, Predictions(answering, journal, control), settings.root_path),
         operators,
         registry,
+        access,
         budget,
         metrics,
         journal,
     )
+
+
+@asynccontextmanager
+async def _polling(access: Access) -> AsyncIterator[None]:
+    """Read the key file again when it changes, if there is one."""
+
+    async def poll() -> None:
+        while True:
+            await asyncio.sleep(_POLL_S)
+            await asyncio.to_thread(access.poll)
+
+    task = asyncio.create_task(poll()) if access.has_keys else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -18,12 +18,16 @@ from service.addresses import CannotServe
 from service.app import App, create_app
 from service.core.errors import ArtifactError
 from service.http.client_address import TrustedProxies
+from service.http.cors import CorsPolicy
 from service.http.journal import ThreadRecorder
+from service.http.security_headers import Header, constant_headers
 from service.http.server.connection import Connection
 from service.http.server.connections import Connections
 from service.http.server.context import Context, Limits, Stopping
 from service.http.server.listener import Listener
+from service.http.server.request import Request
 from service.http.server.tls import Certificates
+from service.inference.admission.buckets import Buckets
 from service.inference.budget import Budget
 from service.processes.member import Member
 from service.settings import ENVIRONMENT_PREFIX, Settings
@@ -42,7 +46,12 @@ _OPERATORS_CONNECTIONS = 64
 _OPERATORS_BYTES = 32 * 2**20
 
 
-def serve(settings: Settings, bound: socket.socket | None = None, member: Member | None = None) -> int:
+def serve(
+    settings: Settings,
+    bound: socket.socket | None = None,
+    member: Member | None = None,
+    buckets: Buckets | None = None,
+) -> int:
     """Serve until a signal says stop.
 
     Args:
@@ -50,6 +59,7 @@ def serve(settings: Settings, bound: socket.socket | None = None, member: Member
         bound: The address, if several processes serve there; else it is taken at once, and listened on when
             the models are loaded.
         member: This process among those.
+        buckets: Where rates are counted, if several processes share them.
 
     Returns:
         The exit status.
@@ -62,7 +72,7 @@ def serve(settings: Settings, bound: socket.socket | None = None, member: Member
     operators = addresses.bind_operators(settings, is_shared=member is not None)
     certificates = _certificates(settings)
     try:
-        app = create_app(settings, member)
+        app = create_app(settings, member, buckets)
     except ArtifactError as error:
         strict = f"{ENVIRONMENT_PREFIX}STRICT (--strict)"
         raise CannotServe(f"{strict}: every model should be sound; got {error}") from error
@@ -129,6 +139,12 @@ class Server(uvicorn.Server):
             _shortest_timeout_s(settings),
         )
         self._proxies = TrustedProxies(settings.trusted_proxy)
+        cors = CorsPolicy(settings.cors_origin)
+        constant = _lines(constant_headers(tls=certificates is not None, cors=cors.is_on))
+
+        def headers(request: Request | None) -> bytes:
+            return constant + cors.lines(request.first_headers.get(b"origin") if request else None)
+
         self._context = Context(
             limits=_limits(settings),
             connections=self.connections,
@@ -136,6 +152,7 @@ class Server(uvicorn.Server):
             journal=app.journal,
             dispatch=app.dispatch,
             stopping=self._stopping,
+            headers=headers if cors.is_on else lambda _: constant,
             is_probe=_PROBES.__contains__,
             client=self._client if self._proxies else lambda peer, _: peer,
         )
@@ -212,7 +229,7 @@ class Server(uvicorn.Server):
         del others
         return Connection(self._context, server_state)
 
-    def _client(self, peer: str, request: Any) -> str:  # noqa: ANN401 - a `Request`
+    def _client(self, peer: str, request: Request) -> str:
         return self._proxies.client(peer, request.headers)
 
 
@@ -266,6 +283,7 @@ class OperatorsThread:
         connections = Connections(
             _OPERATORS_CONNECTIONS, _OPERATORS_CONNECTIONS, _shortest_timeout_s(self._settings)
         )
+        constant = _lines(constant_headers(tls=self._certificates is not None, cors=False))
         context = Context(
             limits=_limits(self._settings),
             connections=connections,
@@ -273,6 +291,7 @@ class OperatorsThread:
             journal=self._recorder,
             dispatch=self._dispatch,
             stopping=Stopping(),
+            headers=lambda _: constant,
         )
         state = ServerState()
         listener = Listener(
@@ -286,6 +305,10 @@ class OperatorsThread:
         self._started.set()
         await ended.wait()
         await listener.close()
+
+
+def _lines(headers: Sequence[Header]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
 def _limits(settings: Settings) -> Limits:

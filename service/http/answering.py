@@ -184,6 +184,8 @@ class Answering:
         def ask() -> Question[Answer]:
             exchange.mark("queue")
             question = read()
+            if exchange.grant is not None:
+                exchange.grant.charge(len(question.drawings))
             exchange.mark("decode")
             return question
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import orjson
 from starlette.requests import Request
 
+from service.inference.admission.access import Grant
+
 CLIENT_CLOSED = 499
 """Status in log and metrics for a caller who left before the answer, as nginx writes it."""
 
@@ -38,6 +40,7 @@ class Exchange:
         status: Of the answer; 0 before it is known.
         body_read: Whether the body was read to its end.
         phases: Seconds spent in each phase, in order.
+        grant: Its admission; None where neither keys nor rates apply.
     """
 
     request_id: str
@@ -52,6 +55,7 @@ class Exchange:
     status: int = 0
     body_read: bool = False
     phases: dict[str, float] = field(default_factory=dict)
+    grant: Grant | None = None
     _marked: float = 0.0
     _shown: dict[str, float] | None = None
 

@@ -20,6 +20,7 @@ from service.http.drawings import Limits, quote
 from service.http.operations import Operation, Words
 from service.http.v1 import PredictionOptions
 from service.http.weights import scale_of
+from service.inference.admission.keys import Right
 from service.serving.predictor import Prediction
 from service.serving.registry import Model
 
@@ -74,6 +75,7 @@ class Endpoints:
                 summary="Give each pixel's exact share in the logit of a class; as a picture, of one image, "
                 "if the Accept header asks for image/png",
                 handle=self.answering.asking(self.explain),
+                right=Right.PREDICT,
                 answers={wire.JSON: schemas.Explanations, _PNG: "The shares, red, green, blue and alpha"},
                 errors=(408, 413, 415, 422, 504),
                 options=ExplainOptions,

@@ -120,6 +120,7 @@ def _fields(one: _Ended) -> dict[str, object]:
     return {
         "request_id": exchange.request_id,
         "client": one.client,
+        **({} if exchange.grant is None else {"key": exchange.grant.client}),
         "method": one.method,
         "path": one.path,
         "route": exchange.route,

@@ -10,6 +10,7 @@ from service.core.errors import Stopping
 from service.http import problems
 from service.http.exchange import STARTED, Exchange, request_id_from
 from service.http.journal import Recorder
+from service.http.root_path import strip_root_path
 
 log = logging.getLogger(__name__)
 
@@ -17,9 +18,17 @@ log = logging.getLogger(__name__)
 class Observer:
     """The outermost layer of the usual way: nobody goes it without an answer, a count and a line."""
 
-    def __init__(self, app: ASGIApp, journal: Recorder) -> None:
+    def __init__(self, app: ASGIApp, journal: Recorder, root_path: str = "") -> None:
+        """Wrap an application.
+
+        Args:
+            app: Answers requests.
+            journal: Records them.
+            root_path: Prefix of paths under which a proxy shows the service.
+        """
         self._app = app
         self._journal = journal
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI asks."""
@@ -42,26 +51,32 @@ class Observer:
             await send(message)
 
         # HEAD is GET without the body, on every route; the server's own scope keeps the real method.
-        inner = {**scope, "exchange": exchange, "method": "GET" if head_only else scope["method"]}
+        path = strip_root_path(scope["path"], self._root_path)
+        method = "GET" if head_only else scope["method"]
+        inner = {**scope, "exchange": exchange, "method": method, "path": path}
         self._journal.begin()
         try:
             await self._app(inner, receive, send_observed)
         except asyncio.CancelledError:  # the time to drain is over
             if exchange.status:
                 raise
-            response = problems.answer(Stopping(), scope["path"], exchange.request_id)
+            response = problems.answer(Stopping(), path, exchange.request_id)
             await response(inner, receive, send_observed)
         except Exception:
             log.exception("unforeseen", extra={"fields": {"request_id": exchange.request_id}})
             if not exchange.status:
-                response = problems.unforeseen(scope["path"], exchange.request_id)
+                response = problems.unforeseen(path, exchange.request_id)
                 await response(inner, receive, send_observed)
         finally:
             client = scope.get("client")
-            self._journal.end(exchange, scope["method"], scope["path"], client[0] if client else "-")
+            self._journal.end(exchange, scope["method"], path, client[0] if client else "-")
 
     def _add_headers(self, message: Message, exchange: Exchange) -> None:
         headers = [*message["headers"], (b"x-request-id", exchange.request_id.encode())]
+        if exchange.grant is not None:
+            written = {name for name, _ in headers}
+            fields = [(name.encode(), value.encode()) for name, value in exchange.grant.fields()]
+            headers += [field for field in fields if field[0] not in written]
         if timing := exchange.server_timing():
             headers.append((b"server-timing", timing))
         message["headers"] = headers

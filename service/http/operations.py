@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from service.core.errors import MalformedRequest
 from service.http import problems, schemas
-from service.http.exchange import exchange_of
+from service.inference.admission.keys import Right
 
 _MODEL, _VERSIONED = "/models/{model}", "/models/{model}/versions/{version}"
 _OF_MODEL = re.compile(r"/v\d+/models/{model}")
@@ -89,6 +89,7 @@ class Operation:
         body: The documentation of the request's body, by content type; empty for none.
         needs_body: Whether the body, if any is described, must come.
         has_slash_twin: Whether each of its paths answers with a slash at its end too.
+        right: What an API key must allow; None for what everybody may ask.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Operation:
     body: Mapping[str, Any] = field(default_factory=dict)
     needs_body: bool = True
     has_slash_twin: bool = False
+    right: Right | None = Right.READ
 
     def paths(self) -> list[str]:
         """Return its path, and for a model's operation the path with the version too."""
@@ -134,7 +136,6 @@ class Endpoint:
 
     async def __call__(self, request: Request) -> Response:
         """Answer a request that came on the path."""
-        exchange_of(request).route = self.path
         return await self.operation.handle(request, self.options(request.scope["query_string"]))
 
     def options(self, query: bytes) -> Options:
@@ -246,6 +247,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         problems.CONTENT_TYPE: {"schema": {"$ref": _REFERENCE.format(model="ProblemDocument")}}
     }
     statuses = {*operation.errors, 400}
+    if operation.right is not None:
+        statuses |= {401, 403, 429}
     if "{model}" in operation.path:
         statuses |= {404, 503}
     for status in sorted(statuses):

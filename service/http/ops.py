@@ -33,6 +33,7 @@ class Endpoints:
                 path="/livez",
                 summary="Tell that the process answers",
                 handle=self.live,
+                right=None,
                 answers={wire.JSON: schemas.Status},
             ),
             Operation(
@@ -41,6 +42,7 @@ class Endpoints:
                 path="/readyz",
                 summary="Tell whether every model that should be served can answer",
                 handle=self.ready,
+                right=None,
                 answers={wire.JSON: schemas.Status},
                 errors=(503,),
             ),
@@ -50,6 +52,7 @@ class Endpoints:
                 path="/metrics",
                 summary="Give counters and histograms",
                 handle=self.measure,
+                right=None,
                 answers=text,
             ),
         ]

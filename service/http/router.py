@@ -10,12 +10,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.core.errors import ServiceError
 from service.http import problems
+from service.http.access import AccessControl, host_of
+from service.http.cors import PREFLIGHT_STATUS
+from service.http.exchange import exchange_of
 from service.http.operations import Endpoint, Operation
+from service.inference.admission.access import GRANT
 
 _REMEMBERED = 1024
 """Paths whose operations are remembered."""
@@ -56,20 +61,52 @@ class Routes:
 class Router:
     """Answers what an operation answers, and leaves the rest to the framework."""
 
-    def __init__(self, app: ASGIApp, routes: Routes) -> None:
+    def __init__(self, app: ASGIApp, routes: Routes, control: AccessControl) -> None:
+        """Wrap an application.
+
+        Args:
+            app: Answers what no operation does.
+            routes: The operations.
+            control: Decides who may send a request.
+        """
         self._app = app
         self._routes = routes
+        self._control = control
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI asks."""
-        found = self._routes.find(scope["method"], scope["path"]) if scope["type"] == "http" else None
-        if found is None:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        endpoint, scope["path_params"] = found
         request = Request(scope, receive)
         try:
-            response = await endpoint(request)
+            response = await self._answer(request)
         except (ServiceError, ClientDisconnect) as error:
             response = problems.answer_to(request, error)
-        await response(scope, receive, send)
+        await (response or self._app)(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response | None:
+        """Return the response of an operation; None for other requests that may be sent."""
+        scope, control = request.scope, self._control
+        headers = scope["headers"]
+        if control.hosts.is_enforced:
+            control.check_host(host_of(headers))
+        if scope["method"] == "OPTIONS":
+            allowed = control.cors.preflight("OPTIONS", scope["path"], dict(headers))
+            if allowed is not None:
+                response = Response(status_code=PREFLIGHT_STATUS)
+                response.raw_headers = list(allowed)
+                return response
+        found = self._routes.find(scope["method"], scope["path"])
+        if found is None:
+            return None
+        endpoint, scope["path_params"] = found
+        exchange = exchange_of(request)
+        exchange.route = endpoint.path
+        key = control.key(headers)
+        client = scope["client"][0] if scope.get("client") else "-"
+        if control.access.needs_verify(key):
+            await control.access.verify(key, client)
+        right, model = endpoint.operation.right, scope["path_params"].get("model")
+        exchange.grant = scope[GRANT] = control.authorize(key, client, right, model)
+        return await endpoint(request)

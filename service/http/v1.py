@@ -16,6 +16,7 @@ from service.http import array_body, examples, schemas, wire
 from service.http.answering import Answering, Posted, Question, Reply
 from service.http.operations import Operation, Options, Words
 from service.http.preparation import Preparation
+from service.inference.admission.keys import Right
 from service.serving.predictor import Prediction
 from service.serving.registry import Model, Registry
 
@@ -77,6 +78,7 @@ class Endpoints:
                 path="/v1/models/{model}/predict",
                 summary="Name what every image shows",
                 handle=self.answering.asking(self.predict),
+                right=Right.PREDICT,
                 answers={wire.JSON: schemas.Predictions},
                 errors=(408, 413, 415, 422, 504),
                 options=AnswerOptions,
@@ -89,6 +91,7 @@ class Endpoints:
                 summary="Give the probability of every class for every image; as npy if the Accept header "
                 "asks for application/x-npy",
                 handle=self.answering.asking(self.probabilities),
+                right=Right.PREDICT,
                 answers={
                     wire.JSON: schemas.Probabilities,
                     wire.NPY: "[images, classes], float32; Inkling-Model and Inkling-Version say of whom",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from service.http import json_body, schemas, wire
 from service.http.answering import Answering, Posted, Question, Reply
 from service.http.operations import Operation, Options
+from service.inference.admission.keys import Right
 from service.protocol.schemas import instances_body
 from service.serving.predictor import Prediction
 from service.serving.registry import Model
@@ -27,6 +28,7 @@ class Endpoints:
                 path="/v1/models/{model}:predict",
                 summary="Name what every image shows, as KServe's and TensorFlow Serving's clients ask",
                 handle=self.answering.asking(self.predict),
+                right=Right.PREDICT,
                 answers={wire.JSON: schemas.Probabilities},
                 errors=(408, 413, 415, 422, 504),
                 body=instances_body(),

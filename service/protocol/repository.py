@@ -15,6 +15,7 @@ from service.http.hosts import KnownHosts
 from service.http.operations import Handler, Operation, Options
 from service.inference.admission.access import ANONYMOUS, GRANT, Grant
 from service.inference.admission.audit import Actor
+from service.inference.admission.keys import Right
 from service.protocol import body, description, schemas
 from service.protocol.management import Management
 from service.serving.registry import Standing
@@ -52,6 +53,7 @@ class Endpoints:
                 body=schemas.repository_body(),
                 needs_body=False,
                 has_slash_twin=True,
+                right=Right.MANAGE,
             )
 
         load = "Serve what is published of a model now, new versions too; what is served goes on until then"

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from service.http import packing, wire
 from service.http.answering import Answering, Posted, Question, Reply
 from service.http.operations import Operation, Options
+from service.inference.admission.keys import Right
 from service.protocol import body, description, inference, schemas
 from service.protocol.body import Body
 from service.protocol.inference import Inferred
@@ -46,8 +47,17 @@ class Endpoints:
         """Describe every endpoint."""
 
         def get(name: str, path: str, summary: str, handle: Any, answer: Any, *errors: int) -> Operation:  # noqa: ANN401 - as Operation
+            right = None if path.startswith("/v2/health/") else Right.READ
             return Operation(
-                name, "GET", path, summary, handle, {wire.JSON: answer}, errors, has_slash_twin=True
+                name,
+                "GET",
+                path,
+                summary,
+                handle,
+                {wire.JSON: answer},
+                errors,
+                has_slash_twin=True,
+                right=right,
             )
 
         return [
@@ -102,6 +112,7 @@ class Endpoints:
                 path="/v2/models/{model}/infer",
                 summary="Run a model on tensors",
                 handle=self.answering.asking(self.infer, _count_json),
+                right=Right.PREDICT,
                 answers={wire.JSON: schemas.Inferred, wire.OCTETS: _ANSWER},
                 errors=(408, 413, 415, 422, 504),
                 body=schemas.infer_bodies(),

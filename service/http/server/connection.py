@@ -512,7 +512,7 @@ class Connection(asyncio.Protocol):
         """Return the status line and the header lines of every response; decide what follows it."""
         self._has_begun = True
         self._closes = self._must_close()
-        dates = self.server_state.default_headers
+        dates = self.server_state.default_headers  # uvicorn renews it every second
         date = b"date: %b\r\n" % dates[0][1] if dates else b""
         lines = _STATUS_LINES[status], date, self._context.headers(self._request)
         return (*lines, _CLOSE) if self._closes else lines

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from service.core.errors import RequestError, ServiceError, Stopping
 from service.http import problems
-from service.http.answering import Answering, Asking, Posted, Reply
+from service.http.answering import Answering, Posted, Reply
 from service.http.body_reader import BodyReader
 from service.http.exchange import Exchange, request_id_from
 from service.http.server.request import Refused, Request
@@ -17,6 +17,8 @@ from service.http.server.request import Refused, Request
 if TYPE_CHECKING:
     import asyncio
 
+    from service.http.access import AccessControl
+    from service.http.answering import Asking
     from service.http.journal import Journal
     from service.http.operations import Endpoint
     from service.http.server.context import Responder
@@ -31,26 +33,29 @@ class Predictions:
     Attributes:
         answering: The prediction pipeline.
         journal: Records requests.
+        control: Decides who may send a request.
     """
 
     answering: Answering
     journal: Journal
+    control: AccessControl
 
 
 class PredictionCall:
     """One request for a prediction: reads the body, asks the pipeline, writes the response."""
 
     __slots__ = (
-        "_asking",
         "_connection",
+        "_early",
         "_endpoint",
         "_exchange",
         "_has_body",
-        "_is_decompressing",
         "_is_done",
         "_is_gone",
+        "_is_waiting",
         "_model",
         "_options",
+        "_parameters",
         "_predictions",
         "_reader",
         "_request",
@@ -77,7 +82,9 @@ class PredictionCall:
         self._predictions = predictions
         self._connection = connection
         self._request = request
-        self._has_body = self._is_done = self._is_gone = self._is_decompressing = False
+        self._endpoint = endpoint
+        self._parameters = parameters
+        self._has_body = self._is_done = self._is_gone = self._is_waiting = False
         self._reader: BodyReader | None = None
         self._task: asyncio.Task[None] | None = None
         headers = request.first_headers
@@ -85,45 +92,79 @@ class PredictionCall:
         self._exchange = Exchange(
             request_id_from("" if given is None else given.decode("latin-1")), request.started, endpoint.path
         )
+        self._exchange.is_prediction = True
         predictions.journal.begin()
-        answering = predictions.answering
+        control = predictions.control
         try:
-            self._model = answering.find_by_name(
-                self._exchange, parameters["model"], parameters.get("version")
-            )
-            self._exchange.is_prediction = True
-            self._endpoint = endpoint
-            self._asking: Asking = endpoint.operation.handle  # type: ignore[assignment]  # as `dispatch` has seen
-            self._options = endpoint.options(request.query)
-            coding = headers.get(b"content-encoding")
-            self._reader = BodyReader(
-                answering.bodies,
-                None if coding is None else coding.decode("latin-1"),
-                headers.get(b"content-type", b"").decode("latin-1"),
-                request.content_length,
-            )
+            control.check_host(headers.get(b"host"))
+            key = control.key(request.headers)
+            if control.access.needs_verify(key):
+                self._wait_for(self._verify(key))
+            else:
+                self._admit(key)
+        except Exception as error:  # whatever it is: a client waits
+            self.fail(error)
+
+    def _admit(self, key: bytes | None) -> None:
+        """Decide by the head whether the body is read.
+
+        Raises:
+            ServiceError: Whatever the checks of the head find.
+        """
+        request, endpoint, parameters = self._request, self._endpoint, self._parameters
+        headers, answering, name = (
+            request.first_headers,
+            self._predictions.answering,
+            self._parameters["model"],
+        )
+        self._exchange.grant = self._predictions.control.authorize(
+            key, self._connection.client(request), endpoint.operation.right, name
+        )
+        self._model = answering.find_by_name(self._exchange, name, parameters.get("version"))
+        self._options = endpoint.options(request.query)
+        coding = headers.get(b"content-encoding")
+        self._reader = BodyReader(
+            answering.bodies,
+            None if coding is None else coding.decode("latin-1"),
+            headers.get(b"content-type", b"").decode("latin-1"),
+            request.content_length,
+        )
+        self._connection.send_continue()
+
+    async def _verify(self, key: bytes | None) -> None:
+        """Check a passphrase, and go on."""
+        try:
+            await self._predictions.control.access.verify(key, self._connection.client(self._request))
+            if not self._is_done:
+                self._admit(key)
         except Exception as error:  # whatever it is: a client waits
             self.fail(error)
         else:
-            connection.send_continue()
+            self._go_on()
 
     # Call
 
     def on_body(self, piece: bytes) -> None:
         """Take the next bytes of the body."""
-        if self._is_done or self._reader is None:
+        if self._is_done:
+            return
+        if self._reader is None:  # not admitted yet
+            self._early.append(piece)
             return
         try:
             self._reader.push(piece)
         except Exception as error:  # whatever it is: a client waits
             self.fail(error)
         else:
-            self._check_more()
+            if self._reader.has_more and not self._is_waiting:
+                self._connection.pause_body()
+                self._is_waiting = True
+                self._connection.loop.call_soon(self._decompress)
 
     def on_body_end(self) -> None:
         """Ask the pipeline, once the body is decompressed."""
         self._has_body = True
-        if not self._is_done and self._reader is not None and not self._reader.has_more:
+        if not self._is_done and not self._is_waiting:
             self._begin()
 
     def on_body_error(self, error: ServiceError | Refused) -> None:
@@ -147,16 +188,32 @@ class PredictionCall:
         if self._task is not None:
             self._task.cancel()
 
-    # Decompression
+    # What the body waits for
 
-    def _check_more(self) -> None:
-        """Decompress the rest slice by slice; other connections run between two slices."""
-        if self._reader is not None and self._reader.has_more and not self._is_decompressing:
-            self._is_decompressing = True
-            self._connection.pause_body()
-            self._connection.loop.call_soon(self._decompress)
+    def _wait_for(self, work: Coroutine[None, None, None]) -> None:
+        """Run what has to be done before the body is read."""
+        self._is_waiting = True
+        self._early: list[bytes] = []  # at most what was parsed together with the head
+        self._connection.pause_body()
+        self._task = self._connection.loop.create_task(work)
+
+    def _go_on(self) -> None:
+        """Read the body, or ask the pipeline if all of it is here."""
+        self._is_waiting = False
+        if self._is_done:
+            return
+        early, self._early = self._early, []
+        for piece in early:
+            self.on_body(piece)
+        if self._is_waiting or self._is_done:
+            return
+        if self._has_body:
+            self._begin()
+        else:
+            self._connection.resume_body()
 
     def _decompress(self) -> None:
+        """Decompress one more slice; other connections run between two slices."""
         if self._is_done or self._reader is None:
             return
         try:
@@ -167,7 +224,7 @@ class PredictionCall:
         if self._reader.has_more:
             self._connection.loop.call_soon(self._decompress)
             return
-        self._is_decompressing = False
+        self._is_waiting = False
         if self._has_body:
             self._begin()
         else:
@@ -184,7 +241,8 @@ class PredictionCall:
             exchange.body_read = True
             exchange.mark("read")
             posted = Posted(body, self._request.first_headers, exchange)
-            model, asking, options = self._model, self._asking, self._options
+            model, options = self._model, self._options
+            asking = cast("Asking", self._endpoint.operation.handle)  # as `Dispatcher` has seen
             self._task = self._predictions.answering.submit(
                 exchange,
                 model,
@@ -227,6 +285,9 @@ class PredictionCall:
         exchange = self._exchange
         exchange.status = status
         lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        if exchange.grant is not None:
+            fields = exchange.grant.fields()
+            lines += [f"{name}: {value}\r\n" for name, value in fields if name not in headers]
         lines.append(f"content-length: {len(content)}\r\nx-request-id: {exchange.request_id}\r\n")
         timing = exchange.server_timing()
         head = "".join(lines).encode("latin-1")

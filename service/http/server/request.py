@@ -110,6 +110,10 @@ def parse(
         url = httptools.parse_url(target)
     except httptools.HttpParserInvalidURLError as error:
         raise Refused(BAD_TARGET, "Request target should be a path or a URL; got neither.") from error
+    if url.host:  # of an absolute-form target, which counts in place of Host (RFC 9112, section 3.2.2)
+        host = url.host if url.port is None else b"%b:%d" % (url.host, url.port)
+        headers = [(name, host if name == b"host" else value) for name, value in headers]
+        first[b"host"] = host
     raw_path = url.path or (b"*" if target == b"*" else b"/")
     path = raw_path.decode("ascii")
     return Request(
