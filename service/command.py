@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from service import addresses, logs
+from service import addresses
 from service.addresses import CannotServe
+from service.observability import json_logging
 from service.processes.member import Member
 from service.settings import ENVIRONMENT_PREFIX, BadSettings, Settings, load
 
@@ -69,7 +70,7 @@ def _named(*names: str) -> str:
 def _serve_alone(settings: Settings) -> int:
     from service import server  # noqa: PLC0415 - half a second of imports, which a supervisor need not spend
 
-    logs.set_up(settings.log_level)
+    json_logging.set_up(settings.log_level)
     return server.serve(settings)
 
 
@@ -77,7 +78,7 @@ def _serve_together(settings: Settings) -> int:
     """Let several processes serve, each as one would alone."""
     from service.processes.supervisor import Supervisor  # noqa: PLC0415 - it needs fork, which not every system has
 
-    logs.set_up(settings.log_level, is_shared=True)
+    json_logging.set_up(settings.log_level, is_shared=True)
     bound = addresses.bind_together(settings, settings.workers)
     settings, reserved = addresses.reserve_grpc(settings)
 
