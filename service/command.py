@@ -78,7 +78,7 @@ def _serve_together(settings: Settings) -> int:
     """Let several processes serve, each as one would alone."""
     from service.processes.supervisor import Supervisor  # noqa: PLC0415 - it needs fork, which not every system has
 
-    json_logging.set_up(settings.log_level, is_shared=True)
+    json_logging.set_up(settings.log_level)
     bound = addresses.bind_together(settings, settings.workers)
     settings, reserved = addresses.reserve_grpc(settings)
 

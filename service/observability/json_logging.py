@@ -119,21 +119,20 @@ class Output:
     and for sockets, at most `PIPE_BUF` bytes are written after `poll` has found room for them; processes that
     share a pipe do so one at a time, else one could fill it between another's poll and write.
 
+    A write to them is whole lines of together at most `PIPE_BUF` bytes, which a pipe does not mix with those
+    of another process, or one longer line.
+
     Not thread-safe: `LineHandler` calls it under its lock.
 
     Attributes:
         dropped: Lines dropped so far.
     """
 
-    def __init__(
-        self, descriptor: int | None, is_shared: bool = False, buffer_bytes: int = BUFFER_BYTES
-    ) -> None:
+    def __init__(self, descriptor: int | None, buffer_bytes: int = BUFFER_BYTES) -> None:
         """Create an output with an empty buffer.
 
         Args:
             descriptor: Where lines are written; it stays open. None drops every line.
-            is_shared: Whether several processes write there. Then a write is whole lines of together at most
-                `PIPE_BUF` bytes, which a pipe does not mix with another's, or one longer line.
             buffer_bytes: Size of the buffer.
         """
         self.dropped = 0
@@ -144,8 +143,7 @@ class Output:
         self._descriptor = descriptor
         self._own: int | None = None  # the same file, opened as one that does not block
         self._poll: select.poll | None = None
-        self._is_locked = False
-        self._piece_bytes: int | None = None  # None: any number
+        self._is_pipe = self._can_block = False
         if descriptor is None:
             return
         try:
@@ -153,13 +151,12 @@ class Output:
         except OSError:  # closed
             self._descriptor = None
             return
-        if stat.S_ISFIFO(mode) or os.isatty(descriptor):
+        self._is_pipe = stat.S_ISFIFO(mode)
+        self._can_block = self._is_pipe or stat.S_ISSOCK(mode) or os.isatty(descriptor)
+        if self._can_block and not stat.S_ISSOCK(mode):
             self._own = _opened_without_blocking(descriptor)
-        if self._own is None and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)):
+        if self._can_block and self._own is None:
             self._poll = _polling(descriptor)
-            self._is_locked = is_shared and stat.S_ISFIFO(mode)
-        if self._poll or (is_shared and not stat.S_ISREG(mode)):
-            self._piece_bytes = _PIPE_BYTES
 
     def add(self, lines: str) -> None:
         """Put lines, each with its end, into the buffer; drop and count those that find no room."""
@@ -216,13 +213,11 @@ class Output:
 
     def _piece(self) -> bytearray:
         """Return the first of what waits, as much as may be written at once."""
-        waiting, limit = self._waiting, self._piece_bytes
-        if limit is None or len(waiting) <= limit:
+        waiting = self._waiting
+        if not self._can_block or len(waiting) <= _PIPE_BYTES:
             return waiting
-        end = waiting.rfind(b"\n", 0, limit) + 1
-        if not end:
-            end = limit if self._poll else waiting.find(b"\n") + 1
-        return waiting[:end]
+        end = waiting.rfind(b"\n", 0, _PIPE_BYTES) + 1
+        return waiting[: end or waiting.find(b"\n") + 1]
 
     def _send(self, data: bytes | bytearray) -> int:
         """Write the beginning of some bytes; return how many were written, at least one.
@@ -237,7 +232,7 @@ class Output:
         if self._poll is None:
             sent = os.write(descriptor, data)
         else:
-            with _only_writer(descriptor) if self._is_locked else nullcontext():
+            with _only_writer(descriptor) if self._is_pipe else nullcontext():
                 if not self._poll.poll(0):
                     raise BlockingIOError
                 sent = os.write(descriptor, data[:_PIPE_BYTES])
@@ -393,15 +388,14 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 _handler: LineHandler | None = None
 
 
-def set_up(level: str, is_shared: bool = False) -> None:
+def set_up(level: str) -> None:
     """Send every log line of this process, and of those it forks, to standard error as JSON.
 
     Args:
         level: Lowest level that is logged: debug, info, warning or error.
-        is_shared: Whether several processes write there.
     """
     global _handler  # noqa: PLW0603 - as logging's own, one for the process
-    _handler = LineHandler(Output(_standard_error(), is_shared))
+    _handler = LineHandler(Output(_standard_error()))
     _handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[_handler], force=True)
     logging.captureWarnings(True)

@@ -301,7 +301,7 @@ from service.observability import json_logging
 from tests.conftest import REPOSITORY
 
 json_logging.SHUTDOWN_S = 60
-json_logging.set_up("info", is_shared=True)
+json_logging.set_up("info")
 
 async def write(who):
     for turn in range(50):
@@ -345,13 +345,12 @@ def _access(can_open: bool, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @each_access
 @pytest.mark.usefixtures("_access")
-@pytest.mark.parametrize("is_shared", [True, False])
-def test_a_line_that_is_longer_than_a_pipe_takes_as_one_is_written_whole(pipe: Pipe, is_shared: bool) -> None:
+def test_a_line_that_is_longer_than_a_pipe_takes_as_one_is_written_whole(pipe: Pipe) -> None:
     """
     And those beside it too, in their order.
     """
     lines = "".join(["short\n", "long" * 5000 + "\n", *["ä" * 50 + "\n"] * 100, "last\n"])
-    output = json_logging.Output(pipe.writing, is_shared)
+    output = json_logging.Output(pipe.writing)
 
     output.add(lines)
     waits = output.write()
@@ -362,14 +361,11 @@ def test_a_line_that_is_longer_than_a_pipe_takes_as_one_is_written_whole(pipe: P
 
 @each_access
 @pytest.mark.usefixtures("_access")
-@pytest.mark.parametrize("is_shared", [True, False])
-def test_lines_wait_for_their_reader_and_are_dropped_when_the_buffer_is_full(
-    pipe: Pipe, is_shared: bool
-) -> None:
+def test_lines_wait_for_their_reader_and_are_dropped_when_the_buffer_is_full(pipe: Pipe) -> None:
     """
     Those that found room come in their order; then one line says how many are missing, and the log goes on.
     """
-    output = json_logging.Output(pipe.writing, is_shared, buffer_bytes=10_000)
+    output = json_logging.Output(pipe.writing, buffer_bytes=10_000)
     line = json.dumps({"event": "e" * 86}) + "\n"  # of 100 bytes
     assert len(line) == 100
     pipe.fill()
@@ -606,7 +602,7 @@ def test_a_file_is_continued_where_others_write_too(tmp_path: Path) -> None:
     Its position is shared: lines of another process do not write over ours.
     """
     with (tmp_path / "log").open("w") as file:
-        output = json_logging.Output(file.fileno(), is_shared=True)
+        output = json_logging.Output(file.fileno())
         output.add("one\n" * 3000)
         output.write()
         os.write(file.fileno(), b"two\n")
@@ -631,7 +627,7 @@ _FORKED = """
 import logging, os, sys
 from service.observability import json_logging
 
-json_logging.set_up("info", is_shared=True)
+json_logging.set_up("info")
 parent = json_logging._handler.output
 own = os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK)
 try:
