@@ -12,6 +12,8 @@ def main() -> None:
     # Before the half second of imports: the first process of a container ignores the signal until somebody
     # asks for it. And uvicorn raises it again once it has stopped, which would end us with 143.
     signal.signal(signal.SIGTERM, _leave)
+    if sys.stderr is None:  # closed; else the next socket would get its number, and other programs' errors
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the process's own
     from service import command  # noqa: PLC0415 - the signal is to be caught while this is imported
 
     status = command.main(sys.argv[1:])

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from service import addresses, logs
+from service import addresses
 from service.addresses import CannotServe
 from service.inference.admission import rates
 from service.inference.admission.keyring import KeyFile
 from service.inference.admission.keys import KeysInvalid
 from service.inference.admission.rates import Limits
+from service.observability import json_logging
 from service.processes.member import Member
 from service.settings import ENVIRONMENT_PREFIX, BadSettings, Settings, load
 
@@ -95,7 +96,7 @@ def _named(*names: str) -> str:
 def _serve_alone(settings: Settings) -> int:
     from service import server  # noqa: PLC0415 - half a second of imports, which a supervisor need not spend
 
-    logs.set_up(settings.log_level)
+    json_logging.set_up(settings.log_level)
     return server.serve(settings)
 
 
@@ -103,7 +104,7 @@ def _serve_together(settings: Settings) -> int:
     """Let several processes serve, each as one would alone."""
     from service.processes.supervisor import Supervisor  # noqa: PLC0415 - it needs fork, which not every system has
 
-    logs.set_up(settings.log_level, is_shared=True)
+    json_logging.set_up(settings.log_level)
     bound = addresses.bind_together(settings, settings.workers)
     settings, reserved = addresses.reserve_grpc(settings)
 

@@ -40,16 +40,21 @@ class Process:
             return json.load(answer)
 
     def resident_mb(self) -> float:
-        status = Path(f"/proc/{self.handle.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        assert found
-        return int(found[1]) / 1000
+        return resident_mb(self.handle.pid)
 
     def stop(self, number: signal.Signals) -> tuple[int, str]:
         """Send a signal; return the exit status and what was written since."""
         self.handle.send_signal(number)
         _, rest = self.handle.communicate(timeout=PATIENCE_S)
         return self.handle.returncode, rest
+
+
+def resident_mb(pid: int) -> float:
+    """Return how much memory a process has, in megabytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    assert found
+    return int(found[1]) / 1000
 
 
 def free_port() -> int:

@@ -218,7 +218,8 @@ class CapacityError(ServiceError):
     """The caller can come back later.
 
     Attributes:
-        retry_after_s: When it is worth trying again, in whole seconds.
+        retry_after_s: When it is worth trying again at the earliest, in whole seconds; clients are given a
+            random number from this one up.
     """
 
     retry_after_s = 1

@@ -36,5 +36,5 @@ def metadata(request_id: str, error: ServiceError | None = None) -> Metadata:
     """Return what is said after the answer: whose it was, and when to come again."""
     found: Metadata = ((REQUEST_ID, request_id),)
     if isinstance(error, CapacityError):
-        found += (("retry-after", str(error.retry_after_s)),)
+        found += (("retry-after", str(problems.retry_after_s(error.retry_after_s))),)
     return found

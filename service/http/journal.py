@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
-from service import logs
 from service.http.exchange import CLIENT_CLOSED, Exchange
 from service.http.metrics import Metrics
+from service.observability import json_logging
 from service.serving.statistics import Duration, Statistics
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Journal:
             if one.exchange.is_prediction:
                 self._count(one.exchange, one.seconds)
         if self._access_log and log.isEnabledFor(logging.INFO):
-            log.handle(logs.Lines(log.name, "request", [_fields(one) for one in ended]))
+            log.handle(json_logging.Lines(log.name, "request", [_fields(one) for one in ended]))
 
     def _count(self, exchange: Exchange, seconds: float) -> None:
         if exchange.status != 200:

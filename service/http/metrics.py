@@ -5,9 +5,9 @@ client library knows of metrics is made of them when somebody asks. Used from th
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from service.http.exchange import Exchange
+from service.observability import json_logging
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -72,9 +73,16 @@ class Metrics(Collector):
         in_flight: Requests being answered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lines_dropped: Callable[[], int] = json_logging.dropped) -> None:
+        """Create counters that are all zero.
+
+        Args:
+            lines_dropped: Returns how many log lines this process has dropped.
+        """
         self.in_flight = 0
-        self._accept_errors: dict[str, int] = {}
+        self._lines_dropped = lines_dropped
+        self._lines_dropped_elsewhere = 0
+        self._accept_errors = {"descriptors": 0, "other": 0}
         self._requests: dict[tuple[str, str, int], int] = {}
         self._seconds = _Histogram(
             "inkling_request_seconds",
@@ -111,13 +119,25 @@ class Metrics(Collector):
             for histogram in (self._seconds, self._phases, self._images):
                 histogram.count()
 
-    def count_accept_error(self, reason: str) -> None:
-        """Count a connection that could not be accepted."""
-        self._accept_errors[reason] = self._accept_errors.get(reason, 0) + 1
+    def count_accept_error(self, reason: Literal["descriptors", "other"]) -> None:
+        """Count one connection that could not be accepted.
+
+        Args:
+            reason: `descriptors` if the process or the system has no more file descriptors (EMFILE, ENFILE).
+        """
+        self._accept_errors[reason] += 1
 
     def answered(self) -> int:
         """Return how many requests were counted."""
         return sum(self._requests.values())
+
+    def accept_errors(self) -> int:
+        """Return how many connections could not be accepted, for any reason."""
+        return sum(self._accept_errors.values())
+
+    def lines_dropped(self) -> int:
+        """Return how many log lines were dropped."""
+        return self._lines_dropped() + self._lines_dropped_elsewhere
 
     def ready(self) -> set[tuple[str, str]]:
         """Return which models can answer, by name and version."""
@@ -130,6 +150,8 @@ class Metrics(Collector):
             "seconds": self._seconds.snapshot(),
             "phases": self._phases.snapshot(),
             "images": self._images.snapshot(),
+            "accept_errors": list(self._accept_errors.items()),
+            "lines_dropped": [self.lines_dropped()],
         }
 
     def add(self, snapshot: Mapping[str, list[Any]]) -> None:
@@ -140,6 +162,9 @@ class Metrics(Collector):
         self._seconds.add(snapshot["seconds"])
         self._phases.add(snapshot["phases"])
         self._images.add(snapshot["images"])
+        for reason, count in snapshot["accept_errors"]:
+            self._accept_errors[reason] += count
+        self._lines_dropped_elsewhere += sum(snapshot["lines_dropped"])
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything that was counted, for a scrape."""
@@ -152,6 +177,17 @@ class Metrics(Collector):
         yield self._seconds.collect()
         yield self._phases.collect()
         yield self._images.collect()
+        refused = CounterMetricFamily(
+            "inkling_accept_errors", "Connections that could not be accepted", labels=["reason"]
+        )
+        for reason, count in self._accept_errors.items():
+            refused.add_metric([reason], count)
+        yield refused
+        yield CounterMetricFamily(
+            "inkling_log_lines_dropped",
+            "Log lines dropped because their reader did not take them",
+            value=self.lines_dropped(),
+        )
         yield GaugeMetricFamily("inkling_requests_in_flight", "Requests being answered", value=self.in_flight)
         ready = GaugeMetricFamily(
             "inkling_model_ready", "1 for every model version that can answer", labels=["model", "version"]

@@ -5,6 +5,8 @@ Inference Protocol look for the message.
 """
 
 import logging
+import math
+import random
 from dataclasses import dataclass
 
 import orjson
@@ -79,11 +81,6 @@ TOO_MANY_CONNECTIONS = Problem(503, "too-many-connections", "Too many connection
 INTERNAL = TABLE[ServiceError]
 
 
-def retry_after_s() -> int:
-    """Return when a client that was turned away may try again, in seconds."""
-    return CapacityError.retry_after_s
-
-
 def lookup(error: ServiceError) -> Problem:
     """Return what an error means in HTTP: the row of its own class or of its nearest base."""
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
@@ -109,10 +106,25 @@ def answer(error: ServiceError, instance: str, request_id: str) -> Response:
     for name, value in headers.of_error(error):
         response.headers[name] = value
     if isinstance(error, CapacityError):
-        response.headers["retry-after"] = str(error.retry_after_s)
+        response.headers["retry-after"] = str(retry_after_s(error.retry_after_s))
     if isinstance(error, errors.BodyTimeout):
         response.headers["Connection"] = "close"  # the rest of the body may still come
     return response
+
+
+def retry_after_s(shortest_s: float) -> int:
+    """Return a random number of whole seconds for `Retry-After`, a new one for every answer.
+
+    Clients that were refused together then do not come back together.
+
+    Args:
+        shortest_s: Seconds after which it is worth trying again, not negative.
+
+    Returns:
+        From `shortest_s`, rounded up and at least 1, to twice that and a second, all equally likely.
+    """
+    shortest = max(1, math.ceil(shortest_s))
+    return random.randint(shortest, 2 * shortest + 1)  # noqa: S311 - no secret
 
 
 def respond(problem: Problem, detail: str, instance: str, request_id: str) -> Response:

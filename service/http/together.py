@@ -87,7 +87,7 @@ class Together(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything that was counted, for a scrape."""
-        whole = Metrics()
+        whole = Metrics(lines_dropped=lambda: 0)  # this process's are among what all have left
         serving = []
         for pid, left in self._everybodys():
             whole.add(left.metrics)
@@ -109,7 +109,13 @@ class Together(Collector):
             await asyncio.sleep(max(_PAUSE_S, (time.perf_counter() - began) / _SHARE))
 
     def _leave(self) -> None:
-        true = (self._metrics.answered(), self._metrics.in_flight, self._metrics.ready())
+        true = (
+            self._metrics.answered(),
+            self._metrics.in_flight,
+            self._metrics.ready(),
+            self._metrics.accept_errors(),
+            self._metrics.lines_dropped(),
+        )
         if true == self._left:
             return
         text = orjson.dumps(

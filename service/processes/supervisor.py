@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from math import inf
 from types import FrameType
 
+from service.observability import json_logging
 from service.processes.board import Board
 from service.processes.member import READY, Member
 
@@ -161,6 +162,8 @@ class Supervisor:
     def _wait(self) -> None:
         """Wait until something happens or is due."""
         due_s = min(self._due_s.values(), default=inf) if self._kill_s is None else self._kill_s
+        if json_logging.flush():  # the log's reader is slow, and no event loop here has a timer
+            due_s = min(due_s, time.monotonic() + json_logging.RETRY_S)
         timeout = None if due_s == inf else max(0.0, due_s - time.monotonic())
         for key, _ in self._selector.select(timeout):
             if key.data is None:
@@ -222,7 +225,7 @@ class Supervisor:
         if status > 0 and not child.serves and not any(other.serves for other in self._children.values()):
             self._status = status
             if child.words:
-                sys.stderr.write(f"{child.words.decode(errors='replace')}\n")
+                json_logging.write(f"{child.words.decode(errors='replace')}\n")
             self._stop()
             return
         if child.serves and time.monotonic() - child.born_s >= _SETTLED_S:

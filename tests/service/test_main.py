@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import uvicorn
+from service.http.transport import Transport
 
 from service import __main__ as command
-from service import logs
-from service.http.transport import Transport
+from service.observability import json_logging
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def started(monkeypatch: pytest.MonkeyPatch, addresses: list[tuple[str, int]]) -
         sockets[0].close()
 
     monkeypatch.setattr(uvicorn.Server, "run", collect)
-    monkeypatch.setattr(logs, "set_up", lambda _: None)
+    monkeypatch.setattr(json_logging, "set_up", lambda _: None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(os, "_exit", sys.exit)
     monkeypatch.setattr(logging, "shutdown", lambda: None)

@@ -456,7 +456,7 @@ class Connection(asyncio.Protocol):
         body = problems.body(problem, refusal.detail, path if request else "", exchange.request_id)
         lines = [f"content-type: {problems.CONTENT_TYPE}\r\ncontent-length: {len(body)}\r\n"]
         if problem.status == 503:
-            lines.append(f"retry-after: {problems.retry_after_s()}\r\n")
+            lines.append(f"retry-after: {problems.retry_after_s(1)}\r\n")
         lines.append(f"x-request-id: {exchange.request_id}\r\n")
         self.write_response(problem.status, "".join(lines).encode(), body)
         self._context.journal.end(exchange, method, path, client)

@@ -238,7 +238,7 @@ def test_a_timeout_that_has_passed_is_told(grpc_client: Client) -> None:
     answer = grpc_client.infer(asked)
 
     refused(answer, "DEADLINE_EXCEEDED", "1e-06 seconds")
-    assert answer.trailing["retry-after"] == "1"
+    assert 1 <= int(answer.trailing["retry-after"]) <= 3
 
 
 def test_a_callers_deadline_ends_its_call_alone(
@@ -276,7 +276,7 @@ def test_a_full_queue_is_told_at_once(toy_settings: Settings, monkeypatch: pytes
         begun = first.answer()
 
     refused(answer, "UNAVAILABLE", "queue")
-    assert answer.trailing["retry-after"] == "1"
+    assert 1 <= int(answer.trailing["retry-after"]) <= 3
     assert begun.code == "OK"
 
 
@@ -371,7 +371,7 @@ def test_models_are_unloaded_and_loaded(toy_settings: Settings, toy_root: Path, 
     assert ready == []
     assert is_ready is False
     refused(answer, "UNAVAILABLE", "quadrants", "unloaded")
-    assert answer.trailing["retry-after"] == "5"
+    assert 5 <= int(answer.trailing["retry-after"]) <= 11
     assert (loaded.message.model_name, loaded.message.isLoaded) == ("quadrants", True)
     assert after.code == "OK"
     refused(nobody, "NOT_FOUND", "nobody")

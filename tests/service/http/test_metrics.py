@@ -85,3 +85,27 @@ def test_what_others_counted_is_theirs() -> None:
 
     assert ours(source) == ours(counted(("ink", 200, 1, 0.25)))
     assert ours(together) == ours(counted(("ink", 200, 1, 0.25), ("ink", 200, 1, 0.25)))
+
+
+def test_dropped_log_lines_and_accept_errors_are_counted() -> None:
+    """
+    Both are zero from the start, so that an alert can compare; what others counted is added once.
+    """
+    before = ours(Metrics())
+    first, second = Metrics(lines_dropped=lambda: 3), Metrics(lines_dropped=lambda: 4)
+    first.count_accept_error("descriptors")
+    first.count_accept_error("other")
+    second.count_accept_error("descriptors")
+
+    second.add(orjson.loads(orjson.dumps(first.snapshot())))
+
+    assert {
+        'inkling_accept_errors_total{reason="descriptors"} 0.0',
+        'inkling_accept_errors_total{reason="other"} 0.0',
+        "inkling_log_lines_dropped_total 0.0",
+    } <= set(before)
+    assert {
+        'inkling_accept_errors_total{reason="descriptors"} 2.0',
+        'inkling_accept_errors_total{reason="other"} 1.0',
+        "inkling_log_lines_dropped_total 7.0",
+    } <= set(ours(second))

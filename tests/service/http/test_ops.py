@@ -43,7 +43,7 @@ def test_a_service_without_models_is_alive_but_not_ready(toy_settings: Settings,
 
     assert alive.status_code == 200
     assert "nothing is published" in problem(ready, 503, "model-not-ready")
-    assert ready.headers["retry-after"] == "5"
+    assert 5 <= int(ready.headers["retry-after"]) <= 11
     assert listed.json() == {"default": None, "models": []}
 
 

@@ -121,6 +121,32 @@ def test_a_missing_key_is_asked_for() -> None:
     assert headers["www-authenticate"] == 'Bearer realm="inkling"'
 
 
+@pytest.mark.parametrize(
+    ("shortest_s", "possible"), [(0, range(1, 4)), (0.2, range(1, 4)), (1, range(1, 4)), (4.1, range(5, 12))]
+)
+def test_clients_that_were_refused_together_do_not_come_back_together(
+    shortest_s: float, possible: range
+) -> None:
+    """
+    Each answer has a time of its own, from the shortest that is worth it to twice that and a second. That one
+    of at most seven is missing among a thousand has a chance of 1e-66.
+    """
+    drawn = {problems.retry_after_s(shortest_s) for _ in range(1000)}
+
+    assert drawn == set(possible)
+
+
+def test_each_answer_of_an_error_is_drawn_anew() -> None:
+    """
+    Also where it is the same error.
+    """
+    error = errors.ModelNotReady("ink", "it is loaded")
+
+    waits = {int(problems.answer(error, "/", "id").headers["retry-after"]) for _ in range(1000)}
+
+    assert waits == set(range(5, 12))
+
+
 def test_one_kind_means_one_status_and_one_title() -> None:
     """
     Whoever reads `type` needs to read nothing else.

@@ -7,11 +7,16 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from service.core.errors import UnknownModel
+from service.http.access import AccessControl
+from service.http.cors import CorsPolicy
+from service.http.hosts import KnownHosts
 from service.http.journal import Journal
 from service.http.metrics import Metrics
 from service.http.observe import Observer
 from service.http.operations import Operation, Options
 from service.http.router import Router, Routes
+from service.inference.admission.access import Access
+from service.inference.admission.rates import Limits
 from service.serving.statistics import Statistics
 from tests.service.http.bodies import problem
 
@@ -41,7 +46,8 @@ async def framework(scope: Scope, receive: Receive, send: Send) -> None:
 def routed() -> TestClient:
     """A router with two operations, and something behind it."""
     journal = Journal(Metrics(), Statistics(), access_log=False)
-    app = Observer(Router(framework, Routes([ECHO, PLAIN])), journal)
+    control = AccessControl(Access(None, Limits(None, None)), KnownHosts("127.0.0.1", ()), CorsPolicy(()))
+    app = Observer(Router(framework, Routes([ECHO, PLAIN]), control), journal)
     return TestClient(app, raise_server_exceptions=False)
 
 

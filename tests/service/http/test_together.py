@@ -181,3 +181,27 @@ def test_processes_are_measured_together(board: Board) -> None:
     assert values["process_open_fds"] > 2 * own["process_open_fds"]
     assert values["process_cpu_seconds_total"] >= 2 * own["process_cpu_seconds_total"]
     assert values["process_start_time_seconds"] <= own["process_start_time_seconds"]
+
+
+def test_dropped_log_lines_and_accept_errors_of_all_are_summed(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Each process's once, though no request was answered since; one that replaces another counts on.
+    """
+    dropped = {"first": 3, "second": 4}
+    first, second = process(board, 0), process(board, 1)
+    for name, one in (("first", first), ("second", second)):
+        monkeypatch.setattr(one.metrics, "_lines_dropped", lambda name=name: dropped[name])
+        one.metrics.count_accept_error("descriptors")
+    leave(first, second)
+    both = first.values()
+
+    dropped["first"] = 5
+    first.metrics.count_accept_error("other")
+    leave(first)
+    third = process(board, 0)
+
+    for values, lines, errors in ((both, 7, 2), (second.values(), 9, 3), (third.values(), 9, 3)):
+        assert values["inkling_log_lines_dropped_total"] == lines
+        assert values["inkling_accept_errors_total"] == errors

@@ -734,7 +734,7 @@ def test_a_request_that_finds_no_place_is_turned_away_at_once(
     for refused in (second, pictures):
         detail = problem(refused, 503, "overloaded")
         assert detail == "The queue should have a free place; 1 requests are in it or being worked on."
-        assert refused.headers["retry-after"] == "1"
+        assert 1 <= int(refused.headers["retry-after"]) <= 3
     assert alive.status_code == 200
     assert answered.status_code == 200
     assert third.status_code == 200
@@ -821,7 +821,7 @@ def test_a_model_whose_only_version_is_refused_is_not_ready(toy_settings: Settin
 
     for answer in (newest, named):
         problem(answer, 503, "model-not-ready")
-        assert answer.headers["retry-after"] == "5"
+        assert 5 <= int(answer.headers["retry-after"]) <= 11
 
 
 def test_probabilities_come_as_an_array_to_those_who_accept_it(client: TestClient) -> None:

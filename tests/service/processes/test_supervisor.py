@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look 
 
 _SCRIPT = """
 import os, signal, socket, sys, time
-from service import logs
+from service.observability import json_logging
 from service.processes.supervisor import Supervisor
 
 def bind(port=0):
@@ -29,7 +29,7 @@ def bind(port=0):
 def serve(member, own):
 {serve}
 
-logs.set_up("info")
+json_logging.set_up("info")
 first = bind()
 sockets = [first, *(bind(first.getsockname()[1]) for _ in range({count} - 1))]
 supervisor = Supervisor(sockets, frozenset({{("ink", "1")}}), serve, patience_s={patience_s})
