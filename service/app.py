@@ -18,8 +18,10 @@ from service.http.gate import Gate
 from service.http.journal import Journal
 from service.http.metrics import Metrics
 from service.http.observe import Observer
+from service.http.response_cache import ResponseCache, version_of
 from service.http.router import Router, Routes
 from service.http.together import Together
+from service.inference.budget import Budget
 from service.processes.member import Member
 from service.protocol import instances, repository, rest
 from service.protocol.management import Management
@@ -31,6 +33,9 @@ from service.serving.workers import Workers
 from service.settings import Settings
 
 _DISTRIBUTION = "inkling"
+
+_MAX_WAITING_TO_RENDER = 32
+"""Bodies that may wait for the rendering thread before requests for others get a 503."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,10 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
     together = Together(metrics, statistics, member) if member else None
     workers = Workers(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
 
+    rendering = Workers(1, _MAX_WAITING_TO_RENDER, settings.request_timeout_s)
+    cache = ResponseCache(rendering, Budget(settings.max_pending_bytes), settings.max_cached_bytes)
+    registry.subscribe(lambda: cache.serve_only(version_of(model) for model in registry.models()))
+
     answering = Answering(
         batching=Batching(Predictor(registry)),
         workers=workers,
@@ -94,6 +103,7 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
                 member.tell_ready()
             yield
         workers.close()
+        rendering.close()
 
     app = FastAPI(
         title="Inkling",
@@ -109,8 +119,8 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
             *explain.Endpoints(answering).operations(),
             *instances.Endpoints(answering).operations(),
         ],
-        "weights": weights.Endpoints(answering).operations(),
-        "reports": reports.Endpoints(answering, settings.models).operations(),
+        "weights": weights.Endpoints(answering, cache).operations(),
+        "reports": reports.Endpoints(answering, cache, settings.models).operations(),
         "Open Inference Protocol": [
             *rest.Endpoints(
                 registry,
@@ -122,12 +132,12 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
             ).operations(),
             *repository.Endpoints(management, answering.gate).operations(),
         ],
-        "operators": ops.Endpoints(registry, (together or metrics).registry).operations(),
+        "operators": ops.Endpoints(registry, ops.Scrapes((together or metrics).registry, cache)).operations(),
     }
     for tag, described in tags.items():
         operations.mount(app, tag, described)
     everything = [operation for described in tags.values() for operation in described]
-    documentation.install(app, everything)
+    documentation.install(app, everything, cache)
     page.install(app)
     problems.install(app)
     routes = Routes(everything)

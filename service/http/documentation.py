@@ -1,6 +1,12 @@
-"""The description of the interface, for programs and for people; no other host is asked for anything."""
+"""OpenAPI description and Swagger UI, rendered once; no other host is asked for anything.
+
+The files of Swagger UI are read at first use, off the event loop, and sent whole: a static file server would
+read them anew for each request, and answer one request for many ranges with many times the file.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
+from importlib import resources
 from typing import Any
 
 from fastapi import FastAPI
@@ -8,15 +14,34 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.staticfiles import StaticFiles
 
-from service.http import operations
+from service.http import conditional, operations, wire
 from service.http.exchange import exchange_of
 from service.http.operations import Operation
+from service.http.response_cache import Key, ResponseCache
+
+FILES = {
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "favicon.png": "image/png",
+}
+"""What the page of Swagger UI asks for: content types by name."""
+
+_FOLDER = "/docs/static"
+_HEADERS = {"Cache-Control": "no-cache"}
+
+_COST = 16 * 2**20
+"""Upper limit of the memory that rendering takes, in bytes: the description as Python objects, or a file."""
 
 
-def install(app: FastAPI, described: Sequence[Operation]) -> None:
-    """Give an app `/openapi.json` and `/docs`."""
+def install(app: FastAPI, described: Sequence[Operation], bodies: ResponseCache) -> None:
+    """Give an app `/openapi.json`, `/docs` and the files that `/docs` asks for.
+
+    Args:
+        app: Every operation is mounted already.
+        described: The operations whose schemas the description holds.
+        bodies: Renders and keeps the bodies.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -27,28 +52,36 @@ def install(app: FastAPI, described: Sequence[Operation]) -> None:
             app.openapi_schema = document
         return app.openapi_schema
 
-    def docs() -> Response:
-        return get_swagger_ui_html(
+    @cache  # making it takes a hundred times as long as reading a file, and it is small
+    def description() -> bytes:
+        return bytes(JSONResponse(openapi()).body)
+
+    def page() -> bytes:
+        html = get_swagger_ui_html(
             openapi_url="/openapi.json",
             title=app.title,
-            swagger_js_url="/docs/static/swagger-ui-bundle.js",
-            swagger_css_url="/docs/static/swagger-ui.css",
-            swagger_favicon_url="/docs/static/favicon.png",
+            swagger_js_url=f"{_FOLDER}/swagger-ui-bundle.js",
+            swagger_css_url=f"{_FOLDER}/swagger-ui.css",
+            swagger_favicon_url=f"{_FOLDER}/favicon.png",
         )
+        return bytes(html.body)
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI's documentation gives
-    _add(app, "/openapi.json", lambda: JSONResponse(app.openapi()))
-    _add(app, "/docs", docs)
-    app.mount("/docs/static", StaticFiles(packages=[("fastapi_offline", "static")]))
+    app.add_route("/openapi.json", _route("/openapi.json", description, wire.JSON, bodies))
+    app.add_route("/docs", _route("/docs", page, "text/html; charset=utf-8", bodies))
+    for name, content_type in FILES.items():
+        file = resources.files("fastapi_offline") / "static" / name
+        path = f"{_FOLDER}/{name}"
+        app.add_route(path, _route(path, file.read_bytes, content_type, bodies))
 
 
-def _add(app: FastAPI, path: str, answer: Callable[[], Response]) -> None:
-    app.add_route(path, _route(path, answer))
+def _route(
+    path: str, render: Callable[[], bytes], content_type: str, bodies: ResponseCache
+) -> Callable[[Request], Awaitable[Response]]:
+    key = Key("documentation", details=(path,))
 
-
-def _route(path: str, answer: Callable[[], Response]) -> Callable[[Request], Awaitable[Response]]:
     async def route(request: Request) -> Response:
         exchange_of(request).route = path
-        return answer()
+        return await conditional.respond(request, bodies, key, render, _COST, content_type, _HEADERS)
 
     return route

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.core.errors import Stopping
 from service.http import problems
+from service.http.conditional import HEAD_ONLY
 from service.http.exchange import Exchange, request_id_from
 from service.http.journal import Journal
 
@@ -42,7 +43,8 @@ class Observer:
             await send(message)
 
         # HEAD is GET without the body, on every route; the server's own scope keeps the real method.
-        inner = {**scope, "exchange": exchange, "method": "GET" if head_only else scope["method"]}
+        method = "GET" if head_only else scope["method"]
+        inner = {**scope, "exchange": exchange, "method": method, HEAD_ONLY: head_only}
         self._journal.begin()
         try:
             await self._app(inner, receive, send_observed)

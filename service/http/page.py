@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.http import tagged
+from service.http.conditional import Constant
 from service.http.exchange import exchange_of
 
 FOLDER = Path(__file__).parents[1] / "static"
@@ -57,12 +57,12 @@ def install(app: FastAPI) -> None:
         if file.suffix in KINDS:
             name = file.relative_to(FOLDER).as_posix()
             path = "/" if name == "index.html" else f"/static/{name}"
-            app.add_route(path, _route(path, file.read_bytes(), KINDS[file.suffix]))
+            app.add_route(path, _route(path, Constant(file.read_bytes(), KINDS[file.suffix], HEADERS)))
 
 
-def _route(path: str, content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
+def _route(path: str, constant: Constant) -> Callable[[Request], Awaitable[Response]]:
     async def route(request: Request) -> Response:
         exchange_of(request).route = path
-        return tagged.respond(request, content, kind, HEADERS)
+        return constant.respond(request)
 
     return route
