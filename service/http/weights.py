@@ -33,11 +33,11 @@ _MOST_PIXELS = 16_000_000
 _BLOCK = 16_384
 """Numbers that are written as JSON at a time, in about a millisecond."""
 
-_FIXED_COST = 4 * 2**20
-_JSON_COST = 26
+_FIXED_COST = 2 * 2**20
+_JSON_COST = 22
 _NPY_COST = 20
 _DRAWN_COST = 8
-_PIXEL_COST = 16
+_PIXEL_COST = 10
 _ENLARGED_PER_BYTE = 32
 """Upper limits of the memory that rendering takes, in bytes: for every rendering; for a number of a matrix
 as JSON (at most 16 characters, a buffer that grows by an eighth, and a float of an int8 layer), as npy and
