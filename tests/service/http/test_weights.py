@@ -212,11 +212,8 @@ def test_options_that_mean_the_same_share_a_rendering(
         times.append(scale)
         return real(image, scale)
 
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        service(Settings(models=many_units, _env_file=None)) as client,
-    ):
-        patch.setattr(png, "write_enlarged", write)
+    monkeypatch.setattr(png, "write_enlarged", write)
+    with service(Settings(models=many_units, _env_file=None)) as client:
         queries = ("", "?scale=8", "?palette=lesson", "?palette=colour&scale=8")
         bodies = {client.get(f"{MATRIX}/7.png{query}").content for query in queries}
 
