@@ -25,11 +25,12 @@ class Endpoints:
 
     Attributes:
         registry: What is served.
-        scrapes: Renders the metrics.
+        metrics: Renders the metrics; or, where the event loop has nothing else to do than to answer operators,
+            the registry that is rendered on it.
     """
 
     registry: Registry
-    scrapes: "Scrapes"
+    metrics: "Scrapes | CollectorRegistry"
 
     def operations(self) -> list[Operation]:
         """Describe every endpoint."""
@@ -79,7 +80,10 @@ class Endpoints:
     async def measure(self, request: Request, options: Options) -> Response:
         """Answer `GET /metrics`."""
         del request, options
-        return SharedResponse(await self.scrapes.get(), {"Content-Type": CONTENT_TYPE_LATEST})
+        headers = {"Content-Type": CONTENT_TYPE_LATEST}
+        if isinstance(self.metrics, CollectorRegistry):
+            return Response(generate_latest(self.metrics), headers=headers)
+        return SharedResponse(await self.metrics.get(), headers)
 
 
 class Scrapes:
