@@ -25,7 +25,7 @@ class Endpoints:
 
     Attributes:
         registry: What is served.
-        metrics: Renders the metrics; or, where the event loop has nothing else to do than to answer operators,
+        metrics: Renders the metrics; or, where the event loop answers nobody but operators,
             the registry that is rendered on it.
     """
 
