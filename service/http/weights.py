@@ -20,7 +20,7 @@ from service.http.operations import Operation, Options
 from service.http.response_cache import Key, ResponseCache, version_of
 from service.serving.registry import Model
 
-_FOREVER = "public, max-age=31536000, immutable"
+_FOREVER = "max-age=31536000, immutable"
 
 _VARY = {"Vary": "Accept"}
 _NO_HEADERS: Mapping[str, str] = {}
