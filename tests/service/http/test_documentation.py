@@ -3,6 +3,7 @@
 from importlib import resources
 
 import pytest
+from fastapi.openapi.utils import get_openapi
 from starlette.testclient import TestClient
 
 from service.http import documentation
@@ -46,7 +47,7 @@ def test_the_description_is_rendered_once(toy_settings: Settings, monkeypatch: p
     Also when nothing is kept in the cache.
     """
     times = []
-    real = documentation.get_openapi
+    real = get_openapi
 
     def counting(**arguments: object) -> object:
         times.append(arguments["title"])
