@@ -21,6 +21,7 @@ from service.http.hosts import KnownHosts
 from service.http.journal import Journal, Recorder
 from service.http.metrics import Metrics
 from service.http.observe import Observer
+from service.http.response_cache import ResponseCache, version_of
 from service.http.router import Router, Routes
 from service.http.server.dispatch import Dispatcher
 from service.http.server.prediction_call import Predictions
@@ -43,6 +44,9 @@ _DISTRIBUTION = "inkling"
 
 _POLL_S = 1.0
 """How often the key file is looked at."""
+
+_MAX_WAITING_TO_RENDER = 32
+"""Bodies that may wait for the rendering thread before requests for others get a 503."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,9 @@ def create_app(settings: Settings, member: Member | None = None, buckets: Bucket
     )
     control = AccessControl(access, hosts, CorsPolicy(settings.cors_origin))
     bodies = BodyLimits(budget, settings.max_body_bytes, settings.body_timeout_s)
+    rendering = Workers(1, _MAX_WAITING_TO_RENDER, settings.request_timeout_s)
+    cache = ResponseCache(rendering, budget, settings.max_cached_bytes)
+    registry.subscribe(lambda: cache.serve_only(version_of(model) for model in registry.models()))
     answering = Answering(
         batching=Batching(Predictor(registry)),
         workers=workers,
@@ -133,6 +140,7 @@ def create_app(settings: Settings, member: Member | None = None, buckets: Bucket
             yield
         workers.close()
         access.close()
+        rendering.close()
 
     app = FastAPI(
         title="Inkling",
@@ -148,8 +156,8 @@ def create_app(settings: Settings, member: Member | None = None, buckets: Bucket
             *explain.Endpoints(answering).operations(),
             *instances.Endpoints(answering).operations(),
         ],
-        "weights": weights.Endpoints(answering).operations(),
-        "reports": reports.Endpoints(answering, settings.models, settings.root_path).operations(),
+        "weights": weights.Endpoints(answering, cache).operations(),
+        "reports": reports.Endpoints(answering, cache, settings.models, settings.root_path).operations(),
         "Open Inference Protocol": [
             *rest.Endpoints(
                 registry,
@@ -161,12 +169,12 @@ def create_app(settings: Settings, member: Member | None = None, buckets: Bucket
             ).operations(),
             *repository.Endpoints(management, bodies, hosts).operations(),
         ],
-        "operators": ops.Endpoints(registry, (together or metrics).registry).operations(),
+        "operators": ops.Endpoints(registry, ops.Scrapes((together or metrics).registry, cache)).operations(),
     }
     for tag, described in tags.items():
         operations.mount(app, tag, described)
     everything = [operation for described in tags.values() for operation in described]
-    documentation.install(app, everything, settings.root_path)
+    documentation.install(app, everything, cache, settings.root_path)
     page.install(app, settings.root_path)
     problems.install(app)
     routes = Routes(everything)

@@ -258,7 +258,7 @@ class OperatorsThread:
         self._certificates = certificates
         self._recorder = ThreadRecorder(app.journal, loop)
         self._dispatch = app.operators(self._recorder)
-        self._count_error: Callable[[str], None] = app.metrics.count_accept_error
+        self._count_error = app.metrics.count_accept_error
         self._stop: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="operators", daemon=True)
         self._started = threading.Event()

@@ -225,6 +225,12 @@ class Settings(BaseSettings):
     max_pending_bytes: int = Field(
         128 * 2**20, ge=1024, description="All bodies being read or answered together; one more gets a 503"
     )
+    max_cached_bytes: int = Field(
+        32 * 2**20,
+        ge=0,
+        description="Rendered answers that are kept for later: weights, pictures, reports, documentation; "
+        "part of max_pending_bytes, and dropped when requests need it",
+    )
     max_images: int = Field(
         4096,
         ge=1,

@@ -22,6 +22,9 @@ _INKS: Mapping[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
 """The colours of +1 and of -1. Those of `safe` are blue and vermilion of Okabe and Ito, "Color
 Universal Design", 2008."""
 
+_BLOCK = 16_384
+"""Weights that are coloured at a time."""
+
 _GAP = 1
 """Transparent pixels between the images of a grid."""
 
@@ -47,16 +50,25 @@ def weight_image(weights: NDArray[np.float32], palette: Palette = "lesson") -> N
 
     Source: the weight images of the lesson that Inkling grew out of; planes and `colour` are ours.
     """
-    v = weights.astype(np.float64) / (np.max(np.abs(weights)) or 1.0)
+    largest = np.max(np.abs(weights)) or 1.0
+    if weights.ndim == 3 and palette != "colour":
+        weights = weights.transpose(2, 0, 1).reshape(-1, weights.shape[1])
+    height, width = weights.shape[:2]
+    image = np.empty((height, width, 4), np.uint8)
+    rows = max(1, _BLOCK // width)  # at a time: in double precision all of them take 160 bytes a number
+    for top in range(0, height, rows):
+        part = weights[top : top + rows].astype(np.float64) / largest
+        image[top : top + rows] = np.floor(_coloured(part, palette) * 255 + 0.5)
+    return image
+
+
+def _coloured(v: NDArray[np.float64], palette: Palette) -> NDArray[np.float64]:
+    """Return the red, green, blue and alpha, 0 to 1, of weights between -1 and 1."""
     if palette == "colour":
-        rgba = np.concatenate([(1 + v) / 2, v.any(axis=2, keepdims=True)], axis=-1)
-        return np.floor(rgba * 255 + 0.5).astype(np.uint8)
-    if v.ndim == 3:
-        v = v.transpose(2, 0, 1).reshape(-1, v.shape[1])
+        return np.concatenate([(1 + v) / 2, v.any(axis=2, keepdims=True)], axis=-1)
     plus, minus = (np.asarray(ink) / 255 for ink in _INKS[palette])
     away = np.maximum(v, 0)[..., None] * (1 - plus) + np.maximum(-v, 0)[..., None] * (1 - minus)
-    rgba = np.concatenate([1 - away, (v != 0)[..., None]], axis=-1)
-    return np.floor(rgba * 255 + 0.5).astype(np.uint8)
+    return np.concatenate([1 - away, (v != 0)[..., None]], axis=-1)
 
 
 def share_image(shares: NDArray[np.float32], palette: Palette = "lesson") -> NDArray[np.uint8]:

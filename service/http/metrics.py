@@ -1,9 +1,11 @@
 """The service's counters and histograms, for Prometheus.
 
-Counting is done for every request and scraping seldom: numbers are counted in plain lists, and what the
-client library knows of metrics is made of them when somebody asks. Used from the event loop alone.
+Counting is done for every request and scraping seldom: numbers are counted in plain lists, and the client
+library's objects are made of them for each scrape. Thread-safe, so that scrapes need not run on the event
+loop that counts; a scrape holds the lock only while it copies numbers.
 """
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -25,7 +27,7 @@ _UNCOUNTED = 1024
 
 
 class _Histogram:
-    """Values by one label, each counted in the first bucket that it fits."""
+    """Values by one label, each counted in the first bucket that it fits; its owner holds a lock."""
 
     def __init__(self, name: str, words: str, label: str, bounds: Sequence[float]) -> None:
         self._name = name
@@ -56,12 +58,12 @@ class _Histogram:
             self._counts[label] = [one + other for one, other in zip(own, counts, strict=True)]
             self._sums[label] = self._sums.get(label, 0.0) + total
 
-    def collect(self) -> Metric:
-        self.count()
+    def family(self, snapshot: Iterable[tuple[str, Sequence[int], float]]) -> Metric:
+        """Return a snapshot for a scrape; needs no lock."""
         family = HistogramMetricFamily(self._name, self._words, labels=[self._label])
-        for label, counts in self._counts.items():
+        for label, counts, total in snapshot:
             buckets = list(zip(self._edges, accumulate(counts), strict=True))
-            family.add_metric([label], buckets, self._sums[label])
+            family.add_metric([label], buckets, total)
         return family
 
 
@@ -80,6 +82,7 @@ class Metrics(Collector):
             lines_dropped: Returns how many log lines this process has dropped.
         """
         self.in_flight = 0
+        self._lock = threading.Lock()
         self._lines_dropped = lines_dropped
         self._lines_dropped_elsewhere = 0
         self._accept_errors = {"descriptors": 0, "other": 0}
@@ -107,17 +110,19 @@ class Metrics(Collector):
     def count(self, exchange: Exchange, seconds: float) -> None:
         """Count one answered request."""
         key = (exchange.route, exchange.model, exchange.status)
-        self._requests[key] = self._requests.get(key, 0) + 1
-        self._seconds.observed[exchange.route].append(seconds)
-        for phase, spent in tuple(exchange.phases.items()):
-            self._phases.observed[phase].append(spent)
-        if exchange.images:
-            self._images.observed[exchange.model].append(exchange.images)
-        self._uncounted += 1
-        if self._uncounted >= _UNCOUNTED:
-            self._uncounted = 0
-            for histogram in (self._seconds, self._phases, self._images):
-                histogram.count()
+        phases = tuple(exchange.phases.items())
+        with self._lock:
+            self._requests[key] = self._requests.get(key, 0) + 1
+            self._seconds.observed[exchange.route].append(seconds)
+            for phase, spent in phases:
+                self._phases.observed[phase].append(spent)
+            if exchange.images:
+                self._images.observed[exchange.model].append(exchange.images)
+            self._uncounted += 1
+            if self._uncounted >= _UNCOUNTED:
+                self._uncounted = 0
+                for histogram in (self._seconds, self._phases, self._images):
+                    histogram.count()
 
     def count_accept_error(self, reason: Literal["descriptors", "other"]) -> None:
         """Count one connection that could not be accepted.
@@ -125,11 +130,13 @@ class Metrics(Collector):
         Args:
             reason: `descriptors` if the process or the system has no more file descriptors (EMFILE, ENFILE).
         """
-        self._accept_errors[reason] += 1
+        with self._lock:
+            self._accept_errors[reason] += 1
 
     def answered(self) -> int:
         """Return how many requests were counted."""
-        return sum(self._requests.values())
+        with self._lock:
+            return sum(self._requests.values())
 
     def accept_errors(self) -> int:
         """Return how many connections could not be accepted, for any reason."""
@@ -145,48 +152,51 @@ class Metrics(Collector):
 
     def snapshot(self) -> dict[str, list[Any]]:
         """Return everything that was counted, as JSON can have it, for `add`."""
-        return {
-            "requests": [(*key, count) for key, count in self._requests.items()],
-            "seconds": self._seconds.snapshot(),
-            "phases": self._phases.snapshot(),
-            "images": self._images.snapshot(),
-            "accept_errors": list(self._accept_errors.items()),
-            "lines_dropped": [self.lines_dropped()],
-        }
+        with self._lock:
+            return {
+                "requests": [(*key, count) for key, count in self._requests.items()],
+                "seconds": self._seconds.snapshot(),
+                "phases": self._phases.snapshot(),
+                "images": self._images.snapshot(),
+                "accept_errors": list(self._accept_errors.items()),
+                "lines_dropped": [self.lines_dropped()],
+            }
 
     def add(self, snapshot: Mapping[str, list[Any]]) -> None:
         """Count what another process counted, too."""
-        for *key, count in snapshot["requests"]:
-            route, model, status = key
-            self._requests[route, model, status] = self._requests.get((route, model, status), 0) + count
-        self._seconds.add(snapshot["seconds"])
-        self._phases.add(snapshot["phases"])
-        self._images.add(snapshot["images"])
-        for reason, count in snapshot["accept_errors"]:
-            self._accept_errors[reason] += count
-        self._lines_dropped_elsewhere += sum(snapshot["lines_dropped"])
+        with self._lock:
+            for *key, count in snapshot["requests"]:
+                route, model, status = key
+                self._requests[route, model, status] = self._requests.get((route, model, status), 0) + count
+            self._seconds.add(snapshot["seconds"])
+            self._phases.add(snapshot["phases"])
+            self._images.add(snapshot["images"])
+            for reason, count in snapshot["accept_errors"]:
+                self._accept_errors[reason] += count
+            self._lines_dropped_elsewhere += sum(snapshot["lines_dropped"])
 
     def collect(self) -> Iterator[Metric]:
-        """Yield everything that was counted, for a scrape."""
+        """Yield everything that was counted, for a scrape; from any thread."""
+        found = self.snapshot()
         requests = CounterMetricFamily(
             "inkling_requests", "Requests answered", labels=["route", "model", "code"]
         )
-        for (route, model, status), count in self._requests.items():
+        for route, model, status, count in found["requests"]:
             requests.add_metric([route, model, str(status)], count)
         yield requests
-        yield self._seconds.collect()
-        yield self._phases.collect()
-        yield self._images.collect()
+        yield self._seconds.family(found["seconds"])
+        yield self._phases.family(found["phases"])
+        yield self._images.family(found["images"])
         refused = CounterMetricFamily(
             "inkling_accept_errors", "Connections that could not be accepted", labels=["reason"]
         )
-        for reason, count in self._accept_errors.items():
+        for reason, count in found["accept_errors"]:
             refused.add_metric([reason], count)
         yield refused
         yield CounterMetricFamily(
             "inkling_log_lines_dropped",
             "Log lines dropped because their reader did not take them",
-            value=self.lines_dropped(),
+            value=found["lines_dropped"][0],
         )
         yield GaugeMetricFamily("inkling_requests_in_flight", "Requests being answered", value=self.in_flight)
         ready = GaugeMetricFamily(

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.core.errors import Stopping
 from service.http import problems
+from service.http.conditional import HEAD_ONLY
 from service.http.exchange import STARTED, Exchange, request_id_from
 from service.http.journal import Recorder
 from service.http.root_path import strip_root_path
@@ -53,7 +54,7 @@ class Observer:
         # HEAD is GET without the body, on every route; the server's own scope keeps the real method.
         path = strip_root_path(scope["path"], self._root_path)
         method = "GET" if head_only else scope["method"]
-        inner = {**scope, "exchange": exchange, "method": method, "path": path}
+        inner = {**scope, "exchange": exchange, "method": method, "path": path, HEAD_ONLY: head_only}
         self._journal.begin()
         try:
             await self._app(inner, receive, send_observed)

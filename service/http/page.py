@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from service.http import tagged
+from service.http.conditional import Constant
 from service.http.exchange import exchange_of
 from service.http.security_headers import DOCUMENT_HEADERS
 
@@ -41,13 +41,15 @@ def install(app: FastAPI, root_path: str = "") -> None:
         if file.suffix in KINDS:
             name = file.relative_to(FOLDER).as_posix()
             path = "/" if name == "index.html" else f"/static/{name}"
-            app.add_route(path, _route(path, file.read_bytes(), KINDS[file.suffix]))
+            app.add_route(
+                path, _route(path, Constant(file.read_bytes(), KINDS[file.suffix], DOCUMENT_HEADERS))
+            )
 
 
-def _route(path: str, content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
+def _route(path: str, constant: Constant) -> Callable[[Request], Awaitable[Response]]:
     async def route(request: Request) -> Response:
         exchange_of(request).route = path
-        return tagged.respond(request, content, kind, DOCUMENT_HEADERS)
+        return constant.respond(request)
 
     return route
 

@@ -1,27 +1,38 @@
-"""What the trainer measured of a network, as numbers and as pictures.
+"""Reports of models: what the trainer measured, as JSON and as pictures.
 
-A report is read from disk whenever it is asked for, so that one written anew needs no restart and none
-lies in memory.
+For each request the files are looked at, and read again only if they have changed since: a new report needs
+no restart.
 """
 
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+import orjson
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.core import report
-from service.core.errors import ReportBroken
+from service.core import artifact, report
+from service.core.errors import ReportBroken, UnknownPicture
+from service.core.manifest import NAME_PATTERN
 from service.core.report import Numbers, Theme
-from service.http import schemas, tagged, wire
+from service.http import conditional, schemas, wire
 from service.http.answering import Answering
 from service.http.operations import Operation, Options
+from service.http.response_cache import Key, ResponseCache, version_of
+from service.serving.registry import Model
 
 log = logging.getLogger(__name__)
+
+_COST = 4 * report.MAX_BYTES
+"""Upper limit of the memory that reading and parsing a report takes, in bytes."""
+
+_NAME = re.compile(NAME_PATTERN)
 
 
 class ThemeOptions(Options):
@@ -35,12 +46,14 @@ class Endpoints:
     """Everything under `…/report`.
 
     Attributes:
-        answering: Finds models, and keeps what takes long off the event loop.
+        answering: Finds models.
+        cache: Renders and keeps the bodies.
         models: The models folder.
         root_path: Prefix of the paths of pictures, under which a proxy shows the service.
     """
 
     answering: Answering
+    cache: ResponseCache
     models: Path
     root_path: str = ""
 
@@ -72,28 +85,71 @@ class Endpoints:
         """Answer `GET …/report`."""
         del options
         model = self.answering.find(request)
-        return await self._answer(
-            request, lambda: _document(report.read(self.models, model.manifest), self.root_path), wire.JSON
-        )
+        (stamp,) = await self._stamps(model, report.REPORT_FILE)
+
+        def render() -> bytes:
+            return _document(self._read(model), self.root_path)
+
+        return await self._respond(request, Key("report", version_of(model), stamp), render, wire.JSON)
 
     async def picture(self, request: Request, options: ThemeOptions) -> Response:
         """Answer `GET …/report/{picture}.png`."""
-        manifest = self.answering.find(request).manifest
+        model = self.answering.find(request)
         name = request.path_params["picture"]
+        file = report.picture_file(name, options.theme) if _NAME.fullmatch(name) else report.REPORT_FILE
+        stamp, picture_stamp = await self._stamps(model, report.REPORT_FILE, file)
 
-        def read() -> bytes:
-            return report.read_picture(self.models, manifest, name, options.theme)
+        def list_names() -> bytes:
+            return orjson.dumps([picture.name for picture in self._read(model).pictures])
 
-        return await self._answer(request, read, "image/png")
-
-    async def _answer(self, request: Request, read: Callable[[], bytes], kind: str) -> Response:
+        names = Key("report pictures", version_of(model), stamp)
+        listed = await conditional.get(request, self.cache, names, list_names, _COST)
         try:
-            content = await self.answering.workers.run(read)
-        except ReportBroken as error:
-            log.warning("report broken", extra={"fields": {"reason": str(error)}})
-            raise
+            known = orjson.loads(listed.body)
+        finally:
+            listed.release()
+        if name not in known:
+            raise UnknownPicture(model.name, name, known)
+
+        def render() -> bytes:
+            with _logged():
+                return report.read_picture(self.models, model.manifest, name, options.theme)
+
+        key = Key("report picture", version_of(model), (name, options.theme, *stamp, *picture_stamp))
+        return await self._respond(request, key, render, "image/png")
+
+    async def _stamps(self, model: Model, *files: str) -> list[tuple[int, ...]]:
+        """Return what tells that a file of a report has changed; nothing of one that is not there."""
+        folder = self.models / model.name / model.version / artifact.REPORT_FOLDER
+        return await self.cache.workers.run(lambda: [_stamp(folder / file) for file in files], priority=1)
+
+    def _read(self, model: Model) -> report.Report:
+        with _logged():
+            return report.read(self.models, model.manifest)
+
+    async def _respond(
+        self, request: Request, key: Key, render: Callable[[], bytes], content_type: str
+    ) -> Response:
         # A report may be written anew, even of a version that never changes: keep it, but ask again.
-        return tagged.respond(request, content, kind)
+        headers = {"Cache-Control": "no-cache"}
+        return await conditional.respond(request, self.cache, key, render, _COST, content_type, headers)
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except ReportBroken as error:
+        log.warning("report broken", extra={"fields": {"reason": str(error)}})
+        raise
 
 
 def _document(found: report.Report, root_path: str) -> bytes:

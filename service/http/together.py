@@ -7,6 +7,7 @@ another counts on from there. So nothing is counted twice, and no counter ever g
 import asyncio
 import logging
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -43,7 +44,9 @@ class _Left:
 
 
 class Together(Collector):
-    """Reads as `Metrics` and `Statistics` do, for all processes; used from the event loop alone.
+    """Reads as `Metrics` and `Statistics` do, for all processes.
+
+    `collect` may be called from any thread, everything else from the event loop alone.
 
     Attributes:
         registry: What a scrape reads.
@@ -53,6 +56,7 @@ class Together(Collector):
         self._metrics = metrics
         self._statistics = statistics
         self._member = member
+        self._leaving = threading.Lock()
         self._left: object = None  # what was true when this process last left what it counted
         self._texts: list[bytes] = []  # of which `_whole` is the sum
         self._whole = Statistics()
@@ -109,27 +113,28 @@ class Together(Collector):
             await asyncio.sleep(max(_PAUSE_S, (time.perf_counter() - began) / _SHARE))
 
     def _leave(self) -> None:
-        true = (
-            self._metrics.answered(),
-            self._metrics.in_flight,
-            self._metrics.ready(),
-            self._metrics.accept_errors(),
-            self._metrics.lines_dropped(),
-        )
-        if true == self._left:
-            return
-        text = orjson.dumps(
-            _Left(
-                self._metrics.snapshot(),
-                self._statistics.snapshot(),
-                os.getpid(),
+        with self._leaving:
+            true = (
+                self._metrics.answered(),
                 self._metrics.in_flight,
-                [list(version) for version in self._metrics.ready()],
+                self._metrics.ready(),
+                self._metrics.accept_errors(),
+                self._metrics.lines_dropped(),
             )
-        )
-        if not self._member.board.write(self._member.place, text):
-            log.error("too much was counted", extra={"fields": {"bytes": len(text)}})
-        self._left = true
+            if true == self._left:
+                return
+            text = orjson.dumps(
+                _Left(
+                    self._metrics.snapshot(),
+                    self._statistics.snapshot(),
+                    os.getpid(),
+                    self._metrics.in_flight,
+                    [list(version) for version in self._metrics.ready()],
+                )
+            )
+            if not self._member.board.write(self._member.place, text):
+                log.error("too much was counted", extra={"fields": {"bytes": len(text)}})
+            self._left = true
 
     def _everybodys(self) -> Iterator[tuple[int, _Left]]:
         self._leave()

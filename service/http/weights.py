@@ -1,6 +1,8 @@
-"""What a network has learnt: its matrices as numbers and as pictures."""
+"""Weights of a model as JSON, npy and PNG; rendered once and cached, as a published version never changes."""
 
-from collections.abc import Callable
+import io
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,19 +13,36 @@ from starlette.responses import Response
 
 from service.core import insight
 from service.core.errors import MalformedRequest, UnknownLayer, UnknownUnit
-from service.http import array_body, picture_body, schemas, wire
+from service.core.manifest import Layer
+from service.http import array_body, conditional, png, schemas, wire
 from service.http.answering import Answering
 from service.http.operations import Operation, Options
+from service.http.response_cache import Key, ResponseCache, version_of
 from service.serving.registry import Model
 
-_FOREVER = "public, max-age=31536000, immutable"
+_FOREVER = "max-age=31536000, immutable"
 
 _VARY = {"Vary": "Accept"}
+_NO_HEADERS: Mapping[str, str] = {}
 
 _USUAL_SCALE = 8
 
 _MOST_PIXELS = 16_000_000
-"""Pixels of a picture that we draw: 64 MB, and about a second of work."""
+"""Pixels of the largest picture of weights."""
+
+_BLOCK = 16_384
+"""Numbers that are written as JSON at a time, in about a millisecond."""
+
+_FIXED_COST = 2 * 2**20
+_JSON_COST = 22
+_NPY_COST = 20
+_DRAWN_COST = 8
+_PIXEL_COST = 10
+_ENLARGED_PER_BYTE = 32
+"""Upper limits of the memory that rendering takes, in bytes: for every rendering; for a number of a matrix
+as JSON (at most 16 characters, a buffer that grows by an eighth, and a float of an int8 layer), as npy and
+before it is drawn; for a pixel of a picture before it is enlarged (in memory and in the file). And the pixels
+of an enlarged picture that take one more byte in the file."""
 
 
 class PictureOptions(Options):
@@ -46,9 +65,15 @@ class PictureOptions(Options):
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Everything under `…/weights`."""
+    """Everything under `…/weights`.
+
+    Attributes:
+        answering: Finds models.
+        cache: Renders and keeps the bodies.
+    """
 
     answering: Answering
+    cache: ResponseCache
 
     def operations(self) -> list[Operation]:
         """Describe every endpoint; more special paths stand before more general ones."""
@@ -97,7 +122,109 @@ class Endpoints:
         """Answer `GET …/weights`."""
         del options
         model = self.answering.find(request)
-        layers = [
+        key = Key("weights", version_of(model))
+        return await self._respond(request, key, lambda: _list(model), _list_cost(model), wire.JSON)
+
+    async def matrix(self, request: Request, options: Options) -> Response:
+        """Answer `GET …/weights/{layer}`."""
+        del options
+        model = self.answering.find(request)
+        layer = _layer(request, model)
+        as_npy = wire.asks_for(wire.NPY, request.headers.get("accept"))
+        kind = wire.NPY if as_npy else wire.JSON
+        write, cost = (_npy, _NPY_COST) if as_npy else (_json, _JSON_COST)
+        return await self._respond(
+            request,
+            Key("matrix", version_of(model), (kind, layer.name)),
+            lambda: write(model, layer.name),
+            _FIXED_COST + cost * layer.inputs * layer.units,
+            kind,
+            _VARY,
+        )
+
+    async def unit_png(self, request: Request, options: PictureOptions) -> Response:
+        """Answer `GET …/weights/{layer}/{unit}.png`."""
+        model = self.answering.find(request)
+        layer = _layer(request, model)
+        unit = request.path_params["unit"]
+        if not _shows_images(layer.name, model):
+            raise UnknownUnit(
+                layer.name, f"of a layer whose inputs are pixels, {layer.inputs} numbers are no image", unit
+            )
+        if not (unit.isascii() and unit.isdecimal() and len(unit) < 10 and int(unit) < layer.units):
+            raise UnknownUnit(layer.name, f"a whole number 0..{layer.units - 1}", unit)
+        palette = _palette(options, model.shape)
+
+        def draw() -> NDArray[np.uint8]:
+            weights = model.layers[layer.name].weight[:, int(unit)]
+            return insight.weight_image(weights.reshape(model.shape), palette)
+
+        size = insight.image_size(model.shape, palette)
+        return await self._png(request, layer, options.scale, size, palette, draw, int(unit))
+
+    async def layer_png(self, request: Request, options: PictureOptions) -> Response:
+        """Answer `GET …/weights/{layer}.png`."""
+        model = self.answering.find(request)
+        layer = _layer(request, model)
+        size: tuple[int, int] = (layer.inputs, layer.units)
+        if _shows_images(layer.name, model):
+            palette = _palette(options, model.shape)
+            size = insight.grid_size(layer.units, *insight.image_size(model.shape, palette))
+
+            def draw() -> NDArray[np.uint8]:
+                weights = model.layers[layer.name].weight
+                return insight.weight_grid(weights, model.shape[0], model.shape[1], palette)
+        else:
+            palette = _palette(options, size)
+
+            def draw() -> NDArray[np.uint8]:
+                return insight.weight_image(model.layers[layer.name].weight, palette)
+
+        return await self._png(request, layer, options.scale, size, palette, draw)
+
+    async def _png(
+        self,
+        request: Request,
+        layer: Layer,
+        wanted_scale: int | None,
+        size: tuple[int, int],
+        palette: insight.Palette,
+        draw: Callable[[], NDArray[np.uint8]],
+        *unit: int,
+    ) -> Response:
+        scale = scale_of(wanted_scale, size)
+        pixels = size[0] * size[1]
+        return await self._respond(
+            request,
+            Key("weights png", version_of(self.answering.find(request)), (layer.name, *unit, scale, palette)),
+            lambda: png.write_enlarged(draw(), scale),
+            _FIXED_COST
+            + _DRAWN_COST * layer.inputs * layer.units
+            + _PIXEL_COST * pixels
+            + pixels * scale * scale // _ENLARGED_PER_BYTE,
+            "image/png",
+        )
+
+    async def _respond(
+        self,
+        request: Request,
+        key: Key,
+        render: Callable[[], bytes],
+        cost_bytes: int,
+        content_type: str,
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> Response:
+        # A published version never changes, the newest may be another one tomorrow.
+        kept = _FOREVER if "version" in request.path_params else "no-cache"
+        headers = {**headers, "Cache-Control": kept}
+        return await conditional.respond(request, self.cache, key, render, cost_bytes, content_type, headers)
+
+
+def _list(model: Model) -> bytes:
+    layers = []
+    for name, layer in model.layers.items():
+        weight = layer.weight  # which an int8 layer computes
+        layers.append(
             {
                 "name": name,
                 "shape": weight.shape,
@@ -105,75 +232,32 @@ class Endpoints:
                 "maximum": weight.max(),
                 "images": _shows_images(name, model),
             }
-            for name, weight in ((name, layer.weight) for name, layer in model.layers.items())
-        ]
-        return wire.respond({"model": model.name, "version": model.version, "layers": layers})
-
-    async def matrix(self, request: Request, options: Options) -> Response:
-        """Answer `GET …/weights/{layer}`."""
-        del options
-        model = self.answering.find(request)
-        name, weights = _layer(request, model)
-        if wire.asks_for(wire.NPY, request.headers.get("accept")):
-            return Response(array_body.write_npy(weights), media_type=wire.NPY, headers=_VARY)
-        document = {
-            "model": model.name,
-            "version": model.version,
-            "layer": name,
-            "shape": weights.shape,
-            "weights": np.ascontiguousarray(weights),
-        }
-        body = await self.answering.workers.run(lambda: wire.dump_json(document))
-        return Response(body, media_type=wire.JSON, headers=_VARY)
-
-    async def unit_png(self, request: Request, options: PictureOptions) -> Response:
-        """Answer `GET …/weights/{layer}/{unit}.png`."""
-        model = self.answering.find(request)
-        name, weights = _layer(request, model)
-        unit = request.path_params["unit"]
-        inputs, units = weights.shape
-        if not _shows_images(name, model):
-            raise UnknownUnit(
-                name, f"of a layer whose inputs are pixels, {inputs} numbers are no image", unit
-            )
-        if not (unit.isascii() and unit.isdecimal() and len(unit) < 10 and int(unit) < units):
-            raise UnknownUnit(name, f"a whole number 0..{units - 1}", unit)
-        shape = model.manifest.input.shape[1:]
-        palette = _palette(options, shape)
-        image = weights[:, int(unit)].reshape(shape)
-        size = insight.image_size(shape, palette)
-        return await self._png(request, options, size, lambda: insight.weight_image(image, palette))
-
-    async def layer_png(self, request: Request, options: PictureOptions) -> Response:
-        """Answer `GET …/weights/{layer}.png`."""
-        model = self.answering.find(request)
-        name, weights = _layer(request, model)
-        shape = model.manifest.input.shape[1:]
-        if not _shows_images(name, model):
-            palette = _palette(options, weights.shape)
-            return await self._png(
-                request, options, weights.shape, lambda: insight.weight_image(weights, palette)
-            )
-        palette = _palette(options, shape)
-        size = insight.grid_size(weights.shape[1], *insight.image_size(shape, palette))
-        return await self._png(
-            request, options, size, lambda: insight.weight_grid(weights, shape[0], shape[1], palette)
         )
+    return wire.dump_json({"model": model.name, "version": model.version, "layers": layers})
 
-    async def _png(
-        self,
-        request: Request,
-        options: PictureOptions,
-        size: tuple[int, ...],
-        draw: Callable[[], NDArray[np.uint8]],
-    ) -> Response:
-        scale = scale_of(options.scale, size)
-        picture = await self.answering.workers.run(
-            lambda: picture_body.write_png(insight.enlarge(draw(), scale))
-        )
-        # A published version never changes, the newest may be another one tomorrow.
-        kept = _FOREVER if "version" in request.path_params else "no-cache"
-        return Response(picture, media_type="image/png", headers={"Cache-Control": kept})
+
+def _list_cost(model: Model) -> int:
+    return _FIXED_COST + 8 * max(layer.inputs * layer.units for layer in model.manifest.layers)
+
+
+def _json(model: Model, name: str) -> bytes:
+    """Write a layer's matrix as JSON, a few rows at a time."""
+    weights = model.layers[name].weight
+    head = {"model": model.name, "version": model.version, "layer": name, "shape": weights.shape}
+    stream = io.BytesIO()
+    stream.write(wire.dump_json(head)[:-1] + b',"weights":[')
+    rows = max(1, _BLOCK // weights.shape[1])
+    for top in range(0, len(weights), rows):
+        text = wire.dump_json(np.ascontiguousarray(weights[top : top + rows]))
+        stream.write(b"," if top else b"")
+        stream.write(memoryview(text)[1:-1])
+        time.sleep(0)  # orjson holds the interpreter's lock; lets the event loop have it
+    stream.write(b"]}")
+    return stream.getvalue()
+
+
+def _npy(model: Model, name: str) -> bytes:
+    return array_body.write_npy(model.layers[name].weight)
 
 
 def _palette(options: PictureOptions, shape: tuple[int, ...]) -> insight.Palette:
@@ -199,11 +283,12 @@ def scale_of(wanted: int | None, size: tuple[int, ...]) -> int:
     return wanted or min(most, _USUAL_SCALE)
 
 
-def _layer(request: Request, model: Model) -> tuple[str, NDArray[np.float32]]:
+def _layer(request: Request, model: Model) -> Layer:
     name = request.path_params["layer"]
-    if name not in model.layers:
-        raise UnknownLayer(model.name, name, list(model.layers))
-    return name, model.layers[name].weight
+    for layer in model.manifest.layers:
+        if layer.name == name:
+            return layer
+    raise UnknownLayer(model.name, name, list(model.layers))
 
 
 def _shows_images(layer: str, model: Model) -> bool:

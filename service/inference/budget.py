@@ -1,6 +1,7 @@
 """Memory budget of requests and responses: bytes that are being received, processed or sent."""
 
 import threading
+from collections.abc import Callable
 
 from service.core.errors import TooManyBytes
 
@@ -21,6 +22,16 @@ class Budget:
         self.max_bytes = max_bytes
         self._used = 0
         self._lock = threading.Lock()
+        self._reclaim: Callable[[int], None] | None = None
+
+    def reclaim_with(self, reclaim: Callable[[int], None]) -> None:
+        """Set the function that frees memory which is held only to save work, such as a cache.
+
+        Args:
+            reclaim: Called with the number of bytes that are short, by the thread that acquires, without a
+                lock held; it releases as many of them as it can.
+        """
+        self._reclaim = reclaim
 
     @property
     def used(self) -> int:
@@ -29,11 +40,11 @@ class Budget:
 
     def try_acquire(self, size: int) -> bool:
         """Acquire `size` bytes; return False, and acquire nothing, if they exceed the limit."""
-        with self._lock:
-            if self._used + size > self.max_bytes:
-                return False
-            self._used += size
-            return True
+        short = self._take(size)
+        if short > 0 and size <= self.max_bytes and self._reclaim is not None:
+            self._reclaim(short)
+            short = self._take(size)
+        return short <= 0
 
     def acquire(self, size: int) -> None:
         """Acquire `size` bytes.
@@ -53,3 +64,11 @@ class Budget:
         """Return `size` bytes that were acquired before."""
         with self._lock:
             self._used -= size
+
+    def _take(self, size: int) -> int:
+        """Acquire `size` bytes if they are free, or nothing; return how many are short, if above 0."""
+        with self._lock:
+            short = self._used + size - self.max_bytes
+            if short <= 0:
+                self._used += size
+            return short

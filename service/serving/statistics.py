@@ -102,7 +102,7 @@ class Records(Protocol):
 
 
 class Statistics:
-    """A record of every version that was ever asked; used from the event loop alone."""
+    """A record of every version that was ever asked; counted on the event loop, read from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -152,10 +152,10 @@ class Statistics:
                 [(tally.count, tally.seconds) for tally in record.tallies()],
                 [
                     (size, [(tally.count, tally.seconds) for tally in batch.tallies()])
-                    for size, batch in record.batches.items()
+                    for size, batch in list(record.batches.items())
                 ],
             )
-            for version, record in self._records.items()
+            for version, record in list(self._records.items())  # a copy: another thread may add some
         ]
 
     def add(self, snapshot: Iterable[Any]) -> None:

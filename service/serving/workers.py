@@ -86,22 +86,56 @@ class Workers:
             DeadlineExceeded: It was not done in time.
             Exception: Whatever it raised.
         """
-        limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        limit_s = self._limit_s(timeout_s)
+        future = self.submit(work, timeout_s=timeout_s, priority=priority)
+        try:
+            return await self._outcome(asyncio.wrap_future(future), limit_s)
+        finally:
+            del future  # or an error's traceback would hold the error, and with it a request's body
+
+    def submit(
+        self, work: Callable[[], Answer], *, timeout_s: float | None = None, priority: int = 0
+    ) -> "Future[Answer]":
+        """Queue a function for a worker thread, and return its future; from any thread.
+
+        Args:
+            work: As `run` takes it.
+            timeout_s: As above. Work that has not begun by then ends with DeadlineExceeded.
+            priority: As above.
+
+        Raises:
+            Overloaded: Every thread is busy and the queue is full; nothing was started.
+        """
+        limit_s = self._limit_s(timeout_s)
         level = priority if 1 <= priority <= LEVELS else DEFAULT_PRIORITY
         future: Future[Answer] = Future()
-        job = _Job(level, next(self._numbers), limit_s, monotonic() + limit_s, work, future)
-        self._enter(job)
+        self._enter(_Job(level, next(self._numbers), limit_s, monotonic() + limit_s, work, future))
         future.add_done_callback(self._leave)
+        return future
+
+    async def wait(self, future: "Future[Answer]") -> Answer:
+        """Await a future of `submit` that others may await too: cancelling this does not cancel the work.
+
+        Raises:
+            DeadlineExceeded: It was not done in the workers' own time; the work goes on.
+            Exception: Whatever the work raised.
+        """
+        return await self._outcome(asyncio.shield(asyncio.wrap_future(future)), self._timeout_s)
+
+    async def _outcome(self, outcome: "asyncio.Future[Answer]", limit_s: float) -> Answer:
         deadline = asyncio.timeout(limit_s)
         try:
             async with deadline:
-                return await asyncio.wrap_future(future)
+                return await outcome
         except TimeoutError as error:
             if deadline.expired():
                 raise DeadlineExceeded(limit_s) from error
             raise
         finally:
-            del job, future  # or an error's traceback would hold the error, and with it a request's body
+            del outcome  # as in `run`
+
+    def _limit_s(self, timeout_s: float | None) -> float:
+        return self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
 
     def close(self) -> None:
         """Let running work end, drop what waits, take no more, and stop the threads."""

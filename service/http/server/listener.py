@@ -7,7 +7,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from service.http.server.connections import Connections, Place, TooManyConnections
 
@@ -31,6 +31,10 @@ _BACKLOG = 2048
 """Connections that may wait in the kernel's queue; the limit of those accepted when the listener closes."""
 
 
+CountError = Callable[[Literal["descriptors", "other"]], None]
+"""Counts a connection that could not be accepted, by what was used up."""
+
+
 class MakeConnection(Protocol):
     """Makes the protocol of an accepted connection."""
 
@@ -49,7 +53,7 @@ class Listener:
         handshake_timeout_s: float,
         certificates: Certificates | None = None,
         is_exempt: Callable[[str], bool] = lambda _: False,
-        count_error: Callable[[str], None] = lambda _: None,
+        count_error: CountError = lambda _: None,
     ) -> None:
         """Create a listener without sockets; to be called in the event loop.
 

@@ -1,5 +1,7 @@
 """`service/http/metrics.py`: what Prometheus is told of the models."""
 
+import threading
+
 import orjson
 from prometheus_client import generate_latest
 
@@ -109,3 +111,40 @@ def test_dropped_log_lines_and_accept_errors_are_counted() -> None:
         'inkling_accept_errors_total{reason="other"} 1.0',
         "inkling_log_lines_dropped_total 7.0",
     } <= set(ours(second))
+
+
+def test_scrapes_in_other_threads_lose_nothing_and_see_no_half() -> None:
+    """
+    While requests are counted, several threads scrape; counters never go back, and at the end all are there.
+    """
+    metrics = Metrics()
+    done = threading.Event()
+    scrapes: list[list[float]] = [[], []]
+
+    def scrape(found: list[float]) -> None:
+        while not done.is_set():
+            generate_latest(metrics.registry)
+            snapshot = metrics.snapshot()
+            requests = sum(count for *_, count in snapshot["requests"])
+            assert requests == sum(sum(counts) for _, counts, _ in snapshot["seconds"])
+            found.append(requests)
+
+    threads = [threading.Thread(target=scrape, args=(found,)) for found in scrapes]
+    for thread in threads:
+        thread.start()
+    for number in range(20_000):
+        exchange = Exchange("id")
+        exchange.route, exchange.model, exchange.status = f"/{number % 50}", "ink", 200 + number % 7
+        exchange.phases[f"phase{number % 13}"] = 0.5
+        metrics.count(exchange, 0.25)
+    done.set()
+    for thread in threads:
+        thread.join()
+
+    assert metrics.answered() == 20_000
+    assert sum(counts[-1] for counts in scrapes if counts) <= 40_000
+    for found in scrapes:
+        assert found == sorted(found)
+    snapshot = metrics.snapshot()
+    for name in ("seconds", "phases"):
+        assert sum(sum(counts) for _, counts, _ in snapshot[name]) == 20_000

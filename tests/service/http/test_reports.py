@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from service.core import artifact
 from service.http import schemas
 from service.settings import Settings
 from tests import toys
@@ -131,3 +132,50 @@ def test_a_report_written_anew_is_served_at_once(root: Path) -> None:
         after = client.get(path, headers={"If-None-Match": before.headers["etag"]})
 
     assert after.content == toys.PICTURE + b"new"
+
+
+@pytest.mark.parametrize("path", [REPORT, f"{REPORT}/confusion-test.png"])
+def test_files_that_have_not_changed_are_not_read_again(
+    root: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Neither for GET nor for HEAD nor for a request with a tag; once they have changed, they are.
+    """
+    times = []
+    real = artifact.read_file
+
+    def read(file: Path, most: int) -> bytes:
+        times.append(file.name)
+        return real(file, most)
+
+    with service(Settings(models=root, _env_file=None)) as client:
+        first = client.get(path)
+        monkeypatch.setattr(artifact, "read_file", read)
+        again = client.get(path)
+        known = client.get(path, headers={"If-None-Match": first.headers["etag"]})
+        head = client.head(path)
+        unknown = client.get(f"{REPORT}/nothing.png")
+        before = list(times)
+        (root / "quadrants" / "2" / "report" / "report.json").touch()
+        touched = client.get(path)
+
+    assert (again.content, known.status_code, head.status_code) == (first.content, 304, 200)
+    assert head.headers["content-length"] == str(len(first.content))
+    assert unknown.status_code == 404
+    assert set(before) <= ({"report.json"} if path == REPORT else set())  # `unknown` reads the list of names
+    assert len(before) <= 1
+    assert "report.json" in times[len(before) :]
+    assert touched.headers["etag"] == first.headers["etag"]  # the same content
+
+
+def test_a_report_that_was_removed_is_missed_at_once(root: Path) -> None:
+    """
+    What is in memory is not served in its place.
+    """
+    with service(Settings(models=root, _env_file=None)) as client:
+        assert client.get(REPORT).status_code == 200
+        assert client.get(f"{REPORT}/confusion-test.png").status_code == 200
+        (root / "quadrants" / "2" / "report" / "confusion-test.png").unlink()
+        problem(client.get(f"{REPORT}/confusion-test.png"), 404, "no-report")
+        shutil.rmtree(root / "quadrants" / "2" / "report")
+        problem(client.get(REPORT), 404, "no-report")

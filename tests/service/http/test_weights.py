@@ -1,10 +1,12 @@
-"""`service/http/weights.py`: how large a picture of weights may become. What it shows is in test_v1.py."""
+"""`service/http/weights.py`: sizes of pictures, and how often bodies are rendered; more is in test_v1.py."""
 
 import io
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -12,6 +14,8 @@ from starlette.testclient import TestClient
 
 from service.core import insight
 from service.core.insight import Palette
+from service.http import png
+from service.http.response_cache import Key, Rendered, ResponseCache
 from service.settings import Settings
 from tests import toys
 from tests.service.http.bodies import problem
@@ -150,3 +154,122 @@ def test_the_matrix_says_that_its_form_depends_on_the_accept_header(client: Test
 
         assert answer.headers["vary"] == "Accept"
         assert answer.headers["content-type"] == accept
+
+
+MATRIX = "/v1/models/many/weights/output"
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/models/many/weights", MATRIX, f"{MATRIX}.png?scale=1", f"{MATRIX}/3.png?palette=safe"]
+)
+def test_what_a_client_has_is_neither_rendered_nor_sent_again(
+    many_units: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Nor is anything rendered for HEAD, which says what GET says.
+    """
+    with service(Settings(models=many_units, max_cached_bytes=0, _env_file=None)) as client:
+        first = client.get(path)
+        monkeypatch.setattr(ResponseCache, "get", None)  # whatever renders now, fails
+        again = client.get(path, headers={"If-None-Match": first.headers["etag"]})
+        head = client.head(path)
+
+    assert first.status_code == 200
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    assert again.headers["cache-control"] == first.headers["cache-control"] == "no-cache"
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("etag", "content-length", "content-type", "cache-control"):
+        assert head.headers[name] == first.headers[name]
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/x-npy"])
+def test_the_matrix_of_a_named_version_may_be_kept_for_ever(many_units: Path, accept: str) -> None:
+    """
+    As its pictures may; and both forms have tags of their own.
+    """
+    with service(Settings(models=many_units, _env_file=None)) as client:
+        named = client.get("/v1/models/many/versions/1/weights/output", headers={"Accept": accept})
+        newest = client.get(MATRIX, headers={"Accept": accept})
+        other = client.get(MATRIX, headers={"Accept": "application/x-npy, application/json;q=0"})
+
+    assert "immutable" in named.headers["cache-control"]
+    assert newest.headers["cache-control"] == "no-cache"
+    assert named.headers["etag"] == newest.headers["etag"]
+    assert (other.headers["etag"] == newest.headers["etag"]) == (accept == "application/x-npy")
+
+
+def test_options_that_mean_the_same_share_a_rendering(
+    many_units: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The usual scale and palette are the same as none.
+    """
+    times = []
+    real = png.write_enlarged
+
+    def write(image: NDArray[np.uint8], scale: int) -> bytes:
+        times.append(scale)
+        return real(image, scale)
+
+    monkeypatch.setattr(png, "write_enlarged", write)
+    with service(Settings(models=many_units, _env_file=None)) as client:
+        queries = ("", "?scale=8", "?palette=lesson", "?palette=colour&scale=8")
+        bodies = {client.get(f"{MATRIX}/7.png{query}").content for query in queries}
+
+    assert len(bodies) == 1
+    assert times == [8]
+
+
+def test_a_matrix_is_written_in_blocks_that_make_the_same_document(many_units: Path) -> None:
+    """
+    784 x 600 numbers take many blocks; every row is in its place, and the document is compact JSON.
+    """
+    with service(Settings(models=many_units, _env_file=None)) as client:
+        text = client.get(MATRIX).content
+        matrix = np.load(io.BytesIO(client.get(MATRIX, headers={"Accept": "application/x-npy"}).content))
+
+    document = orjson.loads(text)
+    assert list(document) == ["model", "version", "layer", "shape", "weights"]
+    assert document["shape"] == list(matrix.shape)
+    np.testing.assert_array_equal(np.array(document["weights"], np.float32), matrix)
+    wanted = orjson.dumps(
+        {**document, "weights": np.ascontiguousarray(matrix)}, option=orjson.OPT_SERIALIZE_NUMPY
+    )
+    assert text == wanted
+
+
+def test_rendering_stays_within_its_estimate(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Of every layer of the published models, as JSON, as npy and as a picture.
+    """
+    real = ResponseCache.get
+    over = []
+
+    async def measured(
+        cache: ResponseCache, key: Key, render: Callable[[], bytes], cost_bytes: int
+    ) -> Rendered:
+        def traced() -> bytes:
+            tracemalloc.start()
+            try:
+                return render()
+            finally:
+                peak = tracemalloc.get_traced_memory()[1]
+                tracemalloc.stop()
+                if peak > cost_bytes:
+                    over.append((key, peak, cost_bytes))
+
+        return await real(cache, key, traced, cost_bytes)
+
+    monkeypatch.setattr(ResponseCache, "get", measured)
+    with service(Settings(models=published, _env_file=None)) as client:
+        for model in ("flowers17", "softmax", "mlp-512x4"):
+            for layer in client.get(f"/v1/models/{model}/weights").json()["layers"]:
+                path = f"/v1/models/{model}/weights/{layer['name']}"
+                assert client.get(path).status_code == 200
+                assert client.get(path, headers={"Accept": "application/x-npy"}).status_code == 200
+                assert client.get(f"{path}.png").status_code == 200
+            assert client.get(f"/v1/models/{model}/report").status_code == 200
+        assert client.get("/openapi.json").status_code == 200
+
+    assert not over
