@@ -20,10 +20,11 @@ from service.http.metrics import Metrics
 from service.http.observe import Observer
 from service.http.router import Router, Routes
 from service.http.together import Together
-from service.processes.member import Member
+from service.multiprocess.worker import WorkerProcess
 from service.protocol import instances, repository, rest
 from service.protocol.management import Management
 from service.serving.batching import Batching
+from service.serving.changes import LocalChanges, SharedChanges, Stager
 from service.serving.predictor import Predictor
 from service.serving.registry import Registry
 from service.serving.statistics import Records, Statistics
@@ -50,12 +51,12 @@ class App:
         await self.asgi(scope, receive, send)
 
 
-def create_app(settings: Settings, member: Member | None = None) -> App:
+def create_app(settings: Settings, worker: WorkerProcess | None = None) -> App:
     """Build the service and load what is published.
 
     Args:
         settings: How it behaves.
-        member: This process, if several serve on one address.
+        worker: This process, if several serve on one address.
 
     Returns:
         An ASGI application that can answer.
@@ -66,13 +67,16 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
     """
     network.use_threads(settings.engine_threads)
     registry = Registry(settings.models, settings.engine_threads)
-    registry.load(member.published if member else None)
+    if worker:
+        registry.load(worker.state.published, worker.state.unloaded)
+    else:
+        registry.load()
     if settings.strict and registry.refused():
         raise registry.refused()[0]
     metrics = Metrics()
     statistics = Statistics()
     registry.subscribe(lambda: metrics.show_ready((model.name, model.version) for model in registry.models()))
-    together = Together(metrics, statistics, member) if member else None
+    together = Together(metrics, statistics, worker) if worker else None
     workers = Workers(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
 
     answering = Answering(
@@ -82,16 +86,18 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
         limits=Limits(settings.max_images, settings.max_picture_pixels, settings.max_points),
     )
 
-    management = Management(registry, workers, settings.management)
+    stager = Stager(registry)
+    changes = SharedChanges(worker, settings.request_timeout_s) if worker else LocalChanges(stager, workers)
+    management = Management(registry, changes, settings.management)
     journal = Journal(metrics, statistics, settings.access_log)
     with_grpc = _grpc(settings, registry, answering, together or statistics, management, journal)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
-        async with _joining(member, together), with_grpc():
-            if member:
-                member.tell_ready()
+        async with _joining(worker, together, stager), with_grpc():
+            if worker:
+                worker.report_ready()
             yield
         workers.close()
 
@@ -135,12 +141,14 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
 
 
 @asynccontextmanager
-async def _joining(member: Member | None, together: Together | None) -> AsyncIterator[None]:
+async def _joining(
+    worker: WorkerProcess | None, together: Together | None, stager: Stager
+) -> AsyncIterator[None]:
     """Take part in what several processes do together; nothing if this is the only one."""
-    if member is None or together is None:
+    if worker is None or together is None:
         yield
         return
-    with member.ending_with_parent():
+    with worker.connected(stager):
         async with together.following():
             yield
 

@@ -1,23 +1,25 @@
-"""The command: settings, checks, and then one process that serves or several.
+"""The command line: read and check the settings, then serve with one process or start the supervisor.
 
-It imports nothing heavy, so that what is wrong is said at once, and several processes begin small.
+It imports nothing heavy, so that a bad setting is reported at once and forked workers start small.
 """
 
 import importlib.util
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from service import addresses, logs
 from service.addresses import CannotServe
-from service.processes.member import Member
+from service.multiprocess.worker import WorkerProcess
 from service.settings import ENVIRONMENT_PREFIX, BadSettings, Settings, load
 
-_SPARE_S = 5.0
-"""How long processes may take to stop beyond what the settings let running requests take."""
+_STOP_MARGIN_S = 5.0
+"""How long a worker may take to stop beyond `drain_timeout_s`, in seconds; then it is killed."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -51,69 +53,69 @@ def _check(settings: Settings) -> None:
             if importlib.util.find_spec(package) is None:
                 needed = "needs more packages; pip install 'inkling[grpc]' installs them"
                 raise BadSettings(f"{_named('grpc_port')}: {needed}.")
-    if settings.workers > 1:
-        if settings.management:
-            expected = "should not both be used, as a change would reach one process alone"
-            got = f"{settings.workers} workers with management"
-            raise BadSettings(f"{_named('workers', 'management')}: {expected}; got {got}.")
-        if not hasattr(os, "fork"):
-            raise BadSettings(f"{_named('workers')}: should be 1 on this system; got {settings.workers}.")
+    if settings.workers > 1 and not hasattr(os, "fork"):
+        raise BadSettings(f"{_named('workers')}: should be 1 on this system; got {settings.workers}.")
 
 
-def _named(*names: str) -> str:
-    variables = ", ".join(f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in names)
-    flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
-    return f"{variables} ({flags})"
+def _named(name: str) -> str:
+    """Return how a setting is spelled in the environment and as a flag."""
+    return f"{ENVIRONMENT_PREFIX}{name.upper()} (--{name.replace('_', '-')})"
 
 
 def _serve_alone(settings: Settings) -> int:
     from service import server  # noqa: PLC0415 - half a second of imports, which a supervisor need not spend
 
+    if hasattr(
+        signal, "SIGHUP"
+    ):  # it reloads a service that has started; until then there is nothing to reload
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.set_up(settings.log_level)
     return server.serve(settings)
 
 
 def _serve_together(settings: Settings) -> int:
-    """Let several processes serve, each as one would alone."""
-    from service.processes.supervisor import Supervisor  # noqa: PLC0415 - it needs fork, which not every system has
+    """Start the supervisor, which forks the workers; each of them serves as a single process does."""
+    from service.multiprocess.supervisor import Supervisor  # noqa: PLC0415 - it needs fork, which not every system has
 
     logs.set_up(settings.log_level, is_shared=True)
     bound = addresses.bind_together(settings, settings.workers)
     settings, reserved = addresses.reserve_grpc(settings)
 
-    def serve(member: Member, own: socket.socket) -> int:
+    # Memory-mapped objects created here, before the fork, and used in `serve` are shared by all workers.
+    def serve(worker: WorkerProcess, own: socket.socket) -> int:
         from service import server  # noqa: PLC0415 - in the child alone: the parent stays small
 
         try:
-            return server.serve(settings, own, member)
+            return server.serve(settings, own, worker)
         except CannotServe as error:
-            member.tell_why_not(str(error))
+            worker.report_failure(str(error))
             return 3
 
-    supervisor = Supervisor(
-        bound,
-        _published(settings.models),
-        serve,
-        # HTTP drains, and then gRPC.
-        patience_s=2 * settings.drain_timeout_s + _SPARE_S,
-    )
+    try:
+        supervisor = Supervisor(
+            bound,
+            partial(_list_published, settings.models),
+            serve,
+            # HTTP drains, and then gRPC.
+            stop_timeout_s=2 * settings.drain_timeout_s + _STOP_MARGIN_S,
+            lame_duck_s=settings.lame_duck_s,
+        )
+    except OSError as error:
+        raise addresses.unreadable(error) from error
     with reserved or nullcontext():
         return supervisor.run(lambda: addresses.announce(bound[0], settings.workers))
 
 
-def _published(models: Path) -> frozenset[tuple[str, str]]:
-    """Return every name and version that a folder has below the models folder, whether it is sound or not.
+def _list_published(models: Path) -> frozenset[tuple[str, str]]:
+    """Return name and version of every folder `<name>/<version>` in the models folder, valid or not.
 
     Raises:
-        CannotServe: The models folder cannot be read.
+        OSError: The models folder cannot be read.
     """
     found = set()
-    try:
-        for name in models.iterdir():
-            try:
-                found |= {(name.name, version.name) for version in name.iterdir()}
-            except OSError:  # a file, or it cannot be read: the registry says so
-                continue
-    except OSError as error:
-        raise addresses.unreadable(error) from error
+    for name in models.iterdir():
+        try:
+            found |= {(name.name, version.name) for version in name.iterdir() if version.name.isdecimal()}
+        except OSError:  # a file, or a folder that cannot be read; the registry reports it
+            continue
     return frozenset(found)

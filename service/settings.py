@@ -50,7 +50,7 @@ class Settings(BaseSettings):
         1,
         ge=1,
         le=64,
-        description="Processes that share the port, each with models, threads and limits of its own",
+        description="Worker processes that share the port, each with models, threads and limits of its own",
     )
     engine_threads: int = Field(
         1,
@@ -89,6 +89,12 @@ class Settings(BaseSettings):
     )
     drain_timeout_s: float = Field(
         1.5, ge=0, allow_inf_nan=False, description="How long a stopping process lets running requests finish"
+    )
+    lame_duck_s: float = Field(
+        0,
+        ge=0,
+        allow_inf_nan=False,
+        description="How long a process that was told to stop still takes connections while /readyz says 503",
     )
     max_connections: int = Field(512, ge=1, description="Open connections; one more gets a 503 and is closed")
     max_head_bytes: int = Field(

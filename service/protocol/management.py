@@ -9,8 +9,8 @@ from typing import Any
 
 from service.core.errors import MalformedRequest, ManagementOff
 from service.http.drawings import quote
+from service.serving.changes import LOAD, UNLOAD, Changes
 from service.serving.registry import Registry, Standing
-from service.serving.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,13 @@ class Management:
     """The model repository.
 
     Attributes:
-        registry: What is served.
-        workers: Where a model is loaded, beside the event loop.
+        registry: The models that are served.
+        changes: Loads and unloads models, in every process or in none.
         is_on: Whether callers may do any of this.
     """
 
     registry: Registry
-    workers: Workers
+    changes: Changes
     is_on: bool
 
     def index(self, only_ready: bool = False) -> list[Standing]:
@@ -49,14 +49,14 @@ class Management:
         Raises:
             ManagementOff: It is.
             MalformedRequest: A parameter came: published folders are served as they are.
-            UnknownModel, ReloadRefused: As `Registry.reload`.
-            Overloaded, DeadlineExceeded: As `Workers.run`.
+            UnknownModel, ReloadRefused: As `Changes.apply`.
+            Overloaded, DeadlineExceeded, Stopping: As `Changes.apply`.
         """
         self.check()
         if parameters:
             expected = "none, because published folders are served as they are"
             raise MalformedRequest("Parameters", expected, quote(next(iter(parameters))))
-        await self.workers.run(lambda: self.registry.reload(name))
+        await self.changes.apply(LOAD, name)
         return self._of(name)
 
     async def unload(self, name: str) -> list[Standing]:
@@ -67,11 +67,11 @@ class Management:
 
         Raises:
             ManagementOff: It is.
-            UnknownModel: As `Registry.unload`.
-            Overloaded, DeadlineExceeded: As `Workers.run`.
+            UnknownModel, ReloadRefused: As `Changes.apply`.
+            Overloaded, DeadlineExceeded, Stopping: As `Changes.apply`.
         """
         self.check()
-        await self.workers.run(lambda: self.registry.unload(name))
+        await self.changes.apply(UNLOAD, name)
         return self._of(name)
 
     def _of(self, name: str) -> list[Standing]:

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.http.exchange import Exchange
 from service.http.metrics import Metrics
 from service.http.together import Together
-from service.processes.board import Board
-from service.processes.member import Member
+from service.multiprocess.shared_memory import SharedMemory
+from service.multiprocess.worker import WorkerProcess
 from service.serving.statistics import Duration, Statistics
 
 TOOK = Duration(whole=0.25, queue=0, input=0, infer=0.125, output=0)
@@ -43,17 +43,17 @@ class Counting:
 
 
 @pytest.fixture
-def board() -> Board:
-    board = Board(2, 100_000)
+def board() -> SharedMemory:
+    board = SharedMemory(2, 100_000)
     for place in range(2):
         board.show_pid(place, os.getpid())
     return board
 
 
-def process(board: Board, place: int) -> Counting:
+def process(board: SharedMemory, place: int) -> Counting:
     """Begin to count at a place."""
     metrics, statistics = Metrics(), Statistics(clock=lambda: 1.0)
-    member = Member(board, place, os.getppid(), frozenset(), 0, 0)
+    member = WorkerProcess(board, place, os.getppid(), frozenset(), 0, 0)
     return Counting(Together(metrics, statistics, member), metrics, statistics)
 
 
@@ -68,7 +68,7 @@ def leave(*processes: Counting) -> None:
     asyncio.run(follow())
 
 
-def test_whichever_is_asked_says_what_all_counted(board: Board) -> None:
+def test_whichever_is_asked_says_what_all_counted(board: SharedMemory) -> None:
     """
     Its own is always the newest.
     """
@@ -89,7 +89,7 @@ def test_whichever_is_asked_says_what_all_counted(board: Board) -> None:
     assert first.values()["inkling_requests_total"] == 3
 
 
-def test_what_is_counted_is_left_by_and_by(board: Board) -> None:
+def test_what_is_counted_is_left_by_and_by(board: SharedMemory) -> None:
     """
     Without anybody asking that process.
     """
@@ -104,7 +104,7 @@ def test_what_is_counted_is_left_by_and_by(board: Board) -> None:
     asyncio.run(asyncio.wait_for(wait(), 10))
 
 
-def test_one_that_replaces_another_counts_on(board: Board) -> None:
+def test_one_that_replaces_another_counts_on(board: SharedMemory) -> None:
     """
     So that nothing goes back, whoever is asked; only what was in flight went with the other.
     """
@@ -133,7 +133,7 @@ def test_one_that_replaces_another_counts_on(board: Board) -> None:
         assert one.together.of("ink", "1").images == 9
 
 
-def test_a_model_is_ready_that_every_process_can_answer_with(board: Board) -> None:
+def test_a_model_is_ready_that_every_process_can_answer_with(board: SharedMemory) -> None:
     """
     A process that serves less than the others is seen, whichever is asked.
     """
@@ -150,7 +150,7 @@ def test_a_model_is_ready_that_every_process_can_answer_with(board: Board) -> No
     assert first.values()["inkling_model_ready"] == second.values()["inkling_model_ready"] == 1
 
 
-def test_too_much_to_leave_changes_nothing(board: Board) -> None:
+def test_too_much_to_leave_changes_nothing(board: SharedMemory) -> None:
     """
     Counters may stand still; they do not go back.
     """
@@ -165,7 +165,7 @@ def test_too_much_to_leave_changes_nothing(board: Board) -> None:
     assert second.values()["inkling_requests_total"] == 1
 
 
-def test_processes_are_measured_together(board: Board) -> None:
+def test_processes_are_measured_together(board: SharedMemory) -> None:
     """
     Of this process, which has both places, twice its memory and descriptors, and the parent's beside them.
     """

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from service.processes.board import Board
+from service.multiprocess.shared_memory import SharedMemory
 from tests.conftest import REPOSITORY
 
 
@@ -14,7 +14,7 @@ def test_a_place_holds_what_was_written_last() -> None:
     """
     Each its own; nothing before the first.
     """
-    board = Board(2, 100)
+    board = SharedMemory(2, 100)
 
     board.write(0, b"first, and longer")
     board.write(0, b"second")
@@ -26,7 +26,7 @@ def test_a_text_without_room_changes_nothing() -> None:
     """
     And whoever wrote it is told.
     """
-    board = Board(2, 10)
+    board = SharedMemory(2, 10)
     board.write(0, b"x" * 10)
     board.write(1, b"y")
 
@@ -38,7 +38,7 @@ def test_a_process_has_a_place_until_another_has_it() -> None:
     """
     What it wrote stays.
     """
-    board = Board(2, 10)
+    board = SharedMemory(2, 10)
     board.write(1, b"left")
 
     board.show_pid(1, 12345)
@@ -53,7 +53,7 @@ def test_half_a_text_is_never_read() -> None:
     """
     Of a sheet that is torn, whoever has read the place before gets what he read.
     """
-    board = Board(1, 10)
+    board = SharedMemory(1, 10)
     board.write(0, b"whole")
     board.read(0)
     torn = board._memory.find(b"whole")
@@ -65,9 +65,9 @@ def test_half_a_text_is_never_read() -> None:
 
 _WRITER = """
 import os, signal
-from service.processes.board import Board
+from service.multiprocess.shared_memory import SharedMemory
 
-board = Board(1, 50_000)
+board = SharedMemory(1, 50_000)
 board.write(0, b"0" * 50_000)
 pid = os.fork()
 number = 0
