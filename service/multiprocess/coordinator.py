@@ -310,5 +310,5 @@ class Coordinator:
         else:
             log.error(f"change {outcome.value}", extra={"fields": fields})
 
-    def _tell(self, change: Change, pid: int, kind: str, **members: Any) -> None:  # noqa: ANN401 - JSON
-        self._send(pid, {"type": kind, "number": change.number, **members})
+    def _tell(self, change: Change, pid: int, message: str, /, **members: Any) -> None:  # noqa: ANN401 - JSON
+        self._send(pid, {"type": message, "number": change.number, **members})

@@ -11,14 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import PATIENCE_S, children, running, wait_until
+from tests.processes import PATIENCE_S, Process, children, connections, running, wait_until
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux has a listening socket per worker"
 )
-
-_LONGEST_WAIT_S = 1.0
-"""A replacement takes longer than this to start; the other workers need a few milliseconds."""
 
 
 @dataclass
@@ -62,42 +59,68 @@ class Clients:
             time.sleep(0.002)  # else the clients keep the processors from the service
 
 
-def _kill_under_load(root: Path, workers: int, kills: int) -> Clients:
-    """Kill one worker after another with SIGKILL under load; return what happened to connections begun later."""
-    after = Clients(0)
-    with running(root, "--workers", str(workers), "--no-access-log") as process:
-        clients = Clients(process.port)
-        clients.start()
-        try:
-            for _ in range(kills):
-                wait_until(lambda: len(children(process.handle.pid)) == workers)
-                pids = children(process.handle.pid)
-                so_far = len(clients.answered)
-                wait_until(lambda: len(clients.answered) > so_far + 200)  # noqa: B023 - called in this turn
-                os.kill(pids[0], signal.SIGKILL)
-                killed = time.monotonic()
-                wait_until(lambda: len({*children(process.handle.pid)} - {*pids}) == 1)  # noqa: B023 - as above
-                so_far = len(clients.answered)
-                wait_until(
-                    lambda: (
-                        len(clients.answered) > so_far + 1000  # noqa: B023 - as above
-                        or time.monotonic() > killed + 5
-                    )  # noqa: B023 - as above
-                )
-                after.answered += [(at, took) for at, took in clients.answered if at > killed]
-                after.failed += [(at, why) for at, why in clients.failed if at > killed]
-        finally:
-            clients.stop()
-        after.answered += [(at, took) for at, took in clients.answered if at > killed]
-        after.failed += [(at, why) for at, why in clients.failed if at > killed]
-    return after
+@dataclass
+class Kill:
+    """What happened to connections that were begun after a worker was killed, until its replacement served.
+
+    Attributes:
+        replaced_s: How long the replacement took to serve, in seconds.
+        longest_s: Longest time to an answer, in seconds.
+        answered: Connections with an answer.
+        failed: Why others failed.
+    """
+
+    replaced_s: float
+    longest_s: float
+    answered: int
+    failed: list[str]
+
+
+def kill_under_load(process: Process, clients: Clients) -> Kill:
+    """Kill a worker with SIGKILL, and wait until its replacement has served for a while."""
+    pids = children(process.handle.pid)
+    so_far = len(clients.answered)
+    wait_until(lambda: len(clients.answered) > so_far + 100)
+    os.kill(pids[0], signal.SIGKILL)
+    killed = time.monotonic()
+    wait_until(lambda: {*children(process.handle.pid)} - {*pids})
+    (new,) = {*children(process.handle.pid)} - {*pids}
+    wait_until(lambda: connections(process.port, new))
+    replaced_s = time.monotonic() - killed
+    so_far = len(clients.answered)
+    wait_until(lambda: len(clients.answered) > so_far + 100)
+    waits = [took for at, took in clients.answered if at > killed]
+    return Kill(replaced_s, max(waits), len(waits), [why for at, why in clients.failed if at > killed])
 
 
 def test_connections_begun_after_a_kill_are_answered_by_the_others(toy_root: Path) -> None:
     """
     None is reset, and none waits for the replacement.
     """
-    after = _kill_under_load(toy_root, workers=2, kills=1)
+    with running(toy_root, "--workers", "2", "--no-access-log") as process:
+        clients = Clients(process.port)
+        clients.start()
+        try:
+            kill = kill_under_load(process, clients)
+        finally:
+            clients.stop()
 
-    assert after.failed == []
-    assert max(took for _, took in after.answered) < _LONGEST_WAIT_S
+    assert kill.failed == []
+    assert kill.longest_s < kill.replaced_s / 2
+
+
+@pytest.mark.torture
+def test_one_worker_after_another_is_killed(toy_root: Path) -> None:
+    """
+    Twenty times, of four workers, at load; the delay before a restart grows meanwhile.
+    """
+    with running(toy_root, "--workers", "4", "--no-access-log") as process:
+        clients = Clients(process.port)
+        clients.start()
+        try:
+            kills = [kill_under_load(process, clients) for _ in range(20)]
+        finally:
+            clients.stop()
+
+    assert [kill.failed for kill in kills] == [[]] * 20
+    assert all(kill.longest_s < kill.replaced_s / 2 for kill in kills)

@@ -1,4 +1,4 @@
-"""`service/processes/board.py`: what one process leaves, and the others read."""
+"""`service/multiprocess/shared_memory.py`: what one worker writes, and the others read."""
 
 import os
 import subprocess
@@ -6,79 +6,99 @@ import sys
 
 import pytest
 
-from service.multiprocess.shared_memory import SharedMemory
+from service.multiprocess.shared_memory import SharedMemory, WorkerState, WorkerStatus
 from tests.conftest import REPOSITORY
 
 
-def test_a_place_holds_what_was_written_last() -> None:
+def test_a_slot_holds_the_text_that_was_written_last() -> None:
     """
-    Each its own; nothing before the first.
+    Each slot its own; an empty one before the first write.
     """
-    board = SharedMemory(2, 100)
+    memory = SharedMemory(2, 100)
 
-    board.write(0, b"first, and longer")
-    board.write(0, b"second")
+    memory.write(0, b"first, and longer")
+    memory.write(0, b"second")
 
-    assert (board.read(0), board.read(1)) == (b"second", b"")
+    assert (memory.read(0), memory.read(1)) == (b"second", b"")
 
 
-def test_a_text_without_room_changes_nothing() -> None:
+def test_a_text_above_the_size_limit_changes_nothing() -> None:
     """
-    And whoever wrote it is told.
+    And the writer learns it from the result.
     """
-    board = SharedMemory(2, 10)
-    board.write(0, b"x" * 10)
-    board.write(1, b"y")
+    memory = SharedMemory(2, 10)
+    memory.write(0, b"x" * 10)
+    memory.write(1, b"y")
 
-    assert not board.write(0, b"z" * 11)
-    assert (board.read(0), board.read(1)) == (b"x" * 10, b"y")
+    assert not memory.write(0, b"z" * 11)
+    assert (memory.read(0), memory.read(1)) == (b"x" * 10, b"y")
 
 
-def test_a_process_has_a_place_until_another_has_it() -> None:
+def test_a_slot_keeps_its_text_when_its_process_ends() -> None:
     """
-    What it wrote stays.
+    Process id and state are reset.
     """
-    board = SharedMemory(2, 10)
-    board.write(1, b"left")
+    memory = SharedMemory(2, 10)
+    memory.write(1, b"left")
 
-    board.show_pid(1, 12345)
-    before = board.pid(1)
-    board.show_pid(1, 0)
+    memory.set_pid(1, 12345)
+    memory.set_state(1, WorkerState.SERVING)
+    before = memory.statuses()
+    memory.set_pid(1, 0)
 
-    assert (board.pid(0), before, board.pid(1)) == (0, 12345, 0)
-    assert board.read(1) == b"left"
+    assert before == [
+        WorkerStatus(0, 0, WorkerState.STARTING),
+        WorkerStatus(1, 12345, WorkerState.SERVING),
+    ]
+    assert memory.statuses()[1] == WorkerStatus(1, 0, WorkerState.STARTING)
+    assert memory.read(1) == b"left"
 
 
-def test_half_a_text_is_never_read() -> None:
+def test_pid_and_state_do_not_touch_the_text() -> None:
     """
-    Of a sheet that is torn, whoever has read the place before gets what he read.
+    They lie beside the index that selects the valid copy.
     """
-    board = SharedMemory(1, 10)
-    board.write(0, b"whole")
-    board.read(0)
-    torn = board._memory.find(b"whole")
+    memory = SharedMemory(1, 10)
 
-    board._memory[torn] = ord("W")
+    for count, state in enumerate(WorkerState):
+        memory.write(0, str(count).encode())
+        memory.set_pid(0, 2**60 + count)
+        memory.set_state(0, state)
 
-    assert board.read(0) == b"whole"
+        assert memory.read(0) == str(count).encode()
+        assert memory.statuses() == [WorkerStatus(0, 2**60 + count, state)]
+
+
+def test_a_torn_text_is_never_returned() -> None:
+    """
+    A reader that has read the slot before gets the text that it read then.
+    """
+    memory = SharedMemory(1, 10)
+    memory.write(0, b"whole")
+    memory.read(0)
+    torn = memory._memory.find(b"whole")
+
+    memory._memory[torn] = ord("W")
+
+    assert memory.read(0) == b"whole"
 
 
 _WRITER = """
 import os, signal
 from service.multiprocess.shared_memory import SharedMemory
 
-board = SharedMemory(1, 50_000)
-board.write(0, b"0" * 50_000)
+memory = SharedMemory(1, 50_000)
+memory.write(0, b"0" * 50_000)
 pid = os.fork()
 number = 0
 while pid == 0:
     number += 1
-    board.write(0, str(number % 10).encode() * 50_000)
-texts = [board.read(0) for _ in range(1_000)]
+    memory.write(0, str(number % 10).encode() * 50_000)
+texts = [memory.read(0) for _ in range(1_000)]
 os.kill(pid, signal.SIGKILL)
 os.waitpid(pid, 0)
-board._last = [b""]
-texts.append(board.read(0))
+memory._last = [b""]
+texts.append(memory.read(0))
 assert all(len(text) == 50_000 and text == text[:1] * 50_000 for text in texts)
 assert len(set(texts)) > 1
 """
