@@ -1,6 +1,9 @@
 """The one place where rooms meet: builds each part and hands it to the part that needs it."""
 
+import asyncio
 import functools
+import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,7 +27,7 @@ from service.multiprocess.worker import WorkerProcess
 from service.protocol import instances, repository, rest
 from service.protocol.management import Management
 from service.serving.batching import Batching
-from service.serving.changes import LocalChanges, SharedChanges, Stager
+from service.serving.changes import LocalChanges, ReloadSignal, SharedChanges, Stager
 from service.serving.predictor import Predictor
 from service.serving.registry import Registry
 from service.serving.statistics import Records, Statistics
@@ -98,6 +101,8 @@ def create_app(settings: Settings, worker: WorkerProcess | None = None) -> App:
         async with _joining(worker, together, stager), with_grpc():
             if worker:
                 worker.report_ready()
+            elif hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ReloadSignal(changes))
             yield
         workers.close()
 
