@@ -243,7 +243,7 @@ def newest(process: Process) -> dict[int, str]:
         with connected(process.port) as connection:
             connection.request("GET", "/v1/models/quadrants")
             answer = json.loads(connection.getresponse().read())
-            found[answering(connection.sock, pids)] = answer.get("version") or answer["kind"]
+            found[answering(connection.sock, pids)] = answer.get("version") or answer["type"]
         if len(found) == len(pids):
             return found
     pytest.fail(f"one process had no share: {found}")
@@ -271,7 +271,7 @@ def test_a_model_is_loaded_and_unloaded_in_all_processes_by_one_call(root: Path)
     assert before == {"2"}
     assert (loaded[0], unloaded[0], again[0]) == (200, 200, 200)
     assert [*after_load.values()] == ["3", "3"]
-    assert [*after_unload.values()] == [*replaced.values()] == ["model-not-ready"] * 2
+    assert [*after_unload.values()] == [*replaced.values()] == ["/problems/model-not-ready"] * 2
     assert replaced.keys() != after_unload.keys()
     assert [*at_last.values()] == ["3", "3"]
 

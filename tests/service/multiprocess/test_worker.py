@@ -1,4 +1,4 @@
-"""`service/multiprocess/worker.py`: the messages between a worker and the supervisor, as a worker has them."""
+"""`service/multiprocess/worker.py`: the messages between worker and supervisor, from the worker's side."""
 
 import asyncio
 import logging
