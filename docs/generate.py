@@ -44,7 +44,7 @@ def settings_page() -> str:
         "`inkling_processes` says how many serve.",
         "Processor time, memory and open files are sums; memory that processes share counts for each.",
         "Connections are dealt out, not requests: a caller with a single connection gets one process.",
-        "`--management` needs one worker. What is published later is served after the next start.",
+        "SIGHUP to the parent, or management of any worker, changes the models of all workers or of none.",
     ]
     return "\n".join(lines) + "\n"
 

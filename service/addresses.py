@@ -3,6 +3,7 @@
 import logging
 import socket
 import sys
+from typing import Literal
 
 from service.settings import ENVIRONMENT_PREFIX, Settings
 
@@ -72,19 +73,26 @@ def bind_together(settings: Settings, count: int) -> list[socket.socket]:
     return [_bind(settings.host, port, "port", is_shared=True) for _ in range(count)]
 
 
-def reserve_grpc(settings: Settings) -> tuple[Settings, socket.socket | None]:
-    """Take the port for gRPC on behalf of several processes, each of which binds it by itself.
+def reserve(
+    settings: Settings, name: Literal["grpc_port", "admin_port"]
+) -> tuple[Settings, socket.socket | None]:
+    """Take a port on behalf of several processes, each of which binds it by itself.
+
+    Args:
+        settings: The addresses.
+        name: Of the port.
 
     Returns:
-        The settings with the port's number, and what holds it; None if there is no gRPC.
+        The settings with the port's number, and a socket that holds it; None if the settings name no port.
 
     Raises:
         CannotServe: Somebody else has it.
     """
-    if settings.grpc_port is None:
+    port = getattr(settings, name)
+    if port is None:
         return settings, None
-    bound = _bind(settings.host, settings.grpc_port, "grpc_port", is_shared=True)
-    return settings.model_copy(update={"grpc_port": bound.getsockname()[1]}), bound
+    bound = _bind(settings.host, port, name, is_shared=True)
+    return settings.model_copy(update={name: bound.getsockname()[1]}), bound
 
 
 def listen(bound: socket.socket) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import functools
+import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -21,6 +23,7 @@ from service.http.hosts import KnownHosts
 from service.http.journal import Journal, Recorder
 from service.http.metrics import Metrics
 from service.http.observe import Observer
+from service.http.operations import Operation
 from service.http.response_cache import ResponseCache, version_of
 from service.http.router import Router, Routes
 from service.http.server.dispatch import Dispatcher
@@ -30,10 +33,11 @@ from service.inference.admission import rates
 from service.inference.admission.access import Access
 from service.inference.admission.buckets import Buckets
 from service.inference.budget import Budget
-from service.processes.member import Member
+from service.multiprocess.worker import WorkerProcess
 from service.protocol import instances, repository, rest
 from service.protocol.management import Management
 from service.serving.batching import Batching
+from service.serving.changes import ChangesOfLoop, LocalChanges, ReloadSignal, SharedChanges, Stager
 from service.serving.predictor import Predictor
 from service.serving.registry import Registry
 from service.serving.statistics import Records, Statistics
@@ -56,8 +60,10 @@ class App:
     Attributes:
         asgi: Answers every request, as ASGI asks.
         dispatch: Answers every request of a connection of ours, predictions without ASGI messages.
-        operators: Answers what operators ask, on a listener and event loop of their own.
+        operators: Makes what answers operators, on a listener and event loop of their own, from a recorder of
+            requests and the loop of everything else.
         registry: The models that are served.
+        stager: Prepares reloads of models, keys and certificates.
         access: API keys and rates.
         budget: Memory of requests and responses.
         metrics: What is counted.
@@ -66,8 +72,9 @@ class App:
 
     asgi: ASGIApp
     dispatch: Dispatcher
-    operators: Callable[[Recorder], Dispatcher]
+    operators: Callable[[Recorder, asyncio.AbstractEventLoop], Dispatcher]
     registry: Registry
+    stager: Stager
     access: Access
     budget: Budget
     metrics: Metrics
@@ -78,12 +85,14 @@ class App:
         await self.asgi(scope, receive, send)
 
 
-def create_app(settings: Settings, member: Member | None = None, buckets: Buckets | None = None) -> App:
+def create_app(
+    settings: Settings, worker: WorkerProcess | None = None, buckets: Buckets | None = None
+) -> App:
     """Build the service and load what is published.
 
     Args:
         settings: How it behaves.
-        member: This process, if several serve on one address.
+        worker: This process, if several serve on one address.
         buckets: Where rates are counted, if several processes share them.
 
     Returns:
@@ -96,25 +105,21 @@ def create_app(settings: Settings, member: Member | None = None, buckets: Bucket
     """
     network.use_threads(settings.engine_threads)
     registry = Registry(settings.models, settings.engine_threads)
-    registry.load(member.published if member else None)
+    if worker:
+        registry.load(worker.state.published, worker.state.unloaded)
+    else:
+        registry.load()
     if settings.strict and registry.refused():
         raise registry.refused()[0]
     metrics = Metrics()
     statistics = Statistics()
     registry.subscribe(lambda: metrics.show_ready((model.name, model.version) for model in registry.models()))
-    together = Together(metrics, statistics, member) if member else None
+    together = Together(metrics, statistics, worker) if worker else None
     workers = Workers(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
 
     budget = Budget(settings.max_pending_bytes)
     hosts = KnownHosts(settings.host, settings.allowed_host)
-    access = Access(
-        settings.keys,
-        rates.Limits(
-            rates.per_second(settings.rate, settings.rate_burst),
-            rates.per_second(settings.rate_images, settings.rate_images_burst),
-        ),
-        buckets,
-    )
+    access = Access(settings.keys, _rates(settings), buckets)
     control = AccessControl(access, hosts, CorsPolicy(settings.cors_origin))
     bodies = BodyLimits(budget, settings.max_body_bytes, settings.body_timeout_s)
     rendering = Workers(1, _MAX_WAITING_TO_RENDER, settings.request_timeout_s)
@@ -127,16 +132,21 @@ def create_app(settings: Settings, member: Member | None = None, buckets: Bucket
         limits=Limits(settings.max_images, settings.max_picture_pixels, settings.max_points),
     )
 
-    management = Management(registry, workers, settings.management)
+    stager = Stager(registry)
+    stager.hooks.append(lambda: _reload_keys(access))
+    changes = SharedChanges(worker, settings.request_timeout_s) if worker else LocalChanges(stager, workers)
+    management = Management(registry, changes, settings.management)
     journal = Journal(metrics, statistics, settings.access_log)
     with_grpc = _grpc(settings, registry, answering, together or statistics, management, journal)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
-        async with _joining(member, together), with_grpc(), _polling(access):
-            if member:
-                member.tell_ready()
+        async with _joining(worker, together, stager), with_grpc(), _polling(access):
+            if worker:
+                worker.report_ready()
+            elif hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ReloadSignal(changes))
             yield
         workers.close()
         access.close()
@@ -180,28 +190,54 @@ def create_app(settings: Settings, member: Member | None = None, buckets: Bucket
     routes = Routes(everything)
     asgi = Observer(Router(app, routes, control), journal, settings.root_path)
 
-    def operators(journal: Recorder) -> Dispatcher:
+    def operators(journal: Recorder, loop: asyncio.AbstractEventLoop) -> Dispatcher:
+        unrestricted = Management(registry, ChangesOfLoop(changes, loop), is_on=True)
         described = [
             *ops.Endpoints(registry, (together or metrics).registry).operations(),
-            *repository.Endpoints(Management(registry, workers, is_on=True), bodies, hosts).operations(),
+            *repository.Endpoints(unrestricted, bodies, hosts).operations(),
         ]
-        other = FastAPI(title="Inkling, for operators", openapi_url=None, redirect_slashes=False)
-        operations.mount(other, "operators", described)
-        problems.install(other)
-        operator_routes = Routes(described)
-        router = Router(other, operator_routes, replace(control, is_operator=True))
-        return Dispatcher(Observer(router, journal, settings.root_path), operator_routes)
+        return _operators(described, replace(control, is_operator=True), journal, settings.root_path)
 
     return App(
         asgi,
         Dispatcher(asgi, routes, Predictions(answering, journal, control), settings.root_path),
         operators,
         registry,
+        stager,
         access,
         budget,
         metrics,
         journal,
     )
+
+
+def _operators(
+    described: list[Operation], control: AccessControl, journal: Recorder, root_path: str
+) -> Dispatcher:
+    """Return what answers operators: these operations, and problems for everything else."""
+    app = FastAPI(title="Inkling, for operators", openapi_url=None, redirect_slashes=False)
+    operations.mount(app, "operators", described)
+    problems.install(app)
+    routes = Routes(described)
+    return Dispatcher(Observer(Router(app, routes, control), journal, root_path), routes)
+
+
+def _rates(settings: Settings) -> rates.Limits:
+    return rates.Limits(
+        rates.per_second(settings.rate, settings.rate_burst),
+        rates.per_second(settings.rate_images, settings.rate_images_burst),
+    )
+
+
+def _reload_keys(access: Access) -> Callable[[], None]:
+    """Read the key file again; a reload hook.
+
+    Raises:
+        ValueError: It is not valid.
+    """
+    if not access.reload():
+        raise ValueError("The key file should be valid; the log says what is wrong.")
+    return lambda: None
 
 
 @asynccontextmanager
@@ -222,12 +258,14 @@ async def _polling(access: Access) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _joining(member: Member | None, together: Together | None) -> AsyncIterator[None]:
+async def _joining(
+    worker: WorkerProcess | None, together: Together | None, stager: Stager
+) -> AsyncIterator[None]:
     """Take part in what several processes do together; nothing if this is the only one."""
-    if member is None or together is None:
+    if worker is None or together is None:
         yield
         return
-    with member.ending_with_parent():
+    with worker.connected(stager):
         async with together.following():
             yield
 

@@ -1,14 +1,16 @@
-"""The command: settings, checks, and then one process that serves or several.
+"""The command line: read and check the settings, then serve with one process or start the supervisor.
 
-It imports nothing heavy, so that what is wrong is said at once, and several processes begin small.
+It imports nothing heavy, so that a bad setting is reported at once and forked workers start small.
 """
 
 import importlib.util
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from service import addresses
@@ -17,12 +19,12 @@ from service.inference.admission import rates
 from service.inference.admission.keyring import KeyFile
 from service.inference.admission.keys import KeysInvalid
 from service.inference.admission.rates import Limits
+from service.multiprocess.worker import WorkerProcess
 from service.observability import json_logging
-from service.processes.member import Member
 from service.settings import ENVIRONMENT_PREFIX, BadSettings, Settings, load
 
-_SPARE_S = 5.0
-"""How long processes may take to stop beyond what the settings let running requests take."""
+_STOP_MARGIN_S = 5.0
+"""How long a worker may take to stop beyond `drain_timeout_s`, in seconds; then it is killed."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -60,14 +62,12 @@ def _check(settings: Settings) -> None:
             if importlib.util.find_spec(package) is None:
                 needed = "needs more packages; pip install 'inkling[grpc]' installs them"
                 raise BadSettings(f"{_named('grpc_port')}: {needed}.")
-    if settings.workers > 1:
-        if settings.management:
-            expected = "should not both be used, as a change would reach one process alone"
-            got = f"{settings.workers} workers with management"
-            raise BadSettings(f"{_named('workers', 'management')}: {expected}; got {got}.")
-        if not hasattr(os, "fork"):
-            raise BadSettings(f"{_named('workers')}: should be 1 on this system; got {settings.workers}.")
+    if settings.workers > 1 and not hasattr(os, "fork"):
+        raise BadSettings(f"{_named('workers')}: should be 1 on this system; got {settings.workers}.")
 
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        got = "tls_cert" if settings.tls_cert is not None else "tls_key"
+        raise BadSettings(f"{_named('tls_cert', 'tls_key')}: should both be set, or none; got {got} alone.")
     _check_admission(settings)
 
 
@@ -88,6 +88,7 @@ def _check_admission(settings: Settings) -> None:
 
 
 def _named(*names: str) -> str:
+    """Return how settings are spelled in the environment and as flags."""
     variables = ", ".join(f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in names)
     flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
     return f"{variables} ({flags})"
@@ -96,51 +97,61 @@ def _named(*names: str) -> str:
 def _serve_alone(settings: Settings) -> int:
     from service import server  # noqa: PLC0415 - half a second of imports, which a supervisor need not spend
 
+    if hasattr(signal, "SIGHUP"):  # it reloads a service that has started; there is nothing to reload before
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     json_logging.set_up(settings.log_level)
     return server.serve(settings)
 
 
 def _serve_together(settings: Settings) -> int:
-    """Let several processes serve, each as one would alone."""
-    from service.processes.supervisor import Supervisor  # noqa: PLC0415 - it needs fork, which not every system has
+    """Start the supervisor, which forks the workers; each of them serves as a single process does."""
+    from service.inference.admission.buckets import BucketTable  # noqa: PLC0415 - one process makes its own
+    from service.multiprocess.supervisor import Supervisor  # noqa: PLC0415 - it needs fork, which not every system has
 
     json_logging.set_up(settings.log_level)
     bound = addresses.bind_together(settings, settings.workers)
-    settings, reserved = addresses.reserve_grpc(settings)
+    settings, reserved = addresses.reserve(settings, "grpc_port")
+    settings, operators = addresses.reserve(settings, "admin_port")
+    buckets = BucketTable(is_shared=True)  # memory that is mapped before the fork is shared by all workers
 
-    def serve(member: Member, own: socket.socket) -> int:
+    def serve(worker: WorkerProcess, own: socket.socket) -> int:
         from service import server  # noqa: PLC0415 - in the child alone: the parent stays small
 
         try:
-            return server.serve(settings, own, member)
+            return server.serve(settings, own, worker, buckets)
         except CannotServe as error:
-            member.tell_why_not(str(error))
+            worker.report_failure(str(error))
             return 3
 
-    supervisor = Supervisor(
-        bound,
-        _published(settings.models),
-        serve,
-        # HTTP drains, and then gRPC.
-        patience_s=2 * settings.drain_timeout_s + _SPARE_S,
-    )
-    with reserved or nullcontext():
-        return supervisor.run(lambda: addresses.announce(bound[0], settings.workers))
-
-
-def _published(models: Path) -> frozenset[tuple[str, str]]:
-    """Return every name and version that a folder has below the models folder, whether it is sound or not.
-
-    Raises:
-        CannotServe: The models folder cannot be read.
-    """
-    found = set()
     try:
-        for name in models.iterdir():
-            try:
-                found |= {(name.name, version.name) for version in name.iterdir()}
-            except OSError:  # a file, or it cannot be read: the registry says so
-                continue
+        supervisor = Supervisor(
+            bound,
+            partial(_list_published, settings.models),
+            serve,
+            # HTTP drains, and then gRPC.
+            stop_timeout_s=2 * settings.drain_timeout_s + _STOP_MARGIN_S,
+            lame_duck_s=settings.lame_duck_s,
+        )
     except OSError as error:
         raise addresses.unreadable(error) from error
+    with reserved or nullcontext(), operators or nullcontext():
+        return supervisor.run(
+            lambda: addresses.announce(
+                bound[0], settings.workers, operators, is_secure=settings.tls_cert is not None
+            )
+        )
+
+
+def _list_published(models: Path) -> frozenset[tuple[str, str]]:
+    """Return name and version of every folder `<name>/<version>` in the models folder, valid or not.
+
+    Raises:
+        OSError: The models folder cannot be read.
+    """
+    found = set()
+    for name in models.iterdir():
+        try:
+            found |= {(name.name, version.name) for version in name.iterdir() if version.name.isdecimal()}
+        except OSError:  # a file, or a folder that cannot be read; the registry reports it
+            continue
     return frozenset(found)

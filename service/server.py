@@ -29,7 +29,7 @@ from service.http.server.request import Request
 from service.http.server.tls import Certificates
 from service.inference.admission.buckets import Buckets
 from service.inference.budget import Budget
-from service.processes.member import Member
+from service.multiprocess.worker import WorkerProcess
 from service.settings import ENVIRONMENT_PREFIX, Settings
 
 _GARBAGE = 5_000
@@ -49,7 +49,7 @@ _OPERATORS_BYTES = 32 * 2**20
 def serve(
     settings: Settings,
     bound: socket.socket | None = None,
-    member: Member | None = None,
+    worker: WorkerProcess | None = None,
     buckets: Buckets | None = None,
 ) -> int:
     """Serve until a signal says stop.
@@ -58,7 +58,7 @@ def serve(
         settings: How.
         bound: The address, if several processes serve there; else it is taken at once, and listened on when
             the models are loaded.
-        member: This process among those.
+        worker: This process among those.
         buckets: Where rates are counted, if several processes share them.
 
     Returns:
@@ -69,10 +69,10 @@ def serve(
             was refused where the settings are strict.
     """
     listening = addresses.bind(settings) if bound is None else bound
-    operators = addresses.bind_operators(settings, is_shared=member is not None)
+    operators = addresses.bind_operators(settings, is_shared=worker is not None)
     certificates = _certificates(settings)
     try:
-        app = create_app(settings, member, buckets)
+        app = create_app(settings, worker, buckets)
     except ArtifactError as error:
         strict = f"{ENVIRONMENT_PREFIX}STRICT (--strict)"
         raise CannotServe(f"{strict}: every model should be sound; got {error}") from error
@@ -84,7 +84,9 @@ def serve(
     if bound is None:
         addresses.announce(listening, operators=operators, is_secure=certificates is not None)
     _spare_what_stays()
-    server = Server(app, settings, certificates, operators)
+    if certificates is not None:
+        app.stager.hooks.append(certificates.prepare)
+    server = Server(app, settings, certificates, operators, worker)
     try:
         server.run(sockets=[listening])
     except KeyboardInterrupt:
@@ -119,6 +121,7 @@ class Server(uvicorn.Server):
         settings: Settings,
         certificates: Certificates | None = None,
         operators: socket.socket | None = None,
+        worker: WorkerProcess | None = None,
     ) -> None:
         """Prepare to serve; `run` or `serve` begin.
 
@@ -127,8 +130,10 @@ class Server(uvicorn.Server):
             settings: How.
             certificates: For TLS; None serves plain HTTP.
             operators: A listening socket for operators; None if there is none.
+            worker: This process, if several serve on one address.
         """
         self._app = app
+        self._worker = worker
         self._settings = settings
         self._certificates = certificates
         self._operators_socket = operators
@@ -158,6 +163,8 @@ class Server(uvicorn.Server):
         )
         self._listener: Listener | None = None
         self._operators: OperatorsThread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_lame = False
         super().__init__(
             uvicorn.Config(
                 app,
@@ -176,6 +183,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and then accept connections."""
         await super().startup(sockets=[])
+        self._loop = asyncio.get_running_loop()
         self._listener = Listener(
             lambda place, refusal: Connection(self._context, self.server_state, place, refusal),
             self.connections,
@@ -186,6 +194,8 @@ class Server(uvicorn.Server):
         )
         for listening in sockets or []:
             self._listener.add(listening)
+        if self._worker is not None:
+            self._worker.attach_listener(self._listener)
         if self._operators_socket is not None:
             self._operators = OperatorsThread(
                 self._app,
@@ -199,25 +209,34 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop: at SIGTERM after the lame duck period, when the service is not ready and still answers."""
         wait_s = self._settings.lame_duck_s
-        if self._stopping.is_set or not wait_s or sig != signal.SIGTERM or not self.started:
-            self._begin_stopping()
+        if self._is_lame or not wait_s or sig != signal.SIGTERM or self._loop is None:
             super().handle_exit(sig, frame)
             return
-        self._begin_stopping()
+        self._is_lame = True
         self._captured_signals.append(sig)
-        timer = threading.Timer(wait_s, setattr, (self, "should_exit", True))
-        timer.daemon = True
-        timer.start()
+        self._loop.call_soon_threadsafe(self._begin_lame_duck, wait_s)
+
+    def _begin_lame_duck(self, wait_s: float) -> None:
+        def stop() -> None:
+            self.should_exit = True
+
+        self._begin_stopping()
+        asyncio.get_running_loop().call_later(wait_s, stop)
 
     def _begin_stopping(self) -> None:
+        """Be not ready, and close connections with their next response."""
         if not self._stopping.is_set:
             self._stopping.is_set = True
             self._app.registry.begin_stopping()
+            if self._worker is not None:
+                self._worker.report_draining()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept what waits, then answer what has arrived, and end."""
         del sockets  # the listener closes them
         self._begin_stopping()
+        if self._worker is not None:
+            self._worker.detach_listener()
         if self._listener is not None:
             await self._listener.close()
         await super().shutdown()
@@ -257,7 +276,7 @@ class OperatorsThread:
         self._listening = listening
         self._certificates = certificates
         self._recorder = ThreadRecorder(app.journal, loop)
-        self._dispatch = app.operators(self._recorder)
+        self._dispatch = app.operators(self._recorder, loop)
         self._count_error = app.metrics.count_accept_error
         self._stop: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="operators", daemon=True)

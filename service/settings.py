@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         1,
         ge=1,
         le=64,
-        description="Processes that share the port, each with models, threads and limits of its own",
+        description="Worker processes that share the port, each with models, threads and limits of its own",
     )
     engine_threads: int = Field(
         1,

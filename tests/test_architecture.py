@@ -19,12 +19,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "service.core": ("service.core",),
     "service.serving": ("service.core", "service.serving"),
     "service.inference": ("service.core", "service.inference", "service.serving"),
-    "service.processes": ("service.observability", "service.processes"),
+    "service.multiprocess": ("service.observability", "service.multiprocess"),
     "service.http": (
         "service.core",
         "service.inference",
         "service.serving",
-        "service.processes",
+        "service.multiprocess",
         "service.http",
         "service.observability",
     ),
@@ -50,7 +50,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "service.core",
         "service.inference",
         "service.serving",
-        "service.processes",
+        "service.multiprocess",
         "service.http",
         "service.protocol",
         "service.grpc",
@@ -59,7 +59,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "service.server": (
         "service.core",
         "service.inference",
-        "service.processes",
+        "service.multiprocess",
         "service.http",
         "service.app",
         "service.addresses",
@@ -68,7 +68,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "service.key_command": ("service.inference.admission",),
     "service.command": (
         "service.inference.admission",
-        "service.processes",
+        "service.multiprocess",
         "service.key_command",
         "service.server",
         "service.addresses",
@@ -344,7 +344,7 @@ def test_who_starts_processes_loads_nothing_heavy() -> None:
     What it has in memory, every process that it starts has too; and a thread would not survive the fork.
     """
     script = (
-        "import sys, threading, service.command, service.processes.supervisor as _;"
+        "import sys, threading, service.command, service.multiprocess.supervisor as _;"
         "print(threading.active_count(), *sys.modules)"
     )
 
@@ -359,7 +359,7 @@ def test_who_starts_processes_loads_nothing_heavy() -> None:
 
     threads, *loaded = done.stdout.split()
     assert threads == "1"
-    assert "service.processes.supervisor" in loaded
+    assert "service.multiprocess.supervisor" in loaded
     assert {"numpy", "onnxruntime", "uvicorn", "starlette", "grpc", "service.server"}.isdisjoint(loaded)
 
 

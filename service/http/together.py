@@ -1,7 +1,7 @@
 """What all processes counted that serve on one address, whichever of them is asked.
 
-Each leaves what it counted on a board that all can read, now and then and before it reads; one that replaces
-another counts on from there. So nothing is counted twice, and no counter ever goes back.
+Each worker writes its counts to its slot of the shared memory, periodically and before it reads; a
+replacement counts on from there. So nothing is counted twice, and no counter ever goes back.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.http.metrics import Metrics
-from service.processes.member import Member
+from service.multiprocess.worker import WorkerProcess
 from service.serving.statistics import Record, Statistics
 
 log = logging.getLogger(__name__)
@@ -52,15 +52,15 @@ class Together(Collector):
         registry: What a scrape reads.
     """
 
-    def __init__(self, metrics: Metrics, statistics: Statistics, member: Member) -> None:
+    def __init__(self, metrics: Metrics, statistics: Statistics, worker: WorkerProcess) -> None:
         self._metrics = metrics
         self._statistics = statistics
-        self._member = member
+        self._worker = worker
         self._leaving = threading.Lock()
         self._left: object = None  # what was true when this process last left what it counted
         self._texts: list[bytes] = []  # of which `_whole` is the sum
         self._whole = Statistics()
-        before = _read(member.board.read(member.place))  # by the one that this one replaces
+        before = _read(worker.memory.read(worker.slot))  # by the one that this one replaces
         if before is not None:
             metrics.add(before.metrics)
             statistics.add(before.statistics)
@@ -80,7 +80,7 @@ class Together(Collector):
     def of(self, name: str, version: str) -> Record:
         """Return the record of a version; an empty one if nobody asked it yet."""
         self._leave()
-        texts = [text for _, text in self._member.texts()]
+        texts = [text for _, text in self._worker.texts()]
         if texts != self._texts:  # else another version was asked for just now
             self._whole = Statistics()
             for text in texts:
@@ -103,8 +103,8 @@ class Together(Collector):
         whole.show_ready(set.intersection(*ready) if ready else ())
         yield from whole.collect()
         yield GaugeMetricFamily("inkling_processes", "Processes that serve", value=len(serving))
-        pids = [pid for pid, _ in self._member.texts() if pid]
-        yield from _processes([self._member.parent, *pids], self._member.parent)
+        pids = [pid for pid, _ in self._worker.texts() if pid]
+        yield from _processes([self._worker.parent, *pids], self._worker.parent)
 
     async def _leave_now_and_then(self) -> None:
         while True:
@@ -132,13 +132,13 @@ class Together(Collector):
                     [list(version) for version in self._metrics.ready()],
                 )
             )
-            if not self._member.board.write(self._member.place, text):
+            if not self._worker.memory.write(self._worker.slot, text):
                 log.error("too much was counted", extra={"fields": {"bytes": len(text)}})
             self._left = true
 
     def _everybodys(self) -> Iterator[tuple[int, _Left]]:
         self._leave()
-        for pid, text in self._member.texts():
+        for pid, text in self._worker.texts():
             left = _read(text)
             if left is not None:
                 yield pid, left

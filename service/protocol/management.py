@@ -3,8 +3,8 @@
 The changes themselves are `service.serving.registry`'s work.
 """
 
-import threading
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,8 @@ from service.core.errors import MalformedRequest, ManagementOff, ServiceError
 from service.http.drawings import quote
 from service.inference.admission import audit
 from service.inference.admission.audit import Actor
+from service.serving.changes import LOAD, UNLOAD, Changes
 from service.serving.registry import Registry, Standing
-from service.serving.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,15 @@ class Management:
     """The model repository.
 
     Attributes:
-        registry: What is served.
-        workers: Where a model is loaded, beside the event loop.
+        registry: The models that are served.
+        changes: Loads and unloads models, in every process or in none.
         is_on: Whether callers may do any of this.
     """
 
     registry: Registry
-    workers: Workers
+    changes: Changes
     is_on: bool
-    _changing: threading.Lock = field(default_factory=threading.Lock)
+    _applying: set[asyncio.Task[None]] = field(default_factory=set)
 
     def index(self, only_ready: bool = False) -> list[Standing]:
         """Return how every published version stands, or every one that can answer.
@@ -54,14 +54,14 @@ class Management:
         Raises:
             ManagementOff: It is.
             MalformedRequest: A parameter came: published folders are served as they are.
-            UnknownModel, ReloadRefused: As `Registry.reload`.
-            Overloaded, DeadlineExceeded: As `Workers.run`.
+            UnknownModel, ReloadRefused: As `Changes.apply`.
+            Overloaded, DeadlineExceeded, Stopping: As `Changes.apply`.
         """
         self.check()
         if parameters:
             expected = "none, because published folders are served as they are"
             raise MalformedRequest("Parameters", expected, quote(next(iter(parameters))))
-        await self.workers.run(lambda: self._change("load", name, self.registry.reload, actor))
+        await self._apply(LOAD, name, actor)
         return self._of(name)
 
     async def unload(self, name: str, actor: Actor) -> list[Standing]:
@@ -76,27 +76,30 @@ class Management:
 
         Raises:
             ManagementOff: It is.
-            UnknownModel: As `Registry.unload`.
-            Overloaded, DeadlineExceeded: As `Workers.run`.
+            UnknownModel, ReloadRefused: As `Changes.apply`.
+            Overloaded, DeadlineExceeded, Stopping: As `Changes.apply`.
         """
         self.check()
-        await self.workers.run(lambda: self._change("unload", name, self.registry.unload, actor))
+        await self._apply(UNLOAD, name, actor)
         return self._of(name)
 
-    def _change(self, operation: str, name: str, change: Callable[[str], None], actor: Actor) -> None:
-        """Make a change and record it, on the thread that makes it: its client may be gone by then."""
-        with self._changing:  # else `before` and `after` could be those of another change
-            before = self._ready(name)
-            outcome = "failed"
-            try:
-                change(name)
-                outcome = "done"
-            except ServiceError as error:
-                outcome = type(error).__name__
-                raise
-            finally:
-                after = self._ready(name)
-                audit.record(actor, operation, name, before, after, outcome)
+    async def _apply(self, kind: str, name: str, actor: Actor) -> None:
+        """Make a change and record it, to the end even if its client leaves."""
+        task = asyncio.create_task(self._apply_and_record(kind, name, actor))
+        self._applying.add(task)
+        task.add_done_callback(self._applying.discard)
+        await asyncio.shield(task)
+
+    async def _apply_and_record(self, kind: str, name: str, actor: Actor) -> None:
+        before, outcome = self._ready(name), "failed"
+        try:
+            await self.changes.apply(kind, name)
+            outcome = "done"
+        except ServiceError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            audit.record(actor, kind, name, before, self._ready(name), outcome)
 
     def _ready(self, name: str) -> list[str]:
         return [standing.version for standing in self._of(name) if standing.is_ready]

@@ -18,6 +18,7 @@ from service.core.errors import (
     ManifestInvalid,
     ModelNotReady,
     ReloadRefused,
+    ServiceError,
     Stopping,
     UnknownModel,
     UnknownVersion,
@@ -104,6 +105,26 @@ class _Shelf:
         return str(self.refused.get(version, ""))
 
 
+@dataclass(frozen=True)
+class StagedChange:
+    """A change of the registry that is loaded and checked, but not visible yet.
+
+    Attributes:
+        base: What was served when it was staged.
+        shelves: What is served after it; `base` if nothing changes.
+        error: What is wrong with published folders, or with the request; None if all is well.
+    """
+
+    base: Mapping[str, _Shelf]
+    shelves: Mapping[str, _Shelf]
+    error: ServiceError | None
+
+    @property
+    def served(self) -> dict[str, list[str]]:
+        """Versions by model name, of what is served after it."""
+        return {name: [*shelf.models] for name, shelf in sorted(self.shelves.items()) if shelf.models}
+
+
 class Registry:
     """The models that are served; of each the versions, oldest first.
 
@@ -119,13 +140,16 @@ class Registry:
         self._listeners: list[Callable[[], None]] = []
         self._is_stopping = False
 
-    def load(self, among: Container[tuple[str, str]] | None = None) -> None:
-        """Load everything that is published, and keep out what is refused.
+    def load(
+        self, among: Container[tuple[str, str]] | None = None, unloaded: Container[str] = frozenset()
+    ) -> None:
+        """Load every published version, and log and skip every folder that is refused.
 
-        A refused folder is logged; the other versions of the model are served all the same.
+        The other versions of a model with a refused folder are served all the same.
 
         Args:
-            among: Names and versions; what is not among them is passed over. None is everything.
+            among: Names and versions; others are skipped. None loads everything.
+            unloaded: Names of models that were unloaded before, and stay so.
 
         Raises:
             OSError: The models folder cannot be read.
@@ -136,13 +160,16 @@ class Registry:
                 versions = [version for version in found if among is None or (name, version) in among]
                 if found and not versions:
                     continue
+                if name in unloaded:
+                    shelves[name] = _Shelf(unloaded=versions)
+                    continue
                 models, refused = self._read(name, versions, {})
                 if models or refused or not versions:  # else it went meanwhile
                     shelves[name] = _Shelf(models, refused, is_expected=True)
             self._replace(shelves)
 
     def reload(self, name: str) -> None:
-        """Serve what is published of one model now: new versions, and no more those whose folders are gone.
+        """Serve what is published of one model now: load new versions, drop those whose folders are gone.
 
         Versions in memory are kept as they are. New ones have reproduced their golden examples before
         anything changes. A reload that raises takes nothing away: what was served goes on, and new versions
@@ -156,25 +183,7 @@ class Registry:
             ReloadRefused: A folder is not what it should be, or holds another network than the one that was
                 loaded from it.
         """
-        with self._changing:
-            shelves = dict(self._shelves)
-            old = shelves.pop(name, _Shelf())
-            try:
-                models, refused = self._read(name, artifact.versions_of(self._root, name), old.models)
-            except OSError as error:
-                raise ReloadRefused(name, [f"{name}: a folder that cannot be read."]) from error
-            if models or refused:
-                if refused:
-                    models = dict(sorted({**old.models, **models}.items(), key=lambda item: int(item[0])))
-                shelves[name] = _Shelf(models, refused, is_expected=old.is_expected or bool(models))
-                self._replace(shelves)
-            elif not old.models:
-                self._replace(shelves)
-        if refused:
-            reasons = list(refused.values())
-            raise ReloadRefused(name, [str(error) for error in reasons]) from reasons[0]
-        if not models:
-            raise UnknownModel(name, list(shelves))
+        self._finish(lambda: self.stage_load(name))
 
     def unload(self, name: str) -> None:
         """Serve a model no longer, until it is reloaded.
@@ -185,11 +194,98 @@ class Registry:
         Raises:
             UnknownModel: Nothing of that name is known.
         """
+        self._finish(lambda: self.stage_unload(name))
+
+    def stage_load(self, name: str, among: Container[tuple[str, str]] | None = None) -> StagedChange:
+        """Load aside what `reload` would serve, without changing anything yet.
+
+        Args:
+            name: Model name.
+            among: Names and versions; others are ignored. None considers everything published.
+
+        Returns:
+            The change, for `commit`; its error is what `reload` raises.
+        """
+        base = self._shelves
+        shelves, error = self._read_shelf(base, name, among)
+        return StagedChange(base, shelves, error)
+
+    def stage_unload(self, name: str) -> StagedChange:
+        """Return the change that `unload` makes, without changing anything yet."""
+        base = self._shelves
+        shelf = base.get(name)
+        if shelf is None:
+            return StagedChange(base, base, UnknownModel(name, list(base)))
+        return StagedChange(base, {**base, name: _Shelf(unloaded=shelf.versions())}, None)
+
+    def stage_reload(self, among: Container[tuple[str, str]] | None = None) -> StagedChange:
+        """Load aside what is published of every model, without changing anything yet.
+
+        Every model is treated as by `reload`. Models that were unloaded stay so; a model of which no folder
+        is left is served on, which is no error here.
+
+        Args:
+            among: As for `stage_load`.
+
+        Returns:
+            The change, for `commit`; its error names every folder that is refused.
+        """
+        base = self._shelves
+        try:
+            found = artifact.versions(self._root)
+        except OSError:
+            return StagedChange(base, base, ReloadRefused("models", ["the models folder cannot be read."]))
+        shelves = base
+        refused: list[str] = []
+        for name, versions in found.items():
+            if versions and not (name in base and base[name].unloaded):
+                shelves, error = self._read_shelf(shelves, name, among)
+                refused += error.refused if isinstance(error, ReloadRefused) else ()
+        return StagedChange(base, shelves, ReloadRefused("models", refused) if refused else None)
+
+    def commit(self, staged: StagedChange) -> None:
+        """Make a staged change visible, as a whole.
+
+        Raises:
+            RuntimeError: Another change was committed since it was staged.
+        """
         with self._changing:
-            shelf = self._shelves.get(name)
-            if shelf is None:
-                raise UnknownModel(name, list(self._shelves))
-            self._replace({**self._shelves, name: _Shelf(unloaded=shelf.versions())})
+            self._commit(staged)
+
+    def _finish(self, stage: Callable[[], StagedChange]) -> None:
+        """Stage and commit a change; raise its error."""
+        with self._changing:
+            staged = stage()
+            self._commit(staged)
+        if staged.error:
+            raise staged.error
+
+    def _commit(self, staged: StagedChange) -> None:
+        if staged.base is not self._shelves:
+            raise RuntimeError("another change was committed since this one was staged")
+        if staged.shelves is not staged.base:
+            self._replace(staged.shelves)
+
+    def _read_shelf(
+        self, shelves: Mapping[str, _Shelf], name: str, among: Container[tuple[str, str]] | None
+    ) -> tuple[Mapping[str, _Shelf], ServiceError | None]:
+        """Return the shelves with that of one model read anew, and what is wrong with its folders."""
+        others = {known: shelf for known, shelf in shelves.items() if known != name}
+        old = shelves.get(name, _Shelf())
+        try:
+            found = artifact.versions_of(self._root, name)
+            versions = [version for version in found if among is None or (name, version) in among]
+            models, refused = self._read(name, versions, old.models)
+        except OSError as error:
+            return shelves, _refusal(name, [f"{name}: a folder that cannot be read."], error)
+        if not models and not refused:
+            return shelves if old.models else others, UnknownModel(name, [*others])
+        if refused:
+            models = dict(sorted({**old.models, **models}.items(), key=lambda item: int(item[0])))
+        shelf = _Shelf(models, refused, is_expected=old.is_expected or bool(models))
+        reasons = [*refused.values()]
+        refusal = _refusal(name, [str(reason) for reason in reasons], reasons[0]) if refused else None
+        return {**others, name: shelf}, refusal
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call a listener now and after every change, one call at a time.
@@ -310,6 +406,12 @@ class Registry:
                 log.info("model dropped", extra={"fields": fields})
         for listener in self._listeners:
             listener()
+
+
+def _refusal(name: str, reasons: Sequence[str], cause: Exception) -> ReloadRefused:
+    error = ReloadRefused(name, reasons)
+    error.__cause__ = cause
+    return error
 
 
 def _newest(name: str, shelf: _Shelf) -> Model:

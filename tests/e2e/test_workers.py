@@ -9,8 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,125 @@ def test_one_that_replaces_another_serves_what_the_others_do(toy_root: Path, tmp
     assert model["version"] == "2"
 
 
+@pytest.fixture
+def root(toy_root: Path, tmp_path: Path) -> Path:
+    """A copy of the toys, which a test may change."""
+    root = tmp_path / "models"
+    shutil.copytree(toy_root, root)
+    return root
+
+
+def manage(process: Process, path: str) -> tuple[int, str]:
+    """Ask whichever process answers to load or unload a model; return status and body."""
+    with connected(process.port) as connection:
+        connection.request("POST", f"/v2/repository/models/{path}")
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def newest(process: Process) -> dict[int, str]:
+    """Return what every process says is the newest version of the quadrants, or why it has none."""
+    pids = children(process.handle.pid)
+    found: dict[int, str] = {}
+    for _ in range(200):
+        with connected(process.port) as connection:
+            connection.request("GET", "/v1/models/quadrants")
+            answer = json.loads(connection.getresponse().read())
+            found[answering(connection.sock, pids)] = answer.get("version") or answer["type"]
+        if len(found) == len(pids):
+            return found
+    pytest.fail(f"one process had no share: {found}")
+
+
+def test_a_model_is_loaded_and_unloaded_in_all_processes_by_one_call(root: Path) -> None:
+    """
+    Whichever is asked; when the call returns, all have changed. A process that is replaced follows.
+    """
+    with running(root, *TWO, "--management", "--no-access-log") as process:
+        before = set(newest(process).values())
+        toys.publish(root)
+        loaded = manage(process, "quadrants/load")
+        after_load = newest(process)
+        unloaded = manage(process, "quadrants/unload")
+        after_unload = newest(process)
+        victim = next(iter(after_unload))
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: victim not in children(process.handle.pid))
+        wait_until(lambda: count(process, "inkling_processes") == 2)
+        replaced = newest(process)
+        again = manage(process, "quadrants/load")
+        at_last = newest(process)
+
+    assert before == {"2"}
+    assert (loaded[0], unloaded[0], again[0]) == (200, 200, 200)
+    assert [*after_load.values()] == ["3", "3"]
+    assert [*after_unload.values()] == [*replaced.values()] == ["/problems/model-not-ready"] * 2
+    assert replaced.keys() != after_unload.keys()
+    assert [*at_last.values()] == ["3", "3"]
+
+
+def test_a_broken_model_is_refused_in_all_processes(root: Path) -> None:
+    """
+    With the reason, and nothing that was served is taken away.
+    """
+    with running(root, *TWO, "--management", "--no-access-log") as process:
+        toys.publish(root)
+        model = root / "quadrants" / "3" / "model.onnx"
+        model.write_bytes(model.read_bytes() + b"\0")
+        status, body = manage(process, "quadrants/load")
+        after = newest(process)
+        unknown, _ = manage(process, "nobody/load")
+
+    assert (status, unknown) == (409, 404)
+    assert "quadrants/3: SHA-256 of model.onnx" in body
+    assert [*after.values()] == ["2", "2"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sighup_serves_what_was_published_since(root: Path, workers: str) -> None:
+    """
+    In one process and in several, without losing a request; it needs no management.
+    """
+    with running(root, "--workers", workers, "--no-access-log") as process:
+        with connected(process.port) as connection:
+            ask(connection, "/livez")
+            toys.publish(root)
+            process.handle.send_signal(signal.SIGHUP)
+            wait_until(lambda: json.loads(ask(connection, "/v1/models/quadrants"))["version"] == "3")
+        wait_until(lambda: process.get("/v1/models/quadrants")["version"] == "3")
+        if workers == "2":
+            assert [*newest(process).values()] == ["3", "3"]
+        status, _ = process.stop(signal.SIGTERM)
+
+    assert status == 0
+
+
+def test_loads_and_unloads_at_once_leave_all_processes_alike(root: Path) -> None:
+    """
+    Asked of both processes, while one of them is killed; none of the calls fails for another reason.
+    """
+    with running(root, *TWO, "--management", "--no-access-log") as process:
+        statuses = []
+
+        def call(action: str) -> None:
+            for _ in range(10):
+                with suppress(OSError, http.client.HTTPException):  # the process that it asked was killed
+                    statuses.append(manage(process, f"quadrants/{action}")[0])
+
+        threads = [threading.Thread(target=call, args=(action,)) for action in ("load", "unload", "load")]
+        for thread in threads:
+            thread.start()
+        os.kill(children(process.handle.pid)[0], signal.SIGKILL)
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        wait_until(lambda: count(process, "inkling_processes") == 2)
+        found = newest(process)
+
+    assert set(statuses) <= {200, 409}
+    assert statuses.count(200) >= 15
+    assert len(set(found.values())) == 1
+
+
 def test_requests_that_run_when_the_signal_comes_are_answered(two: Process) -> None:
     """
     Then all processes end, with 0.
@@ -339,19 +459,12 @@ def test_an_address_that_is_not_free_is_said_in_one_line(standing: Process) -> N
     )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["--models", "/does/not/exist"], "INKLING_MODELS (--models): "),
-        (["--management"], "INKLING_WORKERS, INKLING_MANAGEMENT (--workers, --management): "),
-    ],
-)
-def test_a_bad_setting_ends_with_2_and_one_line(arguments: list[str], named: str) -> None:
+def test_a_bad_setting_ends_with_2_and_one_line() -> None:
     """
     As with one process.
     """
-    done = ended(*TWO, *arguments)
+    done = ended(*TWO, "--models", "/does/not/exist")
 
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith(named)
+    assert line.startswith("INKLING_MODELS (--models): ")

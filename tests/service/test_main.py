@@ -84,25 +84,6 @@ def test_the_server_gets_every_limit_from_the_settings(
     assert not config.server_header
 
 
-def test_several_processes_and_management_are_refused_together(
-    started: list[uvicorn.Config],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    toy_root: Path,
-) -> None:
-    """
-    A change would reach one process alone; the line names both settings.
-    """
-    status = run(monkeypatch, "--workers", "2", "--management", "--models", str(toy_root))
-
-    (line,) = capsys.readouterr().err.splitlines()
-    assert status == 2
-    assert line.startswith(
-        "INKLING_WORKERS, INKLING_MANAGEMENT (--workers, --management): should not both be"
-    )
-    assert not started
-
-
 def test_several_processes_are_refused_where_the_system_cannot_fork(
     started: list[uvicorn.Config],
     monkeypatch: pytest.MonkeyPatch,

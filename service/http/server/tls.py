@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
@@ -47,6 +48,19 @@ class Certificates:
             log.error("certificate not taken", extra={"fields": {"reason": error.strerror or str(error)}})
         else:
             log.info("certificate taken")
+
+    def prepare(self) -> Callable[[], None]:
+        """Read the files; a reload hook, which returns what makes them current.
+
+        Raises:
+            OSError: As the constructor.
+        """
+        stamp, context = self._look(), self._read()
+
+        def commit() -> None:
+            self._stamp, self._context = stamp, context
+
+        return commit
 
     def _look(self) -> tuple[tuple[int, int, int], ...]:
         return tuple(

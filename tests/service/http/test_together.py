@@ -11,8 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.http.exchange import Exchange
 from service.http.metrics import Metrics
 from service.http.together import Together
-from service.processes.board import Board
-from service.processes.member import Member
+from service.multiprocess.channel import Channel
+from service.multiprocess.coordinator import CommittedState
+from service.multiprocess.shared_memory import SharedMemory
+from service.multiprocess.worker import WorkerProcess
 from service.serving.statistics import Duration, Statistics
 
 TOOK = Duration(whole=0.25, queue=0, input=0, infer=0.125, output=0)
@@ -43,18 +45,21 @@ class Counting:
 
 
 @pytest.fixture
-def board() -> Board:
-    board = Board(2, 100_000)
-    for place in range(2):
-        board.show_pid(place, os.getpid())
-    return board
+def memory() -> SharedMemory:
+    memory = SharedMemory(2, 100_000)
+    for slot in range(2):
+        memory.set_pid(slot, os.getpid())
+    return memory
 
 
-def process(board: Board, place: int) -> Counting:
-    """Begin to count at a place."""
+def process(memory: SharedMemory, slot: int) -> Counting:
+    """Begin to count in a slot."""
     metrics, statistics = Metrics(), Statistics(clock=lambda: 1.0)
-    member = Member(board, place, os.getppid(), frozenset(), 0, 0)
-    return Counting(Together(metrics, statistics, member), metrics, statistics)
+    unused, other = Channel.pair()
+    unused.close()
+    other.close()
+    worker = WorkerProcess(memory, slot, os.getppid(), CommittedState(frozenset()), unused)
+    return Counting(Together(metrics, statistics, worker), metrics, statistics)
 
 
 def leave(*processes: Counting) -> None:
@@ -68,11 +73,11 @@ def leave(*processes: Counting) -> None:
     asyncio.run(follow())
 
 
-def test_whichever_is_asked_says_what_all_counted(board: Board) -> None:
+def test_whichever_is_asked_says_what_all_counted(memory: SharedMemory) -> None:
     """
     Its own is always the newest.
     """
-    first, second = process(board, 0), process(board, 1)
+    first, second = process(memory, 0), process(memory, 1)
     first.predict(8)
     leave(first)
     second.predict(1)
@@ -89,11 +94,11 @@ def test_whichever_is_asked_says_what_all_counted(board: Board) -> None:
     assert first.values()["inkling_requests_total"] == 3
 
 
-def test_what_is_counted_is_left_by_and_by(board: Board) -> None:
+def test_what_is_counted_is_left_by_and_by(memory: SharedMemory) -> None:
     """
     Without anybody asking that process.
     """
-    first, second = process(board, 0), process(board, 1)
+    first, second = process(memory, 0), process(memory, 1)
 
     async def wait() -> None:
         async with first.together.following():
@@ -104,23 +109,23 @@ def test_what_is_counted_is_left_by_and_by(board: Board) -> None:
     asyncio.run(asyncio.wait_for(wait(), 10))
 
 
-def test_one_that_replaces_another_counts_on(board: Board) -> None:
+def test_one_that_replaces_another_counts_on(memory: SharedMemory) -> None:
     """
     So that nothing goes back, whoever is asked; only what was in flight went with the other.
     """
-    first, second = process(board, 0), process(board, 1)
+    first, second = process(memory, 0), process(memory, 1)
     first.predict(8)
     first.metrics.in_flight = 5
     leave(first)
     second.metrics.in_flight = 1
     with_both = second.values()
 
-    board.show_pid(0, 0)
+    memory.set_pid(0, 0)
     without = second.values()
-    board.show_pid(0, 1)  # some process that has left nothing yet
+    memory.set_pid(0, 1)  # some process that has left nothing yet
     starting = second.values()
-    board.show_pid(0, os.getpid())
-    third = process(board, 0)
+    memory.set_pid(0, os.getpid())
+    third = process(memory, 0)
     third.predict(1)
     leave(third)
 
@@ -133,11 +138,11 @@ def test_one_that_replaces_another_counts_on(board: Board) -> None:
         assert one.together.of("ink", "1").images == 9
 
 
-def test_a_model_is_ready_that_every_process_can_answer_with(board: Board) -> None:
+def test_a_model_is_ready_that_every_process_can_answer_with(memory: SharedMemory) -> None:
     """
     A process that serves less than the others is seen, whichever is asked.
     """
-    first, second = process(board, 0), process(board, 1)
+    first, second = process(memory, 0), process(memory, 1)
     first.metrics.show_ready([("ink", "1"), ("softmax", "1")])
     second.metrics.show_ready([("ink", "1"), ("softmax", "1")])
     leave(first, second)
@@ -150,11 +155,11 @@ def test_a_model_is_ready_that_every_process_can_answer_with(board: Board) -> No
     assert first.values()["inkling_model_ready"] == second.values()["inkling_model_ready"] == 1
 
 
-def test_too_much_to_leave_changes_nothing(board: Board) -> None:
+def test_too_much_to_leave_changes_nothing(memory: SharedMemory) -> None:
     """
     Counters may stand still; they do not go back.
     """
-    first, second = process(board, 0), process(board, 1)
+    first, second = process(memory, 0), process(memory, 1)
     first.predict(1)
     leave(first)
     for images in range(2, 4097):
@@ -165,11 +170,11 @@ def test_too_much_to_leave_changes_nothing(board: Board) -> None:
     assert second.values()["inkling_requests_total"] == 1
 
 
-def test_processes_are_measured_together(board: Board) -> None:
+def test_processes_are_measured_together(memory: SharedMemory) -> None:
     """
     Of this process, which has both places, twice its memory and descriptors, and the parent's beside them.
     """
-    here = process(board, 0)
+    here = process(memory, 0)
     alone = CollectorRegistry()
     ProcessCollector(registry=alone)
     own = {sample.name: sample.value for family in alone.collect() for sample in family.samples}
@@ -184,13 +189,13 @@ def test_processes_are_measured_together(board: Board) -> None:
 
 
 def test_dropped_log_lines_and_accept_errors_of_all_are_summed(
-    board: Board, monkeypatch: pytest.MonkeyPatch
+    memory: SharedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     Each process's once, though no request was answered since; one that replaces another counts on.
     """
     dropped = {"first": 3, "second": 4}
-    first, second = process(board, 0), process(board, 1)
+    first, second = process(memory, 0), process(memory, 1)
     for name, one in (("first", first), ("second", second)):
         monkeypatch.setattr(one.metrics, "_lines_dropped", lambda name=name: dropped[name])
         one.metrics.count_accept_error("descriptors")
@@ -200,7 +205,7 @@ def test_dropped_log_lines_and_accept_errors_of_all_are_summed(
     dropped["first"] = 5
     first.metrics.count_accept_error("other")
     leave(first)
-    third = process(board, 0)
+    third = process(memory, 0)
 
     for values, lines, errors in ((both, 7, 2), (second.values(), 9, 3), (third.values(), 9, 3)):
         assert values["inkling_log_lines_dropped_total"] == lines

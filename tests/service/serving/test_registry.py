@@ -860,3 +860,126 @@ def test_reload_under_fire_fails_nobody(tmp_path: Path) -> None:
 
     assert all(seen)
     assert titles(registry) == ["quadrants/9", "quadrants/10", "quadrants/11"]
+
+
+def test_a_staged_change_is_invisible_until_it_is_committed(tmp_path: Path) -> None:
+    """
+    It says what would be served; dropped, it changes nothing.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    publish(tmp_path, 1)
+
+    staged = registry.stage_load("quadrants")
+    before = titles(registry)
+    registry.stage_unload("quadrants")
+    registry.commit(staged)
+
+    assert before == ["quadrants/1"]
+    assert (staged.served, staged.error) == ({"quadrants": ["1", "2"]}, None)
+    assert titles(registry) == ["quadrants/1", "quadrants/2"]
+
+
+def test_a_staged_change_considers_no_other_versions_than_it_is_told(tmp_path: Path) -> None:
+    """
+    So that several processes load the same, though a version is published meanwhile.
+    """
+    publish(tmp_path, 3)
+    registry = Registry(tmp_path)
+    registry.load({("quadrants", "1")})
+
+    staged = registry.stage_load("quadrants", {("quadrants", "1"), ("quadrants", "2")})
+
+    assert staged.served == {"quadrants": ["1", "2"]}
+
+
+def test_a_change_that_was_staged_before_another_cannot_be_committed(tmp_path: Path) -> None:
+    """
+    It would undo the other.
+    """
+    publish(tmp_path, 1)
+    registry = loaded(tmp_path)
+    staged = registry.stage_load("quadrants")
+    registry.unload("quadrants")
+
+    with pytest.raises(RuntimeError, match="another change"):
+        registry.commit(staged)
+
+    assert titles(registry) == []
+
+
+def test_everything_is_reloaded_as_one_change(tmp_path: Path) -> None:
+    """
+    New models and new versions; unloaded models stay unloaded, and those without folders are served on.
+    """
+    for name in ("gone", "quadrants", "unloaded"):
+        publish(tmp_path, 1, name)
+    registry = loaded(tmp_path)
+    registry.unload("unloaded")
+    seen = []
+    registry.subscribe(lambda: seen.append(titles(registry)))
+    shutil.rmtree(tmp_path / "gone")
+    for name in ("new", "quadrants", "unloaded"):
+        publish(tmp_path, 1, name)
+
+    staged = registry.stage_reload()
+    registry.commit(staged)
+
+    assert staged.error is None
+    assert seen == [["gone/1", "quadrants/1"], ["gone/1", "new/1", "quadrants/1", "quadrants/2"]]
+    assert staged.served == {"gone": ["1"], "new": ["1"], "quadrants": ["1", "2"]}
+    with pytest.raises(ModelNotReady, match="it was unloaded"):
+        registry.get("unloaded")
+
+
+def test_a_reload_of_everything_names_every_refused_folder(tmp_path: Path) -> None:
+    """
+    What is sound is served, as after the reload of one model; nothing that was served is taken away.
+    """
+    for name in ("one", "two"):
+        publish(tmp_path, 1, name)
+    registry = loaded(tmp_path)
+    for name in ("one", "two", "three"):
+        publish(tmp_path, 1, name)
+    spoil(tmp_path, "2", "one")
+    spoil(tmp_path, "2", "two")
+
+    staged = registry.stage_reload()
+    registry.commit(staged)
+
+    assert isinstance(staged.error, ReloadRefused)
+    assert [reason.partition(":")[0] for reason in staged.error.refused] == ["one/2", "two/2"]
+    assert titles(registry) == ["one/1", "three/1", "two/1"]
+
+
+def test_a_models_folder_that_is_gone_takes_nothing_away(tmp_path: Path) -> None:
+    """
+    A reload of everything says so, without its path.
+    """
+    root = tmp_path / "models"
+    publish(root, 1)
+    registry = loaded(root)
+    shutil.rmtree(root)
+
+    staged = registry.stage_reload()
+
+    assert isinstance(staged.error, ReloadRefused)
+    assert str(tmp_path) not in str(staged.error)
+    assert staged.served == {"quadrants": ["1"]}
+
+
+def test_a_model_that_was_unloaded_before_the_start_is_known_but_not_loaded(tmp_path: Path) -> None:
+    """
+    A process that replaces another answers for it as that did.
+    """
+    publish(tmp_path, 2)
+    publish(tmp_path, 1, "other")
+    registry = Registry(tmp_path)
+
+    registry.load({("quadrants", "1"), ("other", "1")}, unloaded={"quadrants"})
+
+    assert titles(registry) == ["other/1"]
+    assert standings(registry) == [("1", True), ("1", False)]
+    registry.check_ready()
+    with pytest.raises(ModelNotReady, match="it was unloaded"):
+        registry.get("quadrants")

@@ -1,0 +1,1 @@
+"""Several worker processes on one port: a supervisor, the worker-side handle, and the memory they share."""

@@ -1,0 +1,280 @@
+"""`service/multiprocess/coordinator.py`: all workers apply a change, or none does."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from service.multiprocess.coordinator import CommittedState, Coordinator, Kind
+
+OLD = frozenset({("ink", "1"), ("softmax", "1")})
+NEW = OLD | {("ink", "2")}
+SERVED = {"ink": ["1", "2"], "softmax": ["1"]}
+
+
+@dataclass
+class Workers:
+    """What a coordinator sends to workers, and which it kills; the clock stands still unless it is set."""
+
+    sent: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    killed: list[int] = field(default_factory=list)
+    published: frozenset[tuple[str, str]] = NEW
+    now_s: float = 0.0
+
+    def coordinator(self) -> Coordinator:
+        def send(pid: int, message: Mapping[str, Any]) -> None:
+            self.sent.append((pid, dict(message)))
+
+        return Coordinator(
+            CommittedState(OLD), lambda: self.published, send, self.killed.append, 60, lambda: self.now_s
+        )
+
+    def take(self) -> list[tuple[int, str]]:
+        """Return to whom what type of message was sent since the last call."""
+        taken = [(pid, message["type"]) for pid, message in self.sent]
+        self.sent.clear()
+        return taken
+
+
+@pytest.fixture
+def workers() -> Workers:
+    return Workers()
+
+
+def prepared(workers: Workers) -> Coordinator:
+    """Return a coordinator that waits for workers 10 and 11 to prepare a load that worker 10 requested."""
+    coordinator = workers.coordinator()
+    coordinator.request(Kind.LOAD, "ink", requester=10, request=7)
+    coordinator.advance([10, 11], is_any_starting=False)
+    return coordinator
+
+
+def test_a_change_is_committed_once_every_worker_has_prepared_it(workers: Workers) -> None:
+    """
+    The requester gets the result once every worker has committed, not before.
+    """
+    coordinator = prepared(workers)
+    messages = dict(workers.sent)
+    assert workers.take() == [(10, "prepare"), (11, "prepare")]
+    coordinator.on_prepared(10, 1, SERVED, [])
+    assert workers.take() == []
+
+    coordinator.on_prepared(11, 1, SERVED, [])
+    assert workers.take() == [(10, "commit"), (11, "commit")]
+    coordinator.on_committed(10, 1)
+    assert workers.take() == []
+    coordinator.on_committed(11, 1)
+
+    assert messages[11] == {
+        "type": "prepare",
+        "number": 1,
+        "kind": "load",
+        "model": "ink",
+        "published": [["ink", "1"], ["ink", "2"]],
+        "request": 0,
+    }
+    assert messages[10]["request"] == 7
+    assert workers.sent == [
+        (10, {"type": "result", "request": 7, "outcome": "committed", "reasons": [], "queued": 0})
+    ]
+    assert coordinator.state == CommittedState(NEW)
+    assert not coordinator.is_running
+
+
+@pytest.mark.parametrize(
+    ("happens", "reason"),
+    [
+        (lambda it: it.on_prepared(11, 1, None, ["because"]), "because"),
+        (lambda it: it.on_prepared(11, 1, {"ink": ["1"]}, ["ink/2: torn"]), "ink/2: torn"),
+        (lambda it: it.on_exit(11), "one ended meanwhile"),
+        (lambda it: it.on_exit(10), "one ended meanwhile"),
+        (lambda it: it.stop(), "stopping"),
+    ],
+    ids=["refused", "another result", "death", "death of the requester, who was prepared", "stop"],
+)
+def test_no_worker_commits_what_not_all_have_prepared(
+    workers: Workers, happens: Callable[[Coordinator], None], reason: str
+) -> None:
+    """
+    All are told to drop it, the requester is told why, and a worker that starts loads what was served.
+    """
+    coordinator = prepared(workers)
+    coordinator.on_prepared(10, 1, SERVED, [])
+    workers.sent.clear()
+
+    happens(coordinator)
+
+    result = workers.sent[-1][1]
+    aborted = {pid for pid, message in workers.sent if message["type"] == "abort"}
+    assert "commit" not in {message["type"] for _, message in workers.sent}
+    assert aborted >= {10, 11} - ({11} if "ended" in reason else set()) - (
+        {10} if "ended" in reason else set()
+    )
+    assert aborted
+    assert (result["type"], result["outcome"]) == ("result", "refused")
+    assert reason in " ".join(result["reasons"])
+    assert coordinator.state == CommittedState(OLD)
+    assert not coordinator.is_running
+
+
+def test_a_worker_that_does_not_prepare_in_time_stops_the_change_alone(workers: Workers) -> None:
+    """
+    It may load a large model; a late answer changes nothing.
+    """
+    coordinator = prepared(workers)
+    coordinator.on_prepared(10, 1, SERVED, [])
+    workers.now_s = 59.9
+    coordinator.expire()
+    assert coordinator.is_running
+    workers.sent.clear()
+
+    workers.now_s = coordinator.due_s
+    coordinator.expire()
+    coordinator.on_prepared(11, 1, SERVED, [])
+
+    assert workers.take() == [(10, "abort"), (11, "abort"), (10, "result")]
+    assert workers.killed == []
+    assert coordinator.state == CommittedState(OLD)
+
+
+def test_a_worker_that_dies_while_it_commits_does_not_stop_the_change(workers: Workers) -> None:
+    """
+    Its replacement loads the new state.
+    """
+    coordinator = prepared(workers)
+    for pid in (10, 11):
+        coordinator.on_prepared(pid, 1, SERVED, [])
+    coordinator.on_committed(10, 1)
+    workers.sent.clear()
+
+    coordinator.on_exit(11)
+
+    assert [message["outcome"] for _, message in workers.sent] == ["committed"]
+    assert coordinator.state == CommittedState(NEW)
+
+
+def test_a_worker_that_does_not_commit_in_time_is_killed(workers: Workers) -> None:
+    """
+    Once; the change is finished when it has ended.
+    """
+    coordinator = prepared(workers)
+    for pid in (10, 11):
+        coordinator.on_prepared(pid, 1, SERVED, [])
+    coordinator.on_committed(10, 1)
+
+    workers.now_s = coordinator.due_s
+    coordinator.expire()
+    coordinator.expire()
+    was_running = coordinator.is_running
+    coordinator.on_exit(11)
+
+    assert workers.killed == [11]
+    assert was_running
+    assert not coordinator.is_running
+
+
+def test_a_change_waits_for_workers_that_start_and_for_the_one_before(workers: Workers) -> None:
+    """
+    So that a worker that starts loads either the state before or the state after.
+    """
+    coordinator = workers.coordinator()
+    coordinator.request(Kind.UNLOAD, "ink", requester=10, request=1)
+    coordinator.request(Kind.LOAD, "ink", requester=11, request=1)
+
+    coordinator.advance([10], is_any_starting=True)
+    coordinator.advance([], is_any_starting=False)
+    assert workers.sent == []
+    coordinator.advance([10, 11], is_any_starting=False)
+    coordinator.advance([10, 11], is_any_starting=False)
+    assert [message.get("kind") for _, message in workers.sent] == ["unload", "unload"]
+    for pid in (10, 11):
+        coordinator.on_prepared(pid, 1, {"softmax": ["1"]}, [])
+    unloaded = coordinator.state
+    for pid in (10, 11):
+        coordinator.on_committed(pid, 1)
+    workers.sent.clear()
+    coordinator.advance([10, 11], is_any_starting=False)
+
+    assert unloaded == CommittedState(OLD, frozenset({"ink"}))
+    assert [message.get("kind") for _, message in workers.sent] == ["load", "load"]
+
+
+def test_what_waits_too_long_or_with_too_many_is_refused(workers: Workers) -> None:
+    """
+    The queue is bounded; signals that arrive while one waits are one.
+    """
+    coordinator = workers.coordinator()
+    for request in range(1, 66):
+        coordinator.request(Kind.LOAD, "ink", requester=10, request=request)
+    busy = [message for _, message in workers.sent]
+    workers.sent.clear()
+    workers.now_s = 60
+    coordinator.expire()
+    late = [message for _, message in workers.sent]
+
+    coordinator.request(Kind.RELOAD)
+    coordinator.request(Kind.RELOAD)
+
+    assert [(message["outcome"], message["queued"]) for message in busy] == [("busy", 64)]
+    assert [message["outcome"] for message in late] == ["refused"] * 64
+    assert len(coordinator._queue) == 1
+
+
+def test_a_worker_that_ended_gets_no_result_and_its_waiting_requests_are_dropped(workers: Workers) -> None:
+    """
+    Nobody waits for them.
+    """
+    coordinator = workers.coordinator()
+    coordinator.request(Kind.LOAD, "ink", requester=10, request=1)
+
+    coordinator.on_exit(10)
+    coordinator.advance([11], is_any_starting=False)
+
+    assert workers.sent == []
+
+
+def test_a_models_folder_that_cannot_be_read_is_a_refusal(workers: Workers) -> None:
+    """
+    Without its path.
+    """
+
+    def unreadable() -> frozenset[tuple[str, str]]:
+        raise PermissionError(13, "Permission denied", "/secret")
+
+    sent: list[Mapping[str, Any]] = []
+    coordinator = Coordinator(
+        CommittedState(OLD), unreadable, lambda _, it: sent.append(it), workers.killed.append, 60
+    )
+    coordinator.request(Kind.LOAD, "ink", requester=10, request=1)
+
+    coordinator.advance([10], is_any_starting=False)
+
+    (result,) = sent
+    assert result["reasons"] == ["The models folder should be readable; got Permission denied."]
+    assert not coordinator.is_running
+
+
+def test_the_committed_state_is_what_a_new_worker_must_serve() -> None:
+    """
+    A load changes one model, a reload all but the unloaded; one of which nothing is served is not expected.
+    """
+    coordinator = Workers().coordinator()
+
+    def after(
+        state: CommittedState, kind: Kind, model: str, served: Mapping[str, list[str]]
+    ) -> CommittedState:
+        coordinator.request(kind, model)
+        change = coordinator._queue.pop()
+        return state.after(change, NEW | {("new", "1")}, served)
+
+    start = CommittedState(OLD)
+    unloaded = after(start, Kind.UNLOAD, "ink", {"softmax": ["1"]})
+    loaded = after(unloaded, Kind.LOAD, "ink", SERVED)
+    refused = after(start, Kind.LOAD, "new", {"ink": ["1"], "softmax": ["1"]})
+    reloaded = after(unloaded, Kind.RELOAD, "", {"softmax": ["1"], "new": ["1"]})
+
+    assert unloaded == CommittedState(OLD, frozenset({"ink"}))
+    assert loaded == CommittedState(NEW)
+    assert refused == start
+    assert reloaded == CommittedState(OLD | {("new", "1")}, frozenset({"ink"}))

@@ -1,0 +1,656 @@
+"""`service/multiprocess/supervisor.py`: it starts workers, restarts those that die, and stops them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.processes import PATIENCE_S, children, is_running, listening_ports, state, wait_until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look into /proc")
+
+_SCRIPT = """
+import asyncio, os, signal, socket, sys, time
+from pathlib import Path
+from typing import Any
+from types import SimpleNamespace
+from service.observability import json_logging
+from service.multiprocess.supervisor import Supervisor
+
+def bind(port=0):
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    made.bind(("127.0.0.1", port))
+    return made
+
+class Listener:
+    def __init__(self, text):
+        self.text = text
+    def add(self, sock):
+        asyncio.get_running_loop().add_reader(sock.fileno(), self.accept, sock)
+    def remove(self, sock):
+        asyncio.get_running_loop().remove_reader(sock.fileno())
+    def accept(self, sock):
+        try:
+            connection, _ = sock.accept()
+        except BlockingIOError:  # another process was faster
+            return
+        connection.setblocking(True)
+        connection.sendall(self.text())
+        connection.close()
+
+async def answer(worker, own, text, stage=None):
+    listener = Listener(text)
+    own.setblocking(False)
+    own.listen()
+    with worker.connected(stage):
+        listener.add(own)
+        worker.attach_listener(listener)
+        worker.report_ready()
+        await asyncio.sleep(1000)
+
+def serve(worker, own):
+{serve}
+
+json_logging.set_up("info")
+first = bind()
+sockets = [first, *(bind(first.getsockname()[1]) for _ in range({count} - 1))]
+published = lambda: frozenset(tuple(pair.split("/")) for pair in {published})
+supervisor = Supervisor(sockets, published, serve, {options})
+sys.exit(supervisor.run(lambda: os.write(1, f"serving {{first.getsockname()[1]}}\\n".encode())))
+"""
+
+
+def supervised(
+    serve: str,
+    count: int = 2,
+    before: str = "",
+    published: str = '["ink/1"]',
+    options: str = f"stop_timeout_s={PATIENCE_S}",
+) -> subprocess.Popen[str]:
+    """Start a supervisor whose workers run the body of a function.
+
+    Args:
+        serve: The body; it has `worker` and `own`, its socket.
+        count: Workers.
+        before: Runs first.
+        published: An expression for what is published, evaluated for every change.
+        options: Further arguments of the supervisor.
+    """
+    body = "\n".join(f"    {line}" for line in serve.strip().splitlines())
+    script = _SCRIPT.format(serve=body, count=count, published=published, options=options)
+    return subprocess.Popen(
+        [sys.executable, "-c", before + script],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def waiting(parent: subprocess.Popen[str]) -> int:
+    """Wait until all workers serve; return the port."""
+    assert parent.stdout
+    word, port = parent.stdout.readline().split()
+    assert word == "serving"
+    return int(port)
+
+
+def stopped(parent: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    """Stop the service; return what it logged since."""
+    parent.terminate()
+    _, said = parent.communicate(timeout=PATIENCE_S)
+    assert parent.returncode == 0
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def logged(parent: subprocess.Popen[str], event: str) -> dict[str, Any]:
+    """Return the next log line of an event."""
+    assert parent.stderr
+    for line in parent.stderr:
+        found: dict[str, Any] = json.loads(line)
+        if found["event"] == event:
+            return found
+    pytest.fail(f"ended before it logged {event!r}")
+
+
+def answers(port: int, count: int = 20) -> list[str]:
+    """Return what the workers answer to so many connections, one after the other."""
+    texts = []
+    for _ in range(count):
+        with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
+            texts.append(connection.makefile().read())
+    return texts
+
+
+FOREVER = """
+worker.report_ready()
+time.sleep(1000)
+"""
+
+
+def test_every_process_has_a_place_of_its_own_and_knows_its_parent() -> None:
+    """
+    And what was published; it leaves a text for the others.
+    """
+    serve = """
+worker.memory.write(worker.slot, str((worker.parent, sorted(worker.state.published))).encode())
+worker.report_ready()
+while sum(bool(text) for _, text in worker.texts()) < 2:
+    time.sleep(0.01)
+os.write(1, f"{list(worker.texts())}\\n".encode())
+time.sleep(1000)
+"""
+    with supervised(serve) as parent:
+        lines = [parent.stdout.readline() for _ in range(3)]  # type: ignore[union-attr]
+        pids = children(parent.pid)
+        parent.terminate()
+        parent.communicate(timeout=PATIENCE_S)
+
+    left = str((parent.pid, [("ink", "1")])).encode()
+    expected = str([(pid, left) for pid in pids])
+    assert [line.strip() for line in lines if not line.startswith("serving")] == [expected] * 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_all_with_0(number: signal.Signals) -> None:
+    """
+    Processes are told by SIGTERM, whatever the parent was told by.
+    """
+    with supervised(FOREVER) as parent:
+        waiting(parent)
+        pids = children(parent.pid)
+
+        parent.send_signal(number)
+        _, said = parent.communicate(timeout=PATIENCE_S)
+
+    assert (parent.returncode, said) == (0, "")
+    assert len(pids) == 2
+    assert not any(is_running(pid) for pid in pids)
+
+
+def test_a_dead_worker_is_replaced_in_its_slot() -> None:
+    """
+    At once; its text is there, and what is queued at its socket is answered: there is no other worker.
+    """
+    serve = """
+before = worker.memory.read(worker.slot)
+worker.memory.write(worker.slot, before + b"x")
+asyncio.run(answer(worker, own, lambda: before))
+"""
+    with supervised(serve, count=1) as parent:
+        port = waiting(parent)
+        (pid,) = children(parent.pid)
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: state(pid) == "T")
+        with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
+            os.kill(pid, signal.SIGKILL)
+            answer = connection.recv(100)
+        (ended,) = stopped(parent)
+
+    assert answer == b"x"
+    assert (ended["event"], ended["process"], ended["reason"]) == ("process ended", pid, "SIGKILL")
+
+
+TEXT_AND_REPLACEMENT_HELD_BACK = """
+again = worker.memory.read(worker.slot)
+worker.memory.write(worker.slot, b"again")
+while again and not Path({held!r}).exists():
+    time.sleep(0.01)
+asyncio.run(answer(worker, own, lambda: str(os.getpid()).encode()))
+"""
+
+
+def test_the_others_accept_from_a_dead_workers_socket_until_it_is_replaced(tmp_path: Path) -> None:
+    """
+    What is queued there is not reset, what comes is answered at once; the replacement gets its share back.
+    """
+    held = tmp_path / "go on"
+    with supervised(TEXT_AND_REPLACEMENT_HELD_BACK.format(held=str(held))) as parent:
+        port = waiting(parent)
+        victim, other = children(parent.pid)
+        os.kill(victim, signal.SIGSTOP)
+        wait_until(lambda: state(victim) == "T")
+        queued = [socket.create_connection(("127.0.0.1", port), PATIENCE_S) for _ in range(40)]
+        os.kill(victim, signal.SIGKILL)
+        texts = {connection.makefile().read() for connection in queued}
+        meanwhile = answers(port)
+        held.touch()
+        (new,) = set(children(parent.pid)) - {victim, other}
+        wait_until(lambda: str(new) in answers(port))
+        os.kill(other, signal.SIGSTOP)  # it must not be needed for the socket of the new one
+        wait_until(lambda: state(other) == "T")
+        later = [socket.create_connection(("127.0.0.1", port), PATIENCE_S) for _ in range(40)]
+        os.kill(other, signal.SIGCONT)
+        last = {connection.makefile().read() for connection in later}
+        for connection in (*queued, *later):
+            connection.close()
+        stopped(parent)
+
+    assert texts == {str(other)}
+    assert meanwhile == [str(other)] * 20
+    assert last == {str(other), str(new)}
+
+
+def test_a_worker_that_is_ready_accepts_from_the_sockets_of_workers_that_are_dead() -> None:
+    """
+    Of three, two die, and one of them is replaced first.
+    """
+    serve = """
+again = worker.memory.read(worker.slot)
+worker.memory.write(worker.slot, b"again")
+while again and worker.slot == 2:
+    time.sleep(0.01)
+asyncio.run(answer(worker, own, lambda: str(worker.slot).encode()))
+"""
+    with supervised(serve, count=3) as parent:
+        port = waiting(parent)
+        pids = children(parent.pid)
+        os.kill(pids[2], signal.SIGKILL)
+        os.kill(pids[1], signal.SIGKILL)
+        wait_until(lambda: "1" in answers(port))
+        os.kill(pids[0], signal.SIGSTOP)
+        wait_until(lambda: state(pids[0]) == "T")
+        later = [socket.create_connection(("127.0.0.1", port), PATIENCE_S) for _ in range(40)]
+        for connection in later:
+            connection.setblocking(False)
+        wait_until(lambda: sum(has_answer(connection) for connection in later) > 20)
+        texts = {connection.recv(100) for connection in later if has_answer(connection)}
+        for connection in later:  # others wait at the socket of the worker that was halted
+            connection.close()
+        parent.kill()
+
+    assert texts == {b"1"}
+
+
+def has_answer(connection: socket.socket) -> bool:
+    """Return whether something has arrived on a connection that does not block."""
+    try:
+        return bool(connection.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
+
+
+def test_one_that_cannot_stay_is_started_less_and_less_often_and_the_others_take_its_share() -> None:
+    """
+    Connections that come meanwhile are answered by them.
+    """
+    serve = """
+if worker.slot == 1:
+    own.listen()
+    worker.report_ready()
+    os._exit(7)
+asyncio.run(answer(worker, own, lambda: b"0"))
+"""
+    with supervised(serve) as parent:
+        first, second, third = (logged(parent, "process ended") for _ in range(3))
+        (port,) = listening_ports(children(parent.pid)[0])
+        texts = answers(port)
+        stopped(parent)
+
+    assert [first["pause_s"], second["pause_s"], third["pause_s"]] == [0, 0.5, 1]
+    assert {line["status"] for line in (first, second, third)} == {7}
+    assert texts == ["0"] * 20
+
+
+def test_clients_are_refused_while_no_worker_can_serve() -> None:
+    """
+    Rather than waiting for one; the first that serves answers at every socket.
+    """
+    serve = """
+count = len(worker.memory.read(worker.slot))
+worker.memory.write(worker.slot, b"x" * (count + 1))
+if count in (1, 2):
+    os._exit(0)
+asyncio.run(answer(worker, own, lambda: b"1"))
+"""
+    with supervised(serve) as parent:
+        port = waiting(parent)
+        for pid in children(parent.pid):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: is_refused(port))
+        wait_until(lambda: not is_refused(port))
+        texts = answers(port)
+        stopped(parent)
+
+    assert texts == ["1"] * 20
+
+
+def is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_one_that_cannot_start_ends_all_with_its_status_and_its_reason() -> None:
+    """
+    One line, though several say the same.
+    """
+    serve = """
+worker.report_failure("because")
+return 3
+"""
+    with supervised(serve) as parent:
+        said, written = parent.communicate(timeout=PATIENCE_S)
+
+    assert (parent.returncode, said, written) == (3, "", "because\n")
+
+
+def test_what_nobody_foresaw_ends_all_with_1() -> None:
+    """
+    And is logged; a child never goes on as its parent would.
+    """
+    with supervised("raise RuntimeError('oh')", count=1) as parent:
+        said, written = parent.communicate(timeout=PATIENCE_S)
+
+    assert (parent.returncode, said) == (1, "")
+    line = json.loads(written)
+    assert (line["event"], line["level"]) == ("unforeseen", "error")
+    assert "RuntimeError: oh" in line["exception"]
+
+
+def test_one_that_cannot_start_again_takes_nothing_away_from_the_others() -> None:
+    """
+    Only if none serves is it the end.
+    """
+    serve = """
+again = worker.memory.read(worker.slot)
+worker.memory.write(worker.slot, b"again")
+if again:
+    worker.report_failure("not again")
+    return 3
+worker.report_ready()
+time.sleep(1000)
+"""
+    with supervised(serve) as parent:
+        waiting(parent)
+        victim, other = children(parent.pid)
+        assert parent.stderr
+
+        os.kill(victim, signal.SIGKILL)
+        lines = [json.loads(parent.stderr.readline()) for _ in range(2)]
+        stayed = is_running(other) and parent.poll() is None
+        os.kill(other, signal.SIGKILL)
+        parent.wait(PATIENCE_S)
+
+    assert [line["reason"] for line in lines] == ["SIGKILL", "not again"]
+    assert stayed
+    assert parent.returncode == 3
+
+
+def test_processes_that_do_not_end_in_time_are_killed() -> None:
+    """
+    As one that hangs would keep the parent for ever.
+    """
+    serve = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+worker.report_ready()
+time.sleep(1000)
+"""
+    with supervised(serve, options="stop_timeout_s=0.2") as parent:
+        waiting(parent)
+
+        parent.terminate()
+        _, said = parent.communicate(timeout=PATIENCE_S)
+
+    assert parent.returncode == 0
+    assert [json.loads(line)["event"] for line in said.splitlines()] == ["process killed"] * 2
+
+
+def test_a_second_control_c_kills() -> None:
+    """
+    For people who cannot wait.
+    """
+    serve = """
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"stopping\\n"))
+worker.report_ready()
+while True:
+    time.sleep(1000)
+"""
+    with supervised(serve, count=1) as parent:
+        waiting(parent)
+        parent.send_signal(signal.SIGINT)
+        assert parent.stdout
+        stopping = parent.stdout.readline()
+
+        parent.send_signal(signal.SIGINT)
+        _, said = parent.communicate(timeout=PATIENCE_S)
+
+    assert stopping == "stopping\n"
+    assert parent.returncode == 0
+    assert json.loads(said)["event"] == "process killed"
+
+
+def test_others_orphans_leave_no_zombies() -> None:
+    """
+    The first process of a container gets them all.
+    """
+    subreaper = """
+import ctypes
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: as the first process of a container is
+"""
+    serve = """
+if os.fork() == 0:
+    if os.fork() == 0:
+        worker.report_ready()
+        time.sleep(0.2)
+    os._exit(0)
+os.wait()
+time.sleep(1000)
+"""
+    with supervised(serve, count=1, before=subreaper) as parent:
+        waiting(parent)
+        wait_until(lambda: len(all_children(parent.pid)) == 2)
+        wait_until(lambda: len(all_children(parent.pid)) == 1)
+        parent.terminate()
+        parent.communicate(timeout=PATIENCE_S)
+
+    assert parent.returncode == 0
+
+
+def all_children(pid: int) -> list[str]:
+    """Return the children of a process, with those that have ended and wait to be noticed."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+STAGING = """
+calls = []
+
+def stage(kind, model, published):
+    versions = sorted(version for name, version in published)
+    calls.append(versions)
+    {stage}
+    commit = lambda: serving.__setitem__(0, versions)
+    return SimpleNamespace(served={{"ink": versions}}, error=None, commit=commit)
+
+serving = [sorted(version for name, version in worker.state.published)]
+asyncio.run(answer(worker, own, lambda: f"{{worker.slot}}:{{','.join(serving[0])}}".encode(), stage))
+"""
+"""Workers that answer with their slot and the versions that they serve; `stage` may do something else."""
+
+PUBLISHED = "Path({path!r}).read_text().split()"
+
+
+def reloading(tmp_path: Path, stage: str = "pass", **options: Any) -> subprocess.Popen[str]:  # noqa: ANN401
+    """Start workers that serve version 1; versions 1 and 2 are published then."""
+    path = tmp_path / "published"
+    path.write_text("ink/1")
+    return supervised(
+        STAGING.format(stage=stage),
+        published=PUBLISHED.format(path=str(path)),
+        before="from pathlib import Path\n",
+        **options,
+    )
+
+
+def publish(tmp_path: Path) -> None:
+    (tmp_path / "published").write_text("ink/1 ink/2")
+
+
+def test_sighup_changes_all_workers_and_their_replacements(tmp_path: Path) -> None:
+    """
+    A replacement serves what was committed, not what was published when the supervisor started.
+    """
+    with reloading(tmp_path) as parent:
+        port = waiting(parent)
+        publish(tmp_path)
+        parent.send_signal(signal.SIGHUP)
+        committed = logged(parent, "change committed")
+        after = set(answers(port, 60))
+        (tmp_path / "published").write_text("ink/1 ink/2 ink/3")  # which nobody has reloaded
+        victim = children(parent.pid)[0]
+        os.kill(victim, signal.SIGKILL)
+        logged(parent, "process ended")
+        wait_until(lambda: {text[0] for text in answers(port, 60)} == {"0", "1"})
+        replaced = set(answers(port, 60))
+        stopped(parent)
+
+    assert committed["kind"] == "reload"
+    assert after == replaced == {"0:1,2", "1:1,2"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason"),
+    [
+        ("if worker.slot == 1: raise ValueError('because')", "because"),
+        ("if worker.slot == 1: versions.pop()", "Every worker should load the same versions; they differ."),
+        (
+            "if worker.slot == 1 and not worker.memory.read(1): worker.memory.write(1, b'x'); os._exit(9)",
+            "one ended",
+        ),
+        (
+            "if worker.slot == 1: time.sleep(1000)",
+            "Every worker should prepare the change within 0.5 s; one did not.",
+        ),
+    ],
+    ids=["refused", "another result", "death", "timeout"],
+)
+def test_no_worker_changes_if_one_cannot(tmp_path: Path, stage: str, reason: str) -> None:
+    """
+    Not even the one that is started in the place of a dead one.
+    """
+    options = f"stop_timeout_s={PATIENCE_S}, change_timeout_s={0.5 if 'sleep' in stage else 60}"
+    with reloading(tmp_path, stage, options=options) as parent:
+        port = waiting(parent)
+        publish(tmp_path)
+        parent.send_signal(signal.SIGHUP)
+        refused = logged(parent, "change refused")
+        wait_until(lambda: {text[0] for text in answers(port, 60)} == {"0", "1"})
+        texts = set(answers(port, 60))
+        stopped(parent)
+
+    assert any(reason in said for said in refused["reasons"])
+    assert texts == {"0:1", "1:1"}
+
+
+def test_a_worker_that_dies_at_the_commit_is_replaced_with_the_new_state(tmp_path: Path) -> None:
+    """
+    The change was decided.
+    """
+    stage = """if worker.slot == 1:
+        return SimpleNamespace(served={{"ink": versions}}, error=None, commit=lambda: os._exit(9))"""
+    with reloading(tmp_path, stage.replace("{{", "{").replace("}}", "}")) as parent:
+        port = waiting(parent)
+        publish(tmp_path)
+        parent.send_signal(signal.SIGHUP)
+        logged(parent, "change committed")
+        wait_until(lambda: {text[0] for text in answers(port, 60)} == {"0", "1"})
+        texts = set(answers(port, 60))
+        stopped(parent)
+
+    assert texts == {"0:1,2", "1:1,2"}
+
+
+LAME = """
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"told\\n"))
+own.listen()
+worker.report_ready()
+while True:
+    time.sleep(1000)
+"""
+
+
+def test_sockets_stay_open_during_the_lame_duck() -> None:
+    """
+    A second signal ends it: the sockets are closed here, and the workers are told again.
+    """
+    with supervised(LAME, count=1, options="stop_timeout_s=60, lame_duck_s=1000") as parent:
+        port = waiting(parent)
+        assert parent.stdout
+        parent.terminate()
+        first = parent.stdout.readline()
+        (pid,) = children(parent.pid)
+        open_during = len(sockets_of(parent.pid))
+        was_refused = is_refused(port)
+        parent.terminate()
+        second = parent.stdout.readline()
+        wait_until(lambda: len(sockets_of(parent.pid)) == open_during - 1)
+        os.kill(pid, signal.SIGKILL)
+        parent.communicate(timeout=PATIENCE_S)
+
+    assert (first, second) == ("told\n", "told\n")
+    assert not was_refused
+    assert parent.returncode == 0
+
+
+def test_a_lame_duck_ends_by_itself_and_then_the_time_to_stop_begins() -> None:
+    """
+    Workers that do not end are killed after both.
+    """
+    with supervised(LAME, count=1, options="stop_timeout_s=0.2, lame_duck_s=0.3") as parent:
+        waiting(parent)
+        begun = time.monotonic()
+        (killed,) = stopped(parent)
+        took_s = time.monotonic() - begun
+
+    assert killed["event"] == "process killed"
+    assert took_s >= 0.5
+
+
+def sockets_of(pid: int) -> list[str]:
+    """Return the sockets that a process has open."""
+    links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]  # noqa: PTH115 - no path is meant
+    return [link for link in links if link.startswith("socket:")]
+
+
+def test_a_worker_that_drains_leaves_its_share_to_the_others() -> None:
+    """
+    Although it has not ended.
+    """
+    serve = """
+async def drain():
+    listener = Listener(lambda: str(worker.slot).encode())
+    own.setblocking(False)
+    own.listen()
+    with worker.connected():
+        worker.attach_listener(listener)
+        worker.report_ready()
+        if worker.slot == 1:
+            worker.report_draining()
+            own.close()
+            os.write(1, b"draining\\n")
+        else:
+            listener.add(own)
+        await asyncio.sleep(1000)
+
+asyncio.run(drain())
+"""
+    with supervised(serve) as parent:
+        assert parent.stdout
+        assert "draining\n" in {parent.stdout.readline() for _ in range(1)}
+        wait_until(lambda: len(children(parent.pid)) == 2)
+        (port,) = listening_ports(children(parent.pid)[0])
+        texts = answers(port)
+        parent.kill()
+
+    assert texts == ["0"] * 20
