@@ -104,13 +104,7 @@ def create_app(
         OSError: The models folder cannot be read.
     """
     network.use_threads(settings.engine_threads)
-    registry = Registry(settings.models, settings.engine_threads)
-    if worker:
-        registry.load(worker.state.published, worker.state.unloaded)
-    else:
-        registry.load()
-    if settings.strict and registry.refused():
-        raise registry.refused()[0]
+    registry = _load(settings, worker)
     metrics = Metrics()
     statistics = Statistics()
     registry.subscribe(lambda: metrics.show_ready((model.name, model.version) for model in registry.models()))
@@ -209,6 +203,18 @@ def create_app(
         metrics,
         journal,
     )
+
+
+def _load(settings: Settings, worker: WorkerProcess | None) -> Registry:
+    """Load what is published, or what the other workers serve; raises as `create_app`."""
+    registry = Registry(settings.models, settings.engine_threads)
+    if worker:
+        registry.load(worker.state.published, worker.state.unloaded)
+    else:
+        registry.load()
+    if settings.strict and registry.refused():
+        raise registry.refused()[0]
+    return registry
 
 
 def _operators(

@@ -113,7 +113,12 @@ def _certificates(settings: Settings) -> Certificates | None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, with our own listeners, a lame duck period and a listener for operators."""
+    """uvicorn's server, with our own listeners, a lame duck period and a listener for operators.
+
+    Attributes:
+        context: What its connections share.
+        connections: Those that are open.
+    """
 
     def __init__(
         self,
@@ -150,7 +155,7 @@ class Server(uvicorn.Server):
         def headers(request: Request | None) -> bytes:
             return constant + cors.lines(request.first_headers.get(b"origin") if request else None)
 
-        self._context = Context(
+        self.context = Context(
             limits=_limits(settings),
             connections=self.connections,
             budget=app.budget,
@@ -185,7 +190,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets=[])
         self._loop = asyncio.get_running_loop()
         self._listener = Listener(
-            lambda place, refusal: Connection(self._context, self.server_state, place, refusal),
+            lambda place, refusal: Connection(self.context, self.server_state, place, refusal),
             self.connections,
             handshake_timeout_s=self._settings.header_timeout_s,
             certificates=self._certificates,
@@ -246,7 +251,7 @@ class Server(uvicorn.Server):
     def _connect(self, *, server_state: ServerState, **others: Any) -> Connection:  # noqa: ANN401 - uvicorn's
         """Make a connection, as uvicorn asks for one."""
         del others
-        return Connection(self._context, server_state)
+        return Connection(self.context, server_state)
 
     def _client(self, peer: str, request: Request) -> str:
         return self._proxies.client(peer, request.headers)

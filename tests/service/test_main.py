@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import uvicorn
-from service.http.transport import Transport
 
 from service import __main__ as command
 from service.observability import json_logging
+from service.server import Server
 
 
 @pytest.fixture
@@ -25,23 +25,23 @@ def addresses() -> list[tuple[str, int]]:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch, addresses: list[tuple[str, int]]) -> list[uvicorn.Config]:
+def started(monkeypatch: pytest.MonkeyPatch, addresses: list[tuple[str, int]]) -> list[Server]:
     """Keep servers from running and this process from being changed; what would have run is collected."""
-    configurations: list[uvicorn.Config] = []
+    servers: list[Server] = []
 
-    def collect(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+    def collect(server: Server, sockets: list[socket.socket]) -> None:
         server.started = True
-        configurations.append(server.config)
+        servers.append(server)
         addresses.append(sockets[0].getsockname())
         sockets[0].close()
 
-    monkeypatch.setattr(uvicorn.Server, "run", collect)
+    monkeypatch.setattr(Server, "run", collect)
     monkeypatch.setattr(json_logging, "set_up", lambda _: None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(os, "_exit", sys.exit)
     monkeypatch.setattr(logging, "shutdown", lambda: None)
     monkeypatch.delenv("INKLING_MODELS", raising=False)
-    return configurations
+    return servers
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
@@ -53,10 +53,10 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
 
 
 def test_the_server_gets_every_limit_from_the_settings(
-    started: list[uvicorn.Config], monkeypatch: pytest.MonkeyPatch, toy_root: Path
+    started: list[Server], monkeypatch: pytest.MonkeyPatch, toy_root: Path
 ) -> None:
     """
-    Those of the transport and those of uvicorn.
+    Those of connections and those of uvicorn.
     """
     changed: dict[str, Any] = {
         "port": 0,
@@ -72,12 +72,11 @@ def test_the_server_gets_every_limit_from_the_settings(
     status = run(monkeypatch, f"--models={toy_root}", *flags)
 
     assert status == 0
-    (config,) = started
-    protocol = config.http
-    assert isinstance(protocol, type)
-    assert issubclass(protocol, Transport)
-    limits = (protocol.max_connections, protocol.max_head_bytes, protocol.header_timeout_s)
-    assert limits == (7, 2048, 1.5)
+    (server,) = started
+    config, limits = server.config, server.context.limits
+    assert server.connections.max_connections == 7
+    assert (limits.max_head_bytes, limits.header_timeout_s) == (2048, 1.5)
+    assert (limits.keep_alive_s, limits.drain_timeout_s) == (4, 2.5)
     assert (config.timeout_keep_alive, config.timeout_graceful_shutdown) == (4, 2.5)
     assert config.lifespan == "on"
     assert not config.access_log
@@ -85,7 +84,7 @@ def test_the_server_gets_every_limit_from_the_settings(
 
 
 def test_several_processes_are_refused_where_the_system_cannot_fork(
-    started: list[uvicorn.Config],
+    started: list[Server],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     toy_root: Path,
@@ -130,7 +129,7 @@ def test_the_command_line_is_read(
     ],
 )
 def test_a_bad_setting_stops_the_start_with_one_line(
-    started: list[uvicorn.Config],
+    started: list[Server],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
@@ -161,7 +160,7 @@ def test_a_bad_setting_stops_the_start_with_one_line(
     ],
 )
 def test_bad_keys_and_rates_stop_the_start_with_one_line(
-    started: list[uvicorn.Config],
+    started: list[Server],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -185,7 +184,7 @@ def test_bad_keys_and_rates_stop_the_start_with_one_line(
 
 
 def test_an_address_that_is_not_free_is_said_in_one_line(
-    started: list[uvicorn.Config],
+    started: list[Server],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     toy_root: Path,
@@ -205,7 +204,7 @@ def test_an_address_that_is_not_free_is_said_in_one_line(
 
 
 def test_a_port_for_grpc_that_is_not_free_is_said_in_one_line(
-    started: list[uvicorn.Config],
+    started: list[Server],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     toy_root: Path,
@@ -224,7 +223,7 @@ def test_a_port_for_grpc_that_is_not_free_is_said_in_one_line(
 
 
 def test_the_packages_of_grpc_are_asked_for_in_one_line(
-    started: list[uvicorn.Config],
+    started: list[Server],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     toy_root: Path,
@@ -244,7 +243,7 @@ def test_the_packages_of_grpc_are_asked_for_in_one_line(
 
 
 def test_a_keyboard_interrupt_is_no_error(
-    started: list[uvicorn.Config], monkeypatch: pytest.MonkeyPatch, toy_root: Path
+    started: list[Server], monkeypatch: pytest.MonkeyPatch, toy_root: Path
 ) -> None:
     """
     Control-C ends the service without a traceback.
@@ -264,7 +263,7 @@ def test_a_keyboard_interrupt_is_no_error(
 
 
 def test_a_signal_to_stop_ends_with_0(
-    started: list[uvicorn.Config], monkeypatch: pytest.MonkeyPatch, toy_root: Path
+    started: list[Server], monkeypatch: pytest.MonkeyPatch, toy_root: Path
 ) -> None:
     """
     The handler that is installed for SIGTERM, called as the system would.
