@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from service.core.errors import (
     TensorMismatch,
 )
 from tests import toys
+from tests.examples import examples
 
 ROUNDING = 1e-5
 """Relative: sums of 784 float32 products in another order differ by less."""
@@ -63,7 +64,7 @@ def test_dot_in_a_quarter_is_seen_there(engine: Engine) -> None:
     )
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(images=IMAGES)
 def test_scores_are_those_of_a_forward_pass_by_hand(engine: Engine, images: NDArray[np.uint8]) -> None:
     """
@@ -81,7 +82,7 @@ def test_scores_are_those_of_a_forward_pass_by_hand(engine: Engine, images: NDAr
     np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1, rtol=ROUNDING)
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(images=IMAGES)
 def test_batch_equals_its_rows(engine: Engine, images: NDArray[np.uint8]) -> None:
     """
@@ -491,7 +492,7 @@ def test_file_is_loaded_in_the_format_it_was_checked_in(quadrants: Artifact) -> 
     assert engine.run(toys.dot(2)[None]).logits.tolist() == [[0, 0, 1, 0]]
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     st.lists(
         st.tuples(st.integers(0, 700), st.binary(min_size=1, max_size=3), st.booleans()),

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -13,6 +13,7 @@ from service.core.explanation import explain
 from service.core.network import Dense, Layer
 from service.core.rounded import Rounded
 from tests import toys
+from tests.examples import examples
 
 EXACT = 1e-4
 """Of toys, whose logits are a few tens: single precision gives seven digits."""
@@ -62,7 +63,7 @@ def test_shares_can_be_worked_out_by_hand() -> None:
     np.testing.assert_allclose(found.activations["output"], [[8.3, 5.1]], rtol=1e-6)
 
 
-@settings(deadline=None)
+@examples()
 @given(
     seed=st.integers(0, 2**32 - 1),
     shape=st.sampled_from([(3, 4), (2, 2, 3), (9,)]),
@@ -178,7 +179,7 @@ def whole(seed: int, widths: list[int]) -> dict[str, Layer]:
     return layers
 
 
-@settings(deadline=None)
+@examples()
 @given(
     seed=st.integers(0, 2**31),
     shape=st.sampled_from([(3, 4), (2, 2, 3), (28, 28)]),

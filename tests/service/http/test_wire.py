@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -19,14 +19,10 @@ from service.serving.predictor import Predictor
 from service.serving.registry import Registry
 from service.settings import Settings
 from tests import digits, toys
+from tests.examples import examples
 from tests.service.http.bodies import LIMITS, SHAPE, form, images, npy, picture, read
 
-EXAMPLES = settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+EXAMPLES = examples(40, HealthCheck.function_scoped_fixture)
 BATCH = images(1, 2)
 ONE = picture(Image.fromarray(BATCH[0]))
 FORM_TYPE, FORM = form(("a", ONE), ("b", picture(Image.fromarray(BATCH[1]))))
