@@ -14,6 +14,7 @@ CLIENTS := .venv-clients/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 MODEL ?= mlp-128
+SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 IMAGE ?= inkling
 
 # A docker command without its daemon is no engine. podman keeps health checks in docker's format only.
@@ -23,7 +24,7 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types fmt data train quantise engines sweep report models docs docs-check screenshots image up down bench bench-peers bench-phases bench-start test-container
+.PHONY: help serve test fuzz check lint types fmt data train quantise engines sweep report models docs docs-check screenshots image up down bench bench-peers bench-phases bench-start test-container
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -33,6 +34,10 @@ serve: $(BASE) ## Set up what is missing and run the service on http://127.0.0.1
 
 test: $(FULL) $(NODE) $(CLIENTS) ## Set up what is missing and run the tests, but those of the container
 	$(BIN)/python -m pytest -m "not container" $(ARGS)
+
+fuzz: $(FULL) ## The tests with drawn examples, with ten times as many new ones; SEED=1 repeats a run
+	@echo "make fuzz SEED=$(SEED) repeats this run."
+	$(BIN)/python -m pytest -m "hypothesis and not container" --hypothesis-profile=fuzz --hypothesis-seed=$(SEED) $(ARGS)
 
 check: lint types docs-check test ## Everything that continuous integration asks for
 

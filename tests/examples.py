@@ -1,7 +1,7 @@
 """Hypothesis profiles: `fixed` draws the same examples on every run, `fuzz` draws new and ten times as many.
 
-`tests/conftest.py` loads `fixed`; the option `--hypothesis-profile=fuzz`, which `make fuzz` passes, replaces it
-before test modules are imported. A test with another number of examples sets it with `examples`.
+`tests/conftest.py` loads `fixed`; the option `--hypothesis-profile=fuzz`, which `make fuzz` passes, replaces
+it before test modules are imported. A test with another number of examples sets it with `examples`.
 """
 
 from collections.abc import Collection

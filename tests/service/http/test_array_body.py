@@ -16,6 +16,9 @@ from service.http import array_body
 from tests.examples import examples
 from tests.service.http.bodies import LIMITS, SHAPE, check_sentence, images, npy, npy_file
 
+TIE = 1e-12
+"""In pixels of 0 to 1, far above the rounding of double precision: a number may lie between two greys."""
+
 EXAMPLES = examples(60, HealthCheck.data_too_large, HealthCheck.large_base_example)
 BATCH = st.integers(1, 4).map(lambda n: (n, *SHAPE))
 
@@ -107,7 +110,7 @@ def test_floats_become_the_nearest_grey(units: NDArray[np.float32]) -> None:
     """
     found = array_body.read_npy(npy(units), SHAPE, LIMITS)
 
-    assert np.abs(found[0] / 255 - units.astype(np.float64)).max() <= 0.5 / 255 + 1e-12
+    assert np.abs(found[0] / 255 - units.astype(np.float64)).max() <= 0.5 / 255 + TIE
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -0.001, 1.001, 255.0])

@@ -21,6 +21,9 @@ from tests.examples import examples
 from tests.service.http.bodies import LIMITS, SHAPE, check_sentence, images, picture, read
 
 PIXELS = arrays.arrays(np.uint8, SHAPE)
+TIE = 1e-12
+"""In pixels of 0 to 1, far above the rounding of double precision: a number may lie between two greys."""
+
 EXAMPLES = examples(60, HealthCheck.data_too_large, HealthCheck.large_base_example)
 
 
@@ -105,7 +108,7 @@ def test_unit_numbers_become_the_nearest_grey(units: NDArray[np.float64]) -> Non
 
     found = np.asarray(read_json({"image": units.tolist(), "scale": "unit"}))
 
-    assert np.abs(found.ravel() / 255 - units).max() <= 0.5 / 255 + 1e-12
+    assert np.abs(found.ravel() / 255 - units).max() <= 0.5 / 255 + TIE
 
 
 @EXAMPLES
