@@ -71,7 +71,7 @@ sweep: $(FULL) ## Search for better numbers: make sweep MODEL=mlp-128 ARGS=--one
 report: $(FULL) ## Measure and draw what is published: make report MODEL=mlp-128, or MODEL=all
 	$(BIN)/python -m training report $(MODEL) $(ARGS)
 
-models: $(FULL) ## Verify every published folder and rewrite the table in models/README.md
+models: $(FULL) ## Verify every published folder; rewrite models/README.md and models/SHA256SUMS
 	$(BIN)/python -m training models $(ARGS)
 
 docs: $(FULL) ## Rewrite what is generated from the code
