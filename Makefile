@@ -24,7 +24,7 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz check lint types fmt data train quantise engines sweep report models docs docs-check screenshots image up down bench bench-peers bench-phases bench-start test-container
+.PHONY: help serve test fuzz check lint types fmt data train quantise engines sweep report models docs docs-check screenshots image sbom lock up down bench bench-peers bench-phases bench-start test-container
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -85,6 +85,13 @@ screenshots: $(FULL) ## Draw the page's picture for the README, in a real browse
 
 image: ## Build the container image
 	$(BUILD) $(IMAGE_ARGS) -t $(IMAGE) .
+
+sbom: image ## Build the image and write its bill of materials to dist/sbom.cdx.json
+	@mkdir -p dist
+	$(ENGINE) run --rm --network none $(IMAGE) cat /app/sbom.cdx.json > dist/sbom.cdx.json
+
+lock: $(FULL) ## Write requirements/*.txt, with digests, from constraints.txt
+	$(BIN)/python requirements/lock.py
 
 up: image ## Start the container in the background on http://127.0.0.1:8000
 	$(COMPOSE) up -d --no-build
