@@ -3,11 +3,21 @@
 #   docker build -t inkling .
 #   docker run --rm -p 127.0.0.1:8000:8000 --read-only --tmpfs /tmp --cap-drop ALL inkling
 #
-# The base has a stage of its own so that tests can measure what the image adds to it.
-FROM docker.io/library/debian:trixie-slim AS base
+# The base has a stage of its own so that tests can measure what the image adds to it. A tag can be moved: a release
+# is built with --build-arg BASE=docker.io/library/debian@sha256:…, see "Release an image" in CONTRIBUTING.md.
+ARG BASE=docker.io/library/debian:trixie-slim
+FROM ${BASE} AS base
 
 
-FROM base AS builder
+FROM base AS runtime
+
+# apt's indexes and caches, and the manuals that a slim base leaves out, stay outside the layer.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends -o Dpkg::Options::=--path-exclude='/usr/share/man/*' python3 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
+
+
+FROM runtime AS builder
 
 # On a closed network: --build-arg PIP_INDEX_URL=… and so on. They reach this stage only.
 ARG PIP_INDEX_URL
@@ -18,17 +28,19 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_ROOT
 RUN apt-get update \
     && apt-get install -y --no-install-recommends binutils python3-venv
 
-# Dependencies come first and alone, so that a change of the service's code reuses this layer.
+# Dependencies come first and alone, so that a change of the service's code reuses this layer. pip refuses a wheel
+# whose digest is not listed. /tools builds the service's wheel and the bill of materials, and stays here.
 WORKDIR /build
-COPY pyproject.toml constraints.txt ./
+COPY requirements ./requirements
 RUN python3 -m venv /venv \
-    && python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' > dependencies.txt \
-    && /venv/bin/pip install --only-binary=:all: -c constraints.txt -r dependencies.txt
+    && /venv/bin/pip install --require-hashes --only-binary=:all: -r requirements/service.txt \
+    && python3 -m venv /tools \
+    && /tools/bin/pip install --require-hashes --only-binary=:all: -r requirements/image.txt
 
 # The service and its metadata go into a folder of their own, the last and smallest layers.
-COPY LICENSE README.md ./
+COPY pyproject.toml LICENSE README.md ./
 COPY service ./service
-RUN /venv/bin/pip install --no-deps --target /app .
+RUN /tools/bin/pip install --no-deps --no-index --no-build-isolation --target /app .
 
 # What serving never opens. onnxruntime's Python module has the runtime linked into it; the second
 # copy beside it is for programs in C, and its tools are for preparing networks. AVIF is no picture
@@ -48,13 +60,15 @@ RUN cd /venv/lib/python3.*/site-packages \
 # its source, whose times the copy into the next stage may change.
 RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /venv/lib /app
 
+# The bill of materials, CycloneDX: Python packages, Debian's packages and networks.
+COPY --from=runtime /var/lib/dpkg/status ./dpkg-status
+COPY models/SHA256SUMS ./
+RUN /tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON \
+        --output-file /app/sbom.cdx.json /venv/bin/python \
+    && /tools/bin/python requirements/sbom.py /app/sbom.cdx.json dpkg-status SHA256SUMS
 
-FROM base
 
-# apt's indexes and caches, and the manuals that a slim base leaves out, stay outside the layer.
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends -o Dpkg::Options::=--path-exclude='/usr/share/man/*' python3 \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
+FROM runtime
 
 COPY --from=builder /venv /venv
 COPY --from=builder /app /app

@@ -14,6 +14,7 @@ CLIENTS := .venv-clients/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 MODEL ?= mlp-128
+SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 IMAGE ?= inkling
 
 # A docker command without its daemon is no engine. podman keeps health checks in docker's format only.
@@ -23,7 +24,7 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types fmt data train quantise engines sweep report models docs docs-check screenshots image up down bench bench-peers bench-phases bench-start test-container
+.PHONY: help serve test fuzz check lint types fmt data train quantise engines sweep report models docs docs-check screenshots image sbom lock up down bench bench-peers bench-phases bench-start test-container
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -33,6 +34,10 @@ serve: $(BASE) ## Set up what is missing and run the service on http://127.0.0.1
 
 test: $(FULL) $(NODE) $(CLIENTS) ## Set up what is missing and run the tests, but those of the container and the long attacks
 	$(BIN)/python -m pytest -m "not container and not torture" $(ARGS)
+
+fuzz: $(FULL) ## The tests with drawn examples, with ten times as many new ones; SEED=1 repeats a run
+	@echo "make fuzz SEED=$(SEED) repeats this run."
+	$(BIN)/python -m pytest -m "hypothesis and not container" --hypothesis-profile=fuzz --hypothesis-seed=$(SEED) $(ARGS)
 
 check: lint types docs-check test ## Everything that continuous integration asks for
 
@@ -66,7 +71,7 @@ sweep: $(FULL) ## Search for better numbers: make sweep MODEL=mlp-128 ARGS=--one
 report: $(FULL) ## Measure and draw what is published: make report MODEL=mlp-128, or MODEL=all
 	$(BIN)/python -m training report $(MODEL) $(ARGS)
 
-models: $(FULL) ## Verify every published folder and rewrite the table in models/README.md
+models: $(FULL) ## Verify every published folder; rewrite models/README.md and models/SHA256SUMS
 	$(BIN)/python -m training models $(ARGS)
 
 docs: $(FULL) ## Rewrite what is generated from the code
@@ -80,6 +85,13 @@ screenshots: $(FULL) ## Draw the page's picture for the README, in a real browse
 
 image: ## Build the container image
 	$(BUILD) $(IMAGE_ARGS) -t $(IMAGE) .
+
+sbom: image ## Build the image and write its bill of materials to dist/sbom.cdx.json
+	@mkdir -p dist
+	$(ENGINE) run --rm --network none $(IMAGE) cat /app/sbom.cdx.json > dist/sbom.cdx.json
+
+lock: $(FULL) ## Write requirements/*.txt, with digests, from constraints.txt
+	$(BIN)/python requirements/lock.py
 
 up: image ## Start the container in the background on http://127.0.0.1:8000
 	$(COMPOSE) up -d --no-build

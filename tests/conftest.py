@@ -9,9 +9,11 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
-from tests import toys
+from tests import examples, toys
 
 REPOSITORY = Path(__file__).parents[1]
+
+examples.register()
 
 
 @pytest.fixture(scope="session")

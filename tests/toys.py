@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from service.core import artifact, report
 from service.core.artifact import Artifact
 from service.core.golden import Golden
+from service.core.network import Dense, Layer
 from service.core.report import Report
 
 QUARTERS = ("upper left", "upper right", "lower left", "lower right")
@@ -66,14 +67,24 @@ def dot(*quarters: int) -> NDArray[np.uint8]:
     return image
 
 
+def layers(weights: NDArray[np.float32]) -> dict[str, Layer]:
+    """Return a toy's one layer, of which `precision` takes how far its sums may be off.
+
+    Args:
+        weights: [units, inputs].
+    """
+    return {"output": Dense(weights.T, np.zeros(len(weights), np.float32), is_rectified=False)}
+
+
 def expected_logits(images: NDArray[np.uint8], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What one layer without bias gives: pixels on the scale 0..1 times weights."""
-    return np.asarray(images.reshape(len(images), -1) / np.float32(255) @ weights.T, np.float32)
+    """Return what one layer without bias gives, pixels / 255 times weights, computed in double precision."""
+    return np.asarray(images.reshape(len(images), -1) / 255.0 @ weights.T.astype(np.float64), np.float32)
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities from logits, row by row."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:
+    """Return the probabilities of logits over a temperature, row by row, computed in double precision."""
+    tempered = np.asarray(logits, np.float64) / temperature
+    raised = np.exp(tempered - tempered.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
 
 
@@ -284,7 +295,7 @@ def publish(
     logits = expected_logits(images, weights)
     model = onnx_model(weights, shape, temperature)
     alter(model)
-    golden = Golden(images, logits, softmax(logits / np.float32(temperature)), 1e-4)
+    golden = Golden(images, logits, softmax(logits, temperature), 1e-4)
     said |= {} if temperature == 1 else {"temperature": temperature}
     whole = manifest(name, labels, shape) | said
     return artifact.publish(root, whole, model.SerializeToString(), golden, {"history.json": b"[]\n"})

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from service.core import artifact, network
+from service.core import artifact, checksums, network
 from service.core.artifact import Artifact
 from service.core.errors import ServiceError
 from service.core.manifest import Manifest
@@ -239,9 +239,10 @@ def _models(arguments: argparse.Namespace, _: Path, __: Mapping[str, DataSet]) -
     root: Path = arguments.models
     page = catalogue.page(root)
     (root / CATALOGUE_FILE).write_text(page, encoding="utf-8")
+    checksums.update(root, artifact.versions(root))
     for name, versions in artifact.versions(root).items():
         print(f"{name:<12}{', '.join(versions)}: as published")
-    print(f"Wrote {root / CATALOGUE_FILE}.")
+    print(f"Wrote {root / CATALOGUE_FILE} and {root / checksums.CHECKSUMS_FILE}.")
 
 
 def _report(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:

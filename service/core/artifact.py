@@ -6,6 +6,8 @@
         golden.json     a few inputs and the outputs the network must give for them
         report/         what the trainer measured, for people; not needed to serve
 
+Beside the models, `SHA256SUMS` may list the digests of the first three: `checksums`.
+
 The service owns the contract because the service refuses what breaks it. One reader and one writer
 stand here, so they cannot drift apart. Running a network is `engine`'s work.
 """
@@ -13,17 +15,16 @@ stand here, so they cannot drift apart. Running a network is `engine`'s work.
 import hashlib
 import os
 import re
-import shutil
-import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from service.core import checksums, staging
 from service.core import golden as goldens
 from service.core import manifest as manifests
 from service.core.errors import DigestMismatch, ManifestInvalid
+from service.core.files import read_file
 from service.core.golden import Golden
 from service.core.manifest import (
     GOLDEN_FILE,
@@ -116,13 +117,17 @@ def read(root: Path, name: str, version: str) -> Artifact:
         The artifact, with its digests verified.
 
     Raises:
-        ManifestInvalid: A file is missing, too large or cannot be parsed, or the manifest
-            contradicts itself, its folder or the golden examples.
-        DigestMismatch: A file is not the one that was published.
+        ManifestInvalid: A file is missing, too large or cannot be parsed, `SHA256SUMS` among them, or the
+            manifest contradicts itself, its folder or the golden examples.
+        DigestMismatch: A file is not the one that was published: it has another digest than the manifest
+            or `SHA256SUMS` says.
     """
     title = f"{name}/{version}"
     folder = root / name / version
-    manifest = manifests.parse(title, _read_file(title, folder / MANIFEST_FILE))
+    listed = checksums.read(root)
+    written = _read_file(title, folder / MANIFEST_FILE)
+    _check_digest(title, MANIFEST_FILE, hashlib.sha256(written).hexdigest(), listed)
+    manifest = manifests.parse(title, written)
     if (manifest.name, manifest.version) != (name, version):
         raise ManifestInvalid(
             title, f"manifest should be of {title}; got {manifest.name}/{manifest.version}."
@@ -131,6 +136,7 @@ def read(root: Path, name: str, version: str) -> Artifact:
     golden = _read_file(title, folder / GOLDEN_FILE)
     for file, content in ((MODEL_FILE, model), (GOLDEN_FILE, golden)):
         digest = hashlib.sha256(content).hexdigest()
+        _check_digest(title, file, digest, listed)
         if digest != manifest.sha256[file]:
             raise DigestMismatch(title, file, manifest.sha256[file], digest)
     return Artifact(manifest, model, goldens.parse(title, golden, manifest))
@@ -173,46 +179,30 @@ def publish(
     if len(model) > MAX_FILE_BYTES:
         raise ManifestInvalid(f"{name}/next", f"{MODEL_FILE} should be at most {MAX_FILE_BYTES:,} bytes.")
     (root / name).mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=root / name))
-    try:
-        staging.chmod(0o755)
+    with staging.staging(root / name) as folder:
         files = {MODEL_FILE: model, GOLDEN_FILE: golden_file}
         files |= {f"{REPORT_FOLDER}/{file}": data for file, data in report.items()}
         for file, data in files.items():
-            _write_file(staging / file, data)
+            _write_file(folder / file, data)
         number = int(versions(root).get(name, ["0"])[-1]) + 1
         while True:
             whole = manifests.complete(manifest, str(number), digests)
-            _write_file(staging / MANIFEST_FILE, manifests.write(whole))
+            _write_file(folder / MANIFEST_FILE, manifests.write(whole))
             try:
-                staging.rename(root / name / whole.version)
+                folder.rename(root / name / whole.version)
             except OSError:
                 if not (root / name / whole.version).exists():
                     raise
                 number += 1  # somebody else was first
             else:
                 return read(root, name, whole.version)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
-def read_file(path: Path, most: int) -> bytes:
-    """Read a file of a published folder, but none that is no plain file or too large.
-
-    Args:
-        path: Of the file.
-        most: Bytes that it may have.
-
-    Raises:
-        OSError: It is not there, no plain file, too large, or cannot be read.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
-        raise OSError("not a file")
-    with path.open("rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(f"more than {most:,} bytes")
-    return content
+def _check_digest(title: str, file: str, digest: str, listed: Mapping[str, str]) -> None:
+    """Compare a file with the digest that `SHA256SUMS` lists, if it lists one."""
+    expected = listed.get(f"{title}/{file}", digest)
+    if digest != expected:
+        raise DigestMismatch(title, file, expected, digest)
 
 
 def _read_file(title: str, path: Path) -> bytes:

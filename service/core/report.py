@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from service.core import artifact
 from service.core.errors import ReportBroken, ReportUnavailable, UnknownPicture
+from service.core.files import read_file
 from service.core.manifest import MODEL_FILE, NAME_PATTERN, Digest, Manifest, Measurement, Part, first_mistake
 
 REPORT_FILE = "report.json"
@@ -177,7 +178,7 @@ def read(root: Path, manifest: Manifest) -> Report:
         ReportBroken: It cannot be read, or is another network's.
     """
     try:
-        content = artifact.read_file(_folder(root, manifest) / REPORT_FILE, MAX_BYTES)
+        content = read_file(_folder(root, manifest) / REPORT_FILE, MAX_BYTES)
         found = Report.model_validate_json(content)
     except FileNotFoundError as error:
         raise ReportUnavailable(manifest.name, manifest.version, "have been written", "none") from error
@@ -217,7 +218,7 @@ def read_picture(root: Path, manifest: Manifest, name: str, theme: Theme) -> byt
     if name not in known:
         raise UnknownPicture(manifest.name, name, known)
     try:
-        content = artifact.read_file(_folder(root, manifest) / picture_file(name, theme), MAX_BYTES)
+        content = read_file(_folder(root, manifest) / picture_file(name, theme), MAX_BYTES)
     except OSError as error:
         raise _unreadable(manifest, f"picture {name}: {error.strerror or error}") from error
     if not content.startswith(_PNG_START):

@@ -20,6 +20,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 pytestmark = [pytest.mark.container, pytest.mark.slow]
 
@@ -130,6 +131,28 @@ def container(engine: Engine, image: str) -> Iterator[Container]:
         yield started
     finally:
         engine("rm", "--force", name)
+
+
+def test_the_image_holds_its_bill_of_materials(container: Container) -> None:
+    """
+    Every Python package that is installed, Debian's Python, every published network; and no tools.
+    """
+    bom = json.loads(container.python("print(open('/app/sbom.cdx.json').read())"))
+    installed = container.python(
+        "import importlib.metadata as found; print(*{it.name for it in found.distributions()})"
+    ).split()
+
+    assert bom["bomFormat"] == "CycloneDX"
+    assert bom["metadata"]["component"]["name"] == "inkling"
+    parts: dict[str, set[str]] = {kind: set() for kind in ("pypi", "deb", "model")}
+    for it in bom["components"]:
+        kind = it["purl"].split("/")[0].removeprefix("pkg:") if "purl" in it else "model"
+        parts[kind].add(it["name"])
+    assert {canonicalize_name(name) for name in parts["pypi"]} == {
+        canonicalize_name(name) for name in installed
+    } - {"inkling"}
+    assert {"python3", "libc6"} <= parts["deb"]
+    assert parts["model"] == {path.name for path in (ROOT / "models").iterdir() if path.is_dir()}
 
 
 def test_image_adds_little_to_its_base(engine: Engine, image: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from service.core import artifact, graph, network
+from service.core import artifact, checksums, graph, network
 from service.core.artifact import Artifact
 from service.core.engine import Engine
 from tests import toys
@@ -34,7 +34,7 @@ DESIGN: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
 }
 """Shape of an image, widths from input to output, parameters; `ink` may be any network for digits."""
 
-BESIDE_THE_MODELS = {"README.md", "manifest.schema.json"}
+BESIDE_THE_MODELS = {"README.md", "SHA256SUMS", "manifest.schema.json"}
 
 IN_A_FOLDER = {"model.onnx", "manifest.json", "golden.json", "report"}
 
@@ -236,9 +236,18 @@ def test_folder_holds_only_what_the_contract_names(name: str, version: str) -> N
     assert [file for file in report if not REPORT_FILES.fullmatch(file)] == []
 
 
-def test_models_folder_holds_only_models_and_two_files() -> None:
+def test_every_published_file_is_listed_with_its_digest() -> None:
     """
-    The table, the schema, and folders that the design names; versions are numbered without a gap.
+    Those that never change, and no others; `sha256sum --check SHA256SUMS` says the same.
+    """
+    digests = [checksums.of_version(ROOT, name, version) for name, version in PUBLISHED]
+
+    assert checksums.read(ROOT) == {path: digest for each in digests for path, digest in each.items()}
+
+
+def test_models_folder_holds_only_models_and_three_files() -> None:
+    """
+    The table, the digests, the schema and the models of the design; versions are numbered without a gap.
     """
     folders = {path.name for path in ROOT.iterdir() if path.is_dir()}
     files = {path.name for path in ROOT.iterdir() if not path.is_dir()}

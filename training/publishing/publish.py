@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from service.core import artifact, network
+from service.core import artifact, checksums, network, staging
 from service.core.artifact import Artifact
 from service.core.engine import Engine
 from service.core.errors import ArtifactError
@@ -177,9 +177,13 @@ def _publish(folder: _Folder, root: Path, check: Callable[[Artifact], None]) -> 
         # published aside first, so that what is verified has gone through the disk as well
         trial = folder.write(Path(scratch))
         check(trial)
-    if twin := _twin(trial, root):
-        return Published(twin, is_new=False)
-    return Published(folder.write(root), is_new=True)
+    checksums.read(root)  # raises before anything is published, if it cannot be read
+    staging.sweep(root)
+    twin = _twin(trial, root)
+    published = twin or folder.write(root)
+    # a twin too: an earlier run may have been killed before this line
+    checksums.add(root, published.manifest.name, published.manifest.version)
+    return Published(published, is_new=twin is None)
 
 
 def verify(published: Artifact, net: Net, images: NDArray[np.uint8]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema_rs
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core import artifact, manifest
@@ -20,6 +20,7 @@ from service.core.errors import ArtifactError, DigestMismatch, ManifestInvalid
 from service.core.golden import Golden
 from tests import toys
 from tests.conftest import REPOSITORY
+from tests.examples import examples
 
 FILES = ("model.onnx", "golden.json", "manifest.json", "report/history.json")
 
@@ -733,7 +734,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
-OFTEN = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+OFTEN = examples()
 
 
 def _paths(content: Json | list[Any], path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:

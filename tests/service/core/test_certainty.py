@@ -2,12 +2,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from service.core.certainty import energy
+from tests.examples import examples
 
 LOGITS = npst.arrays(
     np.float32,
@@ -16,7 +17,7 @@ LOGITS = npst.arrays(
 )
 
 
-@settings(deadline=None)
+@examples()
 @given(logits=LOGITS, temperature=st.floats(0.2, 20))
 def test_energy_is_the_formula(logits: NDArray[np.float32], temperature: float) -> None:
     """

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from service.core import graph
 from service.core.graph import GraphError
 from tests import toys
+from tests.examples import examples
 
 DTYPES = (np.float32, np.uint8, np.int8, np.int32, np.int64, np.float64)
 """What the networks may hold, as ONNX numbers them 1, 2, 3, 6, 7, 11."""
@@ -84,7 +85,7 @@ def test_graph_equals_what_the_onnx_package_reads() -> None:
         np.testing.assert_array_equal(found.tensors[name], tensor)
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(
     st.dictionaries(
         st.text(max_size=8),
@@ -417,7 +418,7 @@ def test_external_data_behind_an_overlong_tag_is_not_passed_over() -> None:
         graph.read(field(MODEL_GRAPH, field(GRAPH_INITIALIZER, tensor)))
 
 
-@settings(deadline=2000, max_examples=300)
+@examples(300)
 @given(st.binary(max_size=400))
 def test_arbitrary_bytes_raise_nothing_but_graph_errors(data: bytes) -> None:
     """
@@ -426,7 +427,7 @@ def test_arbitrary_bytes_raise_nothing_but_graph_errors(data: bytes) -> None:
     _read_or_refuse(data)
 
 
-@settings(deadline=2000, max_examples=400)
+@examples(400)
 @given(
     st.lists(
         st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 2), st.binary(min_size=1, max_size=6)),
@@ -463,7 +464,7 @@ def test_mutated_files_are_refused_or_mean_to_us_what_they_mean_to_onnx(
         assert not any(tensor.external_data for tensor in model.graph.initializer)
 
 
-@settings(deadline=2000, max_examples=200)
+@examples(200)
 @given(
     st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 5), max_size=80),
     st.binary(max_size=64),

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from service.core import ink
 from service.core.errors import BlankImage
 from tests import digits
 from tests.digits import Strokes
+from tests.examples import examples
 
 Grey = NDArray[np.uint8]
 
@@ -136,7 +137,7 @@ def test_drawings_far_from_the_middle_of_their_box_are_not_cut_off() -> None:
 # --- The same digit, drawn differently
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     way=st.sampled_from(WAYS),
     scale=st.floats(0.01, 1000),
@@ -158,7 +159,7 @@ def test_strokes_give_the_same_image_at_any_place_and_size(
     assert np.abs(difference).max() <= rounding
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(
     way=st.sampled_from(WAYS),
     size=st.integers(112, 500),
@@ -356,7 +357,7 @@ def test_stroke_of_no_points_among_others_is_passed_over() -> None:
     np.testing.assert_array_equal(image, ink.from_strokes(seven))
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(
     st.lists(
         npst.arrays(np.float64, st.tuples(st.integers(0, 6), st.just(2)), elements=COORDINATES), max_size=4
@@ -395,7 +396,7 @@ def test_finite_coordinates_of_any_size_give_an_image(strokes: list[list[float]]
     assert is_prepared(ink.from_strokes([np.array(strokes)]))
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(
     npst.arrays(
         np.uint8,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from service.core import artifact, insight
 from service.core.artifact import Artifact
 from service.core.insight import Palette
+from tests.examples import examples
 
 HALF = Fraction(1, 2) + Fraction(1, 10**6)
 """How far a level may be from the exact one: rounded to the nearest, whichever way a tie goes."""
@@ -37,7 +38,7 @@ def exact_pixel(weight: float, largest: float) -> tuple[Fraction, Fraction, Frac
     return red_and_blue * 255, green * 255, red_and_blue * 255, 0 if v == 0 else 255
 
 
-@settings(deadline=None)
+@examples()
 @given(WEIGHTS)
 @example(np.zeros((2, 3), np.float32))
 @example(np.array([[-1e-45, 3e38]], np.float32))
@@ -154,7 +155,7 @@ def test_grid_has_as_many_columns_as_the_table_says(units: int, columns: int) ->
     assert insight.grid_columns(units) == columns
 
 
-@settings(deadline=None)
+@examples()
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(1, 4), st.sampled_from(["lesson", "safe"]))
 def test_grid_shows_every_unit_in_its_place(units: int, height: int, width: int, palette: Palette) -> None:
     """

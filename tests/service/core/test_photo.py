@@ -1,19 +1,20 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 from PIL import Image
 
 from service.core import photo
+from tests.examples import examples
 
 PHOTOS = npst.arrays(np.uint8, st.tuples(st.integers(1, 90), st.integers(1, 90), st.just(3)))
 
 MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"]
 
 
-@settings(deadline=None)
+@examples()
 @given(pixels=npst.arrays(np.uint8, (64, 64, 3)))
 def test_what_has_the_size_already_is_left_alone(pixels: NDArray[np.uint8]) -> None:
     """
@@ -38,7 +39,7 @@ def test_each_pixel_is_the_mean_of_its_square_of_the_middle(wide: int, tall: int
     assert np.abs(found - means).max() <= 1  # Pillow rounds twice: along rows, then along columns
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(pixels=PHOTOS, mode=st.sampled_from(MODES))
 def test_any_size_and_mode_gives_a_photograph(pixels: NDArray[np.uint8], mode: str) -> None:
     """

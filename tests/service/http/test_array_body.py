@@ -6,21 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from service.core.errors import MalformedRequest, PayloadTooLarge, RequestError
 from service.http import array_body
+from tests.examples import examples
 from tests.service.http.bodies import LIMITS, SHAPE, check_sentence, images, npy, npy_file
 
-EXAMPLES = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
-)
+TIE = 1e-12
+"""In pixels of 0 to 1, far above the rounding of double precision: a number may lie between two greys."""
+
+EXAMPLES = examples(60, HealthCheck.data_too_large, HealthCheck.large_base_example)
 BATCH = st.integers(1, 4).map(lambda n: (n, *SHAPE))
 
 
@@ -111,7 +110,7 @@ def test_floats_become_the_nearest_grey(units: NDArray[np.float32]) -> None:
     """
     found = array_body.read_npy(npy(units), SHAPE, LIMITS)
 
-    assert np.abs(found[0] / 255 - units.astype(np.float64)).max() <= 0.5 / 255 + 1e-12
+    assert np.abs(found[0] / 255 - units.astype(np.float64)).max() <= 0.5 / 255 + TIE
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -0.001, 1.001, 255.0])
@@ -283,7 +282,7 @@ def test_arbitrary_bytes_are_refused(body: bytes) -> None:
     assert message.startswith(("Body should be ", "Array"))
 
 
-@settings(EXAMPLES, max_examples=150)
+@examples(150, HealthCheck.data_too_large, HealthCheck.large_base_example)
 @given(data=st.data(), dtype=st.sampled_from(["u1", "<f4", ">f8"]))
 def test_a_mutated_file_gives_images_or_a_request_error(data: st.DataObject, dtype: str) -> None:
     """

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
 from starlette.testclient import TestClient
@@ -16,6 +16,7 @@ from service.core.errors import BodyTimeout, PayloadTooLarge, TooManyBytes, Unsu
 from service.http.body_reader import BodyLimits
 from service.http.exchange import Exchange
 from service.inference.budget import Budget
+from tests.examples import examples
 from tests.service.http.bodies import PREDICT, compressed, problem
 from tests.service.http.running import chunk
 
@@ -53,7 +54,7 @@ class Body:
         return asyncio.run(enter())
 
 
-@settings(deadline=None, derandomize=True, max_examples=50)
+@examples(50)
 @given(parts=st.lists(st.binary(max_size=60), min_size=1, max_size=5))
 def test_a_body_is_all_its_parts_or_too_large(parts: list[bytes]) -> None:
     """

@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -15,8 +15,9 @@ from service.core.engine import Scores
 from service.http import entries, wire
 from service.serving.predictor import Prediction
 from service.serving.registry import Model
+from tests.examples import examples
 
-EXAMPLES = settings(max_examples=150, deadline=None, derandomize=True)
+EXAMPLES = examples(150)
 LABELS = ("0", "ünder", 'say "},{"', "], [", "upper\\left", "\n", "rose", "日本", "8", "", "a", "b")
 
 ANY = arrays.arrays(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import HealthCheck, assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -17,15 +17,14 @@ from service.core.errors import BlankImage, MalformedRequest, PayloadTooLarge, R
 from service.http import json_body, wire
 from service.http.drawings import Drawing, Drawings
 from tests import digits
+from tests.examples import examples
 from tests.service.http.bodies import LIMITS, SHAPE, check_sentence, images, picture, read
 
 PIXELS = arrays.arrays(np.uint8, SHAPE)
-EXAMPLES = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
-)
+TIE = 1e-12
+"""In pixels of 0 to 1, far above the rounding of double precision: a number may lie between two greys."""
+
+EXAMPLES = examples(60, HealthCheck.data_too_large, HealthCheck.large_base_example)
 
 
 def read_json(document: object) -> Drawings:
@@ -109,7 +108,7 @@ def test_unit_numbers_become_the_nearest_grey(units: NDArray[np.float64]) -> Non
 
     found = np.asarray(read_json({"image": units.tolist(), "scale": "unit"}))
 
-    assert np.abs(found.ravel() / 255 - units).max() <= 0.5 / 255 + 1e-12
+    assert np.abs(found.ravel() / 255 - units).max() <= 0.5 / 255 + TIE
 
 
 @EXAMPLES

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -16,14 +16,10 @@ from PIL import Image
 from service.core.errors import ServiceError
 from service.http import json_body, json_list
 from service.http.drawings import Drawings, Limits
+from tests.examples import examples
 from tests.service.http.bodies import LIMITS, images, picture
 
-EXAMPLES = settings(
-    max_examples=300,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+EXAMPLES = examples(300, HealthCheck.function_scoped_fixture)
 SHAPE = (2, 3)
 FEW = Limits(images=6, picture_pixels=100, points=10)
 FILE = base64.b64encode(b"no picture, but nobody looks").decode()
@@ -146,7 +142,7 @@ def test_a_document_read_as_a_long_one_says_the_same(
         assert as_long(lambda: read(body, SHAPE, FEW)) == as_whole(lambda: read(body, SHAPE, FEW))  # noqa: B023
 
 
-@settings(EXAMPLES, max_examples=100)
+@examples(100, HealthCheck.function_scoped_fixture)
 @given(
     batch=st.integers(1, 5),
     shape=st.sampled_from([(2, 3), (1, 1), (4,), (2, 2, 3)]),

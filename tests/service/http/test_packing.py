@@ -5,11 +5,12 @@ import zlib
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.errors import MalformedRequest, UnsupportedMediaType
 from service.http.packing import Unpacker, pack
+from tests.examples import examples
 from tests.service.http.bodies import compressed
 
 UNPACK: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress}
@@ -30,7 +31,7 @@ def unpack(coding: str, *chunks: bytes) -> bytes:
     return whole
 
 
-@settings(deadline=None, derandomize=True)
+@examples()
 @given(
     content=st.binary(max_size=300),
     coding=st.sampled_from(["gzip", "deflate", "identity"]),

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -17,14 +17,10 @@ from service.core import ink
 from service.core.errors import BrokenPicture, MalformedRequest, PayloadTooLarge, RequestError
 from service.http import picture_body
 from tests import digits
+from tests.examples import examples
 from tests.service.http.bodies import LIMITS, check_sentence, form, picture, read
 
-EXAMPLES = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+EXAMPLES = examples(60, HealthCheck.data_too_large)
 GREYS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)))
 
 SEVEN = digits.canvas(digits.DIGITS["7"][0], size=60, pen=6)
@@ -323,7 +319,7 @@ SEEDS = {
 }
 
 
-@settings(EXAMPLES, max_examples=200)
+@examples(200, HealthCheck.data_too_large)
 @given(data=st.data(), seed=st.sampled_from(sorted(SEEDS)))
 def test_a_mutated_picture_gives_an_image_or_a_request_error(data: st.DataObject, seed: str) -> None:
     """
@@ -461,7 +457,7 @@ def test_a_broken_form_is_refused(body: bytes) -> None:
     check_sentence(str(caught.value))
 
 
-@settings(EXAMPLES, max_examples=150)
+@examples(150, HealthCheck.data_too_large)
 @given(data=st.data(), encoding=st.sampled_from(["", "base64", "quoted-printable", "binary"]))
 @example(data=None, encoding="base64")
 def test_a_mutated_form_gives_images_or_a_request_error(data: st.DataObject | None, encoding: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from service.core.errors import RequestError
 from service.http import picture_body, picture_head
 from tests import digits
+from tests.examples import examples
 from tests.service.http.bodies import picture
 
 WIDTH, HEIGHT = 61, 47
@@ -130,7 +131,7 @@ def test_a_file_cut_anywhere_is_weighed_or_unknown(file: bytes) -> None:
     assert {picture_head.weigh(file[:size]) for size in range(min(len(file), 800))} <= {None, whole}
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@examples(400)
 @given(data=st.data(), seed=st.integers(0, len(SEEDS) - 1))
 def test_a_mutated_file_never_weighs_less_than_its_pixels(data: st.DataObject, seed: int) -> None:
     """

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from service.core import errors
 from service.core.errors import ServiceError
 from service.http import problems
+from tests.examples import examples
 from tests.service.http.bodies import PREDICT, PROBLEM_MEMBERS, QUADRANTS, problem
 
 STATUSES = {
@@ -169,7 +170,7 @@ def test_an_error_without_a_row_of_its_own_means_what_its_nearest_base_means() -
     assert problems.lookup(errors.GoldenMismatch("m/1", "x")) == problems.TABLE[ServiceError]
 
 
-@settings(deadline=None, derandomize=True)
+@examples()
 @given(detail=st.text(), instance=st.text(), request_id=st.text())
 def test_a_problem_can_hold_any_text(detail: str, instance: str, request_id: str) -> None:
     """

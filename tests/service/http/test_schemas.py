@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 from schemathesis.schemas import APIOperation
@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.http import schemas, wire
 from tests import digits
+from tests.examples import examples
 from tests.service.http.bodies import images, problem
 
 MODEL = "/v1/models/{model}"
@@ -232,14 +233,7 @@ def ask(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, **fix
     # A POST is documented to take any bytes and any text as a picture, and most of them are none.
     spared = ACCEPTED if operation.method == "post" else []
 
-    @settings(
-        max_examples=12,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @examples(12, *HealthCheck, phases=[Phase.explicit, Phase.generate])
     @given(case=operation.as_strategy(generation_mode=mode, **fixed))
     def ask_once(case: schemathesis.Case[Any]) -> None:
         answer = case.call_and_validate(checks=CHECKED, excluded_checks=spared)
@@ -249,6 +243,7 @@ def ask(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, **fix
     return statuses
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_any_names_and_good_requests_are_answered_as_documented(
     api: OpenApiSchema, method: str, path: str

@@ -20,15 +20,13 @@ from service.core.errors import InferenceFailed
 from service.http import schemas
 from service.serving.workers import Workers
 from service.settings import Settings
-from tests import digits, toys
+from tests import digits, precision, toys
 from tests.service.http.bodies import PREDICT, QUADRANTS, form, images, npy, picture, problem
 from tests.service.http.running import Background, Held, chunk, exchange, service
 
 PROBABILITIES = f"{QUADRANTS}/probabilities"
 WEIGHTS = f"{QUADRANTS}/weights"
 OCTETS = {"content-type": "application/octet-stream"}
-TOLERANCE = 1e-6
-"""Of probabilities: rounding of float32 along two ways of adding up."""
 
 
 def versioned(path: str, version: str) -> str:
@@ -66,7 +64,7 @@ def test_every_kind_of_body_gets_the_same_answer(
     answers when none is named: it sees every quarter's opposite.
     """
     weights = toys.quadrant_weights()[:: -1 if version != "1" else 1]
-    wanted = toys.softmax(toys.expected_logits(DOTS, weights))
+    logits = toys.expected_logits(DOTS, weights)  # exact in float32: 0 and 1
     path = versioned(PROBABILITIES, version) if version else PROBABILITIES
 
     answer = client.post(path, content=body, headers={"content-type": content_type})
@@ -79,7 +77,7 @@ def test_every_kind_of_body_gets_the_same_answer(
     assert document["version"] == (version or "2")
     assert document["predictions"][0]["label"] == toys.QUARTERS[first]
     found = [entry["probabilities"] for entry in document["predictions"]]
-    np.testing.assert_allclose(found, wanted, atol=TOLERANCE)
+    assert np.all(np.abs(found - toys.softmax(logits)) <= precision.softmax_error(logits))
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
@@ -127,9 +125,11 @@ def test_a_batch_gets_the_answers_its_images_get_alone(client: TestClient, count
     ]
 
     assert len(together) == count
-    for one, other in zip(together[:: max(1, count // 4)], alone, strict=True):
+    errors = precision.probability_error(precision.logit_error(toys.layers(toys.quadrant_weights()), batch))
+    picked = slice(None, None, max(1, count // 4))
+    for one, other, (error,) in zip(together[picked], alone, errors[picked], strict=True):
         assert one["label"] == other["label"]
-        np.testing.assert_allclose(one["probabilities"], other["probabilities"], atol=1e-5)
+        np.testing.assert_allclose(one["probabilities"], other["probabilities"], rtol=0, atol=2 * error)
 
 
 @pytest.mark.parametrize(("query", "named"), [("", 3), ("?top=1", 1), ("?top=4", 4), ("?top=1000", 4)])

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -18,15 +18,11 @@ from service.http.drawings import Drawing
 from service.serving.predictor import Predictor
 from service.serving.registry import Registry
 from service.settings import Settings
-from tests import digits, toys
+from tests import digits, precision, toys
+from tests.examples import examples
 from tests.service.http.bodies import LIMITS, SHAPE, form, images, npy, picture, read
 
-EXAMPLES = settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+EXAMPLES = examples(40, HealthCheck.function_scoped_fixture)
 BATCH = images(1, 2)
 ONE = picture(Image.fromarray(BATCH[0]))
 FORM_TYPE, FORM = form(("a", ONE), ("b", picture(Image.fromarray(BATCH[1]))))
@@ -185,10 +181,12 @@ def test_an_answer_says_what_the_scores_say(
     predictor: Predictor, batch: NDArray[np.uint8], top: int, seen: bool
 ) -> None:
     """
-    Compared with the toy network computed by hand, for both kinds of answer.
+    To the bit, for both kinds of answer; and the scores are those of the toy network computed by hand.
     """
     model = predictor.find("quadrants", "1")
-    wanted = toys.softmax(toys.expected_logits(batch, toys.quadrant_weights()))
+    weights = toys.quadrant_weights()
+    wanted = toys.softmax(toys.expected_logits(batch, weights))
+    allowed = precision.probability_error(precision.logit_error(toys.layers(weights), batch))
     prediction = predictor.predict(model, batch)
 
     short = json.loads(wire.encode(prediction, wire.labels, top, seen))
@@ -197,7 +195,9 @@ def test_an_answer_says_what_the_scores_say(
     assert {"model": short["model"], "version": short["version"]} == {"model": "quadrants", "version": "1"}
     assert len(short["predictions"]) == len(batch)
     for row, (brief, full) in enumerate(zip(short["predictions"], long["predictions"], strict=True)):
-        np.testing.assert_allclose(full["probabilities"], wanted[row], atol=1e-5)
+        said = np.array(full["probabilities"], np.float32)
+        np.testing.assert_array_equal(said, prediction.scores.probabilities[row])
+        assert np.abs(said - wanted[row]).max() <= allowed[row]
         assert {**brief, "probabilities": full["probabilities"]} == full
         best = np.argsort(-np.array(full["probabilities"]), kind="stable")
         assert brief["index"] == best[0]

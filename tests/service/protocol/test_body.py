@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from service.protocol.body import HEADER
 from service.protocol.tensors import DATATYPES
-from tests import toys
+from tests import precision, toys
+from tests.examples import examples
 from tests.service.http.bodies import check_sentence, problem
 from tests.service.protocol.messages import DOT, INFER, LOGITS, declared, document, post, read, tensor
 
@@ -66,7 +67,8 @@ def test_outputs_may_be_mixed(client: TestClient) -> None:
     assert first["parameters"] == {"binary_data_size": 16}
     assert "data" not in first
     assert second["data"] == [0, 0, 0, 1]
-    np.testing.assert_allclose(found.arrays["probabilities"], toys.softmax(LOGITS), rtol=1e-6)
+    off = np.abs(found.arrays["probabilities"] - toys.softmax(LOGITS))
+    assert np.all(off <= precision.softmax_error(LOGITS))
 
 
 def test_without_outputs_all_are_answered(client: TestClient) -> None:
@@ -368,9 +370,7 @@ DOCUMENTS = st.fixed_dictionaries(
 )
 
 
-@settings(
-    max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+@examples(400, *HealthCheck)
 @given(
     asked=DOCUMENTS,
     binary=st.sampled_from([b"", PIXELS, PIXELS * 2]) | st.binary(max_size=40),
@@ -393,9 +393,7 @@ def test_whatever_comes_is_answered(
         check_sentence(answer.json()["error"])
 
 
-@settings(
-    max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+@examples(200, *HealthCheck)
 @given(content=st.binary(max_size=1000), header=st.none() | st.integers(0, 1000))
 def test_any_bytes_are_answered(client: TestClient, content: bytes, header: int | None) -> None:
     """

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import orjson
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -19,13 +19,9 @@ from service.protocol import body, tensors
 from service.protocol.body import Body
 from service.protocol.inference import Inferred, Output
 from service.serving.registry import Model
+from tests.examples import examples
 
-EXAMPLES = settings(
-    max_examples=300,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+EXAMPLES = examples(300, HealthCheck.function_scoped_fixture)
 SHAPE = (2, 3)
 LIMITS = Limits(images=6, picture_pixels=1000, points=100)
 

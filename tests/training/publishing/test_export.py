@@ -10,12 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from service.core import graph as reader
+from tests import precision, toys
 from tests.conftest import REPOSITORY
+from tests.training.networks import layers_of
 from training.net import Net
 from training.publishing.export import OPSET, layers, to_onnx
-
-ROUNDING = 1e-5
-"""Float32 sums of a few hundred terms, in one order or another."""
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +48,10 @@ def test_the_file_computes_what_the_net_computes(
         logits, probabilities = _run(exported, images[:count])
 
         expected = net(torch.tensor(images[:count])).detach()
-        np.testing.assert_allclose(logits, expected, atol=ROUNDING)
-        np.testing.assert_allclose(probabilities, torch.softmax(expected, 1), atol=ROUNDING)
+        error = precision.logit_error(layers_of(net), images[:count])
+        assert np.all(np.abs(logits - expected.numpy()) <= 2 * error)
+        off = np.abs(probabilities - torch.softmax(expected, 1).numpy())
+        assert np.all(off <= 2 * precision.probability_error(error))
 
 
 def test_a_temperature_softens_probabilities_and_leaves_logits(
@@ -61,9 +62,10 @@ def test_a_temperature_softens_probabilities_and_leaves_logits(
     """
     logits, probabilities = _run(to_onnx(net, (6, 5), temperature=2.5), images)
 
-    odds = np.exp(logits / 2.5)
-    np.testing.assert_allclose(logits, _run(exported, images)[0], atol=ROUNDING)
-    np.testing.assert_allclose(probabilities, odds / odds.sum(1, keepdims=True), atol=ROUNDING)
+    error = precision.logit_error(layers_of(net), images)
+    assert np.all(np.abs(logits - _run(exported, images)[0]) <= 2 * error)
+    off = np.abs(probabilities - toys.softmax(logits, 2.5))
+    assert np.all(off <= precision.softmax_error(logits, 2.5))
 
 
 def test_the_file_holds_what_the_service_takes_and_no_more(net: Net, exported: bytes) -> None:

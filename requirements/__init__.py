@@ -1,0 +1,1 @@
+"""Pinned requirements with digests, and what writes them."""

@@ -1,0 +1,23 @@
+"""Bounded reads of files that another program writes."""
+
+import stat
+from pathlib import Path
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """Read a plain file that is not too large.
+
+    Args:
+        path: Of the file.
+        most: Bytes that it may have.
+
+    Raises:
+        OSError: It is not there, no plain file, too large, or cannot be read.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+        raise OSError("not a file")
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(f"more than {most:,} bytes")
+    return content

@@ -1,0 +1,46 @@
+"""`tests/precision.py`: bounds that hold, and that still notice a mistake."""
+
+import numpy as np
+import pytest
+
+from tests import precision, toys
+
+WEIGHTS = toys.quadrant_weights()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sums_in_any_order_are_within_the_bound(seed: int) -> None:
+    """
+    One after the other in single precision, which is the worst way to add; rising, falling and shuffled.
+    """
+    generator = np.random.default_rng(seed)
+    image = generator.integers(0, 256, (1, 28, 28), np.uint8)
+    exact = toys.expected_logits(image, WEIGHTS)
+    error = precision.logit_error(toys.layers(WEIGHTS), image)
+    pixels = image.ravel() / np.float32(255)
+    rising = np.argsort(pixels)
+
+    for order in (rising, rising[::-1], generator.permutation(784)):
+        logits = np.cumsum(WEIGHTS[:, order] * pixels[order], axis=1, dtype=np.float32)[:, -1]
+        assert np.all(np.abs(logits - exact) <= error)
+
+
+@pytest.mark.parametrize("value", [1, 7, 128, 255])
+def test_a_pixel_too_much_is_noticed(value: int) -> None:
+    """
+    Of an image of one value, where all logits are alike but for rounding: a grey more in one pixel.
+    """
+    image = np.full((1, 28, 28), value, np.uint8)
+    exact = toys.expected_logits(image, WEIGHTS)
+
+    error = precision.logit_error(toys.layers(WEIGHTS), image)
+
+    assert np.all(error < 1 / 255)
+    assert np.all(error < 2e-5 * exact)
+
+
+def test_a_softmax_of_exact_logits_is_bound_to_a_few_units_in_the_last_place() -> None:
+    logits = np.array([[0, 1, -30, 20]], np.float32)
+
+    assert precision.softmax_error(logits).max() < 1e-6
+    assert precision.softmax_error(logits, 0.05).max() < 2e-4  # of logits up to 600
