@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from service.core.errors import Forbidden
 from service.http.cors import CorsPolicy
@@ -29,6 +30,11 @@ class AccessControl:
     hosts: KnownHosts
     cors: CorsPolicy
     is_operator: bool = False
+
+    @cached_property
+    def is_open(self) -> bool:
+        """Whether every request may be sent, except for model management: nothing has to be checked."""
+        return self.access.is_open and not self.hosts.is_enforced
 
     def check_host(self, host: bytes | None) -> None:
         """Check the header Host, where the settings name the hosts that are known.

@@ -182,7 +182,6 @@ class Answering:
         """
 
         def ask() -> Question[Answer]:
-            exchange.mark("queue")
             question = read()
             if exchange.grant is not None:
                 exchange.grant.charge(len(question.drawings))
@@ -197,6 +196,7 @@ class Answering:
         if unread > INLINE_BYTES:
 
             def ask_and_reply() -> Answer:
+                exchange.mark("queue")
                 question = ask()
                 time_left(question, exchange)
                 return reply(question)

@@ -52,6 +52,10 @@ class Budget:
         Raises:
             TooManyBytes: They exceed the limit; nothing was acquired.
         """
+        with self._lock:
+            if self._used + size <= self.max_bytes:
+                self._used += size
+                return
         if not self.try_acquire(size):
             raise TooManyBytes(self.max_bytes)
 

@@ -11,7 +11,7 @@ from service.core.errors import RequestError, ServiceError, Stopping
 from service.http import problems
 from service.http.answering import Answering, Posted, Reply
 from service.http.body_reader import BodyReader
-from service.http.exchange import Exchange, request_id_from
+from service.http.exchange import Exchange, new_request_id, request_id_from
 from service.http.server.request import Refused, Request
 
 if TYPE_CHECKING:
@@ -89,13 +89,15 @@ class PredictionCall:
         self._task: asyncio.Task[None] | None = None
         headers = request.first_headers
         given = headers.get(b"x-request-id")
-        self._exchange = Exchange(
-            request_id_from("" if given is None else given.decode("latin-1")), request.started, endpoint.path
-        )
+        request_id = new_request_id() if given is None else request_id_from(given.decode("latin-1"))
+        self._exchange = Exchange(request_id, request.started, endpoint.path)
         self._exchange.is_prediction = True
         predictions.journal.begin()
         control = predictions.control
         try:
+            if control.is_open:
+                self._admit(None)
+                return
             control.check_host(headers.get(b"host"))
             key = control.key(request.headers)
             if control.access.needs_verify(key):
@@ -117,9 +119,10 @@ class PredictionCall:
             self._predictions.answering,
             self._parameters["model"],
         )
-        self._exchange.grant = self._predictions.control.authorize(
-            key, self._connection.client(request), endpoint.operation.right, name
-        )
+        if not self._predictions.control.is_open:
+            self._exchange.grant = self._predictions.control.authorize(
+                key, self._connection.client(request), endpoint.operation.right, name
+            )
         self._model = answering.find_by_name(self._exchange, name, parameters.get("version"))
         self._options = endpoint.options(request.query)
         coding = headers.get(b"content-encoding")
@@ -129,7 +132,8 @@ class PredictionCall:
             headers.get(b"content-type", b"").decode("latin-1"),
             request.content_length,
         )
-        self._connection.send_continue()
+        if request.expects_continue:
+            self._connection.send_continue()
 
     async def _verify(self, key: bytes | None) -> None:
         """Check a passphrase, and go on."""

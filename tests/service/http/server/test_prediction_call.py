@@ -375,7 +375,7 @@ def counted(app: App) -> tuple[int, int]:
     return app.metrics.in_flight, app.budget.used
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@examples(200)
 @given(
     start=st.sampled_from([b"", request(DOT, OCTETS), request(NESTED, JSON)[:-1], request(b"", OCTETS)]),
     body=st.binary(max_size=60),
@@ -391,7 +391,7 @@ def test_nothing_that_comes_goes_wrong(app: App, start: bytes, body: bytes, cut:
     assert counted(app) == (0, 0)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@examples(100)
 @given(name=st.sampled_from(sorted(PLAIN)), cuts=st.lists(st.integers(0, 4000), max_size=4))
 def test_a_request_may_come_in_pieces(app: App, name: str, cuts: list[int]) -> None:
     """
