@@ -20,6 +20,7 @@ from service.http.metrics import Metrics
 from service.http.observe import Observer
 from service.http.router import Router, Routes
 from service.http.together import Together
+from service.inference.budget import Budget
 from service.processes.member import Member
 from service.protocol import instances, repository, rest
 from service.protocol.management import Management
@@ -83,8 +84,9 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
     )
 
     management = Management(registry, workers, settings.management)
+    budget = Budget(settings.max_pending_bytes)
     journal = Journal(metrics, statistics, settings.access_log)
-    with_grpc = _grpc(settings, registry, answering, together or statistics, management, journal)
+    with_grpc = _grpc(settings, registry, answering, together or statistics, management, journal, budget)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -152,17 +154,32 @@ def _grpc(
     statistics: Records,
     management: Management,
     journal: Journal,
+    budget: Budget,
 ) -> Callable[[], AbstractAsyncContextManager[object]]:
     """Return what serves gRPC too, while it is entered; nothing if the settings do not ask for it."""
     if settings.grpc_port is None:
         return nullcontext
-    from service.grpc import interface  # noqa: PLC0415 - an extra, and memory that others need not spend
+    from service.grpc import server  # noqa: PLC0415 - an extra, and memory that others need not spend
+    from service.grpc.calls import Calls  # noqa: PLC0415 - as above
+    from service.grpc.message_reader import MessageReader  # noqa: PLC0415 - as above
     from service.grpc.servicer import Servicer  # noqa: PLC0415 - as above
 
+    calls = Calls(settings.max_connections, budget, settings.write_timeout_s)
     servicer = Servicer(
-        registry, answering, statistics, management, journal, version(_DISTRIBUTION), settings.engine_threads
+        registry,
+        answering,
+        statistics,
+        management,
+        journal,
+        version(_DISTRIBUTION),
+        settings.engine_threads,
+        calls,
+        MessageReader(calls, budget, settings.max_body_bytes, settings.body_timeout_s),
     )
-    limits = interface.Limits(
+    certificate = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        certificate = server.Certificate(settings.tls_cert, settings.tls_key)
+    limits = server.Limits(
         settings.max_body_bytes,
         settings.max_connections,
         settings.keep_alive_s,
@@ -170,4 +187,4 @@ def _grpc(
         settings.drain_timeout_s,
         shares_port=settings.workers > 1,
     )
-    return functools.partial(interface.serving, servicer, settings.host, settings.grpc_port, limits)
+    return functools.partial(server.serving, servicer, settings.host, settings.grpc_port, limits, certificate)

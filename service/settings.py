@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict, SettingsError
 
 ENVIRONMENT_PREFIX = "INKLING_"
@@ -31,6 +31,15 @@ class Settings(BaseSettings):
         ge=0,
         le=65535,
         description="Port for gRPC, on the same address; 0 takes a free one; needs the extra `grpc`",
+    )
+    tls_cert: Path | None = Field(
+        None,
+        description="PEM file of a certificate and its chain: serve with TLS; read again when it changes",
+    )
+    tls_key: Path | None = Field(
+        None,
+        validate_default=True,
+        description="PEM file of the certificate's private key; set together with `tls_cert`",
     )
     models: Path = Field(Path("models"), description="Folder of published models")
     default_model: str = Field(
@@ -113,6 +122,13 @@ class Settings(BaseSettings):
         "info", description="Least severe log lines that are written"
     )
     access_log: bool = Field(True, description="Write one line for every request")
+
+    @field_validator("tls_key")
+    @classmethod
+    def _is_with_its_certificate(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if (key is None) != (info.data.get("tls_cert") is None):
+            raise ValueError("should be set together with tls_cert")
+        return key
 
 
 class BadSettings(ValueError):

@@ -13,9 +13,7 @@ import pytest
 
 from service.core.errors import InferenceFailed
 from service.grpc import inference_pb2 as pb
-from service.grpc import statuses
-from service.grpc.servicer import SERVICE, _address
-from service.http import problems
+from service.grpc.servicer import SERVICE
 from service.serving.predictor import Predictor
 from service.settings import Settings
 from tests import toys
@@ -157,10 +155,6 @@ def test_a_sentence_is_that_of_rest(grpc_client: Client) -> None:
     answer = grpc_client.infer(typed("uint_contents", [0] * 783, "UINT8"))
 
     assert answer.details == said
-
-
-def test_every_status_has_a_code() -> None:
-    assert {problem.status for problem in problems.TABLE.values()} == statuses.CODES.keys()
 
 
 @pytest.mark.parametrize("error", [InferenceFailed("quadrants", "2"), ValueError("a secret")])
@@ -377,16 +371,3 @@ def test_models_are_unloaded_and_loaded(toy_settings: Settings, toy_root: Path, 
     refused(nobody, "NOT_FOUND", "nobody")
     refused(config, "INVALID_ARGUMENT", "config")
     refused(broken, "FAILED_PRECONDITION", "quadrants/3")
-
-
-@pytest.mark.parametrize(
-    ("peer", "address"),
-    [
-        ("ipv4:127.0.0.1:5000", "127.0.0.1"),
-        ("ipv6:%5B::1%5D:5000", "::1"),
-        ("unix:", "-"),
-        ("", "-"),
-    ],
-)
-def test_a_callers_address_is_a_host(peer: str, address: str) -> None:
-    assert _address(peer) == address

@@ -1,0 +1,191 @@
+"""The calls in progress: how many there are, and what ends those whose client stands still."""
+
+import asyncio
+import functools
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+
+from service.core.errors import Overloaded
+from service.grpc.clients import Client, client_of
+from service.grpc.permits import FairPermits, Permit
+from service.inference.budget import Budget
+
+log = logging.getLogger(__name__)
+
+_CHECK_S = 1.0
+"""Seconds between two looks at the calls in progress."""
+
+_MIN_BYTES_PER_S = 256_000
+"""Rate at which a client must take a large answer."""
+
+_MAX_RESETS = 200
+_RESETS_PER_S = 50
+"""How many calls a connection may cancel at once, and then per second: cancelling is cheap for the client and
+dear for the server, which is the HTTP/2 Rapid Reset attack, CVE-2023-44487."""
+
+
+def _keep_open(client: Client) -> None:
+    """Close nothing: there is no server yet."""
+    del client
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """A call in progress.
+
+    Attributes:
+        client: Its client.
+        permit: Its place among all calls.
+        answer_bytes: Size of its answer, which counts in the budget until the client has taken it.
+        answered: When the answer was handed to gRPC, on the event loop's clock; 0 before that.
+    """
+
+    client: Client
+    permit: Permit
+    answer_bytes: int = 0
+    answered: float = 0.0
+
+
+class Calls:
+    """The calls in progress. For use on one event loop.
+
+    There is a maximum, of which each client has a fair share: when all places are taken, a new call gets the
+    place of one that has not sent its message, or not taken its answer, of a client that has more calls.
+    """
+
+    def __init__(self, max_calls: int, budget: Budget, write_timeout_s: float) -> None:
+        """Start without calls.
+
+        Args:
+            max_calls: How many there may be.
+            budget: Where answers count until they are taken.
+            write_timeout_s: Longest time in which a client must take a small answer, in seconds; a large one
+                may take longer, by its size.
+        """
+        self._permits = FairPermits(max_calls, grace_s=0)
+        self._max_calls = max_calls
+        self._budget = budget
+        self._write_timeout_s = write_timeout_s
+        self._answered: dict[Call, None] = {}
+        self._resets: Counter[str] = Counter()
+        self._close: Callable[[Client], object] = _keep_open
+
+    @property
+    def in_progress(self) -> int:
+        """How many calls are in progress."""
+        return self._permits.held
+
+    def begin(self, context: grpc.aio.ServicerContext) -> Call:
+        """Count a call until it is done.
+
+        Raises:
+            Overloaded: There are too many.
+        """
+        client = client_of(context.peer())
+        permit = self._permits.try_acquire(client)
+        if permit is None:
+            raise Overloaded(self._max_calls)
+        call = Call(client, permit)
+        context.add_done_callback(functools.partial(self._end, call))
+        return call
+
+    @asynccontextmanager
+    async def within(self, call: Call, limit_s: float | None) -> AsyncIterator[Callable[[], None]]:
+        """Let a call wait for its client, for a limited time and as long as no other needs its place.
+
+        Args:
+            call: The call.
+            limit_s: Longest time in seconds; None is no limit.
+
+        Yields:
+            A function that ends the context at once, as if the time was over.
+
+        Raises:
+            TimeoutError: The time is over.
+            Overloaded: Its place was given to a call of another client.
+        """
+        try:
+            async with asyncio.timeout(limit_s) as timeout:
+
+                def stop() -> None:
+                    if not timeout.expired():
+                        timeout.reschedule(asyncio.get_running_loop().time())
+
+                self._permits.make_revocable(call.permit, stop)
+                try:
+                    yield stop
+                finally:
+                    self._permits.make_irrevocable(call.permit)
+        except TimeoutError:
+            if call.permit.is_revoked:
+                raise Overloaded(self._max_calls) from None
+            raise
+
+    def answer(self, call: Call, size: int) -> None:
+        """Count an answer until the client has taken it; if that takes too long, its connection is closed.
+
+        Args:
+            call: The call.
+            size: Of the answer, in bytes.
+
+        Raises:
+            TooManyBytes: The budget has no room for it.
+        """
+        self._budget.acquire(size)
+        call.answer_bytes = size
+        call.answered = asyncio.get_running_loop().time()
+        self._answered[call] = None
+
+    def finish(self, call: Call) -> None:
+        """Note that a call was answered, with an error or with something small."""
+        self.answer(call, 0)
+
+    @asynccontextmanager
+    async def watching(self, close: Callable[[Client], object]) -> AsyncIterator[None]:
+        """Close connections of clients that do not take their answers, while the context is entered.
+
+        Args:
+            close: Closes a client's connection.
+        """
+        self._close = close
+        task = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECK_S)
+            now = asyncio.get_running_loop().time()
+            for call in [*self._answered]:
+                waited_s = now - call.answered
+                if waited_s > self._write_timeout_s + call.answer_bytes / _MIN_BYTES_PER_S:
+                    self._drop(call, "answer was not taken in time")
+                elif waited_s > _CHECK_S:
+                    stop = functools.partial(self._drop, call, "too many calls")
+                    self._permits.make_revocable(call.permit, stop)
+            for connection in [*self._resets]:
+                self._resets[connection] -= round(_RESETS_PER_S * _CHECK_S)
+                if self._resets[connection] <= 0:
+                    del self._resets[connection]
+
+    def _end(self, call: Call, context: grpc.aio.ServicerContext) -> None:
+        self._permits.release(call.permit)
+        self._answered.pop(call, None)
+        self._budget.release(call.answer_bytes)
+        if context.cancelled():
+            connection = call.client.connection
+            self._resets[connection] += 1
+            if self._resets[connection] == _MAX_RESETS:
+                self._drop(call, "too many calls were cancelled")
+
+    def _drop(self, call: Call, reason: str) -> None:
+        self._answered.pop(call, None)
+        log.warning("connection closed", extra={"fields": {"client": call.client.address, "reason": reason}})
+        self._close(call.client)
