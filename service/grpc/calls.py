@@ -12,6 +12,7 @@ import grpc
 
 from service.core.errors import Overloaded
 from service.grpc.clients import Client, client_of
+from service.grpc.connections import Connections
 from service.grpc.permits import FairPermits, Permit
 from service.inference.budget import Budget
 
@@ -27,11 +28,6 @@ _MAX_RESETS = 200
 _RESETS_PER_S = 50
 """How many calls a connection may cancel at once, and then per second: cancelling is cheap for the client and
 dear for the server, which is the HTTP/2 Rapid Reset attack, CVE-2023-44487."""
-
-
-def _keep_open(client: Client) -> None:
-    """Close nothing: there is no server yet."""
-    del client
 
 
 @dataclass(eq=False, slots=True)
@@ -73,7 +69,7 @@ class Calls:
         self._write_timeout_s = write_timeout_s
         self._answered: dict[Call, None] = {}
         self._resets: Counter[str] = Counter()
-        self._close: Callable[[Client], object] = _keep_open
+        self._connections: Connections | None = None
 
     @property
     def in_progress(self) -> int:
@@ -146,34 +142,47 @@ class Calls:
         self.answer(call, 0)
 
     @asynccontextmanager
-    async def watching(self, close: Callable[[Client], object]) -> AsyncIterator[None]:
-        """Close connections of clients that do not take their answers, while the context is entered.
+    async def watching(self, connections: Connections) -> AsyncIterator[None]:
+        """Close connections of clients that misbehave, while the context is entered.
+
+        They do not take their answers, cancel too many calls, or have too many connections.
 
         Args:
-            close: Closes a client's connection.
+            connections: The server's.
         """
-        self._close = close
-        task = asyncio.create_task(self._watch())
+        self._connections = connections
+        task = asyncio.create_task(self._watch(connections))
         try:
             yield
         finally:
             task.cancel()
 
-    async def _watch(self) -> None:
+    async def _watch(self, connections: Connections) -> None:
         while True:
             await asyncio.sleep(_CHECK_S)
-            now = asyncio.get_running_loop().time()
-            for call in [*self._answered]:
-                waited_s = now - call.answered
-                if waited_s > self._write_timeout_s + call.answer_bytes / _MIN_BYTES_PER_S:
-                    self._drop(call, "answer was not taken in time")
-                elif waited_s > _CHECK_S:
-                    stop = functools.partial(self._drop, call, "too many calls")
-                    self._permits.make_revocable(call.permit, stop)
+            self._check_answers(asyncio.get_running_loop().time())
             for connection in [*self._resets]:
                 self._resets[connection] -= round(_RESETS_PER_S * _CHECK_S)
                 if self._resets[connection] <= 0:
                     del self._resets[connection]
+            connections.trim(self._is_busy)
+
+    def _check_answers(self, now: float) -> None:
+        late = []
+        for call in self._answered:
+            waited_s = now - call.answered
+            if waited_s > self._write_timeout_s + call.answer_bytes / _MIN_BYTES_PER_S:
+                late.append(call)
+            elif waited_s > _CHECK_S:
+                self._permits.make_revocable(
+                    call.permit, functools.partial(self._drop, [call], "too many calls")
+                )
+
+        if late:
+            self._drop(late, "answer was not taken in time")
+
+    def _is_busy(self, client: Client) -> bool:
+        return self._permits.held_by(client) > 0
 
     def _end(self, call: Call, context: grpc.aio.ServicerContext) -> None:
         self._permits.release(call.permit)
@@ -183,9 +192,14 @@ class Calls:
             connection = call.client.connection
             self._resets[connection] += 1
             if self._resets[connection] == _MAX_RESETS:
-                self._drop(call, "too many calls were cancelled")
+                self._drop([call], "too many calls were cancelled")
 
-    def _drop(self, call: Call, reason: str) -> None:
-        self._answered.pop(call, None)
-        log.warning("connection closed", extra={"fields": {"client": call.client.address, "reason": reason}})
-        self._close(call.client)
+    def _drop(self, calls: list[Call], reason: str) -> None:
+        """Close the connections of calls."""
+        clients = {call.client for call in calls}
+        for call in calls:
+            self._answered.pop(call, None)
+        for client in clients:
+            log.warning("connection closed", extra={"fields": {"client": client.address, "reason": reason}})
+        if self._connections is not None:
+            self._connections.close(clients)

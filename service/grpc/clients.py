@@ -17,7 +17,7 @@ class Client:
     """The client of a call.
 
     Attributes:
-        connection: gRPC's name of the connection's other end, such as `ipv4:127.0.0.1:5000`.
+        connection: Its address and port, such as `127.0.0.1:5000`; or gRPC's name of a Unix socket.
         address: IP address, or `-`.
         port: TCP port, or 0.
         network: What counts as one client: the IPv4 address, or the /64 network of the IPv6 address.
@@ -40,18 +40,20 @@ def client_of(peer: str) -> Client:
     if kind not in ("ipv4", "ipv6"):
         return Client(peer, UNKNOWN, 0, UNKNOWN)
     host, _, port = rest.rpartition(":")
-    return of_address(host.strip("[]"), int(port) if port.isdecimal() else 0, peer)
+    return of_address(host.strip("[]"), int(port) if port.isdecimal() else 0)
 
 
-def of_address(host: str, port: int, connection: str) -> Client:
+def of_address(host: str, port: int) -> Client:
     """Return the client at a host and port; an IPv4 address within IPv6 is an IPv4 address."""
     try:
         ip = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return Client(connection, UNKNOWN, port, UNKNOWN)
+        return Client(f"{host}:{port}", UNKNOWN, port, UNKNOWN)
+    network = str(ip)
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is None:
-            network = ipaddress.ip_network((int(ip), _PREFIX), strict=False)
-            return Client(connection, str(ip), port, str(network))
-        ip = ip.ipv4_mapped
-    return Client(connection, str(ip), port, str(ip))
+            network = str(ipaddress.ip_network((int(ip), _PREFIX), strict=False))
+        else:
+            ip = ip.ipv4_mapped
+            network = str(ip)
+    return Client(f"{ip}:{port}", str(ip), port, network)

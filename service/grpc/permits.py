@@ -1,8 +1,9 @@
 """Fair permits: a semaphore that is shared evenly between clients, and whose permits can be revoked.
 
 A plain semaphore lets the client that asks most often, or that holds its permits longest, have all of them.
-Here a free permit goes to the waiting client that holds the fewest. When none is free, a permit can be taken
-away from a client that holds more than the waiting one, once it has been held for a grace period.
+Here a free permit goes to the waiting client that holds the fewest; of several, to the one that has been
+served least recently. When none is free, a permit can be taken away from a client that holds more than the
+waiting one, once it has been held for a grace period.
 "Client" means an address first, and then a connection: connections of one address share what it has.
 """
 
@@ -13,6 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from service.grpc.clients import Client
+
+_REMEMBERED = 4096
+"""Addresses and connections of which it is known when they were served last."""
 
 
 @dataclass(eq=False, slots=True)
@@ -51,9 +55,10 @@ class FairPermits:
     grace_s: float
     _held: dict[Permit, None] = field(default_factory=dict)
     _revocable: dict[str, dict[Permit, None]] = field(default_factory=dict)
-    _waiting: dict[_Waiter, None] = field(default_factory=dict)
+    _waiting: dict[str, dict[_Waiter, None]] = field(default_factory=dict)
     _of_network: Counter[str] = field(default_factory=Counter)
     _of_connection: Counter[str] = field(default_factory=Counter)
+    _served: dict[str, int] = field(default_factory=dict)
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     _timer: asyncio.TimerHandle | None = None
 
@@ -65,7 +70,11 @@ class FairPermits:
     @property
     def waiting(self) -> int:
         """How many calls wait for a permit."""
-        return len(self._waiting)
+        return sum(map(len, self._waiting.values()))
+
+    def held_by(self, client: Client) -> int:
+        """Return how many permits the calls of a connection hold."""
+        return self._of_connection[client.connection]
 
     def try_acquire(self, client: Client) -> Permit | None:
         """Acquire a permit that is free or can be revoked; return None if there is none."""
@@ -78,12 +87,12 @@ class FairPermits:
         if len(self._held) < self.size and not self._waiting:
             return self._grant(client)
         waiter = _Waiter(client, next(self._numbers), asyncio.get_running_loop().create_future())
-        self._waiting[waiter] = None
+        self._waiting.setdefault(client.connection, {})[waiter] = None
         self._dispatch()
         try:
             return await waiter.granted
         except asyncio.CancelledError:
-            self._waiting.pop(waiter, None)
+            self._forget(waiter)
             if waiter.granted.done() and not waiter.granted.cancelled():
                 self.release(waiter.granted.result())
             raise
@@ -132,6 +141,11 @@ class FairPermits:
         self._held[permit] = None
         self._of_network[client.network] += 1
         self._of_connection[client.connection] += 1
+        for key in (client.network, client.connection):
+            self._served.pop(key, None)  # to the end: the dictionary is in order of service
+            self._served[key] = next(self._numbers)
+        while len(self._served) > _REMEMBERED:
+            del self._served[next(iter(self._served))]
         return permit
 
     def _dispatch(self) -> None:
@@ -140,7 +154,7 @@ class FairPermits:
             self._timer.cancel()
             self._timer = None
         while self._waiting:
-            first = min(self._waiting, key=lambda waiter: (*self._counts(waiter.client), waiter.number))
+            first = self._first()
             if len(self._held) >= self.size:
                 victim = self._victim(first.client)
                 if victim is None:
@@ -150,9 +164,31 @@ class FairPermits:
                     self._timer = asyncio.get_running_loop().call_later(wait_s, self._dispatch)
                     return
                 self._revoke(victim)
-            del self._waiting[first]
+            self._forget(first)
             if not first.granted.done():
                 first.granted.set_result(self._grant(first.client))
+
+    def _first(self) -> _Waiter:
+        """Return the call whose turn it is: of the client with the fewest permits, served least recently."""
+
+        def turn(waiter: _Waiter) -> tuple[int, int, int, int, int]:
+            network, connection = waiter.client.network, waiter.client.connection
+            return (
+                self._of_network[network],
+                self._served.get(network, -1),
+                self._of_connection[connection],
+                self._served.get(connection, -1),
+                waiter.number,
+            )
+
+        return min((next(iter(waiters)) for waiters in self._waiting.values()), key=turn)
+
+    def _forget(self, waiter: _Waiter) -> None:
+        of_connection = self._waiting.get(waiter.client.connection, {})
+        if waiter in of_connection:
+            del of_connection[waiter]
+            if not of_connection:
+                del self._waiting[waiter.client.connection]
 
     def _revoke(self, victim: Permit) -> None:
         revoke = victim._revoke

@@ -1,7 +1,6 @@
 """A gRPC server in the running event loop: our service, health checking and reflection, with limits."""
 
 import asyncio
-import functools
 import logging
 import ssl
 from collections.abc import AsyncIterator
@@ -13,7 +12,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2
 
 from service.core.errors import ModelNotReady
-from service.grpc import sockets, tls
+from service.grpc import tls
+from service.grpc.connections import Connections
 from service.grpc.servicer import SERVICE, Servicer
 from service.grpc.standard import StandardServices
 from service.serving.registry import Registry
@@ -76,7 +76,8 @@ class Limits:
             # A client that is gone without closing its connection does not answer a ping.
             ("grpc.keepalive_time_ms", round(1000 * self.idle_s)),
             ("grpc.keepalive_timeout_ms", round(1000 * self.handshake_s)),
-            ("grpc.max_allowed_incoming_connections", self.connections),
+            # Above the limit connections are closed by ourselves, fairly; the core refuses the newest.
+            ("grpc.max_allowed_incoming_connections", 2 * self.connections),
             ("grpc.max_connection_idle_ms", round(1000 * self.idle_s)),
             ("grpc.server_handshake_timeout_ms", round(1000 * self.handshake_s)),
         ]
@@ -136,7 +137,7 @@ async def serving(
     await server.start()
     log.info("listening", extra={"fields": {"address": f"grpc://{address}:{bound}"}})
     try:
-        async with calls.watching(functools.partial(sockets.close, port=bound)):
+        async with calls.watching(Connections(bound, limits.connections)):
             yield bound
     finally:
         await status.enter_graceful_shutdown()
