@@ -32,7 +32,7 @@ serve: $(BASE) ## Set up what is missing and run the service on http://127.0.0.1
 	@exec $(BIN)/python -m service $(ARGS)
 
 test: $(FULL) $(NODE) $(CLIENTS) ## Set up what is missing and run the tests, but those of the container
-	$(BIN)/python -m pytest -m "not container" $(ARGS)
+	$(BIN)/python -m pytest -m "not container and not torture" $(ARGS)
 
 check: lint types docs-check test ## Everything that continuous integration asks for
 

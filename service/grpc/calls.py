@@ -65,7 +65,7 @@ class Calls:
         """
         self._permits = FairPermits(max_calls, grace_s=0)
         self._max_calls = max_calls
-        self._budget = budget
+        self.budget = budget
         self._write_timeout_s = write_timeout_s
         self._answered: dict[Call, None] = {}
         self._resets: Counter[str] = Counter()
@@ -132,7 +132,7 @@ class Calls:
         Raises:
             TooManyBytes: The budget has no room for it.
         """
-        self._budget.acquire(size)
+        self.budget.acquire(size)
         call.answer_bytes = size
         call.answered = asyncio.get_running_loop().time()
         self._answered[call] = None
@@ -187,7 +187,7 @@ class Calls:
     def _end(self, call: Call, context: grpc.aio.ServicerContext) -> None:
         self._permits.release(call.permit)
         self._answered.pop(call, None)
-        self._budget.release(call.answer_bytes)
+        self.budget.release(call.answer_bytes)
         if context.cancelled():
             connection = call.client.connection
             self._resets[connection] += 1

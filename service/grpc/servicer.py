@@ -31,6 +31,10 @@ from service.serving.statistics import Records
 
 log = logging.getLogger(__name__)
 
+_BYTES_PER_NUMBER = 16
+"""Memory of a number in typed contents while it is parsed: eight bytes in the parsed message,
+eight in an array."""
+
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 
@@ -198,7 +202,12 @@ class Servicer:
             except ServiceError as error:
                 raise error.with_traceback(None)  # noqa: B904 - which would hold the message until it is told
 
-        return await self.answering.respond(exchange, model, read, len(call.content), len(envelope.rest))
+        cost = _BYTES_PER_NUMBER * envelope.numbers
+        self.calls.budget.acquire(cost)
+        try:
+            return await self.answering.respond(exchange, model, read, len(call.content), len(envelope.rest))
+        finally:
+            self.calls.budget.release(cost)
 
     async def repository_index(self, call: Request) -> bytes:
         """List what is published, and what of it is served."""
