@@ -10,7 +10,7 @@ import grpc
 
 log = logging.getLogger(__name__)
 
-_Stamp = tuple[tuple[int, int, int], ...]
+_Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 def credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
@@ -62,8 +62,7 @@ class _Pair:
         return fetch
 
     def _read_stamp(self) -> _Stamp:
-        found = [file.stat() for file in self._files]
-        return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in found)
+        return tuple(_stamp_of(file) for file in self._files)
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
         certificate, key = self._files
@@ -71,6 +70,15 @@ class _Pair:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key, password=_no_passphrase)
         return grpc.ssl_server_certificate_configuration([(key.read_bytes(), certificate.read_bytes())])
+
+
+def _stamp_of(file: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written or replaced; None if there is none."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _no_passphrase() -> str:

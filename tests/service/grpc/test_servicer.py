@@ -291,25 +291,6 @@ def test_all_messages_together_are_bounded(toy_settings: Settings, monkeypatch: 
     assert after.code == "OK"
 
 
-def test_a_message_that_never_comes_gives_way(toy_settings: Settings) -> None:
-    """
-    With room for one message at a time, an idle call keeps others waiting for as long as a body may take.
-    """
-    with serving(toy_settings, max_pending_bytes=200_000, body_timeout_s=0.2) as client:
-        method = client.channel.stream_unary(f"/{SERVICE}/ModelInfer", None, None)
-
-        def never() -> Any:  # noqa: ANN401 - an iterator of nothing
-            time.sleep(2)
-            yield from ()
-
-        idle = method.future(never(), timeout=PATIENCE_S)
-        codes = {client.infer(raw()).code for _ in range(5)}
-
-        assert codes <= {"OK", "UNAVAILABLE"}
-        assert client.infer(raw()).code == "OK"
-        assert idle.exception().code().name == "DEADLINE_EXCEEDED"
-
-
 def test_streams_are_not_offered(grpc_client: Client) -> None:
     method = grpc_client.channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", None, None)
 
