@@ -141,6 +141,13 @@ class Calls:
         """Note that a call was answered, with an error or with something small."""
         self.answer(call, 0)
 
+    def cancelled(self, call: Call) -> None:
+        """Note that a call was cancelled, or had no message; who does that too often is disconnected."""
+        connection = call.client.connection
+        self._resets[connection] += 1
+        if self._resets[connection] == _MAX_RESETS:
+            self._drop([call], "too many calls were cancelled")
+
     @asynccontextmanager
     async def watching(self, connections: Connections) -> AsyncIterator[None]:
         """Close connections of clients that misbehave, while the context is entered.
@@ -185,14 +192,10 @@ class Calls:
         return self._permits.held_by(client) > 0
 
     def _end(self, call: Call, context: grpc.aio.ServicerContext) -> None:
+        del context
         self._permits.release(call.permit)
         self._answered.pop(call, None)
         self.budget.release(call.answer_bytes)
-        if context.cancelled():
-            connection = call.client.connection
-            self._resets[connection] += 1
-            if self._resets[connection] == _MAX_RESETS:
-                self._drop([call], "too many calls were cancelled")
 
     def _drop(self, calls: list[Call], reason: str) -> None:
         """Close the connections of calls."""

@@ -8,9 +8,10 @@ that do not list a process's descriptors nothing is closed.
 
 import os
 import socket
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from service.grpc.clients import UNKNOWN, Client, of_address
 
@@ -90,14 +91,32 @@ class Connections:
         except OSError:
             return
         for name in names:
-            # A duplicate stays what it is, even if gRPC closes the original meanwhile.
-            with suppress(OSError, ValueError), socket.socket(fileno=os.dup(int(name))) as connection:
-                if connection.family not in (socket.AF_INET, socket.AF_INET6):
-                    continue
-                if connection.getsockname()[1] != self._port:
-                    continue
-                host, port = connection.getpeername()[:2]
-                yield connection, of_address(host, port)
+            with suppress(OSError, ValueError), _duplicate(int(name)) as connection:
+                if connection.getsockname()[1] == self._port:
+                    host, port = connection.getpeername()[:2]
+                    yield connection, of_address(host, port)
+
+
+@contextmanager
+def _duplicate(descriptor: int) -> Iterator[socket.socket]:
+    """Yield a duplicate of a TCP socket, which stays what it is even if gRPC closes the original meanwhile.
+
+    Raises:
+        OSError: The descriptor is closed.
+        ValueError: It is no TCP socket.
+    """
+    duplicate = os.dup(descriptor)
+    try:
+        if not stat.S_ISSOCK(os.fstat(duplicate).st_mode):
+            raise ValueError("should be a socket")
+        connection = socket.socket(fileno=duplicate)
+    except BaseException:
+        os.close(duplicate)
+        raise
+    with connection:
+        if connection.family not in (socket.AF_INET, socket.AF_INET6):
+            raise ValueError("should be a TCP socket")
+        yield connection
 
 
 def _descriptors() -> list[str]:

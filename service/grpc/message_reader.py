@@ -126,6 +126,7 @@ class MessageReader:
         """
         content = await self._read(call, context, self._large, self._timeout_s)
         if content is None:
+            self._calls.cancelled(call)  # so it looks if the client has cancelled it
             raise PayloadTooLarge("Message", self._max_bytes, "bytes", "more, or none at all")
         self._budget.acquire(len(content))
         return content
@@ -143,6 +144,7 @@ class MessageReader:
         """
         content = await self.next_small(call, context)
         if content is None:
+            self._calls.cancelled(call)  # as above
             raise PayloadTooLarge("Message", SMALL_BYTES, "bytes", "more, or none at all")
         return content
 

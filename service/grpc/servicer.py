@@ -268,6 +268,8 @@ class Servicer:
             trailing = statuses.metadata(exchange.request_id, error)
         except asyncio.CancelledError:
             is_late = deadline_s is not None and exchange.age_s() >= deadline_s
+            if call is not None and not is_late:
+                self.calls.cancelled(call)
             exchange.status = problems.TABLE[DeadlineExceeded].status if is_late else CLIENT_CLOSED
             raise
         except Exception:

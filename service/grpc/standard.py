@@ -3,6 +3,7 @@
 The library's handlers let gRPC read a message of any allowed size for every call at once; these do not.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -91,6 +92,10 @@ class StandardServices:
             try:
                 call = self.calls.begin(context)
                 answer = await method(context, call)
+            except asyncio.CancelledError:
+                if call is not None:
+                    self.calls.cancelled(call)
+                raise
             except ServiceError as error:
                 answer = None
                 context.set_code(statuses.code(error))

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,26 @@ def test_connections_of_the_port_are_found() -> None:
         found = Connections(port, 10).clients()
 
         assert {client.connection for client in found} == {name(client).connection for client in clients}
+
+
+def descriptors() -> list[str]:
+    """Return the numbers of this process's descriptors."""
+    return sorted(path.name for path in Path("/dev/fd").iterdir())
+
+
+def test_no_descriptor_stays_open() -> None:
+    """
+    Of files and pipes neither.
+    """
+    with connected("127.0.0.1") as (port, clients, _), Path(__file__).open(encoding="utf-8"):
+        before = descriptors()
+        connections = Connections(port, 0)
+        for _ in range(3):
+            connections.clients()
+            connections.trim(idle)
+            connections.close([name(clients[0])])
+
+        assert descriptors() == before
 
 
 def test_one_connection_is_closed_and_no_other() -> None:

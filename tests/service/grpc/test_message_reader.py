@@ -1,8 +1,9 @@
 """Messages are read within limits, and calls whose client stands still hold up nobody."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import grpc
 import pytest
@@ -12,7 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from service.grpc import inference_pb2 as pb
 from service.grpc.servicer import SERVICE
 from service.settings import Settings
-from tests.http2 import INITIAL_WINDOW_SIZE, begin, connect, message, setting
+from tests.http2 import CANCEL, INITIAL_WINDOW_SIZE, RST_STREAM, begin, connect, frame, message, setting
 from tests.service.grpc.calls import Client, raw, refused, serving
 from tests.service.http.running import PATIENCE_S, Background
 
@@ -238,6 +239,32 @@ def wait_for(is_true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not is_true():
         assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("method", ["ModelInfer", HEALTH])
+def test_who_cancels_too_many_calls_is_disconnected(toy_settings: Settings, method: str) -> None:
+    """
+    And may come again.
+    """
+    cancel = CANCEL.to_bytes(4, "big")
+    with serving(toy_settings) as client, connect(client.port, is_read=False) as connection:
+        connection.settimeout(PATIENCE_S)
+        sender = Background(lambda: cancel_calls(connection, method, cancel))
+        with suppress(ConnectionResetError):
+            while connection.recv(65_536):
+                pass
+        sender.answer()
+
+        assert client.infer(raw()).code == "OK"
+
+
+def cancel_calls(connection: socket.socket, method: str, cancel: bytes) -> None:
+    """Begin calls, and cancel each when it has had time to begin."""
+    with suppress(OSError):
+        for stream in range(1, 4_001, 2):
+            connection.sendall(begin(method, stream))
+            time.sleep(0.002)
+            connection.sendall(frame(RST_STREAM, 0, stream, cancel))
 
 
 def test_health_can_be_watched_by_many(toy_settings: Settings) -> None:
