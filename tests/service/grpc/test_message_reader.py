@@ -30,7 +30,7 @@ EMPTY = {
 
 @contextmanager
 def silent(client: Client, method: str, calls: int, connections: int = 1) -> Iterator[None]:
-    """Begin calls that send nothing, over some connections; eight are there when the context is entered."""
+    """Begin calls that send nothing, over some connections; two are there when the context is entered."""
     before = in_flight(client)
     is_counted = not method.startswith("/grpc.")
     with ExitStack() as stack:
@@ -38,7 +38,7 @@ def silent(client: Client, method: str, calls: int, connections: int = 1) -> Ite
             connection = stack.enter_context(connect(client.port))
             connection.sendall(b"".join(begin(method, 1 + 2 * number) for number in range(calls)))
         deadline = time.monotonic() + PATIENCE_S
-        while is_counted and in_flight(client) < before + min(8, calls * connections):
+        while is_counted and in_flight(client) < before + min(2, calls * connections):
             assert time.monotonic() < deadline
         yield
 
