@@ -26,6 +26,11 @@ _OVERALL = ""
 _MAX_STREAMS = 100
 """Calls of one connection at once; a client of the library queues further ones."""
 
+_MAX_PENDING_CALLS = 4096
+
+_READ_BYTES = 262_144
+"""Bytes read from a connection at once; the core's own choice is up to 4 MB for each that sends fast."""
+
 _MAX_HEADER_BYTES = 16_384
 """Of the metadata of a call."""
 
@@ -67,6 +72,11 @@ class Limits:
             ("grpc.http2.bdp_probe", 0),
             ("grpc.http2.lookahead_bytes", 65_535),
             ("grpc.max_concurrent_streams", _MAX_STREAMS),
+            # Calls that the event loop has not begun yet. Above a limit the core cancels any, also those
+            # of clients that did nothing.
+            ("grpc.server.max_pending_requests", _MAX_PENDING_CALLS),
+            ("grpc.server.max_pending_requests_hard_limit", 2 * _MAX_PENDING_CALLS),
+            ("grpc.experimental.tcp_max_read_chunk_size", _READ_BYTES),
             ("grpc.max_metadata_size", _MAX_HEADER_BYTES),
             ("grpc.absolute_max_metadata_size", _MAX_HEADER_BYTES),
             ("grpc.http2.hpack_table_size.decoder", 4096),
