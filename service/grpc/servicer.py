@@ -46,12 +46,14 @@ class Request:
         content: Its message, as it came; empty for a method whose message has no fields.
         exchange: What is known of it.
         grant: What its client may do.
+        address: The client's IP address, or `-`.
         deadline_s: When its client gives up, in seconds since it began; None if never.
     """
 
     content: bytes
     exchange: Exchange
     grant: Grant
+    address: str
     deadline_s: float | None
 
 
@@ -301,16 +303,17 @@ class Servicer:
         context: grpc.aio.ServicerContext,
     ) -> bytes:
         """Read a call's message and return the answer."""
+        address = call.client.address
         if method.reads == "none":
-            return await method.answer(Request(b"", exchange, grant, deadline_s))
+            return await method.answer(Request(b"", exchange, grant, address, deadline_s))
         if method.reads == "small":
             content = await self.reader.read_small(call, context)
             _note(exchange, content)
-            return await method.answer(Request(content, exchange, grant, deadline_s))
+            return await method.answer(Request(content, exchange, grant, address, deadline_s))
         content = await self.reader.read(call, context)
         try:
             _note(exchange, content)
-            return await method.answer(Request(content, exchange, grant, deadline_s))
+            return await method.answer(Request(content, exchange, grant, address, deadline_s))
         finally:
             self.reader.release(content)
 
