@@ -29,7 +29,7 @@ _MAX_STREAMS = 100
 _MAX_PENDING_CALLS = 4096
 
 _READ_BYTES = 262_144
-"""Bytes read from a connection at once; the core's own choice is up to 4 MB for each that sends fast."""
+"""Bytes read from a connection at once; the core's own choice is megabytes for each that sends fast."""
 
 _MAX_HEADER_BYTES = 16_384
 """Of the metadata of a call."""
@@ -77,6 +77,7 @@ class Limits:
             ("grpc.server.max_pending_requests", _MAX_PENDING_CALLS),
             ("grpc.server.max_pending_requests_hard_limit", 2 * _MAX_PENDING_CALLS),
             ("grpc.experimental.tcp_max_read_chunk_size", _READ_BYTES),
+            ("grpc.experimental.tcp_max_read_buffer_size", _READ_BYTES),
             ("grpc.max_metadata_size", _MAX_HEADER_BYTES),
             ("grpc.absolute_max_metadata_size", _MAX_HEADER_BYTES),
             ("grpc.http2.hpack_table_size.decoder", 4096),
