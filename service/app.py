@@ -131,7 +131,7 @@ def create_app(
     changes = SharedChanges(worker, settings.request_timeout_s) if worker else LocalChanges(stager, workers)
     management = Management(registry, changes, settings.management)
     journal = Journal(metrics, statistics, settings.access_log)
-    with_grpc = _grpc(settings, registry, answering, together or statistics, management, journal)
+    with_grpc = _grpc(settings, registry, answering, together or statistics, management, journal, control)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -283,17 +283,35 @@ def _grpc(
     statistics: Records,
     management: Management,
     journal: Journal,
+    control: AccessControl,
 ) -> Callable[[], AbstractAsyncContextManager[object]]:
     """Return what serves gRPC too, while it is entered; nothing if the settings do not ask for it."""
     if settings.grpc_port is None:
         return nullcontext
-    from service.grpc import interface  # noqa: PLC0415 - an extra, and memory that others need not spend
+    from service.grpc import server  # noqa: PLC0415 - an extra, and memory that others need not spend
+    from service.grpc.access import KeyAccess  # noqa: PLC0415 - as above
+    from service.grpc.calls import Calls  # noqa: PLC0415 - as above
+    from service.grpc.message_reader import MessageReader  # noqa: PLC0415 - as above
     from service.grpc.servicer import Servicer  # noqa: PLC0415 - as above
 
+    budget = answering.bodies.budget
+    calls = Calls(settings.max_connections, budget, settings.write_timeout_s)
     servicer = Servicer(
-        registry, answering, statistics, management, journal, version(_DISTRIBUTION), settings.engine_threads
+        registry,
+        answering,
+        statistics,
+        management,
+        journal,
+        version(_DISTRIBUTION),
+        settings.engine_threads,
+        calls,
+        MessageReader(calls, budget, settings.max_body_bytes, settings.body_timeout_s),
+        KeyAccess(control.access),
     )
-    limits = interface.Limits(
+    certificate = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        certificate = server.Certificate(settings.tls_cert, settings.tls_key)
+    limits = server.Limits(
         settings.max_body_bytes,
         settings.max_connections,
         settings.keep_alive_s,
@@ -301,4 +319,4 @@ def _grpc(
         settings.drain_timeout_s,
         shares_port=settings.workers > 1,
     )
-    return functools.partial(interface.serving, servicer, settings.host, settings.grpc_port, limits)
+    return functools.partial(server.serving, servicer, settings.host, settings.grpc_port, limits, certificate)

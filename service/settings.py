@@ -90,9 +90,13 @@ class Settings(BaseSettings):
         "management, on a thread and event loop of their own; 0 takes a free one",
     )
     tls_cert: Path | None = Field(
-        None, description="Certificate chain in PEM, for TLS over HTTP and gRPC; read again when it changes"
+        None,
+        description="PEM file of a certificate and its chain: serve with TLS; read again when it changes",
     )
-    tls_key: Path | None = Field(None, description="Private key of `tls_cert` in PEM")
+    tls_key: Path | None = Field(
+        None,
+        description="PEM file of the certificate's private key; set together with `tls_cert`",
+    )
     models: Path = Field(Path("models"), description="Folder of published models")
     default_model: str = Field(
         "ink",

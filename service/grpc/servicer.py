@@ -1,26 +1,24 @@
-"""The methods of the protocol's service. Each is a translation; how an error is told stands in one place."""
+"""Handlers of GRPCInferenceService: messages in, messages out. Limits, access and errors are in `_answer`."""
 
 import asyncio
 import functools
 import logging
-import urllib.parse
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import grpc
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from service.core.errors import (
-    DeadlineExceeded,
-    ModelError,
-    ModelNotReady,
-    PayloadTooLarge,
-    ServiceError,
-)
+from service.core.errors import DeadlineExceeded, ModelError, ModelNotReady, ServiceError, Stopping
 from service.grpc import inference_pb2 as pb
 from service.grpc import messages, statuses
+from service.grpc.access import UNLIMITED, Access, Grant, Metadata, OpenAccess, Right
+from service.grpc.calls import Call, Calls
+from service.grpc.clients import client_of
 from service.grpc.envelope import Envelope
+from service.grpc.message_reader import MessageReader
 from service.http import problems
 from service.http.answering import Answering, Question
 from service.http.exchange import CLIENT_CLOSED, Exchange, request_id_from
@@ -34,28 +32,45 @@ from service.serving.statistics import Records
 
 log = logging.getLogger(__name__)
 
-SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+_BYTES_PER_NUMBER = 16
+"""Memory of a number in typed contents while it is parsed: eight bytes in the parsed message,
+eight in an array."""
 
-_MOST_BYTES = 65_536
-"""Of a message that asks for no inference; it needs a name and a version."""
+SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 
 @dataclass(frozen=True)
-class Call:
+class Request:
     """One call of a method.
 
     Attributes:
-        content: Its message, as it came.
+        content: Its message, as it came; empty for a method whose message has no fields.
         exchange: What is known of it.
-        deadline_s: When its caller gives up, in seconds since it began; None if never.
+        grant: What its client may do.
+        address: The client's IP address, or `-`.
+        deadline_s: When its client gives up, in seconds since it began; None if never.
     """
 
     content: bytes
     exchange: Exchange
+    grant: Grant
+    address: str
     deadline_s: float | None
 
 
-Method = Callable[[Call], Awaitable[bytes]]
+@dataclass(frozen=True)
+class Method:
+    """A method of the service.
+
+    Attributes:
+        answer: Returns the answer's bytes for a call.
+        right: What its client needs; None if everybody may call it.
+        reads: Which message it has: `none`, whose fields nobody needs, a `small` one, or an `inference`.
+    """
+
+    answer: Callable[[Request], Awaitable[bytes]]
+    right: Right | None
+    reads: Literal["none", "small", "inference"] = "small"
 
 
 @dataclass(frozen=True)
@@ -64,12 +79,15 @@ class Servicer:
 
     Attributes:
         registry: What is served.
-        answering: The way of a prediction.
-        statistics: What was asked.
+        answering: The prediction pipeline.
+        statistics: Counts and times by model.
         management: The model repository.
-        journal: Where calls are written down.
+        journal: The request log.
         version: Of the server.
         engine_threads: Of one inference.
+        calls: The calls in progress.
+        reader: Reads their messages.
+        access: Admission control.
     """
 
     registry: Registry
@@ -79,25 +97,29 @@ class Servicer:
     journal: Journal
     version: str
     engine_threads: int
+    calls: Calls
+    reader: MessageReader
+    access: Access = field(default_factory=OpenAccess)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return what a server of gRPC needs to answer.
 
-        Methods take bytes, one by one, instead of a message, so that the gate can say when a message is read,
-        and so that what is no message is told as every error is. On the wire there is no difference.
+        Methods are declared as if they took a stream of messages, and take bytes: so a message is read when
+        its turn has come, and one that cannot be parsed is refused as every other error is. On the wire there
+        is no difference.
         """
-        methods: dict[str, Method] = {
-            "ServerLive": self.server_live,
-            "ServerReady": self.server_ready,
-            "ServerMetadata": self.server_metadata,
-            "ModelReady": self.model_ready,
-            "ModelMetadata": self.model_metadata,
-            "ModelConfig": self.model_config,
-            "ModelStatistics": self.model_statistics,
-            "ModelInfer": self.model_infer,
-            "RepositoryIndex": self.repository_index,
-            "RepositoryModelLoad": self.repository_model_load,
-            "RepositoryModelUnload": self.repository_model_unload,
+        methods = {
+            "ServerLive": Method(self.server_live, None, "none"),
+            "ServerReady": Method(self.server_ready, None, "none"),
+            "ServerMetadata": Method(self.server_metadata, "read", "none"),
+            "ModelReady": Method(self.model_ready, "read"),
+            "ModelMetadata": Method(self.model_metadata, "read"),
+            "ModelConfig": Method(self.model_config, "read"),
+            "ModelStatistics": Method(self.model_statistics, "read"),
+            "ModelInfer": Method(self.model_infer, "predict", "inference"),
+            "RepositoryIndex": Method(self.repository_index, "manage"),
+            "RepositoryModelLoad": Method(self.repository_model_load, "manage"),
+            "RepositoryModelUnload": Method(self.repository_model_unload, "manage"),
         }
         return grpc.method_handlers_generic_handler(
             SERVICE,
@@ -109,46 +131,46 @@ class Servicer:
             },
         )
 
-    async def server_live(self, call: Call) -> bytes:
+    async def server_live(self, call: Request) -> bytes:
         """Tell that the process answers."""
-        _question(pb.ServerLiveRequest, call)
+        del call
         return _written(pb.ServerLiveResponse(live=True))
 
-    async def server_ready(self, call: Call) -> bytes:
+    async def server_ready(self, call: Request) -> bytes:
         """Tell whether every model that should be served can answer."""
-        _question(pb.ServerReadyRequest, call)
+        del call
         return _written(pb.ServerReadyResponse(ready=_is_ready(self.registry.check_ready)))
 
-    async def server_metadata(self, call: Call) -> bytes:
+    async def server_metadata(self, call: Request) -> bytes:
         """Name the server and what it can do."""
-        _question(pb.ServerMetadataRequest, call)
+        del call
         document = description.server(self.version, self.management.is_on)
         return _written(json_format.ParseDict(document, pb.ServerMetadataResponse()))
 
-    async def model_ready(self, call: Call) -> bytes:
+    async def model_ready(self, call: Request) -> bytes:
         """Tell whether a model can answer; raises UnknownModel, UnknownVersion."""
-        asked = _question(pb.ModelReadyRequest, call)
+        asked = _parsed(pb.ModelReadyRequest, call)
         is_ready = _is_ready(lambda: self._find(call, asked.name, asked.version))
         return _written(pb.ModelReadyResponse(ready=is_ready))
 
-    async def model_metadata(self, call: Call) -> bytes:
+    async def model_metadata(self, call: Request) -> bytes:
         """Describe a model's tensors."""
-        asked = _question(pb.ModelMetadataRequest, call)
+        asked = _parsed(pb.ModelMetadataRequest, call)
         model = self._find(call, asked.name, asked.version)
         document = description.model(model, self._versions(model))
         return _written(json_format.ParseDict(document, pb.ModelMetadataResponse()))
 
-    async def model_config(self, call: Call) -> bytes:
+    async def model_config(self, call: Request) -> bytes:
         """Describe how a model is served."""
-        asked = _question(pb.ModelConfigRequest, call)
+        asked = _parsed(pb.ModelConfigRequest, call)
         model = self._find(call, asked.name, asked.version)
         max_images = self.answering.limits.of(model.shape).images
         document = description.configuration(model, self._versions(model), max_images, self.engine_threads)
         return _written(json_format.ParseDict({"config": document}, pb.ModelConfigResponse()))
 
-    async def model_statistics(self, call: Call) -> bytes:
+    async def model_statistics(self, call: Request) -> bytes:
         """Say what every model was asked, or one, or one version of it."""
-        asked = _question(pb.ModelStatisticsRequest, call)
+        asked = _parsed(pb.ModelStatisticsRequest, call)
         if asked.name:
             model = self._find(call, asked.name, asked.version)
             versions = [model.version] if asked.version else self._versions(model)
@@ -158,11 +180,11 @@ class Servicer:
         document = description.statistics({key: self.statistics.of(*key) for key in keys})
         return _written(json_format.ParseDict(document, pb.ModelStatisticsResponse()))
 
-    async def model_infer(self, call: Call) -> bytes:
+    async def model_infer(self, call: Request) -> bytes:
         """Run a model on tensors."""
         envelope = Envelope.of(call.content, self.answering.limits.images)
         exchange = call.exchange
-        model = self.answering.find_by_name(exchange, envelope.model, envelope.version)
+        model = self._find(call, envelope.model, envelope.version or "")
         exchange.is_prediction = True
         limits = self.answering.limits
 
@@ -173,6 +195,7 @@ class Servicer:
                 return messages.write(inferred, is_raw)
 
             question = inference.question(asked, model, limits, exchange, write)
+            call.grant.charge(len(question.drawings))
             times = [time for time in (question.timeout_s, call.deadline_s) if time is not None]
             return question._replace(timeout_s=min(times, default=None))
 
@@ -182,50 +205,60 @@ class Servicer:
             except ServiceError as error:
                 raise error.with_traceback(None)  # noqa: B904 - which would hold the message until it is told
 
-        return await self.answering.respond(exchange, model, read, len(call.content), len(envelope.rest))
+        cost = _BYTES_PER_NUMBER * envelope.numbers
+        self.calls.budget.acquire(cost)
+        try:
+            return await self.answering.respond(exchange, model, read, len(call.content), len(envelope.rest))
+        finally:
+            self.calls.budget.release(cost)
 
-    async def repository_index(self, call: Call) -> bytes:
+    async def repository_index(self, call: Request) -> bytes:
         """List what is published, and what of it is served."""
         self.management.check()
-        asked = _question(pb.RepositoryIndexRequest, call)
+        asked = _parsed(pb.RepositoryIndexRequest, call)
         document = {"models": description.index(self.management.index(asked.ready))}
         return _written(json_format.ParseDict(document, pb.RepositoryIndexResponse()))
 
-    async def repository_model_load(self, call: Call) -> bytes:
+    async def repository_model_load(self, call: Request) -> bytes:
         """Serve what is published of a model now."""
         self.management.check()
-        asked = _question(pb.RepositoryModelLoadRequest, call)
+        asked = _parsed(pb.RepositoryModelLoadRequest, call)
         name = asked.model_name or asked.repository_name  # where KServe's edition has the model's name
-        await self.management.load(name, asked.parameters, Actor(request_id=call.exchange.request_id))
+        call.grant.check_model(name)
+        await self.management.load(name, asked.parameters, _actor(call))
         return _written(pb.RepositoryModelLoadResponse(model_name=name, isLoaded=True))
 
-    async def repository_model_unload(self, call: Call) -> bytes:
+    async def repository_model_unload(self, call: Request) -> bytes:
         """Serve a model no longer."""
         self.management.check()
-        asked = _question(pb.RepositoryModelUnloadRequest, call)
+        asked = _parsed(pb.RepositoryModelUnloadRequest, call)
         name = asked.model_name or asked.repository_name  # as above
-        await self.management.unload(name, Actor(request_id=call.exchange.request_id))
+        call.grant.check_model(name)
+        await self.management.unload(name, _actor(call))
         return _written(pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True))
 
     async def _answer(
         self, path: str, method: Method, requests: object, context: grpc.aio.ServicerContext
     ) -> bytes:
-        """Answer one call, whatever comes; write it down.
+        """Answer one call, whatever comes, and log it.
 
-        Failures are told by setting the code: `abort` raises an error whose traceback would hold the message,
-        in a circle that is not looked for often enough.
+        Errors are sent by setting the code: `abort` raises an error whose traceback would hold the message,
+        in a cycle that the garbage collector finds late.
         """
         del requests
-        given = dict(context.invocation_metadata() or ()).get(statuses.REQUEST_ID, "")
-        exchange = Exchange(request_id_from(str(given)), route=path)
+        metadata = context.invocation_metadata() or ()
+        exchange = Exchange(_request_id(metadata), route=path)
         deadline_s = context.time_remaining()
-        address = _address(context.peer())
         trailing = statuses.metadata(exchange.request_id)
+        call: Call | None = None
+        answer = b""
         self.journal.begin()
         try:
-            async with self.answering.gate.message(lambda: _read(context), exchange) as content:
-                exchange.mark("read")
-                answer = await method(Call(content, exchange, deadline_s))
+            call = self.calls.begin(context)
+            grant = await self._authorize(metadata, call, method)
+            answer = await self._run(method, grant, call, exchange, deadline_s, context)
+            trailing += tuple(grant.fields())
+            self.calls.answer(call, len(answer))
             exchange.status = 200
         except ServiceError as error:
             answer = b""
@@ -234,10 +267,12 @@ class Servicer:
                 fields = {"request_id": exchange.request_id}
                 log.error("model failed", exc_info=error, extra={"fields": fields})
             context.set_code(statuses.code(error))
-            context.set_details(problems.sentence(error))
+            context.set_details(statuses.sentence(error))
             trailing = statuses.metadata(exchange.request_id, error)
         except asyncio.CancelledError:
             is_late = deadline_s is not None and exchange.age_s() >= deadline_s
+            if call is not None and not is_late:
+                self.calls.cancelled(call)
             exchange.status = problems.TABLE[DeadlineExceeded].status if is_late else CLIENT_CLOSED
             raise
         except Exception:
@@ -245,29 +280,70 @@ class Servicer:
             exchange.status = problems.INTERNAL.status
             log.exception("unforeseen", extra={"fields": {"request_id": exchange.request_id}})
             context.set_code(grpc.StatusCode.INTERNAL)
-            context.set_details(f"{problems.INTERNAL.title}.")
+            context.set_details(statuses.INTERNAL_SENTENCE)
         finally:
-            self.journal.end(exchange, "POST", path, address)
+            self.journal.end(exchange, "POST", path, client_of(context.peer()).address)
+        if call is not None and exchange.status != 200:
+            self.calls.finish(call)
         context.set_trailing_metadata(trailing)
         return answer
 
-    def _find(self, call: Call, name: str, version: str) -> Model:
+    async def _authorize(self, metadata: Metadata, call: Call, method: Method) -> Grant:
+        """Check that the client may call a method, before anything of its message is read."""
+        if method.right is None:
+            return UNLIMITED
+        return await self.access.authorize(metadata, call.client.address, method.right)
+
+    async def _run(
+        self,
+        method: Method,
+        grant: Grant,
+        call: Call,
+        exchange: Exchange,
+        deadline_s: float | None,
+        context: grpc.aio.ServicerContext,
+    ) -> bytes:
+        """Read a call's message and return the answer."""
+        address = call.client.address
+        if method.reads == "none":
+            return await method.answer(Request(b"", exchange, grant, address, deadline_s))
+        if method.reads == "small":
+            content = await self.reader.read_small(call, context)
+            _note(exchange, content)
+            return await method.answer(Request(content, exchange, grant, address, deadline_s))
+        content = await self.reader.read(call, context)
+        try:
+            _note(exchange, content)
+            return await method.answer(Request(content, exchange, grant, address, deadline_s))
+        finally:
+            self.reader.release(content)
+
+    def _find(self, call: Request, name: str, version: str) -> Model:
+        call.grant.check_model(name)
         return self.answering.find_by_name(call.exchange, name, version or None)
 
     def _versions(self, model: Model) -> list[str]:
         return [other.version for other in self.registry.models() if other.name == model.name]
 
 
-async def _read(context: grpc.aio.ServicerContext) -> bytes | None:
-    """Return a call's message, or None if there is none; an iterator of messages would hold the last one."""
-    content = await context.read()
-    return None if content is grpc.aio.EOF else bytes(content)
+def _actor(call: Request) -> Actor:
+    """Return who asks, for the audit record."""
+    return Actor(call.grant.client, call.address, call.exchange.request_id)
 
 
-def _question(kind: type[messages.AnyMessage], call: Call) -> messages.AnyMessage:
-    """Read a message that asks for no inference."""
-    if len(call.content) > _MOST_BYTES:
-        raise PayloadTooLarge("Message", _MOST_BYTES, "bytes", f"{len(call.content):,}")
+def _request_id(metadata: Metadata) -> str:
+    """Return the client's id of a request if it can be logged, else a new one."""
+    return request_id_from(str(next((value for key, value in metadata if key == statuses.REQUEST_ID), "")))
+
+
+def _note(exchange: Exchange, content: bytes) -> None:
+    exchange.received = len(content)
+    exchange.body_read = True
+    exchange.mark("read")
+
+
+def _parsed(kind: type[messages.AnyMessage], call: Request) -> messages.AnyMessage:
+    """Parse a message that is no inference."""
     return messages.parse(kind, call.content)
 
 
@@ -278,12 +354,6 @@ def _written(message: Message) -> bytes:
 def _is_ready(check: Callable[[], object]) -> bool:
     try:
         check()
-    except ModelNotReady:
+    except (ModelNotReady, Stopping):
         return False
     return True
-
-
-def _address(peer: str) -> str:
-    """Return the host of `ipv4:127.0.0.1:5000` or `ipv6:%5B::1%5D:5000`."""
-    kind, _, rest = urllib.parse.unquote(peer).partition(":")
-    return rest.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else "-"

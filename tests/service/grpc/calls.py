@@ -41,10 +41,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Client:
-    """A service over both wires."""
+    """A service over both wires.
+
+    Attributes:
+        http: Its HTTP, in this process.
+        channel: Its gRPC.
+        port: Of gRPC, on 127.0.0.1.
+    """
 
     http: TestClient
     channel: grpc.Channel
+    port: int
 
     def call(
         self,
@@ -85,7 +92,7 @@ def serving(settings: Settings, **changed: Any) -> Iterator[Client]:  # noqa: AN
             f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]
         ) as channel,
     ):
-        yield Client(http, channel)
+        yield Client(http, channel, port)
 
 
 def raw(content: bytes = DOT.tobytes(), **members: Any) -> pb.ModelInferRequest:  # noqa: ANN401 - messages'

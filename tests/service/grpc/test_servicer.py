@@ -13,9 +13,7 @@ import pytest
 
 from service.core.errors import InferenceFailed
 from service.grpc import inference_pb2 as pb
-from service.grpc import statuses
-from service.grpc.servicer import SERVICE, _address
-from service.http import problems
+from service.grpc.servicer import SERVICE
 from service.serving.predictor import Predictor
 from service.settings import Settings
 from tests import toys
@@ -159,10 +157,6 @@ def test_a_sentence_is_that_of_rest(grpc_client: Client) -> None:
     assert answer.details == said
 
 
-def test_every_status_has_a_code() -> None:
-    assert {problem.status for problem in problems.TABLE.values()} == statuses.CODES.keys()
-
-
 @pytest.mark.parametrize("error", [InferenceFailed("quadrants", "2"), ValueError("a secret")])
 def test_our_own_errors_say_no_more_than_over_rest(
     grpc_client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -297,25 +291,6 @@ def test_all_messages_together_are_bounded(toy_settings: Settings, monkeypatch: 
     assert after.code == "OK"
 
 
-def test_a_message_that_never_comes_gives_way(toy_settings: Settings) -> None:
-    """
-    With room for one message at a time, an idle call keeps others waiting for as long as a body may take.
-    """
-    with serving(toy_settings, max_pending_bytes=200_000, body_timeout_s=0.2) as client:
-        method = client.channel.stream_unary(f"/{SERVICE}/ModelInfer", None, None)
-
-        def never() -> Any:  # noqa: ANN401 - an iterator of nothing
-            time.sleep(2)
-            yield from ()
-
-        idle = method.future(never(), timeout=PATIENCE_S)
-        codes = {client.infer(raw()).code for _ in range(5)}
-
-        assert codes <= {"OK", "UNAVAILABLE"}
-        assert client.infer(raw()).code == "OK"
-        assert idle.exception().code().name == "DEADLINE_EXCEEDED"
-
-
 def test_streams_are_not_offered(grpc_client: Client) -> None:
     method = grpc_client.channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", None, None)
 
@@ -377,16 +352,3 @@ def test_models_are_unloaded_and_loaded(toy_settings: Settings, toy_root: Path, 
     refused(nobody, "NOT_FOUND", "nobody")
     refused(config, "INVALID_ARGUMENT", "config")
     refused(broken, "FAILED_PRECONDITION", "quadrants/3")
-
-
-@pytest.mark.parametrize(
-    ("peer", "address"),
-    [
-        ("ipv4:127.0.0.1:5000", "127.0.0.1"),
-        ("ipv6:%5B::1%5D:5000", "::1"),
-        ("unix:", "-"),
-        ("", "-"),
-    ],
-)
-def test_a_callers_address_is_a_host(peer: str, address: str) -> None:
-    assert _address(peer) == address

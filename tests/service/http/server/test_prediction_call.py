@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from starlette.datastructures import Headers
@@ -26,6 +26,7 @@ from service.serving.predictor import Prediction, Predictor
 from service.serving.registry import Model
 from service.settings import Settings
 from tests import toys
+from tests.examples import examples
 from tests.service.http.bodies import PREDICT, QUADRANTS, compressed, images, npy, picture
 from tests.service.http.running import PATIENCE_S, Exchanged
 

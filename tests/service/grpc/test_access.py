@@ -1,0 +1,199 @@
+"""Admission control over gRPC: each method asks for a right, and what is decided there is what happens."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from service.core.errors import Forbidden, RateExceeded, ServiceError, Unauthenticated
+from service.grpc import inference_pb2 as pb
+from service.grpc.access import Fields, Metadata, OpenAccess, Right
+from service.settings import Settings
+from tests.service.grpc.calls import DOT, Client, raw, refused, serving, typed
+from tests.service.http.running import PATIENCE_S
+
+KEY = [("authorization", "Bearer a-key")]
+
+RIGHTS: dict[str, tuple[Any, Right | None]] = {
+    "ServerLive": (pb.ServerLiveRequest(), None),
+    "ServerReady": (pb.ServerReadyRequest(), None),
+    "ServerMetadata": (pb.ServerMetadataRequest(), "read"),
+    "ModelReady": (pb.ModelReadyRequest(name="quadrants"), "read"),
+    "ModelMetadata": (pb.ModelMetadataRequest(name="quadrants"), "read"),
+    "ModelConfig": (pb.ModelConfigRequest(name="quadrants"), "read"),
+    "ModelStatistics": (pb.ModelStatisticsRequest(name="quadrants"), "read"),
+    "ModelInfer": (raw(), "predict"),
+    "RepositoryIndex": (pb.RepositoryIndexRequest(), "manage"),
+    "RepositoryModelLoad": (pb.RepositoryModelLoadRequest(model_name="quadrants"), "manage"),
+    "RepositoryModelUnload": (pb.RepositoryModelUnloadRequest(model_name="quadrants"), "manage"),
+}
+
+
+@dataclass
+class FakeAccess:
+    """Admission control that notes what it is asked, and answers as it was told.
+
+    Attributes:
+        error: Raised for every call; None admits it.
+        model: The only one that may be used; None for all.
+        images: How many may be charged.
+        asked: Metadata of interest, address and right of each call.
+        charged: Images of each call.
+    """
+
+    error: ServiceError | None = None
+    model: str | None = None
+    images: int = 1000
+    asked: list[tuple[dict[str, str | bytes], str, Right]] = field(default_factory=list)
+    charged: list[int] = field(default_factory=list)
+
+    async def authorize(self, metadata: Metadata, address: str, right: Right) -> "FakeAccess":
+        self.asked.append(
+            ({key: value for key, value in metadata if key in ("authorization", "x-api-key")}, address, right)
+        )
+        if self.error is not None:
+            raise self.error
+        return self
+
+    def check_model(self, model: str) -> None:
+        if self.model is not None and model != self.model:
+            raise Forbidden(f"Model should be {self.model}", model)
+
+    def charge(self, images: int) -> None:
+        if sum(self.charged) + images > self.images:
+            raise RateExceeded(self.images, "images", 60, 7.5)
+        self.charged.append(images)
+
+    def fields(self) -> Fields:
+        return [("ratelimit", '"requests";r=1;t=2')]
+
+
+@pytest.fixture
+def access(monkeypatch: pytest.MonkeyPatch) -> FakeAccess:
+    """Take the place of what admits everybody."""
+    fake = FakeAccess()
+
+    async def authorize(self: OpenAccess, metadata: Metadata, address: str, right: Right) -> FakeAccess:
+        del self
+        return await fake.authorize(metadata, address, right)
+
+    monkeypatch.setattr(OpenAccess, "authorize", authorize)
+    return fake
+
+
+@pytest.fixture
+def guarded(toy_settings: Settings, access: FakeAccess) -> Iterator[Client]:
+    """A client of a service that asks the fake."""
+    del access
+    with serving(toy_settings) as client:
+        yield client
+
+
+@pytest.mark.parametrize("method", RIGHTS)
+def test_each_method_needs_its_right(guarded: Client, access: FakeAccess, method: str) -> None:
+    asked, right = RIGHTS[method]
+
+    guarded.call(method, asked, metadata=KEY)
+
+    assert access.asked == ([] if right is None else [(dict(KEY), "127.0.0.1", right)])
+
+
+def test_the_key_may_be_in_either_place(guarded: Client, access: FakeAccess) -> None:
+    guarded.infer(raw(), metadata=[("x-api-key", "a-key")])
+
+    assert access.asked == [({"x-api-key": "a-key"}, "127.0.0.1", "predict")]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "key", "value"),
+    [
+        (Unauthenticated("none"), "UNAUTHENTICATED", "www-authenticate", "Bearer"),
+        (Forbidden("A right", "none"), "PERMISSION_DENIED", "", ""),
+        (RateExceeded(3, "requests", 60, 7.5), "RESOURCE_EXHAUSTED", "retry-after", "8"),
+    ],
+)
+def test_a_refusal_has_its_code_and_metadata(
+    guarded: Client, access: FakeAccess, error: ServiceError, code: str, key: str, value: str
+) -> None:
+    access.error = error
+
+    answer = guarded.infer(raw(), metadata=KEY)
+
+    refused(answer, code, str(error))
+    if key:
+        assert answer.trailing[key] == value
+    assert "a-key" not in answer.details
+
+
+def test_a_stranger_is_refused_before_the_message_is_read(guarded: Client, access: FakeAccess) -> None:
+    """
+    Even one that is no message, or never comes.
+    """
+    access.error = Unauthenticated("none")
+
+    refused(guarded.infer(b"\xff\xff\xff"), "UNAUTHENTICATED")
+
+
+@pytest.mark.parametrize("method", ["ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics"])
+def test_a_key_for_one_model_tells_nothing_of_others(
+    guarded: Client, access: FakeAccess, method: str
+) -> None:
+    """
+    Not even whether they exist.
+    """
+    access.model = "another"
+    kind = type(RIGHTS[method][0])
+
+    refused(guarded.call(method, kind(name="quadrants")), "PERMISSION_DENIED", "another")
+    refused(guarded.call(method, kind(name="nobody")), "PERMISSION_DENIED", "another")
+
+
+def test_a_key_for_one_model_predicts_with_no_other(guarded: Client, access: FakeAccess) -> None:
+    access.model = "another"
+    refused(guarded.infer(raw()), "PERMISSION_DENIED", "another")
+
+    access.model = "quadrants"
+    assert guarded.infer(raw()).code == "OK"
+
+
+def test_images_are_charged_before_they_are_predicted(guarded: Client, access: FakeAccess) -> None:
+    """
+    However they are written; what is refused for another reason is not charged.
+    """
+    guarded.infer(raw())
+    guarded.infer(raw(DOT.tobytes() * 3, shape=[3, 28, 28]))
+    guarded.infer(typed("uint_contents", [0] * 783 + [9], "UINT8"))
+    guarded.infer(raw(b""))
+    assert access.charged == [1, 3, 1]
+
+    access.images = 5
+    answer = guarded.infer(raw())
+
+    refused(answer, "RESOURCE_EXHAUSTED", "images")
+    assert answer.trailing["retry-after"] == "8"
+
+
+def test_an_answer_tells_the_state_of_the_rate(guarded: Client) -> None:
+    answer = guarded.infer(raw(), metadata=[("x-request-id", "mine")])
+
+    assert answer.trailing == {"x-request-id": "mine", "ratelimit": '"requests";r=1;t=2'}
+
+
+def test_health_is_open_and_reflection_needs_the_right_to_read(guarded: Client, access: FakeAccess) -> None:
+    access.error = Unauthenticated("none")
+    health = health_pb2_grpc.HealthStub(guarded.channel)
+    answer = health.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert access.asked == []
+
+    reflection = reflection_pb2_grpc.ServerReflectionStub(guarded.channel)
+    asked = reflection_pb2.ServerReflectionRequest(list_services="")
+    with pytest.raises(grpc.RpcError) as caught:
+        list(reflection.ServerReflectionInfo(iter([asked]), timeout=PATIENCE_S))
+
+    assert caught.value.code().name == "UNAUTHENTICATED"
+    assert [right for _, _, right in access.asked] == ["read"]

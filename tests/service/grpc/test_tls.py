@@ -1,0 +1,175 @@
+"""gRPC over TLS: as without, and a new certificate is taken up without a restart."""
+
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from service.grpc import inference_pb2 as pb
+from service.grpc import tls
+from service.grpc.servicer import SERVICE
+from service.settings import BadSettings, Settings, load
+from tests import certificates
+from tests.certificates import Pair
+from tests.processes import free_port
+from tests.service.grpc.calls import raw
+from tests.service.http.running import PATIENCE_S, service
+
+
+@contextmanager
+def secure(settings: Settings, pair: Pair) -> Iterator[int]:
+    """Run a service whose gRPC has a certificate; yield its port."""
+    port = free_port()
+    with service(settings, grpc_port=port, tls_cert=pair.certificate, tls_key=pair.key):
+        yield port
+
+
+@contextmanager
+def trusting(port: int, pair: Pair) -> Iterator[grpc.Channel]:
+    """Yield a channel of a client that trusts one certificate."""
+    credentials = grpc.ssl_channel_credentials(pair.certificate.read_bytes())
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.secure_channel(f"127.0.0.1:{port}", credentials, options=options) as channel:
+        yield channel
+
+
+def live(channel: grpc.Channel, timeout_s: float = PATIENCE_S) -> bool:
+    """Ask whether the server is live."""
+    method = channel.unary_unary(
+        f"/{SERVICE}/ServerLive", pb.ServerLiveRequest.SerializeToString, pb.ServerLiveResponse.FromString
+    )
+    return bool(method(pb.ServerLiveRequest(), timeout=timeout_s).live)
+
+
+def shown(port: int) -> bytes:
+    """Return the certificate that a new connection is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as plain,
+        context.wrap_socket(plain) as wrapped,
+    ):
+        found = wrapped.getpeercert(binary_form=True)
+    assert found is not None
+    return found
+
+
+def der(pair: Pair) -> bytes:
+    """Return a certificate as a connection shows it."""
+    return ssl.PEM_cert_to_DER_cert(pair.certificate.read_text())
+
+
+def test_everything_works_over_tls(toy_settings: Settings, tmp_path: Path) -> None:
+    """
+    The service, health and reflection.
+    """
+    pair = certificates.make(tmp_path, "one")
+    with secure(toy_settings, pair) as port, trusting(port, pair) as channel:
+        infer = channel.unary_unary(
+            f"/{SERVICE}/ModelInfer", pb.ModelInferRequest.SerializeToString, pb.ModelInferResponse.FromString
+        )
+        assert infer(raw(), timeout=PATIENCE_S).model_name == "quadrants"
+        health = health_pb2_grpc.HealthStub(channel)
+        answer = health.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=PATIENCE_S)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
+        asked = reflection_pb2.ServerReflectionRequest(list_services="")
+        (listed,) = reflection.ServerReflectionInfo(iter([asked]), timeout=PATIENCE_S)
+        assert SERVICE in {found.name for found in listed.list_services_response.service}
+
+
+def test_without_tls_nobody_is_answered(toy_settings: Settings, tmp_path: Path) -> None:
+    with (
+        secure(toy_settings, certificates.make(tmp_path, "one")) as port,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+        pytest.raises(grpc.RpcError) as caught,
+    ):
+        live(channel)
+
+    assert caught.value.code().name == "UNAVAILABLE"
+
+
+def test_a_new_certificate_is_shown_to_new_connections(
+    toy_settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Connections that are open go on.
+    """
+    logging.getLogger("service").setLevel(logging.INFO)
+    used = certificates.make(tmp_path / "used", "one")
+    new = certificates.make(tmp_path / "new", "two")
+    with (
+        caplog.at_level(logging.INFO, tls.__name__),
+        secure(toy_settings, used) as port,
+        trusting(port, used) as before,
+    ):
+        assert live(before)
+        first = shown(port)
+
+        new.copy_to(used)
+
+        assert shown(port) == der(new) != first
+        assert live(before)
+        with trusting(port, new) as after:
+            assert live(after)
+
+    assert [record.message for record in caplog.records].count("TLS certificate reloaded") == 1
+
+
+@pytest.mark.parametrize("broken", ["no certificate", "another's key", "gone"])
+def test_a_broken_pair_is_not_taken_up(
+    toy_settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    """
+    The old one stays, and the log says so once; a good pair after it is taken up.
+    """
+    logging.getLogger("service").setLevel(logging.INFO)
+    used = certificates.make(tmp_path / "used", "one")
+    new = certificates.make(tmp_path / "new", "two")
+    with caplog.at_level(logging.INFO, tls.__name__), secure(toy_settings, used) as port:
+        first = shown(port)
+        if broken == "no certificate":
+            used.certificate.write_text("nonsense")
+        elif broken == "another's key":
+            used.key.write_bytes(new.key.read_bytes())
+        else:
+            used.key.unlink()
+        assert [shown(port) for _ in range(3)] == [first] * 3
+        logged = [record.message for record in caplog.records if record.name == tls.__name__]
+
+        new.copy_to(used)
+
+        assert shown(port) == der(new)
+
+    assert logged == ["TLS certificate not reloaded"]
+    assert str(tmp_path) not in str([vars(record) for record in caplog.records])
+
+
+def test_a_server_does_not_start_with_a_broken_pair(toy_settings: Settings, tmp_path: Path) -> None:
+    pair = certificates.make(tmp_path, "one")
+    pair.key.write_text("nonsense")
+
+    with pytest.raises(RuntimeError, match="TLS certificate"), secure(toy_settings, pair):
+        pass
+
+
+@pytest.mark.parametrize("name", ["tls-cert", "tls-key"])
+def test_a_certificate_and_its_key_are_set_together(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match="tls_cert"):
+        load([f"--{name}", str(tmp_path / "file")])
+
+
+def test_both_may_be_set(tmp_path: Path) -> None:
+    settings: Any = load(["--tls-cert", str(tmp_path / "a"), "--tls-key", str(tmp_path / "b")])
+
+    assert (settings.tls_cert, settings.tls_key) == (tmp_path / "a", tmp_path / "b")
