@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from service import __main__ as command
 from service.observability import json_logging
@@ -249,12 +248,12 @@ def test_a_keyboard_interrupt_is_no_error(
     Control-C ends the service without a traceback.
     """
 
-    def interrupt(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+    def interrupt(server: Server, sockets: list[socket.socket]) -> None:
         del server
         sockets[0].close()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(uvicorn.Server, "run", interrupt)
+    monkeypatch.setattr(Server, "run", interrupt)
 
     status = run(monkeypatch, "--port", "0", "--models", str(toy_root))
 

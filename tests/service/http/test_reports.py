@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from service.core import artifact
+from service.core import report
 from service.http import schemas
 from service.settings import Settings
 from tests import toys
@@ -142,7 +142,7 @@ def test_files_that_have_not_changed_are_not_read_again(
     Neither for GET nor for HEAD nor for a request with a tag; once they have changed, they are.
     """
     times = []
-    real = artifact.read_file
+    real = report.read_file
 
     def read(file: Path, most: int) -> bytes:
         times.append(file.name)
@@ -150,7 +150,7 @@ def test_files_that_have_not_changed_are_not_read_again(
 
     with service(Settings(models=root, _env_file=None)) as client:
         first = client.get(path)
-        monkeypatch.setattr(artifact, "read_file", read)
+        monkeypatch.setattr(report, "read_file", read)
         again = client.get(path)
         known = client.get(path, headers={"If-None-Match": first.headers["etag"]})
         head = client.head(path)
