@@ -59,5 +59,5 @@ class Certificates:
         context.options |= ssl.OP_NO_RENEGOTIATION
         context.set_alpn_protocols(["http/1.1"])
         certificate, key = self._files
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password=b"")  # without one it would ask at the terminal
         return context

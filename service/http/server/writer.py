@@ -33,6 +33,8 @@ class Writer:
     def write(self, data: bytes | memoryview) -> None:
         """Write; nothing where the connection has ended."""
         if not self._transport.is_closing():
+            if self.is_paused:
+                self._watched += len(data)  # else what is added would look like what was not taken
             self._transport.write(data)
             if self.is_paused:
                 self._count(self._transport.get_write_buffer_size())
