@@ -585,9 +585,13 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _end_drain(self) -> None:
+        if self._is_closed:
+            return
+        self._is_broken = True  # what waits is not answered
+        self._drop_input()
         if self._call is not None:
             self._call.cancel()
-        elif not self._is_closed:
+        else:
             self._abort()
 
     def check(self, now: float) -> None:
