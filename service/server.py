@@ -24,7 +24,7 @@ from service.http.security_headers import Header, constant_headers
 from service.http.server.connection import Connection
 from service.http.server.connections import Connections
 from service.http.server.context import Context, Limits, Stopping
-from service.http.server.listener import Listener
+from service.http.server.listener import AcceptError, Listener
 from service.http.server.request import Request
 from service.http.server.tls import Certificates
 from service.inference.admission.buckets import Buckets
@@ -258,7 +258,7 @@ class OperatorsThread:
         self._certificates = certificates
         self._recorder = ThreadRecorder(app.journal, loop)
         self._dispatch = app.operators(self._recorder)
-        self._count_error: Callable[[str], None] = app.metrics.count_accept_error
+        self._count_error: Callable[[AcceptError], None] = app.metrics.count_accept_error
         self._stop: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="operators", daemon=True)
         self._started = threading.Event()

@@ -359,24 +359,37 @@ def overdue(seconds: float) -> Callable[[Rig], None]:
     return lambda made: made.connection.check(perf_counter() + seconds)
 
 
+def body(made: Rig) -> None:
+    made.send(post("/1", b"a", length=5))
+
+
+def paused_body(made: Rig) -> None:
+    body(made)
+    made.connection.pause_body()
+
+
+def not_taken(made: Rig) -> None:
+    made.transport.takes = False
+    made.send(get("/1"))
+    made.calls[0].answer(200, bytes(5000))
+
+
+def answered_before_the_body(made: Rig) -> None:
+    body(made)
+    made.calls[0].answer(404)
+
+
 STAGES: dict[str, Callable[[Rig], None]] = {
     "new": lambda _: None,
     "head": lambda made: made.send(b"GET"),
-    "body": lambda made: made.send(post("/1", b"a", length=5)),
-    "paused body": lambda made: (made.send(post("/1", b"a", length=5)), made.connection.pause_body())[1],
+    "body": body,
+    "paused body": paused_body,
     "held": lambda made: made.send(get("/1") + get("/2") * 500),
     "queued body": lambda made: made.send(get("/1") + post("/2", b"a", length=5)),
     "refused in the queue": lambda made: made.send(get("/1") + b"nonsense\r\n"),
     "answering": lambda made: made.send(get("/1")),
-    "not taken": lambda made: (
-        setattr(made.transport, "takes", False),
-        made.send(get("/1")),
-        made.calls[0].answer(200, bytes(5000)),
-    )[2],
-    "answered before the body": lambda made: (
-        made.send(post("/1", b"a", length=5)),
-        made.calls[0].answer(404),
-    )[1],
+    "not taken": not_taken,
+    "answered before the body": answered_before_the_body,
     "draining": lambda made: made.send(b"nonsense\r\n\r\n"),
 }
 
@@ -668,14 +681,14 @@ def test_a_body_through_asgi_spans_slices_and_turns() -> None:
 
     async def test() -> None:
         made = rig(asgi(echo))
-        body = bytes(range(256)) * 1000
-        sent = post("/1", body) + get("/2") + post("/3", body)
+        content = bytes(range(256)) * 1000
+        sent = post("/1", content) + get("/2") + post("/3", content)
         for at in range(0, len(sent), 50_000):
             while not made.transport.reads:
                 await turns(1)
             made.send(sent[at : at + 50_000])
         await turns(100)
-        assert [one.body for one in made.responses()] == [body, b"", body]
+        assert [one.body for one in made.responses()] == [content, b"", content]
         assert paths(made) == ["/1", "/2", "/3"]
         await end(made)
 

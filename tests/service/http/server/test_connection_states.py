@@ -131,7 +131,8 @@ def dispatch(connection: Responder, request: Request) -> Call:
         return AsgiCall(echo, connection, request)
     if kind == "stream":
         return AsgiCall(stream, connection, request)
-    return {"late": Late, "pause": Pausing}.get(kind, Synchronous)(connection, request)
+    scripted: dict[str, type[Scripted]] = {"late": Late, "pause": Pausing}
+    return scripted.get(kind, Synchronous)(connection, request)
 
 
 class Machine(RuleBasedStateMachine):
