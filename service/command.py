@@ -68,6 +68,10 @@ def _check(settings: Settings) -> None:
         if not hasattr(os, "fork"):
             raise BadSettings(f"{_named('workers')}: should be 1 on this system; got {settings.workers}.")
 
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        missing = "tls_cert" if settings.tls_cert is None else "tls_key"
+        expected = "should be given together, or neither"
+        raise BadSettings(f"{_named('tls_cert', 'tls_key')}: {expected}; got no {missing}.")
     _check_admission(settings)
 
 

@@ -173,11 +173,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to read, or turn the client away."""
         self._transport = cast("asyncio.Transport", transport)
-        self._writer = Writer(self._transport, self._context.budget)
+        is_tls = transport.get_extra_info("sslcontext") is not None
+        self.scheme = "https" if is_tls else "http"
+        self._writer = Writer(self._transport, self._context.budget, is_tls=is_tls)
         self.peer = _address(transport.get_extra_info("peername"))
         self.local = _address(transport.get_extra_info("sockname"))
-        if transport.get_extra_info("sslcontext") is not None:
-            self.scheme = "https"
         self.server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes
         if self._place is None and self._refusal is None:
             try:
@@ -208,7 +208,7 @@ class Connection(asyncio.Protocol):
         if self._is_over:
             self._dropped += len(data)
             if self._dropped > _LINGER_BYTES:
-                self._abort()
+                self.abort()
         elif self._unfed:
             self._hold(data)
         else:
@@ -420,7 +420,7 @@ class Connection(asyncio.Protocol):
             if self._call is None:
                 self._close()
             elif not cast("Request", self._request).is_complete and not self._is_body_paused:
-                self._abort()  # `connection_lost` tells the call
+                self.abort()  # `connection_lost` tells the call
         elif self._is_broken and self._call is None:
             self._linger()
         elif not self._is_body_paused:
@@ -519,7 +519,7 @@ class Connection(asyncio.Protocol):
     def break_off(self) -> None:
         """Close without an end to the response: it cannot be completed."""
         self._call = None
-        self._abort()
+        self.abort()
 
     def _first_lines(self, status: int) -> tuple[bytes, ...]:
         """Return the status line and the header lines of every response; decide what follows it."""
@@ -567,7 +567,8 @@ class Connection(asyncio.Protocol):
         self._is_closed = True
         self._transport.close()  # once everything is written
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
         self._is_closed = True
         self._transport.abort()
 
@@ -592,7 +593,7 @@ class Connection(asyncio.Protocol):
         if self._call is not None:
             self._call.cancel()
         else:
-            self._abort()
+            self.abort()
 
     def check(self, now: float) -> None:
         """Close the connection if it is overdue; `Connections` calls it every so often.
@@ -603,7 +604,7 @@ class Connection(asyncio.Protocol):
         limits = self._context.limits
         if self._writer.is_paused:
             if self._writer.is_too_slow(now, limits.write_timeout_s, limits.min_send_rate):
-                self._abort()
+                self.abort()
             return
         stage, inactive_s = self.stage, now - self._last_active
         if stage is Stage.IDLE:
@@ -616,7 +617,7 @@ class Connection(asyncio.Protocol):
         elif stage is Stage.BODY:
             self._check_body(now, inactive_s)
         elif self._drains_until is not None and now > self._drains_until:
-            self._abort()
+            self.abort()
 
     def _check_body(self, now: float, inactive_s: float) -> None:
         limits, request = self._context.limits, self._request

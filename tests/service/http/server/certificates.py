@@ -48,7 +48,8 @@ def make(folder: Path, name: str) -> Pair:
 def encrypt(pair: Pair) -> Pair:
     """Encrypt the key of a pair, in a file beside it."""
     encrypted = pair.key.with_suffix(".encrypted")
-    command = ["openssl", "ec", "-aes256", "-passout", "pass:secret", "-in", str(pair.key), "-out", encrypted]
+    command = ["openssl", "ec", "-aes256", "-passout", "pass:secret", "-in", str(pair.key)]
+    command += ["-out", str(encrypted)]
     subprocess.run(command, check=True, capture_output=True)
     return Pair(pair.certificate, encrypted)
 
