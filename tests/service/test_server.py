@@ -28,6 +28,7 @@ from tests import toys
 from tests.service.http.bodies import PREDICT, images, problem
 from tests.service.http.running import PATIENCE_S, Exchanged, Held
 from tests.service.http.server.certificates import Pair, make, shown
+from tests.service.http.server.fakes import responses
 
 DOT = toys.dot(2).tobytes()
 MANY = images(*range(60)).tobytes()
@@ -249,9 +250,9 @@ def test_a_prediction_on_a_thread_is_answered_before_the_end(
         with client.socket.makefile("rb") as file:
             text = file.read()
 
-        statuses = [line.split()[1] for line in text.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
-        assert statuses == [b"200", b"200", b"415"]
-        assert text.count(b"connection: close") == 1
+        answers = list(responses(text))
+        assert [answer.status for answer in answers] == [200, 200, 415]
+        assert ["connection" in answer.headers for answer in answers] == [False, False, True]
         wait_until(running.has_ended)
 
 
@@ -425,7 +426,7 @@ def test_every_response_has_its_headers(toy_settings: Settings, tmp_path: Path, 
     On both ports; with TLS, HSTS too.
     """
     pair: Pair | None = make(tmp_path, "one") if is_tls else None
-    files = {"tls_cert": pair.certificate, "tls_key": pair.key} if pair else {}
+    files: dict[str, Any] = {"tls_cert": pair.certificate, "tls_key": pair.key} if pair else {}
     with serving(toy_settings, **files) as running:
         answers = [
             running.ask("GET", "/livez"),
@@ -453,7 +454,7 @@ def test_a_replaced_certificate_is_that_of_new_connections(
     monkeypatch.setattr(tls, "_CHECK_S", 0)
     pair, other = make(tmp_path, "one"), make(tmp_path, "two")
     first, second = pair.fingerprint(), other.fingerprint()
-    files = {"tls_cert": pair.certificate, "tls_key": pair.key}
+    files: dict[str, Any] = {"tls_cert": pair.certificate, "tls_key": pair.key}
     with serving(toy_settings, **files) as running, running.connect() as old:
         assert old.ask("GET", "/livez").status_code == 200
         ports = (running.port, running.admin_port)
@@ -465,6 +466,21 @@ def test_a_replaced_certificate_is_that_of_new_connections(
 
         assert old.ask("GET", "/livez").status_code == 200
         assert running.ask("POST", PREDICT, DOT).status_code == 200
+
+
+def test_pipelined_requests_over_tls_are_all_answered(toy_settings: Settings, tmp_path: Path) -> None:
+    """
+    On both ports, and their event loops: none waits for the client to send more.
+    """
+    pair = make(tmp_path, "one")
+    with serving(toy_settings, tls_cert=pair.certificate, tls_key=pair.key) as running:
+        for port in (running.port, running.admin_port):
+            with Client(port, is_tls=True) as client:
+                client.socket.sendall(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
+                text = b""
+                while text.count(b"HTTP/1.1 200 OK") < 20:
+                    text += client.socket.recv(10_000)
+        wait_until(lambda: not len(running.server.connections))
 
 
 def test_plain_http_on_a_tls_port_ends(toy_settings: Settings, tmp_path: Path) -> None:
