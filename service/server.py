@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from email.utils import formatdate
 from types import FrameType
 from typing import Any, cast
@@ -26,7 +26,7 @@ from service.http.security_headers import Header, constant_headers
 from service.http.server.connection import Connection
 from service.http.server.connections import Connections
 from service.http.server.context import Context, Limits, Stopping
-from service.http.server.listener import AcceptError, Listener
+from service.http.server.listener import Listener
 from service.http.server.request import Request
 from service.http.server.tls import Certificates
 from service.inference.admission.buckets import Buckets
@@ -74,31 +74,28 @@ def serve(
         CannotServe: The address is not free, the models folder or a certificate cannot be read, or a model
             was refused where the settings are strict.
     """
-    with ExitStack() as opened:
-        listening = opened.enter_context(addresses.bind(settings) if bound is None else bound)
-        operators = addresses.bind_operators(settings, is_shared=member is not None)
-        if operators is not None:
-            opened.enter_context(operators)
-        certificates = _certificates(settings)
-        try:
-            app = create_app(settings, member, buckets)
-        except ArtifactError as error:
-            strict = f"{ENVIRONMENT_PREFIX}STRICT (--strict)"
-            raise CannotServe(f"{strict}: every model should be sound; got {error}") from error
-        except OSError as error:
-            raise addresses.unreadable(error) from error
-        addresses.listen(listening)
-        if operators is not None:
-            addresses.listen(operators)
-        if bound is None:
-            addresses.announce(listening, operators=operators, is_secure=certificates is not None)
-        _spare_what_stays()
-        server = Server(app, settings, certificates, operators)
-        try:
-            server.run(sockets=[listening])
-        except KeyboardInterrupt:
-            return 0
-        return 0 if server.started else 3
+    listening = addresses.bind(settings) if bound is None else bound
+    operators = addresses.bind_operators(settings, is_shared=member is not None)
+    certificates = _certificates(settings)
+    try:
+        app = create_app(settings, member, buckets)
+    except ArtifactError as error:
+        strict = f"{ENVIRONMENT_PREFIX}STRICT (--strict)"
+        raise CannotServe(f"{strict}: every model should be sound; got {error}") from error
+    except OSError as error:
+        raise addresses.unreadable(error) from error
+    addresses.listen(listening)
+    if operators is not None:
+        addresses.listen(operators)
+    if bound is None:
+        addresses.announce(listening, operators=operators, is_secure=certificates is not None)
+    _spare_what_stays()
+    server = Server(app, settings, certificates, operators)
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt:
+        return 0
+    return 0 if server.started else 3
 
 
 def _spare_what_stays() -> None:
@@ -268,7 +265,7 @@ class OperatorsThread:
         self._certificates = certificates
         self._recorder = ThreadRecorder(app.journal, loop)
         self._dispatch = app.operators(self._recorder)
-        self._count_error: Callable[[AcceptError], None] = app.metrics.count_accept_error
+        self._count_error = app.metrics.count_accept_error
         self._stop: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="operators", daemon=True)
         self._started = threading.Event()

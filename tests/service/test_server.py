@@ -500,6 +500,10 @@ def test_plain_http_on_a_tls_port_ends(toy_settings: Settings, tmp_path: Path) -
 # The start
 
 
+SOCKETS_LEFT = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""The process ends at once, and its sockets with it."""
+
+
 def start(*arguments: str) -> int:
     """Run the command, which cannot serve."""
     return command.main(arguments)
@@ -510,6 +514,7 @@ def _no_logging(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_logging, "set_up", lambda _: None)
 
 
+@SOCKETS_LEFT
 def test_an_operators_port_that_is_taken_is_said_in_one_line(
     toy_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -524,6 +529,7 @@ def test_an_operators_port_that_is_taken_is_said_in_one_line(
     assert line.startswith(f"{expected} 127.0.0.1:{port}, ")
 
 
+@SOCKETS_LEFT
 @pytest.mark.parametrize("wrong", ["missing", "nonsense", "the other's key", "a folder"])
 def test_a_certificate_that_cannot_be_read_is_said_in_one_line(
     toy_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: str

@@ -39,8 +39,8 @@ _BACKLOG = 2048
 """Connections that may wait in the kernel's queue; the limit of those accepted when the listener closes."""
 
 
-AcceptError = Literal["descriptors", "other"]
-"""Why a connection was not accepted: descriptors or memory are used up, or something else."""
+CountError = Callable[[Literal["descriptors", "other"]], None]
+"""Counts a connection that could not be accepted, by what was used up."""
 
 
 class MakeConnection(Protocol):
@@ -61,7 +61,7 @@ class Listener:
         handshake_timeout_s: float,
         certificates: Certificates | None = None,
         is_exempt: Callable[[str], bool] = lambda _: False,
-        count_error: Callable[[AcceptError], None] = lambda _: None,
+        count_error: CountError = lambda _: None,
     ) -> None:
         """Create a listener without sockets; to be called in the event loop.
 
@@ -71,7 +71,7 @@ class Listener:
             handshake_timeout_s: Longest time of a TLS handshake, in seconds.
             certificates: For TLS; None serves plain HTTP.
             is_exempt: Whether an address is not limited in its connections, as a trusted proxy.
-            count_error: Counts a connection that could not be accepted.
+            count_error: Counts a connection that could not be accepted: `descriptors` or `other`.
         """
         self._make = make
         self._connections = connections

@@ -80,17 +80,13 @@ def parse(
         Refused: The head breaks a rule that the parser does not check: RFC 9112, sections 2.3 (version), 3.2
             (target and Host) and 6.1 (transfer codings).
     """
-    first: dict[bytes, bytes] = {}
-    hosts = 0
-    for name, value in headers:
-        if name == b"host":
-            hosts += 1
-        if name not in first:
-            first[name] = value
+    first = dict(reversed(headers))
     if version not in ("1.1", "1.0"):
         raise Refused(BAD_VERSION, f"HTTP version should be 1.0 or 1.1; got {version}.")
-    if hosts != 1 and (hosts or version == "1.1"):
-        raise Refused(BAD_HOST, f"Header Host should come once; got {hosts} of them.")
+    if len(first) < len(headers) or b"host" not in first:
+        hosts = sum(name == b"host" for name, _ in headers)
+        if hosts > 1 or (not hosts and version == "1.1"):
+            raise Refused(BAD_HOST, f"Header Host should come once; got {hosts} of them.")
     if method == b"CONNECT":
         raise Refused(
             BAD_TARGET, "Method should be one of this interface; got CONNECT, and this is no proxy."
