@@ -66,8 +66,9 @@ def _check(settings: Settings) -> None:
         raise BadSettings(f"{_named('workers')}: should be 1 on this system; got {settings.workers}.")
 
     if (settings.tls_cert is None) != (settings.tls_key is None):
-        got = "tls_cert" if settings.tls_cert is not None else "tls_key"
-        raise BadSettings(f"{_named('tls_cert', 'tls_key')}: should both be set, or none; got {got} alone.")
+        missing = "tls_cert" if settings.tls_cert is None else "tls_key"
+        expected = "should be given together, or neither"
+        raise BadSettings(f"{_named('tls_cert', 'tls_key')}: {expected}; got no {missing}.")
     _check_admission(settings)
 
 

@@ -7,8 +7,10 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from email.utils import formatdate
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.server import ServerState
@@ -44,6 +46,10 @@ _PROBES = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/he
 
 _OPERATORS_CONNECTIONS = 64
 _OPERATORS_BYTES = 32 * 2**20
+_OPERATORS_START_S = 10.0
+
+_DATE_S = 1.0
+"""How often the operators' header `Date` is renewed."""
 
 
 def serve(
@@ -245,6 +251,7 @@ class Server(uvicorn.Server):
         if self._listener is not None:
             await self._listener.close()
         await super().shutdown()
+        await _abort_all(self.server_state)
         if self._operators is not None:
             self._operators.stop()
 
@@ -290,7 +297,7 @@ class OperatorsThread:
     def start(self) -> None:
         """Begin to serve."""
         self._thread.start()
-        self._started.wait()
+        self._started.wait(_OPERATORS_START_S)
 
     def stop(self) -> None:
         """End, without waiting for requests under way."""
@@ -327,8 +334,19 @@ class OperatorsThread:
         )
         listener.add(self._listening)
         self._started.set()
-        await ended.wait()
+        while not ended.is_set():
+            state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), _DATE_S)
         await listener.close()
+        await _abort_all(state)
+
+
+async def _abort_all(state: ServerState) -> None:
+    """End the connections that are left: an event loop cannot be closed while there are any."""
+    for connection in list(state.connections):
+        cast("Connection", connection).abort()
+    await asyncio.sleep(0)
 
 
 def _lines(headers: Sequence[Header]) -> bytes:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from service.core.errors import ServiceError
+from service.core.errors import ServiceError, Stopping
 from service.http import problems
 from service.http.exchange import STARTED, new_request_id
 from service.http.server.request import Refused, Request
 
 if TYPE_CHECKING:
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Scope
 
     from service.http.server.context import Responder
@@ -30,18 +30,20 @@ class AsgiCall:
         self._app = app
         self._connection = connection
         self._request = request
-        self._pieces: deque[bytes] = deque()
+        self._pieces: list[bytes] = []
         self._buffered = 0
         self._is_complete = request.is_complete
+        self._has_read_all = False
         self._is_gone = False
         self._changed = asyncio.Event()
-        self._has_started = False
+        self._head: tuple[int, bytes] | None = None  # until the body's first part
+        self._has_begun = False  # to write
         self._has_ended = False
-        self._is_chunked = False
+        self._is_bodiless = self._is_chunked = False
+        self._missing: int | None = None  # of the declared length
         self._task = connection.loop.create_task(self._run())
-        tasks = connection.server_state.tasks
-        tasks.add(self._task)
-        self._task.add_done_callback(tasks.discard)
+        connection.server_state.tasks.add(self._task)
+        self._task.add_done_callback(self._on_done)
 
     # Call
 
@@ -64,17 +66,11 @@ class AsgiCall:
             return
         self._is_gone = True
         self._changed.set()
-        if self._has_started:
-            self._connection.break_off()
-            return
-        self._has_started = self._has_ended = True
+        self._connection.close_after_response()
         request_id = new_request_id()
-        body = problems.body(error.problem, error.detail, self._request.path, request_id)
-        lines = (
-            f"content-type: {problems.CONTENT_TYPE}\r\ncontent-length: {len(body)}\r\n"
-            f"x-request-id: {request_id}\r\n"
+        self._answer(
+            problems.respond(error.problem, error.detail, self._request.path, request_id), request_id
         )
-        self._connection.write_response(error.problem.status, lines.encode(), body)
 
     def on_disconnect(self) -> None:
         """Tell the application that the client has left."""
@@ -90,13 +86,22 @@ class AsgiCall:
     async def _run(self) -> None:
         try:
             await self._app(self._scope(), self._receive, self._send)
-        except asyncio.CancelledError:
-            raise
         except Exception:
             log.exception("unforeseen")
-        finally:
-            if not self._has_ended and not self._is_gone:
-                self._connection.break_off()
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        """Answer for an application that did not."""
+        self._connection.server_state.tasks.discard(task)
+        if not self._is_over:
+            path, request_id = self._request.path, new_request_id()
+            if task.cancelled():
+                self._answer(problems.answer(Stopping(), path, request_id), request_id)
+            else:
+                self._answer(problems.unforeseen(path, request_id), request_id)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._has_ended or self._is_gone
 
     def _scope(self) -> Scope:
         request, connection = self._request, self._connection
@@ -119,74 +124,91 @@ class AsgiCall:
         }
 
     async def _receive(self) -> Message:
-        self._connection.send_continue()
-        while not (self._pieces or self._is_complete or self._is_gone):
+        if not self._is_over:
+            self._connection.send_continue()
+        while not (self._is_over or self._pieces or (self._is_complete and not self._has_read_all)):
             self._changed.clear()
             await self._changed.wait()
-        if self._is_gone:
+        if self._is_over:
             return {"type": "http.disconnect"}
-        if self._pieces:
-            body = self._pieces.popleft() if len(self._pieces) == 1 else b"".join(self._pieces)
-            self._pieces.clear()
-            self._buffered = 0
-            self._connection.resume_body()
-            return {"type": "http.request", "body": body, "more_body": not self._is_complete}
-        if not self._has_told_end:
-            self._has_told_end = True
-            return {"type": "http.request", "body": b"", "more_body": False}
-        while not self._is_gone and not self._has_ended:  # the client may still leave
-            self._changed.clear()
-            await self._changed.wait()
-        return {"type": "http.disconnect"}
-
-    _has_told_end = False
+        body, more = b"".join(self._pieces), not self._is_complete
+        self._pieces.clear()
+        self._buffered = 0
+        self._has_read_all = not more
+        self._connection.resume_body()
+        return {"type": "http.request", "body": body, "more_body": more}
 
     async def _send(self, message: Message) -> None:
-        if self._is_gone or self._has_ended:
+        if self._is_over:
             return
-        connection = self._connection
         if message["type"] == "http.response.start":
             self._start(message)
             return
-        body = bytes(message.get("body", b""))
         more = message.get("more_body", False)
-        if self._request.method == "HEAD":
-            body = b""
-        if self._is_chunked:
-            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            body += b"" if more else b"0\r\n\r\n"
+        body = self._frame(bytes(message.get("body", b"")), more)
+        connection = self._connection
         if self._head is not None:
             status, lines = self._head
             self._head = None
+            self._has_begun = True
             if not more and len(body) <= _MOST_BUFFERED:
-                self._has_ended = True
-                self._changed.set()
+                self._end()
                 connection.write_response(status, lines, body)
                 return
             connection.write_head(status, lines)
         await connection.write_body(body)
-        if not more and not self._is_gone:
-            self._has_ended = True
-            self._changed.set()
+        if not more and not self._is_over:
+            self._end()
             connection.end_response()
 
-    _head: tuple[int, bytes] | None = None
-
     def _start(self, message: Any) -> None:  # noqa: ANN401 - as ASGI has it
+        if self._head is not None or self._has_begun:
+            raise ValueError("A response should have one head")
+        status, request = message["status"], self._request
         lines = []
-        has_length = False
         for name, value in message.get("headers", ()):
             lower = name.lower()
             if lower == b"connection":
                 if value.lower() == b"close":
                     self._connection.close_after_response()
                 continue
-            has_length = has_length or lower == b"content-length"
+            if lower == b"content-length":
+                self._missing = int(value)
             lines.append(b"%b: %b\r\n" % (name, value))
-        status = message["status"]
-        if not has_length and status not in (204, 304) and self._request.method != "HEAD":
-            self._is_chunked = self._request.version == "1.1"
-            if self._is_chunked:
-                lines.append(b"transfer-encoding: chunked\r\n")
-        self._has_started = True
-        self._head = status, b"".join(lines)
+        self._is_bodiless = request.method == "HEAD" or status in (204, 304)
+        if self._missing is None and not self._is_bodiless and request.version == "1.1":
+            self._is_chunked = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        head = b"".join(lines)
+        if not head.count(b"\r") == head.count(b"\n") == len(lines):
+            raise ValueError("Each header of a response should be one line")
+        self._head = status, head
+
+    def _frame(self, body: bytes, more: bool) -> bytes:
+        """Return a part of the body as it is written."""
+        if self._head is None and not self._has_begun:
+            raise ValueError("A response should begin with its head")
+        if self._is_bodiless:
+            return b""
+        if self._missing is not None:
+            self._missing -= len(body)
+            if self._missing < 0 or (self._missing and not more):
+                raise ValueError("A response should have as many bytes as its content-length")
+        if self._is_chunked:
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            body += b"" if more else b"0\r\n\r\n"
+        return body
+
+    def _end(self) -> None:
+        self._has_ended = True
+        self._changed.set()
+
+    def _answer(self, response: Response, request_id: str) -> None:
+        """Answer in place of the application; where it has begun, only the connection's end can tell."""
+        self._end()
+        if self._has_begun:
+            self._connection.break_off()
+            return
+        headers = (*response.raw_headers, (b"x-request-id", request_id.encode()))
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self._connection.write_response(response.status_code, lines, bytes(response.body))

@@ -151,6 +151,11 @@ class Connection(asyncio.Protocol):
             return Stage.BODY
         return Stage.HEAD if self._parser.head_began else Stage.IDLE
 
+    @property
+    def _is_over(self) -> bool:
+        """Whether the last response was written, or the connection ended."""
+        return self._is_closed or self._drains_until is not None
+
     def is_idle(self) -> bool:
         """Return whether no byte of a request has arrived since the last response."""
         return self.stage is Stage.IDLE and not self._writer.is_paused
@@ -168,11 +173,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to read, or turn the client away."""
         self._transport = cast("asyncio.Transport", transport)
-        self._writer = Writer(self._transport, self._context.budget)
+        is_tls = transport.get_extra_info("sslcontext") is not None
+        self.scheme = "https" if is_tls else "http"
+        self._writer = Writer(self._transport, self._context.budget, is_tls=is_tls)
         self.peer = _address(transport.get_extra_info("peername"))
         self.local = _address(transport.get_extra_info("sockname"))
-        if transport.get_extra_info("sslcontext") is not None:
-            self.scheme = "https"
         self.server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes
         if self._place is None and self._refusal is None:
             try:
@@ -200,10 +205,10 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes that have arrived."""
-        if self._drains_until is not None or self._is_closed:
+        if self._is_over:
             self._dropped += len(data)
             if self._dropped > _LINGER_BYTES:
-                self._abort()
+                self.abort()
         elif self._unfed:
             self._hold(data)
         else:
@@ -217,7 +222,7 @@ class Connection(asyncio.Protocol):
         if self._drains_until is not None:
             return False
         self._advance()
-        return not self._is_closed
+        return not self._is_closed and self.scheme == "http"  # TLS ends in both directions at once
 
     def pause_writing(self) -> None:
         """Answer nothing more until the client has taken what was written."""
@@ -234,7 +239,10 @@ class Connection(asyncio.Protocol):
 
     def on_request(self, request: Request) -> None:
         """Dispatch a request, or queue it."""
-        if self._request is None and not self._queue and not self._writer.is_paused:
+        if self._is_over:  # parsed together with the last request that is answered
+            return
+        may_begin = self._request is None and not self._queue and not self._writer.is_paused
+        if may_begin and not self._context.stopping.is_set:  # which closes after the last of those queued
             self._dispatch(request)
         else:
             self._context.budget.add(_QUEUED_COST)
@@ -243,7 +251,8 @@ class Connection(asyncio.Protocol):
     def on_body(self, request: Request, piece: bytes) -> None:
         """Hand on a part of a body."""
         if request is not self._request:
-            request.pieces.append(piece)
+            if not self._is_over:
+                request.pieces.append(piece)
         elif self._call is not None:
             self._call.on_body(piece)
 
@@ -261,7 +270,7 @@ class Connection(asyncio.Protocol):
 
     def _may_feed(self) -> bool:
         """Return whether the parser may have more: no complete request waits for its response."""
-        if self._is_broken or self._queue or self._writer.is_paused:
+        if self._is_broken or self._is_over or self._queue or self._writer.is_paused:
             return False
         return self._call is None or not (self._is_body_paused or cast("Request", self._request).is_complete)
 
@@ -303,6 +312,8 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, refusal: Refused) -> None:
         """Parse nothing more; what is refused is answered in its turn."""
+        if self._is_over:
+            return
         request = self._parser.request
         if request is None or request.is_complete:
             if request is not None and not request.keep_alive:
@@ -326,11 +337,11 @@ class Connection(asyncio.Protocol):
 
     def _hold(self, data: bytes) -> None:
         """Keep bytes for later, and read no more meanwhile."""
-        if self._is_broken or self._drains_until is not None:
+        if self._is_broken or self._is_over:
             return
         if not self._context.budget.try_acquire(len(data)):
             error = TooManyBytes(self._context.budget.max_bytes)
-            self._break(Refused(problems.lookup(error), str(error)))
+            self._refuse(Refused(problems.lookup(error), str(error)))
             return
         self._unfed.append(data)
         self._unfed_bytes += len(data)
@@ -374,7 +385,9 @@ class Connection(asyncio.Protocol):
     def send_continue(self) -> None:
         """Tell a client that waits for it to send the body."""
         request = self._request
-        if request is not None and request.expects_continue and not self._has_continued:
+        if request is None or self._has_begun or self._has_continued:
+            return
+        if request.expects_continue:
             self._has_continued = True
             if not request.received and not request.is_complete:
                 self._writer.write(_CONTINUE)
@@ -383,11 +396,11 @@ class Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Answer what waits, feed what is held, and close when nothing is left."""
-        if self._is_advancing or self._is_closed or self._drains_until is not None:
+        if self._is_advancing or self._is_over:
             return
         self._is_advancing = True
         try:
-            while not self._writer.is_paused and self._drains_until is None:
+            while not self._writer.is_paused and not self._is_over:
                 if self._request is None and self._queue:
                     self._begin_next()
                 elif self._unfed and not self._is_yielding and self._may_feed():
@@ -396,7 +409,7 @@ class Connection(asyncio.Protocol):
                     break
         finally:
             self._is_advancing = False
-        if not self._is_closed and self._drains_until is None:
+        if not self._is_over:
             self._settle()
 
     def _settle(self) -> None:
@@ -407,7 +420,7 @@ class Connection(asyncio.Protocol):
             if self._call is None:
                 self._close()
             elif not cast("Request", self._request).is_complete and not self._is_body_paused:
-                self._abort()  # `connection_lost` tells the call
+                self.abort()  # `connection_lost` tells the call
         elif self._is_broken and self._call is None:
             self._linger()
         elif not self._is_body_paused:
@@ -506,7 +519,7 @@ class Connection(asyncio.Protocol):
     def break_off(self) -> None:
         """Close without an end to the response: it cannot be completed."""
         self._call = None
-        self._abort()
+        self.abort()
 
     def _first_lines(self, status: int) -> tuple[bytes, ...]:
         """Return the status line and the header lines of every response; decide what follows it."""
@@ -514,16 +527,20 @@ class Connection(asyncio.Protocol):
         self._closes = self._must_close()
         dates = self.server_state.default_headers  # uvicorn renews it every second
         date = b"date: %b\r\n" % dates[0][1] if dates else b""
-        lines = _STATUS_LINES[status], date, self._context.headers(self._request)
+        first = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+        lines = first, date, self._context.headers(self._request)
         return (*lines, _CLOSE) if self._closes else lines
 
     def _must_close(self) -> bool:
         """Return whether the connection closes after the response to the present request."""
         request = self._request
-        if request is None or not request.keep_alive or self._context.stopping.is_set:
+        is_stopping = self._context.stopping.is_set
+        if request is None or not request.keep_alive:
             return True
         if request.is_complete:
-            return self._is_broken and not self._queue
+            return not self._queue and (self._is_broken or (is_stopping and not self._unfed))
+        if is_stopping:
+            return True
         if request.expects_continue and not self._has_continued and not request.received:
             return True  # the client may or may not send the body
         missing = request.missing
@@ -533,7 +550,7 @@ class Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Close once the client has the last response."""
-        if self._drains_until is not None or self._is_closed:
+        if self._is_over:
             return
         request = self._request
         is_clean = not self._is_broken and not self._unfed and (request is None or request.is_complete)
@@ -550,7 +567,8 @@ class Connection(asyncio.Protocol):
         self._is_closed = True
         self._transport.close()  # once everything is written
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
         self._is_closed = True
         self._transport.abort()
 
@@ -568,10 +586,14 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _end_drain(self) -> None:
+        if self._is_closed:
+            return
+        self._is_broken = True  # what waits is not answered
+        self._drop_input()
         if self._call is not None:
             self._call.cancel()
-        elif not self._is_closed:
-            self._abort()
+        else:
+            self.abort()
 
     def check(self, now: float) -> None:
         """Close the connection if it is overdue; `Connections` calls it every so often.
@@ -582,7 +604,7 @@ class Connection(asyncio.Protocol):
         limits = self._context.limits
         if self._writer.is_paused:
             if self._writer.is_too_slow(now, limits.write_timeout_s, limits.min_send_rate):
-                self._abort()
+                self.abort()
             return
         stage, inactive_s = self.stage, now - self._last_active
         if stage is Stage.IDLE:
@@ -590,19 +612,19 @@ class Connection(asyncio.Protocol):
             if inactive_s > (limits.header_timeout_s if is_new else limits.keep_alive_s):
                 self._close()
         elif stage is Stage.HEAD:
-            if now - self._parser.head_began > limits.header_timeout_s:
+            if min(inactive_s, now - self._parser.head_began) > limits.header_timeout_s:
                 self._close()
         elif stage is Stage.BODY:
             self._check_body(now, inactive_s)
         elif self._drains_until is not None and now > self._drains_until:
-            self._abort()
+            self.abort()
 
     def _check_body(self, now: float, inactive_s: float) -> None:
         limits, request = self._context.limits, self._request
         if self._call is None:
             if inactive_s > limits.header_timeout_s:
                 self._close()
-        elif request is not None and now - request.started > limits.body_timeout_s:
+        elif request is not None and min(inactive_s, now - request.started) > limits.body_timeout_s:
             self._call.on_body_error(BodyTimeout(limits.body_timeout_s, request.received))
 
 

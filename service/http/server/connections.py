@@ -168,11 +168,10 @@ class Connections:
 
     def _sweep(self) -> None:
         """Close every connection that is overdue, and come again while there are any."""
-        loop = asyncio.get_running_loop()
         self._timer = None
+        if self._places:  # before anything can fail
+            self._timer = asyncio.get_running_loop().call_later(self._sweep_s, self._sweep)
         now = perf_counter()
         for place in list(self._places):
             if place.connection is not None:
                 place.connection.check(now)
-        if self._places:
-            self._timer = loop.call_later(self._sweep_s, self._sweep)

@@ -7,6 +7,8 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from service.http.server.connections import Connections, Place, TooManyConnections
@@ -26,6 +28,12 @@ _PAUSE_S = 0.2
 and the loop would spin."""
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+_LAST_HANDSHAKES_S = 0.5
+"""How long the TLS handshakes that are under way when the listener closes may take."""
+
+_SHUTDOWN_S = 1.0
+"""How long a client may take to answer the end of TLS before its connection is closed."""
 
 _BACKLOG = 2048
 """Connections that may wait in the kernel's queue; the limit of those accepted when the listener closes."""
@@ -96,7 +104,7 @@ class Listener:
             self.remove(listening)
             listening.close()
         if self._opening:
-            await asyncio.wait(self._opening, timeout=self._handshake_timeout_s if self._certificates else 1)
+            await asyncio.wait(self._opening, timeout=_LAST_HANDSHAKES_S)
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_ACCEPTS_PER_TURN):
@@ -127,6 +135,8 @@ class Listener:
                 accepted.close()
                 return True
             refusal = str(error)
+        if place is not None and self._certificates is not None:
+            place.connection = _Handshake(accepted)  # until the protocol takes its place
         task = self._loop.create_task(self._open(accepted, place, refusal))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
@@ -141,12 +151,13 @@ class Listener:
                 accepted,
                 ssl=context,
                 ssl_handshake_timeout=None if context is None else self._handshake_timeout_s,
+                ssl_shutdown_timeout=None if context is None else _SHUTDOWN_S,
             )
-        except (OSError, asyncio.CancelledError) as error:  # the client left, or its handshake failed
+        except BaseException as error:
             accepted.close()
             if place is not None:
                 self._connections.leave(place)
-            if isinstance(error, asyncio.CancelledError):
+            if not isinstance(error, OSError):  # the client left, or its handshake failed
                 raise
 
     def _pause(self, listening: socket.socket) -> None:
@@ -157,3 +168,27 @@ class Listener:
                 self._loop.add_reader(listening.fileno(), self._accept, listening)
 
         self._loop.call_later(_PAUSE_S, go_on)
+
+
+class _Handshake:
+    """A TLS handshake that is under way, as the table of connections sees it."""
+
+    def __init__(self, accepted: socket.socket) -> None:
+        self.accepted = perf_counter()
+        self._socket = accepted
+
+    def is_evictable(self) -> bool:
+        """Return True: no request can have been sent."""
+        return True
+
+    def is_idle(self) -> bool:
+        """Return False: a client with fewer connections may have its place, others not."""
+        return False
+
+    def check(self, now: float) -> None:
+        """Do nothing: the event loop ends a handshake that takes too long."""
+
+    def evict(self) -> None:
+        """End the handshake."""
+        with suppress(OSError):  # the client has left
+            self._socket.shutdown(socket.SHUT_RDWR)

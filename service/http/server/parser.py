@@ -66,8 +66,12 @@ class RequestParser:
         except httptools.HttpParserUpgrade as offer:
             self._pass_over_upgrade()
             return data[offer.args[0] :]
+        except httptools.HttpParserCallbackError as error:
+            if self._refused is None:
+                raise  # an error of ours, and not of the client's
+            raise self._refused from error
         except httptools.HttpParserError as error:
-            raise self._refused or _refused(error) from error
+            raise _refused(error) from error
         if self._framing > self._max_head_bytes:
             self._check_framing()
         return b""

@@ -87,17 +87,6 @@ def parse(
         hosts = sum(name == b"host" for name, _ in headers)
         if hosts > 1 or (not hosts and version == "1.1"):
             raise Refused(BAD_HOST, f"Header Host should come once; got {hosts} of them.")
-    length: int | None = 0
-    if b"transfer-encoding" in first:
-        codings = b",".join(value for name, value in headers if name == b"transfer-encoding").strip().lower()
-        if version == "1.0":
-            raise Refused(BAD_FRAMING, "Transfer-Encoding should come with HTTP/1.1; got HTTP/1.0.")
-        if codings != b"chunked":
-            got = repr(codings[:40].decode("latin-1"))
-            raise Refused(UNKNOWN_CODING, f"Transfer-Encoding should be chunked; got {got}.")
-        length = None
-    elif b"content-length" in first:
-        length = int(first[b"content-length"])  # digits alone: the parser has checked them
     if method == b"CONNECT":
         raise Refused(
             BAD_TARGET, "Method should be one of this interface; got CONNECT, and this is no proxy."
@@ -107,7 +96,9 @@ def parse(
     except httptools.HttpParserInvalidURLError as error:
         raise Refused(BAD_TARGET, "Request target should be a path or a URL; got neither.") from error
     if url.host:  # of an absolute-form target, which counts in place of Host (RFC 9112, section 3.2.2)
-        host = url.host if url.port is None else b"%b:%d" % (url.host, url.port)
+        host = b"[%b]" % url.host if b":" in url.host else url.host
+        if url.port is not None:
+            host = b"%b:%d" % (host, url.port)
         headers = [(name, host if name == b"host" else value) for name, value in headers]
         first[b"host"] = host
     raw_path = url.path or (b"*" if target == b"*" else b"/")
@@ -120,8 +111,25 @@ def parse(
         headers=headers,
         version=version,
         keep_alive=keep_alive and version == "1.1",
-        content_length=length,
-        expects_continue=first.get(b"expect", b"").lower() == b"100-continue",
+        content_length=_content_length(first, headers, version),
+        expects_continue=version == "1.1" and first.get(b"expect", b"").lower() == b"100-continue",
         started=started,
         first_headers=first,
     )
+
+
+def _content_length(first: dict[bytes, bytes], headers: Headers, version: str) -> int | None:
+    """Return the declared length of a body in bytes; None for a chunked body.
+
+    Raises:
+        Refused: Its transfer coding is not `chunked`.
+    """
+    if b"transfer-encoding" not in first:
+        return int(first.get(b"content-length", b"0"))  # digits alone: the parser has checked them
+    codings = b",".join(value for name, value in headers if name == b"transfer-encoding").strip().lower()
+    if version == "1.0":
+        raise Refused(BAD_FRAMING, "Transfer-Encoding should come with HTTP/1.1; got HTTP/1.0.")
+    if codings != b"chunked":
+        got = repr(codings[:40].decode("latin-1"))
+        raise Refused(UNKNOWN_CODING, f"Transfer-Encoding should be chunked; got {got}.")
+    return None

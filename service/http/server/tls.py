@@ -62,10 +62,8 @@ class Certificates:
 
         return commit
 
-    def _look(self) -> tuple[tuple[int, int, int], ...]:
-        return tuple(
-            (found.st_mtime_ns, found.st_size, found.st_ino) for found in map(Path.stat, self._files)
-        )
+    def _look(self) -> tuple[object, ...]:
+        return tuple(_stamp(path) for path in self._files)
 
     def _read(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -73,5 +71,14 @@ class Certificates:
         context.options |= ssl.OP_NO_RENEGOTIATION
         context.set_alpn_protocols(["http/1.1"])
         certificate, key = self._files
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password=b"")  # without one it would ask at the terminal
         return context
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes with a file; None if it cannot be looked at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -20,7 +20,7 @@ class Writer:
         is_paused: Whether the client has not taken everything.
     """
 
-    def __init__(self, transport: asyncio.Transport, budget: Budget) -> None:
+    def __init__(self, transport: asyncio.Transport, budget: Budget, *, is_tls: bool = False) -> None:
         self.is_paused = False
         self._transport = transport
         self._budget = budget
@@ -28,11 +28,15 @@ class Writer:
         self._watched_at = 0.0
         self._watched = 0
         self._taken: asyncio.Future[None] | None = None
-        transport.set_write_buffer_limits(0)  # it pauses as soon as anything is not taken at once
+        # It pauses as soon as anything is not taken at once: where more than `high` bytes are left, but TLS
+        # where not less are.
+        transport.set_write_buffer_limits(high=1 if is_tls else 0, low=0)
 
     def write(self, data: bytes | memoryview) -> None:
         """Write; nothing where the connection has ended."""
         if not self._transport.is_closing():
+            if self.is_paused:
+                self._watched += len(data)  # else what is added would look like what was not taken
             self._transport.write(data)
             if self.is_paused:
                 self._count(self._transport.get_write_buffer_size())

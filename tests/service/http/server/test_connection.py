@@ -411,7 +411,7 @@ def test_one_connection_too_many_is_turned_away_and_later_ones_are_welcome(
 
     detail = problem(refused, 503, "too-many-connections")
     assert f"at most {MAX_CONNECTIONS}" in detail
-    assert refused.headers["retry-after"] == "1"
+    assert int(refused.headers["retry-after"]) in range(1, 4)
     assert undisturbed.status_code == 200
     assert later.reply().status_code == 200
 

@@ -1,0 +1,179 @@
+"""`service/http/server/request.py`: what RFC 9112 asks of a head, beyond its grammar."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.http.server.request import Headers, Refused, Request, parse
+
+HOST = (b"host", b"a")
+
+
+def parsed(
+    target: bytes = b"/", *headers: tuple[bytes, bytes], method: bytes = b"GET", version: str = "1.1"
+) -> Request:
+    listed: Headers = list(headers) if headers else [HOST]
+    return parse(method, target, version, True, listed, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "raw_path", "query"),
+    [
+        (b"/", "/", b"/", b""),
+        (b"/a/b?c=d", "/a/b", b"/a/b", b"c=d"),
+        (b"/a%20b%2Fc?%20", "/a b/c", b"/a%20b%2Fc", b"%20"),
+        (b"/%ff", "/\ufffd", b"/%ff", b""),
+        (b"/%", "/%", b"/%", b""),
+        (b"//a/b", "//a/b", b"//a/b", b""),
+        (b"/a?b?c", "/a", b"/a", b"b?c"),
+        (b"/a#b", "/a", b"/a", b""),
+        (b"*", "*", b"*", b""),
+        (b"http://h/a?b", "/a", b"/a", b"b"),
+        (b"http://h", "/", b"/", b""),
+    ],
+)
+def test_a_target_is_a_path_and_a_query(target: bytes, path: str, raw_path: bytes, query: bytes) -> None:
+    request = parsed(target)
+
+    assert (request.path, request.raw_path, request.query) == (path, raw_path, query)
+
+
+@pytest.mark.parametrize("target", [b"a", b"http://", b"a/b", b"http://a b/"])
+def test_other_targets_are_refused(target: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        parsed(target)
+
+    assert caught.value.problem.kind == "bad-target"
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(target=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))
+def test_any_target_is_a_request_or_refused(target: str) -> None:
+    try:
+        request = parsed(target.encode())
+    except Refused:
+        return
+    assert request.path.startswith("/") or request.path == "*"
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        (b"http://h/", b"h"),
+        (b"http://h:81/", b"h:81"),
+        (b"https://u:p@h/", b"h"),
+        (b"http://[::1]/", b"[::1]"),
+        (b"http://[::1]:81/", b"[::1]:81"),
+        (b"/", b"a"),
+    ],
+)
+def test_the_host_of_a_whole_url_is_the_host(target: bytes, host: bytes) -> None:
+    """
+    Whatever the header says (RFC 9112, section 3.2.2).
+    """
+    request = parsed(target)
+
+    assert request.first_headers[b"host"] == host
+    assert request.headers == [(b"host", host)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "version", "is_good"),
+    [
+        ([HOST], "1.1", True),
+        ([HOST, HOST], "1.1", False),
+        ([(b"a", b"b")], "1.1", False),
+        ([(b"a", b"b")], "1.0", True),
+        ([HOST, HOST], "1.0", False),
+        ([(b"host", b"")], "1.1", True),
+    ],
+)
+def test_a_host_comes_once(headers: Headers, version: str, is_good: bool) -> None:
+    """
+    With HTTP/1.0 it may be missing.
+    """
+    if is_good:
+        parsed(b"/", *headers, version=version)
+        return
+    with pytest.raises(Refused) as caught:
+        parsed(b"/", *headers, version=version)
+    assert caught.value.problem.kind == "bad-host"
+
+
+@pytest.mark.parametrize("version", ["0.9", "1.2", "2.0", "9.9"])
+def test_other_versions_are_refused(version: str) -> None:
+    with pytest.raises(Refused) as caught:
+        parsed(version=version)
+
+    assert caught.value.problem.status == 505
+
+
+def test_a_tunnel_is_refused() -> None:
+    with pytest.raises(Refused) as caught:
+        parsed(b"h:443", method=b"CONNECT")
+
+    assert caught.value.problem.kind == "bad-target"
+
+
+@pytest.mark.parametrize("codings", [[b"chunked"], [b"Chunked"], [b" chunked "]])
+def test_chunked_is_the_one_coding(codings: list[bytes]) -> None:
+    request = parsed(b"/", HOST, *[(b"transfer-encoding", coding) for coding in codings])
+
+    assert request.content_length is None
+    assert request.missing is None
+
+
+@pytest.mark.parametrize(
+    "codings",
+    [[b"gzip"], [b"gzip, chunked"], [b"chunked", b"chunked"], [b"chunked;a=b"], [b""], [b"x" * 999]],
+)
+def test_other_codings_are_refused(codings: list[bytes]) -> None:
+    with pytest.raises(Refused) as caught:
+        parsed(b"/", HOST, *[(b"transfer-encoding", coding) for coding in codings])
+
+    assert caught.value.problem.status == 501
+    assert len(caught.value.detail) < 150
+
+
+def test_a_coding_with_http_1_0_is_refused() -> None:
+    with pytest.raises(Refused) as caught:
+        parsed(b"/", HOST, (b"transfer-encoding", b"chunked"), version="1.0")
+
+    assert caught.value.problem.kind == "bad-framing"
+
+
+@pytest.mark.parametrize(("value", "length"), [(b"5", 5), (b"5 ", 5), (b"0", 0), (b"007", 7)])
+def test_a_length_is_a_number(value: bytes, length: int) -> None:
+    request = parsed(b"/", HOST, (b"content-length", value))
+
+    assert request.content_length == request.missing == length
+    request.received = length
+    assert request.missing == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "value", "expects"),
+    [
+        ("1.1", b"100-continue", True),
+        ("1.1", b"100-Continue", True),
+        ("1.1", b"other", False),
+        ("1.0", b"100-continue", False),
+    ],
+)
+def test_an_expectation_counts_with_http_1_1(version: str, value: bytes, expects: bool) -> None:
+    """
+    With HTTP/1.0 it must be ignored (RFC 9110, section 10.1.1).
+    """
+    assert parsed(b"/", HOST, (b"expect", value), version=version).expects_continue is expects
+
+
+def test_http_1_0_never_stays_open() -> None:
+    assert not parsed(version="1.0").keep_alive
+    assert parsed().keep_alive
+
+
+def test_the_first_of_several_headers_counts() -> None:
+    request = parsed(b"/", HOST, (b"a", b"1"), (b"a", b"2"))
+
+    assert request.first_headers[b"a"] == b"1"
+    assert request.headers == [HOST, (b"a", b"1"), (b"a", b"2")]

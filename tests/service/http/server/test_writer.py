@@ -1,0 +1,177 @@
+"""`service/http/server/writer.py`: what the client has not taken is counted, and has a minimum rate."""
+
+import asyncio
+from time import perf_counter
+from typing import cast
+
+import pytest
+
+from service.http.server.writer import SEND_BYTES, Writer
+from service.inference.budget import Budget
+from tests.service.http.server.fakes import Transport, run, turns
+
+
+class Told(asyncio.Protocol):
+    """Hands flow control on to a writer."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def pause_writing(self) -> None:
+        self._writer.pause()
+
+    def resume_writing(self) -> None:
+        self._writer.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        assert exc is None
+        self._writer.resume()
+
+
+@pytest.fixture
+def budget() -> Budget:
+    return Budget(1000)
+
+
+@pytest.fixture
+def transport() -> Transport:
+    return Transport()
+
+
+@pytest.fixture
+def writer(transport: Transport, budget: Budget) -> Writer:
+    made = Writer(transport, budget)
+    transport.protocol = cast("asyncio.Protocol", Told(made))
+    return made
+
+
+def test_what_is_taken_at_once_is_not_counted(writer: Writer, transport: Transport, budget: Budget) -> None:
+    writer.write(b"abc")
+
+    assert (transport.taken, budget.used, writer.is_paused) == (b"abc", 0, False)
+
+
+def test_what_is_not_taken_is_counted_until_it_is(
+    writer: Writer, transport: Transport, budget: Budget
+) -> None:
+    """
+    Beyond the limit too: it is there already.
+    """
+    transport.takes = False
+    writer.write(bytes(5000))
+    writer.write(bytes(1000))
+    assert (budget.used, writer.is_paused) == (6000, True)
+
+    transport.take()
+
+    assert (budget.used, writer.is_paused, len(transport.taken)) == (0, False, 6000)
+
+
+def test_nothing_is_written_after_the_end(writer: Writer, transport: Transport, budget: Budget) -> None:
+    transport._is_closing = True
+
+    writer.write(b"abc")
+
+    assert (transport.taken, budget.used) == (b"", 0)
+
+
+def too_slow(writer: Writer, after_s: float, rate: int = 10) -> bool:
+    return writer.is_too_slow(perf_counter() + after_s, 10, rate)
+
+
+def test_a_client_that_takes_nothing_is_too_slow_after_the_interval(
+    writer: Writer, transport: Transport
+) -> None:
+    """
+    Even where no rate is asked for.
+    """
+    transport.takes = False
+    writer.write(bytes(5000))
+
+    assert not too_slow(writer, 9)
+    assert too_slow(writer, 11)
+    assert too_slow(writer, 11, rate=0)
+
+
+def test_a_client_with_the_minimum_rate_has_another_interval(
+    writer: Writer, transport: Transport, budget: Budget
+) -> None:
+    """
+    Measured from the last time that it was looked at.
+    """
+    transport.takes = False
+    writer.write(bytes(5000))
+    transport.take(200)
+
+    assert not too_slow(writer, 11)
+    assert budget.used == 4800
+    assert not too_slow(writer, 20)
+    assert too_slow(writer, 22)
+
+
+def test_a_client_below_the_minimum_rate_is_too_slow(writer: Writer, transport: Transport) -> None:
+    """
+    One byte now and then does not keep a connection.
+    """
+    transport.takes = False
+    writer.write(bytes(5000))
+    transport.take(99)
+
+    assert too_slow(writer, 10.01)
+    assert not too_slow(writer, 10.01, rate=1)
+
+
+def test_what_is_added_does_not_make_a_client_slow(writer: Writer, transport: Transport) -> None:
+    """
+    A head that waits, and a large first part of the body after it.
+    """
+    transport.takes = False
+    writer.write(bytes(100))
+    writer.write(bytes(60_000))
+    transport.take(50_000)
+
+    assert not too_slow(writer, 11)
+
+
+def test_a_client_that_has_taken_everything_is_not_slow(writer: Writer) -> None:
+    assert not too_slow(writer, 1000)
+
+
+def test_a_large_body_is_written_as_quickly_as_it_is_taken(
+    writer: Writer, transport: Transport, budget: Budget
+) -> None:
+    """
+    One part waits at a time.
+    """
+    data = bytes(range(256)) * 1024
+
+    async def write() -> None:
+        transport.takes = False
+        task = asyncio.ensure_future(writer.write_slowly(data))
+        for _ in range(len(data) // SEND_BYTES):
+            await turns()
+            assert budget.used == len(transport.unsent) == SEND_BYTES
+            assert not task.done()
+            transport.take()
+        await task
+
+    run(write())
+    assert transport.taken == data
+    assert budget.used == 0
+
+
+def test_writing_ends_with_the_connection(writer: Writer, transport: Transport, budget: Budget) -> None:
+    """
+    A client that leaves while its response is waiting does not keep it.
+    """
+
+    async def write() -> None:
+        transport.takes = False
+        task = asyncio.ensure_future(writer.write_slowly(bytes(10 * SEND_BYTES)))
+        await turns()
+        transport.abort()
+        await task
+
+    run(write())
+    assert budget.used == 0
+    assert transport.taken == b""
