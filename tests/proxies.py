@@ -210,10 +210,10 @@ class ServiceLog:
 
 
 def snippet(language: str, title: str) -> str:
-    """Return a block of "Behind a proxy" in docs/operations.md, by the comment that begins it."""
+    """Return a block of "Behind a proxy" in docs/operations.md, by what its first comment begins with."""
     section = _GUIDE.read_text().partition("\n## Behind a proxy\n")[2].partition("\n## ")[0]
     blocks = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
-    (found,) = [block for block in blocks if block.startswith(f"# {title}\n")]
+    (found,) = [block for block in blocks if block.startswith(f"# {title}:")]
     return found
 
 
