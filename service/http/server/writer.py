@@ -28,7 +28,7 @@ class Writer:
         self._watched_at = 0.0
         self._watched = 0
         self._taken: asyncio.Future[None] | None = None
-        transport.set_write_buffer_limits(0)  # it pauses as soon as anything is not taken at once
+        transport.set_write_buffer_limits(1, 0)  # it pauses as soon as more than a byte is not taken at once
 
     def write(self, data: bytes | memoryview) -> None:
         """Write; nothing where the connection has ended."""
