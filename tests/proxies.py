@@ -29,6 +29,15 @@ from tests.processes import PATIENCE_S, Process, free_port, wait_until
 NAMES = ("nginx", "haproxy")
 HOST = "inkling.example"
 
+UNBUFFERED = {
+    "nginx": {
+        "proxy_request_buffering on;": "proxy_request_buffering off;",
+        "proxy_buffering on;": "proxy_buffering off;",
+    },
+    "haproxy": {"    option http-buffer-request ": "    # "},
+}
+"""Changes that turn buffering off; HAProxy then buffers no more than one piece."""
+
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 _CONFIGURATIONS = {"nginx": "deploy/nginx/inkling.conf", "haproxy": "deploy/haproxy/haproxy.cfg"}
 _GUIDE = REPOSITORY / "docs" / "operations.md"
@@ -335,4 +344,4 @@ def _haproxy(setup: Setup, folder: Path, port: int) -> list[str]:
             "/etc/haproxy/tls/inkling.pem": str(setup.certificate.both),
         }
     (folder / "haproxy.cfg").write_text(_rendered(setup, changes))
-    return ["-db", "-q", "-f", str(folder / "haproxy.cfg")]
+    return ["-db", "-f", str(folder / "haproxy.cfg")]

@@ -19,6 +19,7 @@ from tests import toys
 from tests.processes import PATIENCE_S, Process, free_port, peer_ports, running, wait_until
 from tests.proxies import (
     NAMES,
+    UNBUFFERED,
     Answered,
     Certificate,
     Proxy,
@@ -37,14 +38,6 @@ PREDICT = "/v1/models/quadrants/predict"
 IMAGE = toys.dot(1).tobytes()
 MAX_BODY_BYTES = 1_000_000
 each_proxy = pytest.mark.parametrize("name", NAMES)
-
-UNBUFFERED = {
-    "nginx": {
-        "proxy_request_buffering on;": "proxy_request_buffering off;",
-        "proxy_buffering on;": "proxy_buffering off;",
-    },
-    "haproxy": {"    option http-buffer-request ": "    # "},
-}
 
 
 @dataclass
