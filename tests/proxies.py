@@ -38,6 +38,12 @@ UNBUFFERED = {
 }
 """Changes that turn buffering off; HAProxy then buffers no more than one piece."""
 
+UPGRADING: dict[str, dict[str, str]] = {
+    "nginx": {'Connection "";': "Connection upgrade;\n    proxy_set_header Upgrade $http_upgrade;"},
+    "haproxy": {},
+}
+"""Changes that make a proxy hand on offers of other protocols; HAProxy does."""
+
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 _CONFIGURATIONS = {"nginx": "deploy/nginx/inkling.conf", "haproxy": "deploy/haproxy/haproxy.cfg"}
 _GUIDE = REPOSITORY / "docs" / "operations.md"
@@ -207,6 +213,10 @@ class ServiceLog:
         lines = self.lines.copy()
         return [line for line in lines if line["event"] == "request" and line["path"] != "/readyz"]
 
+    def wait_for_requests(self, count: int) -> None:
+        """Wait until so many requests are logged."""
+        wait_until(lambda: len(self.requests()) >= count)
+
     def request(self, request_id: str) -> dict[str, Any]:
         """Wait for the line of a request and return it."""
 
@@ -222,7 +232,7 @@ def snippet(language: str, title: str) -> str:
     """Return a block of "Behind a proxy" in docs/operations.md, by what its first comment begins with."""
     section = _GUIDE.read_text().partition("\n## Behind a proxy\n")[2].partition("\n## ")[0]
     blocks = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
-    (found,) = [block for block in blocks if block.startswith(f"# {title}:")]
+    (found,) = [str(block) for block in blocks if block.startswith(f"# {title}:")]
     return found
 
 

@@ -20,6 +20,7 @@ from tests.processes import PATIENCE_S, Process, free_port, peer_ports, running,
 from tests.proxies import (
     NAMES,
     UNBUFFERED,
+    UPGRADING,
     Answered,
     Certificate,
     Proxy,
@@ -326,12 +327,6 @@ def test_a_peer_that_is_no_proxy_cannot_name_a_client(toy_root: Path) -> None:
     assert found == {"127.0.0.1": "203.0.113.9", "127.0.0.9": "127.0.0.9"}
 
 
-UPGRADE = {
-    "nginx": {'Connection "";': "Connection upgrade;\n    proxy_set_header Upgrade $http_upgrade;"},
-    "haproxy": {},
-}
-
-
 @each_proxy
 @pytest.mark.parametrize("offer", ["websocket", "h2c"])
 def test_an_offer_of_another_protocol_is_passed_over(
@@ -348,7 +343,7 @@ def test_an_offer_of_another_protocol_is_passed_over(
         "Sec-WebSocket-Version": "13",
     }
     with (
-        front(Setup(name, [], changes=UPGRADE[name]), toy_root, tmp_path) as found,
+        front(Setup(name, [], changes=UPGRADING[name]), toy_root, tmp_path) as found,
         closing(found.proxy.connect()) as connection,
     ):
         answers = [ask(connection, "POST", PREDICT, IMAGE, headers) for _ in range(3)]
@@ -534,6 +529,6 @@ def test_two_processes_are_restarted_without_an_error(
                 assert process.handle.wait(PATIENCE_S) == 0
                 load.wait_for_more(20)
                 again = ServiceLog(stack.enter_context(running(toy_root, *arguments, port=process.port)))
-                wait_until(lambda log=again: len(log.requests()) >= 20)
+                again.wait_for_requests(20)
         assert load.errors == []
         assert set(load.statuses) == {200}
