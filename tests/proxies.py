@@ -162,6 +162,15 @@ class Proxy:
             for _ in range(_attempts(attempts))
         ]
 
+    def attempts(self, target: str) -> list[int]:
+        """Wait for a request with a target; return how often each of them was handed to a service."""
+
+        def found() -> list[int]:
+            return [_attempts(attempts) for _, _, own, attempts in self._requests() if own == target]
+
+        wait_until(found)
+        return found()
+
     def statuses(self) -> Counter[str]:
         """Return how often each status was sent."""
         return Counter(status for status, *_ in self._requests())
