@@ -154,7 +154,7 @@ class Server(uvicorn.Server):
             settings.max_connections_per_client or max(1, settings.max_connections - _OPEN_TO_OTHERS),
             _shortest_timeout_s(settings),
         )
-        self._proxies = TrustedProxies(settings.trusted_proxy)
+        self._proxies = TrustedProxies(settings.trusted_proxy, settings.forwarded_header)
         cors = CorsPolicy(settings.cors_origin)
         constant = _lines(constant_headers(tls=certificates is not None, cors=cors.is_on))
 

@@ -218,7 +218,12 @@ class Settings(BaseSettings):
     trusted_proxy: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)] = Field(
         (),
         description="Addresses or networks of proxies, joined by commas: their connections are not limited, "
-        "and the client's address is taken from their header Forwarded or X-Forwarded-For",
+        "and the client's address is taken from their `forwarded_header`",
+    )
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = Field(
+        "x-forwarded-for",
+        description="Header in which `trusted_proxy` names the client: `x-forwarded-for` or `forwarded`; the "
+        "other one is ignored",
     )
     max_head_bytes: int = Field(
         32_768, ge=1024, description="Size of a request's line and headers; above it a 431"

@@ -103,6 +103,11 @@ def connections(port: int, pid: int) -> int:
     return sum(own == port and state == _ESTABLISHED for own, _, state in _sockets(pid))
 
 
+def peer_ports(port: int, pid: int) -> set[int]:
+    """Return the ports of the other ends of a process's connections at a port."""
+    return {other for own, other, state in _sockets(pid) if own == port and state == _ESTABLISHED}
+
+
 def listening_ports(pid: int) -> set[int]:
     """Return the ports on which a process listens."""
     return {own for own, _, state in _sockets(pid) if state == _LISTENING}
@@ -140,7 +145,7 @@ def listening(stream: IO[str]) -> tuple[int, list[str]]:
     lines = []
     for line in stream:
         lines.append(line)
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        found = re.search(r"https?://127\.0\.0\.1:(\d+)", line)
         if found:
             return int(found[1]), lines
     pytest.fail("ended before it listened:\n" + "".join(lines))

@@ -1,22 +1,53 @@
-"""The client's address behind trusted proxies: the headers Forwarded (RFC 7239) and X-Forwarded-For."""
+"""The client's address behind trusted proxies: the headers X-Forwarded-For and Forwarded (RFC 7239).
+
+Each proxy appends the address that it has received a request from. So the list is read from its end: the
+client is the last address that is no trusted proxy, and all that precedes it may be the client's invention.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-_FOR = re.compile(r'(?:^|[;,\s])for="?(\[[^\]]*\]|[^;,"\s]*)', re.IGNORECASE)
+X_FORWARDED_FOR = "x-forwarded-for"
+FORWARDED = "forwarded"
+
+_MAX_HOPS = 32
+"""Addresses that are read, from the end; what precedes them costs nothing."""
+
+_MAX_ELEMENT = 512
+"""Characters of one element; a longer one names nobody."""
 
 _REMEMBERED = 1024
+"""Addresses that are remembered: how they were written, and whether they are trusted."""
+
+_BLANKS = " \t"
+_PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]{1,40}))?"
+_IPV4 = re.compile(rf"([0-9.]{{7,15}}){_PORT}")
+_IPV6 = re.compile(rf"\[([0-9A-Fa-f:.]{{2,45}})\]{_PORT}|([0-9A-Fa-f:.]{{2,45}})")
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the grammar's word
+_VALUE = r'(?:"((?:[^"\\]|\\.)*)"|([][:!#$%&\'*+.^_`|~0-9A-Za-z-]+))'
+_PAIR = re.compile(rf"({_TOKEN})={_VALUE}")
+_NEXT = re.compile(r"[ \t]*;[ \t]*")
 
 
 class TrustedProxies:
-    """Networks of proxies whose headers are believed."""
+    """Networks of proxies whose header is believed."""
 
-    def __init__(self, networks: Iterable[IPv4Network | IPv6Network]) -> None:
+    def __init__(self, networks: Iterable[IPv4Network | IPv6Network], header: str = X_FORWARDED_FOR) -> None:
+        """Trust networks.
+
+        Args:
+            networks: Addresses of the proxies.
+            header: The one in which they name the client, `x-forwarded-for` or `forwarded`. The other is
+                ignored: a proxy that does not know it hands on what a client has written.
+        """
         self._networks = tuple(networks)
+        self._header = header.encode()
+        self._hops = _forwarded if header == FORWARDED else _x_forwarded_for
         self.contains = lru_cache(_REMEMBERED)(self._contains)
 
     def __bool__(self) -> bool:
@@ -25,48 +56,99 @@ class TrustedProxies:
     def client(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
         """Return the address of the client that sent a request.
 
-        Of the addresses that proxies have added, the last that is no trusted proxy: everything before it may
-        be the client's invention.
+        A hop that is no address (`unknown`, an obfuscated name, anything malformed) ends the search; the
+        client then has the address of the proxy that named it.
 
         Args:
             peer: Address of the other end of the connection.
             headers: Of the request, names in lower case.
+
+        Returns:
+            An address as `ipaddress` writes it, IPv4 as such where it was mapped into IPv6; `peer` as it is
+            if that is no trusted proxy, or names nobody.
         """
         if not self.contains(peer):
             return peer
-        forwarded: list[str] = []
-        plain: list[str] = []
-        for name, value in headers:
-            if name == b"forwarded":
-                forwarded += _FOR.findall(value.decode("latin-1"))
-            elif name == b"x-forwarded-for":
-                plain += value.decode("latin-1").split(",")
+        lines = [value.decode("latin-1") for name, value in headers if name == self._header and value]
         client = peer
-        for hop in reversed(forwarded or plain):
-            address = _bare(hop)
-            if address is None:
-                break
-            client = address
-            if not self.contains(address):
-                break
+        read = 0
+        for line in reversed(lines):
+            for hop in self._hops(line):
+                read += 1
+                if hop is None or read > _MAX_HOPS:
+                    return client
+                client = str(hop)
+                if not self.contains(client):
+                    return client
         return client
 
     def _contains(self, address: str) -> bool:
         try:
-            parsed = ip_address(address)
+            parsed = _unmapped(ip_address(address))
         except ValueError:
             return False
         return any(parsed in network for network in self._networks)
 
 
-def _bare(hop: str) -> str | None:
-    """Return the address of `192.0.2.1:80`, `[2001:db8::1]:80` or an address alone; None for others."""
-    hop = hop.strip()
-    if hop.startswith("["):
-        hop = hop[1:].partition("]")[0]
-    elif hop.count(":") == 1:
-        hop = hop.partition(":")[0]
+Hop = IPv4Address | IPv6Address | None
+"""Address of one hop; None for what is none."""
+
+
+def _elements(line: str) -> Iterator[str]:
+    """Yield the elements of a list from its end, without empty ones (RFC 9110, section 5.6.1.2).
+
+    A comma within a quoted string also separates. Both halves then lack a quotation mark, and are malformed.
+    """
+    for element in reversed(line.rsplit(",", _MAX_HOPS)):
+        stripped = element.strip(_BLANKS)
+        if stripped:
+            yield stripped
+
+
+def _x_forwarded_for(line: str) -> Iterator[Hop]:
+    return (_address(node) if len(node) <= _MAX_ELEMENT else None for node in _elements(line))
+
+
+def _forwarded(line: str) -> Iterator[Hop]:
+    return (_for(element) if len(element) <= _MAX_ELEMENT else None for element in _elements(line))
+
+
+def _for(element: str) -> Hop:
+    """Return the address of the parameter `for` of an element of Forwarded: `for=192.0.2.1;proto=http`.
+
+    An element without one names nobody, as a malformed one does.
+    """
+    found: list[str] = []
+    position = 0
+    while True:
+        pair = _PAIR.match(element, position)
+        if pair is None:
+            return None
+        name, quoted, plain = pair.groups()
+        if name.lower() == "for":
+            found.append(plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
+        if pair.end() == len(element):
+            return _address(found[0]) if len(found) == 1 else None
+        separator = _NEXT.match(element, pair.end())
+        if separator is None:
+            return None
+        position = separator.end()
+
+
+@lru_cache(_REMEMBERED)
+def _address(node: str) -> Hop:
+    """Return the address of `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80` or `2001:db8::1`."""
     try:
-        return str(ip_address(hop))
+        if found := _IPV4.fullmatch(node):
+            return IPv4Address(found[1])
+        if found := _IPV6.fullmatch(node):
+            return _unmapped(IPv6Address(found[1] or found[2]))
     except ValueError:
-        return None
+        pass
+    return None
+
+
+def _unmapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Return the IPv4 address that is mapped into an IPv6 address, as in `::ffff:192.0.2.1`; else itself."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped
