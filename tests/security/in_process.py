@@ -177,7 +177,7 @@ def parse(written: bytes, methods: Sequence[str] = ()) -> tuple[tuple[int, bytes
         size = 0 if is_head or status in (204, 304) else int(headers[b"content-length"])
         body, written = written[:size], written[size:]
         assert len(body) == size, "a response should be whole"
-        if b"problem" in headers.get(b"content-type", b""):
+        if body and b"problem" in headers.get(b"content-type", b""):
             document = json.loads(body)
             del document["request_id"]
             body = json.dumps(document).encode()

@@ -312,6 +312,7 @@ class Connection(asyncio.Protocol):
         elif request is not self._request:
             self._queue.remove(request)
             self._context.budget.release(_QUEUED_COST)
+            refusal.request = request
             self._break(refusal)
         elif self._call is not None:
             self._is_broken = True
@@ -416,6 +417,7 @@ class Connection(asyncio.Protocol):
     def _begin_next(self) -> None:
         waiting = self._queue.popleft()
         if isinstance(waiting, Refused):
+            self._request = waiting.request
             self._answer_refusal(waiting)
             return
         self._context.budget.release(_QUEUED_COST)
