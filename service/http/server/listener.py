@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Protocol
 
 from service.http.server.connections import Connections, Place, TooManyConnections
@@ -123,7 +123,12 @@ class Listener:
                 accepted.close()
                 return True
             refusal = str(error)
-        task = self._loop.create_task(self._open(accepted, place, refusal))
+        opening = self._open(accepted, place, refusal)
+        try:
+            waiting = opening.send(None)  # at once: a task would begin in the next turn
+        except StopIteration:
+            return True
+        task = self._loop.create_task(_resume(opening, waiting))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
         return True
@@ -153,3 +158,29 @@ class Listener:
                 self._loop.add_reader(listening.fileno(), self._accept, listening)
 
         self._loop.call_later(_PAUSE_S, go_on)
+
+
+async def _resume(coroutine: Coroutine[object, None, None], waiting: object) -> None:
+    """Run the rest of a coroutine that was begun outside a task, and waits for something."""
+    await _Rest(coroutine, waiting)
+
+
+class _Rest:
+    """The rest of a coroutine, to be awaited."""
+
+    def __init__(self, coroutine: Coroutine[object, None, None], waiting: object) -> None:
+        self._coroutine = coroutine
+        self._waiting = waiting
+
+    def __await__(self) -> Generator[object, None, None]:
+        waiting = self._waiting
+        try:
+            while True:
+                try:
+                    yield waiting
+                except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
+                    waiting = self._coroutine.throw(error)
+                else:
+                    waiting = self._coroutine.send(None)
+        except StopIteration:
+            return
