@@ -178,7 +178,7 @@ class _Rest:
             while True:
                 try:
                     yield waiting
-                except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
+                except BaseException as error:
                     waiting = self._coroutine.throw(error)
                 else:
                     waiting = self._coroutine.send(None)
