@@ -1,8 +1,8 @@
 """A new connection does not wait for the load on others.
 
 Promised: beside hundreds of connections that predict without a pause, a fresh connection is accepted and its
-`GET /livez` answered without waiting several times for all of theirs. Wanted are 250 ms at the 99th percentile
-beside 500 connections, with one worker.
+`GET /livez` answered without waiting several times for all of theirs. Wanted are 250 ms at the 99th
+percentile beside 500 connections, with one worker.
 
 Not promised: a time on a machine that is busy with something else; so the figures are recorded, and only a
 loose bound is asserted.
@@ -10,14 +10,14 @@ loose bound is asserted.
 
 import json
 import os
-import socket
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.processes import PATIENCE_S, running
+from tests.processes import running
+from tests.security.client import ask
 from tests.security.conftest import Record
 from tests.security.load import load
 
@@ -33,20 +33,6 @@ def image() -> bytes:
     return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-def probe(port: int, address: str = "127.0.0.1") -> float:
-    """Ask `/livez` on a fresh connection; return the seconds that it takes."""
-    began = time.perf_counter()
-    with socket.create_connection(("127.0.0.1", port), PATIENCE_S, (address, 0)) as connection:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n")
-        received = b""
-        while b"\r\n\r\n" not in received:
-            new = connection.recv(4096)
-            assert new, "the connection should be answered"
-            received += new
-    assert received.startswith(b"HTTP/1.1 200 ")
-    return time.perf_counter() - began
-
-
 def check(models: Path, connections: int, probes: int, figure: Record) -> None:
     """Probe beside busy connections, and record how long it took."""
     with (
@@ -54,7 +40,7 @@ def check(models: Path, connections: int, probes: int, figure: Record) -> None:
         load(process.port, connections, image()) as found,
     ):
         began = time.perf_counter()
-        seconds = sorted(probe(process.port) for _ in range(probes))
+        seconds = sorted(ask(process.port)[1] for _ in range(probes))
         elapsed = time.perf_counter() - began
     p50, p99 = (seconds[min(probes - 1, int(share * probes))] for share in (0.5, 0.99))
     figure("predictions per second meanwhile", round(found.answered / elapsed))
