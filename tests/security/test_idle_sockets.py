@@ -8,9 +8,11 @@ are kept for probes; the operators' port has places of its own.
 Not promised: that the address which holds hundreds of half-sent requests finds a place itself.
 """
 
+import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,31 +92,31 @@ def test_half_sent_requests_keep_no_other_address_out(toy_root: Path, kind: str,
     assert probed == [200] * len(probes)
 
 
-def trickle(process: Process, address: str, count: int) -> Callable[[], None]:
-    """Return work that holds many connections and sends a byte of a header on each, again and again."""
-    opened = [connect(process.port, address) for _ in range(count)]
-    for connection in opened:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: test\r\nA: ")
+HALF_HEAD = b"GET /livez HTTP/1.1\r\nHost: test\r\nA: "
 
-    def once() -> None:
-        for number, connection in enumerate(opened):
-            try:
-                connection.sendall(b"a")
-            except OSError:
-                connection.close()
-                with suppress(OSError):
-                    opened[number] = connect(process.port, address)
-                    opened[number].sendall(b"GET /livez HTTP/1.1\r\nHost: test\r\nA: ")
-        time.sleep(0.2)
 
-    return once
+def trickle(port: int, opened: list[socket.socket]) -> None:
+    """Send a byte of a header on many connections, and open those again that were closed."""
+    for number, connection in enumerate(opened):
+        with suppress(OSError):
+            connection.sendall(b"a")
+            continue
+        address = connection.getsockname()[0]
+        connection.close()
+        with suppress(OSError):
+            opened[number] = connect(port, address)
+            opened[number].sendall(HALF_HEAD)
+    time.sleep(0.2)
 
 
 def check_slowloris(models: Path, asked: int, figure: Record) -> None:
     """Ask beside five addresses that trickle heads over more connections than there are places."""
-    with serving(models, True) as (process, probes):
-        addresses = [f"127.0.0.{number}" for number in range(10, 15)]
-        with repeating([trickle(process, address, MORE // 5) for address in addresses]) as rounds:
+    with serving(models, True) as (process, probes), ExitStack() as stack:
+        works = []
+        for number in range(10, 15):
+            opened = many(process.port, MORE // 5, f"127.0.0.{number}", HALF_HEAD)
+            works.append(partial(trickle, process.port, stack.enter_context(opened)))
+        with repeating(works) as rounds:
             wait_until(lambda: min(rounds) >= 2)
             answered = [ask(process.port, PREDICT, OTHER) for _ in range(asked)]
             probed = [ask(port, probe(path), OTHER) for _ in range(asked // 10) for port, path in probes]

@@ -155,6 +155,10 @@ class Connection(asyncio.Protocol):
         """Return whether no byte of a request has arrived since the last response."""
         return self.stage is Stage.IDLE and not self._writer.is_paused
 
+    def idle_s(self, now: float) -> float:
+        """Return for how many seconds it has been idle; 0 if it is not."""
+        return now - self._last_active if self.is_idle() else 0.0
+
     def is_evictable(self) -> bool:
         """Return whether closing it loses no request that is complete or being answered."""
         return self.stage in (Stage.IDLE, Stage.HEAD, Stage.BODY) and not self._writer.is_paused
