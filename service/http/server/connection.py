@@ -160,6 +160,10 @@ class Connection(asyncio.Protocol):
         """Return whether no byte of a request has arrived since the last response."""
         return self.stage is Stage.IDLE and not self._writer.is_paused
 
+    def idle_s(self, now: float) -> float:
+        """Return for how many seconds it has been idle; 0 if it is not."""
+        return now - self._last_active if self.is_idle() else 0.0
+
     def is_evictable(self) -> bool:
         """Return whether closing it loses no request that is complete or being answered."""
         return self.stage in (Stage.IDLE, Stage.HEAD, Stage.BODY) and not self._writer.is_paused
@@ -323,6 +327,7 @@ class Connection(asyncio.Protocol):
         elif request is not self._request:
             self._queue.remove(request)
             self._context.budget.release(_QUEUED_COST)
+            refusal.request = request
             self._break(refusal)
         elif self._call is not None:
             self._is_broken = True
@@ -429,6 +434,7 @@ class Connection(asyncio.Protocol):
     def _begin_next(self) -> None:
         waiting = self._queue.popleft()
         if isinstance(waiting, Refused):
+            self._request = waiting.request
             self._answer_refusal(waiting)
             return
         self._context.budget.release(_QUEUED_COST)

@@ -11,6 +11,10 @@ from typing import Protocol
 RESERVED = 16
 """Connections beyond the limit that are accepted for probes alone."""
 
+_IDLE_S = 1.0
+"""How long a connection is idle before it is closed rather than one that is still sending: the request may be
+on its way."""
+
 _SWEEPS_PER_TIMEOUT = 4
 _MAX_SWEEP_S = 1.0
 
@@ -26,6 +30,9 @@ class Open(Protocol):
 
     def is_idle(self) -> bool:
         """Return whether no byte of a request has arrived since its last response."""
+
+    def idle_s(self, now: float) -> float:
+        """Return for how many seconds it has been idle; 0 if it is not."""
 
     def check(self, now: float) -> None:
         """Close it if it is overdue."""
@@ -79,8 +86,8 @@ class Connections:
     def take(self, client: str, is_exempt: bool = False) -> Place:
         """Take a place for a client that has connected.
 
-        When all places are taken, the oldest idle connection is closed, or else one that is still sending a
-        request, of the client that has most of them. Failing that, a reserved place is taken.
+        When all places are taken, the oldest idle connection of the client that has most is closed, or else
+        one that is still sending a request. Failing that, a reserved place is taken.
 
         Args:
             client: Its address.
@@ -127,12 +134,17 @@ class Connections:
     def _make_room(self, client: str) -> bool:
         """Close a connection so that another has its place: an idle one, or one that is still sending.
 
-        The latter goes only for the benefit of a client with fewer connections.
+        The latter goes only for the benefit of a client with fewer connections, and before one that has been
+        idle for no time: its request is on its way.
         """
-        own = self._per_client[client] + 1
+        own, now = self._per_client[client] + 1, perf_counter()
+        idle = self._idle()
+        settled = [place for place in idle if place.connection and place.connection.idle_s(now) > _IDLE_S]
+        if self._evict_oldest(settled):
+            return True
         unfinished = self._unfinished(is_reserved=False)
         greedy = [place for place in unfinished if self._per_client[place.client] > own]
-        return self._evict_oldest(self._idle()) or self._evict_oldest(greedy)
+        return self._evict_oldest(greedy) or self._evict_oldest(idle)
 
     def _idle(self, client: str | None = None) -> list[Place]:
         """Return the idle connections, of one client or of all."""

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -137,7 +137,12 @@ class Listener:
             refusal = str(error)
         if place is not None and self._certificates is not None:
             place.connection = _Handshake(accepted)  # until the protocol takes its place
-        task = self._loop.create_task(self._open(accepted, place, refusal))
+        opening = self._open(accepted, place, refusal)
+        try:
+            waiting = opening.send(None)  # at once: a task would begin in the next turn
+        except StopIteration:
+            return True
+        task = self._loop.create_task(_resume(opening, waiting))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
         return True
@@ -192,3 +197,29 @@ class _Handshake:
         """End the handshake."""
         with suppress(OSError):  # the client has left
             self._socket.shutdown(socket.SHUT_RDWR)
+
+
+async def _resume(coroutine: Coroutine[object, None, None], waiting: object) -> None:
+    """Run the rest of a coroutine that was begun outside a task, and waits for something."""
+    await _Rest(coroutine, waiting)
+
+
+class _Rest:
+    """The rest of a coroutine, to be awaited."""
+
+    def __init__(self, coroutine: Coroutine[object, None, None], waiting: object) -> None:
+        self._coroutine = coroutine
+        self._waiting = waiting
+
+    def __await__(self) -> Generator[object, None, None]:
+        waiting = self._waiting
+        try:
+            while True:
+                try:
+                    yield waiting
+                except BaseException as error:
+                    waiting = self._coroutine.throw(error)
+                else:
+                    waiting = self._coroutine.send(None)
+        except StopIteration:
+            return

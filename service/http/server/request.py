@@ -19,12 +19,14 @@ class Refused(Exception):
     Attributes:
         problem: Status and kind.
         detail: What was expected and what came.
+        request: The one whose body it is, if the head was sound and nothing has begun to answer it.
     """
 
     def __init__(self, problem: Problem, detail: str) -> None:
         super().__init__(detail)
         self.problem = problem
         self.detail = detail
+        self.request: Request | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,166 @@
+"""Sockets that are held open, idle or half sent, keep nobody else out.
+
+Promised: one client address never has all places. When it has as many connections as it may, or all places
+are taken, the oldest idle connection goes, and not the newest client; beside connections that send heads or
+bodies slowly, clients with fewer connections find a place. Where every connection is being answered, places
+are kept for probes; the operators' port has places of its own.
+
+Not promised: that the address which holds hundreds of half-sent requests finds a place itself.
+"""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests import toys
+from tests.processes import Process, free_port, running, wait_until
+from tests.security.client import LIVE, ask, connect, many, read_response, repeating
+from tests.security.conftest import Record
+
+PREDICT = (
+    b"POST /v1/models/quadrants/predict HTTP/1.1\r\nHost: test\r\nContent-Length: 784\r\n"
+    b"Content-Type: application/octet-stream\r\n\r\n" + toys.dot(1).tobytes()
+)
+MANY = 512
+"""As many as the setting `max_connections` allows in all."""
+MORE = 600
+OPERATORS_PROBES = ["/livez", "/readyz", "/metrics"]
+PROBES = [*OPERATORS_PROBES, "/v2/health/live", "/v2/health/ready"]
+OTHER = "127.0.0.2"
+
+HALF_SENT = {
+    "nothing": b"",
+    "half a head": b"GET /livez HTTP/1.1\r\nHost: te",
+    "half a body": PREDICT[:-1],
+    "half a chunk": PREDICT.partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n9\r\na",
+}
+
+
+def probe(path: str) -> bytes:
+    return LIVE.replace(b"/livez", path.encode())
+
+
+@contextmanager
+def serving(models: Path, has_operators: bool) -> Iterator[tuple[Process, list[tuple[int, str]]]]:
+    """Run the service; yield it with the ports and paths that answer probes."""
+    port = free_port()
+    added = ("--admin-port", str(port)) if has_operators else ()
+    with running(models, *added) as process:
+        probes = [(process.port, path) for path in PROBES]
+        probes += [(port, path) for path in OPERATORS_PROBES if has_operators]
+        yield process, probes
+
+
+either = pytest.mark.parametrize("has_operators", [False, True], ids=["one port", "operators' port"])
+
+
+@either
+@pytest.mark.parametrize("count", [MANY, MORE])
+def test_idle_sockets_keep_nobody_out(toy_root: Path, count: int, has_operators: bool) -> None:
+    """
+    Neither another address nor the same one; predictions and probes, ten clients of each.
+    """
+    with serving(toy_root, has_operators) as (process, probes), many(process.port, count):
+        predicted = [
+            ask(process.port, PREDICT, address)[0] for address in (OTHER, "127.0.0.1") for _ in range(10)
+        ]
+        probed = [ask(port, probe(path), OTHER)[0] for port, path in probes]
+
+    assert predicted == [200] * 20
+    assert probed == [200] * len(probes)
+
+
+@either
+@pytest.mark.parametrize("kind", HALF_SENT)
+def test_half_sent_requests_keep_no_other_address_out(toy_root: Path, kind: str, has_operators: bool) -> None:
+    """
+    As many as one address can hold, and more.
+    """
+    with (
+        serving(toy_root, has_operators) as (process, probes),
+        many(process.port, MORE, sent=HALF_SENT[kind]),
+    ):
+        predicted = [ask(process.port, PREDICT, OTHER)[0] for _ in range(20)]
+        probed = [ask(port, probe(path), OTHER)[0] for port, path in probes]
+
+    assert predicted == [200] * 20
+    assert probed == [200] * len(probes)
+
+
+HALF_HEAD = b"GET /livez HTTP/1.1\r\nHost: test\r\nA: "
+
+
+def trickle(port: int, opened: list[socket.socket]) -> None:
+    """Send a byte of a header on many connections, and open those again that were closed."""
+    for number, connection in enumerate(opened):
+        with suppress(OSError):
+            connection.sendall(b"a")
+            continue
+        address = connection.getsockname()[0]
+        connection.close()
+        with suppress(OSError):
+            opened[number] = connect(port, address)
+            opened[number].sendall(HALF_HEAD)
+    time.sleep(0.2)
+
+
+def check_slowloris(models: Path, asked: int, figure: Record) -> None:
+    """Ask beside five addresses that trickle heads over more connections than there are places."""
+    with serving(models, True) as (process, probes), ExitStack() as stack:
+        works = []
+        for number in range(10, 15):
+            opened = many(process.port, MORE // 5, f"127.0.0.{number}", HALF_HEAD)
+            works.append(partial(trickle, process.port, stack.enter_context(opened)))
+        with repeating(works) as rounds:
+            wait_until(lambda: min(rounds) >= 2)
+            answered = [ask(process.port, PREDICT, OTHER) for _ in range(asked)]
+            probed = [ask(port, probe(path), OTHER) for _ in range(asked // 10) for port, path in probes]
+    figure("predictions answered", sum(status == 200 for status, _ in answered), asked)
+    for what, found in (("prediction", answered), ("probe", probed)):
+        seconds = sorted(second for _, second in found)
+        figure(f"p99 of a {what}, fresh connection", f"{seconds[int(0.99 * len(seconds))] * 1000:.0f} ms")
+    assert {status for status, _ in answered} == {200}
+    assert {status for status, _ in probed} == {200}
+
+
+def test_slowloris_of_several_addresses_keeps_nobody_out(toy_root: Path, figure: Record) -> None:
+    """
+    Of five addresses, which together hold more connections than there may be.
+    """
+    check_slowloris(toy_root, 20, figure)
+
+
+@pytest.mark.torture
+def test_slowloris_keeps_nobody_out_for_long(toy_root: Path, figure: Record) -> None:
+    """
+    The same for longer than heads may take.
+    """
+    check_slowloris(toy_root, 3000, figure)
+
+
+def test_places_are_kept_for_probes(toy_root: Path) -> None:
+    """
+    Where every connection is being answered, so that none can go: predictions get a 503 and probes a 200.
+    """
+    unread = probe("/openapi.json") * 200
+    with (
+        running(toy_root, "--max-connections", "4", "--max-connections-per-client", "4") as process,
+        ExitStack() as stack,
+    ):
+        for _ in range(4):
+            stack.enter_context(connect(process.port, receive_bytes=4096)).sendall(unread)
+        wait_until(lambda: ask(process.port, PREDICT, OTHER)[0] == 503)
+        probed = [ask(process.port, probe(path), OTHER)[0] for path in PROBES]
+        again = ask(process.port, PREDICT, OTHER)[0]
+        with connect(process.port, OTHER) as kept:
+            kept.sendall(LIVE + PREDICT)
+            statuses = [read_response(kept)[0] for _ in range(2)]
+
+    assert probed == [200] * len(PROBES)
+    assert again == 503
+    assert statuses == [200, 503]

@@ -1,0 +1,134 @@
+"""Operators are answered whatever the data port suffers.
+
+Promised: the operators' port has a thread and an event loop of its own, so that `/livez` there does not wait
+for what the data port's loop does. Wanted are 100 ms.
+
+Not promised: a time on a machine whose cores are busy with something else; so the figures are recorded, and
+only a loose bound is asserted.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.processes import free_port, running, wait_until
+from tests.security.client import ask, connect, read_response, repeating
+from tests.security.conftest import Record
+from tests.security.load import load
+from tests.security.test_accept_under_load import image
+
+WANTED_MS = 100
+LOOSE_S = 5.0
+MODEL = "/v1/models/mlp-128"
+BOUNDARY = "a-boundary"
+
+
+def bulk() -> bytes:
+    """Return a request for predictions of 4,096 images as JSON."""
+    one = json.dumps([[0] * 28] * 14 + [[255] * 28] * 14)
+    body = ('{"images": [' + ", ".join([one] * 4096) + "]}").encode()
+    return post("application/json", body)
+
+
+def form() -> bytes:
+    """Return a form of 16 MB, full of almost-boundaries."""
+    start = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="digit"\r\n'
+        "Content-Type: image/png\r\n\r\n"
+    ).encode()
+    end = f"\r\n--{BOUNDARY}--\r\n".encode()
+    almost = f"\r\n--{BOUNDARY[:-1]}".encode()
+    filler = almost * ((16 * 2**20 - len(start) - len(end)) // len(almost))
+    return post(f"multipart/form-data; boundary={BOUNDARY}", start + filler + end)
+
+
+def post(content_type: str, body: bytes) -> bytes:
+    head = f"POST {MODEL}/predict HTTP/1.1\r\nHost: test\r\nContent-Type: {content_type}\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def drawing() -> bytes:
+    """Return a request for weights as a picture."""
+    path = f"{MODEL}/versions/1/weights/hidden1"
+    return f"GET {path} HTTP/1.1\r\nHost: test\r\nAccept: image/png\r\n\r\n".encode()
+
+
+def send(port: int, request: bytes) -> None:
+    """Send a request and read the response."""
+    with connect(port) as connection:
+        connection.sendall(request)
+        status, _, _ = read_response(connection)
+    assert status < 500 or status in (503, 504)
+
+
+ATTACKS: dict[str, tuple[Callable[[], bytes], int]] = {
+    "bulk JSON": (bulk, 2),
+    "forms of 16 MB": (form, 4),
+    "weights as pictures": (drawing, 4),
+}
+
+
+def probe(port: int, probes: int, figure: Record) -> None:
+    """Ask `/livez` on fresh connections, and record how long it takes."""
+    found = [ask(port) for _ in range(probes)]
+    seconds = sorted(second for _, second in found)
+    p50, p99 = (seconds[min(probes - 1, int(share * probes))] for share in (0.5, 0.99))
+    figure("p50 of /livez, operators' port", f"{p50 * 1000:.0f} ms")
+    figure("p99 of /livez, operators' port", f"{p99 * 1000:.0f} ms", f"{WANTED_MS} ms wanted")
+    figure("load average of the machine", f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    assert {status for status, _ in found} == {200}
+    assert p50 < LOOSE_S
+
+
+def check(models: Path, attack: str, probes: int, figure: Record) -> None:
+    """Probe the operators' port beside an attack on the data port."""
+    make, clients = ATTACKS[attack]
+    request, port = make(), free_port()
+    with running(models, "--admin-port", str(port)) as process:
+        with repeating([partial(send, process.port, request)] * clients) as rounds:
+            wait_until(lambda: sum(rounds) >= 1)
+            probe(port, probes, figure)
+        figure("responses of the data port meanwhile", sum(rounds))
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_probes_are_answered(published: Path, attack: str, figure: Record) -> None:
+    """
+    The short form.
+    """
+    check(published, attack, 20, figure)
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_probes_are_answered_for_long(published: Path, attack: str, figure: Record) -> None:
+    """
+    The same for longer.
+    """
+    check(published, attack, 1000, figure)
+
+
+def check_busy(models: Path, connections: int, probes: int, figure: Record) -> None:
+    """Probe the operators' port beside many busy connections."""
+    port = free_port()
+    with running(models, "--admin-port", str(port)) as process, load(process.port, connections, image()):
+        probe(port, probes, figure)
+
+
+def test_probes_are_answered_beside_100_busy_connections(published: Path, figure: Record) -> None:
+    """
+    The short form.
+    """
+    check_busy(published, 100, 50, figure)
+
+
+@pytest.mark.torture
+def test_probes_are_answered_beside_500_busy_connections(published: Path, figure: Record) -> None:
+    """
+    As many as there may be of one address.
+    """
+    check_busy(published, 500, 1000, figure)
