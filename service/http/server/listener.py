@@ -190,6 +190,11 @@ class _Handshake:
         """Return False: a client with fewer connections may have its place, others not."""
         return False
 
+    def idle_s(self, now: float) -> float:
+        """Return 0: it is not idle."""
+        del now
+        return 0.0
+
     def check(self, now: float) -> None:
         """Do nothing: the event loop ends a handshake that takes too long."""
 
