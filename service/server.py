@@ -159,7 +159,7 @@ class Server(uvicorn.Server):
         constant = _lines(constant_headers(tls=certificates is not None, cors=cors.is_on))
 
         def headers(request: Request | None) -> bytes:
-            return constant + cors.lines(request.first_headers.get(b"origin") if request else None)
+            return cors.lines(request.first_headers.get(b"origin") if request else None)
 
         self.context = Context(
             limits=_limits(settings),
@@ -168,9 +168,10 @@ class Server(uvicorn.Server):
             journal=app.journal,
             dispatch=app.dispatch,
             stopping=self._stopping,
-            headers=headers if cors.is_on else lambda _: constant,
+            constant_headers=constant,
+            headers=headers if cors.is_on else None,
             is_probe=_PROBES.__contains__,
-            client=self._client if self._proxies else lambda peer, _: peer,
+            client=self._client if self._proxies else None,
         )
         self._listener: Listener | None = None
         self._operators: OperatorsThread | None = None
@@ -322,7 +323,7 @@ class OperatorsThread:
             journal=self._recorder,
             dispatch=self._dispatch,
             stopping=Stopping(),
-            headers=lambda _: constant,
+            constant_headers=constant,
         )
         state = ServerState()
         listener = Listener(

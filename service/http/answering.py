@@ -180,37 +180,26 @@ class Answering:
         Raises:
             ServiceError: Whatever the readers and the model raise at once; the waiter gets nothing then.
         """
-
-        def ask() -> Question[Answer]:
-            question = read()
-            if exchange.grant is not None:
-                exchange.grant.charge(len(question.drawings))
-            exchange.mark("decode")
-            return question
-
-        def reply(question: Question[Answer]) -> Answer:
-            exchange.mark("queue")
-            prediction = self.batching.predictor.predict(model, self.prepare(exchange, model, question))
-            return self.encode(exchange, question, prediction)
-
         if unread > INLINE_BYTES:
 
             def ask_and_reply() -> Answer:
                 exchange.mark("queue")
-                question = ask()
+                question = _ask(read, exchange)
                 time_left(question, exchange)
-                return reply(question)
+                return self._reply(exchange, model, question)
 
             return _spawn(lambda: self.workers.run(ask_and_reply), waiter)
-        question = ask()
-        left_s = time_left(question, exchange)
+        question = _ask(read, exchange)
+        left_s = None if question.timeout_s is None else time_left(question, exchange)
         if size <= INLINE_BYTES and question.is_short():
             images = self.prepare(exchange, model, question)
             self.batching.submit(model, images, _Short(self, exchange, question, waiter))
             return None
 
         def work() -> Coroutine[None, None, Answer]:
-            return self.workers.run(lambda: reply(question), timeout_s=left_s, priority=question.priority)
+            return self.workers.run(
+                lambda: self._reply(exchange, model, question), timeout_s=left_s, priority=question.priority
+            )
 
         return _spawn(work, waiter)
 
@@ -249,6 +238,12 @@ class Answering:
             if task is not None:
                 task.cancel()
             del future, task  # an error's traceback would hold the error, and with it the request's body
+
+    def _reply(self, exchange: Exchange, model: Model, question: Question[Answer]) -> Answer:
+        """Predict and write the answer, in a thread of the pool."""
+        exchange.mark("queue")
+        prediction = self.batching.predictor.predict(model, self.prepare(exchange, model, question))
+        return self.encode(exchange, question, prediction)
 
     def prepare(self, exchange: Exchange, model: Model, question: Question[Answer]) -> NDArray[np.uint8]:
         """Return the images of a question as the model takes them; raises as `preparation.prepare`."""
@@ -393,6 +388,15 @@ class _Short(Generic[Answer]):
             self._waiter.fail(error)
         else:
             self._waiter.answer(answer)
+
+
+def _ask(read: Callable[[], Question[Answer]], exchange: Exchange) -> Question[Answer]:
+    """Make a question of a body, and charge the client for its images."""
+    question = read()
+    if exchange.grant is not None:
+        exchange.grant.charge(len(question.drawings))
+    exchange.mark("decode")
+    return question
 
 
 def time_left(question: Question[Answer], exchange: Exchange) -> float | None:

@@ -121,6 +121,11 @@ class BodyReader:
             raise self._too_large(f"{declared:,}")
 
     @property
+    def is_packed(self) -> bool:
+        """Whether the body is compressed."""
+        return self._unpacker is not None
+
+    @property
     def has_more(self) -> bool:
         """Whether compressed bytes are left for `step`."""
         return self._unpacker is not None and self._unpacker.has_more

@@ -170,7 +170,10 @@ class Connection(asyncio.Protocol):
 
     def client(self, request: Request) -> str:
         """Return the address of the client that sent a request, or `-`."""
-        return self._context.client(self.peer[0], request) if self.peer else "-"
+        if self.peer is None:
+            return "-"
+        find = self._context.client
+        return self.peer[0] if find is None else find(self.peer[0], request)
 
     # asyncio.Protocol
 
@@ -534,8 +537,9 @@ class Connection(asyncio.Protocol):
         dates = self.server_state.default_headers  # uvicorn renews it every second
         date = b"date: %b\r\n" % dates[0][1] if dates else b""
         first = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-        lines = first, date, self._context.headers(self._request)
-        return (*lines, _CLOSE) if self._closes else lines
+        context = self._context
+        further = b"" if context.headers is None else context.headers(self._request)
+        return first, date, context.constant_headers, further, _CLOSE if self._closes else b""
 
     def _must_close(self) -> bool:
         """Return whether the connection closes after the response to the present request."""

@@ -108,10 +108,12 @@ class Context:
         journal: Records refused requests.
         dispatch: Begins to answer a request on a connection.
         stopping: Whether the server is about to stop.
-        headers: Returns header lines of every response to a request, each with its line end; the request is
-            None where none could be parsed.
+        constant_headers: Header lines of every response, each with its line end.
+        headers: Returns further header lines of the response to a request; the request is None where none
+            could be parsed. None if there are none.
         is_probe: Whether a path may be requested on one of the reserved connections.
-        client: Returns a request's client address from the peer's address and the request.
+        client: Returns a request's client address from the peer's address and the request; None if that is
+            the peer's.
     """
 
     limits: Limits
@@ -120,6 +122,7 @@ class Context:
     journal: Recorder
     dispatch: Callable[[Responder, Request], Call]
     stopping: Stopping
-    headers: Callable[[Request | None], bytes] = lambda _: b""
+    constant_headers: bytes = b""
+    headers: Callable[[Request | None], bytes] | None = None
     is_probe: Callable[[str], bool] = lambda _: False
-    client: Callable[[str, Request], str] = lambda peer, _: peer
+    client: Callable[[str, Request], str] | None = None

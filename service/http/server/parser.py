@@ -8,7 +8,7 @@ from typing import Protocol
 import httptools
 
 from service.http import problems
-from service.http.server.request import Headers, Refused, Request, parse
+from service.http.server.request import REMEMBERED_BYTES, Headers, Refused, Request, parse
 
 
 class Events(Protocol):
@@ -139,6 +139,7 @@ class RequestParser:
                 parser.should_keep_alive(),
                 self._headers,
                 self.head_began,
+                self._framing <= REMEMBERED_BYTES,
             )
         except Refused as refused:
             self._refused = refused

@@ -114,13 +114,11 @@ class PredictionCall:
             ServiceError: Whatever the checks of the head find.
         """
         request, endpoint, parameters = self._request, self._endpoint, self._parameters
-        headers, answering, name = (
-            request.first_headers,
-            self._predictions.answering,
-            self._parameters["model"],
-        )
-        if not self._predictions.control.is_open:
-            self._exchange.grant = self._predictions.control.authorize(
+        headers, name = request.first_headers, parameters["model"]
+        predictions = self._predictions
+        answering, control = predictions.answering, predictions.control
+        if not control.is_open:
+            self._exchange.grant = control.authorize(
                 key, self._connection.client(request), endpoint.operation.right, name
             )
         self._model = answering.find_by_name(self._exchange, name, parameters.get("version"))
@@ -160,7 +158,7 @@ class PredictionCall:
         except Exception as error:  # whatever it is: a client waits
             self.fail(error)
         else:
-            if self._reader.has_more and not self._is_waiting:
+            if self._reader.is_packed and self._reader.has_more and not self._is_waiting:
                 self._connection.pause_body()
                 self._is_waiting = True
                 self._connection.loop.call_soon(self._decompress)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import httptools
@@ -11,6 +12,11 @@ from service.http.problems import BAD_FRAMING, BAD_HOST, BAD_TARGET, BAD_VERSION
 
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case and values, in the order of arrival."""
+
+
+REMEMBERED_BYTES = 4096
+_REMEMBERED = 512
+"""Size of a head that is worth remembering, and how many are: at most 2 MB."""
 
 
 class Refused(Exception):
@@ -29,9 +35,8 @@ class Refused(Exception):
         self.request: Request | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Request:
-    """One request: its head, and how much of its body has arrived.
+class Head(NamedTuple):
+    """What a request's head says, checked. The same for the same bytes, and so shared and not changed.
 
     Attributes:
         method: In upper case.
@@ -39,15 +44,11 @@ class Request:
         raw_path: As it came.
         query: As it came, without the question mark.
         headers: Without trailers.
+        first_headers: The first value of every header, by name.
         version: `1.0` or `1.1`.
         keep_alive: Whether the client expects the connection to stay open.
         content_length: Bytes of the body as declared; None for a chunked body, 0 for none.
         expects_continue: Whether the client waits for `100 Continue` before it sends the body.
-        started: When its first byte was parsed, by `time.perf_counter`.
-        received: Bytes of the body that have arrived, without chunk framing.
-        is_complete: Whether the whole body has arrived.
-        pieces: Parts of the body that arrived before the request was dispatched.
-        first_headers: The first value of every header, by name.
     """
 
     method: str
@@ -55,15 +56,55 @@ class Request:
     raw_path: bytes
     query: bytes
     headers: Headers
+    first_headers: dict[bytes, bytes]
     version: str
     keep_alive: bool
     content_length: int | None
     expects_continue: bool
-    started: float
-    first_headers: dict[bytes, bytes]
-    received: int = 0
-    is_complete: bool = False
-    pieces: list[bytes] = field(default_factory=list)
+
+
+class Request:
+    """One request: its head, and how much of its body has arrived.
+
+    Attributes:
+        method, path, raw_path, query, headers, first_headers, version, content_length, expects_continue: As
+            those of `Head`.
+        keep_alive: As that of `Head`, until the server decides to close the connection.
+        started: When its first byte was parsed, by `time.perf_counter`.
+        received: Bytes of the body that have arrived, without chunk framing.
+        is_complete: Whether the whole body has arrived.
+        pieces: Parts of the body that arrived before the request was dispatched.
+    """
+
+    __slots__ = (*Head._fields, "is_complete", "pieces", "received", "started")
+
+    def __init__(self, head: Head, started: float) -> None:
+        self.method: str
+        self.path: str
+        self.raw_path: bytes
+        self.query: bytes
+        self.headers: Headers
+        self.first_headers: dict[bytes, bytes]
+        self.version: str
+        self.keep_alive: bool
+        self.content_length: int | None
+        self.expects_continue: bool
+        (
+            self.method,
+            self.path,
+            self.raw_path,
+            self.query,
+            self.headers,
+            self.first_headers,
+            self.version,
+            self.keep_alive,
+            self.content_length,
+            self.expects_continue,
+        ) = head
+        self.started = started
+        self.received = 0
+        self.is_complete = False
+        self.pieces: list[bytes] = []
 
     @property
     def missing(self) -> int | None:
@@ -74,21 +115,45 @@ class Request:
 
 
 def parse(
-    method: bytes, target: bytes, version: str, keep_alive: bool, headers: Headers, started: float
+    method: bytes,
+    target: bytes,
+    version: str,
+    keep_alive: bool,
+    headers: Headers,
+    started: float,
+    is_small: bool = False,
 ) -> Request:
     """Build a request from what the parser found in a head.
+
+    Args:
+        method: As it came.
+        target: As it came.
+        version: Such as `1.1`.
+        keep_alive: Whether its headers keep the connection open.
+        headers: Names in lower case.
+        started: When its first byte was parsed.
+        is_small: Whether it has at most `REMEMBERED_BYTES`. What its checks have found is remembered then:
+            the heads of one client differ in little.
 
     Raises:
         Refused: The head breaks a rule that the parser does not check: RFC 9112, sections 2.3 (version), 3.2
             (target and Host) and 6.1 (transfer codings).
     """
+    check = _remembered if is_small else _check
+    return Request(check(method, target, version, keep_alive, tuple(headers)), started)
+
+
+def _check(
+    method: bytes, target: bytes, version: str, keep_alive: bool, found: tuple[tuple[bytes, bytes], ...]
+) -> Head:
+    """Return a head that obeys the rules; raises as `parse`."""
+    headers = list(found)
     first = dict(reversed(headers))
     if version not in ("1.1", "1.0"):
         raise Refused(BAD_VERSION, f"HTTP version should be 1.0 or 1.1; got {version}.")
-    if len(first) < len(headers) or b"host" not in first:
-        hosts = sum(name == b"host" for name, _ in headers)
-        if hosts > 1 or (not hosts and version == "1.1"):
-            raise Refused(BAD_HOST, f"Header Host should come once; got {hosts} of them.")
+    hosts = sum(name == b"host" for name, _ in headers)
+    if hosts > 1 or (not hosts and version == "1.1"):
+        raise Refused(BAD_HOST, f"Header Host should come once; got {hosts} of them.")
     if method == b"CONNECT":
         raise Refused(
             BAD_TARGET, "Method should be one of this interface; got CONNECT, and this is no proxy."
@@ -105,18 +170,17 @@ def parse(
         first[b"host"] = host
     raw_path = url.path or (b"*" if target == b"*" else b"/")
     path = raw_path.decode("ascii")
-    return Request(
+    return Head(
         method=method.decode("ascii"),
         path=unquote(path) if "%" in path else path,
         raw_path=raw_path,
         query=url.query or b"",
         headers=headers,
+        first_headers=first,
         version=version,
         keep_alive=keep_alive and version == "1.1",
         content_length=_content_length(first, headers, version),
         expects_continue=version == "1.1" and first.get(b"expect", b"").lower() == b"100-continue",
-        started=started,
-        first_headers=first,
     )
 
 
@@ -135,3 +199,6 @@ def _content_length(first: dict[bytes, bytes], headers: Headers, version: str) -
         got = repr(codings[:40].decode("latin-1"))
         raise Refused(UNKNOWN_CODING, f"Transfer-Encoding should be chunked; got {got}.")
     return None
+
+
+_remembered = lru_cache(_REMEMBERED)(_check)
