@@ -245,6 +245,14 @@ def snippet(language: str, title: str) -> str:
     return found
 
 
+def program(name: str) -> str:
+    """Return where a proxy is installed; skip where it is not."""
+    found = shutil.which(name, path=_PATH)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
 @contextmanager
 def proxied(setup: Setup, folder: Path) -> Iterator[Proxy]:
     """Run a proxy until the block ends; skip where it is not installed.
@@ -253,12 +261,9 @@ def proxied(setup: Setup, folder: Path) -> Iterator[Proxy]:
         setup: How it differs from the file in `deploy/`.
         folder: Where it has its files.
     """
-    program = shutil.which(setup.name, path=_PATH)
-    if program is None:
-        pytest.skip(f"{setup.name} is not installed")
     port, log = free_port(), folder / "requests.log"
     write = _nginx if setup.name == "nginx" else _haproxy
-    command = [program, *write(setup, folder, port)]
+    command = [program(setup.name), *write(setup, folder, port)]
     with (
         log.open("a") as requests,
         (folder / "errors.log").open("w") as errors,

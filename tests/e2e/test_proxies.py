@@ -28,6 +28,7 @@ from tests.proxies import (
     Setup,
     ask,
     make_certificate,
+    program,
     proxied,
     snippet,
 )
@@ -53,22 +54,15 @@ class Front:
 @contextmanager
 def front(setup: Setup, models: Path, folder: Path, *arguments: str) -> Iterator[Front]:
     """Run a service that trusts the proxy, and the proxy."""
-    folder.mkdir(exist_ok=True)
+    program(setup.name)
     if setup.service_certificate is not None:
         files = setup.service_certificate
         arguments += ("--tls-cert", str(files.certificate), "--tls-key", str(files.key))
-    with serving(models, *TRUSTED, *arguments) as service, ExitStack() as stack:
+    with running(models, *TRUSTED, *arguments) as service, ExitStack() as stack:
         log = ServiceLog(service)
         setup = Setup(setup.name, [service.port], setup.certificate, setup.service_certificate, setup.changes)
         proxy = stack.enter_context(proxied(setup, folder))
         yield Front(proxy, service, log)
-
-
-@contextmanager
-def serving(models: Path, *arguments: str, port: int = 0) -> Iterator[Process]:
-    """Run a service, with TLS or without."""
-    with running(models, *arguments, port=port) as process:
-        yield process
 
 
 @pytest.fixture(scope="module")
@@ -512,6 +506,7 @@ def test_two_processes_are_restarted_without_an_error(
     One after the other, under load. HAProxy sees that a process is not ready and needs no second try; nginx
     sees it when a connection is refused.
     """
+    program(name)
     ports = [free_port(), free_port()]
     arguments = (*TRUSTED, "--lame-duck-s", str(lame_duck_s))
     setup = Setup(name, ports, changes={} if retries else NO_RETRY[name])

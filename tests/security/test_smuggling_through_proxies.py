@@ -23,7 +23,7 @@ import pytest
 
 from tests import toys
 from tests.processes import running, wait_until
-from tests.proxies import UNBUFFERED, UPGRADING, Proxy, ServiceLog, Setup, ask, proxied
+from tests.proxies import UNBUFFERED, UPGRADING, Proxy, ServiceLog, Setup, ask, program, proxied
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look into /proc")
 
@@ -275,6 +275,7 @@ def test_no_request_is_smuggled(toy_root: Path, tmp_path: Path, name: str, chang
     """
     Some hundred attacks, four at a time, each with two requests of others after it.
     """
+    program(name)
     arguments = ("--trusted-proxy", "127.0.0.1", "--max-body-bytes", "1000000")
     with running(toy_root, *arguments) as service:
         log = ServiceLog(service)
