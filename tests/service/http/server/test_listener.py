@@ -272,12 +272,17 @@ def test_a_client_that_left_before_is_passed_over() -> None:
 
 def test_a_protocol_that_cannot_be_made_gives_its_place_back() -> None:
     async def test(made: Rig) -> None:
-        seen: list[dict[str, Any]] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, told: seen.append(told))
-        made.listener._make = lambda *_: 1 / 0  # type: ignore[assignment]
+        asked: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+
+        def make(*arguments: object) -> Protocol:
+            asked.append(arguments)
+            raise ZeroDivisionError
+
+        made.listener._make = make
         opened = made.connect()
-        await until(lambda: not made.listener._opening and opened[0])
-        await until(lambda: not len(made.table))
+        await until(lambda: asked and not made.listener._opening)
+        assert len(made.table) == 0
         close(*opened)
 
     with_listener(test)
