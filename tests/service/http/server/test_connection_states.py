@@ -138,8 +138,8 @@ def dispatch(connection: Responder, request: Request) -> Call:
 class Machine(RuleBasedStateMachine):
     """One connection, and whatever a client, the application and the server may do to it."""
 
-    @initialize(budget=st.sampled_from([0, 6000, 2**20]))
-    def connect(self, budget: int) -> None:
+    @initialize(budget=st.sampled_from([0, 6000, 2**20]), is_tls=st.booleans())
+    def connect(self, budget: int, is_tls: bool) -> None:
         self.loop = Loop()
         self.sent = b""  # by the client, and not yet delivered
         self.paths: list[tuple[str, str]] = []  # of valid requests: method and path
@@ -149,7 +149,7 @@ class Machine(RuleBasedStateMachine):
         self.is_rich = budget == 2**20
 
         async def start() -> Rig:
-            return rig(dispatch, limits=replace(LIMITS, min_send_rate=1), budget=budget)
+            return rig(dispatch, limits=replace(LIMITS, min_send_rate=1), budget=budget, is_tls=is_tls)
 
         self.rig = self.loop.run_until_complete(start())
 

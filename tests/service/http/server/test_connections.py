@@ -23,6 +23,9 @@ class Peer:
     def is_idle(self) -> bool:
         return self.idle
 
+    def idle_s(self, now: float) -> float:
+        return now if self.idle else 0.0
+
     def is_evictable(self) -> bool:
         return self.evictable
 

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from service.http.server import listener
-from service.http.server.connections import Connections, Place
+from service.http.server.connections import RESERVED, Connections, Place
 from service.http.server.listener import Listener
 from service.http.server.tls import Certificates
 from tests.service.http.running import PATIENCE_S
@@ -48,6 +48,9 @@ class Protocol(asyncio.Protocol):
 
     def is_evictable(self) -> bool:
         return False
+
+    def idle_s(self, now: float) -> float:
+        return now - now
 
     def check(self, now: float) -> None: ...
 
@@ -269,12 +272,17 @@ def test_a_client_that_left_before_is_passed_over() -> None:
 
 def test_a_protocol_that_cannot_be_made_gives_its_place_back() -> None:
     async def test(made: Rig) -> None:
-        seen: list[dict[str, Any]] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, told: seen.append(told))
-        made.listener._make = lambda *_: 1 / 0  # type: ignore[assignment]
+        asked: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+
+        def make(*arguments: object) -> Protocol:
+            asked.append(arguments)
+            raise ZeroDivisionError
+
+        made.listener._make = make
         opened = made.connect()
-        await until(lambda: not made.listener._opening and opened[0])
-        await until(lambda: not len(made.table))
+        await until(lambda: asked and not made.listener._opening)
+        assert len(made.table) == 0
         close(*opened)
 
     with_listener(test)
@@ -341,12 +349,15 @@ def test_over_tls_a_client_without_a_place_is_not_even_greeted(certificates: Cer
     """
 
     async def test(made: Rig) -> None:
-        opened = made.connect(20)
-        for one in opened[18:]:
-            assert await asyncio.to_thread(one.recv, 1) == b""
-        close(*opened)
+        taken = [made.table.take(f"client {number}") for number in range(1 + RESERVED)]
+        (one,) = made.connect()
+        assert await asyncio.to_thread(one.recv, 1) == b""
+        assert not made.made
+        for place in taken:
+            made.table.leave(place)
+        one.close()
 
-    with_listener(test, most=1, certificates=certificates, is_exempt=lambda _: True)
+    with_listener(test, most=1, certificates=certificates)
 
 
 def test_closing_does_not_wait_for_silent_handshakes(

@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 
 from service.app import App, create_app
 from service.core.errors import InferenceFailed
+from service.http import packing
 from service.http.server.connection import Connection, Stage
 from service.http.server.connections import Connections
 from service.http.server.context import Context, Limits, Stopping
@@ -512,3 +513,38 @@ def test_a_client_that_left_is_not_predicted_for(
     lines = [line for record in caplog.records for line in vars(record).get("lines", ())]
     assert sorted(line["status"] for line in lines) == [200, 499, 499, 499]
     assert sorted(line["received_bytes"] for line in lines) == [783, 784, 784, 60 * 784]
+
+
+@pytest.mark.parametrize("end", ["nothing", "eof", "loss"])
+def test_requests_behind_a_body_that_is_decompressed_over_turns_wait(
+    app: App, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    They are answered in order, also if the client has ended its output; nothing is left if it has gone.
+    """
+    monkeypatch.setattr(packing, "_SLICE", 10_000)
+    large = compressed(bytes(60 * 784), "gzip")
+    behind = request(b"", path="/livez", method="GET")
+    sent = request(large, OCTETS, ("Content-Encoding", "gzip")) + behind + request(DOT, OCTETS) + behind
+
+    async def run() -> list[int]:
+        server = Server(app)
+        connection, client = server.connect()
+        connection.data_received(sent)
+        assert not client.reads
+        assert client.written == b""
+        if end == "eof":
+            assert connection.eof_received()
+        elif end == "loss":
+            client.abort()
+            connection.connection_lost(None)
+        await until(lambda: end == "loss" or client.written.count(b"HTTP/1.1 ") == 4)
+        await until(lambda: not server.state.tasks)
+        if end == "nothing":
+            assert connection.stage is Stage.IDLE
+            assert client.reads
+        connection.connection_lost(None)
+        return [answer.status_code for answer in client.answers()]
+
+    assert asyncio.run(run()) == ([] if end == "loss" else [200, 200, 200, 200])
+    assert app.budget.used == 0
