@@ -23,7 +23,7 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types fmt data train quantise engines sweep report models docs docs-check screenshots image up down bench bench-peers bench-phases bench-start test-container
+.PHONY: help serve test torture check lint types fmt data train quantise engines sweep report models docs docs-check screenshots image up down bench bench-peers bench-phases bench-start test-container
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ serve: $(BASE) ## Set up what is missing and run the service on http://127.0.0.1
 
 test: $(FULL) $(NODE) $(CLIENTS) ## Set up what is missing and run the tests, but those of the container and the long attacks
 	$(BIN)/python -m pytest -m "not container and not torture" $(ARGS)
+
+torture: $(FULL) ## Attack the service for minutes, and print a table of figures
+	$(BIN)/python -m pytest -m torture tests/security $(ARGS)
 
 check: lint types docs-check test ## Everything that continuous integration asks for
 
