@@ -24,7 +24,7 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz check lint types fmt data train quantise engines sweep report models docs docs-check screenshots image sbom lock up down bench bench-peers bench-phases bench-start test-container
+.PHONY: help serve test torture fuzz check lint types fmt data train quantise engines sweep report models docs docs-check screenshots image sbom lock up down bench bench-peers bench-phases bench-start test-container
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ test: $(FULL) $(NODE) $(CLIENTS) ## Set up what is missing and run the tests, bu
 fuzz: $(FULL) ## The tests with drawn examples, with ten times as many new ones; SEED=1 repeats a run
 	@echo "make fuzz SEED=$(SEED) repeats this run."
 	$(BIN)/python -m pytest -m "hypothesis and not container" --hypothesis-profile=fuzz --hypothesis-seed=$(SEED) $(ARGS)
+
+torture: $(FULL) ## Attack the service for minutes, and print a table of figures
+	$(BIN)/python -m pytest -m torture tests/security $(ARGS)
 
 check: lint types docs-check test ## Everything that continuous integration asks for
 

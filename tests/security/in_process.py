@@ -28,12 +28,12 @@ class Peer(asyncio.Transport):
     Attributes:
         written: Everything that the service wrote.
         has_ended: Whether the service closed the connection, or its own half of it.
-        is_reading: Whether the service takes more bytes.
+        takes_more: Whether the service takes more bytes.
     """
 
     written: bytes = b""
     has_ended: bool = False
-    is_reading: bool = True
+    takes_more: bool = True
     _is_closing: bool = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -63,10 +63,10 @@ class Peer(asyncio.Transport):
         return 0
 
     def pause_reading(self) -> None:
-        self.is_reading = False
+        self.takes_more = False
 
     def resume_reading(self) -> None:
-        self.is_reading = True
+        self.takes_more = True
 
 
 @dataclass
@@ -192,7 +192,7 @@ async def settle(server: Server, connections: Sequence[Connection], peers: Seque
             for _ in range(3):
                 await asyncio.sleep(0)
             is_busy = any(connection.stage is Stage.ANSWERING for connection in connections)
-            is_held = any(not peer.is_reading and not peer.has_ended for peer in peers)
+            is_held = any(not peer.takes_more and not peer.has_ended for peer in peers)
             if not is_busy and not is_held and not server.state.tasks:
                 return
 
@@ -221,7 +221,7 @@ def exchange(
         for number in range(max(map(len, sends))):
             for (connection, peer), parts in zip(opened, sends, strict=True):
                 if number < len(parts):
-                    while not (peer.is_reading or peer.has_ended):
+                    while not (peer.takes_more or peer.has_ended):
                         await asyncio.sleep(0)
                     connection.data_received(parts[number])
             if settles:

@@ -60,7 +60,7 @@ def test_a_reader_below_the_minimum_rate_is_cut_off(process: Process) -> None:
     """
     One that takes a fifth of it.
     """
-    requests = 80
+    requests = 20
     whole = size_of_all(process, requests)
 
     assert read_at(process, RATE / 5, requests) < whole
@@ -70,7 +70,7 @@ def test_a_reader_above_the_minimum_rate_gets_everything(process: Process) -> No
     """
     One that takes ten times as much, for much longer than the time over which it is measured.
     """
-    requests = 80
+    requests = 20
     whole = size_of_all(process, requests)
     began = time.perf_counter()
 

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
+import sys
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from time import perf_counter
@@ -26,6 +27,10 @@ milliseconds."""
 _PAUSE_S = 0.2
 """How long nothing is accepted once descriptors or memory are used up; the socket stays readable meanwhile,
 and the loop would spin."""
+
+_NOT_SENT_BYTES = 65_536
+"""Bytes that the system takes of a connection's output before it can send them. It would take up to four
+megabytes for each client that does not read, which count in a container's memory as the service's."""
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -151,6 +156,8 @@ class Listener:
         context = None if self._certificates is None else self._certificates.context()
         try:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if sys.platform == "linux":
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT_BYTES)
             await self._loop.connect_accepted_socket(
                 lambda: self._make(place, refusal),
                 accepted,

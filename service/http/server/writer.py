@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from array import array
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
 if TYPE_CHECKING:
+    import socket
+
     from service.inference.budget import Budget
 
 SEND_BYTES = 65_536
@@ -54,8 +62,8 @@ class Writer:
         """Note that the client has not taken everything."""
         self.is_paused = True
         self._watched_at = perf_counter()
-        self._watched = self._transport.get_write_buffer_size()
-        self._count(self._watched)
+        self._watched = self._not_taken()
+        self._count(self._transport.get_write_buffer_size())
 
     def resume(self) -> None:
         """Note that it has, or that it has left."""
@@ -75,13 +83,33 @@ class Writer:
         elapsed = now - self._watched_at
         if not self.is_paused or elapsed < interval_s:
             return False
-        left = self._transport.get_write_buffer_size()
+        left = self._not_taken()
         if self._watched - left < max(1.0, min_rate * elapsed):
             return True
         self._watched_at, self._watched = now, left
-        self._count(left)
+        self._count(self._transport.get_write_buffer_size())
         return False
+
+    def _not_taken(self) -> int:
+        """Return how many bytes the client has not taken, those included that the system has for it.
+
+        The system takes more only once a third of its buffer is free: what is left here tells nothing of the
+        rate at which the client reads.
+        """
+        return self._transport.get_write_buffer_size() + _queued(self._transport.get_extra_info("socket"))
 
     def _count(self, size: int) -> None:
         self._budget.add(size - self._unsent)
         self._unsent = size
+
+
+def _queued(connection: socket.socket | None) -> int:
+    """Return how many bytes the system holds that the other end has not acknowledged; 0 if it cannot tell."""
+    if connection is None or sys.platform != "linux":
+        return 0
+    size = array("i", [0])
+    try:
+        fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, size)
+    except OSError:
+        return 0
+    return size[0]
