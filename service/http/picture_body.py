@@ -30,6 +30,9 @@ _MOST_SCANS = 100
 _LARGE = 1024
 """Side in pixels above which a picture is reduced: a digit on it is drawn with many more than 20 x 20."""
 
+_BAND_PIXELS = 2**18
+"""Pixels that are converted and reduced at once."""
+
 _LONGEST = 20_000
 """Side in pixels above which a picture is refused: each of a million rows costs far more than its pixel."""
 
@@ -102,9 +105,7 @@ def read_picture(data: bytes, field: str, room: int) -> tuple[Image.Image, int]:
     with _opened(data, field, room) as picture:
         pixels = picture.width * picture.height
         picture.draft("L", (_LARGE, _LARGE))  # JPEG alone can be decoded at half its size or less
-        picture.load()  # so that what is left to fail in turning is the EXIF data alone
-        if picture.info:  # EXIF data would be there
-            photo.turn_upright(picture)
+        picture.load()
         return _greys(picture), pixels
 
 
@@ -168,21 +169,48 @@ def _check_parts(data: bytes, field: str) -> None:
 
 
 def _greys(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):  # 16 bits a pixel: Pillow would clip instead of scaling
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    """Return a decoded picture as greys, a large one reduced, and turn it upright."""
     mode = "RGBA" if picture.has_transparency_data else "L"
-    picture = picture if picture.mode == mode else picture.convert(mode)  # which would copy
-    times = max(picture.size) // _LARGE
-    picture = picture.reduce(times) if times > 1 else picture
-    if picture.mode == "L":
+    small = _reduced(picture, mode, max(1, max(picture.size) // _LARGE))
+    grey = small if mode == "L" else _on_paper(small)
+    if picture.info:  # EXIF data would be there
+        grey.info = picture.info
+        photo.turn_upright(grey)
+    return grey
+
+
+def _reduced(picture: Image.Image, mode: str, times: int) -> Image.Image:
+    """Return a picture converted to a mode and reduced, each pixel the mean of `times` x `times`.
+
+    Band by band: converting and reducing the whole takes up to twice the memory that the picture does.
+    """
+    if picture.mode == mode and times == 1:
         return picture
+    width, height = picture.size
+    small = Image.new(mode, (-(-width // times), -(-height // times)))
+    rows = max(1, _BAND_PIXELS // (width * times)) * times
+    for top in range(0, height, rows):
+        band = picture.crop((0, top, width, min(top + rows, height)))
+        if band.mode.startswith("I"):  # 16 bits a pixel: Pillow would clip instead of scaling
+            band = Image.fromarray((np.asarray(band) >> 8).astype(np.uint8))
+        band = band if band.mode == mode else band.convert(mode)
+        small.paste(band.reduce(times) if times > 1 else band, (0, top // times))
+    return small
+
+
+def _on_paper(picture: Image.Image) -> Image.Image:
+    """Return the greys of a picture with alpha: what is transparent becomes paper."""
     grey, alpha = picture.convert("L"), picture.getchannel("A")
     if alpha.getextrema() == (255, 255):
         return grey
     # Paper shines through where nothing is drawn, so it is whatever the ink is not: always shown as light
     # ink on black paper, as the networks see it.
-    levels, weights = (np.asarray(band, np.float32).ravel() for band in (grey, alpha))
-    if levels @ weights < 128 * weights.sum():
+    levels, weights = (np.asarray(band).ravel() for band in (grey, alpha))
+    excess = 0.0
+    for start in range(0, len(levels), _BAND_PIXELS):
+        part = slice(start, start + _BAND_PIXELS)
+        excess += float((levels[part].astype(np.float32) - 128) @ weights[part].astype(np.float32))
+    if excess < 0:
         grey = ImageChops.invert(grey)
     return ImageChops.multiply(grey, alpha)
 
