@@ -88,7 +88,7 @@ def read(body: Body, shape: Shape, limits: Limits) -> tuple[Inference, bool]:
         if head is not None and head.binary_bytes == len(body.content) - body.json_bytes:
             return head.inference(memoryview(body.content)[body.json_bytes :]), head.is_binary
     text = body.content[: body.json_bytes]
-    document = _load(text, most)
+    document = _load(text, most, shape)
     return _inference(
         document, _Binary(memoryview(body.content)[body.json_bytes :]), json_body.may_hold_booleans(text)
     )
@@ -240,14 +240,14 @@ def _inference(document: object, binary: _Binary, booleans: bool) -> tuple[Infer
     return inference, is_binary
 
 
-def _load(text: bytes, most_values: int) -> object:
+def _load(text: bytes, most_values: int, shape: Shape) -> object:
     """Parse JSON, the contents of a long input of whole numbers as an array."""
     if len(text) >= json_body.LONG_BYTES:
         json_body.check_values(text, most_values)
         document = _load_long(text)
         if document is not None:
             return document
-    return json_body.load(text, most_values)
+    return json_body.load(text, most_values, shape)
 
 
 def _load_long(text: bytes) -> object:
@@ -274,15 +274,11 @@ def _load_long(text: bytes) -> object:
 
 def _numbers(cut: json_list.Cut, datatype: str, sides: tuple[int, ...]) -> NDArray[Any] | None:
     if datatype == "UINT8":
-        return json_list.whole_numbers(cut.body, cut.start + 1, cut.stop - 1, sides)
-    if datatype not in ("FP16", "FP32", "FP64"):
-        return None
-    numbers = json_list.numbers(cut, sides)
-    if numbers is None:
-        return None
-    with np.errstate(over="ignore"):
-        fitted = numbers.astype(tensors.DTYPES[datatype])
-    return fitted if np.isfinite(fitted).all() else None
+        found = json_list.whole_numbers(cut.body, cut.start + 1, cut.stop - 1, sides)
+        if found is not None:
+            return found
+    dtype = tensors.DTYPES.get(datatype)
+    return None if dtype is None else json_list.numbers(cut, sides, dtype)
 
 
 def _raw_input(content: bytes, shape: Shape) -> Tensor:
