@@ -20,6 +20,7 @@ from service.http.metrics import Metrics
 from service.http.observe import Observer
 from service.http.router import Router, Routes
 from service.http.together import Together
+from service.inference import allocator
 from service.processes.member import Member
 from service.protocol import instances, repository, rest
 from service.protocol.management import Management
@@ -64,6 +65,7 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
         ArtifactError: A published folder was refused, and the settings are strict about that.
         OSError: The models folder cannot be read.
     """
+    allocator.bound()
     network.use_threads(settings.engine_threads)
     registry = Registry(settings.models, settings.engine_threads)
     registry.load(member.published if member else None)

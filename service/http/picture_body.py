@@ -8,13 +8,22 @@ from contextlib import contextmanager
 from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageFile, PngImagePlugin, UnidentifiedImageError
 from python_multipart.multipart import parse_options_header
 
 from service.core import photo
-from service.core.errors import BrokenPicture, MalformedRequest, PayloadTooLarge, RequestError, TensorMismatch
+from service.core.errors import (
+    BrokenPicture,
+    MalformedRequest,
+    PayloadTooLarge,
+    RequestError,
+    TensorMismatch,
+    TooManyBytes,
+)
 from service.core.trace import Trace
 from service.http.drawings import Drawing, Limits, by, check_count, quote
+from service.inference import costs
+from service.inference.budget import Budget
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
 
@@ -47,6 +56,8 @@ _BAND_PIXELS = 2**18
 
 _LONGEST = 20_000
 """Side in pixels above which a picture is refused: each of a million rows costs far more than its pixel."""
+
+PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20  # remarks of a PNG, unpacked; 64 MB otherwise
 
 Image.MAX_IMAGE_PIXELS = None  # ours is checked instead, before decoding, with an error of ours
 
@@ -154,32 +165,42 @@ def _decoded(name: bytes) -> str:
     return name.decode("utf-8", "replace")
 
 
-def read_picture(data: bytes, field: str, room: int) -> tuple[Image.Image, int]:
+def read_picture(
+    data: bytes, field: str, room: int, budget: Budget | None = None
+) -> tuple[Image.Image, int]:
     """Decode a PNG, JPEG or WebP file.
 
     Args:
         data: The whole file.
         field: How the caller knows it, for messages.
         room: How many pixels it may have.
+        budget: Where the memory that decoding takes is acquired; None for nowhere.
 
     Returns:
         A picture of greys (mode L), a large one reduced; what is transparent becomes paper. And how many
         pixels the file has.
 
     Raises:
-        PayloadTooLarge: Its header declares more pixels than there is room for, or a side that is too long;
-            nothing was decoded.
+        PayloadTooLarge: Its header declares more pixels than there is room for, or a side that is too long,
+            or decoding it would take more memory than the whole budget; nothing was decoded.
+        TooManyBytes: So much memory is not there now.
         BrokenPicture: It cannot be read.
     """
     with _opened(data, field, room) as picture:
         pixels = picture.width * picture.height
         picture.draft("L", (_LARGE, _LARGE))  # JPEG alone can be decoded at half its size or less
-        picture.load()
-        return _greys(picture), pixels
+        with _acquired(picture, pixels, data, field, budget, as_photo=False):
+            picture.load()
+            return _greys(picture), pixels
 
 
 def read_photo(
-    data: bytes, field: str, room: int, scaled: bool, trace: Trace | None = None
+    data: bytes,
+    field: str,
+    room: int,
+    scaled: bool,
+    trace: Trace | None = None,
+    budget: Budget | None = None,
 ) -> tuple[NDArray[np.uint8], int]:
     """Decode and prepare a photograph in a PNG, JPEG or WebP file.
 
@@ -189,12 +210,13 @@ def read_photo(
         room: How many pixels it may have.
         scaled: Whether it may have another size than the prepared photograph.
         trace: Where to show the steps, as `photo.prepare` does.
+        budget: As `read_picture`.
 
     Returns:
         As `photo.prepare`; and how many pixels the file has.
 
     Raises:
-        PayloadTooLarge, BrokenPicture: As `read_picture`.
+        PayloadTooLarge, TooManyBytes, BrokenPicture: As `read_picture`.
         TensorMismatch: It has another size and may not; nothing was decoded.
     """
     with _opened(data, field, room) as picture:
@@ -202,11 +224,12 @@ def read_photo(
         if not scaled and (width, height) != (photo.SIDE, photo.SIDE):
             raise TensorMismatch(field, f"{by((photo.SIDE, photo.SIDE))} pixels", by((width, height)))
         picture.draft(None, (_LARGE, _LARGE))
-        return photo.prepare(picture, trace), width * height
+        with _acquired(picture, width * height, data, field, budget, as_photo=True):
+            return photo.prepare(picture, trace), width * height
 
 
 @contextmanager
-def _opened(data: bytes, field: str, room: int) -> Iterator[Image.Image]:
+def _opened(data: bytes, field: str, room: int) -> Iterator[ImageFile.ImageFile]:
     """Open a picture whose header declares no more pixels than there is room for; decode nothing yet."""
     _check_parts(data, field)
     try:
@@ -216,11 +239,58 @@ def _opened(data: bytes, field: str, room: int) -> Iterator[Image.Image]:
             if max(picture.size) > _LONGEST:
                 raise PayloadTooLarge(field, _LONGEST, "pixels a side", by(picture.size))
             yield picture
-    except RequestError:
+    except (RequestError, TooManyBytes):
         raise
     except Exception as error:  # Pillow's readers raise whatever their parsing runs into
         got = "a broken one" if not isinstance(error, UnidentifiedImageError) else "something else"
         raise BrokenPicture(field, "a PNG, JPEG or WebP picture", got) from error
+
+
+@contextmanager
+def _acquired(
+    picture: ImageFile.ImageFile, pixels: int, data: bytes, field: str, budget: Budget | None, as_photo: bool
+) -> Iterator[None]:
+    """Acquire the memory that decoding an opened picture takes, until the context is left."""
+    if budget is None:
+        yield
+        return
+    kind = picture.format or ""
+    cost = costs.picture_cost(
+        kind,
+        picture.mode,
+        picture.has_transparency_data,
+        pixels,
+        picture.width * picture.height,
+        scans=data.count(_JPEG_SCAN) if kind == "JPEG" else 1,
+        metadata=_metadata_bytes(data),
+        size=len(data),
+        as_photo=as_photo,
+    )
+    if cost > budget.max_bytes:
+        expected = f"bytes of memory to decode as a {kind} of its pixels"
+        raise PayloadTooLarge(field, budget.max_bytes, expected, f"{cost:,} for {by(picture.size)}")
+    budget.acquire(cost)
+    try:
+        yield
+    finally:
+        budget.release(cost)
+
+
+def _metadata_bytes(data: bytes) -> int:
+    """Return how many bytes of a file are not of its pixels: EXIF data, colour profiles, remarks."""
+    if data[:2] == _JPEG:
+        return max(0, data.find(_JPEG_SCAN))
+    if data[1:4] == b"PNG":
+        chunks, order, size_first, at = (b"IDAT",), "big", True, 8
+    else:
+        chunks, order, size_first, at = (b"VP8 ", b"VP8L", b"ALPH", b"ANMF"), "little", False, 12
+    found = 0
+    while at + 8 <= len(data):
+        first, second = data[at : at + 4], data[at + 4 : at + 8]
+        size = int.from_bytes(first if size_first else second, order)  # type: ignore[arg-type]
+        found += 0 if (second if size_first else first) in chunks else size
+        at += size + (12 if size_first else 8 + size % 2)
+    return min(found, len(data))
 
 
 def _check_parts(data: bytes, field: str) -> None:

@@ -138,12 +138,7 @@ def numbers(tensor: Tensor) -> NDArray[Any]:
     """
     content = tensor.content
     if tensor.datatype == BF16:
-        if not isinstance(content, memoryview):
-            raise TensorMismatch(f"Data of {tensor.named}", f"binary for {BF16}", "numbers")
-        halves = numbers(tensor._replace(datatype="UINT16"))
-        whole = halves.astype(np.uint32)
-        whole <<= 16
-        return whole.view(np.float32)
+        return _widened(_halves(tensor))
     dtype = DTYPES[tensor.datatype]
     if isinstance(content, memoryview):
         expected = tensor.size * dtype.itemsize
@@ -166,6 +161,17 @@ def numbers(tensor: Tensor) -> NDArray[Any]:
         values = list(flat[start : start + _VALUES_AT_ONCE])
         found[start : start + len(values)] = _from_values(tensor, values, start, dtype)
     return found.reshape(tensor.shape)
+
+
+def _halves(tensor: Tensor) -> NDArray[np.uint16]:
+    """Return the elements of a BF16 tensor as what they are of: the upper halves of FP32."""
+    if not isinstance(tensor.content, memoryview):
+        raise TensorMismatch(f"Data of {tensor.named}", f"binary for {BF16}", "numbers")
+    return np.asarray(numbers(tensor._replace(datatype="UINT16")), np.uint16)
+
+
+def _widened(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
+    return (halves.astype(np.uint32) << 16).view(np.float32)
 
 
 def blobs(tensor: Tensor) -> list[bytes]:
@@ -202,7 +208,7 @@ def pixels(tensor: Tensor, is_unit: bool) -> NDArray[np.uint8]:
         TensorMismatch: As `numbers`.
         MalformedRequest: As `numbers`; or a number is no whole one 0..255, or none 0..1.
     """
-    array = numbers(tensor)
+    array = _halves(tensor) if tensor.datatype == BF16 else numbers(tensor)
     if array.dtype == np.bool_ and not is_unit:
         raise TensorMismatch(tensor.title, 'UINT8 pixels, or BOOL with the parameter "scale": "unit"', "BOOL")
     if array.dtype == np.uint8 and not is_unit:
@@ -211,7 +217,8 @@ def pixels(tensor: Tensor, is_unit: bool) -> NDArray[np.uint8]:
     found = np.empty(array.size, np.uint8)
     convert = _from_units if is_unit else _from_bytes
     for part in slices(flat):
-        found[part] = convert(tensor, flat[part], part.start)
+        values = _widened(flat[part]) if tensor.datatype == BF16 else flat[part]
+        found[part] = convert(tensor, values, part.start)
     return found.reshape(array.shape)
 
 
