@@ -21,6 +21,7 @@ from service.http.observe import Observer
 from service.http.router import Router, Routes
 from service.http.together import Together
 from service.inference import allocator
+from service.inference.budget import Budget
 from service.processes.member import Member
 from service.protocol import instances, repository, rest
 from service.protocol.management import Management
@@ -77,11 +78,13 @@ def create_app(settings: Settings, member: Member | None = None) -> App:
     together = Together(metrics, statistics, member) if member else None
     workers = Workers(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
 
+    budget = Budget(settings.max_pending_bytes)
     answering = Answering(
         batching=Batching(Predictor(registry)),
         workers=workers,
-        gate=Gate(settings.max_body_bytes, settings.max_pending_bytes, settings.body_timeout_s),
+        gate=Gate(settings.max_body_bytes, settings.max_pending_bytes, settings.body_timeout_s, budget),
         limits=Limits(settings.max_images, settings.max_picture_pixels, settings.max_points),
+        budget=budget,
     )
 
     management = Management(registry, workers, settings.management)

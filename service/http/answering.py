@@ -6,7 +6,9 @@ Every interface that predicts goes this way; they differ in how they read bodies
 from __future__ import annotations  # of functions that are made anew for every request
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -15,13 +17,15 @@ from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from service.core.errors import DeadlineExceeded
+from service.core.errors import DeadlineExceeded, PayloadTooLarge
 from service.core.trace import Trace
 from service.http import preparation
 from service.http.drawings import Drawings, Limits
 from service.http.exchange import Exchange, exchange_of
 from service.http.gate import Gate
 from service.http.preparation import Preparation
+from service.inference import costs
+from service.inference.budget import Budget
 from service.serving.batching import Batching
 from service.serving.predictor import Prediction
 from service.serving.registry import Model
@@ -84,6 +88,8 @@ class Question(NamedTuple, Generic[Answer]):
         timeout_s: Longest time from the request's head to the prediction's beginning, and longest time in
             which it must be done; None for the service's own.
         priority: Before whom it is taken if it must wait, as `Workers.run` takes it.
+        image_bytes: Memory that preparing, predicting and answering takes for each image, as
+            `costs.image_cost` gives it; None for what it takes at least.
     """
 
     drawings: Drawings
@@ -93,6 +99,7 @@ class Question(NamedTuple, Generic[Answer]):
     traces: list[Trace] | None = None
     timeout_s: float | None = None
     priority: int = 0
+    image_bytes: int | None = None
 
     def is_short(self) -> bool:
         """Tell whether the event loop can prepare and answer it without keeping others waiting."""
@@ -109,12 +116,14 @@ class Answering:
         workers: Where long work goes.
         gate: Lets bodies in.
         limits: How much one request may hold.
+        budget: Where the memory that questions take is acquired.
     """
 
     batching: Batching
     workers: Workers
     gate: Gate
     limits: Limits
+    budget: Budget
 
     def find(self, request: Request) -> Model:
         """Return the model that the path names, and note it for log and metrics.
@@ -176,8 +185,9 @@ class Answering:
 
         def reply(question: Question[Answer]) -> Answer:
             exchange.mark("queue")
-            prediction = self.batching.predictor.predict(model, self.prepare(exchange, model, question))
-            return self.encode(exchange, question, prediction)
+            with self.acquired(model, question):
+                images = self.prepare(exchange, model, question)
+                return self.encode(exchange, question, self.batching.predictor.predict(model, images))
 
         if unread > INLINE_BYTES:
 
@@ -195,10 +205,29 @@ class Answering:
         work = self.workers.run(lambda: reply(question), timeout_s=left_s, priority=question.priority)
         return await _unless(left, work)
 
+    @contextmanager
+    def acquired(self, model: Model, question: Question[Answer]) -> Iterator[None]:
+        """Acquire the memory that a question's images take, until the context is left.
+
+        Raises:
+            PayloadTooLarge: It is more than the whole budget.
+            TooManyBytes: It is more than is left now.
+        """
+        each = question.image_bytes or costs.image_cost(math.prod(model.shape), len(model.manifest.labels))
+        cost = each * len(question.drawings)
+        if cost > self.budget.max_bytes:
+            most = max(1, self.budget.max_bytes // each)
+            raise PayloadTooLarge("Batch for such an answer", most, "images", f"{len(question.drawings):,}")
+        self.budget.acquire(cost)
+        try:
+            yield
+        finally:
+            self.budget.release(cost)
+
     def prepare(self, exchange: Exchange, model: Model, question: Question[Answer]) -> NDArray[np.uint8]:
         """Return the images of a question as the model takes them; raises as `preparation.prepare`."""
         images = preparation.prepare(
-            question.drawings, model.shape, self.limits, question.prepare, question.traces
+            question.drawings, model.shape, self.limits, question.prepare, question.traces, self.budget
         )
         exchange.mark("prepare")
         return images

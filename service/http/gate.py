@@ -9,6 +9,8 @@ from starlette.requests import ClientDisconnect, Request
 from service.core.errors import BodyTimeout, PayloadTooLarge, TooManyBytes
 from service.http.exchange import ARRIVED, Exchange, exchange_of, header
 from service.http.packing import Unpacker
+from service.inference import costs
+from service.inference.budget import Budget
 
 _SMALL = 16_384
 """Bytes of a piece that is not kept as it came: a body of very many would take many times its size."""
@@ -21,7 +23,14 @@ class Gate:
         body_timeout_s: Longest time that a body may take to arrive.
     """
 
-    def __init__(self, max_body_bytes: int, max_pending_bytes: int, body_timeout_s: float) -> None:
+    def __init__(
+        self,
+        max_body_bytes: int,
+        max_pending_bytes: int,
+        body_timeout_s: float,
+        budget: Budget | None = None,
+    ) -> None:
+        self._budget = budget
         self._max_body_bytes = max_body_bytes
         self._max_pending_bytes = max_pending_bytes
         self.body_timeout_s = body_timeout_s
@@ -89,13 +98,12 @@ class Gate:
             raise PayloadTooLarge("Message", self._max_body_bytes, "bytes", "more, or none at all")
         exchange.received = len(content)
         exchange.body_read = True
-        self._pending_bytes += len(content)
+        cost = self._cost(costs.GRPC, "", len(content))
+        self._acquire(cost)
         try:
-            if self._pending_bytes > self._max_pending_bytes:
-                raise TooManyBytes(self._max_pending_bytes)
             yield content
         finally:
-            self._pending_bytes -= len(content)
+            self.release(cost)
 
     def may_hold(self, size: int) -> bool:
         """Tell whether a body may have so many bytes."""
@@ -103,9 +111,13 @@ class Gate:
 
     def admit(self, size: int) -> bool:
         """Count bytes that are here, if there is room for them; they count until they leave."""
-        if size > self._max_body_bytes or self._pending_bytes + size > self._max_pending_bytes:
+        cost = self._cost(costs.JSON, "", size)
+        if size > self._max_body_bytes:
             return False
-        self._pending_bytes += size
+        try:
+            self._acquire(cost)
+        except TooManyBytes:
+            return False
         return True
 
     def declared(self, length: str) -> None:
@@ -117,26 +129,32 @@ class Gate:
         if length.isdecimal() and int(length[:20]) > self._max_body_bytes:
             raise self._too_large(f"{int(length[:20]):,}")
 
-    def count(self, piece: int, whole: int) -> None:
-        """Count what has arrived of a body.
-
-        Args:
-            piece: Bytes that are new.
-            whole: Bytes of all that arrived of it.
-
-        Raises:
-            PayloadTooLarge: They are more than the limit.
-            TooManyBytes: All bodies together are.
-        """
-        self._pending_bytes += piece
+    def check(self, whole: int) -> None:
+        """Raise PayloadTooLarge if so many bytes of a body are more than the limit."""
         if whole > self._max_body_bytes:
             raise self._too_large("more")
-        if self._pending_bytes > self._max_pending_bytes:
-            raise TooManyBytes(self._max_pending_bytes)
 
     def leave(self, size: int) -> None:
-        """Count a body of so many bytes no longer."""
-        self._pending_bytes -= size
+        """Count a body of so many bytes, which `admit` counted, no longer."""
+        self.release(self._cost(costs.JSON, "", size))
+
+    def _cost(self, kind: str, coding: str, size: int) -> int:
+        return size if self._budget is None else costs.body_cost(kind, coding, size)
+
+    def _acquire(self, cost: int) -> None:
+        if self._budget is not None:
+            self._budget.acquire(cost)
+            return
+        if self._pending_bytes + cost > self._max_pending_bytes:
+            raise TooManyBytes(self._max_pending_bytes)
+        self._pending_bytes += cost
+
+    def release(self, cost: int) -> None:
+        """Release what was acquired."""
+        if self._budget is not None:
+            self._budget.release(cost)
+        else:
+            self._pending_bytes -= cost
 
     def _too_large(self, got: str) -> PayloadTooLarge:
         return PayloadTooLarge("Body", self._max_body_bytes, "bytes", got)
@@ -145,19 +163,24 @@ class Gate:
 class _Passage:
     """One body, from where it is read to where it is answered."""
 
-    __slots__ = ("_gate", "_pieces", "_request", "_size")
+    __slots__ = ("_coding", "_cost", "_gate", "_kind", "_pieces", "_request", "_size")
 
     def __init__(self, gate: Gate, request: Request) -> None:
         self._gate = gate
         self._request = request
         self._pieces: list[bytes | bytearray] = []
         self._size = 0
+        self._cost = 0
+        path = str(request.scope.get("path", ""))
+        reads_json = path.startswith("/v2/") or path.endswith(":predict")
+        self._kind = costs.JSON if reads_json else header(request, b"content-type") or ""
+        self._coding = header(request, b"content-encoding") or ""
 
     async def __aenter__(self) -> bytes:
         try:
             await self._read()
         except BaseException:
-            self._gate.leave(self._size)
+            self._gate.release(self._cost)
             raise
         first = self._pieces[0]
         body = first if len(self._pieces) == 1 and isinstance(first, bytes) else b"".join(self._pieces)
@@ -165,7 +188,7 @@ class _Passage:
         return body
 
     async def __aexit__(self, *error: object) -> None:
-        self._gate.leave(self._size)
+        self._gate.release(self._cost)
 
     async def _read(self) -> None:
         request = self._request
@@ -203,7 +226,7 @@ class _Passage:
                 if count:
                     await asyncio.sleep(0)  # a few bytes may hold very many
                 self._take(piece)
-            self._gate.count(0, exchange.received)
+            self._gate.check(exchange.received)
 
     def _take(self, piece: bytes) -> None:
         last = self._pieces[-1] if self._pieces else None
@@ -213,4 +236,7 @@ class _Passage:
             is_small = last is not None and len(piece) < _SMALL
             self._pieces.append(bytearray(piece) if is_small else piece)
         self._size += len(piece)
-        self._gate.count(len(piece), self._size)
+        self._gate.check(self._size)
+        more = self._gate._cost(self._kind, self._coding, self._size) - self._cost
+        self._gate._acquire(more)
+        self._cost += more

@@ -116,7 +116,7 @@ def load(body: bytes, most_values: int, shape: Shape = ()) -> Any:  # noqa: ANN4
     Raises:
         MalformedRequest: It is not JSON, holds NaN, an infinity or bytes that are no UTF-8, or is nested
             more than 1,024 deep; the message says where.
-        PayloadTooLarge: It may hold more values, or parsing it may take more memory than a body of its size may.
+        PayloadTooLarge: It may hold more values, or parsing it may take more memory than its size allows.
     """
     if len(body) > most_values:
         check_values(body, most_values)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFile, PngImagePlugin, UnidentifiedImageError
@@ -43,6 +44,9 @@ _HEADER_NAME = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]+")
 
 _STEP_BYTES = 2**20
 """Bytes of a form that are searched at once: a millisecond or two, however nearly they are boundaries."""
+
+_WEBP_PIXELS = (b"VP8 ", b"VP8L", b"ALPH", b"ANMF")
+"""Kinds of chunks of a WebP that are of its pixels."""
 
 _MOST_PARTS = 20_000
 _MOST_SCANS = 100
@@ -85,9 +89,9 @@ def read_form(content_type: str, body: bytes, limits: Limits) -> list[Drawing]:
     if not 1 <= len(boundary) <= _LONGEST_BOUNDARY:
         raise _no_form(f"a boundary of {len(boundary):,} bytes" if boundary else "no boundary")
     files: list[Drawing] = []
-    for headers, content in _parts(body, boundary):
+    for headers, where in _parts(body, boundary):
         check_count(len(files) + 1, limits)
-        name, content = _file(headers, body, content)
+        name, content = _file(headers, body, where)
         files.append(Drawing(f"Part {quote(name)}", content))
     if not files:
         raise MalformedRequest("Body", "at least one file", "none")
@@ -154,7 +158,9 @@ def _file(headers: bytes, body: bytes, where: slice) -> tuple[str, bytes]:
             decode = binascii.a2b_base64 if coding == b"base64" else binascii.a2b_qp
             return part, decode(content)
         except binascii.Error as error:
-            raise MalformedRequest(f"Part {quote(part)}", "base64, as its headers say", "other text") from error
+            raise MalformedRequest(
+                f"Part {quote(part)}", "base64, as its headers say", "other text"
+            ) from error
 
 
 def _no_form(got: str) -> MalformedRequest:
@@ -165,9 +171,7 @@ def _decoded(name: bytes) -> str:
     return name.decode("utf-8", "replace")
 
 
-def read_picture(
-    data: bytes, field: str, room: int, budget: Budget | None = None
-) -> tuple[Image.Image, int]:
+def read_picture(data: bytes, field: str, room: int, budget: Budget | None = None) -> tuple[Image.Image, int]:
     """Decode a PNG, JPEG or WebP file.
 
     Args:
@@ -280,16 +284,18 @@ def _metadata_bytes(data: bytes) -> int:
     """Return how many bytes of a file are not of its pixels: EXIF data, colour profiles, remarks."""
     if data[:2] == _JPEG:
         return max(0, data.find(_JPEG_SCAN))
-    if data[1:4] == b"PNG":
-        chunks, order, size_first, at = (b"IDAT",), "big", True, 8
-    else:
-        chunks, order, size_first, at = (b"VP8 ", b"VP8L", b"ALPH", b"ANMF"), "little", False, 12
-    found = 0
+    is_png = data[1:4] == b"PNG"  # length, kind, content, checksum; WebP's are kind, length, content
+    found, at = 0, 8 if is_png else 12
     while at + 8 <= len(data):
         first, second = data[at : at + 4], data[at + 4 : at + 8]
-        size = int.from_bytes(first if size_first else second, order)  # type: ignore[arg-type]
-        found += 0 if (second if size_first else first) in chunks else size
-        at += size + (12 if size_first else 8 + size % 2)
+        if is_png:
+            size = int.from_bytes(first, "big")
+            found += 0 if second == b"IDAT" else size
+            at += size + 12
+        else:
+            size = int.from_bytes(second, "little")
+            found += 0 if first in _WEBP_PIXELS else size
+            at += size + size % 2 + 8
     return min(found, len(data))
 
 

@@ -131,11 +131,14 @@ def picture_cost(
     return cost + (9 if is_clear else 2) * small + _PICTURE_METADATA * metadata
 
 
-def image_cost(numbers: int, *, seen: bool = False, explained: int = 0, pictures: int = 0) -> int:
+def image_cost(
+    numbers: int, classes: int, *, seen: bool = False, explained: int = 0, pictures: int = 0
+) -> int:
     """Return how much memory preparing, predicting and answering takes for each image of a request.
 
     Args:
         numbers: Of one image as the model takes it.
+        classes: Of the model: the answer may say something of each.
         seen: Whether the answer repeats them.
         explained: Units of all layers, if the answer explains; 0 if it does not.
         pictures: Bytes of pixels of the steps that the answer shows.
@@ -144,7 +147,7 @@ def image_cost(numbers: int, *, seen: bool = False, explained: int = 0, pictures
         Bytes. An answer is there three times while it is written: its parts, joined, and as bytes. Measured
         for 4,096 images of 28 x 28: 6 MB, 45 MB with `seen`; for 256 explained ones 33 MB.
     """
-    cost = 2 * numbers + 2048
+    cost = 2 * numbers + 512 + 160 * classes
     if seen:
         cost += 16 * numbers
     if explained:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from service.core.errors import MalformedRequest, PayloadTooLarge, RequestError, TensorMismatch

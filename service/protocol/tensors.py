@@ -184,10 +184,8 @@ def blobs(tensor: Tensor) -> list[bytes]:
         TensorMismatch: It has more or fewer elements than its shape says, or their lengths lie.
     """
     content = tensor.content
-    if isinstance(content, memoryview):
-        found = list(islice(_unpack(tensor, content), tensor.size + 1))
-    else:
-        found = list(content)
+    elements = _unpack(tensor, content) if isinstance(content, memoryview) else iter(content)
+    found: list[bytes] = list(islice(elements, tensor.size + 1))
     if len(found) != tensor.size:
         got = f"{len(found):,}" if len(found) < tensor.size else "more"
         raise TensorMismatch(tensor.title, f"{tensor.size:,} elements for {tensor.kind()}", got)
@@ -208,7 +206,7 @@ def pixels(tensor: Tensor, is_unit: bool) -> NDArray[np.uint8]:
         TensorMismatch: As `numbers`.
         MalformedRequest: As `numbers`; or a number is no whole one 0..255, or none 0..1.
     """
-    array = _halves(tensor) if tensor.datatype == BF16 else numbers(tensor)
+    array: NDArray[Any] = _halves(tensor) if tensor.datatype == BF16 else numbers(tensor)
     if array.dtype == np.bool_ and not is_unit:
         raise TensorMismatch(tensor.title, 'UINT8 pixels, or BOOL with the parameter "scale": "unit"', "BOOL")
     if array.dtype == np.uint8 and not is_unit:

@@ -58,7 +58,9 @@ def form_of(*parts: bytes, boundary: str = "b") -> bytes:
 
 def file_part(content: bytes, name: str = "image", more: bytes = b"") -> bytes:
     """Return a part of a form that holds a file."""
-    return f'Content-Disposition: form-data; name="{name}"; filename="f"\r\n'.encode() + more + b"\r\n" + content
+    return (
+        f'Content-Disposition: form-data; name="{name}"; filename="f"\r\n'.encode() + more + b"\r\n" + content
+    )
 
 
 def text_part(content: bytes) -> bytes:
@@ -115,7 +117,9 @@ def npy(array: NDArray[np.generic]) -> bytes:
     return stream.getvalue()
 
 
-def png(width: int, height: int, colour: int, bits: int = 8, *before: bytes, interlaced: bool = False) -> bytes:
+def png(
+    width: int, height: int, colour: int, bits: int = 8, *before: bytes, interlaced: bool = False
+) -> bytes:
     """Write a PNG of zeros: a large picture in a small file.
 
     Args:
@@ -145,7 +149,11 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 def saved(mode: str, side: tuple[int, int], kind: str, **options: object) -> bytes:
     """Write an even picture as Pillow does."""
     stream = io.BytesIO()
-    colour = 40 if len(Image.new(mode, (1, 1)).getbands()) == 1 else (40,) * len(Image.new(mode, (1, 1)).getbands())
+    colour = (
+        40
+        if len(Image.new(mode, (1, 1)).getbands()) == 1
+        else (40,) * len(Image.new(mode, (1, 1)).getbands())
+    )
     Image.new(mode, side, colour).save(stream, kind, **options)
     return stream.getvalue()
 
@@ -176,7 +184,9 @@ def json_bodies() -> Iterator[Costly]:
     yield post("images of 0, flat", lambda: images_json(nested(b"7", (784,))))
     yield post("images of 200", lambda: images_json(nested(b"200")))
     yield post("images of 1.0", lambda: images_json(nested(b"1.0")))
-    yield post("images of 0.5, unit", lambda: images_json(nested(b".5".join([b"0", b""])))[:-1] + b',"scale":"unit"}')
+    yield post(
+        "images of 0.5, unit", lambda: images_json(nested(b".5".join([b"0", b""])))[:-1] + b',"scale":"unit"}'
+    )
     yield post("images, white space", lambda: images_json(nested(b" 7 "))[:WHOLE])
     yield post("images with seen", lambda: images_json(nested(b"200")), f"{predict}?include=seen")
     yield post("probabilities, all", lambda: images_json(nested(b"7")), f"{INK}/probabilities?top=1000")
@@ -199,11 +209,15 @@ def json_bodies() -> Iterator[Costly]:
     yield post("escaped quotes", lambda: b'{"image":"%b"}' % (b'\\"' * ((WHOLE - 20) // 2)))
     yield post("base64", lambda: b'{"image":"%b"}' % base64.b64encode(bytes((WHOLE - 20) // 4 * 3)))
     url = b"data:image/png;base64,"
-    yield post("data URL", lambda: b'{"image":"%b%b"}' % (url, base64.b64encode(bytes((WHOLE - 60) // 4 * 3))))
+    yield post(
+        "data URL", lambda: b'{"image":"%b%b"}' % (url, base64.b64encode(bytes((WHOLE - 60) // 4 * 3)))
+    )
     tiny = base64.b64encode(png(1, 1, 0))
     yield post("pictures of one pixel", lambda: images_json(b'"%b"' % tiny))
     seven = base64.b64encode(saved("L", (28, 28), "PNG"))
-    yield post("pictures with seen", lambda: images_json(b'"%b"' % seven), f"{predict}?include=seen&prepare=none")
+    yield post(
+        "pictures with seen", lambda: images_json(b'"%b"' % seven), f"{predict}?include=seen&prepare=none"
+    )
     yield post("texts", lambda: images_json(b'"%b"' % (b"A" * 4000), 4000))
     yield post("texts as data URLs", lambda: images_json(b'"%b%b"' % (url, b"A" * 4000), 4000))
     yield post("a stroke", lambda: repeated(b'{"strokes":[[', b"[1,2]", b"]]}"))
@@ -213,7 +227,9 @@ def json_bodies() -> Iterator[Costly]:
     yield post("pretty, then broken", lambda: images_json(nested(b"7")) + b"]")
     for datatype in ("UINT8", "INT32", "FP32", "FP64", "INT64", "UINT64"):
         yield post(f"v2 {datatype}", lambda datatype=datatype: infer_json(datatype, b"7"), INFER)  # type: ignore[misc]
-    yield post("v2 BOOL, unit", lambda: infer_json("BOOL", b"true", more=b'"parameters":{"scale":"unit"},'), INFER)
+    yield post(
+        "v2 BOOL, unit", lambda: infer_json("BOOL", b"true", more=b'"parameters":{"scale":"unit"},'), INFER
+    )
     yield post("v2 FP32 of 7.0", lambda: infer_json("FP32", b"7.0"), INFER)
     yield post("v2 INT32 of 7.0", lambda: infer_json("INT32", b"7.0"), INFER)
     unit = b'"parameters":{"scale":"unit"},'
@@ -221,7 +237,11 @@ def json_bodies() -> Iterator[Costly]:
     blobs = b'{"inputs":[{"name":"image","datatype":"BYTES","shape":[%d],"data":[%b]}]}'
     yield post("v2 BYTES", lambda: blobs % (1, b'"%b"' % (b"A" * (WHOLE - 200))), INFER)
     yield post("v2 BYTES, many", lambda: blobs % (4096, b",".join([b'"%b"' % tiny] * 4096)), INFER)
-    yield post("v2 inputs", lambda: repeated(b'{"inputs":[', b'{"name":"image","datatype":"UINT8","shape":[0],"data":[]}', b"]}"), INFER)
+    yield post(
+        "v2 inputs",
+        lambda: repeated(b'{"inputs":[', b'{"name":"image","datatype":"UINT8","shape":[0],"data":[]}', b"]}"),
+        INFER,
+    )
     yield post("v2 outputs", lambda: repeated(b'{"inputs":[],"outputs":[', b'{"name":"a"}', b"]}"), INFER)
 
 
@@ -237,7 +257,9 @@ def form_bodies() -> Iterator[Costly]:
         yield post(f"boundaries without end, {name}", lambda part=part: form_of(part(filled(b"\r\n--bx"))))  # type: ignore[misc]
         yield post(f"carriage returns, {name}", lambda part=part: form_of(part(filled(b"\r\n-"))))  # type: ignore[misc]
     yield post(
-        "long almost-boundaries", lambda: form_of(file_part(filled(b"\r\n--" + b"b" * 68 + b"c")), boundary="b" * 69), "b" * 69
+        "long almost-boundaries",
+        lambda: form_of(file_part(filled(b"\r\n--" + b"b" * 68 + b"c")), boundary="b" * 69),
+        "b" * 69,
     )
     yield post("padding", lambda: form_of(file_part(filled(b"\r\n--b" + b" " * 2000))))
     yield post("parts", lambda: filled(b"--b\r\n\r\n\r\n"))
@@ -246,8 +268,13 @@ def form_bodies() -> Iterator[Costly]:
     yield post("a header", lambda: form_of(file_part(b"x", more=b"X-A: " + filled(b"a") + b"\r\n")))
     yield post("headers", lambda: form_of(file_part(b"x", more=filled(b"A:\r\n"))))
     yield post("a name", lambda: form_of(file_part(b"x", name="n" * (WHOLE - 1000))))
-    yield post("parameters", lambda: b"--b\r\nContent-Disposition: form-data" + filled(b";a=b") + b"\r\n\r\n\r\n--b--")
-    yield post("long headers", lambda: form_of(*[file_part(b"x", more=b"X-A: " + b";" * 1900 + b"\r\n")] * 4096))
+    yield post(
+        "parameters",
+        lambda: b"--b\r\nContent-Disposition: form-data" + filled(b";a=b") + b"\r\n\r\n\r\n--b--",
+    )
+    yield post(
+        "long headers", lambda: form_of(*[file_part(b"x", more=b"X-A: " + b";" * 1900 + b"\r\n")] * 4096)
+    )
     yield post("a file", lambda: form_of(file_part(png(1, 1, 0) + bytes(WHOLE - 1000))))
     coded = b"Content-Transfer-Encoding: base64\r\n"
     yield post("base64", lambda: form_of(file_part(b"A" * (WHOLE - 1000), more=coded)))
@@ -268,14 +295,38 @@ def array_bodies() -> Iterator[Costly]:
 
     yield Costly("octets", predict, octets, lambda: images("u1").tobytes())
     yield Costly("octets, seen", f"{predict}?include=seen", octets, lambda: (images("u1") * 200).tobytes())
-    yield Costly("octets, mnist", f"{predict}?prepare=mnist", octets, lambda: np.tile(np.arange(784, dtype="u1"), 4096).tobytes())
+    yield Costly(
+        "octets, mnist",
+        f"{predict}?prepare=mnist",
+        octets,
+        lambda: np.tile(np.arange(784, dtype="u1"), 4096).tobytes(),
+    )
     yield Costly("octets, photographs", f"{FLOWERS}/predict", octets, lambda: bytes(12288 * 261))
     yield Costly("octets, too many", predict, octets, lambda: bytes(WHOLE // 784 * 784))
     yield Costly("octets, mlp-512x4", "/v1/models/mlp-512x4/predict", octets, lambda: images("u1").tobytes())
-    yield Costly("octets, explain", f"{INK}/explain?include=seen,activations", octets, lambda: images("u1", 256).tobytes())
-    yield Costly("octets, flowers explained", f"{FLOWERS}/explain?include=seen,activations", octets, lambda: bytes(12288 * 16))
-    for dtype, count in (("u1", 4096), ("<f2", 4096), ("<f4", 4096), (">f4", 4096), ("<f8", 2600), (">f8", 2600)):
-        yield Costly(f"npy {dtype}", predict, numpy_file, lambda dtype=dtype, count=count: npy(images(dtype, count)))  # type: ignore[misc]
+    yield Costly(
+        "octets, explain",
+        f"{INK}/explain?include=seen,activations",
+        octets,
+        lambda: images("u1", 256).tobytes(),
+    )
+    yield Costly(
+        "octets, flowers explained",
+        f"{FLOWERS}/explain?include=seen,activations",
+        octets,
+        lambda: bytes(12288 * 16),
+    )
+    for dtype, count in (
+        ("u1", 4096),
+        ("<f2", 4096),
+        ("<f4", 4096),
+        (">f4", 4096),
+        ("<f8", 2600),
+        (">f8", 2600),
+    ):
+        yield Costly(
+            f"npy {dtype}", predict, numpy_file, lambda dtype=dtype, count=count: npy(images(dtype, count))
+        )  # type: ignore[misc]
         fortran = lambda dtype=dtype, count=count: npy(np.asfortranarray(images(dtype, count)))  # type: ignore[misc]  # noqa: E731
         yield Costly(f"npy {dtype} by columns", predict, numpy_file, fortran)
     for datatype, dtype, count in (
@@ -291,9 +342,13 @@ def array_bodies() -> Iterator[Costly]:
     yield infer_binary("BYTES", struct.pack("<I", 0) * 4096, (4096,))
     yield infer_binary("BYTES", struct.pack("<I", 0) * (WHOLE // 4 - 1000), (4096,))
     yield infer_binary("BYTES", struct.pack("<I", WHOLE - 1000) + bytes(WHOLE - 1000), (1,))
-    yield infer_binary("UINT8", np.tile(np.arange(250, dtype="u1"), 64_000).tobytes(), (1, 4000, 4000), prepare="mnist")
+    yield infer_binary(
+        "UINT8", np.tile(np.arange(250, dtype="u1"), 64_000).tobytes(), (1, 4000, 4000), prepare="mnist"
+    )
     yield infer_binary("FP64", np.zeros(2_000_000, "<f8").tobytes(), (1, 1000, 2000), prepare="mnist")
-    yield infer_binary("UINT8", np.tile(np.arange(4, dtype="u1"), 4_000_000).tobytes(), (4000, 50, 80), prepare="mnist")
+    yield infer_binary(
+        "UINT8", np.tile(np.arange(4, dtype="u1"), 4_000_000).tobytes(), (4000, 50, 80), prepare="mnist"
+    )
     explain = infer_binary("UINT8", images("u1", 256).tobytes(), (256, 28, 28), explain=True)
     yield explain
 
@@ -305,7 +360,9 @@ def picture_bodies() -> Iterator[Costly]:
     for target, model in (("ink", INK), ("flowers17", FLOWERS)):
         path = f"{model}/predict"
 
-        def post(name: str, make: Callable[[], bytes], kind: str = "png", target: str = target, path: str = path) -> Costly:
+        def post(
+            name: str, make: Callable[[], bytes], kind: str = "png", target: str = target, path: str = path
+        ) -> Costly:
             return Costly(f"{kind} {name}, {target}", path, f"image/{kind}", make)
 
         yield post("grey", lambda: png(width, height, 0))
@@ -329,11 +386,21 @@ def picture_bodies() -> Iterator[Costly]:
         yield post("one row", lambda: png(20_000, 800, 6))
         for mode in ("L", "RGB", "CMYK"):
             yield post(f"{mode}", lambda mode=mode: saved(mode, TURNED, "JPEG"), "jpeg")  # type: ignore[misc]
-            yield post(f"{mode} progressive", lambda mode=mode: saved(mode, TURNED, "JPEG", progressive=True), "jpeg")  # type: ignore[misc]
+            yield post(
+                f"{mode} progressive", lambda mode=mode: saved(mode, TURNED, "JPEG", progressive=True), "jpeg"
+            )  # type: ignore[misc]
         turned = lambda: saved("RGB", TURNED, "JPEG", progressive=True, exif=exif(6))  # noqa: E731
         yield post("progressive and turned", turned, "jpeg")
-        yield post("progressive, 4:4:4", lambda: saved("RGB", TURNED, "JPEG", progressive=True, subsampling=0), "jpeg")
-        yield post("of 2047 a side", lambda: saved("RGB", (2047, 2047), "JPEG", subsampling=0, progressive=True, exif=exif(6)), "jpeg")
+        yield post(
+            "progressive, 4:4:4",
+            lambda: saved("RGB", TURNED, "JPEG", progressive=True, subsampling=0),
+            "jpeg",
+        )
+        yield post(
+            "of 2047 a side",
+            lambda: saved("RGB", (2047, 2047), "JPEG", subsampling=0, progressive=True, exif=exif(6)),
+            "jpeg",
+        )
         yield post("lossy", lambda: saved("RGB", TURNED, "WEBP"), "webp")
         yield post("lossless", lambda: saved("RGBA", TURNED, "WEBP", lossless=True), "webp")
         yield post("lossy with alpha", lambda: saved("RGBA", TURNED, "WEBP"), "webp")
