@@ -33,6 +33,11 @@ class _Job:
         number: How many came before it.
         limit_s: Longest time that its caller waits.
         deadline: When that has passed, by `time.monotonic`.
+        work: What to do.
+        future: Done when the work is. It is part of a reference cycle once it is awaited, so what was made,
+            or raised, is not in it: an error's traceback holds a request's body, which would stay until
+            garbage is collected.
+        outcome: What was returned, or the error and True.
     """
 
     level: int
@@ -40,7 +45,8 @@ class _Job:
     limit_s: float = field(compare=False)
     deadline: float = field(compare=False)
     work: Callable[[], Any] = field(compare=False)
-    future: Future[Any] = field(compare=False)
+    future: Future[None] = field(compare=False)
+    outcome: list[Any] = field(compare=False, default_factory=list)
 
     def begin(self) -> bool:
         """Tell whether anybody waits for it still; from then on nobody can take it back."""
@@ -50,6 +56,25 @@ class _Job:
             return True
         self.future.set_exception(DeadlineExceeded(self.limit_s))  # the event loop has not noticed yet
         return False
+
+    def do(self) -> None:
+        """Do the work, and keep its outcome."""
+        try:
+            self.outcome.append(self.work())
+        except BaseException as error:  # whatever it is, the caller gets it
+            self.outcome.extend((error, True))
+        self.future.set_result(None)
+
+    def taken(self) -> Any:  # noqa: ANN401 - of any work
+        """Return what the work returned, or raise what it raised."""
+        outcome, *failed = self.outcome
+        self.outcome.clear()
+        if failed:
+            try:
+                raise outcome
+            finally:
+                del outcome  # its traceback holds this frame
+        return outcome
 
 
 class Workers:
@@ -88,14 +113,16 @@ class Workers:
         """
         limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         level = priority if 1 <= priority <= LEVELS else DEFAULT_PRIORITY
-        future: Future[Answer] = Future()
+        future: Future[None] = Future()
         job = _Job(level, next(self._numbers), limit_s, monotonic() + limit_s, work, future)
         self._enter(job)
         future.add_done_callback(self._leave)
         deadline = asyncio.timeout(limit_s)
         try:
             async with deadline:
-                return await asyncio.wrap_future(future)
+                await asyncio.wrap_future(future)
+            answer: Answer = job.taken()
+            return answer
         except TimeoutError as error:
             if deadline.expired():
                 raise DeadlineExceeded(limit_s) from error
@@ -126,10 +153,7 @@ class Workers:
         """Do what waits, the best first, until nothing does."""
         while job := self._next():
             if job.begin():
-                try:
-                    job.future.set_result(job.work())
-                except BaseException as error:  # whatever it is, the caller gets it
-                    job.future.set_exception(error)
+                job.do()
             del job  # as in `run`
 
     def _next(self) -> _Job | None:
