@@ -128,7 +128,9 @@ class Workers:
                 raise DeadlineExceeded(limit_s) from error
             raise
         finally:
-            del job, future  # or an error's traceback would hold the error, and with it a request's body
+            # An error's traceback holds this frame, and a deadline its task, which holds the error: a request's
+            # body would stay until garbage is collected.
+            del job, future, deadline
 
     def close(self) -> None:
         """Let running work end, drop what waits, take no more, and stop the threads."""
