@@ -8,8 +8,10 @@ number and kind, and then a number, four or eight bytes, or a length and as many
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from service.core.errors import MalformedRequest, PayloadTooLarge
-from service.grpc.inference_pb2 import ModelInferRequest
+from service.grpc.inference_pb2 import InferTensorContents, ModelInferRequest
 
 _NAME = ModelInferRequest.MODEL_NAME_FIELD_NUMBER
 _VERSION = ModelInferRequest.MODEL_VERSION_FIELD_NUMBER
@@ -17,6 +19,11 @@ _RAW = ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 _INPUTS = ModelInferRequest.INPUTS_FIELD_NUMBER
 _OUTPUTS = ModelInferRequest.OUTPUTS_FIELD_NUMBER
 _CONTENTS = ModelInferRequest.InferInputTensor.CONTENTS_FIELD_NUMBER
+
+_BLOBS = InferTensorContents.BYTES_CONTENTS_FIELD_NUMBER
+
+_DEEPEST = 2
+"""Depth of the fields of contents."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -34,12 +41,14 @@ class Envelope:
         version: Which one; None for the newest.
         rest: The message without its raw contents, as it came.
         raw: The raw contents, views of the message.
+        elements: Of typed contents, at most: each is a number, and a byte may be one.
     """
 
     model: str
     version: str | None
     rest: bytes
     raw: list[memoryview]
+    elements: int
 
     @classmethod
     def of(cls, content: bytes, max_images: int) -> "Envelope":
@@ -58,10 +67,13 @@ class Envelope:
         rest: list[memoryview] = []
         raw: list[memoryview] = []
         most = _MOST_FIELDS + max_images
+        elements = 0
         for count, (depth, field) in enumerate(_walk(view)):
             if count >= most:
                 raise PayloadTooLarge("Message", most, "fields in all", "more")
             if depth:
+                if depth == _DEEPEST and field.value is not None and field.number != _BLOBS:
+                    elements += _count(field.value)
                 continue
             if field.number == _RAW and field.value is not None:
                 raw.append(field.value)
@@ -70,7 +82,7 @@ class Envelope:
             if field.number in texts and field.value is not None:
                 texts[field.number] = bytes(field.value)
         whole = b"".join(rest) if raw else content
-        return cls(_text(texts[_NAME]), _text(texts[_VERSION]) or None, whole, raw)
+        return cls(_text(texts[_NAME]), _text(texts[_VERSION]) or None, whole, raw, elements)
 
 
 @dataclass(frozen=True)
@@ -131,6 +143,11 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
         if byte < 128:
             return number, at + place + 1
     raise unreadable()
+
+
+def _count(packed: memoryview) -> int:
+    """Return how many numbers a packed field holds at most: each ends with a byte below 128."""
+    return int(np.count_nonzero(np.frombuffer(packed, np.int8) >= 0))
 
 
 def _text(value: bytes) -> str:

@@ -25,6 +25,7 @@ from service.http import problems
 from service.http.answering import Answering, Question
 from service.http.exchange import CLIENT_CLOSED, Exchange, request_id_from
 from service.http.journal import Journal
+from service.inference import costs
 from service.protocol import description, inference
 from service.protocol.inference import Inferred
 from service.protocol.management import Management
@@ -166,12 +167,13 @@ class Servicer:
         limits = self.answering.limits
 
         def understand() -> Question[bytes]:
-            asked, is_raw = messages.read(envelope)
+            with self.answering.budget.acquired(costs.elements_cost(envelope.elements)):
+                asked, is_raw = messages.read(envelope)
 
-            def write(inferred: Inferred) -> bytes:
-                return messages.write(inferred, is_raw)
+                def write(inferred: Inferred) -> bytes:
+                    return messages.write(inferred, is_raw)
 
-            question = inference.question(asked, model, limits, exchange, write)
+                question = inference.question(asked, model, limits, exchange, write)
             times = [time for time in (question.timeout_s, call.deadline_s) if time is not None]
             return question._replace(timeout_s=min(times, default=None))
 

@@ -7,8 +7,8 @@ from __future__ import annotations  # of functions that are made anew for every 
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from service.core.errors import DeadlineExceeded, PayloadTooLarge
+from service.core.errors import DeadlineExceeded
 from service.core.trace import Trace
 from service.http import preparation
 from service.http.drawings import Drawings, Limits
@@ -205,24 +205,10 @@ class Answering:
         work = self.workers.run(lambda: reply(question), timeout_s=left_s, priority=question.priority)
         return await _unless(left, work)
 
-    @contextmanager
-    def acquired(self, model: Model, question: Question[Answer]) -> Iterator[None]:
-        """Acquire the memory that a question's images take, until the context is left.
-
-        Raises:
-            PayloadTooLarge: It is more than the whole budget.
-            TooManyBytes: It is more than is left now.
-        """
+    def acquired(self, model: Model, question: Question[Answer]) -> AbstractContextManager[None]:
+        """Acquire the memory that a question's images take, until the context is left; raises as `Budget`."""
         each = question.image_bytes or costs.image_cost(math.prod(model.shape), len(model.manifest.labels))
-        cost = each * len(question.drawings)
-        if cost > self.budget.max_bytes:
-            most = max(1, self.budget.max_bytes // each)
-            raise PayloadTooLarge("Batch for such an answer", most, "images", f"{len(question.drawings):,}")
-        self.budget.acquire(cost)
-        try:
-            yield
-        finally:
-            self.budget.release(cost)
+        return self.budget.acquired(each * len(question.drawings))
 
     def prepare(self, exchange: Exchange, model: Model, question: Question[Answer]) -> NDArray[np.uint8]:
         """Return the images of a question as the model takes them; raises as `preparation.prepare`."""

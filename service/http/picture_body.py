@@ -273,11 +273,8 @@ def _acquired(
     if cost > budget.max_bytes:
         expected = f"bytes of memory to decode as a {kind} of its pixels"
         raise PayloadTooLarge(field, budget.max_bytes, expected, f"{cost:,} for {by(picture.size)}")
-    budget.acquire(cost)
-    try:
+    with budget.acquired(cost):
         yield
-    finally:
-        budget.release(cost)
 
 
 def _metadata_bytes(data: bytes) -> int:

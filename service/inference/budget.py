@@ -1,8 +1,10 @@
 """Memory budget of requests and responses: bytes that are being received, processed or sent."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from service.core.errors import TooManyBytes
+from service.core.errors import PayloadTooLarge, TooManyBytes
 
 
 class Budget:
@@ -43,6 +45,22 @@ class Budget:
         """
         if not self.try_acquire(size):
             raise TooManyBytes(self.max_bytes)
+
+    @contextmanager
+    def acquired(self, size: int) -> Iterator[None]:
+        """Acquire `size` bytes until the context is left.
+
+        Raises:
+            PayloadTooLarge: They exceed the limit even if nothing else is acquired.
+            TooManyBytes: They exceed the limit now; nothing was acquired.
+        """
+        if size > self.max_bytes:
+            raise PayloadTooLarge("Memory that the request takes", self.max_bytes, "bytes", f"{size:,}")
+        self.acquire(size)
+        try:
+            yield
+        finally:
+            self.release(size)
 
     def release(self, size: int) -> None:
         """Return `size` bytes that were acquired before."""

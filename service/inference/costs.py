@@ -18,7 +18,7 @@ of more values than that allows is read piece by piece, or refused (`most_parsed
 
 FACTORS = {
     JSON: JSON_FACTOR,
-    "multipart/form-data": 2,  # the body, and its parts cut out or decoded from base64
+    "multipart/form-data": 3,  # the body, its parts cut out or decoded, and their headers
     "application/octet-stream": 2,  # while its pieces are joined; images are views of the body
     "application/x-npy": 2,  # the same; or the body and a copy of it by rows, or its pixels
     "image/png": 2,  # while its pieces are joined

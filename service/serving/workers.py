@@ -128,8 +128,8 @@ class Workers:
                 raise DeadlineExceeded(limit_s) from error
             raise
         finally:
-            # An error's traceback holds this frame, and a deadline its task, which holds the error: a request's
-            # body would stay until garbage is collected.
+            # An error's traceback holds this frame, and a deadline its task, which holds the error: so a
+            # request's body would stay until garbage is collected.
             del job, future, deadline
 
     def close(self) -> None:

@@ -8,6 +8,8 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,7 +174,7 @@ def exif(orientation: int) -> bytes:
     return found.tobytes()
 
 
-def json_bodies() -> Iterator[Costly]:
+def json_bodies() -> Iterator[Costly]:  # noqa: PLR0915 - a list
     """Yield JSON for every endpoint that predicts."""
     kind = "application/json"
     predict, instances = f"{INK}/predict", "/v1/models/ink:predict"
@@ -226,7 +228,7 @@ def json_bodies() -> Iterator[Costly]:
     yield post("explain", lambda: images_json(nested(b"7"), 256), f"{INK}/explain?include=seen,activations")
     yield post("pretty, then broken", lambda: images_json(nested(b"7")) + b"]")
     for datatype in ("UINT8", "INT32", "FP32", "FP64", "INT64", "UINT64"):
-        yield post(f"v2 {datatype}", lambda datatype=datatype: infer_json(datatype, b"7"), INFER)  # type: ignore[misc]
+        yield post(f"v2 {datatype}", partial(infer_json, datatype, b"7"), INFER)
     yield post(
         "v2 BOOL, unit", lambda: infer_json("BOOL", b"true", more=b'"parameters":{"scale":"unit"},'), INFER
     )
@@ -245,17 +247,20 @@ def json_bodies() -> Iterator[Costly]:
     yield post("v2 outputs", lambda: repeated(b'{"inputs":[],"outputs":[', b'{"name":"a"}', b"]}"), INFER)
 
 
+def _one_part(write: Callable[[bytes], bytes], unit: bytes) -> bytes:
+    return form_of(write(filled(unit)))
+
+
 def form_bodies() -> Iterator[Costly]:
     """Yield forms."""
-    path, kind = f"{INK}/predict", "multipart/form-data; boundary=b"
+    path = f"{INK}/predict"
 
     def post(name: str, make: Callable[[], bytes], boundary: str = "b") -> Costly:
         return Costly(f"form {name}", path, f"multipart/form-data; boundary={boundary}", make)
 
     for name, part in (("file", file_part), ("text", text_part)):
-        yield post(f"almost-boundaries, {name}", lambda part=part: form_of(part(filled(b"\r\n--"))))  # type: ignore[misc]
-        yield post(f"boundaries without end, {name}", lambda part=part: form_of(part(filled(b"\r\n--bx"))))  # type: ignore[misc]
-        yield post(f"carriage returns, {name}", lambda part=part: form_of(part(filled(b"\r\n-"))))  # type: ignore[misc]
+        for what, unit in (("almost-boundaries", b"\r\n--"), ("boundaries without end", b"\r\n--bx")):
+            yield post(f"{what}, {name}", partial(_one_part, part, unit))
     yield post(
         "long almost-boundaries",
         lambda: form_of(file_part(filled(b"\r\n--" + b"b" * 68 + b"c")), boundary="b" * 69),
@@ -282,7 +287,10 @@ def form_bodies() -> Iterator[Costly]:
     yield post("quoted-printable", lambda: form_of(file_part(filled(b"=41"), more=coded_too)))
     yield post("line feeds", lambda: filled(b"\n", WHOLE))
     yield Costly("form without its boundary", path, "multipart/form-data", lambda: form_of(file_part(b"x")))
-    del kind
+
+
+def _npy_of(make: Callable[[], NDArray[np.generic]], order: Literal["C", "F"]) -> bytes:
+    return npy(np.asarray(make(), order=order))
 
 
 def array_bodies() -> Iterator[Costly]:
@@ -294,7 +302,7 @@ def array_bodies() -> Iterator[Costly]:
         return np.full((count, 28, 28), 1, dtype)
 
     yield Costly("octets", predict, octets, lambda: images("u1").tobytes())
-    yield Costly("octets, seen", f"{predict}?include=seen", octets, lambda: (images("u1") * 200).tobytes())
+    yield Costly("octets, seen", f"{predict}?include=seen", octets, lambda: bytes([200]) * (4096 * 784))
     yield Costly(
         "octets, mnist",
         f"{predict}?prepare=mnist",
@@ -324,15 +332,17 @@ def array_bodies() -> Iterator[Costly]:
         ("<f8", 2600),
         (">f8", 2600),
     ):
-        yield Costly(
-            f"npy {dtype}", predict, numpy_file, lambda dtype=dtype, count=count: npy(images(dtype, count))
-        )  # type: ignore[misc]
-        fortran = lambda dtype=dtype, count=count: npy(np.asfortranarray(images(dtype, count)))  # type: ignore[misc]  # noqa: E731
-        yield Costly(f"npy {dtype} by columns", predict, numpy_file, fortran)
+        array = partial(images, dtype, count)
+        yield Costly(f"npy {dtype}", predict, numpy_file, partial(_npy_of, array, "C"))
+        yield Costly(f"npy {dtype} by columns", predict, numpy_file, partial(_npy_of, array, "F"))
     for datatype, dtype, count in (
-        ("UINT8", "u1", 4096), ("FP16", "<f2", 4096), ("FP32", "<f4", 4096), ("FP64", "<f8", 2600), ("INT64", "<i8", 2600),
+        ("UINT8", "u1", 4096),
+        ("FP16", "<f2", 4096),
+        ("FP32", "<f4", 4096),
+        ("FP64", "<f8", 2600),
+        ("INT64", "<i8", 2600),
         ("BOOL", "u1", 4096),
-    ):  # fmt: skip
+    ):
         yield infer_binary(datatype, images(dtype, count).tobytes(), (count, 28, 28), scale="unit")
         yield infer_binary(datatype, images(dtype, count).tobytes(), (count, 28, 28))
     yield infer_binary("BF16", (images("<u2") * 0x3F80).tobytes(), (4096, 28, 28))
@@ -385,11 +395,9 @@ def picture_bodies() -> Iterator[Costly]:
         yield post("of 2047 a side, turned", lambda: png(2047, 2047, 6, 8, chunk(b"eXIf", exif(6)[6:])))
         yield post("one row", lambda: png(20_000, 800, 6))
         for mode in ("L", "RGB", "CMYK"):
-            yield post(f"{mode}", lambda mode=mode: saved(mode, TURNED, "JPEG"), "jpeg")  # type: ignore[misc]
-            yield post(
-                f"{mode} progressive", lambda mode=mode: saved(mode, TURNED, "JPEG", progressive=True), "jpeg"
-            )  # type: ignore[misc]
-        turned = lambda: saved("RGB", TURNED, "JPEG", progressive=True, exif=exif(6))  # noqa: E731
+            yield post(mode, partial(saved, mode, TURNED, "JPEG"), "jpeg")
+            yield post(f"{mode} progressive", partial(saved, mode, TURNED, "JPEG", progressive=True), "jpeg")
+        turned = partial(saved, "RGB", TURNED, "JPEG", progressive=True, exif=exif(6))
         yield post("progressive and turned", turned, "jpeg")
         yield post(
             "progressive, 4:4:4",

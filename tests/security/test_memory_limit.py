@@ -8,7 +8,9 @@ import pytest
 from tests.security import bodies, costly
 from tests.security.bodies import Costly
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and sets another process's limits")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="reads /proc, and sets another process's limits"
+)
 
 ROUNDS = 3
 

@@ -293,7 +293,7 @@ def test_all_messages_together_are_bounded(toy_settings: Settings, monkeypatch: 
         first.answer()
         after = client.infer(large)
 
-    refused(answer, "UNAVAILABLE", "60,000 bytes")
+    refused(answer, "UNAVAILABLE", "350,000 bytes")
     assert after.code == "OK"
 
 
