@@ -29,6 +29,7 @@ from service.http.router import Router, Routes
 from service.http.server.dispatch import Dispatcher
 from service.http.server.prediction_call import Predictions
 from service.http.together import Together
+from service.inference import allocator
 from service.inference.admission import rates
 from service.inference.admission.access import Access
 from service.inference.admission.buckets import Buckets
@@ -103,6 +104,7 @@ def create_app(
         KeysInvalid: The key file cannot be read, or a line of it is not what it should be.
         OSError: The models folder cannot be read.
     """
+    allocator.bound()
     network.use_threads(settings.engine_threads)
     registry = _load(settings, worker)
     metrics = Metrics()

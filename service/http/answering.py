@@ -6,7 +6,9 @@ Every interface that predicts goes this way; they differ in how they read bodies
 from __future__ import annotations  # of functions that are made anew for every request
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -22,6 +24,8 @@ from service.http.body_reader import BodyLimits
 from service.http.drawings import Drawings, Limits
 from service.http.exchange import Exchange, exchange_of
 from service.http.preparation import Preparation
+from service.inference import costs
+from service.inference.budget import Budget
 from service.serving.batching import Batching
 from service.serving.predictor import Prediction
 from service.serving.registry import Model
@@ -85,6 +89,8 @@ class Question(NamedTuple, Generic[Answer]):
         timeout_s: Longest time from the request's head to the prediction's beginning, and longest time in
             which it must be done; None for the service's own.
         priority: Before whom it is taken if it must wait, as `Workers.run` takes it.
+        image_bytes: Memory that preparing, predicting and answering takes for each image, as
+            `costs.image_cost` gives it; None for what it takes at least.
     """
 
     drawings: Drawings
@@ -94,6 +100,7 @@ class Question(NamedTuple, Generic[Answer]):
     traces: list[Trace] | None = None
     timeout_s: float | None = None
     priority: int = 0
+    image_bytes: int | None = None
 
     def is_short(self) -> bool:
         """Tell whether the event loop can prepare and answer it without keeping others waiting."""
@@ -129,6 +136,11 @@ class Answering:
     workers: Workers
     bodies: BodyLimits
     limits: Limits
+
+    @property
+    def budget(self) -> Budget:
+        """Where the memory that questions take is acquired."""
+        return self.bodies.budget
 
     def find(self, request: Request) -> Model:
         """Return the model that the path names, and note it for log and metrics.
@@ -242,13 +254,19 @@ class Answering:
     def _reply(self, exchange: Exchange, model: Model, question: Question[Answer]) -> Answer:
         """Predict and write the answer, in a thread of the pool."""
         exchange.mark("queue")
-        prediction = self.batching.predictor.predict(model, self.prepare(exchange, model, question))
-        return self.encode(exchange, question, prediction)
+        with self.acquired(model, question):
+            images = self.prepare(exchange, model, question)
+            return self.encode(exchange, question, self.batching.predictor.predict(model, images))
+
+    def acquired(self, model: Model, question: Question[Answer]) -> AbstractContextManager[None]:
+        """Acquire the memory that a question's images take, until the context is left; raises as `Budget`."""
+        each = question.image_bytes or costs.image_cost(math.prod(model.shape), len(model.manifest.labels))
+        return self.budget.acquired(each * len(question.drawings))
 
     def prepare(self, exchange: Exchange, model: Model, question: Question[Answer]) -> NDArray[np.uint8]:
         """Return the images of a question as the model takes them; raises as `preparation.prepare`."""
         images = preparation.prepare(
-            question.drawings, model.shape, self.limits, question.prepare, question.traces
+            question.drawings, model.shape, self.limits, question.prepare, question.traces, self.budget
         )
         exchange.mark("prepare")
         return images

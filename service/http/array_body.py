@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.errors import MalformedRequest
-from service.http.drawings import Limits, Shape, check_count, from_unit, quote
+from service.http.drawings import Limits, Shape, check_count, from_unit, quote, slices
 
 _MAX_NPY_HEADER_BYTES = 1000
 _MAX_DIMS = 8
@@ -61,15 +61,22 @@ def read_npy(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
         wanted = f"({sides}), ({size},), (n, {sides}) or (n, {size})"
         raise MalformedRequest("Array", f"of shape {wanted}, n >= 1", str(array.shape))
     check_count(len(array), limits)
-    array = np.ascontiguousarray(array).reshape(-1, *shape)
     if array.dtype == np.uint8:
-        return array.view(np.uint8)
-    bad = ~((array >= 0) & (array <= 1))  # written so that NaN is bad
+        return np.ascontiguousarray(array).view(np.uint8).reshape(-1, *shape)
+    images = np.empty((len(array), *shape), np.uint8)
+    for rows in slices(array):
+        images[rows] = _from_unit(array[rows].reshape(-1, *shape), rows.start)
+    return images
+
+
+def _from_unit(part: NDArray[Any], start: int) -> NDArray[np.uint8]:
+    """Return numbers 0..1 of consecutive images as pixels; `start` is the first image's number."""
+    bad = ~((part >= 0) & (part <= 1))  # written so that NaN is bad
     if bad.any():
-        where = np.unravel_index(int(bad.argmax()), array.shape)
-        index = ", ".join(str(i) for i in where)
-        raise MalformedRequest(f"Array[{index}]", "a number 0..1", f"{array[where]:g}")
-    return from_unit(array)
+        row, *where = np.unravel_index(int(bad.argmax()), part.shape)
+        index = ", ".join(str(i) for i in (row + start, *where))
+        raise MalformedRequest(f"Array[{index}]", "a number 0..1", f"{part[row, *where]:g}")
+    return from_unit(part)
 
 
 def _load_npy(body: bytes) -> NDArray[Any]:
@@ -90,7 +97,7 @@ def _load_npy(body: bytes) -> NDArray[Any]:
         raise MalformedRequest("Body", expected, "another header") from error
     if dtype not in _DTYPES:
         raise MalformedRequest("Array", "uint8, or float16, float32 or float64 0..1", quote(str(dtype)))
-    data = body[stream.tell() :]
+    data = memoryview(body)[stream.tell() :]
     if len(shape) > _MAX_DIMS or not all(type(side) is int and 0 <= side <= len(data) for side in shape):
         expected = f"of at most {_MAX_DIMS} dimensions, each of 0 to {len(data):,}"
         raise MalformedRequest("Array", expected, quote(shape))
@@ -98,8 +105,7 @@ def _load_npy(body: bytes) -> NDArray[Any]:
     if size != len(data):
         expected = f"{size:,} bytes after its header of shape {shape}"
         raise MalformedRequest("Body", expected, f"{len(data):,}")
-    array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def write_npy(array: NDArray[Any]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,16 +12,23 @@ from starlette.requests import ClientDisconnect, Request
 from service.core.errors import BodyTimeout, PayloadTooLarge
 from service.http.exchange import exchange_of, header
 from service.http.packing import IDENTITY, Unpacker
+from service.inference import costs
 from service.inference.budget import Budget
+
+JSON_LENGTH = b"inference-header-content-length"
+"""Header that says how many bytes of a body are JSON, where binary tensors follow."""
 
 _SMALL = 16_384
 """Bytes below which a piece is appended to the one before: a list of very many pieces would take many times
 their size."""
 
 
-def _bare(content_type: str, size: int) -> int:
-    del content_type
-    return size
+def read_as(path: str, content_type: str) -> str:
+    """Return the content type that the endpoint of a path reads a body as, for its cost.
+
+    Everything under `/v2`, and `:predict`, is JSON whatever the header Content-Type says.
+    """
+    return costs.JSON if path.startswith("/v2/") or path.endswith(":predict") else content_type
 
 
 @dataclass(frozen=True)
@@ -32,13 +39,11 @@ class BodyLimits:
         budget: Where its cost is counted.
         max_bytes: Size of one body, decompressed.
         timeout_s: Longest time from its head to its last byte, in seconds.
-        cost: Bytes of memory that it takes to receive, decode and answer a body, by content type and size.
     """
 
     budget: Budget
     max_bytes: int
     timeout_s: float
-    cost: Callable[[str, int], int] = _bare
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytes]:
@@ -60,8 +65,9 @@ class BodyLimits:
         reader = BodyReader(
             self,
             header(request, b"content-encoding"),
-            header(request, b"content-type") or "",
+            read_as(request.scope["path"], header(request, b"content-type") or ""),
             int(declared[:20]) if declared.isascii() and declared.isdecimal() else None,
+            json_length(header(request, JSON_LENGTH)),
         )
         try:
             try:
@@ -93,18 +99,34 @@ class BodyReader:
     large as soon as it is. A compressed one is decompressed slice by slice; its decompressed size counts.
     """
 
-    __slots__ = ("_acquired", "_content_type", "_limits", "_pieces", "_received", "_size", "_unpacker")
+    __slots__ = (
+        "_acquired",
+        "_coding",
+        "_content_type",
+        "_json_bytes",
+        "_limits",
+        "_pieces",
+        "_received",
+        "_size",
+        "_unpacker",
+    )
 
     def __init__(
-        self, limits: BodyLimits, coding: str | None, content_type: str, declared: int | None
+        self,
+        limits: BodyLimits,
+        coding: str | None,
+        content_type: str,
+        declared: int | None,
+        json_bytes: int | None = None,
     ) -> None:
         """Begin to read.
 
         Args:
             limits: Its limits.
             coding: The header Content-Encoding; None if it did not come.
-            content_type: The header Content-Type, which decides what a byte costs.
+            content_type: What it is read as (`read_as`), which decides what a byte costs.
             declared: Its declared length in bytes; None if it is not known.
+            json_bytes: How many of its bytes are JSON, if binary contents follow; None if all are.
 
         Raises:
             PayloadTooLarge: It declares more than the limit.
@@ -112,6 +134,8 @@ class BodyReader:
         """
         self._limits = limits
         self._content_type = content_type
+        self._coding = coding or ""
+        self._json_bytes = json_bytes
         self._pieces: list[bytes | bytearray] = []
         self._size = 0
         self._received = 0
@@ -173,8 +197,11 @@ class BodyReader:
         self._size += len(piece)
         if self._size > self._limits.max_bytes:
             raise self._too_large("more")
-        cost = self._limits.cost(self._content_type, self._size)
-        self._limits.budget.acquire(cost - self._acquired)
+        budget = self._limits.budget
+        cost = costs.body_cost(self._content_type, self._coding, self._size, self._json_bytes)
+        if cost > budget.max_bytes:
+            raise self._too_large("more")
+        budget.acquire(cost - self._acquired)
         self._acquired = cost
         last = self._pieces[-1] if self._pieces else None
         if isinstance(last, bytearray) and len(last) < _SMALL:
@@ -185,4 +212,11 @@ class BodyReader:
             self._pieces.append(piece)
 
     def _too_large(self, got: str) -> PayloadTooLarge:
-        return PayloadTooLarge("Body", self._limits.max_bytes, "bytes", got)
+        limits = self._limits
+        most = costs.most_body_bytes(self._content_type, limits.max_bytes, limits.budget.max_bytes)
+        return PayloadTooLarge("Body", most, "bytes", got)
+
+
+def json_length(text: str | None) -> int | None:
+    """Return the number that the header `JSON_LENGTH` holds; None if it holds none."""
+    return int(text[:20]) if text is not None and text.isascii() and text.isdecimal() else None

@@ -4,7 +4,8 @@ Also the few words in which the readers of bodies say what was expected and what
 """
 
 import math
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,16 @@ from service.core.errors import PayloadTooLarge
 
 Shape = tuple[int, ...]
 
+_REPR = reprlib.Repr()
+"""Writes as `repr` does, but of a long value only the beginning: its whole may be many megabytes."""
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 20
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = 200
+_REPR.maxlevel = 3
+
 _USUAL_SIZE = 28 * 28
+
+_SLICE_NUMBERS = 2**18
+"""Numbers that are converted at once."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,16 @@ def from_unit(values: NDArray[Any]) -> NDArray[np.uint8]:
     return np.rint(values.astype(np.float64) * 255).astype(np.uint8)
 
 
+def slices(array: NDArray[Any]) -> Iterator[slice]:
+    """Yield consecutive slices of an array's rows, of few numbers each.
+
+    What is checked and converted slice by slice needs no array of the size of the whole beside it.
+    """
+    rows = max(1, _SLICE_NUMBERS * len(array) // max(1, array.size))
+    for start in range(0, len(array), rows):
+        yield slice(start, start + rows)
+
+
 def by(shape: Sequence[int]) -> str:
     """Write a shape as `28 x 28`."""
     return " x ".join(str(size) for size in shape)
@@ -76,5 +96,5 @@ def by(shape: Sequence[int]) -> str:
 
 def quote(value: object) -> str:
     """Repeat a little of what came, so that a message stays a line and never holds a payload."""
-    text = repr(value)
+    text = _REPR.repr(value)
     return text if len(text) <= 40 else text[:36] + " ..."

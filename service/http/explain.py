@@ -3,6 +3,7 @@
 What a share is stands in `service/core/explanation.py`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from service.http.drawings import Limits, quote
 from service.http.operations import Operation, Words
 from service.http.v1 import PredictionOptions
 from service.http.weights import scale_of
+from service.inference import costs
 from service.inference.admission.keys import Right
 from service.serving.predictor import Prediction
 from service.serving.registry import Model
@@ -100,7 +102,20 @@ class Endpoints:
 
         content_type = posted.header(b"content-type") or ""
         drawings = wire.decode(content_type, posted.body, model.shape, limits_of(self.answering.limits))
-        return Question(drawings, encode, options.prepare, most_inline=0 if is_picture else MOST_INLINE)
+        return Question(
+            drawings,
+            encode,
+            options.prepare,
+            most_inline=0 if is_picture else MOST_INLINE,
+            image_bytes=image_bytes(model, seen="seen" in options.include),
+        )
+
+
+def image_bytes(model: Model, seen: bool = False) -> int:
+    """Return how much memory explaining one image takes, as `costs.image_cost` gives it."""
+    units = sum(layer.units for layer in model.manifest.layers)
+    classes = len(model.manifest.labels)
+    return costs.image_cost(math.prod(model.shape), classes, seen=seen, explained=units)
 
 
 def limits_of(limits: Limits) -> Limits:

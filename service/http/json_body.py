@@ -12,7 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from service.core.errors import BlankImage, MalformedRequest, PayloadTooLarge, RequestError
-from service.http import json_list
+from service.http import json_cost, json_list
 from service.http.drawings import Drawing, Drawings, Limits, Shape, check_count, quote
 from service.http.json_image import ImageReader, kind, reader_of
 from service.http.json_image import is_number as _is_number
@@ -49,7 +49,7 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
         images = _read_long(body, "images", most, shape, limits)
         if images is not None:
             return images
-    document = load(body, most)
+    document = load(body, most, shape)
     if not isinstance(document, dict):
         raise MalformedRequest("Body", "a JSON object", kind(document))
     for name in document:
@@ -92,14 +92,14 @@ def read_instances(body: bytes, shape: Shape, limits: Limits) -> Drawings:
         images = _read_long(body, "instances", most, shape, limits)
         if images is not None:
             return images
-    document = load(body, most)
+    document = load(body, most, shape)
     if not isinstance(document, dict) or "instances" not in document:
         raise MalformedRequest("Body", "a JSON object with instances", kind(document))
     reader = reader_of(shape, False, may_hold_booleans(body))
     return _images(document["instances"], "instances", reader, limits)
 
 
-def load(body: bytes, most_values: int) -> Any:  # noqa: ANN401 - JSON can be anything; every caller checks it
+def load(body: bytes, most_values: int, shape: Shape = ()) -> Any:  # noqa: ANN401 - JSON can be anything; every caller checks it
     """Parse JSON.
 
     Its commas and opening brackets are counted first: there is at most one value more than both together,
@@ -108,6 +108,7 @@ def load(body: bytes, most_values: int) -> Any:  # noqa: ANN401 - JSON can be an
     Args:
         body: The whole body.
         most_values: Numbers, strings, lists and objects that it may hold together.
+        shape: Of one image, if it may hold one.
 
     Returns:
         What it says.
@@ -115,10 +116,11 @@ def load(body: bytes, most_values: int) -> Any:  # noqa: ANN401 - JSON can be an
     Raises:
         MalformedRequest: It is not JSON, holds NaN, an infinity or bytes that are no UTF-8, or is nested
             more than 1,024 deep; the message says where.
-        PayloadTooLarge: It may hold more values.
+        PayloadTooLarge: It may hold more values, or parsing it may take more memory than its size allows.
     """
     if len(body) > most_values:
         check_values(body, most_values)
+    json_cost.check(body, shape)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -190,7 +192,7 @@ def _read_pieces(cut: json_list.Cut, member: str, reader: ImageReader, limits: L
     seen = 0
     wrong: RequestError | None = None
     try:
-        for items in json_list.pieces(cut):
+        for items in json_list.pieces(cut, reader.shape):
             for item in items:
                 if seen == limits.images:
                     return None

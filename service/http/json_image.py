@@ -4,7 +4,6 @@ Whole numbers take no loop in Python: `bytes` checks type and range of many of t
 refuses is looked at number by number, to say which one is wrong.
 """
 
-import base64
 import binascii
 import math
 import re
@@ -137,7 +136,7 @@ def bytes_of(numbers: list[Any], shape: Shape) -> bytes | None:
     try:
         if not numbers or not isinstance(numbers[0], list):
             return bytes(numbers) if len(numbers) == math.prod(shape) else None
-        if len(numbers) != shape[0]:
+        if len(shape) < 2 or len(numbers) != shape[0]:  # nested once at least
             return None
         for width in shape[1:-1]:
             if not _are_lists(numbers, width):
@@ -169,7 +168,8 @@ def decode_base64(text: str, field: str) -> bytes:
     if head is None and text[:5].lower() == "data:":
         raise MalformedRequest(field, "a data: URL of an image in base64", quote(text[:40]))
     try:
-        return base64.b64decode(text[head.end() if head else 0 :], validate=True)
+        # Not base64.b64decode, which copies a text before it reads it.
+        return binascii.a2b_base64(text[head.end() :] if head else text, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         expected = "base64 of a PNG, JPEG or WebP file, alone or as a data: URL"
         raise MalformedRequest(field, expected, f"text that is no base64 ({error})") from error

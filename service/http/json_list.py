@@ -15,6 +15,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from service.http import json_cost
+
 _HEAD_BYTES = 4096
 """Where a list is looked for: so far from the document's beginning at most."""
 
@@ -26,6 +28,9 @@ _MOST_BORDER_BYTES = 1 << 20
 
 _TOKEN = secrets.token_hex(16)
 """Stands for a list that was cut out; no document can hold it."""
+
+_EXACT = 2**53
+"""Up to where double precision holds every whole number."""
 
 _WHITE = b" \t\r\n"
 _DIGIT = ord("0")
@@ -168,28 +173,50 @@ def _numbers(text: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uin
     return numbers.take(np.flatnonzero(is_last)), layout
 
 
-def numbers(cut: Cut, sides: tuple[int, ...]) -> NDArray[np.float64] | None:
-    """Read a list of any numbers.
+def numbers(cut: Cut, sides: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """Read a list of any numbers, or of true and false.
 
     Args:
         cut: The list.
         sides: Of the nested lists that every item is; none for items that are numbers.
+        dtype: Of the numbers: of any kind of NumPy's but complex ones.
 
     Returns:
-        All numbers, one after the other; None if there is anything else among them, JSON or not.
+        All numbers, one after the other, of that dtype; None if there is anything else among them, JSON or
+        not, or a number that does not fit.
     """
-    if max(cut.body.find(letter, cut.start, cut.stop) for letter in (b"r", b"f")) >= 0:
+    if dtype.kind != "b" and max(cut.body.find(letter, cut.start, cut.stop) for letter in (b"r", b"f")) >= 0:
         return None  # true or false, which NumPy would take for 1 and 0
     parts = []
     try:
-        for items in pieces(cut) if sides else _stretches(cut):
+        for items in pieces(cut, sides) if sides else _stretches(cut):
             part = np.array(items)
-            if part.shape[1:] != sides or part.dtype.kind not in "iuf":
+            fitted = _fitted(part, dtype) if part.shape[1:] == sides else None
+            if fitted is None:
                 return None
-            parts.append(part.astype(np.float64).ravel())
+            parts.append(fitted.ravel())
     except (orjson.JSONDecodeError, ValueError):  # lists of different lengths among them
         return None
     return np.concatenate(parts)
+
+
+def _fitted(part: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """Return numbers in another dtype, or None if one of them does not fit, or may not."""
+    if dtype.kind == "b":
+        return part if part.dtype.kind == "b" else None
+    if part.dtype.kind not in "iuf":
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            fitted = part.astype(np.float64).astype(dtype)
+        return fitted if np.isfinite(fitted).all() else None
+    bounds = np.iinfo(dtype)
+    least, most = bounds.min, bounds.max
+    if part.dtype.kind == "f":
+        least, most = max(least, -_EXACT), min(most, _EXACT)
+        if not (part == np.rint(part)).all():
+            return None
+    return part.astype(dtype) if ((part >= least) & (part <= most)).all() else None
 
 
 def _stretches(cut: Cut) -> Iterator[list[Any]]:
@@ -199,21 +226,32 @@ def _stretches(cut: Cut) -> Iterator[list[Any]]:
         end = cut.body.find(b",", start + _STEP_BYTES, stop)
         if end < 0:
             break
-        yield orjson.loads(b"[%b]" % cut.body[start:end])
+        yield _loaded(cut.body[start:end], ())
         start = end + 1
-    yield orjson.loads(b"[%b]" % cut.body[start:stop])
+    yield _loaded(cut.body[start:stop], ())
 
 
-def pieces(cut: Cut) -> Iterator[list[Any]]:
+def _loaded(items: bytes, shape: tuple[int, ...]) -> list[Any]:
+    json_cost.check(items, shape)
+    found: list[Any] = orjson.loads(b"[%b]" % items)
+    return found
+
+
+def pieces(cut: Cut, shape: tuple[int, ...]) -> Iterator[list[Any]]:
     """Parse a list piece by piece, divided where its items seem to end.
 
     Pieces of a text that are values, each, joined by commas and enclosed in brackets, are a list of exactly
     these values: wherever it was divided, no list is understood otherwise than as a whole.
 
+    Args:
+        cut: The list.
+        shape: Of one item, if it is an image.
+
     Yields:
         Its items, most often one at once.
 
     Raises:
+        PayloadTooLarge: Parsing a piece may take more memory than its size allows.
         orjson.JSONDecodeError: It is no JSON, or was divided within an item.
     """
     body, stop = cut.body, cut.stop - 1
@@ -223,10 +261,10 @@ def pieces(cut: Cut) -> Iterator[list[Any]]:
         text, before, behind = border[0], len(border[1]), len(border[2])
         found = border.start()
         while found >= 0:
-            yield orjson.loads(b"[%b]" % body[at : found + before])
+            yield _loaded(body[at : found + before], shape)
             at = found + len(text) - behind
             found = body.find(text, at + behind, stop)
-    yield orjson.loads(b"[%b]" % body[at:stop])
+    yield _loaded(body[at:stop], shape)
 
 
 @lru_cache(maxsize=16)

@@ -14,6 +14,7 @@ from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatc
 from service.core.trace import Trace
 from service.http import picture_body, picture_head
 from service.http.drawings import Drawing, Drawings, Limits, Shape, by
+from service.inference.budget import Budget
 
 Preparation = Literal["none", "mnist"]
 
@@ -53,6 +54,7 @@ def prepare(
     limits: Limits,
     preparation: Preparation | None,
     traces: list[Trace] | None = None,
+    budget: Budget | None = None,
 ) -> NDArray[np.uint8]:
     """Bring drawings into the shape that the model takes.
 
@@ -63,6 +65,7 @@ def prepare(
         preparation: `mnist` prepares every image, `none` takes every image as it is, None takes as it is what
             has the model's shape and prepares everything else, a picture file on light paper too.
         traces: Where to add the steps of every image, in order; None shows none and is quicker.
+        budget: Where the memory that decoding a picture file takes is acquired; None for nowhere.
 
     Returns:
         (B, *shape) uint8.
@@ -71,6 +74,7 @@ def prepare(
         BrokenPicture: A picture cannot be read.
         PayloadTooLarge: The pictures have more pixels together than the limit, or a side too long for one;
             or there are more images than steps are shown of.
+        TooManyBytes: Decoding a picture takes more memory than is left now.
         BlankImage: Nothing is drawn.
         TensorMismatch: Another size or strokes with `none`, or something that cannot be prepared for the
             model.
@@ -94,7 +98,7 @@ def prepare(
             trace = Trace()
             traces.append(trace)
         if isinstance(content, bytes):
-            image, pixels = _from_file(content, drawing.field, shape, room, preparation, trace)
+            image, pixels = _from_file(content, drawing.field, shape, room, preparation, trace, budget)
             room -= pixels
         elif isinstance(content, list):
             image = _from_strokes(content, drawing.field, shape, preparation, trace)
@@ -107,14 +111,20 @@ def prepare(
 
 
 def _from_file(
-    data: bytes, field: str, shape: Shape, room: int, preparation: Preparation | None, trace: Trace | None
+    data: bytes,
+    field: str,
+    shape: Shape,
+    room: int,
+    preparation: Preparation | None,
+    trace: Trace | None,
+    budget: Budget | None,
 ) -> tuple[NDArray[np.uint8], int]:
     """Return a picture file as the model takes it, and how many pixels the file has."""
     if shape == photo.SHAPE:
-        return picture_body.read_photo(data, field, room, scaled=preparation != "none", trace=trace)
+        return picture_body.read_photo(data, field, room, preparation != "none", trace, budget)
     if shape != _DRAWN:
         raise TensorMismatch(field, f"{by(shape)} numbers for this model", "a picture file")
-    picture, pixels = picture_body.read_picture(data, field, room)
+    picture, pixels = picture_body.read_picture(data, field, room, budget)
     if picture.size == shape[::-1] and preparation != "mnist":
         grey = np.asarray(picture)
         if preparation == "none" or not _is_on_light_paper(grey):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # of functions that are made anew for every request
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.core.errors import MalformedRequest
-from service.core.trace import Trace
+from service.core.trace import LARGEST, Trace
 from service.http import array_body, examples, schemas, wire
 from service.http.answering import Answering, Posted, Question, Reply
 from service.http.operations import Operation, Options, Words
 from service.http.preparation import Preparation
+from service.inference import costs
 from service.inference.admission.keys import Right
 from service.serving.predictor import Prediction
 from service.serving.registry import Model, Registry
@@ -144,7 +146,13 @@ class Endpoints:
 
         content_type = posted.header(b"content-type") or ""
         drawings = wire.decode(content_type, posted.body, model.shape, self.answering.limits)
-        return Question(drawings, encode, options.prepare, traces=traces)
+        image_bytes = costs.image_cost(
+            math.prod(model.shape),
+            len(model.manifest.labels),
+            seen="seen" in options.include,
+            pictures=0 if traces is None else _STEPS_BYTES,
+        )
+        return Question(drawings, encode, options.prepare, traces=traces, image_bytes=image_bytes)
 
     def _summary(self, model: Model) -> dict[str, Any]:
         manifest = model.manifest
@@ -173,6 +181,9 @@ class Endpoints:
             "finished": manifest.making.finished,
         }
 
+
+_STEPS_BYTES = 3 * LARGEST**2 * 3
+"""Pixels of the steps of one image at most: three in colours, or nine in grey."""
 
 _VARY = {"vary": "Accept"}
 _JSON_OR_NPY = {**wire.AS_JSON, **_VARY}

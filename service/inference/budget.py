@@ -1,9 +1,10 @@
 """Memory budget of requests and responses: bytes that are being received, processed or sent."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from service.core.errors import TooManyBytes
+from service.core.errors import PayloadTooLarge, TooManyBytes
 
 
 class Budget:
@@ -63,6 +64,22 @@ class Budget:
         """Count `size` bytes that exist already, even beyond the limit; a negative `size` releases them."""
         with self._lock:
             self._used += size
+
+    @contextmanager
+    def acquired(self, size: int) -> Iterator[None]:
+        """Acquire `size` bytes until the context is left.
+
+        Raises:
+            PayloadTooLarge: They exceed the limit even if nothing else is acquired.
+            TooManyBytes: They exceed the limit now; nothing was acquired.
+        """
+        if size > self.max_bytes:
+            raise PayloadTooLarge("Memory that the request takes", self.max_bytes, "bytes", f"{size:,}")
+        self.acquire(size)
+        try:
+            yield
+        finally:
+            self.release(size)
 
     def release(self, size: int) -> None:
         """Return `size` bytes that were acquired before."""

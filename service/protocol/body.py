@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
-from service.core.errors import MalformedRequest, RequestError, TensorMismatch
+from service.core.errors import MalformedRequest, PayloadTooLarge, RequestError, TensorMismatch
 from service.core.manifest import INPUT_NAME
 from service.http import json_body, json_image, json_list, wire
 from service.http.drawings import Limits, Shape, by, quote
@@ -31,6 +30,12 @@ _REMEMBERED_BYTES = 1024
 
 _MOST_IN_IMAGE = 65_536
 """Numbers of an image up to which a long list of them is not parsed at once."""
+
+_DRAWINGS = 3
+"""Dimensions of several drawings of any size, which `prepare` makes images of."""
+
+_MOST_OBJECTS = 64
+"""Inputs or outputs of one inference; the published models have one and two, or five with an explanation."""
 
 _IS_LITTLE = sys.byteorder == "little"
 
@@ -88,10 +93,9 @@ def read(body: Body, shape: Shape, limits: Limits) -> tuple[Inference, bool]:
         if head is not None and head.binary_bytes == len(body.content) - body.json_bytes:
             return head.inference(memoryview(body.content)[body.json_bytes :]), head.is_binary
     text = body.content[: body.json_bytes]
-    document = _load(text, most)
-    return _inference(
-        document, _Binary(memoryview(body.content)[body.json_bytes :]), json_body.may_hold_booleans(text)
-    )
+    document = _load(text, most, shape)
+    binary = _Binary(memoryview(body.content)[body.json_bytes :])
+    return _inference(document, binary, shape, json_body.may_hold_booleans(text))
 
 
 def write(inferred: Inferred, is_binary: bool) -> tuple[bytes, int | None]:
@@ -208,7 +212,7 @@ def _head(text: bytes) -> _Head | None:
     """Understand the JSON before binary contents; None if it is wrong, or holds contents itself."""
     sizes = _Sizes()
     try:
-        inference, is_binary = _inference(json_body.load(text, len(text)), sizes, True)
+        inference, is_binary = _inference(json_body.load(text, len(text)), sizes, None, True)
     except RequestError:
         return None
     if len(sizes.taken) < len(inference.inputs):
@@ -216,12 +220,15 @@ def _head(text: bytes) -> _Head | None:
     return _Head(inference, tuple(sizes.taken), sum(sizes.taken), is_binary)
 
 
-def _inference(document: object, binary: _Binary, booleans: bool) -> tuple[Inference, bool]:
+def _inference(
+    document: object, binary: _Binary, shape: Shape | None, booleans: bool
+) -> tuple[Inference, bool]:
     """Understand a document.
 
     Args:
         document: What the JSON says.
         binary: What follows it.
+        shape: Of one image as the model takes it; None if no elements in JSON are read.
         booleans: Whether there may be true or false in it.
     """
     if not isinstance(document, dict):
@@ -231,7 +238,10 @@ def _inference(document: object, binary: _Binary, booleans: bool) -> tuple[Infer
     if not isinstance(is_binary, bool):
         raise MalformedRequest("Parameter 'binary_data_output'", "true or false", quote(is_binary))
     inference = Inference(
-        inputs=[_input(item, row, binary, booleans) for row, item in enumerate(_objects(document, "inputs"))],
+        inputs=[
+            _input(item, row, binary, shape, booleans)
+            for row, item in enumerate(_objects(document, "inputs"))
+        ],
         outputs=[_wanted(item, row) for row, item in enumerate(_objects(document, "outputs"))],
         id=_text(document, "id", "Body", ""),
         parameters=parameters,
@@ -240,17 +250,25 @@ def _inference(document: object, binary: _Binary, booleans: bool) -> tuple[Infer
     return inference, is_binary
 
 
-def _load(text: bytes, most_values: int) -> object:
+def _load(text: bytes, most_values: int, shape: Shape) -> object:
     """Parse JSON, the contents of a long input of whole numbers as an array."""
     if len(text) >= json_body.LONG_BYTES:
         json_body.check_values(text, most_values)
-        document = _load_long(text)
+        document = _load_long(text, shape)
         if document is not None:
             return document
-    return json_body.load(text, most_values)
+    return json_body.load(text, most_values, shape)
 
 
-def _load_long(text: bytes) -> object:
+def _is_of_images(shape: tuple[int, ...], model_shape: Shape | None) -> bool:
+    """Tell whether a tensor of a shape can hold what a model takes: images of its own shape, or drawings.
+
+    What reads contents by their declared shape asks this first.
+    """
+    return len(shape) > 1 and (shape[1:] == model_shape or len(shape) == _DRAWINGS)
+
+
+def _load_long(text: bytes, model_shape: Shape) -> object:
     """Parse the JSON of one input of numbers, its data as binary contents; None if it is anything else."""
     cut = json_list.cut(text, b"data", is_last=False)
     document = None if cut is None else json_list.load_rest(cut)
@@ -261,6 +279,8 @@ def _load_long(text: bytes) -> object:
     if not json_list.is_cut(inputs[0].get("data")) or not isinstance(datatype, str):
         return None
     if not isinstance(shape, list) or not all(type(side) is int and 0 < side <= len(text) for side in shape):
+        return None
+    if not _is_of_images(tuple(shape), model_shape):
         return None
     sides = () if cut.depth() == 1 else tuple(shape[1:])
     if cut.depth() not in (1, len(shape)) or math.prod(sides) > _MOST_IN_IMAGE:
@@ -274,15 +294,11 @@ def _load_long(text: bytes) -> object:
 
 def _numbers(cut: json_list.Cut, datatype: str, sides: tuple[int, ...]) -> NDArray[Any] | None:
     if datatype == "UINT8":
-        return json_list.whole_numbers(cut.body, cut.start + 1, cut.stop - 1, sides)
-    if datatype not in ("FP16", "FP32", "FP64"):
-        return None
-    numbers = json_list.numbers(cut, sides)
-    if numbers is None:
-        return None
-    with np.errstate(over="ignore"):
-        fitted = numbers.astype(tensors.DTYPES[datatype])
-    return fitted if np.isfinite(fitted).all() else None
+        found = json_list.whole_numbers(cut.body, cut.start + 1, cut.stop - 1, sides)
+        if found is not None:
+            return found
+    dtype = tensors.DTYPES.get(datatype)
+    return None if dtype is None else json_list.numbers(cut, sides, dtype)
 
 
 def _raw_input(content: bytes, shape: Shape) -> Tensor:
@@ -292,7 +308,9 @@ def _raw_input(content: bytes, shape: Shape) -> Tensor:
     return Tensor(INPUT_NAME, "UINT8", (len(content) // size, *shape), memoryview(content))
 
 
-def _input(item: Mapping[str, Any], row: int, binary: _Binary, booleans: bool) -> Tensor:
+def _input(
+    item: Mapping[str, Any], row: int, binary: _Binary, model_shape: Shape | None, booleans: bool
+) -> Tensor:
     where = f"inputs[{row}]"
     name = _text(item, "name", where)
     shape = item.get("shape")
@@ -313,7 +331,7 @@ def _input(item: Mapping[str, Any], row: int, binary: _Binary, booleans: bool) -
         content: memoryview | list[Any] = data
         if tensor.datatype == BYTES:
             content = _blobs(data, where)
-        elif tensor.datatype == "UINT8" and not booleans:
+        elif tensor.datatype == "UINT8" and not booleans and _is_of_images(tensor.shape, model_shape):
             pixels = json_image.bytes_of(data, tensor.shape)
             content = data if pixels is None else memoryview(pixels)
         return Tensor(name, tensor.datatype, tensor.shape, content, parameters)
@@ -346,6 +364,8 @@ def _objects(document: Mapping[str, Any], member: str) -> Sequence[Mapping[str, 
         return ()
     if not isinstance(found, list):
         raise MalformedRequest(f"Member {member!r} of Body", "a list of objects", json_image.kind(found))
+    if len(found) > _MOST_OBJECTS:
+        raise PayloadTooLarge(f"Member {member!r} of Body", _MOST_OBJECTS, "objects", f"{len(found):,}")
     for row, item in enumerate(found):
         if not isinstance(item, dict):
             raise MalformedRequest(f"{member}[{row}]", "an object", json_image.kind(item))

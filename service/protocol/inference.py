@@ -185,6 +185,7 @@ def question(
         most_inline=None if wants_explanation is None else explain.MOST_INLINE,
         timeout_s=_timeout_s(parameters),
         priority=_natural(parameters, "priority") or 0,
+        image_bytes=None if wants_explanation is None else explain.image_bytes(model),
     )
 
 

@@ -8,7 +8,7 @@ import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.errors import MalformedRequest, TensorMismatch
-from service.http.drawings import from_unit, quote
+from service.http.drawings import from_unit, quote, slices
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
@@ -47,6 +47,9 @@ _KNOWN = frozenset(DATATYPES)
 _NAMES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64"}
 
 _MOST_DIMENSIONS = 8
+
+_VALUES_AT_ONCE = 65_536
+"""Elements that are converted at once where each is an object of Python's."""
 
 _LENGTH = struct.Struct("<I")
 
@@ -135,10 +138,7 @@ def numbers(tensor: Tensor) -> NDArray[Any]:
     """
     content = tensor.content
     if tensor.datatype == BF16:
-        if not isinstance(content, memoryview):
-            raise TensorMismatch(f"Data of {tensor.named}", f"binary for {BF16}", "numbers")
-        halves = numbers(tensor._replace(datatype="UINT16"))
-        return (halves.astype(np.uint32) << 16).view(np.float32)
+        return _widened(_halves(tensor))
     dtype = DTYPES[tensor.datatype]
     if isinstance(content, memoryview):
         expected = tensor.size * dtype.itemsize
@@ -148,16 +148,30 @@ def numbers(tensor: Tensor) -> NDArray[Any]:
             )
         if tensor.datatype == "BOOL":
             array = np.frombuffer(content, np.uint8)
-            if (array > 1).any():
+            if array.size and array.max() > 1:
                 raise MalformedRequest(f"Each element of {tensor.named}", "a byte 0 or 1", "another")
             return array.view(np.bool_).reshape(tensor.shape)
         return np.frombuffer(content, dtype).reshape(tensor.shape)
     flat = _flat(tensor, content)
     if len(flat) != tensor.size:
         raise TensorMismatch(tensor.title, f"{tensor.size:,} elements for {tensor.kind()}", f"{len(flat):,}")
-    if not isinstance(flat, list):
-        flat = list(flat)  # a message's elements: NumPy would cut off what does not fit
-    return _from_values(tensor, flat, dtype).reshape(tensor.shape)
+    found = np.empty(len(flat), dtype)
+    for start in range(0, len(flat), _VALUES_AT_ONCE):
+        # As a list: of a message's elements NumPy would cut off what does not fit.
+        values = list(flat[start : start + _VALUES_AT_ONCE])
+        found[start : start + len(values)] = _from_values(tensor, values, start, dtype)
+    return found.reshape(tensor.shape)
+
+
+def _halves(tensor: Tensor) -> NDArray[np.uint16]:
+    """Return the elements of a BF16 tensor as what they are of: the upper halves of FP32."""
+    if not isinstance(tensor.content, memoryview):
+        raise TensorMismatch(f"Data of {tensor.named}", f"binary for {BF16}", "numbers")
+    return np.asarray(numbers(tensor._replace(datatype="UINT16")), np.uint16)
+
+
+def _widened(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
+    return (halves.astype(np.uint32) << 16).view(np.float32)
 
 
 def blobs(tensor: Tensor) -> list[bytes]:
@@ -170,9 +184,11 @@ def blobs(tensor: Tensor) -> list[bytes]:
         TensorMismatch: It has more or fewer elements than its shape says, or their lengths lie.
     """
     content = tensor.content
-    found = list(_unpack(tensor, content)) if isinstance(content, memoryview) else list(content)
+    elements = _unpack(tensor, content) if isinstance(content, memoryview) else iter(content)
+    found: list[bytes] = list(islice(elements, tensor.size + 1))
     if len(found) != tensor.size:
-        raise TensorMismatch(tensor.title, f"{tensor.size:,} elements for {tensor.kind()}", f"{len(found):,}")
+        got = f"{len(found):,}" if len(found) < tensor.size else "more"
+        raise TensorMismatch(tensor.title, f"{tensor.size:,} elements for {tensor.kind()}", got)
     return found
 
 
@@ -190,23 +206,37 @@ def pixels(tensor: Tensor, is_unit: bool) -> NDArray[np.uint8]:
         TensorMismatch: As `numbers`.
         MalformedRequest: As `numbers`; or a number is no whole one 0..255, or none 0..1.
     """
-    array = numbers(tensor)
-    if is_unit:
-        bad = ~((array >= 0) & (array <= 1))  # written so that NaN is bad
-        if bad.any():
-            raise _misfit(tensor, array, bad, "a number 0..1")
-        return from_unit(array)
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype == np.bool_:
+    array: NDArray[Any] = _halves(tensor) if tensor.datatype == BF16 else numbers(tensor)
+    if array.dtype == np.bool_ and not is_unit:
         raise TensorMismatch(tensor.title, 'UINT8 pixels, or BOOL with the parameter "scale": "unit"', "BOOL")
-    bad = ~((array >= 0) & (array <= 255))
-    if array.dtype.kind == "f":
-        bad |= array != np.rint(array)
+    if array.dtype == np.uint8 and not is_unit:
+        return array
+    flat = array.reshape(-1)
+    found = np.empty(array.size, np.uint8)
+    convert = _from_units if is_unit else _from_bytes
+    for part in slices(flat):
+        values = _widened(flat[part]) if tensor.datatype == BF16 else flat[part]
+        found[part] = convert(tensor, values, part.start)
+    return found.reshape(array.shape)
+
+
+def _from_units(tensor: Tensor, part: NDArray[Any], start: int) -> NDArray[np.uint8]:
+    """Return consecutive numbers 0..1 as pixels; `start` is the place of the first one in the tensor."""
+    bad = ~((part >= 0) & (part <= 1))  # written so that NaN is bad
     if bad.any():
-        hint = ' (numbers 0..1 need the parameter "scale": "unit")' if array.dtype.kind == "f" else ""
-        raise _misfit(tensor, array, bad, f"a whole number 0..255{hint}")
-    return array.astype(np.uint8)
+        raise _misfit(tensor, part, bad, start, "a number 0..1")
+    return from_unit(part)
+
+
+def _from_bytes(tensor: Tensor, part: NDArray[Any], start: int) -> NDArray[np.uint8]:
+    """Return whole numbers 0..255 as pixels; `start` as `_from_units` has it."""
+    bad = ~((part >= 0) & (part <= 255))
+    if part.dtype.kind == "f":
+        bad |= part != np.rint(part)
+    if bad.any():
+        hint = ' (numbers 0..1 need the parameter "scale": "unit")' if part.dtype.kind == "f" else ""
+        raise _misfit(tensor, part, bad, start, f"a whole number 0..255{hint}")
+    return part.astype(np.uint8)
 
 
 def pack(elements: Sequence[bytes]) -> bytes:
@@ -233,7 +263,7 @@ def _flat(tensor: Tensor, content: Sequence[Any]) -> Sequence[Any]:
     if not content or not isinstance(content[0], list):
         return content
     expected = f"flat, or nested as its shape {tensor.shape} says"
-    if len(content) != tensor.shape[0]:
+    if len(content) != (tensor.shape[0] if tensor.shape else 1):
         raise TensorMismatch(f"Data of {tensor.named}", expected, f"{len(content):,} lists")
     for width in tensor.shape[1:]:
         for row in content:
@@ -244,7 +274,8 @@ def _flat(tensor: Tensor, content: Sequence[Any]) -> Sequence[Any]:
     return content
 
 
-def _from_values(tensor: Tensor, flat: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _from_values(tensor: Tensor, flat: list[Any], start: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return consecutive elements as an array; `start` is the place of the first one in the tensor."""
     kinds = set(map(type, flat))
     if kinds <= ({bool} if dtype.kind == "b" else {int, float}):
         if dtype == np.uint8 and kinds == {int}:
@@ -256,7 +287,7 @@ def _from_values(tensor: Tensor, flat: Sequence[Any], dtype: np.dtype[Any]) -> N
         if array is not None:
             return array
     index = next(i for i, value in enumerate(flat) if _fit([value], dtype) is None)
-    where = ", ".join(str(i) for i in np.unravel_index(index, tensor.shape))
+    where = ", ".join(str(i) for i in np.unravel_index(start + index, tensor.shape))
     if dtype.kind == "b":
         expected = "true or false"
     elif dtype.kind == "f":
@@ -288,10 +319,12 @@ def _fit(values: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any] | None:
         return None
 
 
-def _misfit(tensor: Tensor, array: NDArray[Any], bad: NDArray[np.bool_], expected: str) -> MalformedRequest:
-    where = np.unravel_index(int(bad.argmax()), array.shape)
-    index = ", ".join(str(i) for i in where)
-    return MalformedRequest(f"Element [{index}] of {tensor.named}", expected, f"{array[where]:g}")
+def _misfit(
+    tensor: Tensor, part: NDArray[Any], bad: NDArray[np.bool_], start: int, expected: str
+) -> MalformedRequest:
+    place = int(bad.argmax())
+    index = ", ".join(str(i) for i in np.unravel_index(start + place, tensor.shape))
+    return MalformedRequest(f"Element [{index}] of {tensor.named}", expected, f"{part[place]:g}")
 
 
 def _quote_value(value: object) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from service.core.errors import RequestError, ServiceError, Stopping
 from service.http import problems
 from service.http.answering import Answering, Posted, Reply
-from service.http.body_reader import BodyReader
+from service.http.body_reader import JSON_LENGTH, BodyReader, json_length, read_as
 from service.http.exchange import Exchange, new_request_id, request_id_from
 from service.http.server.request import Refused, Request
 
@@ -123,12 +123,13 @@ class PredictionCall:
             )
         self._model = answering.find_by_name(self._exchange, name, parameters.get("version"))
         self._options = endpoint.options(request.query)
-        coding = headers.get(b"content-encoding")
+        coding, json_bytes = headers.get(b"content-encoding"), headers.get(JSON_LENGTH)
         self._reader = BodyReader(
             answering.bodies,
             None if coding is None else coding.decode("latin-1"),
-            headers.get(b"content-type", b"").decode("latin-1"),
+            read_as(endpoint.path, headers.get(b"content-type", b"").decode("latin-1")),
             request.content_length,
+            None if json_bytes is None else json_length(json_bytes.decode("latin-1")),
         )
         if request.expects_continue:
             self._connection.send_continue()

@@ -1,0 +1,176 @@
+"""A few bytes that unpack to very many are refused before they are unpacked, or acquire what they take."""
+
+import gzip
+import subprocess
+import sys
+import zlib
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.core.errors import PayloadTooLarge, RequestError, TooManyBytes
+from service.http import picture_body
+from service.inference.budget import Budget
+from tests.conftest import REPOSITORY
+from tests.security import bodies
+from tests.security.bodies import Costly, chunk, png, saved
+
+MB = 2**20
+
+PIXELS = 16_000_000
+
+PATH = "/v1/models/quadrants/predict"
+
+SMALL = [
+    png(600, 400, 0),
+    png(600, 400, 2),
+    png(600, 400, 6),
+    png(600, 400, 4),
+    png(600, 400, 0, 16),
+    png(600, 400, 3, 8, bodies.PALETTE, bodies.CLEAR),
+    saved("RGB", (600, 400), "JPEG"),
+    saved("CMYK", (600, 400), "JPEG", progressive=True),
+    saved("RGBA", (600, 400), "WEBP", lossless=True),
+]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_compressed_body_counts_by_what_it_holds(client: TestClient, coding: str) -> None:
+    """
+    100 MB of zeros in 100 KB are refused as soon as they are more than a body may be.
+    """
+    pack = gzip.compress if coding == "gzip" else zlib.compress
+    headers = {"content-type": "application/octet-stream", "content-encoding": coding}
+
+    answer = client.post(PATH, content=pack(bytes(100 * MB)), headers=headers)
+
+    assert answer.status_code == 413, answer.text
+
+
+@pytest.mark.parametrize("file", SMALL, ids=range(len(SMALL)))
+def test_decoding_acquires_and_releases(file: bytes) -> None:
+    """
+    Whether a picture can be read or not, nothing stays acquired.
+    """
+    budget = Budget(64 * MB)
+
+    for data in (file, file[: len(file) * 2 // 3], file[:40] + b"?" * 30):
+        try:
+            picture_body.read_picture(data, "Body", PIXELS, budget)
+            picture_body.read_photo(data, "Body", PIXELS, scaled=True, budget=budget)
+        except RequestError:
+            pass
+        assert budget.used == 0
+
+
+@pytest.mark.parametrize("file", SMALL, ids=range(len(SMALL)))
+def test_a_picture_for_which_there_is_no_memory_now_is_put_off(file: bytes) -> None:
+    """
+    Decoding is not begun; the same is taken when the others are done.
+    """
+    budget = Budget(64 * MB)
+    budget.acquire(63 * MB + 900_000)
+
+    with pytest.raises(TooManyBytes):
+        picture_body.read_picture(file, "Body", PIXELS, budget)
+
+    budget.release(63 * MB)
+    picture_body.read_picture(file, "Body", PIXELS, budget)
+
+
+def test_a_picture_that_never_fits_is_too_large() -> None:
+    """
+    A WebP takes 17 bytes a pixel: one of 16 million is refused for good, with a sentence that says why.
+    """
+    file = saved("RGB", bodies.TURNED, "WEBP")
+
+    with pytest.raises(PayloadTooLarge, match=r"134,217,728 bytes of memory to decode as a WEBP"):
+        picture_body.read_picture(file, "Body", PIXELS, Budget(128 * MB))
+
+
+def test_remarks_of_a_png_do_not_unpack_to_megabytes() -> None:
+    """
+    60 remarks of a megabyte each in 60 KB.
+    """
+    remark = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000), 9))
+
+    with pytest.raises(RequestError, match="a broken one"):
+        picture_body.read_picture(png(28, 28, 0, 8, *[remark] * 60), "Body", PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("file", "metadata"),
+    [
+        (png(28, 28, 0, 8, chunk(b"eXIf", bytes(5000))), 5013),
+        (png(28, 28, 0, 8), 13),
+        (saved("RGB", (28, 28), "JPEG", comment=b"c" * 5000), 5000),
+        (saved("RGB", (28, 28), "WEBP", exif=bodies.exif(6) + bytes(5000)), 5000),
+    ],
+)
+def test_metadata_are_counted(file: bytes, metadata: int) -> None:
+    """
+    EXIF data, colour profiles and remarks are copied several times while a picture is read.
+    """
+    assert metadata <= picture_body._metadata_bytes(file) <= metadata + 800
+
+
+@pytest.mark.parametrize("bomb", list(bodies.picture_bodies()), ids=lambda bomb: bomb.name)
+@pytest.mark.torture
+def test_every_picture_costs_at_most_what_it_acquires(bomb: Costly) -> None:
+    """
+    The peak of a process of its own, against the highest use of a budget.
+    """
+    file = bomb.make()
+    budget = _Watched(2**40)
+    try:
+        if "flowers17" in bomb.path:
+            picture_body.read_photo(file, "Body", PIXELS, scaled=True, budget=budget)
+        else:
+            picture_body.read_picture(file, "Body", PIXELS, budget)
+    except RequestError:
+        pass
+
+    assert _peak(bomb, file) <= budget.highest + 4 * MB
+
+
+class _Watched(Budget):
+    """A budget that remembers the most that was acquired."""
+
+    highest = 0
+
+    def acquire(self, size: int) -> None:
+        super().acquire(size)
+        self.highest = max(self.highest, self.used)
+
+
+_READ = """
+import re, sys
+from PIL import Image
+from service.core.errors import RequestError
+from service.http import picture_body
+
+def memory():
+    found = re.findall(r"Vm(?:HWM|RSS):\\s+([0-9]+)", open("/proc/self/status").read())
+    return [int(kilobytes) * 1024 for kilobytes in found]
+
+Image.init()
+data, pixels = sys.stdin.buffer.read(), int(sys.argv[2])
+open("/proc/self/clear_refs", "w").write("5")
+before = memory()[1]
+try:
+    if sys.argv[1] == "photo":
+        picture_body.read_photo(data, "Body", pixels, True)
+    else:
+        picture_body.read_picture(data, "Body", pixels)
+except RequestError:
+    pass
+print(memory()[0] - before)
+"""
+
+
+def _peak(bomb: Costly, file: bytes) -> int:
+    """Return how much memory reading a picture takes at most, in a process of its own."""
+    kind = "photo" if "flowers17" in bomb.path else "drawing"
+    command = [sys.executable, "-c", _READ, kind, str(PIXELS)]
+    done = subprocess.run(command, input=file, capture_output=True, check=True, cwd=REPOSITORY)
+    return int(done.stdout)
