@@ -212,9 +212,11 @@ def test_the_metrics_follow_what_is_loaded_and_unloaded(
     built: list[Registry] = []
 
     class Kept(Registry):
-        def load(self, among: Container[tuple[str, str]] | None = None) -> None:
+        def load(
+            self, among: Container[tuple[str, str]] | None = None, unloaded: Container[str] = ()
+        ) -> None:
             built.append(self)
-            super().load(among)
+            super().load(among, unloaded)
 
     monkeypatch.setattr(app_module, "Registry", Kept)
     toys.publish(tmp_path)

@@ -7,6 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.core import report
+from service.core.files import read_file
 from service.http import schemas
 from service.settings import Settings
 from tests import toys
@@ -142,11 +143,10 @@ def test_files_that_have_not_changed_are_not_read_again(
     Neither for GET nor for HEAD nor for a request with a tag; once they have changed, they are.
     """
     times = []
-    real = report.read_file
 
     def read(file: Path, most: int) -> bytes:
         times.append(file.name)
-        return real(file, most)
+        return read_file(file, most)
 
     with service(Settings(models=root, _env_file=None)) as client:
         first = client.get(path)

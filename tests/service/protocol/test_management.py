@@ -9,6 +9,7 @@ import pytest
 from service.core.errors import ManagementOff, UnknownModel
 from service.inference.admission.audit import Actor
 from service.protocol.management import Management
+from service.serving.changes import LocalChanges, Stager
 from service.serving.registry import Registry
 from service.serving.workers import Workers
 from tests import toys
@@ -28,7 +29,7 @@ def management(root: Path) -> Iterator[Management]:
     registry = Registry(root)
     registry.load()
     workers = Workers(1, 4, 30)
-    yield Management(registry, workers, is_on=True)
+    yield Management(registry, LocalChanges(Stager(registry), workers), is_on=True)
     workers.close()
 
 
@@ -80,7 +81,7 @@ def test_what_was_not_tried_is_not_audited(management: Management, caplog: pytes
     """
     Where management is off, nothing changes and nothing is recorded; the access log has the 403.
     """
-    off = Management(management.registry, management.workers, is_on=False)
+    off = Management(management.registry, management.changes, is_on=False)
 
     with pytest.raises(ManagementOff):
         asyncio.run(off.unload("quadrants", OPS))

@@ -21,6 +21,7 @@ from service.core.errors import (
     UnknownModel,
     UnknownVersion,
 )
+from service.core.files import read_file
 from service.serving import registry as registry_module
 from service.serving.predictor import Predictor
 from service.serving.registry import Registry, Standing
@@ -578,7 +579,6 @@ def test_folder_that_vanishes_while_it_is_read_counts_as_gone(
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     publish(tmp_path, 2)
-    read_file = artifact.read_file
 
     def read_and_lose(path: Path, most: int) -> bytes:
         if path == tmp_path / "quadrants" / "2" / file:

@@ -3,9 +3,9 @@ import logging
 
 import pytest
 
-from service import logs
 from service.inference.admission import audit
 from service.inference.admission.audit import Actor
+from service.observability import json_logging
 
 
 def test_a_change_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -15,7 +15,7 @@ def test_a_change_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     audit.record(Actor("ops", "192.0.2.1", "abc"), "load", "ink", ["1"], ["1", "2"])
 
     (record,) = caplog.records
-    line = json.loads(logs.JsonFormatter().format(record))
+    line = json.loads(json_logging.JsonFormatter().format(record))
     del line["time"]
     assert line == {
         "level": "info",
