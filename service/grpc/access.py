@@ -1,6 +1,6 @@
 """What gRPC asks of admission control, as interfaces: who calls, what they may do, and how often.
 
-`OpenAccess` allows everything; it is used where no admission control is given.
+`KeyAccess` decides by API keys.
 """
 
 from collections.abc import Iterable, Sequence
@@ -85,15 +85,6 @@ class _Unlimited:
 
 UNLIMITED = _Unlimited()
 """A grant of everything."""
-
-
-class OpenAccess:
-    """Admission control that allows everything."""
-
-    async def authorize(self, metadata: Metadata, address: str, right: Right) -> Grant:
-        """Return a grant without limits."""
-        del metadata, address, right
-        return UNLIMITED
 
 
 class KeyAccess:

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import grpc
@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from service.core.errors import DeadlineExceeded, ModelError, ModelNotReady, ServiceError, Stopping
 from service.grpc import inference_pb2 as pb
 from service.grpc import messages, statuses
-from service.grpc.access import UNLIMITED, Access, Grant, Metadata, OpenAccess, Right
+from service.grpc.access import UNLIMITED, Access, Grant, Metadata, Right
 from service.grpc.calls import Call, Calls
 from service.grpc.clients import client_of
 from service.grpc.envelope import Envelope
@@ -99,7 +99,7 @@ class Servicer:
     engine_threads: int
     calls: Calls
     reader: MessageReader
-    access: Access = field(default_factory=OpenAccess)
+    access: Access
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return what a server of gRPC needs to answer.

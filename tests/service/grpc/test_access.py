@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service.core.errors import Forbidden, RateExceeded, ServiceError, Unauthenticated
 from service.grpc import inference_pb2 as pb
-from service.grpc.access import Fields, Metadata, OpenAccess, Right
+from service.grpc.access import Fields, KeyAccess, Metadata, Right
 from service.settings import Settings
 from tests.service.grpc.calls import DOT, Client, raw, refused, serving, typed
 from tests.service.http.running import PATIENCE_S
@@ -77,11 +77,11 @@ def access(monkeypatch: pytest.MonkeyPatch) -> FakeAccess:
     """Take the place of what admits everybody."""
     fake = FakeAccess()
 
-    async def authorize(self: OpenAccess, metadata: Metadata, address: str, right: Right) -> FakeAccess:
+    async def authorize(self: KeyAccess, metadata: Metadata, address: str, right: Right) -> FakeAccess:
         del self
         return await fake.authorize(metadata, address, right)
 
-    monkeypatch.setattr(OpenAccess, "authorize", authorize)
+    monkeypatch.setattr(KeyAccess, "authorize", authorize)
     return fake
 
 
@@ -111,9 +111,9 @@ def test_the_key_may_be_in_either_place(guarded: Client, access: FakeAccess) -> 
 @pytest.mark.parametrize(
     ("error", "code", "key", "value"),
     [
-        (Unauthenticated("none"), "UNAUTHENTICATED", "www-authenticate", "Bearer"),
+        (Unauthenticated("none"), "UNAUTHENTICATED", "www-authenticate", 'Bearer realm="inkling"'),
         (Forbidden("A right", "none"), "PERMISSION_DENIED", "", ""),
-        (RateExceeded(3, "requests", 60, 7.5), "RESOURCE_EXHAUSTED", "retry-after", "8"),
+        (RateExceeded(3, "requests", 60, 0.5), "RESOURCE_EXHAUSTED", "retry-after", "1"),
     ],
 )
 def test_a_refusal_has_its_code_and_metadata(
@@ -174,7 +174,7 @@ def test_images_are_charged_before_they_are_predicted(guarded: Client, access: F
     answer = guarded.infer(raw())
 
     refused(answer, "RESOURCE_EXHAUSTED", "images")
-    assert answer.trailing["retry-after"] == "8"
+    assert answer.trailing["retry-after"] == "1"
 
 
 def test_an_answer_tells_the_state_of_the_rate(guarded: Client) -> None:

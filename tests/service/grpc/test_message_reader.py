@@ -57,7 +57,9 @@ def test_silent_inferences_hold_up_no_inference(toy_settings: Settings, connecti
     There is room for two messages at a time, so each place is held by one that never comes.
     """
     with (
-        serving(toy_settings, max_pending_bytes=400_000, body_timeout_s=600) as client,
+        serving(
+            toy_settings, max_pending_bytes=8_000_000, max_body_bytes=4_000_000, body_timeout_s=600
+        ) as client,
         silent(client, "ModelInfer", calls=8 // connections, connections=connections),
     ):
         codes = [client.infer(raw()).code for _ in range(5)]
@@ -153,7 +155,9 @@ def test_nothing_is_held_after_calls_have_ended(toy_settings: Settings) -> None:
     """
     Whatever they ended with; with room for two messages a leak would show.
     """
-    with serving(toy_settings, max_pending_bytes=400_000, max_connections=8) as client:
+    with serving(
+        toy_settings, max_pending_bytes=8_000_000, max_body_bytes=4_000_000, max_connections=8
+    ) as client:
         for _ in range(12):
             client.infer(raw())
             client.infer(raw(b""))
@@ -207,12 +211,12 @@ def test_answers_count_until_they_are_taken(toy_settings: Settings) -> None:
     """
     explained = raw(raw().raw_input_contents[0] * 16, shape=[16, 28, 28])
     explained.parameters["explain"].bool_param = True
-    with serving(toy_settings, max_pending_bytes=400_000, write_timeout_s=600) as client:
+    with serving(toy_settings, max_pending_bytes=6_000_000, write_timeout_s=600) as client:
         size = client.infer(explained).message.ByteSize()
         assert size > 40_000
         unread = [
             connect(client.port, setting(INITIAL_WINDOW_SIZE, 0), is_read=False)
-            for _ in range(400_000 // size + 1)
+            for _ in range(6_000_000 // size + 1)
         ]
         for connection in unread:
             connection.sendall(begin("ModelInfer", 1) + message(explained.SerializeToString(), 1))

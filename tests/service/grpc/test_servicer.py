@@ -278,7 +278,7 @@ def test_all_messages_together_are_bounded(toy_settings: Settings, monkeypatch: 
     held = Held(monkeypatch)
     images = np.repeat(DOT, 64, axis=0)
     large = raw(images.tobytes(), shape=list(images.shape))
-    with serving(toy_settings, max_pending_bytes=60_000) as client:
+    with serving(toy_settings, max_pending_bytes=300_000) as client:
         first = Background(lambda: client.infer(large))
         held.wait_for_one()
 
@@ -287,7 +287,7 @@ def test_all_messages_together_are_bounded(toy_settings: Settings, monkeypatch: 
         first.answer()
         after = client.infer(large)
 
-    refused(answer, "UNAVAILABLE", "60,000 bytes")
+    refused(answer, "UNAVAILABLE", "300,000 bytes")
     assert after.code == "OK"
 
 

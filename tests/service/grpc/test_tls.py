@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from service.grpc import inference_pb2 as pb
 from service.grpc import tls
 from service.grpc.servicer import SERVICE
-from service.settings import BadSettings, Settings, load
+from service.settings import Settings, load
 from tests import certificates
 from tests.certificates import Pair
 from tests.processes import free_port
@@ -161,12 +161,6 @@ def test_a_server_does_not_start_with_a_broken_pair(toy_settings: Settings, tmp_
 
     with pytest.raises(RuntimeError, match="TLS certificate"), secure(toy_settings, pair):
         pass
-
-
-@pytest.mark.parametrize("name", ["tls-cert", "tls-key"])
-def test_a_certificate_and_its_key_are_set_together(name: str, tmp_path: Path) -> None:
-    with pytest.raises(BadSettings, match="tls_cert"):
-        load([f"--{name}", str(tmp_path / "file")])
 
 
 def test_both_may_be_set(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from starlette.types import Message
 from service.core.errors import BodyTimeout, PayloadTooLarge, TooManyBytes, UnsupportedMediaType
 from service.http.body_reader import BodyLimits
 from service.http.exchange import Exchange
+from service.inference import costs
 from service.inference.budget import Budget
 from tests.examples import examples
 from tests.service.http.bodies import PREDICT, compressed, problem
@@ -22,11 +23,14 @@ from tests.service.http.running import chunk
 
 
 def limits(max_bytes: int, max_pending_bytes: int, timeout_s: float = 10) -> BodyLimits:
-    """Limits whose cost is the bare size."""
-    return BodyLimits(Budget(max_pending_bytes), max_bytes, timeout_s)
+    """Limits with a budget for so many bytes of bodies, of a type that costs twice its size."""
+    return BodyLimits(Budget(2 * max_pending_bytes), max_bytes, timeout_s)
 
 
-LIMITS = limits(100, 1000)
+SCOPE = {"type": "http", "method": "POST", "path": "/"}
+
+
+LIMITS = limits(100, 100_000)
 OCTETS = {"content-type": "application/octet-stream"}
 
 
@@ -45,7 +49,7 @@ class Body:
         return self._arriving[self.taken - 1]
 
     def read(self, bounds: BodyLimits = LIMITS, headers: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
-        scope = {"type": "http", "method": "POST", "headers": list(headers), "exchange": self.exchange}
+        scope = {**SCOPE, "headers": list(headers), "exchange": self.exchange}
 
         async def enter() -> bytes:
             async with bounds.read(Request(scope, self.receive)) as body:
@@ -190,11 +194,11 @@ def test_bodies_that_are_too_much_together_are_turned_away() -> None:
 
     async def enter(size: int) -> int:
         body = Body(chunk(bytes(size), more=False))
-        scope = {"type": "http", "method": "POST", "headers": [], "exchange": body.exchange}
+        scope = {**SCOPE, "headers": [], "exchange": body.exchange}
         async with bounds.read(Request(scope, body.receive)) as content:
             if size < 100:
                 return len(content)
-            with pytest.raises(TooManyBytes, match=r"at most 150 bytes together"):
+            with pytest.raises(TooManyBytes, match=r"at most 300 bytes together"):
                 await enter(60)
             return await enter(50)
 
@@ -220,15 +224,17 @@ def test_what_a_compressed_body_holds_is_what_counts(coding: str) -> None:
 
 def test_all_bodies_together_count_by_what_they_hold() -> None:
     """
-    And no longer once they have been answered.
+    And no longer once they have been answered; unpacking one takes some memory, too.
     """
-    bounds = limits(10_000, 1000)
+    bounds = limits(10_000, 1000 + costs.CODED_BYTES // 2)
     headers = [(b"content-encoding", b"gzip")]
+    bounds.budget.acquire(1000)
     for _ in range(3):
         with pytest.raises(TooManyBytes):
-            Body(chunk(compressed(bytes(1001), "gzip"), more=False)).read(bounds, headers)
+            Body(chunk(compressed(bytes(501), "gzip"), more=False)).read(bounds, headers)
 
-    assert len(Body(chunk(compressed(bytes(1000), "gzip"), more=False)).read(bounds, headers)) == 1000
+    assert len(Body(chunk(compressed(bytes(500), "gzip"), more=False)).read(bounds, headers)) == 500
+    assert bounds.budget.used == 1000
 
 
 def test_a_bomb_is_not_unpacked_beyond_the_limit() -> None:
@@ -261,7 +267,7 @@ def test_a_body_in_very_many_pieces_takes_hardly_more_than_its_size() -> None:
         return next(messages)
 
     async def enter() -> bytes:
-        scope = {"type": "http", "method": "POST", "headers": [], "exchange": Exchange("1")}
+        scope = {**SCOPE, "headers": [], "exchange": Exchange("1")}
         async with limits(10**6, 10**6).read(Request(scope, receive)) as body:
             return body
 
