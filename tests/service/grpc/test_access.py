@@ -65,7 +65,7 @@ class FakeAccess:
 
     def charge(self, images: int) -> None:
         if sum(self.charged) + images > self.images:
-            raise RateExceeded(self.images, "images", 60, 7.5)
+            raise RateExceeded(self.images, "images", 60, 0.5)
         self.charged.append(images)
 
     def fields(self) -> Fields:

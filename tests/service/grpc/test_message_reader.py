@@ -211,12 +211,12 @@ def test_answers_count_until_they_are_taken(toy_settings: Settings) -> None:
     """
     explained = raw(raw().raw_input_contents[0] * 16, shape=[16, 28, 28])
     explained.parameters["explain"].bool_param = True
-    with serving(toy_settings, max_pending_bytes=6_000_000, write_timeout_s=600) as client:
+    with serving(toy_settings, max_pending_bytes=2_500_000, write_timeout_s=600) as client:
         size = client.infer(explained).message.ByteSize()
         assert size > 40_000
         unread = [
             connect(client.port, setting(INITIAL_WINDOW_SIZE, 0), is_read=False)
-            for _ in range(6_000_000 // size + 1)
+            for _ in range(2_500_000 // size + 1)
         ]
         for connection in unread:
             connection.sendall(begin("ModelInfer", 1) + message(explained.SerializeToString(), 1))
