@@ -3,6 +3,9 @@
 #   docker build -t inkling .
 #   docker run --rm -p 127.0.0.1:8000:8000 --read-only --tmpfs /tmp --cap-drop ALL inkling
 #
+# Operators are answered at port 8001, inside: never publish it, as whoever reaches it manages the models. With
+# --network host give INKLING_HOST=127.0.0.1, or INKLING_KEYS.
+#
 # The base has a stage of its own so that tests can measure what the image adds to it. A tag can be moved: a release
 # is built with --build-arg BASE=docker.io/library/debian@sha256:…, see "Release an image" in CONTRIBUTING.md.
 ARG BASE=docker.io/library/debian:trixie-slim
@@ -76,18 +79,20 @@ COPY models /app/models
 
 # ONNX Runtime reports its use to its makers unless it is told not to before it is loaded. OpenBLAS
 # would start a thread for every core of the host; the networks run in ONNX Runtime, which has a
-# setting of its own.
+# setting of its own. The host is that of both ports. The lame duck period is for what balances loads.
 ENV PATH=/venv/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     ORT_DISABLE_TELEMETRY=1 \
     OPENBLAS_NUM_THREADS=1 \
-    INKLING_HOST=0.0.0.0
+    INKLING_HOST=0.0.0.0 \
+    INKLING_ADMIN_PORT=8001 \
+    INKLING_LAME_DUCK_S=2
 
 WORKDIR /app
 USER 65532:65532
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
-    CMD ["python", "-I", "-S", "-c", "import http.client as h, os, sys; c = h.HTTPConnection('127.0.0.1', int(os.environ.get('INKLING_PORT', '8000')), timeout=2); c.request('GET', '/readyz'); sys.exit(c.getresponse().status != 200)"]
+    CMD ["python", "-I", "-S", "-c", "import http.client as h, os, ssl, sys; e = os.environ; at = ('127.0.0.1', int(e['INKLING_ADMIN_PORT'])); c = h.HTTPSConnection(*at, timeout=2, context=ssl._create_unverified_context()) if e.get('INKLING_TLS_CERT') else h.HTTPConnection(*at, timeout=2); c.request('GET', '/readyz'); sys.exit(c.getresponse().status != 200)"]
 CMD ["python", "-m", "service"]

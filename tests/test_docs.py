@@ -98,6 +98,24 @@ def test_links_to_files_lead_to_files(document: Path) -> None:
     assert missing == []
 
 
+def test_the_tests_that_the_pages_name_exist() -> None:
+    """
+    Every test file that a page names is there, and in it every test that the page names with it.
+    """
+    missing, named = [], 0
+    for document in DOCUMENTS:
+        for file, test in re.findall(r"\b(tests/[\w/]+\.py)(?:::(\w+))?", document.read_text()):
+            path = REPOSITORY / file
+            named += 1
+            if not path.is_file():
+                missing.append(f"{document.name}: {file}")
+            elif test and not re.search(rf"^\s*(?:async )?def {test}\(", path.read_text(), re.MULTILINE):
+                missing.append(f"{document.name}: {file}::{test}")
+
+    assert missing == []
+    assert named > 50
+
+
 def test_generated_documents_are_current() -> None:
     """
     `make docs` would change nothing.

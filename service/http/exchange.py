@@ -88,7 +88,7 @@ class Exchange:
 
 
 def exchange_of(request: Request) -> Exchange:
-    """Return what is known of a request; it must have come the usual way, through `Observer`."""
+    """Return what is known of a request; it must have come through `Observer`."""
     exchange = request.scope["exchange"]
     assert isinstance(exchange, Exchange)
     return exchange

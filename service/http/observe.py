@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Observer:
-    """The outermost layer of the usual way: nobody goes it without an answer, a count and a line."""
+    """Outermost ASGI middleware: every request gets a response, a metric and a log line."""
 
     def __init__(self, app: ASGIApp, journal: Recorder, root_path: str = "") -> None:
         """Wrap an application.

@@ -1,7 +1,7 @@
-"""From a path straight to its operation, past the framework's own routing; on both ways.
+"""Finds the operation of a path without the framework's routing, and checks who may send the request.
 
-The framework knows the same operations, documents them, and answers whatever else comes: the documentation,
-the page, unknown paths and wrong methods. Its own way to them takes longer than a small network does.
+The framework knows the same operations, documents them, and answers all other requests: the documentation,
+the page, unknown paths and wrong methods. Its routing takes longer than a small network does.
 """
 
 import re

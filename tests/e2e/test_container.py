@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "localhost/inkling-test"
 BASE = "localhost/inkling-test-base"
 MAX_ADDED_BYTES = 230_000_000
-MAX_STOP_S = 2.0
+LAME_DUCK_S = 2.0
+MAX_STOP_S = LAME_DUCK_S + 2.0
 READY_TIMEOUT_S = 30.0
 """Generous, because a container engine may take its time; the service's own start is tested elsewhere."""
 
@@ -122,6 +123,7 @@ def container(engine: Engine, image: str) -> Iterator[Container]:
         *("run", "--detach", "--name", name, *rights, "--tmpfs", "/tmp"),
         # The same port inside, so that it also works with --network host in INKLING_RUN_ARGS.
         *("--env", f"INKLING_PORT={port}", "--publish", f"127.0.0.1:{port}:{port}"),
+        *("--env", f"INKLING_ADMIN_PORT={free_port()}"),
         *extra("INKLING_RUN_ARGS"),
         image,
     )
@@ -222,9 +224,19 @@ def test_health_check_passes(engine: Engine, container: Container) -> None:
     engine("exec", container.name, *check["Test"][1:])
 
 
-def test_stops_at_once_when_asked(engine: Engine, container: Container) -> None:
+def test_the_operators_port_is_on_and_not_exposed(engine: Engine, image: str) -> None:
     """
-    SIGTERM ends the process within two seconds and with exit status 0.
+    Publishing every exposed port publishes that of clients alone.
+    """
+    config = json.loads(engine("image", "inspect", "--format", "{{json .Config}}", image))
+
+    assert list(config["ExposedPorts"]) == ["8000/tcp"]
+    assert {"INKLING_ADMIN_PORT=8001", f"INKLING_LAME_DUCK_S={LAME_DUCK_S:g}"} <= set(config["Env"])
+
+
+def test_stops_soon_when_asked(engine: Engine, container: Container) -> None:
+    """
+    SIGTERM ends the process within two seconds after the lame duck period, and with exit status 0.
     """
     started = time.monotonic()
     engine("stop", "-t", "10", container.name)
