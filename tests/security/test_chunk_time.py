@@ -126,4 +126,4 @@ def test_others_are_predicted_for_beside_many_tiny_chunks(process: Process, figu
     """
     The same for longer.
     """
-    check_others(process, 5000, figure)
+    check_others(process, 1000, figure)

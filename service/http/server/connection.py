@@ -42,7 +42,9 @@ SLICE_BYTES = 4096
 pipelined requests are parsed before the first of them is answered."""
 
 _CHUNKED_SLICES = 4
-"""Slices of a chunked body that are parsed before other connections run: its chunks may be of one byte."""
+_MOST_CHUNKS = 256
+"""Slices of a chunked body that are parsed before other connections run, but no more once so many parts of the
+body were among them: its chunks may be of one byte, and a slice of those takes as long as megabytes."""
 
 _QUEUED_COST = 2048
 """Bytes of memory that a parsed request costs while it waits for its turn."""
@@ -124,6 +126,7 @@ class Connection(asyncio.Protocol):
         self._is_body_paused = False
         self._is_advancing = False
         self._is_yielding = False
+        self._chunks = 0  # parts of a body since others ran
 
         self._request: Request | None = None  # the one whose turn it is
         self._call: Call | None = None
@@ -257,6 +260,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, request: Request, piece: bytes) -> None:
         """Hand on a part of a body."""
+        self._chunks += 1
         if request is not self._request:
             if not self._is_over:
                 request.pieces.append(piece)
@@ -284,6 +288,7 @@ class Connection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         """Feed bytes to the parser, in slices; what has to wait is held."""
         position, size, slices = 0, len(data), 0
+        self._chunks = 0
         while position < size:
             if not self._may_feed():
                 self._hold(data[position:])
@@ -293,7 +298,7 @@ class Connection(asyncio.Protocol):
             if request is not None and not request.is_complete:
                 if request.content_length is not None:
                     step = max(step, request.content_length - request.received)
-                elif slices == _CHUNKED_SLICES:
+                elif slices == _CHUNKED_SLICES or self._chunks > _MOST_CHUNKS:
                     self._hold(data[position:])
                     self._yield()
                     return

@@ -134,8 +134,8 @@ class Connections:
     def _make_room(self, client: str) -> bool:
         """Close a connection so that another has its place: an idle one, or one that is still sending.
 
-        The latter goes only for the benefit of a client with fewer connections, and before one that has been
-        idle for no time: its request is on its way.
+        The latter goes only for the benefit of a client with fewer connections. One that has been idle for no
+        time is the last to go, and never for a client with more of them: its request is on its way.
         """
         own, now = self._per_client[client] + 1, perf_counter()
         idle = self._idle()
@@ -144,7 +144,8 @@ class Connections:
             return True
         unfinished = self._unfinished(is_reserved=False)
         greedy = [place for place in unfinished if self._per_client[place.client] > own]
-        return self._evict_oldest(greedy) or self._evict_oldest(idle)
+        fresh = [place for place in idle if self._per_client[place.client] >= own - 1]
+        return self._evict_oldest(greedy) or self._evict_oldest(fresh)
 
     def _idle(self, client: str | None = None) -> list[Place]:
         """Return the idle connections, of one client or of all."""
