@@ -191,9 +191,9 @@ def read_picture(data: bytes, field: str, room: int, budget: Budget | None = Non
         BrokenPicture: It cannot be read.
     """
     with _opened(data, field, room) as picture:
-        pixels = picture.width * picture.height
+        pixels, channels = picture.width * picture.height, len(picture.getbands())
         picture.draft("L", (_LARGE, _LARGE))  # JPEG alone can be decoded at half its size or less
-        with _acquired(picture, pixels, data, field, budget, as_photo=False):
+        with _acquired(picture, pixels, channels, data, field, budget, as_photo=False):
             picture.load()
             return _greys(picture), pixels
 
@@ -227,8 +227,9 @@ def read_photo(
         width, height = picture.size
         if not scaled and (width, height) != (photo.SIDE, photo.SIDE):
             raise TensorMismatch(field, f"{by((photo.SIDE, photo.SIDE))} pixels", by((width, height)))
+        channels = len(picture.getbands())
         picture.draft(None, (_LARGE, _LARGE))
-        with _acquired(picture, width * height, data, field, budget, as_photo=True):
+        with _acquired(picture, width * height, channels, data, field, budget, as_photo=True):
             return photo.prepare(picture, trace), width * height
 
 
@@ -252,7 +253,13 @@ def _opened(data: bytes, field: str, room: int) -> Iterator[ImageFile.ImageFile]
 
 @contextmanager
 def _acquired(
-    picture: ImageFile.ImageFile, pixels: int, data: bytes, field: str, budget: Budget | None, as_photo: bool
+    picture: ImageFile.ImageFile,
+    pixels: int,
+    channels: int,
+    data: bytes,
+    field: str,
+    budget: Budget | None,
+    as_photo: bool,
 ) -> Iterator[None]:
     """Acquire the memory that decoding an opened picture takes, until the context is left."""
     if budget is None:
@@ -266,6 +273,7 @@ def _acquired(
         pixels,
         picture.width * picture.height,
         scans=data.count(_JPEG_SCAN) if kind == "JPEG" else 1,
+        channels=channels,
         metadata=_metadata_bytes(data),
         size=len(data),
         as_photo=as_photo,
