@@ -3,6 +3,7 @@
 import binascii
 import io
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -243,7 +244,12 @@ def _opened(data: bytes, field: str, room: int) -> Iterator[ImageFile.ImageFile]
                 raise PayloadTooLarge(field, room, "pixels", by(picture.size))
             if max(picture.size) > _LONGEST:
                 raise PayloadTooLarge(field, _LONGEST, "pixels a side", by(picture.size))
-            yield picture
+            try:
+                yield picture
+            except BaseException as error:  # whose traceback would hold the pixels until it is told
+                picture.close()
+                traceback.clear_frames(error.__traceback__)
+                raise
     except (RequestError, TooManyBytes):
         raise
     except Exception as error:  # Pillow's readers raise whatever their parsing runs into
