@@ -57,9 +57,15 @@ class Cut:
 
 
 def load_rest(cut: Cut) -> Any:  # noqa: ANN401 - JSON can be anything; every caller checks it
-    """Parse a document that a list was cut out of; None if it is no JSON."""
+    """Parse a document that a list was cut out of; None if it is no JSON.
+
+    Raises:
+        PayloadTooLarge: Parsing it may take more memory than its size allows.
+    """
+    rest = b'%b"%b"%b' % (cut.body[: cut.start], _TOKEN.encode(), cut.body[cut.stop :])
+    json_cost.check(rest)
     try:
-        return orjson.loads(b'%b"%b"%b' % (cut.body[: cut.start], _TOKEN.encode(), cut.body[cut.stop :]))
+        return orjson.loads(rest)
     except orjson.JSONDecodeError:
         return None
 
@@ -187,17 +193,17 @@ def numbers(cut: Cut, sides: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[A
     """
     if dtype.kind != "b" and max(cut.body.find(letter, cut.start, cut.stop) for letter in (b"r", b"f")) >= 0:
         return None  # true or false, which NumPy would take for 1 and 0
-    parts = []
+    found = bytearray()  # grows in place: joining parts would take twice the memory
     try:
         for items in pieces(cut, sides) if sides else _stretches(cut):
             part = np.array(items)
             fitted = _fitted(part, dtype) if part.shape[1:] == sides else None
             if fitted is None:
                 return None
-            parts.append(fitted.ravel())
+            found += fitted.tobytes()
     except (orjson.JSONDecodeError, ValueError):  # lists of different lengths among them
         return None
-    return np.concatenate(parts)
+    return np.frombuffer(found, dtype)
 
 
 def _fitted(part: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any] | None:

@@ -3,6 +3,7 @@
 import binascii
 import io
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -191,9 +192,9 @@ def read_picture(data: bytes, field: str, room: int, budget: Budget | None = Non
         BrokenPicture: It cannot be read.
     """
     with _opened(data, field, room) as picture:
-        pixels = picture.width * picture.height
+        pixels, channels = picture.width * picture.height, len(picture.getbands())
         picture.draft("L", (_LARGE, _LARGE))  # JPEG alone can be decoded at half its size or less
-        with _acquired(picture, pixels, data, field, budget, as_photo=False):
+        with _acquired(picture, pixels, channels, data, field, budget, as_photo=False):
             picture.load()
             return _greys(picture), pixels
 
@@ -227,8 +228,9 @@ def read_photo(
         width, height = picture.size
         if not scaled and (width, height) != (photo.SIDE, photo.SIDE):
             raise TensorMismatch(field, f"{by((photo.SIDE, photo.SIDE))} pixels", by((width, height)))
+        channels = len(picture.getbands())
         picture.draft(None, (_LARGE, _LARGE))
-        with _acquired(picture, width * height, data, field, budget, as_photo=True):
+        with _acquired(picture, width * height, channels, data, field, budget, as_photo=True):
             return photo.prepare(picture, trace), width * height
 
 
@@ -242,7 +244,12 @@ def _opened(data: bytes, field: str, room: int) -> Iterator[ImageFile.ImageFile]
                 raise PayloadTooLarge(field, room, "pixels", by(picture.size))
             if max(picture.size) > _LONGEST:
                 raise PayloadTooLarge(field, _LONGEST, "pixels a side", by(picture.size))
-            yield picture
+            try:
+                yield picture
+            except BaseException as error:  # whose traceback would hold the pixels until it is told
+                picture.close()
+                traceback.clear_frames(error.__traceback__)
+                raise
     except (RequestError, TooManyBytes):
         raise
     except Exception as error:  # Pillow's readers raise whatever their parsing runs into
@@ -252,7 +259,13 @@ def _opened(data: bytes, field: str, room: int) -> Iterator[ImageFile.ImageFile]
 
 @contextmanager
 def _acquired(
-    picture: ImageFile.ImageFile, pixels: int, data: bytes, field: str, budget: Budget | None, as_photo: bool
+    picture: ImageFile.ImageFile,
+    pixels: int,
+    channels: int,
+    data: bytes,
+    field: str,
+    budget: Budget | None,
+    as_photo: bool,
 ) -> Iterator[None]:
     """Acquire the memory that decoding an opened picture takes, until the context is left."""
     if budget is None:
@@ -266,6 +279,7 @@ def _acquired(
         pixels,
         picture.width * picture.height,
         scans=data.count(_JPEG_SCAN) if kind == "JPEG" else 1,
+        channels=channels,
         metadata=_metadata_bytes(data),
         size=len(data),
         as_photo=as_photo,

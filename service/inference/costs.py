@@ -109,6 +109,7 @@ def picture_cost(
     decoded: int,
     *,
     scans: int = 1,
+    channels: int = 3,
     metadata: int = 0,
     size: int = 0,
     as_photo: bool = False,
@@ -122,6 +123,7 @@ def picture_cost(
         pixels: That the header declares.
         decoded: Pixels that it is decoded to: of a large JPEG fewer.
         scans: Passes over the picture, of a JPEG; with more than one all its coefficients are kept.
+        channels: Of the file, of a JPEG.
         metadata: Bytes of the file that are not of its pixels.
         size: Of the file, in bytes.
         as_photo: Whether it is prepared as a photograph instead of a drawing.
@@ -130,15 +132,14 @@ def picture_cost(
         Bytes. Measured with Pillow 13 for 16 million pixels: a grey PNG 19 MB, in colours 68, with alpha 84,
         a JPEG 5 to 24, one of several scans up to 145, a WebP 257; as photographs up to 194.
     """
-    channels = {"1": 1, "L": 1, "P": 1, "I;16": 2}.get(mode, 4)
-    per_pixel = channels + 1
+    per_pixel = {"1": 1, "L": 1, "P": 1, "I;16": 2}.get(mode, 4) + 1
     if as_photo and (is_clear or mode not in ("L", "RGB", "CMYK", "I;16")):
         per_pixel += 8 if is_clear else 4  # converted as a whole, to premultiplied colours if it has alpha
     cost = per_pixel * decoded
     if kind == "WEBP":
         cost += 12 * pixels + 2 * size  # two canvases and a frame of four bytes a pixel; the file twice
     if kind == "JPEG" and scans > 1:
-        cost += 2 * (4 if mode == "CMYK" else 1 if mode == "L" else 3) * pixels
+        cost += 2 * channels * pixels
     small = min(decoded, _SMALL_SIDE**2)
     return cost + (9 if is_clear else 2) * small + _PICTURE_METADATA * metadata
 

@@ -4,6 +4,7 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -504,3 +505,48 @@ def test_nothing_is_taken_after_closing() -> None:
 
     with pytest.raises(Overloaded):
         asyncio.run(workers.run(int))
+
+
+def test_nothing_waits_for_the_garbage_collector() -> None:
+    """
+    What work returned, or held when it raised, is freed with the last reference: a body of 16 MB that stayed
+    until garbage is collected, as each refused one did, filled a container after twenty requests.
+    """
+
+    class Large:
+        pass
+
+    class Refused(Exception):
+        pass
+
+    def keep(large: Large) -> Large:
+        return large
+
+    def refuse(large: Large) -> Large:
+        raise Refused(id(large))
+
+    async def ask() -> None:
+        workers = Workers(1, 1, LONG_S)
+        freed = []
+        for work in (keep, refuse):
+            large = Large()
+            freed.append(weakref.ref(large))
+            task = asyncio.create_task(workers.run(partial(work, large)))
+            if work is keep:
+                assert await task is large
+            else:
+                with pytest.raises(Refused) as caught:
+                    await task
+                del caught
+            del large, task
+            await asyncio.sleep(0)
+        workers.close()
+        await asyncio.to_thread(workers._pool.shutdown)
+        assert [reference() for reference in freed] == [None, None]
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(ask())
+    finally:
+        gc.enable()
