@@ -22,6 +22,7 @@ from service.core.errors import ArtifactError
 from service.http.client_address import TrustedProxies
 from service.http.cors import CorsPolicy
 from service.http.journal import ThreadRecorder
+from service.http.root_path import strip_root_path
 from service.http.security_headers import Header, constant_headers
 from service.http.server.connection import Connection
 from service.http.server.connections import Connections
@@ -170,7 +171,7 @@ class Server(uvicorn.Server):
             stopping=self._stopping,
             constant_headers=constant,
             headers=headers if cors.is_on else None,
-            is_probe=_PROBES.__contains__,
+            is_probe=lambda path: strip_root_path(path, settings.root_path) in _PROBES,
             client=self._client if self._proxies else None,
         )
         self._listener: Listener | None = None

@@ -43,8 +43,8 @@ pipelined requests are parsed before the first of them is answered."""
 
 _CHUNKED_SLICES = 4
 _MOST_CHUNKS = 256
-"""Slices of a chunked body that are parsed before other connections run, but no more once so many parts of the
-body were among them: its chunks may be of one byte, and a slice of those takes as long as megabytes."""
+"""Slices of a chunked body that are parsed before other connections run, but no more once so many parts of
+the body were among them: chunks may be of one byte, and a slice of those takes as long as megabytes."""
 
 _QUEUED_COST = 2048
 """Bytes of memory that a parsed request costs while it waits for its turn."""
@@ -115,6 +115,7 @@ class Connection(asyncio.Protocol):
         self._refusal = refusal
         self._transport = cast("asyncio.Transport", None)  # until `connection_made`
         self._writer = cast("Writer", None)  # as the transport
+        self._is_connected = False
 
         self._parser = RequestParser(self, context.limits.max_head_bytes)
         self._queue: deque[Request | Refused] = deque()
@@ -186,6 +187,7 @@ class Connection(asyncio.Protocol):
         is_tls = transport.get_extra_info("sslcontext") is not None
         self.scheme = "https" if is_tls else "http"
         self._writer = Writer(self._transport, self._context.budget, is_tls=is_tls)
+        self._is_connected = True
         self.peer = _address(transport.get_extra_info("peername"))
         self.local = _address(transport.get_extra_info("sockname"))
         self.server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes
@@ -208,7 +210,8 @@ class Connection(asyncio.Protocol):
         if self._place is not None:
             self._context.connections.leave(self._place)
         self._drop_input()
-        self._writer.resume()
+        if self._is_connected:
+            self._writer.resume()
         if self._call is not None:
             call, self._call = self._call, None
             call.on_disconnect()
@@ -236,10 +239,13 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Answer nothing more until the client has taken what was written."""
-        self._writer.pause()
+        if self._is_connected:  # TLS may pause before, for a handshake that fails
+            self._writer.pause()
 
     def resume_writing(self) -> None:
         """Go on: the client has taken everything."""
+        if not self._is_connected:
+            return
         self._writer.resume()
         if not self._is_closed:
             self._last_active = perf_counter()
