@@ -52,6 +52,39 @@ class _Job:
         return False
 
 
+class _Kept:
+    """Work and its outcome, apart from the future, which is part of a reference cycle once it is awaited.
+
+    An error's traceback holds a request's body, which would stay until garbage is collected.
+    """
+
+    __slots__ = ("_outcome", "_work")
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._work: Callable[[], Any] | None = work
+        self._outcome: list[Any] = []  # what was returned; or the error, and True
+
+    def do(self) -> None:
+        """Do the work, and keep its outcome."""
+        work, self._work = self._work, None
+        assert work is not None
+        try:
+            self._outcome.append(work())
+        except BaseException as error:  # whatever it is, the caller gets it
+            self._outcome.extend((error, True))
+
+    def take(self) -> Any:  # noqa: ANN401 - of any work
+        """Return what the work returned, or raise what it raised; once."""
+        outcome, *failed = self._outcome
+        self._outcome.clear()
+        if failed:
+            try:
+                raise outcome
+            finally:
+                del outcome  # its traceback holds this frame
+        return outcome
+
+
 class Workers:
     """A few threads with a short queue in front of them, and a deadline for everything in it."""
 
@@ -87,11 +120,14 @@ class Workers:
             Exception: Whatever it raised.
         """
         limit_s = self._limit_s(timeout_s)
-        future = self.submit(work, timeout_s=timeout_s, priority=priority)
+        kept = _Kept(work)
+        future = self.submit(kept.do, timeout_s=timeout_s, priority=priority)
         try:
-            return await self._outcome(asyncio.wrap_future(future), limit_s)
+            await self._outcome(asyncio.wrap_future(future), limit_s)
+            answer: Answer = kept.take()
+            return answer
         finally:
-            del future  # or an error's traceback would hold the error, and with it a request's body
+            del future, kept  # or an error's traceback would hold the error, and with it a request's body
 
     def submit(
         self, work: Callable[[], Answer], *, timeout_s: float | None = None, priority: int = 0
@@ -132,7 +168,7 @@ class Workers:
                 raise DeadlineExceeded(limit_s) from error
             raise
         finally:
-            del outcome  # as in `run`
+            del outcome, deadline  # as in `run`; a deadline holds its task, which holds the error
 
     def _limit_s(self, timeout_s: float | None) -> float:
         return self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)

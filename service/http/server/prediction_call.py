@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from service.core.errors import RequestError, ServiceError, Stopping
+from service.core.errors import ServiceError, Stopping
 from service.http import problems
 from service.http.answering import Answering, Posted, Reply
 from service.http.body_reader import JSON_LENGTH, BodyReader, json_length, read_as
@@ -280,8 +280,7 @@ class PredictionCall:
             response = problems.unforeseen(path, exchange.request_id)
         skipped = ("content-length", "connection")
         headers = {name: value for name, value in response.headers.items() if name not in skipped}
-        if not isinstance(error, (RequestError, Refused)):
-            error.__traceback__ = None  # its frames would hold the body
+        error.__traceback__ = None  # its frames would hold the body
         self._respond(response.status_code, headers, bytes(response.body))
 
     def _respond(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
