@@ -43,8 +43,8 @@ pipelined requests are parsed before the first of them is answered."""
 
 _CHUNKED_SLICES = 4
 _MOST_CHUNKS = 256
-"""Slices of a chunked body that are parsed before other connections run, but no more once so many parts of the
-body were among them: its chunks may be of one byte, and a slice of those takes as long as megabytes."""
+"""Slices of a chunked body that are parsed before other connections run, but no more once so many parts of
+the body were among them: its chunks may be of one byte, and a slice of those takes as long as megabytes."""
 
 _QUEUED_COST = 2048
 """Bytes of memory that a parsed request costs while it waits for its turn."""
