@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from service.app import App, create_app
 from service.settings import Settings
+from tests.examples import examples
 from tests.processes import PATIENCE_S, Process, running
 from tests.security.conftest import Record
 from tests.security.in_process import Echo, Outcome, Server, exchange, parse
@@ -416,7 +417,7 @@ def agree(app: App, sent: bytes, cuts: list[int]) -> None:
 
 
 @given(st.composite(streams)(), st.lists(st.integers(0, 10_000), max_size=6))
-@settings(max_examples=300, deadline=None, derandomize=True)
+@examples(300)
 def test_h11_agrees_on_what_is_drawn(app: App, sent: bytes, cuts: list[int]) -> None:
     """
     Requests with a few bytes changed: nobody finds a request with another body than the other does.

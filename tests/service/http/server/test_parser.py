@@ -4,11 +4,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.http.server.parser import RequestParser
 from service.http.server.request import Refused, Request
+from tests.examples import examples
 
 MAX_HEAD = 1024
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -110,7 +111,7 @@ def test_trailers_are_no_headers() -> None:
     assert [name for name, _ in request.headers] == [b"host", b"transfer-encoding"]
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
+@examples(200)
 @given(data=st.binary(max_size=200) | st.text("GETPOS/ HTP1.0:\r\n", max_size=200).map(str.encode))
 def test_arbitrary_bytes_are_requests_or_refused(data: bytes) -> None:
     """

@@ -1,10 +1,11 @@
 """`service/http/server/request.py`: what RFC 9112 asks of a head, beyond its grammar."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.http.server.request import Headers, Refused, Request, parse
+from tests.examples import examples
 
 HOST = (b"host", b"a")
 
@@ -46,7 +47,7 @@ def test_other_targets_are_refused(target: bytes) -> None:
     assert caught.value.problem.kind == "bad-target"
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@examples(200)
 @given(target=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))
 def test_any_target_is_a_request_or_refused(target: str) -> None:
     try:
