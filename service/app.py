@@ -50,6 +50,11 @@ _DISTRIBUTION = "inkling"
 _POLL_S = 1.0
 """How often the key file is looked at."""
 
+_MAX_WAITING_TO_LOAD = 8
+_LOADING_S = 3600.0
+"""Changes of models that may wait for each other, and how long one may take: its requester waits to its end,
+and then it is recorded. They have a thread of their own, so that predictions do not hold them up."""
+
 _MAX_WAITING_TO_RENDER = 32
 """Bodies that may wait for the rendering thread before requests for others get a 503."""
 
@@ -130,7 +135,8 @@ def create_app(
 
     stager = Stager(registry)
     stager.hooks.append(lambda: _reload_keys(access))
-    changes = SharedChanges(worker, settings.request_timeout_s) if worker else LocalChanges(stager, workers)
+    loading = Workers(1, _MAX_WAITING_TO_LOAD, _LOADING_S)
+    changes = SharedChanges(worker, settings.request_timeout_s) if worker else LocalChanges(stager, loading)
     management = Management(registry, changes, settings.management)
     journal = Journal(metrics, statistics, settings.access_log)
     with_grpc = _grpc(settings, registry, answering, together or statistics, management, journal, control)
@@ -147,6 +153,7 @@ def create_app(
         workers.close()
         access.close()
         rendering.close()
+        loading.close()
 
     app = FastAPI(
         title="Inkling",

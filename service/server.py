@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import signal
 import socket
 import ssl
@@ -34,6 +35,8 @@ from service.inference.admission.buckets import Buckets
 from service.inference.budget import Budget
 from service.multiprocess.worker import WorkerProcess
 from service.settings import ENVIRONMENT_PREFIX, Settings
+
+log = logging.getLogger(__name__)
 
 _GARBAGE = 5_000
 """New containers before Python looks for cycles among them. A request makes some hundreds and leaves no
@@ -171,7 +174,7 @@ class Server(uvicorn.Server):
             stopping=self._stopping,
             constant_headers=constant,
             headers=headers if cors.is_on else None,
-            is_probe=lambda path: strip_root_path(path, settings.root_path) in _PROBES,
+            is_probe=_is_probe(settings),
             client=self._client if self._proxies else None,
         )
         self._listener: Listener | None = None
@@ -233,6 +236,7 @@ class Server(uvicorn.Server):
         def stop() -> None:
             self.should_exit = True
 
+        log.info("lame duck", extra={"fields": {"seconds": wait_s}})
         self._begin_stopping()
         asyncio.get_running_loop().call_later(wait_s, stop)
 
@@ -299,7 +303,8 @@ class OperatorsThread:
     def start(self) -> None:
         """Begin to serve."""
         self._thread.start()
-        self._started.wait(_OPERATORS_START_S)
+        if not self._started.wait(_OPERATORS_START_S):
+            raise RuntimeError("The operators' listener should have started")
 
     def stop(self) -> None:
         """End, without waiting for requests under way."""
@@ -325,6 +330,7 @@ class OperatorsThread:
             dispatch=self._dispatch,
             stopping=Stopping(),
             constant_headers=constant,
+            is_probe=_is_probe(self._settings),
         )
         state = ServerState()
         listener = Listener(
@@ -349,6 +355,11 @@ async def _abort_all(state: ServerState) -> None:
     for connection in list(state.connections):
         cast("Connection", connection).abort()
     await asyncio.sleep(0)
+
+
+def _is_probe(settings: Settings) -> Callable[[str], bool]:
+    """Return whether a path may be requested on a connection that is reserved for probes."""
+    return lambda path: strip_root_path(path, settings.root_path) in _PROBES
 
 
 def _lines(headers: Sequence[Header]) -> bytes:

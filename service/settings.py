@@ -179,6 +179,7 @@ class Settings(BaseSettings):
     header_timeout_s: float = Field(
         10,
         gt=0,
+        allow_inf_nan=False,
         description="Longest time for a request's head to arrive; then the connection ends",
     )
     body_timeout_s: float = Field(

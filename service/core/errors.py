@@ -209,7 +209,8 @@ class ReloadRefused(RequestError):
     """Not everything that is published of a model can be served; nothing that was is taken away."""
 
     def __init__(self, model: str, refused: Sequence[str]) -> None:
-        super().__init__(f"Every published version of {model!r} should be sound; got {' '.join(refused)}")
+        what = f"Every published version of {model!r}" if model else "Everything that is reloaded"
+        super().__init__(f"{what} should be sound; got {' '.join(refused)}")
         self.model = model
         self.refused = tuple(refused)
 

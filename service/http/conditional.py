@@ -167,8 +167,9 @@ def _release(rendering: "asyncio.Task[Rendered]") -> None:
 
 
 def _matches(request: Request, facts: Facts) -> bool:
-    """Return whether `If-None-Match` names an ETag, as a strong or a weak one."""
-    return any(facts.etag in value for value in request.headers.getlist("if-none-match"))
+    """Return whether `If-None-Match` names an ETag, as a strong or a weak one, or any (`*`)."""
+    values = request.headers.getlist("if-none-match")
+    return any(facts.etag in value or value.strip() == "*" for value in values)
 
 
 def _described(facts: Facts, content_type: str, headers: Mapping[str, str]) -> dict[str, str]:

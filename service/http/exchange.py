@@ -41,6 +41,7 @@ class Exchange:
         body_read: Whether the body was read to its end.
         phases: Seconds spent in each phase, in order.
         grant: Its admission; None where neither keys nor rates apply.
+        ended: When it was answered, by `time.perf_counter`; 0 if that is when it is recorded.
     """
 
     request_id: str
@@ -56,6 +57,7 @@ class Exchange:
     body_read: bool = False
     phases: dict[str, float] = field(default_factory=dict)
     grant: Grant | None = None
+    ended: float = 0.0
     _marked: float = 0.0
     _shown: dict[str, float] | None = None
 

@@ -50,6 +50,7 @@ class ThreadRecorder:
         """Record a request, measured until now."""
         if not exchange.status:
             exchange.status = CLIENT_CLOSED
+        exchange.ended = time.perf_counter()
         self._call(self._journal.end, exchange, method, path, client)
 
     def _call(self, what: Callable[..., None], *arguments: object) -> None:
@@ -88,7 +89,7 @@ class Journal:
             exchange.status = CLIENT_CLOSED
         if not self._ended:
             asyncio.get_running_loop().call_soon(self._write)
-        seconds = time.perf_counter() - exchange.started
+        seconds = (exchange.ended or time.perf_counter()) - exchange.started
         self._ended.append(_Ended(exchange, seconds, method, path[:_MAX_PATH], client))
 
     def _write(self) -> None:

@@ -109,14 +109,12 @@ class Stager:
             commits = [prepare() for prepare in self.hooks]
             return StagedReload(self._registry, self._registry.stage_reload(among), commits)
         except OSError as error:
-            raise ReloadRefused(
-                model or "models", [f"{error.strerror or 'a file could not be read'}."]
-            ) from error
+            raise ReloadRefused(model, [f"{error.strerror or 'a file could not be read'}."]) from error
         except (ServiceError, ValueError) as error:
-            raise ReloadRefused(model or "models", [str(error)]) from error
+            raise ReloadRefused(model, [str(error)]) from error
         except Exception as error:  # no memory, for example
             log.exception("unforeseen")
-            raise ReloadRefused(model or "models", [f"{type(error).__name__}; the log says more."]) from error
+            raise ReloadRefused(model, [f"{type(error).__name__}; the log says more."]) from error
 
 
 class LocalChanges:
@@ -215,7 +213,7 @@ class SharedChanges:
         if result.outcome == "busy":
             raise Overloaded(result.queued)
         if result.outcome != "committed":
-            raise ReloadRefused(model or "models", result.reasons)
+            raise ReloadRefused(model, result.reasons)
 
 
 class ReloadSignal:

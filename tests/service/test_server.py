@@ -271,6 +271,7 @@ def test_a_prediction_that_takes_too_long_is_told_that_the_service_stops(
         assert answer.headers["connection"] == "close"
         wait_until(running.has_ended)
         held.let_go()
+        wait_until(lambda: running.server._app.budget.used == 0)  # the thread still has the images
 
 
 @pytest.mark.parametrize("change", [lambda app: app, through_asgi])

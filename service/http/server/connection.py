@@ -17,6 +17,7 @@ Stages of a connection (`Stage`):
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from enum import Enum
 from http import HTTPStatus
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     from service.http.server.connections import Place
     from service.http.server.context import Call, Context
+
+log = logging.getLogger(__name__)
 
 SLICE_BYTES = 4096
 """Bytes that are parsed at once while the head of another request may be among them: what bounds how many
@@ -471,7 +474,13 @@ class Connection(asyncio.Protocol):
             self._answer_refusal(Refused(problems.TOO_MANY_CONNECTIONS, detail))
             return
         self._call = _NOT_BEGUN  # a call may end before `dispatch` returns it
-        call = context.dispatch(self, request)
+        try:
+            call = context.dispatch(self, request)
+        except Exception:  # whatever it is: a client waits
+            log.exception("unforeseen")
+            self._call = None
+            self._answer_refusal(Refused(problems.INTERNAL, problems.INTERNAL.title + "."))
+            return
         if self._call is _NOT_BEGUN:
             self._call = call
 

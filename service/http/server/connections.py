@@ -98,7 +98,7 @@ class Connections:
         """
         place = Place(client)
         own = self._per_client[client]
-        if not is_exempt and own >= self.max_per_client and not self._evict_oldest(self._idle(client)):
+        if not is_exempt and own >= self.max_per_client and not self._evict_oldest(self._settled(client)):
             expected = f"Connections of one client should be at most {self.max_per_client:,}"
             raise TooManyConnections(f"{expected}; as many are open already.")
         if len(self._places) - self._reserved >= self.max_connections and not self._make_room(client):
@@ -137,15 +137,23 @@ class Connections:
         The latter goes only for the benefit of a client with fewer connections. One that has been idle for no
         time is the last to go, and never for a client with more of them: its request is on its way.
         """
-        own, now = self._per_client[client] + 1, perf_counter()
-        idle = self._idle()
-        settled = [place for place in idle if place.connection and place.connection.idle_s(now) > _IDLE_S]
-        if self._evict_oldest(settled):
+        own = self._per_client[client] + 1
+        if self._evict_oldest(self._settled()):
             return True
+        idle = self._idle()
         unfinished = self._unfinished(is_reserved=False)
         greedy = [place for place in unfinished if self._per_client[place.client] > own]
         fresh = [place for place in idle if self._per_client[place.client] >= own - 1]
         return self._evict_oldest(greedy) or self._evict_oldest(fresh)
+
+    def _settled(self, client: str | None = None) -> list[Place]:
+        """Return the connections that have been idle for a while, of one client or of all."""
+        now = perf_counter()
+        return [
+            place
+            for place in self._idle(client)
+            if place.connection is not None and place.connection.idle_s(now) > _IDLE_S
+        ]
 
     def _idle(self, client: str | None = None) -> list[Place]:
         """Return the idle connections, of one client or of all."""

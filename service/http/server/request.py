@@ -19,6 +19,10 @@ _REMEMBERED = 512
 """Size of a head that is worth remembering, and how many are: at most 2 MB."""
 
 
+_SECRET = frozenset({b"authorization", b"x-api-key", b"cookie", b"proxy-authorization"})
+"""Headers whose values are not kept."""
+
+
 class Refused(Exception):
     """A request that is answered with a problem and closes its connection.
 
@@ -139,7 +143,7 @@ def parse(
         Refused: The head breaks a rule that the parser does not check: RFC 9112, sections 2.3 (version), 3.2
             (target and Host) and 6.1 (transfer codings).
     """
-    check = _remembered if is_small else _check
+    check = _remembered if is_small and _SECRET.isdisjoint(dict(headers)) else _check
     return Request(check(method, target, version, keep_alive, tuple(headers)), started)
 
 

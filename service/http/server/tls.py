@@ -53,9 +53,13 @@ class Certificates:
         """Read the files; a reload hook, which returns what makes them current.
 
         Raises:
-            OSError: As the constructor.
+            ValueError: They cannot be read, or are no certificate and its key.
         """
-        stamp, context = self._look(), self._read()
+        try:
+            stamp, context = self._look(), self._read()
+        except OSError as error:
+            expected = "The TLS certificate and its key should be a pair in PEM"
+            raise ValueError(f"{expected}; got {error.strerror or 'other content'}.") from error
 
         def commit() -> None:
             self._stamp, self._context = stamp, context

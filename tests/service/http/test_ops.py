@@ -225,4 +225,4 @@ def test_predictions_do_not_wait_for_rendering(
     assert [answer.status_code for answer in (predicted, alive, shown)] == [200] * 3
     for answer in refused:
         problem(answer, 503, "overloaded")
-        assert answer.headers["retry-after"] == "1"
+        assert answer.headers["retry-after"] in ("1", "2", "3")

@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.datastructures import Headers
 
 from service.app import create_app
+from service.http.server import connections
 from service.server import Server
 from service.settings import Settings
 from tests import toys
@@ -416,14 +417,19 @@ def test_one_connection_too_many_is_turned_away_and_later_ones_are_welcome(
     assert later.reply().status_code == 200
 
 
-def test_the_oldest_idle_connection_makes_room(connect: Open) -> None:
+def test_the_oldest_idle_connection_makes_room(
+    running: tuple[int, Server], connect: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     A new client is worth more than one that is silent.
     """
+    monkeypatch.setattr(connections, "_IDLE_S", 0.0)
+    wait_until(lambda: len(running[1].connections) == 0)
     inside = [connect() for _ in range(MAX_CONNECTIONS)]
     for connection in inside:
         connection.send(GET)
         assert connection.reply().status_code == 200
+    wait_until(lambda: all(other.is_idle() for other in running[1].connections.all()))
 
     newest = connect()
     newest.send(GET)
