@@ -60,6 +60,12 @@ _LINGER_BYTES = 16 * 2**20
 """How long, and how much, is read after the last response: closing a socket with unread input resets it, and
 the client would lose the response (RFC 9112, section 9.6)."""
 
+_SHORT_SHARE = 0.75
+_SHORT_S = 2.0
+_SHORT_RATE = 64
+"""Share of the memory budget above which clients must be quick: they have 2 s for a body, and must take a
+response at 64 times the minimum rate. Slow ones would hold memory that others need."""
+
 _IDLE_GRACE_S = 0.1
 """How long an idle connection stays open once the server stops: a request may be on its way."""
 
@@ -164,8 +170,8 @@ class Connection(asyncio.Protocol):
         return self._is_closed or self._drains_until is not None
 
     def is_idle(self) -> bool:
-        """Return whether no byte of a request has arrived since the last response."""
-        return self.stage is Stage.IDLE and not self._writer.is_paused
+        """Return whether it waits for a request of which no byte has arrived, or for the client to leave."""
+        return self.stage in (Stage.IDLE, Stage.DRAINING) and not self._writer.is_paused
 
     def idle_s(self, now: float) -> float:
         """Return for how many seconds it has been idle; 0 if it is not."""
@@ -173,7 +179,7 @@ class Connection(asyncio.Protocol):
 
     def is_evictable(self) -> bool:
         """Return whether closing it loses no request that is complete or being answered."""
-        return self.stage in (Stage.IDLE, Stage.HEAD, Stage.BODY) and not self._writer.is_paused
+        return self.stage is not Stage.ANSWERING and not self._writer.is_paused
 
     def client(self, request: Request) -> str:
         """Return the address of the client that sent a request, or `-`."""
@@ -199,6 +205,8 @@ class Connection(asyncio.Protocol):
                 self._place = self._context.connections.take(self.peer[0] if self.peer else "-")
             except TooManyConnections as error:
                 self._refusal = str(error)
+        if self._place is None:
+            self._context.connections.refused += 1
         if self._place is not None:
             self._place.connection = self
         if self._refusal is not None:
@@ -212,6 +220,8 @@ class Connection(asyncio.Protocol):
         self.server_state.connections.discard(self)
         if self._place is not None:
             self._context.connections.leave(self._place)
+        elif self._refusal is not None:
+            self._context.connections.refused -= 1
         self._drop_input()
         if self._is_connected:
             self._writer.resume()
@@ -567,6 +577,8 @@ class Connection(asyncio.Protocol):
         is_stopping = self._context.stopping.is_set
         if request is None or not request.keep_alive:
             return True
+        if self._place is not None and self._place.is_reserved:
+            return True  # others probe, too
         if request.is_complete:
             return not self._queue and (self._is_broken or (is_stopping and not self._unfed))
         if is_stopping:
@@ -592,6 +604,8 @@ class Connection(asyncio.Protocol):
         self._resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
+        if self._place is None:  # and so not in the table, whose sweep ends the others
+            self.loop.call_later(_LINGER_S, self.abort)
 
     def _close(self) -> None:
         self._is_closed = True
@@ -603,8 +617,11 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def evict(self) -> None:
-        """Close to make room for another connection."""
-        self._close()
+        """Close to make room for another connection; without a place nothing watches it any more."""
+        if self._writer.is_paused or self._drains_until is not None:
+            self.abort()
+        else:
+            self._close()
 
     def shutdown(self) -> None:
         """Close, once what has arrived is answered; uvicorn calls it when the server stops."""
@@ -633,7 +650,10 @@ class Connection(asyncio.Protocol):
         """
         limits = self._context.limits
         if self._writer.is_paused:
-            if self._writer.is_too_slow(now, limits.write_timeout_s, limits.min_send_rate):
+            interval_s, rate = limits.write_timeout_s, limits.min_send_rate
+            if self._is_memory_short():
+                interval_s, rate = min(interval_s, _SHORT_S), rate * _SHORT_RATE
+            if self._writer.is_too_slow(now, interval_s, rate):
                 self.abort()
             return
         stage, inactive_s = self.stage, now - self._last_active
@@ -651,11 +671,19 @@ class Connection(asyncio.Protocol):
 
     def _check_body(self, now: float, inactive_s: float) -> None:
         limits, request = self._context.limits, self._request
+        timeout_s = limits.body_timeout_s
+        if self._is_memory_short():
+            timeout_s = min(timeout_s, _SHORT_S)
         if self._call is None:
             if inactive_s > limits.header_timeout_s:
                 self._close()
-        elif request is not None and min(inactive_s, now - request.started) > limits.body_timeout_s:
-            self._call.on_body_error(BodyTimeout(limits.body_timeout_s, request.received))
+        elif request is not None and min(inactive_s, now - request.started) > timeout_s:
+            self._call.on_body_error(BodyTimeout(timeout_s, request.received))
+
+    def _is_memory_short(self) -> bool:
+        """Return whether so much of the budget is used that slow clients have to make room for others."""
+        budget = self._context.budget
+        return budget.used > _SHORT_SHARE * budget.max_bytes
 
 
 class _NotBegun:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
+MOST_REFUSED = 64
+"""Connections without a place that are told so at the same time; others are closed without a word."""
+
 RESERVED = 16
 """Connections beyond the limit that are accepted for probes alone."""
 
@@ -61,7 +64,11 @@ class TooManyConnections(Exception):
 
 
 class Connections:
-    """All open connections of one listener, within a limit for all and one for each client address."""
+    """All open connections of one listener, within a limit for all and one for each client address.
+
+    Attributes:
+        refused: Connections without a place that are being told so.
+    """
 
     def __init__(self, max_connections: int, max_per_client: int, shortest_timeout_s: float) -> None:
         """Create an empty table.
@@ -78,6 +85,7 @@ class Connections:
         self._places: set[Place] = set()
         self._per_client: Counter[str] = Counter()
         self._reserved = 0
+        self.refused = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -102,7 +110,7 @@ class Connections:
             expected = f"Connections of one client should be at most {self.max_per_client:,}"
             raise TooManyConnections(f"{expected}; as many are open already.")
         if len(self._places) - self._reserved >= self.max_connections and not self._make_room(client):
-            if self._reserved >= RESERVED and not self._evict_oldest(self._unfinished(is_reserved=True)):
+            if self._reserved >= RESERVED and not self._evict_oldest(self._of_probes()):
                 expected = f"Connections should be at most {self.max_connections:,}"
                 raise TooManyConnections(f"{expected}; as many are open already.")
             place.is_reserved = True
@@ -141,8 +149,14 @@ class Connections:
         if self._evict_oldest(self._settled()):
             return True
         idle = self._idle()
-        unfinished = self._unfinished(is_reserved=False)
-        greedy = [place for place in unfinished if self._per_client[place.client] > own]
+        greedy = [
+            place
+            for place in self._places
+            if place.connection is not None
+            and not place.is_reserved
+            and self._per_client[place.client] > own
+            and place.connection.is_evictable()
+        ]
         fresh = [place for place in idle if self._per_client[place.client] >= own - 1]
         return self._evict_oldest(greedy) or self._evict_oldest(fresh)
 
@@ -163,14 +177,13 @@ class Connections:
             if place.connection is not None and client in (None, place.client) and place.connection.is_idle()
         ]
 
-    def _unfinished(self, *, is_reserved: bool) -> list[Place]:
-        """Return the connections whose request has not arrived completely."""
+    def _of_probes(self) -> list[Place]:
+        """Return the reserved places that were taken a while ago: a probe takes milliseconds."""
+        since = perf_counter() - _IDLE_S
         return [
             place
             for place in self._places
-            if place.connection is not None
-            and place.is_reserved == is_reserved
-            and place.connection.is_evictable()
+            if place.is_reserved and place.connection is not None and place.connection.accepted < since
         ]
 
     def _evict_oldest(self, places: list[Place]) -> bool:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from service.http.server.connections import Connections, Place, TooManyConnections
+from service.http.server.connections import MOST_REFUSED, Connections, Place, TooManyConnections
 
 if TYPE_CHECKING:
     from service.http.server.tls import Certificates
@@ -136,8 +136,8 @@ class Listener:
         try:
             place = self._connections.take(client, self._is_exempt(client))
         except TooManyConnections as error:
-            if self._certificates is not None:  # a handshake costs more than the refusal is worth
-                accepted.close()
+            if self._certificates is not None or self._connections.refused >= MOST_REFUSED:
+                accepted.close()  # a handshake costs more than the refusal is worth
                 return True
             refusal = str(error)
         if place is not None and self._certificates is not None:

@@ -173,10 +173,12 @@ def _check(
         headers = [(name, host if name == b"host" else value) for name, value in headers]
         first[b"host"] = host
     raw_path = url.path or (b"*" if target == b"*" else b"/")
-    path = raw_path.decode("ascii")
+    path = unquote(raw_path.decode("ascii"))
+    if "\n" in path or "\r" in path:
+        raise Refused(BAD_TARGET, "Path should have no line ends; got one.")
     return Head(
         method=method.decode("ascii"),
-        path=unquote(path) if "%" in path else path,
+        path=path,
         raw_path=raw_path,
         query=url.query or b"",
         headers=headers,

@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.datastructures import Headers
 
 from service.app import create_app
+from service.http.server import connection as connection_module
 from service.http.server import connections
 from service.server import Server
 from service.settings import Settings
@@ -407,6 +408,7 @@ def test_one_connection_too_many_is_turned_away_and_later_ones_are_welcome(
     wait_until(lambda: not any(other.is_idle() for other in running[1].connections.all()))
     inside[1].finish()
     assert inside[1].is_closed()
+    wait_until(lambda: len(running[1].connections) == MAX_CONNECTIONS - 1)
     later = connect()
     later.send(GET)
 
@@ -415,6 +417,36 @@ def test_one_connection_too_many_is_turned_away_and_later_ones_are_welcome(
     assert int(refused.headers["retry-after"]) in range(1, 4)
     assert undisturbed.status_code == 200
     assert later.reply().status_code == 200
+
+
+def test_a_client_that_was_turned_away_does_not_keep_its_connection(
+    running: tuple[int, Server], connect: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It has no place, so no limit and no sweep knows of it: it ends by itself.
+    """
+    monkeypatch.setattr(connection_module, "_LINGER_S", 0.1)
+    wait_until(lambda: len(running[1].connections) == 0)
+    for _ in range(MAX_CONNECTIONS):
+        connect().send(GET[:-2])
+    wait_until(lambda: not any(other.is_idle() for other in running[1].connections.all()))
+    turned_away = [connect() for _ in range(20)]
+    for connection in turned_away:
+        problem(connection.reply(), 503, "too-many-connections")
+
+    wait_until(lambda: running[1].connections.refused == 0)
+
+
+@pytest.mark.parametrize("path", [b"/livez%0a", b"/livez%0D", b"/v1/models%0a"])
+def test_a_path_with_a_line_end_is_no_path(connect: Open, path: bytes) -> None:
+    """
+    A proxy that closes a path would let its twin with a line end pass.
+    """
+    connection = connect()
+
+    connection.send(b"GET " + path + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+
+    problem(connection.reply(), 400, "bad-target")
 
 
 def test_the_oldest_idle_connection_makes_room(

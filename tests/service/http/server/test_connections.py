@@ -1,6 +1,7 @@
 """`service/http/server/connections.py`: places, whose they are, and who gives way."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -127,7 +128,8 @@ def test_one_that_is_still_sending_gives_way_to_a_client_with_fewer() -> None:
 
 def test_what_is_being_answered_never_gives_way() -> None:
     """
-    Whoever comes gets a reserved place, as long as there is one; those that wait there give way too.
+    Whoever comes gets a reserved place, as long as there is one. Those that have been there for long give
+    way, whatever they do: a probe takes milliseconds.
     """
 
     def test(table: Table) -> None:
@@ -138,6 +140,7 @@ def test_what_is_being_answered_never_gives_way() -> None:
         assert table.evicted() == [4]
         for peer in table.peers:
             peer.evictable = False
+            peer.accepted = time.perf_counter() + 60
         with pytest.raises(TooManyConnections, match=r"^Connections should be at most 4; "):
             table.open("later")
         table.table.leave(table.places[0])
