@@ -14,9 +14,12 @@ MOST_REFUSED = 64
 RESERVED = 16
 """Connections beyond the limit that are accepted for probes alone."""
 
-_IDLE_S = 1.0
+_IDLE_S = 0.25
 """How long a connection is idle before it is closed rather than one that is still sending: the request may be
 on its way."""
+
+_PROBE_S = 1.0
+"""How long a reserved place is a probe's before another may have it."""
 
 _SWEEPS_PER_TIMEOUT = 4
 _MAX_SWEEP_S = 1.0
@@ -179,7 +182,7 @@ class Connections:
 
     def _of_probes(self) -> list[Place]:
         """Return the reserved places that were taken a while ago: a probe takes milliseconds."""
-        since = perf_counter() - _IDLE_S
+        since = perf_counter() - _PROBE_S
         return [
             place
             for place in self._places
