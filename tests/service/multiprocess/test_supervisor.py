@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +71,14 @@ sys.exit(supervisor.run(lambda: os.write(1, f"serving {{first.getsockname()[1]}}
 """
 
 
+@contextmanager
 def supervised(
     serve: str,
     count: int = 2,
     before: str = "",
     published: str = '["ink/1"]',
     options: str = f"stop_timeout_s={PATIENCE_S}",
-) -> subprocess.Popen[str]:
+) -> Iterator[subprocess.Popen[str]]:
     """Start a supervisor whose workers run the body of a function.
 
     Args:
@@ -87,13 +90,19 @@ def supervised(
     """
     body = "\n".join(f"    {line}" for line in serve.strip().splitlines())
     script = _SCRIPT.format(serve=body, count=count, published=published, options=options)
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", before + script],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as parent:
+        try:
+            yield parent
+            parent.wait(PATIENCE_S)
+        finally:
+            if parent.poll() is None:  # the test failed; else it would wait for ever
+                parent.kill()
 
 
 def waiting(parent: subprocess.Popen[str]) -> int:
@@ -481,7 +490,9 @@ asyncio.run(answer(worker, own, lambda: f"{{worker.slot}}:{{','.join(serving[0])
 PUBLISHED = "Path({path!r}).read_text().split()"
 
 
-def reloading(tmp_path: Path, stage: str = "pass", **options: Any) -> subprocess.Popen[str]:  # noqa: ANN401
+def reloading(
+    tmp_path: Path, stage: str = "pass", **options: str
+) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start workers that serve version 1; versions 1 and 2 are published then."""
     path = tmp_path / "published"
     path.write_text("ink/1")
@@ -647,7 +658,8 @@ asyncio.run(drain())
 """
     with supervised(serve) as parent:
         assert parent.stdout
-        assert "draining\n" in {parent.stdout.readline() for _ in range(1)}
+        while parent.stdout.readline() != "draining\n":  # it may say before that it serves
+            pass
         wait_until(lambda: len(children(parent.pid)) == 2)
         (port,) = listening_ports(children(parent.pid)[0])
         texts = answers(port)
