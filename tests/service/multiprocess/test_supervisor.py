@@ -491,7 +491,7 @@ PUBLISHED = "Path({path!r}).read_text().split()"
 
 
 def reloading(
-    tmp_path: Path, stage: str = "pass", **options: str
+    tmp_path: Path, stage: str = "pass", options: str = f"stop_timeout_s={PATIENCE_S}"
 ) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start workers that serve version 1; versions 1 and 2 are published then."""
     path = tmp_path / "published"
@@ -500,7 +500,7 @@ def reloading(
         STAGING.format(stage=stage),
         published=PUBLISHED.format(path=str(path)),
         before="from pathlib import Path\n",
-        **options,
+        options=options,
     )
 
 
