@@ -116,8 +116,8 @@ def files_of(names: Iterable[NormalizedName]) -> dict[NormalizedName, list[tuple
     parser of `pip install`. Indexes on this machine's disk are passed over; they hold no digests of others.
     """
     from pip._internal.commands.install import InstallCommand  # noqa: PLC0415 - no public interface
-    from pip._internal.index.collector import parse_links  # noqa: PLC0415
-    from pip._internal.models.link import Link  # noqa: PLC0415
+    from pip._internal.index.collector import parse_links  # noqa: PLC0415 - as above
+    from pip._internal.models.link import Link  # noqa: PLC0415 - as above
 
     command = InstallCommand("install", "")
     options, _ = command.parse_args([])

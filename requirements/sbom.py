@@ -64,8 +64,8 @@ def completed(bom: Component, status: str, sums: str) -> Component:
 def main(bom: str, status: str, sums: str) -> None:
     """Complete the file `bom` in place."""
     # only where the image is built
-    from cyclonedx.schema import SchemaVersion  # noqa: PLC0415
-    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
+    from cyclonedx.schema import SchemaVersion  # noqa: PLC0415 - only the image has it
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415 - as above
 
     path = Path(bom)
     whole = completed(
