@@ -163,7 +163,7 @@ class Server(uvicorn.Server):
         constant = _lines(constant_headers(tls=certificates is not None, cors=cors.is_on))
 
         def headers(request: Request | None) -> bytes:
-            return cors.lines(request.first_headers.get(b"origin") if request else None)
+            return cors.lines(request.head.first_headers.get(b"origin") if request else None)
 
         self.context = Context(
             limits=_limits(settings),
@@ -267,7 +267,7 @@ class Server(uvicorn.Server):
         return Connection(self.context, server_state)
 
     def _client(self, peer: str, request: Request) -> str:
-        return self._proxies.client(peer, request.headers)
+        return self._proxies.client(peer, request.head.headers)
 
 
 class OperatorsThread:

@@ -7,10 +7,12 @@ from __future__ import annotations  # of functions that are made anew for every 
 
 import asyncio
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from time import perf_counter
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +25,9 @@ from service.http import preparation
 from service.http.body_reader import BodyLimits
 from service.http.drawings import Drawings, Limits
 from service.http.exchange import Exchange, exchange_of
+from service.http.headers import Headers
 from service.http.preparation import Preparation
 from service.inference import costs
-from service.inference.budget import Budget
 from service.serving.batching import Batching
 from service.serving.predictor import Prediction
 from service.serving.registry import Model
@@ -36,7 +38,6 @@ INLINE_BYTES = 16_384
 docs/decisions/0003-inline-or-thread.md, and for pictures 0028."""
 
 Answer = TypeVar("Answer")
-Taken_contra = TypeVar("Taken_contra", contravariant=True)
 
 
 class Posted(NamedTuple):
@@ -63,11 +64,11 @@ class Reply(NamedTuple):
 
     Attributes:
         content: The body.
-        headers: By name; the type of the content, and others that belong to it.
+        headers: The type of the content, and others that belong to it.
     """
 
     content: bytes
-    headers: Mapping[str, str]
+    headers: Headers
 
 
 Ask = Callable[["Posted", "Model", Any], "Question[Reply]"]
@@ -108,17 +109,112 @@ class Question(NamedTuple, Generic[Answer]):
         return self.traces is None and is_small and preparation.is_quick(self.drawings, self.prepare)
 
 
-class Waiter(Protocol[Taken_contra]):
-    """Who waits for an answer; called from the event loop, later than `submit`."""
+class PredictionJob(ABC, Generic[Answer]):
+    """A request whose body has arrived: reads it, and encodes the answer.
 
+    Attributes:
+        task: The task of long work, which ends without an answer if it is cancelled; None for short work.
+    """
+
+    __slots__ = ("_answering", "_exchange", "_model", "_question", "_size", "task")
+
+    def __init__(self) -> None:
+        """Begin without a body."""
+        self.task: asyncio.Task[None] | None = None
+
+    def submit(self, answering: Answering, exchange: Exchange, model: Model, size: int, unread: int) -> None:
+        """Answer the request: on the event loop at the end of this turn, or in the thread pool if it is long.
+
+        Args:
+            answering: The prediction pipeline.
+            exchange: The request's.
+            model: Whom it asks.
+            size: Of the whole body, in bytes.
+            unread: Bytes of it that `read` has to parse one by one.
+        """
+        self._answering = answering
+        self._exchange = exchange
+        self._model = model
+        self._size = size
+        if unread > INLINE_BYTES:
+            self._spawn(lambda: answering.workers.run(self._read_and_reply))
+        else:
+            answering.batching.submit(model, self)
+
+    @abstractmethod
+    def read(self) -> Question[Answer]:
+        """Make a question of the body; on the event loop or in a thread.
+
+        Raises:
+            ServiceError: The body is not what it should be.
+        """
+
+    @abstractmethod
     def is_gone(self) -> bool:
         """Return whether the answer is no longer wanted."""
 
-    def answer(self, answer: Taken_contra, /) -> None:
+    @abstractmethod
+    def answer(self, answer: Answer) -> None:
         """Take the answer."""
 
-    def fail(self, error: Exception, /) -> None:
-        """Take the error there is instead."""
+    @abstractmethod
+    def fail(self, error: Exception) -> None:
+        """Take the error there is instead, whatever it is."""
+
+    def images(self) -> NDArray[np.uint8] | None:
+        """Return the images to predict; None if preparing or answering them is long work, which begins."""
+        question, left_s = self._ask()
+        answering, exchange, model = self._answering, self._exchange, self._model
+        if self._size <= INLINE_BYTES and question.is_short():
+            self._question = question
+            return answering.prepare(exchange, model, question)
+        self._spawn(
+            lambda: answering.workers.run(
+                lambda: answering.reply(exchange, model, question),
+                timeout_s=left_s,
+                priority=question.priority,
+            )
+        )
+        return None
+
+    def take(self, prediction: Prediction) -> None:
+        """Encode the answer."""
+        try:
+            answer = self._answering.encode(self._exchange, self._question, prediction)
+        except Exception as error:  # whatever it is: a client waits
+            self.fail(error)
+        else:
+            self.answer(answer)
+
+    def _read_and_reply(self) -> Answer:
+        """Read the body, predict and encode the answer, in a thread of the pool."""
+        question, _ = self._ask()
+        return self._answering.reply(self._exchange, self._model, question)
+
+    def _ask(self) -> tuple[Question[Answer], float | None]:
+        """Read the body, and charge the client for its images; return the seconds that are left, too."""
+        exchange = self._exchange
+        exchange.mark("queue")
+        question = self.read()
+        if exchange.grant is not None:
+            exchange.grant.charge(len(question.drawings))
+        exchange.mark("decode")
+        return question, None if question.timeout_s is None else time_left(question, exchange)
+
+    def _spawn(self, work: Callable[[], Coroutine[None, None, Answer]]) -> None:
+        """Run long work in a task."""
+
+        async def run() -> None:
+            try:
+                answer = await work()
+            except Exception as error:  # whatever it is: a client waits
+                self.fail(error)
+            else:
+                self.answer(answer)
+            finally:
+                self.task = None  # which refers to this job
+
+        self.task = asyncio.get_running_loop().create_task(run())
 
 
 @dataclass(frozen=True)
@@ -136,11 +232,6 @@ class Answering:
     workers: Workers
     bodies: BodyLimits
     limits: Limits
-
-    @property
-    def budget(self) -> Budget:
-        """Where the memory that questions take is acquired."""
-        return self.bodies.budget
 
     def find(self, request: Request) -> Model:
         """Return the model that the path names, and note it for log and metrics.
@@ -167,54 +258,6 @@ class Answering:
         """
         return Asking(self, ask, count_unread or _whole)
 
-    def submit(
-        self,
-        exchange: Exchange,
-        model: Model,
-        read: Callable[[], Question[Answer]],
-        size: int,
-        unread: int,
-        waiter: Waiter[Answer],
-    ) -> asyncio.Task[None] | None:
-        """Answer a request whose body has arrived: on the event loop, or in the thread pool if it is long.
-
-        Args:
-            exchange: The request's.
-            model: Whom it asks.
-            read: Makes a question of the body.
-            size: Of the whole body, in bytes.
-            unread: Bytes of it that `read` has to parse one by one.
-            waiter: Gets what the question's `encode` returns, or the error.
-
-        Returns:
-            The task of long work, which ends without an answer if it is cancelled; None for short work.
-
-        Raises:
-            ServiceError: Whatever the readers and the model raise at once; the waiter gets nothing then.
-        """
-        if unread > INLINE_BYTES:
-
-            def ask_and_reply() -> Answer:
-                exchange.mark("queue")
-                question = _ask(read, exchange)
-                time_left(question, exchange)
-                return self._reply(exchange, model, question)
-
-            return _spawn(lambda: self.workers.run(ask_and_reply), waiter)
-        question = _ask(read, exchange)
-        left_s = None if question.timeout_s is None else time_left(question, exchange)
-        if size <= INLINE_BYTES and question.is_short():
-            images = self.prepare(exchange, model, question)
-            self.batching.submit(model, images, _Short(self, exchange, question, waiter))
-            return None
-
-        def work() -> Coroutine[None, None, Answer]:
-            return self.workers.run(
-                lambda: self._reply(exchange, model, question), timeout_s=left_s, priority=question.priority
-            )
-
-        return _spawn(work, waiter)
-
     async def respond(
         self,
         exchange: Exchange,
@@ -224,12 +267,12 @@ class Answering:
         unread: int,
         left: Left = None,
     ) -> Answer:
-        """Answer a request whose body has arrived, as `submit`, and wait for the answer.
+        """Answer a request whose body has arrived, as `PredictionJob.submit`, and wait for the answer.
 
         Args:
-            exchange: As `submit` takes it, and so the next four.
+            exchange: The request's.
             model: Whom it asks.
-            read: Makes a question of the body.
+            read: As `PredictionJob.read`.
             size: Of the whole body, in bytes.
             unread: Bytes of it that `read` has to parse one by one.
             left: Awaitable that completes when the client disconnects; None if that cancels this task.
@@ -242,16 +285,17 @@ class Answering:
             ClientDisconnect: The client left; work that had not begun is dropped.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        task = self.submit(exchange, model, read, size, unread, _Awaiting(future))
+        job = _AwaitedJob(read, future)
+        job.submit(self, exchange, model, size, unread)
         try:
             return await _unless(left, future)
         finally:
             future.cancel()
-            if task is not None:
-                task.cancel()
-            del future, task  # an error's traceback would hold the error, and with it the request's body
+            if job.task is not None:
+                job.task.cancel()
+            del future, job  # an error's traceback would hold the error, and with it the request's body
 
-    def _reply(self, exchange: Exchange, model: Model, question: Question[Answer]) -> Answer:
+    def reply(self, exchange: Exchange, model: Model, question: Question[Answer]) -> Answer:
         """Predict and write the answer, in a thread of the pool."""
         exchange.mark("queue")
         with self.acquired(model, question):
@@ -261,23 +305,29 @@ class Answering:
     def acquired(self, model: Model, question: Question[Answer]) -> AbstractContextManager[None]:
         """Acquire the memory that a question's images take, until the context is left; raises as `Budget`."""
         each = question.image_bytes or costs.image_cost(math.prod(model.shape), len(model.manifest.labels))
-        return self.budget.acquired(each * len(question.drawings))
+        return self.bodies.budget.acquired(each * len(question.drawings))
 
     def prepare(self, exchange: Exchange, model: Model, question: Question[Answer]) -> NDArray[np.uint8]:
         """Return the images of a question as the model takes them; raises as `preparation.prepare`."""
         images = preparation.prepare(
-            question.drawings, model.shape, self.limits, question.prepare, question.traces, self.budget
+            question.drawings,
+            model.shape,
+            self.limits,
+            question.prepare,
+            question.traces,
+            self.bodies.budget,
         )
         exchange.mark("prepare")
         return images
 
     def encode(self, exchange: Exchange, question: Question[Answer], prediction: Prediction) -> Answer:
         """Write the answer to a question, and note what it took."""
-        exchange.mark("queue")
-        exchange.shift("queue", "infer", prediction.seconds)
+        now = perf_counter()
+        exchange.mark("queue", now - prediction.seconds)
+        exchange.mark("infer", now)
         answer = question.encode(prediction)
         exchange.mark("encode")
-        exchange.images, exchange.batch = len(prediction.images), prediction.batch
+        exchange.images, exchange.batch = prediction.count, prediction.batch
         return answer
 
 
@@ -316,7 +366,9 @@ class Asking:
                 self.count_unread(posted),
                 _left(request),
             )
-        return Response(reply.content, headers=reply.headers)
+        response = Response(reply.content)
+        response.raw_headers += reply.headers
+        return response
 
 
 def _whole(posted: Posted) -> int:
@@ -348,73 +400,29 @@ async def _unless(left: Left, future: asyncio.Future[Answer]) -> Answer:
         del future  # as in `respond`
 
 
-def _spawn(work: Callable[[], Coroutine[None, None, Answer]], waiter: Waiter[Answer]) -> asyncio.Task[None]:
-    """Run long work in a task, and hand its result to a waiter."""
+class _AwaitedJob(PredictionJob[Answer]):
+    """A job that sets a future."""
 
-    async def run() -> None:
-        try:
-            answer = await work()
-        except Exception as error:  # whatever it is, the waiter gets it
-            waiter.fail(error)
-        else:
-            waiter.answer(answer)
+    __slots__ = ("_body", "_future")
 
-    return asyncio.get_running_loop().create_task(run())
+    def __init__(self, body: Callable[[], Question[Answer]], future: asyncio.Future[Answer]) -> None:
+        super().__init__()
+        self._body = body
+        self._future = future
 
-
-@dataclass(frozen=True, slots=True)
-class _Awaiting(Generic[Answer]):
-    """A waiter that sets a future."""
-
-    future: asyncio.Future[Answer]
+    def read(self) -> Question[Answer]:
+        return self._body()
 
     def is_gone(self) -> bool:
-        return self.future.done()
+        return self._future.done()
 
     def answer(self, answer: Answer) -> None:
-        if not self.future.done():
-            self.future.set_result(answer)
+        if not self._future.done():
+            self._future.set_result(answer)
 
     def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-class _Short(Generic[Answer]):
-    """A request of a batch on the event loop: encodes its answer for its waiter."""
-
-    __slots__ = ("_answering", "_exchange", "_question", "_waiter", "fail", "is_gone")
-
-    def __init__(
-        self,
-        answering: Answering,
-        exchange: Exchange,
-        question: Question[Answer],
-        waiter: Waiter[Answer],
-    ) -> None:
-        self._answering = answering
-        self._exchange = exchange
-        self._question = question
-        self._waiter = waiter
-        self.is_gone = waiter.is_gone
-        self.fail = waiter.fail
-
-    def take(self, prediction: Prediction) -> None:
-        try:
-            answer = self._answering.encode(self._exchange, self._question, prediction)
-        except Exception as error:  # whatever it is, the waiter gets it
-            self._waiter.fail(error)
-        else:
-            self._waiter.answer(answer)
-
-
-def _ask(read: Callable[[], Question[Answer]], exchange: Exchange) -> Question[Answer]:
-    """Make a question of a body, and charge the client for its images."""
-    question = read()
-    if exchange.grant is not None:
-        exchange.grant.charge(len(question.drawings))
-    exchange.mark("decode")
-    return question
+        if not self._future.done():
+            self._future.set_exception(error)
 
 
 def time_left(question: Question[Answer], exchange: Exchange) -> float | None:

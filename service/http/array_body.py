@@ -34,7 +34,7 @@ def read_octets(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
     if not body or len(body) % size:
         raise MalformedRequest("Body", f"n x {size:,} bytes with n >= 1", f"{len(body):,} bytes")
     check_count(len(body) // size, limits)
-    return np.frombuffer(body, np.uint8).reshape(-1, *shape)
+    return np.ndarray((len(body) // size, *shape), np.uint8, body)
 
 
 def read_npy(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
 from service.core.errors import BodyTimeout, PayloadTooLarge
-from service.http.exchange import exchange_of, header
+from service.http.exchange import exchange_of
 from service.http.packing import IDENTITY, Unpacker
 from service.inference import costs
 from service.inference.budget import Budget
@@ -23,12 +23,38 @@ _SMALL = 16_384
 their size."""
 
 
-def read_as(path: str, content_type: str) -> str:
-    """Return the content type that the endpoint of a path reads a body as, for its cost.
+@dataclass(frozen=True, slots=True)
+class BodyForm:
+    """What a request's head says of its body.
 
-    Everything under `/v2`, and `:predict`, is JSON whatever the header Content-Type says.
+    Attributes:
+        coding: The header Content-Encoding; None if it did not come, or says `identity`.
+        declared: Its declared length in bytes; None if it is not known.
+        cost: Returns how many bytes of memory it takes, of its size in bytes, decompressed.
+        content_type: What it is read as.
     """
-    return costs.JSON if path.startswith("/v2/") or path.endswith(":predict") else content_type
+
+    coding: str | None
+    declared: int | None
+    cost: costs.BodyCost
+    content_type: str
+
+    @classmethod
+    def of(cls, path: str, headers: Mapping[bytes, bytes], declared: int | None) -> BodyForm:
+        """Return the form of a body.
+
+        Args:
+            path: Of the endpoint, or of the request. Under `/v2`, and at `:predict`, a body is JSON whatever
+                the header Content-Type says.
+            headers: The first of each name in lower case.
+            declared: As the attribute.
+        """
+        content_type = headers.get(b"content-type", b"").decode("latin-1")
+        if path.startswith("/v2/") or path.endswith(":predict"):
+            content_type = costs.JSON
+        coding = headers.get(b"content-encoding", IDENTITY.encode()).decode("latin-1")
+        cost = costs.BodyCost.of(content_type, coding, json_length(headers.get(JSON_LENGTH)))
+        return cls(None if coding == IDENTITY else coding, declared, cost, content_type)
 
 
 @dataclass(frozen=True)
@@ -61,14 +87,10 @@ class BodyLimits:
             ClientDisconnect: The client left.
         """
         exchange = exchange_of(request)
-        declared = header(request, b"content-length") or ""
-        reader = BodyReader(
-            self,
-            header(request, b"content-encoding"),
-            read_as(request.scope["path"], header(request, b"content-type") or ""),
-            int(declared[:20]) if declared.isascii() and declared.isdecimal() else None,
-            json_length(header(request, JSON_LENGTH)),
-        )
+        headers = dict(reversed(request.scope["headers"]))
+        declared = headers.get(b"content-length", b"")
+        length = int(declared[:20]) if declared.isdigit() else None
+        reader = reader_of(self, BodyForm.of(request.scope["path"], headers, length))
         try:
             try:
                 async with asyncio.timeout(self.timeout_s):
@@ -96,83 +118,60 @@ class BodyReader:
     """Collects one body from its pieces.
 
     A body that declares itself too large is refused before a byte of it is read, one that turns out to be too
-    large as soon as it is. A compressed one is decompressed slice by slice; its decompressed size counts.
+    large as soon as it is.
+
+    Attributes:
+        has_more: Whether compressed bytes are left for `step`.
     """
 
-    __slots__ = (
-        "_acquired",
-        "_coding",
-        "_content_type",
-        "_json_bytes",
-        "_limits",
-        "_pieces",
-        "_received",
-        "_size",
-        "_unpacker",
-    )
+    __slots__ = ("_acquired", "_form", "_limits", "_pieces", "_size", "has_more")
 
-    def __init__(
-        self,
-        limits: BodyLimits,
-        coding: str | None,
-        content_type: str,
-        declared: int | None,
-        json_bytes: int | None = None,
-    ) -> None:
-        """Begin to read.
+    def __init__(self, limits: BodyLimits, form: BodyForm) -> None:
+        """Begin to read; `reader_of` chooses the class.
 
         Args:
             limits: Its limits.
-            coding: The header Content-Encoding; None if it did not come.
-            content_type: What it is read as (`read_as`), which decides what a byte costs.
-            declared: Its declared length in bytes; None if it is not known.
-            json_bytes: How many of its bytes are JSON, if binary contents follow; None if all are.
+            form: What the head says of it.
 
         Raises:
             PayloadTooLarge: It declares more than the limit.
-            UnsupportedMediaType: Its coding is not known.
         """
         self._limits = limits
-        self._content_type = content_type
-        self._coding = coding or ""
-        self._json_bytes = json_bytes
+        self._form = form
         self._pieces: list[bytes | bytearray] = []
         self._size = 0
-        self._received = 0
         self._acquired = 0
-        self._unpacker = None if coding is None or coding == IDENTITY else Unpacker(coding)
-        if declared is not None and declared > limits.max_bytes:
-            raise self._too_large(f"{declared:,}")
-
-    @property
-    def is_packed(self) -> bool:
-        """Whether the body is compressed."""
-        return self._unpacker is not None
-
-    @property
-    def has_more(self) -> bool:
-        """Whether compressed bytes are left for `step`."""
-        return self._unpacker is not None and self._unpacker.has_more
+        self.has_more = False
+        if form.declared is not None and form.declared > limits.max_bytes:
+            raise self._too_large(f"{form.declared:,}")
 
     def push(self, piece: bytes) -> None:
-        """Take the next bytes as they arrived; of compressed ones, decompress a first slice.
+        """Take the next bytes as they arrived.
 
         Raises:
             PayloadTooLarge, TooManyBytes, MalformedRequest: As `BodyLimits.read`.
         """
-        if self._unpacker is None:
-            self._take(piece)
-            return
-        self._received += len(piece)
-        if self._received > self._limits.max_bytes:
+        size = self._size = self._size + len(piece)
+        limits = self._limits
+        budget, cost = limits.budget, self._form.cost(size)
+        if size > limits.max_bytes or cost > budget.max_bytes:
             raise self._too_large("more")
-        self._unpacker.push(piece)
-        self.step()
+        budget.acquire(cost - self._acquired)
+        self._acquired = cost
+        pieces = self._pieces
+        if not pieces:
+            pieces.append(piece)
+            return
+        last = pieces[-1]
+        if isinstance(last, bytearray) and len(last) < _SMALL:
+            last += piece
+        elif len(piece) < _SMALL:
+            pieces.append(bytearray(piece))
+        else:
+            pieces.append(piece)
 
     def step(self) -> None:
         """Decompress one more slice; raises as `push`."""
-        assert self._unpacker is not None
-        self._take(self._unpacker.step())
 
     def end(self) -> bytes:
         """Return the whole body.
@@ -180,8 +179,6 @@ class BodyReader:
         Raises:
             MalformedRequest: It is compressed, and not whole.
         """
-        if self._unpacker is not None:
-            self._unpacker.end()
         pieces = self._pieces
         first = pieces[0] if pieces else b""
         body = first if len(pieces) <= 1 and isinstance(first, bytes) else b"".join(pieces)
@@ -193,30 +190,59 @@ class BodyReader:
         self._limits.budget.release(self._acquired)
         self._acquired = 0
 
-    def _take(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._size > self._limits.max_bytes:
-            raise self._too_large("more")
-        budget = self._limits.budget
-        cost = costs.body_cost(self._content_type, self._coding, self._size, self._json_bytes)
-        if cost > budget.max_bytes:
-            raise self._too_large("more")
-        budget.acquire(cost - self._acquired)
-        self._acquired = cost
-        last = self._pieces[-1] if self._pieces else None
-        if isinstance(last, bytearray) and len(last) < _SMALL:
-            last += piece
-        elif last is not None and len(piece) < _SMALL:
-            self._pieces.append(bytearray(piece))
-        else:
-            self._pieces.append(piece)
-
     def _too_large(self, got: str) -> PayloadTooLarge:
         limits = self._limits
-        most = costs.most_body_bytes(self._content_type, limits.max_bytes, limits.budget.max_bytes)
+        most = costs.most_body_bytes(self._form.content_type, limits.max_bytes, limits.budget.max_bytes)
         return PayloadTooLarge("Body", most, "bytes", got)
 
 
-def json_length(text: str | None) -> int | None:
+class CompressedBodyReader(BodyReader):
+    """Decompresses a body slice by slice; its decompressed size counts."""
+
+    __slots__ = ("_received", "_unpacker")
+
+    def __init__(self, limits: BodyLimits, form: BodyForm, coding: str) -> None:
+        """Begin to read.
+
+        Args:
+            limits: Its limits.
+            form: What the head says of it.
+            coding: Its Content-Encoding.
+
+        Raises:
+            PayloadTooLarge: It declares more than the limit.
+            UnsupportedMediaType: The coding is not known.
+        """
+        super().__init__(limits, form)
+        self._received = 0
+        self._unpacker = Unpacker(coding)
+
+    def push(self, piece: bytes) -> None:
+        """Take the next bytes as they arrived, and decompress a first slice; raises as `BodyReader.push`."""
+        self._received += len(piece)
+        if self._received > self._limits.max_bytes:
+            raise self._too_large("more")
+        self._unpacker.push(piece)
+        self.step()
+
+    def step(self) -> None:
+        """Decompress one more slice; raises as `push`."""
+        super().push(self._unpacker.step())
+        self.has_more = self._unpacker.has_more
+
+    def end(self) -> bytes:
+        """Return the whole body; raises MalformedRequest if the compressed one is not whole."""
+        self._unpacker.end()
+        return super().end()
+
+
+def reader_of(limits: BodyLimits, form: BodyForm) -> BodyReader:
+    """Return a reader of one body; raises as the constructors of the readers."""
+    if form.coding is None:
+        return BodyReader(limits, form)
+    return CompressedBodyReader(limits, form, form.coding)
+
+
+def json_length(text: bytes | None) -> int | None:
     """Return the number that the header `JSON_LENGTH` holds; None if it holds none."""
-    return int(text[:20]) if text is not None and text.isascii() and text.isdecimal() else None
+    return int(text[:20]) if text is not None and text.isdigit() else None

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.serving.predictor import Prediction
+from service.serving.predictor import Prediction, Run
 
 _FEW = 6
 """Images below which a loop takes less than whole columns do."""
@@ -67,11 +67,11 @@ def write(prediction: Prediction, top: int, is_full: bool) -> Sequence[str]:
     return prediction.of_each(_write, top, is_full)
 
 
-def _write(prediction: Prediction, top: int, is_full: bool) -> list[str]:
-    scores = prediction.scores.probabilities
-    words = _words(prediction.model.manifest.labels)
+def _write(run: Run, top: int, is_full: bool) -> list[str]:
+    scores = run.scores.probabilities
+    words = _words(run.model.manifest.labels)
     rankings = (-scores).argsort(axis=1, kind="stable")[:, :top]
-    sure = _UNSAID if prediction.sure is None else map(_SURE.__getitem__, prediction.sure.tolist())
+    sure = _UNSAID if run.sure is None else map(_SURE.__getitem__, run.sure.tolist())
     if len(scores) < _FEW:
         return _one_by_one(scores, rankings, words, sure, is_full)
     return _together(scores, rankings, words, sure, is_full)

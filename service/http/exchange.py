@@ -4,6 +4,7 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 from starlette.requests import Request
@@ -39,9 +40,9 @@ class Exchange:
         received: Bytes of the body, as they came over the wire.
         status: Of the answer; 0 before it is known.
         body_read: Whether the body was read to its end.
-        phases: Seconds spent in each phase, in order.
         grant: Its admission; None where neither keys nor rates apply.
         ended: When it was answered, by `time.perf_counter`; 0 if that is when it is recorded.
+        method, path, client: Verb, path and the client's address, set when it is recorded.
     """
 
     request_id: str
@@ -55,33 +56,42 @@ class Exchange:
     received: int = 0
     status: int = 0
     body_read: bool = False
-    phases: dict[str, float] = field(default_factory=dict)
     grant: Grant | None = None
     ended: float = 0.0
-    _marked: float = 0.0
-    _shown: dict[str, float] | None = None
+    method: str = "-"
+    path: str = "-"
+    client: str = "-"
+    _marks: list[Any] = field(default_factory=list)
+    _phases: dict[str, float] | None = None
 
-    def mark(self, phase: str) -> None:
-        """Give the time since the last mark to a phase; a worker may do so after its deadline too."""
-        now = time.perf_counter()
-        self.phases[phase] = self.phases.get(phase, 0.0) + now - (self._marked or self.started)
-        self._marked = now
+    def mark(self, phase: str, now: float = 0.0) -> None:
+        """Add the time since the previous mark to a phase; a worker may do so after its deadline too.
 
-    def shift(self, phase: str, other: str, seconds: float) -> None:
-        """Give some of a phase's time to another one, which says itself how long it took."""
-        self.phases[phase] -= seconds
-        self.phases[other] = self.phases.get(other, 0.0) + seconds
+        Args:
+            phase: Its name.
+            now: When it ended, by `time.perf_counter`; 0 for now.
+        """
+        self._marks += phase, now or time.perf_counter()
 
-    def phases_ms(self) -> dict[str, float]:
-        """Return milliseconds by phase, the same to all who ask: header and log agree."""
-        if self._shown is None:
-            # At once, by one call: a worker may mark a phase after its deadline. Python's round is slower.
-            self._shown = {name: int(1e6 * s + 0.5) / 1000 for name, s in self.phases.copy().items()}
-        return self._shown
+    @property
+    def phases(self) -> dict[str, float]:
+        """Milliseconds spent in each phase, in microseconds' precision and in order.
+
+        The same from the first time on, so that header, log and metrics agree.
+        """
+        if self._phases is None:
+            marks, before = self._marks.copy(), self.started
+            phases: dict[str, float] = {}
+            for phase, now in zip(marks[::2], marks[1::2], strict=False):
+                ms = int(1e6 * (now - before) + 0.5) / 1000  # Python's round is slower
+                phases[phase] = ms + phases[phase] if phase in phases else ms
+                before = now
+            self._phases = phases  # at once: another thread may come here too
+        return self._phases
 
     def server_timing(self) -> bytes:
-        """Return what an answer says of the time that each phase took, as the header Server-Timing has it."""
-        document = orjson.dumps(self.phases_ms())  # which writes numbers several times as fast as Python does
+        """Return the time that each phase took, as the header Server-Timing has it, if any."""
+        document = orjson.dumps(self.phases)  # which writes numbers several times as fast as Python does
         return document[2:-1].replace(b'":', b";dur=").replace(b',"', b", ")
 
     def age_s(self) -> float:
@@ -94,15 +104,6 @@ def exchange_of(request: Request) -> Exchange:
     exchange = request.scope["exchange"]
     assert isinstance(exchange, Exchange)
     return exchange
-
-
-def header(request: Request, name: bytes) -> str | None:
-    """Return a header's first value, looked up by its name in small letters; None if it did not come."""
-    for other, value in request.scope["headers"]:
-        if other == name:
-            text: str = value.decode("latin-1")
-            return text
-    return None
 
 
 _unused_ids: list[str] = []

@@ -27,8 +27,9 @@ from service.serving.predictor import Prediction
 from service.serving.registry import Model
 
 _PNG = "image/png"
+_AS_PNG = ((b"content-type", _PNG.encode()), *wire.VARY_ACCEPT)
+_AS_JSON = (*wire.AS_JSON, *wire.VARY_ACCEPT)
 
-_VARY = {"vary": "Accept"}
 
 _MOST_IMAGES = 256
 """Of 28 x 28: an answer of about two megabytes. docs/decisions/0018-explanations-are-exact.md"""
@@ -97,10 +98,10 @@ class Endpoints:
             explained = explanation.explain(model.layers, prediction.images, classes)
             posted.exchange.mark("explain")
             if is_picture:
-                return Reply(_picture(explained, options), {"content-type": _PNG, **_VARY})
-            return Reply(_document(prediction, classes, explained, options), {**wire.AS_JSON, **_VARY})
+                return Reply(_picture(explained, options), _AS_PNG)
+            return Reply(_document(prediction, classes, explained, options), _AS_JSON)
 
-        content_type = posted.header(b"content-type") or ""
+        content_type = posted.headers.get(b"content-type", b"")
         drawings = wire.decode(content_type, posted.body, model.shape, limits_of(self.answering.limits))
         return Question(
             drawings,

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from service.http.exchange import CLIENT_CLOSED, Exchange
 from service.http.metrics import Metrics
@@ -15,14 +15,6 @@ from service.serving.statistics import Duration, Statistics
 log = logging.getLogger(__name__)
 
 _MAX_PATH = 200
-
-
-class _Ended(NamedTuple):
-    exchange: Exchange
-    seconds: float
-    method: str
-    path: str
-    client: str
 
 
 class Recorder(Protocol):
@@ -69,7 +61,7 @@ class Journal:
         self._metrics = metrics
         self._statistics = statistics
         self._access_log = access_log
-        self._ended: list[_Ended] = []
+        self._ended: list[tuple[Exchange, float]] = []
 
     def begin(self) -> None:
         """Count a request as being answered."""
@@ -89,17 +81,18 @@ class Journal:
             exchange.status = CLIENT_CLOSED
         if not self._ended:
             asyncio.get_running_loop().call_soon(self._write)
-        seconds = (exchange.ended or time.perf_counter()) - exchange.started
-        self._ended.append(_Ended(exchange, seconds, method, path[:_MAX_PATH], client))
+        exchange.method, exchange.path, exchange.client = method, path[:_MAX_PATH], client
+        self._ended.append((exchange, (exchange.ended or time.perf_counter()) - exchange.started))
 
     def _write(self) -> None:
         ended, self._ended = self._ended, []
-        for one in ended:
-            self._metrics.count(one.exchange, one.seconds)
-            if one.exchange.is_prediction:
-                self._count(one.exchange, one.seconds)
+        self._metrics.count(ended)
+        for exchange, seconds in ended:
+            if exchange.is_prediction:
+                self._count(exchange, seconds)
         if self._access_log and log.isEnabledFor(logging.INFO):
-            log.handle(json_logging.Lines(log.name, "request", [_fields(one) for one in ended]))
+            lines = [_fields(exchange, seconds) for exchange, seconds in ended]
+            log.handle(json_logging.Lines(log.name, "request", lines))
 
     def _count(self, exchange: Exchange, seconds: float) -> None:
         if exchange.status != 200:
@@ -107,29 +100,29 @@ class Journal:
             return
         phase = exchange.phases.get
         took = Duration(
-            whole=seconds,
-            queue=phase("queue", 0),
-            input=phase("decode", 0) + phase("prepare", 0),
-            infer=phase("infer", 0) + phase("explain", 0),
-            output=phase("encode", 0),
+            seconds,
+            phase("queue", 0) / 1000,
+            (phase("decode", 0) + phase("prepare", 0)) / 1000,
+            (phase("infer", 0) + phase("explain", 0)) / 1000,
+            phase("encode", 0) / 1000,
         )
         self._statistics.count(exchange.model, exchange.version, exchange.images, exchange.batch, took)
 
 
-def _fields(one: _Ended) -> dict[str, object]:
-    exchange = one.exchange
-    return {
-        "request_id": exchange.request_id,
-        "client": one.client,
-        **({} if exchange.grant is None else {"key": exchange.grant.client}),
-        "method": one.method,
-        "path": one.path,
+def _fields(exchange: Exchange, seconds: float) -> dict[str, object]:
+    fields: dict[str, object] = {"request_id": exchange.request_id, "client": exchange.client}
+    if exchange.grant is not None:
+        fields["key"] = exchange.grant.client
+    fields |= {
+        "method": exchange.method,
+        "path": exchange.path,
         "route": exchange.route,
         "status": exchange.status,
         "model": exchange.model,
         "version": exchange.version,
         "images": exchange.images,
         "received_bytes": exchange.received,
-        "ms": round(1000 * one.seconds, 3),
-        "phases_ms": exchange.phases_ms(),
+        "ms": int(1e6 * seconds + 0.5) / 1000,
+        "phases_ms": exchange.phases,
     }
+    return fields

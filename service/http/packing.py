@@ -1,10 +1,10 @@
 """Bodies and answers that are compressed on their way (RFC 9110, section 8.4)."""
 
 import zlib
-from collections.abc import Mapping
 
 from service.core.errors import MalformedRequest, UnsupportedMediaType
 from service.http.drawings import quote
+from service.http.headers import Headers
 
 IDENTITY = "identity"
 
@@ -18,6 +18,7 @@ _WORTH_PACKING = 1_400
 """Bytes of an answer; a smaller one travels in a single packet anyway."""
 
 _QUICKLY = 1
+_VARY: Headers = ((b"vary", b"Accept-Encoding"),)
 
 
 class Unpacker:
@@ -80,7 +81,7 @@ class Unpacker:
         return MalformedRequest("Body", f"one whole stream of {self._coding}, as Content-Encoding says", got)
 
 
-def pack(answer: bytes, accepted: str) -> tuple[bytes, Mapping[str, str]]:
+def pack(answer: bytes, accepted: str) -> tuple[bytes, Headers]:
     """Compress an answer if its caller wants that and it is worth it.
 
     Args:
@@ -90,12 +91,13 @@ def pack(answer: bytes, accepted: str) -> tuple[bytes, Mapping[str, str]]:
     Returns:
         The answer as it should be sent, and the headers that say so.
     """
-    headers = {"vary": "Accept-Encoding"}
+    if not accepted or len(answer) <= _WORTH_PACKING:
+        return answer, _VARY
     coding = _preferred(accepted)
-    if coding is None or len(answer) <= _WORTH_PACKING:
-        return answer, headers
+    if coding is None:
+        return answer, _VARY
     stream = zlib.compressobj(_QUICKLY, zlib.DEFLATED, _WINDOWS[coding])
-    return stream.compress(answer) + stream.flush(), headers | {"content-encoding": coding}
+    return stream.compress(answer) + stream.flush(), (*_VARY, (b"content-encoding", coding.encode()))
 
 
 def _preferred(accepted: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations  # of functions that are made anew for every request
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from service.core.errors import MalformedRequest
 from service.core.trace import LARGEST, Trace
 from service.http import array_body, examples, schemas, wire
 from service.http.answering import Answering, Posted, Question, Reply
+from service.http.headers import Headers
 from service.http.operations import Operation, Options, Words
 from service.http.preparation import Preparation
 from service.inference import costs
@@ -136,20 +136,22 @@ class Endpoints:
         model: Model,
         options: AnswerOptions,
         describe: wire.Describe,
-        headers: Mapping[str, str],
+        headers: Headers,
     ) -> Question[Reply]:
-        traces: list[Trace] | None = [] if "steps" in options.include else None
+        top, include = options.top, options.include
+        traces: list[Trace] | None = [] if "steps" in include else None
 
         def encode(prediction: Prediction) -> Reply:
-            content = wire.encode(prediction, describe, options.top, "seen" in options.include, traces)
-            return Reply(content, headers)
+            return Reply(wire.encode(prediction, describe, top, "seen" in include, traces), headers)
 
-        content_type = posted.header(b"content-type") or ""
+        content_type = posted.headers.get(b"content-type", b"")
         drawings = wire.decode(content_type, posted.body, model.shape, self.answering.limits)
+        if not include:
+            return Question(drawings, encode, options.prepare)
         image_bytes = costs.image_cost(
             math.prod(model.shape),
             len(model.manifest.labels),
-            seen="seen" in options.include,
+            seen="seen" in include,
             pictures=0 if traces is None else _STEPS_BYTES,
         )
         return Question(drawings, encode, options.prepare, traces=traces, image_bytes=image_bytes)
@@ -185,11 +187,15 @@ class Endpoints:
 _STEPS_BYTES = 3 * LARGEST**2 * 3
 """Pixels of the steps of one image at most: three in colours, or nine in grey."""
 
-_VARY = {"vary": "Accept"}
-_JSON_OR_NPY = {**wire.AS_JSON, **_VARY}
+_JSON_OR_NPY = (*wire.AS_JSON, *wire.VARY_ACCEPT)
 
 
 def _write_npy(prediction: Prediction) -> Reply:
     model = prediction.model
-    headers = {"content-type": wire.NPY, "inkling-model": model.name, "inkling-version": model.version}
-    return Reply(array_body.write_npy(prediction.scores.probabilities), {**headers, **_VARY})
+    headers = (
+        (b"content-type", wire.NPY.encode()),
+        (b"inkling-model", model.name.encode()),
+        (b"inkling-version", model.version.encode()),
+        *wire.VARY_ACCEPT,
+    )
+    return Reply(array_body.write_npy(prediction.scores.probabilities), headers)

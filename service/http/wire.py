@@ -15,6 +15,7 @@ from service.core.errors import UnsupportedMediaType
 from service.core.trace import Trace
 from service.http import array_body, entries, json_body, picture_body, steps
 from service.http.drawings import Drawing, Drawings, Limits, Shape, quote
+from service.http.headers import Headers
 from service.serving.predictor import Prediction
 
 JSON = "application/json"
@@ -22,15 +23,16 @@ OCTETS = "application/octet-stream"
 NPY = "application/x-npy"
 FORM = "multipart/form-data"
 PICTURES = ("image/png", "image/jpeg", "image/webp")
-AS_JSON = {"content-type": JSON}
+AS_JSON: Headers = ((b"content-type", JSON.encode()),)
+VARY_ACCEPT: Headers = ((b"vary", b"Accept"),)
 CONTENT_TYPES = (JSON, OCTETS, NPY, *PICTURES, FORM)
 
 
-def decode(content_type: str, body: bytes, shape: Shape, limits: Limits) -> Drawings:
+def decode(content_type: bytes, body: bytes, shape: Shape, limits: Limits) -> Drawings:
     """Read what a request carries.
 
     Args:
-        content_type: The header as it came, parameters included.
+        content_type: The header as it came, parameters included; empty if it did not come.
         body: The whole body.
         shape: Of one image as the model takes it.
         limits: How much one request may hold.
@@ -46,7 +48,7 @@ def decode(content_type: str, body: bytes, shape: Shape, limits: Limits) -> Draw
         BlankImage: A drawing of no points.
     """
     limits = limits.of(shape)
-    kind = content_type.partition(";")[0].strip().lower()
+    kind = media_type(content_type)
     if kind == JSON:
         return json_body.read(body, shape, limits)
     if kind == OCTETS:
@@ -56,8 +58,14 @@ def decode(content_type: str, body: bytes, shape: Shape, limits: Limits) -> Draw
     if kind in PICTURES:
         return [Drawing("Body", body)]
     if kind == FORM:
-        return picture_body.read_form(content_type, body, limits)
+        return picture_body.read_form(content_type.decode("latin-1"), body, limits)
     raise UnsupportedMediaType("Content-Type", CONTENT_TYPES, quote(kind) if kind else "none")
+
+
+@lru_cache(256)
+def media_type(content_type: bytes) -> str:
+    """Return the type of a header Content-Type in lower case, without its parameters."""
+    return content_type.decode("latin-1").partition(";")[0].strip().lower()
 
 
 def asks_for(kind: str, accepted: str | None) -> bool:

@@ -1,7 +1,7 @@
 """Memory that requests take: upper bounds in bytes, to be acquired from the budget.
 
 A body takes more than it weighs: it is received in pieces and joined, parsed, decoded. How much more, by
-content type, is `body_cost`. What it holds takes memory that the size of the body says little of, and is
+content type, is `BodyCost`. What it holds takes memory that the size of the body says little of, and is
 counted when it is known: the pixels of a picture file (`picture_cost`), the images to predict
 (`image_cost`), the elements of a message of gRPC (`elements_cost`).
 
@@ -9,6 +9,7 @@ The figures were measured by `tests/security/measure_costs.py`, which sends the 
 to a process of its own and reads its peak; docs/operations.md shows them.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 JSON = "application/json"
@@ -52,42 +53,60 @@ def factor(content_type: str) -> int:
     """Return how many bytes each byte of a body may take; of a type that nobody reads, 2.
 
     Args:
-        content_type: As `body_cost` takes it.
+        content_type: As `BodyCost.of` takes it.
     """
     return FACTORS.get(content_type.partition(";")[0].strip().lower(), 2)
 
 
-def body_cost(content_type: str, coding: str, size: int, json_bytes: int | None = None) -> int:
-    """Return how much memory a body may take: received, unpacked, parsed and held until its answer is sent.
+@dataclass(frozen=True, slots=True)
+class BodyCost:
+    """How much memory a body may take: received, decompressed, parsed and held until its response is sent.
 
     It grows with the size, so a body that arrives in pieces acquires the difference for each.
 
-    Args:
-        content_type: What the endpoint will read it as: the header as it came, or `JSON` where the endpoint
-            reads JSON whatever the header says (everything under `/v2`, and `:predict`).
-        coding: The header Content-Encoding; empty or `identity` for none.
-        size: Of the body, unpacked, in bytes.
-        json_bytes: How many of them are JSON, if the rest is binary contents (the header
-            `Inference-Header-Content-Length`); None if all are.
+    Attributes:
+        factor: Bytes for each byte of the body.
+        json_bytes: Bytes of JSON at its beginning, where binary contents follow; None if all are alike.
+        fixed: Bytes beside, whatever its size.
     """
-    unpacking = CODED_BYTES if coding and coding.strip().lower() != "identity" else 0
-    each = factor(content_type)
-    if each == JSON_FACTOR and json_bytes is not None:
-        parsed = min(max(json_bytes, 0), size)
-        return JSON_FACTOR * parsed + 2 * (size - parsed) + unpacking
-    return each * size + unpacking
+
+    factor: int
+    json_bytes: int | None
+    fixed: int
+
+    @classmethod
+    def of(cls, content_type: str, coding: str = "", json_bytes: int | None = None) -> "BodyCost":
+        """Return the cost of bodies of one kind.
+
+        Args:
+            content_type: What the endpoint will read it as: the header as it came, or `JSON` where the
+                endpoint reads JSON whatever the header says (everything under `/v2`, and `:predict`).
+            coding: The header Content-Encoding; empty or `identity` for none.
+            json_bytes: How many bytes are JSON, if the rest is binary contents (the header
+                `Inference-Header-Content-Length`); None if all are.
+        """
+        fixed = CODED_BYTES if coding and coding.strip().lower() != "identity" else 0
+        each = factor(content_type)
+        return cls(each, json_bytes if each == JSON_FACTOR else None, fixed)
+
+    def __call__(self, size: int) -> int:
+        """Return the bytes of memory that a body of `size` bytes, decompressed, may take."""
+        if self.json_bytes is None:
+            return self.factor * size + self.fixed
+        parsed = min(max(self.json_bytes, 0), size)
+        return JSON_FACTOR * parsed + 2 * (size - parsed) + self.fixed
 
 
 def most_body_bytes(content_type: str, max_body_bytes: int, max_pending_bytes: int) -> int:
     """Return how large a body of a content type may be: what it costs must fit into the budget.
 
     Args:
-        content_type: As `body_cost` takes it.
+        content_type: As `BodyCost.of` takes it.
         max_body_bytes: The setting; with the default of `max_pending_bytes`, eight times as much, it is what
             counts for every content type.
         max_pending_bytes: The setting.
     """
-    return min(max_body_bytes, max_pending_bytes // body_cost(content_type, "", 1))
+    return min(max_body_bytes, max_pending_bytes // factor(content_type))
 
 
 def most_parsed_bytes(size: int, numbers: int = 0) -> int:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from service.http import packing, wire
 from service.http.answering import Answering, Posted, Question, Reply
+from service.http.headers import Headers
 from service.http.operations import Operation, Options
 from service.inference.admission.keys import Right
 from service.protocol import body, description, inference, schemas
@@ -21,6 +22,7 @@ from service.serving.statistics import Records
 _ANSWER = "The JSON of the answer, and then its binary contents, if any output is asked for as binary"
 
 _JSON_BYTES = body.HEADER.lower().encode()
+_AS_OCTETS: Headers = ((b"content-type", wire.OCTETS.encode()),)
 
 
 @dataclass(frozen=True)
@@ -197,5 +199,5 @@ def _count_json(posted: Posted) -> int:
 def _reply(content: bytes, json_bytes: int | None, accepted: str) -> Reply:
     packed, headers = packing.pack(content, accepted)
     if json_bytes is None:
-        return Reply(packed, {**wire.AS_JSON, **headers})
-    return Reply(packed, {"content-type": wire.OCTETS, **headers, _JSON_BYTES.decode(): str(json_bytes)})
+        return Reply(packed, wire.AS_JSON + headers)
+    return Reply(packed, (*_AS_OCTETS, *headers, (_JSON_BYTES, b"%d" % json_bytes)))

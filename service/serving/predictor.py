@@ -5,7 +5,8 @@ Knows nothing of HTTP. Long work is handed to `workers` by those who know how lo
 
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +18,17 @@ from service.serving.registry import Model, Registry
 Made = TypeVar("Made")
 
 
-class Prediction(NamedTuple):
-    """The answer of one model to one batch.
+@dataclass(slots=True, eq=False)
+class Run:
+    """One run of a model on one batch.
 
     Attributes:
-        model: Who answered.
+        model: The model.
         images: (B, ...) uint8, what it saw.
-        scores: What it says of them, one row an image.
-        sure: (B,) whether the network knows the like of each image; None where its manifest has no
-            threshold.
-        seconds: How long the network took, for all that ran together.
-        batch: How many images ran together; 0 if another prediction of the same run says it.
-        whole: All that ran together, of which these are some images; None if these are all.
-        start: The first of these images among them.
-        made: What `of_each` has made of all that ran together.
+        scores: Its scores, one row an image.
+        sure: (B,) whether the network knows the like of each image; None where its manifest has no threshold.
+        seconds: How long it took.
+        made: What `Prediction.of_each` has made of the whole batch.
     """
 
     model: Model
@@ -38,39 +36,59 @@ class Prediction(NamedTuple):
     scores: Scores
     sure: NDArray[np.bool_] | None
     seconds: float
-    batch: int
-    whole: "Prediction | None" = None
-    start: int = 0
-    made: dict[object, Sequence[Any]] | None = None
+    made: dict[object, Sequence[Any]] = field(default_factory=dict)
+
+
+class Prediction:
+    """The answer to one request: some rows of a run, or all of them.
+
+    Attributes:
+        model: Who answered.
+        count: How many images it is of.
+        seconds: How long the network took, for all that ran together.
+        batch: How many images ran together; 0 if another prediction of the same run says it.
+    """
+
+    __slots__ = ("_rows", "_run", "batch", "count", "model", "seconds")
+
+    def __init__(self, run: Run, start: int, count: int) -> None:
+        """Take `count` rows of a run from `start` on; the first ones speak for the whole batch."""
+        self._run = run
+        self._rows = slice(start, start + count)
+        self.model = run.model
+        self.count = count
+        self.seconds = run.seconds
+        self.batch = 0 if start else len(run.images)
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """(B, ...) uint8, what the model saw."""
+        return self._run.images[self._rows]
+
+    @property
+    def scores(self) -> Scores:
+        """The model's scores, one row an image."""
+        logits, probabilities = self._run.scores
+        return Scores(logits[self._rows], probabilities[self._rows])
+
+    @property
+    def sure(self) -> NDArray[np.bool_] | None:
+        """(B,) whether the network knows the like of each image; None if it cannot tell."""
+        sure = self._run.sure
+        return None if sure is None else sure[self._rows]
 
     def of_each(self, make: Callable[..., Sequence[Made]], *arguments: Hashable) -> Sequence[Made]:
         """Return what is made of each image; it is made once, of all images that ran together.
 
         Args:
-            make: Makes it of a prediction, one for each image, the same together as alone.
+            make: Makes it of a run, one for each image, the same together as alone.
             arguments: Further ones for it.
         """
-        if self.whole is None or self.made is None:
-            return make(self, *arguments)
-        key = (make, *arguments)
-        made = self.made.get(key)
+        run, key = self._run, (make, *arguments)
+        made = run.made.get(key)
         if made is None:
-            made = self.made[key] = make(self.whole, *arguments)
-        return made[self.start : self.start + len(self.images)]
-
-    def rows(self, start: int, stop: int) -> "Prediction":
-        """Return what is said of some of the images; the first rows speak for the whole batch."""
-        return Prediction(
-            self.model,
-            self.images[start:stop],
-            Scores(self.scores.logits[start:stop], self.scores.probabilities[start:stop]),
-            None if self.sure is None else self.sure[start:stop],
-            self.seconds,
-            0 if start else self.batch,
-            self,
-            start,
-            self.made,
-        )
+            made = run.made[key] = make(run, *arguments)
+        return made[self._rows]
 
 
 class Predictor:
@@ -84,6 +102,10 @@ class Predictor:
         return self._registry.get(name, version)
 
     def predict(self, model: Model, images: NDArray[np.uint8]) -> Prediction:
+        """Run one model on one batch, all of it for one request; as `run`."""
+        return Prediction(self.run(model, images), 0, len(images))
+
+    def run(self, model: Model, images: NDArray[np.uint8]) -> Run:
         """Run one model on one batch.
 
         Args:
@@ -103,4 +125,4 @@ class Predictor:
         sure = None
         if rule is not None:
             sure = certainty.energy(scores.logits, model.manifest.temperature) >= rule.threshold
-        return Prediction(model, images, scores, sure, time.perf_counter() - started, len(images), made={})
+        return Run(model, images, scores, sure, time.perf_counter() - started)

@@ -85,7 +85,7 @@ class Echo:
 
     def on_body_end(self) -> None:
         if not self.has_ended:
-            method, target = self.request.method, self.request.raw_path.decode()
+            method, target = self.request.head.method, self.request.head.raw_path.decode()
             self._respond(200, json.dumps([method, target, self.body.hex()]).encode())
 
     def on_body_error(self, error: ServiceError | Refused) -> None:

@@ -25,7 +25,7 @@ def main(wanted: str) -> None:
             before, _ = costly.memory(service)
             status = costly.post(service, one, body)
             now, peak = costly.memory(service)
-        counted = costs.body_cost(one.content_type, one.headers.get("Content-Encoding", ""), len(body))
+        counted = costs.BodyCost.of(one.content_type, one.headers.get("Content-Encoding", ""))(len(body))
         print(
             f"{one.name[:52]:52} {len(body) / 1e6:6.2f} {(peak - before) / 1e6:8.1f} "
             f"{(peak - before) / len(body):7.2f} {(now - before) / 1e6:8.1f} {status} "

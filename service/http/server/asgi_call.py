@@ -109,14 +109,14 @@ class AsgiCall:
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": request.version,
-            "method": request.method,
+            "http_version": request.head.version,
+            "method": request.head.method,
             "scheme": connection.scheme,
             "path": request.path,
-            "raw_path": request.raw_path,
-            "query_string": request.query,
+            "raw_path": request.head.raw_path,
+            "query_string": request.head.query,
             "root_path": "",
-            "headers": request.headers,
+            "headers": request.head.headers,
             "client": (connection.client(request), port),
             "server": connection.local,
             "state": {},
@@ -175,8 +175,8 @@ class AsgiCall:
             if lower == b"content-length":
                 self._missing = int(value)
             lines.append(b"%b: %b\r\n" % (name, value))
-        self._is_bodiless = request.method == "HEAD" or status in (204, 304)
-        if self._missing is None and not self._is_bodiless and request.version == "1.1":
+        self._is_bodiless = request.head.method == "HEAD" or status in (204, 304)
+        if self._missing is None and not self._is_bodiless and request.head.version == "1.1":
             self._is_chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
         head = b"".join(lines)

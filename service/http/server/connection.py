@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
         self._writer = cast("Writer", None)  # as the transport
         self._is_connected = False
 
-        self._parser = RequestParser(self, context.limits.max_head_bytes)
+        self._parser = RequestParser(self, context.limits.max_head_bytes, context.heads)
         self._queue: deque[Request | Refused] = deque()
         self._unfed: list[bytes] = []
         self._unfed_bytes = 0
@@ -145,6 +145,7 @@ class Connection(asyncio.Protocol):
         self._closes = False  # after its response
         self._last_active = self.accepted
         self._is_closed = False
+        self._is_over = False  # closed, or the last response is written
         self._drains_until: float | None = None
         self._dropped = 0
 
@@ -163,11 +164,6 @@ class Connection(asyncio.Protocol):
         if self._request is not None:  # answered before its body was complete
             return Stage.BODY
         return Stage.HEAD if self._parser.head_began else Stage.IDLE
-
-    @property
-    def _is_over(self) -> bool:
-        """Whether the last response was written, or the connection ended."""
-        return self._is_closed or self._drains_until is not None
 
     def is_idle(self) -> bool:
         """Return whether it waits for a request of which no byte has arrived, or for the client to leave."""
@@ -216,7 +212,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop whatever is under way."""
         del exc
-        self._is_closed = True
+        self._is_closed = self._is_over = True
         self.server_state.connections.discard(self)
         if self._place is not None:
             self._context.connections.leave(self._place)
@@ -270,8 +266,8 @@ class Connection(asyncio.Protocol):
         """Dispatch a request, or queue it."""
         if self._is_over:  # parsed together with the last request that is answered
             return
-        may_begin = self._request is None and not self._queue and not self._writer.is_paused
-        if may_begin and not self._context.stopping.is_set:  # which closes after the last of those queued
+        is_next = self._request is None and not self._queue and not self._writer.is_paused
+        if is_next and not self._context.stopping.is_set:  # which closes after the last of those queued
             self._dispatch(request)
         else:
             self._context.budget.add(_QUEUED_COST)
@@ -302,7 +298,9 @@ class Connection(asyncio.Protocol):
         """Return whether the parser may have more: no complete request waits for its response."""
         if self._is_broken or self._is_over or self._queue or self._writer.is_paused:
             return False
-        return self._call is None or not (self._is_body_paused or cast("Request", self._request).is_complete)
+        if self._call is None or self._request is None:
+            return True
+        return not (self._is_body_paused or self._request.is_complete)
 
     def _feed(self, data: bytes) -> None:
         """Feed bytes to the parser, in slices; what has to wait is held."""
@@ -315,8 +313,8 @@ class Connection(asyncio.Protocol):
             step = SLICE_BYTES
             request = self._request
             if request is not None and not request.is_complete:
-                if request.content_length is not None:
-                    step = max(step, request.content_length - request.received)
+                if request.head.content_length is not None:
+                    step = max(step, request.head.content_length - request.received)
                 elif slices == _CHUNKED_SLICES or self._chunks > _MOST_CHUNKS:
                     self._hold(data[position:])
                     self._yield()
@@ -419,7 +417,7 @@ class Connection(asyncio.Protocol):
         request = self._request
         if request is None or self._has_begun or self._has_continued:
             return
-        if request.expects_continue:
+        if request.head.expects_continue:
             self._has_continued = True
             if not request.received and not request.is_complete:
                 self._writer.write(_CONTINUE)
@@ -502,7 +500,7 @@ class Connection(asyncio.Protocol):
         exchange.status = problem.status
         method, path, client = "-", "-", self.peer[0] if self.peer else "-"
         if request is not None:
-            method, path, client = request.method, request.path, self.client(request)
+            method, path, client = request.head.method, request.path, self.client(request)
             request.keep_alive = False
         self._context.journal.begin()
         body = problems.body(problem, refusal.detail, path if request else "", exchange.request_id)
@@ -524,7 +522,7 @@ class Connection(asyncio.Protocol):
                 has are added.
             body: Not written where the request was HEAD.
         """
-        if self._request is not None and self._request.method == "HEAD":
+        if self._request is not None and self._request.head.method == "HEAD":
             body = b""
         self._writer.write(b"".join((*self._first_lines(status), head, b"\r\n", body)))
         self.end_response()
@@ -583,7 +581,7 @@ class Connection(asyncio.Protocol):
             return not self._queue and (self._is_broken or (is_stopping and not self._unfed))
         if is_stopping:
             return True
-        if request.expects_continue and not self._has_continued and not request.received:
+        if request.head.expects_continue and not self._has_continued and not request.received:
             return True  # the client may or may not send the body
         missing = request.missing
         return self._is_broken or missing is None or missing > _SKIPPED_BYTES
@@ -597,6 +595,7 @@ class Connection(asyncio.Protocol):
         request = self._request
         is_clean = not self._is_broken and not self._unfed and (request is None or request.is_complete)
         self._drop_input()
+        self._is_over = True
         self._drains_until = perf_counter() + min(_LINGER_S, self._context.limits.header_timeout_s)
         if is_clean or self._is_at_eof or self._transport.is_closing():
             self._close()
@@ -608,12 +607,12 @@ class Connection(asyncio.Protocol):
             self.loop.call_later(_LINGER_S, self.abort)
 
     def _close(self) -> None:
-        self._is_closed = True
+        self._is_closed = self._is_over = True
         self._transport.close()  # once everything is written
 
     def abort(self) -> None:
         """Close at once, whatever is under way."""
-        self._is_closed = True
+        self._is_closed = self._is_over = True
         self._transport.abort()
 
     def evict(self) -> None:

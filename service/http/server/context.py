@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from service.http.server.request import HeadCache
 
 if TYPE_CHECKING:
     import asyncio
@@ -108,6 +110,7 @@ class Context:
         journal: Records refused requests.
         dispatch: Begins to answer a request on a connection.
         stopping: Whether the server is about to stop.
+        heads: Request heads, checked and kept.
         constant_headers: Header lines of every response, each with its line end.
         headers: Returns further header lines of the response to a request; the request is None where none
             could be parsed. None if there are none.
@@ -122,6 +125,7 @@ class Context:
     journal: Recorder
     dispatch: Callable[[Responder, Request], Call]
     stopping: Stopping
+    heads: HeadCache = field(default_factory=HeadCache)
     constant_headers: bytes = b""
     headers: Callable[[Request | None], bytes] | None = None
     is_probe: Callable[[str], bool] = lambda _: False

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 from service.http.answering import Asking
 from service.http.root_path import strip_root_path
 from service.http.server.asgi_call import AsgiCall
-from service.http.server.prediction_call import PredictionCall, Predictions
+from service.http.server.prediction_call import PredictionCall, PredictionRoute, Predictions
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from service.http.router import Routes
     from service.http.server.context import Call, Responder
-    from service.http.server.request import Request
+    from service.http.server.request import Head, Request
 
 
 @dataclass(frozen=True)
 class Dispatcher:
-    """Begins to answer requests.
+    """Begins to answer requests of one listener: what it derives from a head is kept with the head.
 
     Attributes:
         app: Answers every request, predictions too where another server calls it.
@@ -36,10 +36,25 @@ class Dispatcher:
 
     def __call__(self, connection: Responder, request: Request) -> Call:
         """Return the call that answers a request whose head has arrived."""
-        if self.predictions is not None:
-            path = strip_root_path(request.path, self.root_path)
-            found = self.routes.find(request.method, path)
-            if found is not None and isinstance(found[0].operation.handle, Asking):
-                request.path = path
-                return PredictionCall(self.predictions, connection, request, *found)
+        head = request.head
+        route = head.route
+        if route is None:
+            route = head.route = self._route(head) or _APPLICATION
+        if isinstance(route, PredictionRoute) and self.predictions is not None:
+            request.path = route.path
+            return PredictionCall(self.predictions, connection, request, route)
         return AsgiCall(self.app, connection, request)
+
+    def _route(self, head: Head) -> PredictionRoute | None:
+        """Return the route of a prediction; None for other requests."""
+        if self.predictions is None:
+            return None
+        path = strip_root_path(head.path, self.root_path)
+        found = self.routes.find(head.method, path)
+        if found is None or not isinstance(found[0].operation.handle, Asking):
+            return None
+        return PredictionRoute.of(head, path, *found)
+
+
+_APPLICATION = "application"
+"""Route of requests that the ASGI application answers."""

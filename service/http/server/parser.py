@@ -8,7 +8,7 @@ from typing import Protocol
 import httptools
 
 from service.http import problems
-from service.http.server.request import REMEMBERED_BYTES, Headers, Refused, Request, parse
+from service.http.server.request import CACHED_BYTES, HeadCache, Headers, Refused, Request
 
 
 class Events(Protocol):
@@ -32,24 +32,27 @@ class RequestParser:
         head_began: When the first byte of an incomplete head was parsed, by `time.perf_counter`; 0 for none.
     """
 
-    def __init__(self, events: Events, max_head_bytes: int) -> None:
+    def __init__(self, events: Events, max_head_bytes: int, heads: HeadCache) -> None:
         """Create a parser.
 
         Args:
             events: Told what is found.
             max_head_bytes: Size of request line and headers, and, with as many bytes as its body has, of
                 chunk headers and trailers.
+            heads: Checks heads, and keeps them.
         """
         self.request: Request | None = None
         self.head_began = 0.0
         self._events = events
         self._max_head_bytes = max_head_bytes
-        self._parser = httptools.HttpRequestParser(self)
+        self._heads = heads
         self._is_priming = False  # it is fed framing of our own, not the client's bytes
-        self._url = b""
-        self._headers: Headers = []
+        self._target: list[bytes] = []
+        self._headers: Headers = []  # and trailers, which are ignored
         self._refused: Refused | None = None
         self._framing = 0  # bytes fed since a message was complete, less those of its body
+        self.on_url = self._target.append  # called by httptools with parts of the request target
+        self._parser = httptools.HttpRequestParser(self)
 
     def feed(self, data: bytes) -> bytes:
         """Parse bytes.
@@ -96,10 +99,10 @@ class RequestParser:
         self._framing = 0
         self._parser = httptools.HttpRequestParser(self)
         framing = b""
-        if request.content_length is None:
+        if request.head.content_length is None:
             framing = b"transfer-encoding: chunked\r\n"
-        elif request.content_length:
-            framing = b"content-length: %d\r\n" % request.content_length
+        elif request.head.content_length:
+            framing = b"content-length: %d\r\n" % request.head.content_length
         self._is_priming = True
         self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: -\r\n" + framing + b"\r\n")
         self._is_priming = False
@@ -108,45 +111,38 @@ class RequestParser:
 
     def on_message_begin(self) -> None:
         """Begin a head."""
+        self._target.clear()
+        self._headers.clear()
         if not self._is_priming:
-            self._url = b""
-            self._headers = []
             self.request = None
             self.head_began = perf_counter()
 
-    def on_url(self, url: bytes) -> None:
-        """Take a part of the request target."""
-        if not self._is_priming:
-            self._url += url
-
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; trailers are ignored."""
-        if self.request is None:
-            self._headers.append((name.lower(), value))
+        """Take a header or a trailer."""
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Make a request of the head."""
         if self._is_priming:
             return
-        parser, limit = self._parser, self._max_head_bytes
+        parser, limit, target = self._parser, self._max_head_bytes, b"".join(self._target)
         try:
-            if self._framing > limit and _size(self._url, self._headers) > limit:
+            if self._framing > limit and _size(target, self._headers) > limit:
                 raise _head_too_large(limit)
-            request = parse(
+            head = self._heads.get(
                 parser.get_method(),
-                self._url,
+                target,
                 parser.get_http_version(),
                 parser.should_keep_alive(),
                 self._headers,
-                self.head_began,
-                self._framing <= REMEMBERED_BYTES,
+                self._framing <= CACHED_BYTES,
             )
         except Refused as refused:
             self._refused = refused
             raise  # stops the parser
+        request = self.request = Request(head, self.head_began)
         self._framing = 0
         self.head_began = 0.0
-        self.request = request
         self._events.on_request(request)
 
     def on_body(self, piece: bytes) -> None:

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from service.core.errors import ServiceError, Stopping
+from service.core.errors import MalformedRequest, ServiceError, Stopping
 from service.http import problems
-from service.http.answering import Answering, Posted, Reply
-from service.http.body_reader import JSON_LENGTH, BodyReader, json_length, read_as
+from service.http.answering import Answering, Posted, PredictionJob, Question, Reply
+from service.http.body_reader import BodyForm, BodyReader, reader_of
 from service.http.exchange import Exchange, new_request_id, request_id_from
+from service.http.headers import Headers, header_lines
 from service.http.server.request import Refused, Request
 
 if TYPE_CHECKING:
-    import asyncio
-
     from service.http.access import AccessControl
     from service.http.answering import Asking
     from service.http.journal import Journal
-    from service.http.operations import Endpoint
+    from service.http.operations import Endpoint, Options
     from service.http.server.context import Responder
+    from service.http.server.request import Head
+    from service.inference.admission.access import Grant
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What every `PredictionCall` needs.
+    """Dependencies shared by all prediction requests.
 
     Attributes:
         answering: The prediction pipeline.
@@ -41,65 +43,109 @@ class Predictions:
     control: AccessControl
 
 
-class PredictionCall:
-    """One request for a prediction: reads the body, asks the pipeline, writes the response."""
+@dataclass(frozen=True, slots=True)
+class PredictionRoute:
+    """What follows from the head of a request for a prediction, whatever the state of the service.
+
+    Attributes:
+        endpoint: What is requested.
+        path: The request's path without the root path.
+        asking: Makes a question of the body.
+        model: Name of the model.
+        version: Its version; None for the newest.
+        options: What the query says; None if it is to be read again, as it is wrong.
+        request_id: The header `X-Request-Id`; None if it did not come.
+        body: What the head says of the body.
+    """
+
+    endpoint: Endpoint
+    path: str
+    asking: Asking
+    model: str
+    version: str | None
+    options: Options | None
+    request_id: str | None
+    body: BodyForm
+
+    @classmethod
+    def of(cls, head: Head, path: str, endpoint: Endpoint, parameters: Mapping[str, str]) -> PredictionRoute:
+        """Return the route of a request.
+
+        Args:
+            head: Its head.
+            path: Its path without the root path.
+            endpoint: What is requested; its operation is handled by an `Asking`.
+            parameters: Values in the path: `model`, perhaps `version`.
+        """
+        options = None
+        with suppress(MalformedRequest):
+            options = endpoint.options(head.query)
+        headers = head.first_headers
+        given = headers.get(b"x-request-id")
+        return cls(
+            endpoint,
+            path,
+            cast("Asking", endpoint.operation.handle),
+            parameters["model"],
+            parameters.get("version"),
+            options,
+            None if given is None else given.decode("latin-1"),
+            BodyForm.of(endpoint.path, headers, head.content_length),
+        )
+
+
+class PredictionCall(PredictionJob[Reply]):
+    """One request for a prediction: reads the body, asks the pipeline, writes the response.
+
+    Attributes:
+        task: What its answer waits for: the check of a passphrase, or long work; None if nothing.
+    """
 
     __slots__ = (
         "_connection",
         "_early",
-        "_endpoint",
-        "_exchange",
         "_has_body",
         "_is_done",
         "_is_gone",
         "_is_waiting",
-        "_model",
         "_options",
-        "_parameters",
+        "_posted",
         "_predictions",
         "_reader",
         "_request",
-        "_task",
+        "_route",
     )
 
     def __init__(
-        self,
-        predictions: Predictions,
-        connection: Responder,
-        request: Request,
-        endpoint: Endpoint,
-        parameters: Mapping[str, str],
+        self, predictions: Predictions, connection: Responder, request: Request, route: PredictionRoute
     ) -> None:
         """Begin to answer; what the head alone decides is answered at once.
 
         Args:
-            predictions: What every call needs.
+            predictions: Dependencies shared by all prediction requests.
             connection: Where the request came from.
             request: Its head has arrived.
-            endpoint: What is requested.
-            parameters: Values in its path: `model`, perhaps `version`.
+            route: What follows from its head.
         """
         self._predictions = predictions
         self._connection = connection
         self._request = request
-        self._endpoint = endpoint
-        self._parameters = parameters
+        self._route = route
         self._has_body = self._is_done = self._is_gone = self._is_waiting = False
         self._reader: BodyReader | None = None
-        self._task: asyncio.Task[None] | None = None
-        headers = request.first_headers
-        given = headers.get(b"x-request-id")
-        request_id = new_request_id() if given is None else request_id_from(given.decode("latin-1"))
-        self._exchange = Exchange(request_id, request.started, endpoint.path)
-        self._exchange.is_prediction = True
+        self.task = None
+        given = route.request_id
+        request_id = new_request_id() if given is None else request_id_from(given)
+        self._exchange = Exchange(request_id, request.started, route.endpoint.path, is_prediction=True)
         predictions.journal.begin()
         control = predictions.control
         try:
             if control.is_open:
                 self._admit(None)
                 return
-            control.check_host(headers.get(b"host"))
-            key = control.key(request.headers)
+            head = request.head
+            control.check_host(head.first_headers.get(b"host"))
+            key = control.key(head.headers)
             if control.access.needs_verify(key):
                 self._wait_for(self._verify(key))
             else:
@@ -113,25 +159,16 @@ class PredictionCall:
         Raises:
             ServiceError: Whatever the checks of the head find.
         """
-        request, endpoint, parameters = self._request, self._endpoint, self._parameters
-        headers, name = request.first_headers, parameters["model"]
-        predictions = self._predictions
+        request, route, predictions = self._request, self._route, self._predictions
         answering, control = predictions.answering, predictions.control
         if not control.is_open:
-            self._exchange.grant = control.authorize(
-                key, self._connection.client(request), endpoint.operation.right, name
-            )
-        self._model = answering.find_by_name(self._exchange, name, parameters.get("version"))
-        self._options = endpoint.options(request.query)
-        coding, json_bytes = headers.get(b"content-encoding"), headers.get(JSON_LENGTH)
-        self._reader = BodyReader(
-            answering.bodies,
-            None if coding is None else coding.decode("latin-1"),
-            read_as(endpoint.path, headers.get(b"content-type", b"").decode("latin-1")),
-            request.content_length,
-            None if json_bytes is None else json_length(json_bytes.decode("latin-1")),
-        )
-        if request.expects_continue:
+            right = route.endpoint.operation.right
+            client = self._connection.client(request)
+            self._exchange.grant = control.authorize(key, client, right, route.model)
+        self._model = answering.find_by_name(self._exchange, route.model, route.version)
+        self._options = route.options or route.endpoint.options(request.head.query)
+        self._reader = reader_of(answering.bodies, route.body)
+        if request.head.expects_continue:
             self._connection.send_continue()
 
     async def _verify(self, key: bytes | None) -> None:
@@ -159,7 +196,7 @@ class PredictionCall:
         except Exception as error:  # whatever it is: a client waits
             self.fail(error)
         else:
-            if self._reader.is_packed and self._reader.has_more and not self._is_waiting:
+            if self._reader.has_more and not self._is_waiting:
                 self._connection.pause_body()
                 self._is_waiting = True
                 self._connection.loop.call_soon(self._decompress)
@@ -167,8 +204,20 @@ class PredictionCall:
     def on_body_end(self) -> None:
         """Ask the pipeline, once the body is decompressed."""
         self._has_body = True
-        if not self._is_done and not self._is_waiting:
-            self._begin()
+        if self._is_done or self._is_waiting:
+            return
+        exchange, reader = self._exchange, self._reader
+        assert reader is not None
+        try:
+            body = reader.end()
+            exchange.received = self._request.received
+            exchange.body_read = True
+            exchange.mark("read")
+            posted = self._posted = Posted(body, self._request.head.first_headers, exchange)
+            unread = self._route.asking.count_unread(posted)
+            self.submit(self._predictions.answering, exchange, self._model, len(body), unread)
+        except Exception as error:  # whatever it is: a client waits
+            self.fail(error)
 
     def on_body_error(self, error: ServiceError | Refused) -> None:
         """Answer that the body is broken, too slow or too large."""
@@ -181,15 +230,15 @@ class PredictionCall:
         self._is_gone = True
         if not self._is_done:
             self._end()
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     def cancel(self) -> None:
         """Answer that the server stops."""
         if not self._is_done:
             self.fail(Stopping())
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     # What the body waits for
 
@@ -198,7 +247,7 @@ class PredictionCall:
         self._is_waiting = True
         self._early: list[bytes] = []  # at most what was parsed together with the head
         self._connection.pause_body()
-        self._task = self._connection.loop.create_task(work)
+        self.task = self._connection.loop.create_task(work)
 
     def _go_on(self) -> None:
         """Read the body, or ask the pipeline if all of it is here."""
@@ -211,7 +260,7 @@ class PredictionCall:
         if self._is_waiting or self._is_done:
             return
         if self._has_body:
-            self._begin()
+            self.on_body_end()
         else:
             self._connection.resume_body()
 
@@ -229,33 +278,15 @@ class PredictionCall:
             return
         self._is_waiting = False
         if self._has_body:
-            self._begin()
+            self.on_body_end()
         else:
             self._connection.resume_body()
 
     # The pipeline
 
-    def _begin(self) -> None:
-        exchange, reader = self._exchange, self._reader
-        assert reader is not None
-        try:
-            body = reader.end()
-            exchange.received = self._request.received
-            exchange.body_read = True
-            exchange.mark("read")
-            posted = Posted(body, self._request.first_headers, exchange)
-            model, options = self._model, self._options
-            asking = cast("Asking", self._endpoint.operation.handle)  # as `Dispatcher` has seen
-            self._task = self._predictions.answering.submit(
-                exchange,
-                model,
-                lambda: asking.ask(posted, model, options),
-                len(body),
-                asking.count_unread(posted),
-                self,
-            )
-        except Exception as error:  # whatever it is: a client waits
-            self.fail(error)
+    def read(self) -> Question[Reply]:
+        """Make a question of the body; raises what it finds."""
+        return self._route.asking.ask(self._posted, self._model, self._options)
 
     def is_gone(self) -> bool:
         """Return whether the answer is no longer wanted."""
@@ -278,25 +309,30 @@ class PredictionCall:
         else:
             log.error("unforeseen", exc_info=error, extra={"fields": {"request_id": exchange.request_id}})
             response = problems.unforeseen(path, exchange.request_id)
-        skipped = ("content-length", "connection")
-        headers = {name: value for name, value in response.headers.items() if name not in skipped}
+        skipped = (b"content-length", b"connection")
+        headers = tuple(header for header in response.raw_headers if header[0] not in skipped)
         error.__traceback__ = None  # its frames would hold the body
         self._respond(response.status_code, headers, bytes(response.body))
 
-    def _respond(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
+    def _respond(self, status: int, headers: Headers, content: bytes) -> None:
         exchange = self._exchange
         exchange.status = status
-        lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        lines = header_lines(headers)
         if exchange.grant is not None:
-            fields = exchange.grant.fields()
-            lines += [f"{name}: {value}\r\n" for name, value in fields if name not in headers]
-        lines.append(f"content-length: {len(content)}\r\nx-request-id: {exchange.request_id}\r\n")
+            lines += self._rate_lines(exchange.grant, headers)
         timing = exchange.server_timing()
-        head = "".join(lines).encode("latin-1")
         if timing:
-            head = b"%bserver-timing: %b\r\n" % (head, timing)
+            lines += b"server-timing: %b\r\n" % timing
+        request_id = exchange.request_id.encode()
+        head = b"%bcontent-length: %d\r\nx-request-id: %b\r\n" % (lines, len(content), request_id)
         self._end()
         self._connection.write_response(status, head, content)
+
+    def _rate_lines(self, grant: Grant, headers: Headers) -> bytes:
+        """Return the header lines of a grant that are not among the headers."""
+        present = {name for name, _ in headers}
+        fields = [(name.encode(), value.encode()) for name, value in grant.fields()]
+        return header_lines(tuple(field for field in fields if field[0] not in present))
 
     def _end(self) -> None:
         self._is_done = True
@@ -306,5 +342,5 @@ class PredictionCall:
         exchange, request = self._exchange, self._request
         exchange.received = request.received
         self._predictions.journal.end(
-            exchange, request.method, request.path, self._connection.client(request)
+            exchange, request.head.method, request.path, self._connection.client(request)
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import NamedTuple
+from dataclasses import dataclass
 from urllib.parse import unquote
 
 import httptools
@@ -11,13 +10,11 @@ import httptools
 from service.http.problems import BAD_FRAMING, BAD_HOST, BAD_TARGET, BAD_VERSION, UNKNOWN_CODING, Problem
 
 Headers = list[tuple[bytes, bytes]]
-"""Names in lower case and values, in the order of arrival."""
+"""Names and values, in the order of arrival; names in lower case but in what the parser found."""
 
-
-REMEMBERED_BYTES = 4096
-_REMEMBERED = 512
-"""Size of a head that is worth remembering, and how many are: at most 2 MB."""
-
+CACHED_BYTES = 4096
+_CACHED = 512
+"""Size up to which a head is kept, and how many are: at most 2 MB."""
 
 _SECRET = frozenset({b"authorization", b"x-api-key", b"cookie", b"proxy-authorization"})
 """Headers whose values are not kept."""
@@ -39,8 +36,9 @@ class Refused(Exception):
         self.request: Request | None = None
 
 
-class Head(NamedTuple):
-    """What a request's head says, checked. The same for the same bytes, and so shared and not changed.
+@dataclass(slots=True, eq=False)
+class Head:
+    """A request head that obeys the rules. Requests with the same bytes share one, so it is not changed.
 
     Attributes:
         method: In upper case.
@@ -53,6 +51,7 @@ class Head(NamedTuple):
         keep_alive: Whether the client expects the connection to stay open.
         content_length: Bytes of the body as declared; None for a chunked body, 0 for none.
         expects_continue: Whether the client waits for `100 Continue` before it sends the body.
+        route: What the dispatcher has derived from it; None before.
     """
 
     method: str
@@ -65,46 +64,28 @@ class Head(NamedTuple):
     keep_alive: bool
     content_length: int | None
     expects_continue: bool
+    route: object = None
 
 
 class Request:
     """One request: its head, and how much of its body has arrived.
 
     Attributes:
-        method, path, raw_path, query, headers, first_headers, version, content_length, expects_continue: As
-            those of `Head`.
-        keep_alive: As that of `Head`, until the server decides to close the connection.
+        head: Its head.
+        path: That of the head, until the dispatcher removes the root path.
+        keep_alive: That of the head, until the server decides to close the connection.
         started: When its first byte was parsed, by `time.perf_counter`.
         received: Bytes of the body that have arrived, without chunk framing.
         is_complete: Whether the whole body has arrived.
         pieces: Parts of the body that arrived before the request was dispatched.
     """
 
-    __slots__ = (*Head._fields, "is_complete", "pieces", "received", "started")
+    __slots__ = ("head", "is_complete", "keep_alive", "path", "pieces", "received", "started")
 
     def __init__(self, head: Head, started: float) -> None:
-        self.method: str
-        self.path: str
-        self.raw_path: bytes
-        self.query: bytes
-        self.headers: Headers
-        self.first_headers: dict[bytes, bytes]
-        self.version: str
-        self.keep_alive: bool
-        self.content_length: int | None
-        self.expects_continue: bool
-        (
-            self.method,
-            self.path,
-            self.raw_path,
-            self.query,
-            self.headers,
-            self.first_headers,
-            self.version,
-            self.keep_alive,
-            self.content_length,
-            self.expects_continue,
-        ) = head
+        self.head = head
+        self.path = head.path
+        self.keep_alive = head.keep_alive
         self.started = started
         self.received = 0
         self.is_complete = False
@@ -115,43 +96,61 @@ class Request:
         """Bytes of the body that have not arrived; None if nobody can know."""
         if self.is_complete:
             return 0
-        return None if self.content_length is None else self.content_length - self.received
+        length = self.head.content_length
+        return None if length is None else length - self.received
 
 
-def parse(
-    method: bytes,
-    target: bytes,
-    version: str,
-    keep_alive: bool,
-    headers: Headers,
-    started: float,
-    is_small: bool = False,
-) -> Request:
-    """Build a request from what the parser found in a head.
+class HeadCache:
+    """Turns what the parser found into heads, and keeps small ones: the heads of one client differ in little.
 
-    Args:
-        method: As it came.
-        target: As it came.
-        version: Such as `1.1`.
-        keep_alive: Whether its headers keep the connection open.
-        headers: Names in lower case.
-        started: When its first byte was parsed.
-        is_small: Whether it has at most `REMEMBERED_BYTES`. What its checks have found is remembered then:
-            the heads of one client differ in little.
-
-    Raises:
-        Refused: The head breaks a rule that the parser does not check: RFC 9112, sections 2.3 (version), 3.2
-            (target and Host) and 6.1 (transfer codings).
+    Heads with API keys or cookies are not kept.
     """
-    check = _remembered if is_small and _SECRET.isdisjoint(dict(headers)) else _check
-    return Request(check(method, target, version, keep_alive, tuple(headers)), started)
+
+    def __init__(self) -> None:
+        self._heads: dict[object, Head] = {}
+
+    def get(
+        self,
+        method: bytes,
+        target: bytes,
+        version: str,
+        keep_alive: bool,
+        headers: Headers,
+        is_small: bool = False,
+    ) -> Head:
+        """Return a head.
+
+        Args:
+            method: As it came.
+            target: As it came.
+            version: Such as `1.1`.
+            keep_alive: Whether its headers keep the connection open.
+            headers: As they came.
+            is_small: Whether it has at most `CACHED_BYTES`, and may be kept.
+
+        Raises:
+            Refused: The head breaks a rule that the parser does not check: RFC 9112, sections 2.3 (version),
+                3.2 (target and Host) and 6.1 (transfer codings).
+        """
+        found = tuple(headers)
+        if not is_small:
+            return _check(method, target, version, keep_alive, found)
+        key = (method, target, version, keep_alive, found)
+        head = self._heads.get(key)
+        if head is None:
+            head = _check(*key)
+            if _SECRET.isdisjoint(head.first_headers):
+                if len(self._heads) >= _CACHED:
+                    del self._heads[next(iter(self._heads))]
+                self._heads[key] = head
+        return head
 
 
 def _check(
     method: bytes, target: bytes, version: str, keep_alive: bool, found: tuple[tuple[bytes, bytes], ...]
 ) -> Head:
-    """Return a head that obeys the rules; raises as `parse`."""
-    headers = list(found)
+    """Return a head that obeys the rules; raises as `HeadCache.get`."""
+    headers = [(name.lower(), value) for name, value in found]
     first = dict(reversed(headers))
     if version not in ("1.1", "1.0"):
         raise Refused(BAD_VERSION, f"HTTP version should be 1.0 or 1.1; got {version}.")
@@ -205,6 +204,3 @@ def _content_length(first: dict[bytes, bytes], headers: Headers, version: str) -
         got = repr(codings[:40].decode("latin-1"))
         raise Refused(UNKNOWN_CODING, f"Transfer-Encoding should be chunked; got {got}.")
     return None
-
-
-_remembered = lru_cache(_REMEMBERED)(_check)

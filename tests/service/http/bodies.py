@@ -131,4 +131,6 @@ def form(*files: tuple[str, bytes], boundary: str = "a-boundary") -> tuple[str, 
 
 def read(content_type: str, body: bytes, how: preparation.Preparation | None = None) -> NDArray[np.uint8]:
     """Read a body to the end: to images as the network takes them."""
-    return preparation.prepare(wire.decode(content_type, body, SHAPE, LIMITS), SHAPE, LIMITS, how)
+    return preparation.prepare(
+        wire.decode(content_type.encode("latin-1"), body, SHAPE, LIMITS), SHAPE, LIMITS, how
+    )

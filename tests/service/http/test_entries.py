@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from service.core.engine import Scores
 from service.http import entries, wire
-from service.serving.predictor import Prediction
+from service.serving.predictor import Prediction, Run
 from service.serving.registry import Model
 from tests.examples import examples
 
@@ -36,7 +36,8 @@ def prediction(scores: NDArray[np.float32], sure: NDArray[np.bool_] | None) -> P
     """Of a model of which no more is known than an answer says."""
     manifest = SimpleNamespace(labels=LABELS[: scores.shape[1]])
     model = cast("Model", SimpleNamespace(name="toy", version="3", manifest=manifest))
-    return Prediction(model, np.zeros((len(scores), 2, 2), np.uint8), Scores(scores, scores), sure, 0.0, 1)
+    images = np.zeros((len(scores), 2, 2), np.uint8)
+    return Prediction(Run(model, images, Scores(scores, scores), sure, 0.0), 0, len(scores))
 
 
 def written(scores: NDArray[np.float32], top: int, sure: NDArray[np.bool_] | None, is_full: bool) -> bytes:
@@ -89,8 +90,7 @@ def test_any_number_of_images_is_described_as_each_alone(images: int) -> None:
     ]
 
     assert together == alone
-    divided = whole._replace(made={})
-    parts = [wire.probabilities(divided.rows(row, row + 1), 3)[0] for row in range(images)]
+    parts = [wire.probabilities(Prediction(whole._run, row, 1), 3)[0] for row in range(images)]
     assert parts == alone
     assert wire.labels(whole, 3) == [entry.partition(',"probabilities"')[0] for entry in together]
 

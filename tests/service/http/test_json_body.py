@@ -600,7 +600,7 @@ def test_a_drawing_knows_the_field_it_came_from() -> None:
     """
     text = base64.b64encode(picture(Image.new("L", (30, 30)))).decode()
 
-    found = wire.decode("application/json", json.dumps({"images": [text]}).encode(), SHAPE, LIMITS)
+    found = wire.decode(b"application/json", json.dumps({"images": [text]}).encode(), SHAPE, LIMITS)
 
     assert [drawing.field for drawing in found if isinstance(drawing, Drawing)] == ["Field 'images[0]'"]
 

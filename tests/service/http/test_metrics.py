@@ -49,8 +49,8 @@ def counted(*exchanges: tuple[str, int, int, float]) -> Metrics:
     for model, status, images, seconds in exchanges:
         exchange = Exchange("id")
         exchange.route, exchange.model, exchange.status, exchange.images = "/predict", model, status, images
-        exchange.phases["infer"] = seconds / 2
-        metrics.count(exchange, seconds)
+        exchange.phases["infer"] = 1000 * seconds / 2
+        metrics.count([(exchange, seconds)])
     return metrics
 
 
@@ -135,8 +135,8 @@ def test_scrapes_in_other_threads_lose_nothing_and_see_no_half() -> None:
     for number in range(20_000):
         exchange = Exchange("id")
         exchange.route, exchange.model, exchange.status = f"/{number % 50}", "ink", 200 + number % 7
-        exchange.phases[f"phase{number % 13}"] = 0.5
-        metrics.count(exchange, 0.25)
+        exchange.phases[f"phase{number % 13}"] = 500
+        metrics.count([(exchange, 0.25)])
     done.set()
     for thread in threads:
         thread.join()

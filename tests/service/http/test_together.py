@@ -31,7 +31,7 @@ class Counting:
     def predict(self, images: int) -> None:
         exchange = Exchange("id")
         exchange.route, exchange.model, exchange.status, exchange.images = "/predict", "ink", 200, images
-        self.metrics.count(exchange, 0.25)
+        self.metrics.count([(exchange, 0.25)])
         self.statistics.count("ink", "1", images, images, TOOK)
 
     def values(self) -> dict[str, float]:

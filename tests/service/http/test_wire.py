@@ -14,7 +14,7 @@ from PIL import Image
 from service.core import ink
 from service.core.errors import BlankImage, MalformedRequest, TensorMismatch, UnsupportedMediaType
 from service.http import preparation, wire
-from service.http.drawings import Drawing
+from service.http.drawings import Drawing, Drawings
 from service.serving.predictor import Predictor
 from service.serving.registry import Registry
 from service.settings import Settings
@@ -88,7 +88,7 @@ def test_other_content_types_are_refused_with_those_that_are_known(content_type:
     The message lists all that are taken and repeats little of what came.
     """
     with pytest.raises(UnsupportedMediaType) as caught:
-        wire.decode(content_type, b"", SHAPE, LIMITS)
+        wire.decode(content_type.encode("latin-1"), b"", SHAPE, LIMITS)
 
     message = str(caught.value)
     assert all(kind in message for kind in wire.CONTENT_TYPES)
@@ -233,9 +233,13 @@ def test_only_numbers_that_need_no_preparation_are_quick(
     """
     Whoever decides where work runs is told what takes long.
     """
-    numbers = wire.decode("application/octet-stream", body, SHAPE, LIMITS)
+    numbers = wire.decode(b"application/octet-stream", body, SHAPE, LIMITS)
 
     assert preparation.is_quick(numbers, how) == quick
+
+
+def decoded(content_type: str, body: bytes) -> Drawings:
+    return wire.decode(content_type.encode(), body, SHAPE, LIMITS)
 
 
 def canvas(side: int, mode: str) -> bytes:
@@ -261,11 +265,11 @@ def test_one_small_picture_is_quick(file: bytes, quick: bool, how: preparation.P
     """
     text = base64.b64encode(file).decode()
     alone = [
-        wire.decode("image/png", file, SHAPE, LIMITS),
-        wire.decode("application/json", json.dumps({"image": text}).encode(), SHAPE, LIMITS),
-        wire.decode(*form(("a", file)), SHAPE, LIMITS),
+        wire.decode(b"image/png", file, SHAPE, LIMITS),
+        wire.decode(b"application/json", json.dumps({"image": text}).encode(), SHAPE, LIMITS),
+        decoded(*form(("a", file))),
     ]
-    two = wire.decode(*form(("a", file), ("b", file)), SHAPE, LIMITS)
+    two = decoded(*form(("a", file), ("b", file)))
 
     assert [preparation.is_quick(drawings, how) for drawings in alone] == [quick] * 3
     assert not preparation.is_quick(two, how)

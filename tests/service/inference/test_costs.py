@@ -10,13 +10,13 @@ def test_body_costs_grow_with_the_size_and_fit_into_the_budget() -> None:
     A body of the largest size of any type fits into the default budget: no type needs a smaller one.
     """
     for kind in [*costs.FACTORS, "text/plain", "application/json; charset=utf-8", "IMAGE/PNG"]:
-        sizes = [costs.body_cost(kind, "gzip", size) for size in (0, 1, 2, 1000, 16 * MB)]
+        sizes = [costs.BodyCost.of(kind, "gzip")(size) for size in (0, 1, 2, 1000, 16 * MB)]
         assert sizes == sorted(sizes)
         assert sizes[-1] <= 128 * MB
         assert costs.most_body_bytes(kind, 16 * MB, 128 * MB) == 16 * MB
     assert costs.most_body_bytes("application/json", 16 * MB, 30 * MB) == 5 * MB
-    assert costs.body_cost("application/json", "", 100, 10) == 60 + 180
-    assert costs.body_cost("application/json", "", 100, 1000) == costs.body_cost("application/json", "", 100)
+    assert costs.BodyCost.of("application/json", "", 10)(100) == 60 + 180
+    assert costs.BodyCost.of("application/json", "", 1000)(100) == costs.BodyCost.of("application/json")(100)
 
 
 def test_dearer_answers_cost_more() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.core.errors import InferenceFailed, TensorMismatch
 from service.serving.batching import Batching
-from service.serving.predictor import Prediction, Predictor
+from service.serving.predictor import Prediction, Predictor, Run
 from service.serving.registry import Model, Registry
 from tests import toys
 
@@ -23,11 +24,38 @@ class Counting(Predictor):
         self.sizes: list[int] = []
         self.fails = False
 
-    def predict(self, model: Model, images: NDArray[np.uint8]) -> Prediction:
+    def run(self, model: Model, images: NDArray[np.uint8]) -> Run:
         self.sizes.append(len(images))
         if self.fails:
             raise InferenceFailed(model.name, model.version)
-        return super().predict(model, images)
+        return super().run(model, images)
+
+
+@dataclass
+class Awaiting:
+    """A request that sets a future."""
+
+    batch: NDArray[np.uint8]
+    future: asyncio.Future[Prediction]
+
+    def is_gone(self) -> bool:
+        return self.future.done()
+
+    def images(self) -> NDArray[np.uint8]:
+        return self.batch
+
+    def take(self, prediction: Prediction) -> None:
+        self.future.set_result(prediction)
+
+    def fail(self, error: Exception) -> None:
+        self.future.set_exception(error)
+
+
+async def predict(batching: Batching, model: Model, images: NDArray[np.uint8]) -> Prediction:
+    """Submit one request and await its prediction."""
+    asker = Awaiting(images, asyncio.get_running_loop().create_future())
+    batching.submit(model, asker)
+    return await asker.future
 
 
 @pytest.fixture
@@ -63,12 +91,12 @@ def test_what_waits_together_runs_together(predictor: Counting) -> None:
     model = predictor.find("quadrants", "1")
     batches = [dots(0), dots(1, 2), dots(3, 3, 3)]
 
-    found = ask(predictor, lambda batching: [batching.predict(model, images) for images in batches])
+    found = ask(predictor, lambda batching: [predict(batching, model, images) for images in batches])
 
     assert predictor.sizes == [6]
     for images, prediction in zip(batches, found, strict=True):
         assert isinstance(prediction, Prediction)
-        alone = Predictor.predict(predictor, model, images)
+        alone = Prediction(Predictor.run(predictor, model, images), 0, len(images))
         np.testing.assert_array_equal(prediction.images, images)
         np.testing.assert_array_equal(prediction.scores.logits, alone.scores.logits)
         np.testing.assert_array_equal(prediction.scores.probabilities, alone.scores.probabilities)
@@ -83,10 +111,10 @@ def test_whoever_asks_alone_does_not_wait(predictor: Counting) -> None:
     model = predictor.find("quadrants", "1")
     images = dots(2)
 
-    (found,) = ask(predictor, lambda batching: [batching.predict(model, images)])
+    (found,) = ask(predictor, lambda batching: [predict(batching, model, images)])
 
     assert isinstance(found, Prediction)
-    assert found.images is images
+    assert np.shares_memory(found.images, images)
     assert (predictor.sizes, found.batch) == ([1], 1)
 
 
@@ -96,7 +124,7 @@ def test_models_do_not_mix(predictor: Counting) -> None:
     """
     models = [predictor.find("quadrants", version) for version in ("1", "2", "1")]
 
-    found = ask(predictor, lambda batching: [batching.predict(model, dots(0)) for model in models])
+    found = ask(predictor, lambda batching: [predict(batching, model, dots(0)) for model in models])
 
     logits = [one.scores.logits.tolist() for one in found if isinstance(one, Prediction)]
     assert logits == [[[1, 0, 0, 0]], [[0, 0, 0, 1]], [[1, 0, 0, 0]]]
@@ -110,7 +138,7 @@ def test_a_batch_has_a_most(predictor: Counting) -> None:
     model = predictor.find("quadrants", "1")
     sizes = [100, 28, 1, 127, 200, 1]
 
-    found = ask(predictor, lambda batching: [batching.predict(model, dots(*[1] * size)) for size in sizes])
+    found = ask(predictor, lambda batching: [predict(batching, model, dots(*[1] * size)) for size in sizes])
 
     assert predictor.sizes == [128, 128, 200, 1]
     assert [len(one.images) for one in found if isinstance(one, Prediction)] == sizes
@@ -125,7 +153,7 @@ def test_others_come_in_between(predictor: Counting) -> None:
 
     async def main() -> None:
         batching = Batching(predictor)
-        asked = [asyncio.ensure_future(batching.predict(model, dots(*[1] * 100))) for _ in range(3)]
+        asked = [asyncio.ensure_future(predict(batching, model, dots(*[1] * 100))) for _ in range(3)]
         while not all(one.done() for one in asked):
             seen.append(len(predictor.sizes))
             await asyncio.sleep(0)
@@ -142,8 +170,8 @@ def test_who_has_left_is_not_answered(predictor: Counting) -> None:
 
     async def main() -> Prediction:
         batching = Batching(predictor)
-        leaving = asyncio.ensure_future(batching.predict(model, dots(0, 1)))
-        staying = asyncio.ensure_future(batching.predict(model, dots(3)))
+        leaving = asyncio.ensure_future(predict(batching, model, dots(0, 1)))
+        staying = asyncio.ensure_future(predict(batching, model, dots(3)))
         asyncio.get_running_loop().call_soon(leaving.cancel)
         return await staying
 
@@ -161,12 +189,12 @@ def test_when_all_have_left_nothing_runs(predictor: Counting) -> None:
 
     async def main() -> Prediction:
         batching = Batching(predictor)
-        leaving = asyncio.ensure_future(batching.predict(model, dots(0)))
+        leaving = asyncio.ensure_future(predict(batching, model, dots(0)))
         asyncio.get_running_loop().call_soon(leaving.cancel)
         with pytest.raises(asyncio.CancelledError):
             await leaving
         assert predictor.sizes == []
-        return await batching.predict(model, dots(1))
+        return await predict(batching, model, dots(1))
 
     assert asyncio.run(main()).scores.logits.tolist() == [[0, 1, 0, 0]]
 
@@ -178,11 +206,11 @@ def test_a_failure_is_everybodys(predictor: Counting) -> None:
     model = predictor.find("quadrants", "1")
     predictor.fails = True
 
-    found = ask(predictor, lambda batching: [batching.predict(model, dots(0)) for _ in range(3)])
+    found = ask(predictor, lambda batching: [predict(batching, model, dots(0)) for _ in range(3)])
 
     assert [type(one) for one in found] == [InferenceFailed] * 3
     predictor.fails = False
-    (good,) = ask(predictor, lambda batching: [batching.predict(model, dots(0))])
+    (good,) = ask(predictor, lambda batching: [predict(batching, model, dots(0))])
     assert isinstance(good, Prediction)
 
 
@@ -192,7 +220,7 @@ def test_an_array_of_another_shape_is_refused(predictor: Counting) -> None:
     """
     model = predictor.find("quadrants", "1")
 
-    (found,) = ask(predictor, lambda batching: [batching.predict(model, np.zeros((1, 3), np.uint8))])
+    (found,) = ask(predictor, lambda batching: [predict(batching, model, np.zeros((1, 3), np.uint8))])
 
     assert isinstance(found, TensorMismatch)
 
@@ -206,6 +234,9 @@ def test_one_that_cannot_take_its_answer_takes_nobody_elses(predictor: Counting)
         def is_gone(self) -> bool:
             return False
 
+        def images(self) -> NDArray[np.uint8]:
+            return dots(0)
+
         def take(self, prediction: Prediction) -> None:
             del prediction
             raise ZeroDivisionError
@@ -216,9 +247,9 @@ def test_one_that_cannot_take_its_answer_takes_nobody_elses(predictor: Counting)
     async def main() -> Prediction:
         batching = Batching(predictor)
         model = predictor.find("quadrants")
-        batching.submit(model, dots(0), Bad())
+        batching.submit(model, Bad())
         async with asyncio.timeout(10):
-            return await batching.predict(model, dots(1))
+            return await predict(batching, model, dots(1))
 
     assert len(asyncio.run(main()).images) == 1
     assert predictor.sizes == [2]

@@ -8,7 +8,7 @@ import pytest
 from service.app import App, create_app
 from service.http.server.asgi_call import AsgiCall
 from service.http.server.prediction_call import PredictionCall
-from service.http.server.request import parse
+from service.http.server.request import HeadCache, Request
 from service.settings import Settings
 from tests.service.http.server.fakes import end, rig, run
 
@@ -26,9 +26,8 @@ def dispatched(app: App, method: str, path: str, root_path: str = "", *, is_dire
         if not is_direct:
             dispatcher = replace(dispatcher, predictions=None)
         made = rig()
-        request = parse(
-            method.encode(), path.encode(), "1.1", True, [(b"host", b"a"), (b"content-length", b"9")], 0.0
-        )
+        headers = [(b"host", b"a"), (b"content-length", b"9")]
+        request = Request(HeadCache().get(method.encode(), path.encode(), "1.1", True, headers), 0.0)
         made.connection._request = request
         call = dispatcher(made.connection, request)
         made.connection._call = call

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.http.server.parser import RequestParser
-from service.http.server.request import Refused, Request
+from service.http.server.request import HeadCache, Refused, Request
 from tests.examples import examples
 
 MAX_HEAD = 1024
@@ -43,7 +43,7 @@ class Log:
 def feed(*pieces: bytes, max_head_bytes: int = MAX_HEAD) -> Log:
     """Parse pieces to their end."""
     log = Log()
-    parser = RequestParser(log, max_head_bytes)
+    parser = RequestParser(log, max_head_bytes, HeadCache())
     for piece in pieces:
         rest = piece
         for _ in range(len(piece) + 1):
@@ -107,8 +107,8 @@ def test_trailers_are_no_headers() -> None:
     """
     (request,) = feed(STREAMS["chunks and trailers"]).requests
 
-    assert b"t" not in request.first_headers
-    assert [name for name, _ in request.headers] == [b"host", b"transfer-encoding"]
+    assert b"t" not in request.head.first_headers
+    assert [name for name, _ in request.head.headers] == [b"host", b"transfer-encoding"]
 
 
 @examples(200)
@@ -197,7 +197,7 @@ def test_an_error_of_our_own_is_no_error_of_the_client() -> None:
             raise ZeroDivisionError(request.path)
 
     with pytest.raises(Exception) as caught:  # noqa: PT011 - httptools' own
-        RequestParser(Broken(), MAX_HEAD).feed(GET)
+        RequestParser(Broken(), MAX_HEAD, HeadCache()).feed(GET)
 
     assert not isinstance(caught.value, Refused)
     assert isinstance(caught.value.__context__, ZeroDivisionError)
@@ -207,7 +207,7 @@ def test_the_time_of_a_head_is_known_while_it_is_incomplete() -> None:
     """
     From its first byte to its last.
     """
-    parser = RequestParser(Log(), MAX_HEAD)
+    parser = RequestParser(Log(), MAX_HEAD, HeadCache())
 
     assert not parser.head_began
     parser.feed(GET[:1])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.http.server.request import Headers, Refused, Request, parse
+from service.http.server.request import Head, HeadCache, Headers, Refused, Request
 from tests.examples import examples
 
 HOST = (b"host", b"a")
@@ -12,9 +12,9 @@ HOST = (b"host", b"a")
 
 def parsed(
     target: bytes = b"/", *headers: tuple[bytes, bytes], method: bytes = b"GET", version: str = "1.1"
-) -> Request:
+) -> Head:
     listed: Headers = list(headers) if headers else [HOST]
-    return parse(method, target, version, True, listed, 1.5)
+    return HeadCache().get(method, target, version, True, listed)
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,9 @@ def test_a_tunnel_is_refused() -> None:
 
 @pytest.mark.parametrize("codings", [[b"chunked"], [b"Chunked"], [b" chunked "]])
 def test_chunked_is_the_one_coding(codings: list[bytes]) -> None:
-    request = parsed(b"/", HOST, *[(b"transfer-encoding", coding) for coding in codings])
+    request = Request(parsed(b"/", HOST, *[(b"transfer-encoding", coding) for coding in codings]), 1.5)
 
-    assert request.content_length is None
+    assert request.head.content_length is None
     assert request.missing is None
 
 
@@ -145,9 +145,9 @@ def test_a_coding_with_http_1_0_is_refused() -> None:
 
 @pytest.mark.parametrize(("value", "length"), [(b"5", 5), (b"5 ", 5), (b"0", 0), (b"007", 7)])
 def test_a_length_is_a_number(value: bytes, length: int) -> None:
-    request = parsed(b"/", HOST, (b"content-length", value))
+    request = Request(parsed(b"/", HOST, (b"content-length", value)), 1.5)
 
-    assert request.content_length == request.missing == length
+    assert request.head.content_length == request.missing == length
     request.received = length
     assert request.missing == 0
 
