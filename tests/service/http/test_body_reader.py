@@ -243,7 +243,8 @@ def test_a_bomb_is_not_unpacked_beyond_the_limit() -> None:
     """
     bounds = limits(1_000_000, 10_000_000, 60)
     layer = zlib.compressobj(9, wbits=31)
-    bomb = b"".join(layer.compress(bytes(2**20)) for _ in range(1024)) + layer.flush()
+    begun, block = (layer.compress(bytes(2**24)) + layer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    bomb = begun + 63 * block  # a full flush forgets what came before, so that a block may be repeated
     assert len(bomb) > 900_000
     tracemalloc.start()
     try:
