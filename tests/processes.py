@@ -63,6 +63,15 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+def is_listening(port: int) -> bool:
+    """Return whether a port of 127.0.0.1 takes connections."""
+    try:
+        socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
+    except ConnectionError:
+        return False
+    return True
+
+
 def children(pid: int) -> list[int]:
     """Return the processes that a process has started and that have not ended."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -138,6 +147,31 @@ def _open_files(pid: int) -> set[str]:
 
 def clean_environment(**added: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")} | added
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python until it ends, in the repository's folder, with variables besides the usual ones."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,  # until the last process that has them ends
+        text=True,
+        env=clean_environment(**environment),
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def modules_after(program: str, *arguments: str) -> set[str]:
+    """Run a program in a fresh interpreter; return the modules that it has loaded, by name."""
+    done = python("-c", f"{program}\nimport sys\nprint(*sys.modules)", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    return set(done.stdout.split())
+
+
+def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the service with a command that is meant to end by itself, with all processes that it starts."""
+    return python("-m", "service", "--port", "0", *arguments, **environment)
 
 
 def listening(stream: IO[str]) -> tuple[int, list[str]]:

@@ -5,8 +5,6 @@ import json
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,25 +17,11 @@ from PIL import Image
 
 from service.core import ink
 from tests import digits, toys
-from tests.conftest import REPOSITORY
-from tests.processes import PATIENCE_S, Process, clean_environment, running
+from tests.processes import PATIENCE_S, Process, ended, running
 
 Record = Callable[[str, object], None]
 
 MAX_RESIDENT_MB = 200
-
-
-def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that is meant to end by itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "service", "--port", "0", *arguments],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        env=clean_environment(**environment),
-        timeout=PATIENCE_S,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")

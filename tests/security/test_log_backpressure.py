@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from tests.processes import (
     children,
     clean_environment,
     free_port,
+    is_listening,
     is_running,
     resident_mb,
     running,
@@ -66,13 +67,6 @@ def ask(port: int, requests: int) -> float:
             for connection in connections:
                 assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 OK\r\n")
     return time.perf_counter() - began
-
-
-def is_answering(port: int) -> bool:
-    """Return whether something listens at a port."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), PATIENCE_S):
-        return True
-    return False
 
 
 def dropped(port: int) -> int:
@@ -223,7 +217,7 @@ def test_requests_are_answered_where_nothing_can_be_logged(toy_root: Path, worke
         subprocess.Popen(command, cwd=REPOSITORY, stderr=descriptor, env=clean_environment()) as handle,
     ):
         try:
-            wait_until(lambda: handle.poll() is not None or is_answering(port))
+            wait_until(lambda: handle.poll() is not None or is_listening(port))
             ask(port, FEW)
             wait_until(lambda: kind == "closed" or dropped(port) >= FEW)
             handle.send_signal(signal.SIGTERM)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.processes import PATIENCE_S, children, is_running, listening_ports, state, wait_until
+from tests.processes import PATIENCE_S, children, is_listening, is_running, listening_ports, state, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look into /proc")
 
@@ -325,20 +325,12 @@ asyncio.run(answer(worker, own, lambda: b"1"))
         port = waiting(parent)
         for pid in children(parent.pid):
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: is_refused(port))
-        wait_until(lambda: not is_refused(port))
+        wait_until(lambda: not is_listening(port))
+        wait_until(lambda: is_listening(port))
         texts = answers(port)
         stopped(parent)
 
     assert texts == ["1"] * 20
-
-
-def is_refused(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
-    except ConnectionError:
-        return True
-    return False
 
 
 def test_one_that_cannot_start_ends_all_with_its_status_and_its_reason() -> None:
@@ -602,7 +594,7 @@ def test_sockets_stay_open_during_the_lame_duck() -> None:
         first = parent.stdout.readline()
         (pid,) = children(parent.pid)
         open_during = len(sockets_of(parent.pid))
-        was_refused = is_refused(port)
+        was_refused = not is_listening(port)
         parent.terminate()
         second = parent.stdout.readline()
         wait_until(lambda: len(sockets_of(parent.pid)) == open_during - 1)
