@@ -275,8 +275,8 @@ asyncio.run(answer(worker, own, lambda: str(worker.slot).encode()))
         texts = {connection.recv(100) for connection in later if has_answer(connection)}
         for connection in later:  # others wait at the socket of the worker that was halted
             connection.close()
-        parent.kill()
         os.kill(pids[0], signal.SIGKILL)  # it is halted, and would not see that its parent is gone
+        parent.kill()
 
     assert texts == {b"1"}
 
