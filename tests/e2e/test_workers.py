@@ -101,17 +101,17 @@ def predict_with_both(process: Process) -> dict[int, int]:
     pytest.fail(f"one process had no share: {answered}")
 
 
-def test_two_processes_share_the_port_and_count_together(two: Process) -> None:
+def test_two_processes_share_the_port_and_count_together(standing: Process) -> None:
     """
     Whichever is asked says what both counted: Prometheus' metrics, the protocol's statistics.
     """
-    answered = predict_with_both(two)
+    answered = predict_with_both(standing)
     asked = sum(answered.values())
 
-    wait_until(lambda: count(two, PREDICTED) == asked)
+    wait_until(lambda: count(standing, PREDICTED) == asked)
     seen = set()
     for _ in range(200):
-        with connected(two.port) as connection:
+        with connected(standing.port) as connection:
             text = ask(connection, "/metrics")
             stats = json.loads(ask(connection, "/v2/models/quadrants/stats"))
             seen.add(answering(connection.sock, [*answered]))
