@@ -39,6 +39,17 @@ class Process:
         with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
+    def wait_for_request(self) -> None:
+        """Wait until one more request is being answered than the one that asks."""
+        wait_until(lambda: self.in_flight() == 2)
+
+    def in_flight(self) -> float:
+        """Return how many requests are being answered, the one that asks among them."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=PATIENCE_S) as answer:
+            found = re.search(rb"^inkling_requests_in_flight (\S+)$", answer.read(), re.MULTILINE)
+        assert found
+        return float(found[1])
+
     def resident_mb(self) -> float:
         return resident_mb(self.handle.pid)
 

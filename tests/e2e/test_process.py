@@ -212,7 +212,7 @@ def test_a_request_that_runs_when_the_signal_comes_is_answered(toy_root: Path) -
         )
         with socket.create_connection(("127.0.0.1", process.port), PATIENCE_S) as connection:
             connection.sendall(head.encode() + body[:400])
-            wait_for_head(process)
+            process.wait_for_request()
             process.handle.send_signal(signal.SIGTERM)
             wait_for_line(process, "Shutting down")
             connection.sendall(body[400:])
@@ -249,17 +249,6 @@ def slow_jpeg() -> bytes:
     stream = io.BytesIO()
     Image.effect_noise((3900, 3900), 100).save(stream, "JPEG", progressive=True)
     return stream.getvalue()
-
-
-def wait_for_head(process: Process) -> None:
-    """Wait until the service has begun to answer one more request than the one that asks."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/metrics", timeout=PATIENCE_S) as answer:
-            if b"inkling_requests_in_flight 2.0" in answer.read():
-                return
-        time.sleep(0.01)
-    pytest.fail("the request never began")
 
 
 def wait_for_line(process: Process, event: str) -> None:
