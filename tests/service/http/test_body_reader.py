@@ -261,7 +261,7 @@ def test_a_body_in_very_many_pieces_takes_hardly_more_than_its_size() -> None:
     """
     Each piece by itself would take some sixty bytes.
     """
-    size = 200_000
+    size = 100_000
     messages = iter([chunk(b"a", more=True)] * (size - 1) + [chunk(b"a", more=False)])
 
     async def receive() -> Message:
