@@ -1,42 +1,90 @@
-"""Self-signed TLS certificates for 127.0.0.1, made by the `openssl` command."""
+"""TLS certificates, made by the `openssl` command and their own issuers, and what servers show of them."""
 
+import hashlib
 import shutil
+import socket
+import ssl
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+PATIENCE_S = 60
 
-@dataclass(frozen=True)
-class Pair:
-    """A certificate and its key.
 
-    Attributes:
-        certificate: PEM file; its own issuer, so clients can be told to trust it.
-        key: PEM file.
-    """
+class Pair(NamedTuple):
+    """A certificate and its key, in PEM files."""
 
     certificate: Path
     key: Path
 
-    def copy_to(self, other: "Pair") -> None:
-        """Replace another pair's files, each at once, as programs do that renew certificates."""
-        for source, target in ((self.certificate, other.certificate), (self.key, other.key)):
-            beside = target.with_name(target.name + ".new")
-            shutil.copy(source, beside)
-            beside.replace(target)
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the certificate."""
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.certificate.read_text())).hexdigest()
+
+    def replace(self, other: "Pair") -> None:
+        """Replace the files by another pair's, each at once, as programs do that renew certificates."""
+        for own, new in zip(self, other, strict=True):
+            beside = own.with_name(own.name + ".new")
+            shutil.copyfile(new, beside)
+            beside.replace(own)
 
 
-def make(folder: Path, name: str) -> Pair:
-    """Make a certificate whose subject has a name; skips the test where there is no `openssl`."""
+def make(folder: Path, name: str, *, host: str = "") -> Pair:
+    """Make a certificate that is its own issuer; skip the test where there is no `openssl`.
+
+    Args:
+        folder: Where the files are written.
+        name: The subject's, and the files'.
+        host: A host's name for which the certificate holds too.
+    """
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("needs the command openssl")
-    pair = Pair(folder / f"{name}.pem", folder / f"{name}.key")
     folder.mkdir(parents=True, exist_ok=True)
+    pair = Pair(folder / f"{name}.pem", folder / f"{name}.key")
+    names = f"DNS:{host},IP:127.0.0.1" if host else "IP:127.0.0.1"
     command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    command += ["-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName={names}"]
     command += ["-keyout", str(pair.key), "-out", str(pair.certificate)]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
     return pair
+
+
+def encrypt(pair: Pair) -> Pair:
+    """Encrypt the key of a pair, in a file beside it."""
+    encrypted = pair.key.with_suffix(".encrypted")
+    command = ["openssl", "ec", "-aes256", "-passout", "pass:secret", "-in", str(pair.key)]
+    command += ["-out", str(encrypted)]
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
+    return Pair(pair.certificate, encrypted)
+
+
+def connect(port: int, protocols: Sequence[str] = ()) -> ssl.SSLSocket:
+    """Open a TLS connection to 127.0.0.1; any certificate will do.
+
+    Args:
+        port: Where.
+        protocols: What is offered to be spoken over it.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    raw = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+    try:
+        return context.wrap_socket(raw)
+    except BaseException:
+        raw.close()
+        raise
+
+
+def shown(port: int, protocols: Sequence[str] = ()) -> str:
+    """Return the SHA-256 of the certificate that a server shows."""
+    with connect(port, protocols) as connection:
+        found = connection.getpeercert(binary_form=True)
+    assert found
+    return hashlib.sha256(found).hexdigest()

@@ -39,6 +39,17 @@ class Process:
         with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
+    def wait_for_request(self) -> None:
+        """Wait until one more request is being answered than the one that asks."""
+        wait_until(lambda: self.in_flight() == 2)
+
+    def in_flight(self) -> float:
+        """Return how many requests are being answered, the one that asks among them."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=PATIENCE_S) as answer:
+            found = re.search(rb"^inkling_requests_in_flight (\S+)$", answer.read(), re.MULTILINE)
+        assert found
+        return float(found[1])
+
     def resident_mb(self) -> float:
         return resident_mb(self.handle.pid)
 
@@ -61,6 +72,15 @@ def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
+
+
+def is_listening(port: int) -> bool:
+    """Return whether a port of 127.0.0.1 takes connections."""
+    try:
+        socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 def children(pid: int) -> list[int]:
@@ -138,6 +158,31 @@ def _open_files(pid: int) -> set[str]:
 
 def clean_environment(**added: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")} | added
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python until it ends, in the repository's folder, with variables besides the usual ones."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,  # until the last process that has them ends
+        text=True,
+        env=clean_environment(**environment),
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def modules_after(program: str, *arguments: str) -> set[str]:
+    """Run a program in a fresh interpreter; return the modules that it has loaded, by name."""
+    done = python("-c", f"{program}\nimport sys\nprint(*sys.modules)", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    return set(done.stdout.split())
+
+
+def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the service with a command that is meant to end by itself, with all processes that it starts."""
+    return python("-m", "service", "--port", "0", *arguments, **environment)
 
 
 def listening(stream: IO[str]) -> tuple[int, list[str]]:

@@ -23,8 +23,9 @@ from typing import Any
 
 import pytest
 
+from tests import certificates
 from tests.conftest import REPOSITORY
-from tests.processes import PATIENCE_S, Process, free_port, wait_until
+from tests.processes import PATIENCE_S, Process, free_port, is_listening, wait_until
 
 NAMES = ("nginx", "haproxy")
 HOST = "inkling.example"
@@ -65,15 +66,9 @@ class Certificate:
 
 def make_certificate(folder: Path) -> Certificate:
     """Make a certificate; skip where there is no `openssl`."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed")
-    found = Certificate(folder / "inkling.pem", folder / "inkling.key", folder / "both.pem")
-    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-days", "2", "-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST},IP:127.0.0.1"]
-    command += ["-keyout", str(found.key), "-out", str(found.certificate)]
-    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
-    found.both.write_bytes(found.certificate.read_bytes() + found.key.read_bytes())
+    pair = certificates.make(folder, "inkling", host=HOST)
+    found = Certificate(*pair, folder / "both.pem")
+    found.both.write_bytes(b"".join(file.read_bytes() for file in pair))
     return found
 
 
@@ -270,7 +265,7 @@ def proxied(setup: Setup, folder: Path) -> Iterator[Proxy]:
         subprocess.Popen(command, cwd=folder, stdout=requests, stderr=errors) as handle,
     ):
         try:
-            wait_until(lambda: handle.poll() is not None or _is_listening(port))
+            wait_until(lambda: handle.poll() is not None or is_listening(port))
             if handle.poll() is not None:
                 pytest.fail(f"{setup.name} did not start:\n{(folder / 'errors.log').read_text()}")
             tls = None
@@ -282,12 +277,6 @@ def proxied(setup: Setup, folder: Path) -> Iterator[Proxy]:
             with suppress(subprocess.TimeoutExpired):
                 handle.wait(10)
             handle.kill()
-
-
-def _is_listening(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), PATIENCE_S):
-        return True
-    return False
 
 
 def _rendered(setup: Setup, changes: Mapping[str, str]) -> str:

@@ -1,8 +1,6 @@
 """The direction rules of the architecture, as data, against the imports of every file."""
 
 import ast
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.processes import modules_after
 
 PACKAGES = ("service", "training")
 
@@ -343,22 +342,13 @@ def test_who_starts_processes_loads_nothing_heavy() -> None:
     """
     What it has in memory, every process that it starts has too; and a thread would not survive the fork.
     """
-    script = (
-        "import sys, threading, service.command, service.multiprocess.supervisor as _;"
-        "print(threading.active_count(), *sys.modules)"
+    program = (
+        "import threading, service.command, service.multiprocess.supervisor as _\n"
+        "assert threading.active_count() == 1"
     )
 
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    loaded = modules_after(program)
 
-    threads, *loaded = done.stdout.split()
-    assert threads == "1"
     assert "service.multiprocess.supervisor" in loaded
     assert {"numpy", "onnxruntime", "uvicorn", "starlette", "grpc", "service.server"}.isdisjoint(loaded)
 
@@ -380,17 +370,8 @@ def test_service_starts_without_torch_trainer_and_onnx() -> None:
         "grpc",
         "service.grpc",
     )
-    script = "import sys, service.app; print(*sys.modules)"
 
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    loaded = modules_after("import service.app")
 
-    loaded = set(done.stdout.split())
     assert "service.app" in loaded
     assert loaded.isdisjoint(heavy)

@@ -59,10 +59,9 @@ def main(
 
 
 def _fit(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
-    # imported here, so that the other commands answer at once and without torch
-    from training import terminal  # noqa: PLC0415
-    from training.bars import Bars  # noqa: PLC0415
-    from training.run import Terms, fit_on, run  # noqa: PLC0415
+    from training import terminal  # noqa: PLC0415 - torch takes seconds, and other commands do without
+    from training.bars import Bars  # noqa: PLC0415 - as above
+    from training.run import Terms, fit_on, run  # noqa: PLC0415 - as above
 
     recipe: Recipe = arguments.recipe
     turns = data_sets[recipe.data].turns(data, recipe, arguments.runs, lambda line: _write(f"  {line}"))
@@ -96,13 +95,12 @@ def _fit(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, Data
 
 
 def _quantise(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
-    # imported here for the same reason: torch takes seconds
-    from training import losses, terminal  # noqa: PLC0415
-    from training.bars import Bars  # noqa: PLC0415
-    from training.publishing.publish import publish_derived  # noqa: PLC0415
-    from training.quantise import quantise  # noqa: PLC0415
-    from training.report.contents import HISTORY_FILE  # noqa: PLC0415
-    from training.run import Terms  # noqa: PLC0415
+    from training import losses, terminal  # noqa: PLC0415 - torch takes seconds, and other commands do without
+    from training.bars import Bars  # noqa: PLC0415 - as above
+    from training.publishing.publish import publish_derived  # noqa: PLC0415 - as above
+    from training.quantise import quantise  # noqa: PLC0415 - as above
+    from training.report.contents import HISTORY_FILE  # noqa: PLC0415 - as above
+    from training.run import Terms  # noqa: PLC0415 - as above
 
     models: Path = arguments.models
     published = _newest_in_floats(models, arguments.name, arguments.version)
@@ -142,13 +140,12 @@ def _quantise(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str,
 
 
 def _sweep(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
-    # imported here for the same reason: torch, Optuna and Matplotlib take seconds
-    from training import terminal  # noqa: PLC0415
-    from training.bars import Bars  # noqa: PLC0415
-    from training.sweep.findings import Findings, text, trial_line  # noqa: PLC0415
-    from training.sweep.picture import write  # noqa: PLC0415
-    from training.sweep.search import Listener, Terms, mode, sweep  # noqa: PLC0415
-    from training.sweep.study import storage_at, storage_in  # noqa: PLC0415
+    from training import terminal  # noqa: PLC0415 - torch, Optuna and Matplotlib take seconds
+    from training.bars import Bars  # noqa: PLC0415 - as above
+    from training.sweep.findings import Findings, text, trial_line  # noqa: PLC0415 - as above
+    from training.sweep.picture import write  # noqa: PLC0415 - as above
+    from training.sweep.search import Listener, Terms, mode, sweep  # noqa: PLC0415 - as above
+    from training.sweep.study import storage_at, storage_in  # noqa: PLC0415 - as above
 
     base: Recipe = arguments.recipe
     folder = arguments.into or RUNS / "sweeps" / base.name
@@ -192,8 +189,7 @@ def _list(_: argparse.Namespace, __: Path, ___: Mapping[str, DataSet]) -> None:
 
 
 def _data(arguments: argparse.Namespace, folder: Path, data_sets: Mapping[str, DataSet]) -> None:
-    # tqdm belongs to the extra `training`; the other commands do without
-    from training.bars import Bars  # noqa: PLC0415
+    from training.bars import Bars  # noqa: PLC0415 - tqdm is of an extra, and other commands do without
 
     if arguments.unipen is not None:
         _convert(arguments.unipen, folder)
@@ -246,8 +242,7 @@ def _models(arguments: argparse.Namespace, _: Path, __: Mapping[str, DataSet]) -
 
 
 def _report(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
-    # Matplotlib takes a second to import
-    from training.report import contents, pictures, samples  # noqa: PLC0415
+    from training.report import contents, pictures, samples  # noqa: PLC0415 - Matplotlib takes a second
 
     models: Path = arguments.models
     if arguments.pictures:
@@ -274,8 +269,7 @@ def _report(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, D
 
 
 def _sample(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
-    # Matplotlib again
-    from training.report import samples  # noqa: PLC0415
+    from training.report import samples  # noqa: PLC0415 - Matplotlib takes a second
 
     samples.check_place(arguments.out, arguments.models)
     (name, version), *_ = _published(arguments.models, arguments.name, arguments.version)[::-1]

@@ -31,10 +31,10 @@ _SMALL_READS = 4
 _SMALL_TIMEOUT_S = 5.0
 
 _QUICK_S = 0.2
-"""Seconds after which a read is no quick one."""
+"""Seconds after which a read is slow."""
 
 _SLOW_GRACE_S = 2.0
-"""Seconds for which a read that is no quick one may continue while others wait for its place."""
+"""Seconds for which a slow read may continue while others wait for its place."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""One worker of a sweep over made-up images, as a process; its words are STORAGE NAME GRACE_S HANG_AT.
+"""One worker of a sweep over made-up images, as a process."""
 
-In the trial that would be its HANG_AT-th it says `hanging` and stands still; 0 is for never.
-"""
-
-import sys
+import os
 import time
+import warnings
 from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 
@@ -44,34 +44,39 @@ def terms(storage: str, worker: str, grace_s: int) -> search.Terms:
     )
 
 
-def main(storage: str, worker: str, grace_s: str, hang_at: str) -> None:
-    """Work until the study is finished."""
+def main(
+    storage: str, worker: str, grace_s: int, hang_at: int, lines: "Connection[str, str]", log: Path
+) -> None:
+    """Work until the study is finished; warnings are errors.
+
+    Args:
+        storage: Where the study is kept.
+        worker: This worker's name.
+        grace_s: After how many seconds without a sign of life a worker is lost.
+        hang_at: In the trial that would be this worker's so many-th it hangs; 0 is for never.
+        lines: Takes a line for what happens.
+        log: File for what is written to standard error.
+    """
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
+    warnings.simplefilter("error")
     ended: list[int] = []
 
     def step(_: int, __: int) -> None:
         time.sleep(0.02)  # so that both get something to do
-        if len(ended) + 1 == int(hang_at):
-            say("hanging")
+        if len(ended) + 1 == hang_at:
+            lines.send("hanging")
             time.sleep(600)
-
-    def say(line: str) -> None:
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
 
     def on_end(trial: Trial, _: object) -> None:
         ended.append(trial.number)
-        say(f"ended {trial.number} {trial.state}")
+        lines.send(f"ended {trial.number} {trial.state}")
 
     search.sweep(
-        terms(storage, worker, int(grace_s)),
+        terms(storage, worker, grace_s),
         search.Listener(
             watch=Watch(step=step, epoch=lambda _: None, clock=time.perf_counter),
-            begun=lambda *_: say("begun"),
-            waiting=lambda others: say(f"waiting {others}"),
+            begun=lambda *_: lines.send("begun"),
+            waiting=lambda others: lines.send(f"waiting {others}"),
             ended=on_end,
         ),
     )
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

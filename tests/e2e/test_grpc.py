@@ -7,8 +7,6 @@ import re
 import signal
 import socket
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,7 +59,7 @@ def test_a_process_serves_grpc_and_drains(toy_root: Path) -> None:
         slow = pb.ModelInferRequest(model_name="quadrants", raw_input_contents=[_packed(_slow_picture())])
         slow.inputs.add(name="image", datatype="BYTES", shape=[1])
         under_way = infer.future(slow, timeout=PATIENCE_S)
-        _wait_for_one_more(process)
+        process.wait_for_request()
 
         process.handle.send_signal(signal.SIGTERM)
         second = next(watching).status
@@ -157,16 +155,6 @@ def _connected_to(port: int, pid: int) -> Iterator[grpc.Channel]:
 def _inferred(process: Process) -> int:
     stats = process.get("/v2/models/quadrants/stats")
     return sum(model["inference_count"] for model in stats["model_stats"])
-
-
-def _wait_for_one_more(process: Process) -> None:
-    """Wait until the service answers one more call than the one that asks."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/metrics", timeout=PATIENCE_S) as answer:
-            if b"inkling_requests_in_flight 2.0" in answer.read():
-                return
-    pytest.fail("the call never began")
 
 
 def _slow_picture() -> bytes:

@@ -5,8 +5,6 @@ import json
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,25 +17,11 @@ from PIL import Image
 
 from service.core import ink
 from tests import digits, toys
-from tests.conftest import REPOSITORY
-from tests.processes import PATIENCE_S, Process, clean_environment, running
+from tests.processes import PATIENCE_S, Process, ended, running
 
 Record = Callable[[str, object], None]
 
 MAX_RESIDENT_MB = 200
-
-
-def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that is meant to end by itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "service", "--port", "0", *arguments],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        env=clean_environment(**environment),
-        timeout=PATIENCE_S,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +212,7 @@ def test_a_request_that_runs_when_the_signal_comes_is_answered(toy_root: Path) -
         )
         with socket.create_connection(("127.0.0.1", process.port), PATIENCE_S) as connection:
             connection.sendall(head.encode() + body[:400])
-            wait_for_head(process)
+            process.wait_for_request()
             process.handle.send_signal(signal.SIGTERM)
             wait_for_line(process, "Shutting down")
             connection.sendall(body[400:])
@@ -265,17 +249,6 @@ def slow_jpeg() -> bytes:
     stream = io.BytesIO()
     Image.effect_noise((3900, 3900), 100).save(stream, "JPEG", progressive=True)
     return stream.getvalue()
-
-
-def wait_for_head(process: Process) -> None:
-    """Wait until the service has begun to answer one more request than the one that asks."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/metrics", timeout=PATIENCE_S) as answer:
-            if b"inkling_requests_in_flight 2.0" in answer.read():
-                return
-        time.sleep(0.01)
-    pytest.fail("the request never began")
 
 
 def wait_for_line(process: Process, event: str) -> None:

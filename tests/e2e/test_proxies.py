@@ -222,7 +222,7 @@ def test_an_answer_that_is_not_read_at_once_is_whole(both: Front) -> None:
     lines = ("Content-Type: application/octet-stream", f"Content-Length: {len(body)}", "Connection: close")
     with both.proxy.socket() as connection:
         connection.sendall(head(PREDICT, *lines) + body)
-        time.sleep(0.5)
+        time.sleep(0.2)
         content = b"".join(iter(lambda: connection.recv(4096), b""))
 
     assert content.startswith(b"HTTP/1.1 200 ")
@@ -421,18 +421,20 @@ NO_RETRY = {
 
 @each_proxy
 @pytest.mark.parametrize(
-    ("proxy_s", "service_s", "retries"), [(1, 5, False), (4, 1, True)], ids=["proxy closes", "service closes"]
+    ("proxy_ms", "service_s", "pause_s", "retries"),
+    [(200, 5, 0.2, False), (4000, 1, 1.0, True)],
+    ids=["proxy closes", "service closes"],
 )
 def test_no_request_is_lost_to_an_idle_connection_that_closes(
-    toy_root: Path, tmp_path: Path, name: str, proxy_s: int, service_s: int, retries: bool
+    toy_root: Path, tmp_path: Path, name: str, proxy_ms: int, service_s: int, pause_s: float, retries: bool
 ) -> None:
     """
     Hundreds of requests, each after a pause of about the timeout: where the proxy closes first there is
     nothing to repeat, and where the service does, the proxy repeats.
     """
     idle = IDLE[name]
-    changes = {idle: re.sub(r"\d+s", f"{proxy_s}s", idle)} | ({} if retries else NO_RETRY[name])
-    rounds, clients = 8, 24
+    changes = {idle: re.sub(r"\d+s", f"{proxy_ms}ms", idle)} | ({} if retries else NO_RETRY[name])
+    rounds, clients = 4, 48
     chance = random.Random(1)
     with (
         front(
@@ -449,7 +451,9 @@ def test_no_request_is_lost_to_an_idle_connection_that_closes(
                 time.sleep(pause)
 
         threads = [
-            threading.Thread(target=use, args=(index, [chance.uniform(0.9, 1.35) for _ in range(rounds)]))
+            threading.Thread(
+                target=use, args=(index, [pause_s * chance.uniform(0.9, 1.35) for _ in range(rounds)])
+            )
             for index in range(clients)
         ]
         for thread in threads:
@@ -509,7 +513,7 @@ def test_two_processes_are_restarted_without_an_error(
     program(name)
     ports = [free_port(), free_port()]
     arguments = (*TRUSTED, "--lame-duck-s", str(lame_duck_s))
-    setup = Setup(name, ports, changes={} if retries else NO_RETRY[name])
+    setup = Setup(name, ports, changes={"fail_timeout=5s": "fail_timeout=1s"} if retries else NO_RETRY[name])
     with ExitStack() as stack:
         first, second = (stack.enter_context(running(toy_root, *arguments, port=port)) for port in ports)
         for process in (first, second):

@@ -1,25 +1,26 @@
 """Workers as processes that share one study, in an SQLite file and in a real PostgreSQL."""
 
+import multiprocessing
 import os
 import pwd
 import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
-
 pytest.importorskip("optuna", reason="the trainer is not installed")
 
-from tests.e2e.sweep_worker import TRIALS, terms
+from tests.e2e.sweep_worker import TRIALS, main, terms
 from training.fit import Watch
 from training.sweep.search import Listener, sweep
 from training.sweep.tuning import Trial, counted
@@ -90,38 +91,58 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             yield address
 
 
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.e2e.sweep_worker", "torch._dynamo"])  # imports of some seconds
+
+
+@dataclass
+class Worker:
+    """A worker as a process.
+
+    Attributes:
+        process: It.
+        lines: What it says.
+        log: File with what it has written to standard error.
+    """
+
+    process: BaseProcess
+    lines: "Connection[str, str]"
+    log: Path
+
+    def read_until(self, beginning: str) -> None:
+        """Read what it says until a line begins so."""
+        if not any(line.startswith(beginning) for line in self):
+            pytest.fail(f"a worker ended without saying {beginning!r}: {self.log.read_text()}")
+
+    def __iter__(self) -> Iterator[str]:
+        """Read what it says until it ends."""
+        while self.lines.poll(PATIENCE_S):
+            try:
+                yield self.lines.recv()
+            except EOFError:
+                return
+        pytest.fail("a worker says nothing more, and does not end")
+
+    def end(self) -> list[str]:
+        """Wait until it ends, as it should; return what it said since."""
+        said = list(self)
+        self.process.join(PATIENCE_S)
+        assert (self.process.exitcode, self.log.read_text()) == (0, "")
+        return said
+
+
 @contextmanager
-def worker(storage: str, name: str, hang_at: int = 0) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [
-            sys.executable,
-            "-W",
-            "error",
-            "-m",
-            "tests.e2e.sweep_worker",
-            storage,
-            name,
-            str(GRACE_S),
-            str(hang_at),
-        ],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
-def read_until(process: subprocess.Popen[str], beginning: str) -> None:
-    """Read what a worker says until a line begins so."""
-    assert process.stdout
-    assert process.stderr
-    if not any(line.startswith(beginning) for line in process.stdout):
-        pytest.fail(f"a worker ended without saying {beginning!r}: {process.stderr.read()}")
+def worker(storage: str, name: str, folder: Path, hang_at: int = 0) -> Iterator[Worker]:
+    lines, written = PROCESSES.Pipe(duplex=False)
+    log = folder / f"{name}.log"
+    process = PROCESSES.Process(target=main, args=(storage, name, GRACE_S, hang_at, written, log))
+    process.start()
+    written.close()
+    try:
+        yield Worker(process, lines, log)
+    finally:
+        process.kill()
+        process.join(PATIENCE_S)
 
 
 def finished(storage: str) -> list[Trial]:
@@ -135,19 +156,18 @@ def finished(storage: str) -> list[Trial]:
     return sweep(terms(storage, "late", GRACE_S), listener)
 
 
-def test_a_study_outlives_a_worker_that_is_killed(storage: str) -> None:
+def test_a_study_outlives_a_worker_that_is_killed(storage: str, tmp_path: Path) -> None:
     """
     One of two workers is killed with SIGKILL within its second trial. The other, which works beside it,
     tries that one again, and the study ends with as many trials as were wanted, no two of them the same.
     """
-    with worker(storage, "victim", hang_at=2) as victim:
-        read_until(victim, "hanging")
-        with worker(storage, "survivor") as survivor:
-            read_until(survivor, "ended")
-            victim.kill()
-            said, complaints = survivor.communicate(timeout=PATIENCE_S)
+    with worker(storage, "victim", tmp_path, hang_at=2) as victim:
+        victim.read_until("hanging")
+        with worker(storage, "survivor", tmp_path) as survivor:
+            survivor.read_until("ended")
+            victim.process.kill()
+            said = survivor.end()
 
-    assert (survivor.returncode, complaints) == (0, "")
     trials = finished(storage)
     done = counted(trials, TRIALS)
     (lost,) = [trial for trial in trials if trial.state == "lost"]
@@ -155,19 +175,19 @@ def test_a_study_outlives_a_worker_that_is_killed(storage: str) -> None:
     assert again.number > lost.number
     assert len(done) == len({trial.point for trial in done}) == TRIALS
     assert {trial.state for trial in done} <= {"done", "stopped"}
-    assert said.count("ended ") == TRIALS - 2  # without its first, which was read, and the victim's only one
+    ended = sum(line.startswith("ended ") for line in said)
+    assert ended == TRIALS - 2  # without its first, which was read, and the victim's only one
 
 
-def test_two_workers_share_the_trials_without_a_repetition(storage: str) -> None:
+def test_two_workers_share_the_trials_without_a_repetition(storage: str, tmp_path: Path) -> None:
     """
     Workers that begin at the same moment, with an empty storage, make together as many trials as were
     wanted, and no point is tried twice.
     """
-    with worker(storage, "one") as one, worker(storage, "two") as two:
-        said = [process.communicate(timeout=PATIENCE_S) for process in (one, two)]
+    with worker(storage, "one", tmp_path) as one, worker(storage, "two", tmp_path) as two:
+        one.end()
+        two.end()
 
-    assert [complaints for _, complaints in said] == ["", ""]
-    assert (one.returncode, two.returncode) == (0, 0)
     done = counted(finished(storage), TRIALS)
     assert len({trial.point for trial in done}) == TRIALS
     assert {trial.state for trial in done} <= {"done", "stopped"}

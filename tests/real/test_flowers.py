@@ -3,14 +3,10 @@
 import csv
 import os
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-
-from service.settings import Settings
-from tests.service.http.running import service
 
 pytestmark = [
     pytest.mark.data,
@@ -19,13 +15,6 @@ pytestmark = [
 
 OF_A_CLASS = 80
 """Photographs; they are numbered class by class."""
-
-
-@pytest.fixture(scope="module")
-def real(published: Path) -> Iterator[TestClient]:
-    """A service with the repository's models."""
-    with service(Settings(models=published, _env_file=None)) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +35,13 @@ def _file(archive: tarfile.TarFile, name: str) -> bytes:
 
 @pytest.mark.parametrize(("version", "least"), [("1", 0.26), ("2", 0.40)])
 def test_photographs_are_recognised_as_the_manifest_says(
-    real: TestClient, photographs: dict[int, bytes], version: str, least: float
+    real_client: TestClient, photographs: dict[int, bytes], version: str, least: float
 ) -> None:
     """
     The service prepares a file as the trainer did: its share of right answers is the manifest's.
     """
     path = f"/v1/models/flowers17/versions/{version}"
-    summary = real.get(path).json()
+    summary = real_client.get(path).json()
     (claimed,) = (
         metric["accuracy"]
         for metric in summary["metrics"]
@@ -61,7 +50,7 @@ def test_photographs_are_recognised_as_the_manifest_says(
 
     right = 0
     for number, content in photographs.items():
-        answer = real.post(f"{path}/predict", content=content, headers={"content-type": "image/jpeg"})
+        answer = real_client.post(f"{path}/predict", content=content, headers={"content-type": "image/jpeg"})
         (prediction,) = answer.json()["predictions"]
         right += prediction["index"] == (number - 1) // OF_A_CLASS
 

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,6 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from service.settings import Settings
-from tests.service.http.running import service
 from training import nondigits
 from training.canvases import Kind, draw
 from training.data import strokes
@@ -25,13 +23,6 @@ pytestmark = [
 
 EVERY = 40
 """Of the digits, one in so many is asked about: some 240."""
-
-
-@pytest.fixture(scope="module")
-def real(published: Path) -> Iterator[TestClient]:
-    """A service with the repository's models."""
-    with service(Settings(models=published, _env_file=None)) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
@@ -48,22 +39,22 @@ def _ask(client: TestClient, drawing: Iterable[NDArray[np.float64]]) -> dict[str
     return prediction
 
 
-def test_ink_is_the_default(real: TestClient) -> None:
+def test_ink_is_the_default(real_client: TestClient) -> None:
     """
     Who asks which model to take is told `ink`, and that model can say when it is not sure.
     """
-    listed = real.get("/v1/models").json()
-    summary = real.get("/v1/models/ink").json()
+    listed = real_client.get("/v1/models").json()
+    summary = real_client.get("/v1/models/ink").json()
 
     assert listed["default"] == "ink"
     assert summary["certainty"]["threshold"] > 0
 
 
-def test_strokes_are_read_and_sure(real: TestClient, digits: tuple[PenDigit, ...]) -> None:
+def test_strokes_are_read_and_sure(real_client: TestClient, digits: tuple[PenDigit, ...]) -> None:
     """
     The network has met these writers, so this is about the way from strokes to answers alone.
     """
-    answers = [_ask(real, digit.strokes) for digit in digits]
+    answers = [_ask(real_client, digit.strokes) for digit in digits]
 
     right = np.mean(
         [found["label"] == str(digit.label) for found, digit in zip(answers, digits, strict=True)]
@@ -74,7 +65,7 @@ def test_strokes_are_read_and_sure(real: TestClient, digits: tuple[PenDigit, ...
 
 @pytest.mark.parametrize("kind", ["clean", "tools", "scan"])
 def test_canvases_are_read_as_well_as_strokes(
-    real: TestClient, digits: tuple[PenDigit, ...], kind: Kind
+    real_client: TestClient, digits: tuple[PenDigit, ...], kind: Kind
 ) -> None:
     """
     PNG files of 200 to 1,000 pixels, any pen, place and size, dark on light and light on dark.
@@ -84,7 +75,7 @@ def test_canvases_are_read_as_well_as_strokes(
     for digit in digits:
         content = io.BytesIO()
         draw(digit.strokes, generator, kind).save(content, "PNG")
-        answer = real.post(
+        answer = real_client.post(
             "/v1/models/ink/predict", content=content.getvalue(), headers={"content-type": "image/png"}
         )
         right += answer.json()["predictions"][0]["label"] == str(digit.label)
@@ -92,13 +83,13 @@ def test_canvases_are_read_as_well_as_strokes(
     assert right / len(digits) >= 0.97
 
 
-def test_drawings_of_no_digit_are_rarely_sure(real: TestClient) -> None:
+def test_drawings_of_no_digit_are_rarely_sure(real_client: TestClient) -> None:
     """
     Letters, signs, shapes and scribbles that no fit has met.
     """
     generator = np.random.default_rng(6)
     drawn = [nondigits.strokes(generator, "measuring")[1] for _ in range(300)]
 
-    answers = [_ask(real, each) for each in drawn]
+    answers = [_ask(real_client, each) for each in drawn]
 
     assert np.mean([found["sure"] for found in answers]) <= 0.35

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
 from service.core import artifact
-from service.settings import Settings
-from tests.service.http.running import service
 
 pytestmark = [
     pytest.mark.data,
@@ -45,13 +42,6 @@ def labels() -> NDArray[np.uint8]:
     return idx("t10k-labels-idx1-ubyte")
 
 
-@pytest.fixture(scope="module")
-def real(published: Path) -> Iterator[TestClient]:
-    """A service with the repository's models."""
-    with service(Settings(models=published, _env_file=None)) as client:
-        yield client
-
-
 def ask(
     client: TestClient, model: str, images: NDArray[np.uint8], version: str = "1"
 ) -> list[dict[str, Any]]:
@@ -80,21 +70,21 @@ LEAST = {
 
 @pytest.mark.parametrize(("model", "version"), LEAST)
 def test_a_model_is_as_good_as_promised(
-    real: TestClient, images: NDArray[np.uint8], labels: NDArray[np.uint8], model: str, version: str
+    real_client: TestClient, images: NDArray[np.uint8], labels: NDArray[np.uint8], model: str, version: str
 ) -> None:
     """
     Its share of right answers among all 10,000, as bytes in batches; and that is what its manifest says.
     """
     claimed = [
         metric["accuracy"]
-        for metric in real.get(f"/v1/models/{model}/versions/{version}").json()["metrics"]
+        for metric in real_client.get(f"/v1/models/{model}/versions/{version}").json()["metrics"]
         if (metric["fit"], metric["split"]) == ("published", "test")
     ]
 
     answers = [
         prediction
         for start in range(0, 10_000, BATCH)
-        for prediction in ask(real, model, images[start : start + BATCH], version)
+        for prediction in ask(real_client, model, images[start : start + BATCH], version)
     ]
 
     right = np.array([answer["label"] for answer in answers]) == labels.astype(str)
@@ -105,13 +95,13 @@ def test_a_model_is_as_good_as_promised(
 
 @pytest.mark.parametrize("model", ["mlp-128", "softmax"])
 def test_an_image_gets_the_same_answer_alone_as_in_a_batch(
-    real: TestClient, published: Path, images: NDArray[np.uint8], model: str
+    real_client: TestClient, published: Path, images: NDArray[np.uint8], model: str
 ) -> None:
     """
     The first 200, one by one as JSON: nested, flat, and on the unit scale. Float32 sums in another order may
     differ by what another processor's may: the tolerance of the golden examples.
     """
-    together = ask(real, model, images[:ALONE])
+    together = ask(real_client, model, images[:ALONE])
     tolerance = artifact.read(published, model, "1").golden.tolerance
     path = f"/v1/models/{model}/versions/1/probabilities"
 
@@ -121,7 +111,7 @@ def test_an_image_gets_the_same_answer_alone_as_in_a_batch(
             {"image": image.ravel().tolist()},
             {"image": (image / 255).tolist(), "scale": "unit"},
         ):
-            (found,) = real.post(path, json=body).json()["predictions"]
+            (found,) = real_client.post(path, json=body).json()["predictions"]
             assert found["label"] == wanted["label"]
             np.testing.assert_allclose(
                 found["probabilities"], wanted["probabilities"], rtol=0, atol=tolerance

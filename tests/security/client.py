@@ -24,6 +24,8 @@ def connect(port: int, address: str = "127.0.0.1", *, receive_bytes: int | None 
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if receive_bytes is not None:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    # The port is chosen when it connects; else each of thousands would keep one from all for a minute.
+    opened.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
     opened.bind((address, 0))
     opened.connect(("127.0.0.1", port))
     return opened

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from uvicorn.server import ServerState
 
@@ -15,58 +14,11 @@ from service.http.server.connections import Connections
 from service.http.server.context import Call, Context, Limits, Responder, Stopping
 from service.http.server.request import Refused, Request
 from service.inference.budget import Budget
+from tests.service.http.server.fakes import ReadingClient
 
 PATIENCE_S = 60.0
 
 Dispatch = Callable[[Responder, Request], Call]
-
-
-@dataclass(eq=False)
-class Peer(asyncio.Transport):
-    """The other end of a connection.
-
-    Attributes:
-        written: Everything that the service wrote.
-        has_ended: Whether the service closed the connection, or its own half of it.
-        takes_more: Whether the service takes more bytes.
-    """
-
-    written: bytes = b""
-    has_ended: bool = False
-    takes_more: bool = True
-    _is_closing: bool = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        assert not self.has_ended, "nothing should be written after the end"
-        self.written += bytes(data)
-
-    def write_eof(self) -> None:
-        self.has_ended = True
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.has_ended = self._is_closing = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        return self._is_closing
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as asyncio has it
-        return ("127.0.0.1", 1) if name in ("peername", "sockname") else default
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def pause_reading(self) -> None:
-        self.takes_more = False
-
-    def resume_reading(self) -> None:
-        self.takes_more = True
 
 
 @dataclass
@@ -115,7 +67,7 @@ class Server:
     max_head_bytes: int = 32_768
     state: ServerState = field(default_factory=ServerState)
 
-    def connect(self) -> tuple[Connection, Peer]:
+    def connect(self) -> tuple[Connection, ReadingClient]:
         context = Context(
             limits=Limits(
                 max_head_bytes=self.max_head_bytes,
@@ -132,7 +84,7 @@ class Server:
             dispatch=self.dispatch,
             stopping=Stopping(),
         )
-        connection, peer = Connection(context, self.state), Peer()
+        connection, peer = Connection(context, self.state), ReadingClient()
         connection.connection_made(peer)
         return connection, peer
 
@@ -185,14 +137,14 @@ def parse(written: bytes, methods: Sequence[str] = ()) -> tuple[tuple[int, bytes
     return tuple(found)
 
 
-async def settle(server: Server, connections: Sequence[Connection], peers: Sequence[Peer]) -> None:
+async def settle(server: Server, connections: Sequence[Connection], peers: Sequence[ReadingClient]) -> None:
     """Let the event loop turn until every request that has arrived is answered."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             for _ in range(3):
                 await asyncio.sleep(0)
             is_busy = any(connection.stage is Stage.ANSWERING for connection in connections)
-            is_held = any(not peer.takes_more and not peer.has_ended for peer in peers)
+            is_held = any(not peer.reads and not peer.has_ended for peer in peers)
             if not is_busy and not is_held and not server.state.tasks:
                 return
 
@@ -221,7 +173,7 @@ def exchange(
         for number in range(max(map(len, sends))):
             for (connection, peer), parts in zip(opened, sends, strict=True):
                 if number < len(parts):
-                    while not (peer.takes_more or peer.has_ended):
+                    while not (peer.reads or peer.has_ended):
                         await asyncio.sleep(0)
                     connection.data_received(parts[number])
             if settles:

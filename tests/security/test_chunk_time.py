@@ -62,7 +62,7 @@ def test_a_body_in_tiny_chunks_is_refused_after_a_bounded_number_of_bytes(
         connection.data_received(HEAD)
         sent = 0
         while not peer.written and sent < len(CHUNKS):
-            while not peer.takes_more:
+            while not peer.reads:
                 await asyncio.sleep(0)
             connection.data_received(CHUNKS[sent : sent + step])
             sent += step

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import pytest
 
 from service.http.server.connections import _IDLE_S
 from tests import toys
-from tests.processes import Process, free_port, running, wait_until
+from tests.processes import Process, connections, free_port, running, wait_until
 from tests.security.client import LIVE, ask, connect, many, read_response, repeating
 from tests.security.conftest import Record
 
@@ -46,52 +47,79 @@ def probe(path: str) -> bytes:
     return LIVE.replace(b"/livez", path.encode())
 
 
+@dataclass
+class Served:
+    """A running service.
+
+    Attributes:
+        process: It.
+        probes: The ports and paths that answer probes.
+    """
+
+    process: Process
+    probes: list[tuple[int, str]]
+
+    @property
+    def port(self) -> int:
+        return self.process.port
+
+    def probe(self) -> list[tuple[int, float]]:
+        """Probe from another address; return statuses and seconds."""
+        return [ask(port, probe(path), OTHER) for port, path in self.probes]
+
+
 @contextmanager
-def serving(models: Path, has_operators: bool) -> Iterator[tuple[Process, list[tuple[int, str]]]]:
-    """Run the service; yield it with the ports and paths that answer probes."""
+def serving(models: Path, has_operators: bool) -> Iterator[Served]:
+    """Run the service."""
     port = free_port()
     added = ("--admin-port", str(port)) if has_operators else ()
-    with running(models, *added) as process:
+    with running(models, *added, "--no-access-log") as process:
         probes = [(process.port, path) for path in PROBES]
         probes += [(port, path) for path in OPERATORS_PROBES if has_operators]
-        yield process, probes
+        yield Served(process, probes)
 
 
-either = pytest.mark.parametrize("has_operators", [False, True], ids=["one port", "operators' port"])
+@pytest.fixture(scope="module", params=[False, True], ids=["one port", "operators' port"])
+def standing(request: pytest.FixtureRequest, toy_root: Path) -> Iterator[Served]:
+    """A service for all tests that leave it as it was."""
+    with serving(toy_root, request.param) as served:
+        yield served
 
 
-@either
+@pytest.fixture
+def served(standing: Served) -> Served:
+    """The same, once nobody is connected."""
+    wait_until(lambda: connections(standing.port, standing.process.handle.pid) == 0)
+    return standing
+
+
 @pytest.mark.parametrize("count", [MANY, MORE])
-def test_idle_sockets_keep_nobody_out(toy_root: Path, count: int, has_operators: bool) -> None:
+def test_idle_sockets_keep_nobody_out(served: Served, count: int) -> None:
     """
     Neither another address nor the same one; predictions and probes, ten clients of each.
     """
-    with serving(toy_root, has_operators) as (process, probes), many(process.port, count):
+    with many(served.port, count):
         time.sleep(2 * _IDLE_S)  # fresh ones do not give way: a request may be on its way
         predicted = [
-            ask(process.port, PREDICT, address)[0] for address in (OTHER, "127.0.0.1") for _ in range(10)
+            ask(served.port, PREDICT, address)[0] for address in (OTHER, "127.0.0.1") for _ in range(10)
         ]
-        probed = [ask(port, probe(path), OTHER)[0] for port, path in probes]
+        probed = [status for status, _ in served.probe()]
 
     assert predicted == [200] * 20
-    assert probed == [200] * len(probes)
+    assert probed == [200] * len(served.probes)
 
 
-@either
 @pytest.mark.parametrize("kind", HALF_SENT)
-def test_half_sent_requests_keep_no_other_address_out(toy_root: Path, kind: str, has_operators: bool) -> None:
+def test_half_sent_requests_keep_no_other_address_out(served: Served, kind: str) -> None:
     """
     As many as one address can hold, and more.
     """
-    with (
-        serving(toy_root, has_operators) as (process, probes),
-        many(process.port, MORE, sent=HALF_SENT[kind]),
-    ):
-        predicted = [ask(process.port, PREDICT, OTHER)[0] for _ in range(20)]
-        probed = [ask(port, probe(path), OTHER)[0] for port, path in probes]
+    with many(served.port, MORE, sent=HALF_SENT[kind]):
+        predicted = [ask(served.port, PREDICT, OTHER)[0] for _ in range(20)]
+        probed = [status for status, _ in served.probe()]
 
     assert predicted == [200] * 20
-    assert probed == [200] * len(probes)
+    assert probed == [200] * len(served.probes)
 
 
 HALF_HEAD = b"GET /livez HTTP/1.1\r\nHost: test\r\nA: "
@@ -113,15 +141,15 @@ def trickle(port: int, opened: list[socket.socket]) -> None:
 
 def check_slowloris(models: Path, asked: int, figure: Record) -> None:
     """Ask beside five addresses that trickle heads over more connections than there are places."""
-    with serving(models, True) as (process, probes), ExitStack() as stack:
+    with serving(models, True) as served, ExitStack() as stack:
         works = []
         for number in range(10, 15):
-            opened = many(process.port, MORE // 5, f"127.0.0.{number}", HALF_HEAD)
-            works.append(partial(trickle, process.port, stack.enter_context(opened)))
+            opened = many(served.port, MORE // 5, f"127.0.0.{number}", HALF_HEAD)
+            works.append(partial(trickle, served.port, stack.enter_context(opened)))
         with repeating(works) as rounds:
             wait_until(lambda: min(rounds) >= 2)
-            answered = [ask(process.port, PREDICT, OTHER) for _ in range(asked)]
-            probed = [ask(port, probe(path), OTHER) for _ in range(asked // 10) for port, path in probes]
+            answered = [ask(served.port, PREDICT, OTHER) for _ in range(asked)]
+            probed = [found for _ in range(asked // 10) for found in served.probe()]
     figure("predictions answered", sum(status == 200 for status, _ in answered), asked)
     for what, found in (("prediction", answered), ("probe", probed)):
         seconds = sorted(second for _, second in found)
@@ -159,11 +187,13 @@ def test_places_are_kept_for_probes(toy_root: Path) -> None:
         wait_until(lambda: ask(process.port, PREDICT, OTHER)[0] == 503)
         probed = [ask(process.port, probe(path), OTHER)[0] for path in PROBES]
         again = ask(process.port, PREDICT, OTHER)[0]
+        wait_until(lambda: connections(process.port, process.handle.pid) == 4)
         with connect(process.port, OTHER) as kept:
             kept.sendall(LIVE)
-            status = read_response(kept)[0]
+            status, head, _ = read_response(kept)
             rest = kept.recv(1)
 
     assert probed == [200] * len(PROBES)
     assert again == 503
-    assert (status, rest) == (200, b"")  # one probe for each connection, as others probe too
+    assert (status, rest) == (200, b"")
+    assert b"\r\nconnection: close\r\n" in head  # one probe for each connection, as others probe too

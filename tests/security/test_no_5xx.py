@@ -9,6 +9,8 @@ import math
 import os
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
 
-from service.app import create_app
+from service.app import App, create_app
 from service.settings import Settings
 from tests import toys
 from tests.security.bodies import file_part, form_of, npy
+from tests.security.in_process import Server, exchange
 from tests.service.http.bodies import check_sentence, picture
 
 EXAMPLES = int(os.environ.get("INKLING_TEST_EXAMPLES", "0"))
@@ -79,7 +82,7 @@ QUERIES = [
 
 
 @pytest.fixture(scope="module")
-def open_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+def open_app(tmp_path_factory: pytest.TempPathFactory) -> App:
     """A service with a model of drawings, one of photographs and one in whole numbers, management on."""
     root: Path = tmp_path_factory.mktemp("models")
     toys.publish(root, "quadrants", certainty=toys.CERTAINTY)
@@ -94,7 +97,13 @@ def open_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient
         max_points=500,
         _env_file=None,
     )
-    with TestClient(create_app(served), raise_server_exceptions=False) as client:
+    return create_app(served)
+
+
+@pytest.fixture(scope="module")
+def open_client(open_app: App) -> Iterator[TestClient]:
+    """A client of that service."""
+    with TestClient(open_app, raise_server_exceptions=False) as client:
         yield client
 
 
@@ -344,16 +353,24 @@ def test_no_body_gives_a_5xx(open_client: TestClient, request: tuple[str, dict[s
     ids=repr,
 )
 def test_no_declared_shape_gives_a_5xx(
-    open_client: TestClient, shape: object, datatype: str, data: list[object]
+    open_app: App, shape: object, datatype: str, data: list[object]
 ) -> None:
     """
-    Shapes are compared with the model's before anything reads the contents by them.
+    Shapes are compared with the model's before anything reads the contents by them; on the fast path and
+    through ASGI.
     """
+    sent = []
     for more in ({}, {"parameters": {"prepare": "mnist"}}, {"parameters": {"scale": "unit"}}):
         tensor = {"name": "image", "datatype": datatype, "shape": shape, "data": data}
 
         text = json.dumps({"inputs": [tensor], **more})
         for content in (text, text.replace('"data": [', '"data": [' + 9000 * " ")):  # read as a long one is
-            answer = open_client.post("/v2/models/quadrants/infer", content=content)
+            head = f"POST /v2/models/quadrants/infer HTTP/1.1\r\nHost: a\r\nContent-Length: {len(content)}"
+            sent.append([f"{head}\r\n\r\n{content}".encode()])
 
-            assert answer.status_code in (200, 400, 413, 422), answer.text
+    for dispatch in (open_app.dispatch, replace(open_app.dispatch, predictions=None)):
+        outcomes = exchange(partial(Server, dispatch, open_app.journal), sent, settles=True)
+
+        statuses = [status for outcome in outcomes for status in outcome.statuses]
+        assert len(statuses) == len(sent)
+        assert set(statuses) <= {200, 400, 413, 422}, [outcome.responses for outcome in outcomes]

@@ -9,7 +9,8 @@ only a loose bound is asserted.
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -84,51 +85,64 @@ def probe(port: int, probes: int, figure: Record) -> None:
     assert p50 < LOOSE_S
 
 
-def check(models: Path, attack: str, probes: int, figure: Record) -> None:
+@dataclass(frozen=True)
+class Served:
+    """A running service, its port for data, and that of its operators."""
+
+    port: int
+    operators: int
+
+
+@pytest.fixture(scope="module")
+def served(published: Path) -> Iterator[Served]:
+    port = free_port()
+    with running(published, "--admin-port", str(port), "--no-access-log") as process:
+        yield Served(process.port, port)
+
+
+def check(served: Served, attack: str, probes: int, figure: Record) -> None:
     """Probe the operators' port beside an attack on the data port."""
     make, clients = ATTACKS[attack]
-    request, port = make(), free_port()
-    with running(models, "--admin-port", str(port)) as process:
-        with repeating([partial(send, process.port, request)] * clients) as rounds:
-            wait_until(lambda: sum(rounds) >= 1)
-            probe(port, probes, figure)
-        figure("responses of the data port meanwhile", sum(rounds))
+    request = make()
+    with repeating([partial(send, served.port, request)] * clients) as rounds:
+        wait_until(lambda: sum(rounds) >= 1)
+        probe(served.operators, probes, figure)
+    figure("responses of the data port meanwhile", sum(rounds))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_probes_are_answered(published: Path, attack: str, figure: Record) -> None:
+def test_probes_are_answered(served: Served, attack: str, figure: Record) -> None:
     """
     The short form.
     """
-    check(published, attack, 20, figure)
+    check(served, attack, 20, figure)
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_probes_are_answered_for_long(published: Path, attack: str, figure: Record) -> None:
+def test_probes_are_answered_for_long(served: Served, attack: str, figure: Record) -> None:
     """
     The same for longer.
     """
-    check(published, attack, 1000, figure)
+    check(served, attack, 1000, figure)
 
 
-def check_busy(models: Path, connections: int, probes: int, figure: Record) -> None:
+def check_busy(served: Served, connections: int, probes: int, figure: Record) -> None:
     """Probe the operators' port beside many busy connections."""
-    port = free_port()
-    with running(models, "--admin-port", str(port)) as process, load(process.port, connections, image()):
-        probe(port, probes, figure)
+    with load(served.port, connections, image()):
+        probe(served.operators, probes, figure)
 
 
-def test_probes_are_answered_beside_100_busy_connections(published: Path, figure: Record) -> None:
+def test_probes_are_answered_beside_100_busy_connections(served: Served, figure: Record) -> None:
     """
     The short form.
     """
-    check_busy(published, 100, 50, figure)
+    check_busy(served, 100, 50, figure)
 
 
 @pytest.mark.torture
-def test_probes_are_answered_beside_500_busy_connections(published: Path, figure: Record) -> None:
+def test_probes_are_answered_beside_500_busy_connections(served: Served, figure: Record) -> None:
     """
     As many as there may be of one address.
     """
-    check_busy(published, 500, 1000, figure)
+    check_busy(served, 500, 1000, figure)

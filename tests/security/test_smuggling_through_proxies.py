@@ -31,6 +31,8 @@ PREDICT = "/v1/models/quadrants/predict"
 HIDDEN = "/smuggled"
 WAIT_S = 0.3
 """How long an attacker reads what comes back."""
+ATTACKERS = 16
+"""Most of the time they wait."""
 
 SMUGGLED = f"GET {HIDDEN} HTTP/1.1\r\nHost: inkling.example\r\nX-Rest: ".encode()
 
@@ -273,14 +275,14 @@ def victim(proxy: Proxy, number: int) -> str:
 )
 def test_no_request_is_smuggled(toy_root: Path, tmp_path: Path, name: str, changes: dict[str, str]) -> None:
     """
-    Some hundred attacks, four at a time, each with two requests of others after it.
+    Some hundred attacks, several at a time, each with two requests of others after it.
     """
     program(name)
     arguments = ("--trusted-proxy", "127.0.0.1", "--max-body-bytes", "1000000")
     with running(toy_root, *arguments) as service:
         log = ServiceLog(service)
         setup = Setup(name, [service.port], changes=changes)
-        with proxied(setup, tmp_path) as proxy, ThreadPoolExecutor(4) as pool:
+        with proxied(setup, tmp_path) as proxy, ThreadPoolExecutor(ATTACKERS) as pool:
             known = list(attacks())
 
             def run(number: int) -> list[str]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import PATIENCE_S, Process, children, connections, running, wait_until
+from tests.processes import PATIENCE_S, Process, children, peer_ports, running, wait_until
+from tests.security.client import LIVE, connect, read_response
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux has a listening socket per worker"
@@ -56,7 +57,7 @@ class Clients:
                 self.failed.append((begun, repr(error)))
             finally:
                 connection.close()
-            time.sleep(0.002)  # else the clients keep the processors from the service
+            time.sleep(0.01)  # else the clients keep the processors from the service
 
 
 @dataclass
@@ -76,6 +77,14 @@ class Kill:
     failed: list[str]
 
 
+def is_served_by(pid: int, port: int) -> bool:
+    """Ask over a new connection; return whether it was this process that answered."""
+    with connect(port) as connection:
+        connection.sendall(LIVE)
+        read_response(connection)
+        return connection.getsockname()[1] in peer_ports(port, pid)
+
+
 def kill_under_load(process: Process, clients: Clients) -> Kill:
     """Kill a worker with SIGKILL, and wait until its replacement has served for a while."""
     pids = children(process.handle.pid)
@@ -85,7 +94,7 @@ def kill_under_load(process: Process, clients: Clients) -> Kill:
     killed = time.monotonic()
     wait_until(lambda: {*children(process.handle.pid)} - {*pids})
     (new,) = {*children(process.handle.pid)} - {*pids}
-    wait_until(lambda: connections(process.port, new))
+    wait_until(lambda: is_served_by(new, process.port))
     replaced_s = time.monotonic() - killed
     so_far = len(clients.answered)
     wait_until(lambda: len(clients.answered) > so_far + 100)

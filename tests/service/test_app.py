@@ -1,8 +1,6 @@
 """`service/app.py`: the rooms joined, models loaded at the start, nothing escapes without an answer."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Container
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from service.core.errors import ArtifactError
 from service.serving.registry import Registry
 from service.settings import Settings
 from tests import toys
-from tests.conftest import REPOSITORY
+from tests.processes import modules_after
 from tests.service.http.bodies import problem
 from tests.service.http.running import service
 
@@ -81,15 +79,8 @@ def test_importing_the_service_brings_in_no_tools_of_training() -> None:
     """
     A fresh interpreter, and what it has loaded afterwards.
     """
-    script = (
-        "import service.app, service.server, sys; print(*{name.partition('.')[0] for name in sys.modules})"
-    )
+    loaded = {name.partition(".")[0] for name in modules_after("import service.app, service.server")}
 
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60
-    )
-
-    loaded = set(done.stdout.split())
     assert {"service", "onnxruntime", "starlette"} <= loaded
     assert not loaded & {"torch", "training", "onnx", "onnxscript", "tqdm", "scipy", "pandas", "matplotlib"}
 

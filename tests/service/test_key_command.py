@@ -1,7 +1,5 @@
 import io
-import os
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pytest
 from service import key_command
 from service.inference.admission.keys import Right, parse_keys
 from service.inference.admission.rates import UNLIMITED, Limits, parse
-from tests.conftest import REPOSITORY
+from tests.processes import python
 
 
 def test_a_key_is_printed_once_with_its_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,16 +134,9 @@ def test_the_command_is_a_word_of_the_program_and_starts_nothing_heavy() -> None
     """
     `python -m service key NAME` through a pipe, as scripts use it.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "service", "key", "app"],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    done = python("-m", "service", "key", "app", PYTHONPROFILEIMPORTTIME="1")
 
+    assert done.returncode == 0
     key, line = done.stdout.splitlines()
     assert parse_keys(line.encode(), UNLIMITED).find(key.encode()) is not None
     assert "numpy" not in done.stderr

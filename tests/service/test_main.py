@@ -182,42 +182,32 @@ def test_bad_keys_and_rates_stop_the_start_with_one_line(
     assert not started
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--port", "PORT"], "INKLING_HOST, INKLING_PORT (--host, --port): "),
+        (["--port", "0", "--grpc-port", "PORT"], "INKLING_HOST, INKLING_GRPC_PORT (--host, --grpc-port): "),
+    ],
+)
 def test_an_address_that_is_not_free_is_said_in_one_line(
     started: list[Server],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     toy_root: Path,
+    arguments: list[str],
+    words: str,
 ) -> None:
     """
-    It names the settings that choose another one.
-    """
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        status = run(monkeypatch, "--port", str(taken.getsockname()[1]), "--models", str(toy_root))
-
-    (line,) = capsys.readouterr().err.splitlines()
-    assert status == 3
-    assert line.startswith(
-        "INKLING_HOST, INKLING_PORT (--host, --port): should be a free address; got 127.0.0.1:"
-    )
-    assert not started
-
-
-def test_a_port_for_grpc_that_is_not_free_is_said_in_one_line(
-    started: list[Server],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    toy_root: Path,
-) -> None:
-    """
-    As for HTTP, before anything is served.
+    It names the settings that choose another one; for gRPC too before anything is served.
     """
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        status = run(monkeypatch, "--port", "0", "--grpc-port", port, "--models", str(toy_root))
+        given = [argument.replace("PORT", port) for argument in arguments]
+        status = run(monkeypatch, *given, "--models", str(toy_root))
 
     (line,) = capsys.readouterr().err.splitlines()
     assert status == 3
-    assert line.startswith("INKLING_HOST, INKLING_GRPC_PORT (--host, --grpc-port): should be a free address;")
+    assert line.startswith(f"{words}should be a free address; got 127.0.0.1:{port}")
     assert not started
 
 

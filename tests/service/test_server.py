@@ -25,9 +25,9 @@ from service.observability import json_logging
 from service.server import Server
 from service.settings import Settings
 from tests import toys
+from tests.certificates import Pair, make, shown
 from tests.service.http.bodies import PREDICT, images, problem
 from tests.service.http.running import PATIENCE_S, Exchanged, Held
-from tests.service.http.server.certificates import Pair, make, shown
 from tests.service.http.server.fakes import responses
 
 DOT = toys.dot(2).tobytes()

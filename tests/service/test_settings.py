@@ -1,6 +1,5 @@
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from pydantic_core import PydanticUndefined
 
 from service import settings
 from service.settings import BadSettings, Settings
-from tests.conftest import REPOSITORY
+from tests.processes import python
 
 FIELDS = Settings.model_fields
 
@@ -272,15 +271,7 @@ def test_help_lists_every_setting_with_its_default_and_its_meaning() -> None:
     """
     `python -m service --help` is the whole manual, and starts nothing.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "service", "--help"],
-        cwd=REPOSITORY,
-        env={**os.environ, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    done = python("-m", "service", "--help", COLUMNS="200")
 
     assert (done.returncode, done.stderr) == (0, "")
     words = " ".join(done.stdout.split())
@@ -296,15 +287,7 @@ def test_bad_setting_stops_the_process_with_one_line(tmp_path: Path) -> None:
     """
     Exit code 2, one line, no traceback.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "service", "--port", "many"],
-        cwd=REPOSITORY,
-        env={**os.environ, "INKLING_MODELS": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    done = python("-m", "service", "--port", "many", INKLING_MODELS=str(tmp_path))
 
     assert done.returncode == 2
     assert done.stdout == ""

@@ -2,8 +2,9 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -729,6 +730,17 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "quadrants" / "1"
 
 
+@contextmanager
+def restored(folder: Path) -> Iterator[None]:
+    """Put manifest and golden examples back at the end of the block."""
+    whole = {name: (folder / name).read_bytes() for name in ("manifest.json", "golden.json")}
+    try:
+        yield
+    finally:
+        for name, content in whole.items():
+            (folder / name).write_bytes(content)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
@@ -764,13 +776,10 @@ def test_arbitrary_manifest_raises_nothing_but_artifact_errors(scratch: Path, co
     """
     Any bytes and any JSON in place of a manifest.
     """
-    whole = (scratch / "manifest.json").read_bytes()
-    try:
+    with restored(scratch):
         (scratch / "manifest.json").write_bytes(content)
 
         assert _what_is_refused(scratch) is ManifestInvalid
-    finally:
-        (scratch / "manifest.json").write_bytes(whole)
 
 
 @OFTEN
@@ -784,12 +793,10 @@ def test_manifest_with_any_other_value_raises_nothing_but_artifact_errors(
     whole = load(scratch)
     path = data.draw(st.sampled_from(_paths(whole)))
     value = data.draw(JSON)
-    try:
+    with restored(scratch):
         set_manifest(scratch, _replaced(whole, path, value))
 
         _what_is_refused(scratch)
-    finally:
-        set_manifest(scratch, whole)
 
 
 @OFTEN
@@ -798,13 +805,10 @@ def test_arbitrary_golden_examples_raise_nothing_but_artifact_errors(scratch: Pa
     """
     Any bytes and any JSON in place of golden examples, with the right digest.
     """
-    whole = (scratch / "golden.json").read_bytes()
-    try:
+    with restored(scratch):
         set_golden(scratch, content)
 
         assert _what_is_refused(scratch) is ManifestInvalid
-    finally:
-        set_golden(scratch, whole)
 
 
 @OFTEN
@@ -815,16 +819,13 @@ def test_golden_examples_with_any_other_value_raise_nothing_but_artifact_errors(
     """
     Any one value, at any depth, in place of the right one.
     """
-    whole = (scratch / "golden.json").read_bytes()
-    content = json.loads(whole)
+    content = load(scratch, "golden.json")
     path = data.draw(st.sampled_from(_paths(content)))
     value = data.draw(JSON | st.binary(max_size=64).map(lambda it: base64.b64encode(it).decode()))
-    try:
+    with restored(scratch):
         set_golden(scratch, json.dumps(_replaced(content, path, value)).encode())
 
         _what_is_refused(scratch)
-    finally:
-        set_golden(scratch, whole)
 
 
 # --- The contract as data

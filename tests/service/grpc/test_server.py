@@ -1,7 +1,5 @@
 """Health, reflection, and what is only there if it is asked for."""
 
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from service.grpc import inference_pb2 as pb
 from service.grpc.servicer import SERVICE
 from service.settings import Settings
 from tests import toys
-from tests.conftest import REPOSITORY
+from tests.processes import modules_after
 from tests.service.grpc.calls import Client, serving
 from tests.service.http.running import PATIENCE_S, Background
 
@@ -97,21 +95,12 @@ def test_nothing_of_grpc_is_imported_unless_it_is_asked_for(toy_root: Path) -> N
     """
     By a service that is built and asked.
     """
-    script = (
+    program = (
         "import sys; from service import app, server; from service.settings import Settings; "
-        "from pathlib import Path; app.create_app(Settings(models=Path(sys.argv[1]), _env_file=None)); "
-        "print(*sys.modules)"
+        "from pathlib import Path; app.create_app(Settings(models=Path(sys.argv[1]), _env_file=None))"
     )
 
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(toy_root)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    loaded = modules_after(program, str(toy_root))
 
-    loaded = set(done.stdout.split())
     assert "service.app" in loaded
     assert loaded.isdisjoint({"grpc", "grpc_health", "grpc_reflection", "google.protobuf", "service.grpc"})

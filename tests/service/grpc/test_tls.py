@@ -1,8 +1,6 @@
 """gRPC over TLS: as without, and a new certificate is taken up without a restart."""
 
 import logging
-import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,26 +45,6 @@ def live(channel: grpc.Channel, timeout_s: float = PATIENCE_S) -> bool:
         f"/{SERVICE}/ServerLive", pb.ServerLiveRequest.SerializeToString, pb.ServerLiveResponse.FromString
     )
     return bool(method(pb.ServerLiveRequest(), timeout=timeout_s).live)
-
-
-def shown(port: int) -> bytes:
-    """Return the certificate that a new connection is shown."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
-    with (
-        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as plain,
-        context.wrap_socket(plain) as wrapped,
-    ):
-        found = wrapped.getpeercert(binary_form=True)
-    assert found is not None
-    return found
-
-
-def der(pair: Pair) -> bytes:
-    """Return a certificate as a connection shows it."""
-    return ssl.PEM_cert_to_DER_cert(pair.certificate.read_text())
 
 
 def test_everything_works_over_tls(toy_settings: Settings, tmp_path: Path) -> None:
@@ -114,11 +92,11 @@ def test_a_new_certificate_is_shown_to_new_connections(
         trusting(port, used) as before,
     ):
         assert live(before)
-        first = shown(port)
+        first = certificates.shown(port, ["h2"])
 
-        new.copy_to(used)
+        used.replace(new)
 
-        assert shown(port) == der(new) != first
+        assert certificates.shown(port, ["h2"]) == new.fingerprint() != first
         assert live(before)
         with trusting(port, new) as after:
             assert live(after)
@@ -137,19 +115,19 @@ def test_a_broken_pair_is_not_taken_up(
     used = certificates.make(tmp_path / "used", "one")
     new = certificates.make(tmp_path / "new", "two")
     with caplog.at_level(logging.INFO, tls.__name__), secure(toy_settings, used) as port:
-        first = shown(port)
+        first = certificates.shown(port, ["h2"])
         if broken == "no certificate":
             used.certificate.write_text("nonsense")
         elif broken == "another's key":
             used.key.write_bytes(new.key.read_bytes())
         else:
             used.key.unlink()
-        assert [shown(port) for _ in range(3)] == [first] * 3
+        assert [certificates.shown(port, ["h2"]) for _ in range(3)] == [first] * 3
         logged = [record.message for record in caplog.records if record.name == tls.__name__]
 
-        new.copy_to(used)
+        used.replace(new)
 
-        assert shown(port) == der(new)
+        assert certificates.shown(port, ["h2"]) == new.fingerprint()
 
     assert logged == ["TLS certificate not reloaded"]
     assert str(tmp_path) not in str([vars(record) for record in caplog.records])

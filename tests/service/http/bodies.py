@@ -5,12 +5,14 @@ import io
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.core.errors import RequestError
 from service.http import preparation, wire
 from service.http.drawings import Limits
 
@@ -83,6 +85,17 @@ def check_sentence(message: str) -> None:
     own = _QUOTED.sub("", message)
     for trace in ("Traceback", ".py", "/tmp", "/work", "/home", "0x", "Errno"):
         assert trace not in own, message
+
+
+def check_images_or_refusal(read: Callable[[], NDArray[np.uint8]]) -> None:
+    """Check that a body is read as images of 28 x 28, or refused with a sentence."""
+    try:
+        found = read()
+    except RequestError as error:
+        check_sentence(str(error))
+    else:
+        assert found.dtype == np.uint8
+        assert found.shape[1:] == SHAPE
 
 
 def images(*filled: int) -> NDArray[np.uint8]:

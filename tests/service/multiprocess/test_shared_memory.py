@@ -1,13 +1,11 @@
 """`service/multiprocess/shared_memory.py`: what one worker writes, and the others read."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from service.multiprocess.shared_memory import SharedMemory, WorkerState, WorkerStatus
-from tests.conftest import REPOSITORY
+from tests.processes import python
 
 
 def test_a_slot_holds_the_text_that_was_written_last() -> None:
@@ -109,13 +107,6 @@ def test_readers_see_whole_texts_while_another_process_writes_and_after_it_is_ki
     """
     Wherever it was just then.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", _WRITER],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = python("-c", _WRITER)
 
     assert (done.returncode, done.stderr) == (0, "")

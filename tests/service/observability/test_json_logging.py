@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from service.observability import json_logging
 from tests.conftest import REPOSITORY
+from tests.processes import python
 
 
 def record(message: str, *arguments: object, **others: object) -> logging.LogRecord:
@@ -726,14 +727,7 @@ def test_errors_that_python_prints_are_log_lines() -> None:
     """
     Of a finalizer, a thread and the whole program: printed by Python they would block without a reader.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", _UNCAUGHT],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = python("-c", _UNCAUGHT)
 
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""A connection without a socket: a transport driven by the test, scripted calls, a parser of responses."""
+"""Connections without sockets: transports, scripted calls, and a parser of responses."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
@@ -126,6 +126,54 @@ class Transport(asyncio.Transport):
     def write_eof(self) -> None:
         assert not self._is_tls
         self.has_ended_output = True
+
+
+@dataclass(eq=False)
+class ReadingClient(asyncio.Transport):
+    """The other end of a connection whose client reads everything at once; tells the protocol nothing.
+
+    Attributes:
+        written: Everything that was written.
+        has_ended: Whether the service closed the connection, or its own half of it.
+        reads: Whether the protocol wants to read.
+    """
+
+    written: bytes = b""
+    has_ended: bool = False
+    reads: bool = True
+    _is_closing: bool = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.has_ended, "nothing should be written after the end"
+        self.written += bytes(data)
+
+    def write_eof(self) -> None:
+        self.has_ended = True
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.has_ended = self._is_closing = True
+
+    abort = close
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as asyncio has it
+        return ("127.0.0.1", 1) if name in ("peername", "sockname") else default
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
 
 
 @dataclass

@@ -14,8 +14,8 @@ from service.http.server import listener
 from service.http.server.connections import RESERVED, Connections, Place
 from service.http.server.listener import Listener
 from service.http.server.tls import Certificates
+from tests.certificates import connect, make
 from tests.service.http.running import PATIENCE_S
-from tests.service.http.server.certificates import connect, make
 
 
 class Protocol(asyncio.Protocol):

@@ -6,7 +6,6 @@ import itertools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import orjson
@@ -29,7 +28,8 @@ from service.settings import Settings
 from tests import toys
 from tests.examples import examples
 from tests.service.http.bodies import PREDICT, QUADRANTS, compressed, images, npy, picture
-from tests.service.http.running import PATIENCE_S, Exchanged
+from tests.service.http.running import Exchanged
+from tests.service.http.server.fakes import ReadingClient, responses, turns, until
 
 OCTETS = ("content-type", "application/octet-stream")
 JSON = ("content-type", "application/json")
@@ -46,56 +46,11 @@ def app(toy_settings: Settings) -> App:
     return create_app(toy_settings)
 
 
-@dataclass
-class Client(asyncio.Transport):
-    """The other end of a connection: keeps what is written."""
-
-    written: bytes = b""
-    has_closed: bool = False
-    reads: bool = True
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += bytes(data)
-
-    def close(self) -> None:
-        self.has_closed = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        return self.has_closed
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as asyncio has it
-        return ("127.0.0.1", 1) if name in ("peername", "sockname") else default
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def pause_reading(self) -> None:
-        self.reads = False
-
-    def resume_reading(self) -> None:
-        self.reads = True
-
-    def can_write_eof(self) -> bool:
-        return False
-
-    def answers(self) -> list[Exchanged]:
-        """Parse what was written."""
-        found, rest = [], self.written
-        while rest:
-            head, _, rest = rest.partition(b"\r\n\r\n")
-            status, *lines = head.split(b"\r\n")
-            pairs = [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
-            names = [name for name, _ in pairs]
-            assert len(set(names)) == len(names), "every header should be there once"
-            headers = Headers(raw=pairs)
-            size = int(headers.get("content-length", "0"))
-            found.append(Exchanged(int(status.split()[1]), headers, rest[:size]))
-            rest = rest[size:]
-        return found
+def answers_to(client: ReadingClient) -> list[Exchanged]:
+    """Parse what was written; every answer must be whole."""
+    found = list(responses(client.written))
+    assert all(one.is_whole for one in found)
+    return [Exchanged(one.status, Headers(one.headers), one.body) for one in found]
 
 
 @dataclass
@@ -106,7 +61,7 @@ class Server:
     is_direct: bool = True
     state: ServerState = field(default_factory=ServerState)
 
-    def connect(self) -> tuple[Connection, Client]:
+    def connect(self) -> tuple[Connection, ReadingClient]:
         dispatch = self.app.dispatch if self.is_direct else replace(self.app.dispatch, predictions=None)
         context = Context(
             limits=Limits(32_768, 10, 10, 10, 10, 10, 1024),
@@ -116,7 +71,7 @@ class Server:
             dispatch=dispatch,
             stopping=Stopping(),
         )
-        connection, client = Connection(context, self.state), Client()
+        connection, client = Connection(context, self.state), ReadingClient()
         connection.connection_made(client)
         return connection, client
 
@@ -129,13 +84,10 @@ def request(body: bytes, *headers: tuple[str, str], path: str = PREDICT, method:
     return "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "", ""]).encode() + body
 
 
-async def until(happened: Callable[[], bool]) -> None:
-    """Let the event loop turn until something has happened, and once more for the journal."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not happened():
-            await asyncio.sleep(0)
-    for _ in range(3):
-        await asyncio.sleep(0)
+async def settled(happened: Callable[[], object]) -> None:
+    """Let the event loop turn until something has happened, and on for the journal."""
+    await until(happened)
+    await turns(3)
 
 
 def ask(app: App, *requests: Sequence[bytes], is_direct: bool = True) -> list[list[Exchanged]]:
@@ -149,13 +101,12 @@ def ask(app: App, *requests: Sequence[bytes], is_direct: bool = True) -> list[li
                 connection.data_received(part)
                 while not opened[0][1].reads:  # what cannot be taken at once is waited for
                     await asyncio.sleep(0)
-        busy = (Stage.ANSWERING,)
-        await until(lambda: not any(connection.stage in busy for connection, _ in opened))
-        answers = [client.answers() for _, client in opened]
+        await settled(lambda: not any(connection.stage is Stage.ANSWERING for connection, _ in opened))
+        found = [answers_to(client) for _, client in opened]
         for connection, _ in opened:
             connection.connection_lost(None)
-        await until(lambda: not server.state.tasks)
-        return answers
+        await settled(lambda: not server.state.tasks)
+        return found
 
     return asyncio.run(run())
 
@@ -442,10 +393,10 @@ def test_bodies_that_arrive_count_as_those_that_have(narrow: App) -> None:
         for connection, _ in opened:
             connection.data_received(request(DOT, OCTETS)[:-1])
         assert narrow.budget.used == 2 * 2 * 783
-        assert [len(client.answers()) for _, client in opened] == [0, 0, 1]
+        assert [len(answers_to(client)) for _, client in opened] == [0, 0, 1]
         for connection, _ in opened:
             connection.connection_lost(None)
-        await until(lambda: not server.state.tasks)
+        await settled(lambda: not server.state.tasks)
 
     asyncio.run(run())
 
@@ -503,9 +454,9 @@ def test_a_client_that_left_is_not_predicted_for(
             connection.data_received(one)
         for connection, _ in opened[:3]:
             connection.connection_lost(None)
-        await until(lambda: bool(opened[3][1].written))
+        await settled(lambda: bool(opened[3][1].written))
         await asyncio.sleep(0.05)  # in which work that was begun by mistake would have been done
-        return [len(client.answers()) for _, client in opened]
+        return [len(answers_to(client)) for _, client in opened]
 
     assert asyncio.run(run()) == [0, 0, 0, 1]
     assert sizes == [1]
@@ -538,13 +489,13 @@ def test_requests_behind_a_body_that_is_decompressed_over_turns_wait(
         elif end == "loss":
             client.abort()
             connection.connection_lost(None)
-        await until(lambda: end == "loss" or client.written.count(b"HTTP/1.1 ") == 4)
-        await until(lambda: not server.state.tasks)
+        await settled(lambda: end == "loss" or client.written.count(b"HTTP/1.1 ") == 4)
+        await settled(lambda: not server.state.tasks)
         if end == "nothing":
             assert connection.stage is Stage.IDLE
             assert client.reads
         connection.connection_lost(None)
-        return [answer.status_code for answer in client.answers()]
+        return [answer.status_code for answer in answers_to(client)]
 
     assert asyncio.run(run()) == ([] if end == "loss" else [200, 200, 200, 200])
     assert app.budget.used == 0

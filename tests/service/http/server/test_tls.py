@@ -9,7 +9,7 @@ import pytest
 
 from service.http.server import tls
 from service.http.server.tls import Certificates
-from tests.service.http.server.certificates import Pair, encrypt, make
+from tests.certificates import Pair, encrypt, make
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,4 @@
 import asyncio
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,24 +15,10 @@ from service.inference.admission.access import Access, network_of
 from service.inference.admission.buckets import BucketTable
 from service.inference.admission.keys import KeysInvalid, Right, Scrypt, hash_of, new_key
 from service.inference.admission.rates import NS, UNLIMITED, Limits, parse
-from tests.conftest import REPOSITORY
+from tests.processes import modules_after
+from tests.service.inference.admission.conftest import Clock
 
 HERE = "192.0.2.1"
-
-
-class Clock:
-    """A clock that goes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 10**15
-
-    def __call__(self) -> int:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -352,10 +336,6 @@ def test_admission_is_light_to_import() -> None:
     """
     The command line imports it before anything heavy.
     """
-    script = "import sys, service.inference.admission.access; print(*sys.modules)"
+    loaded = modules_after("import service.inference.admission.access")
 
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True
-    )
-
-    assert {"numpy", "pydantic", "starlette", "onnxruntime"}.isdisjoint(done.stdout.split())
+    assert {"numpy", "pydantic", "starlette", "onnxruntime"}.isdisjoint(loaded)

@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -10,24 +8,10 @@ from hypothesis import strategies as st
 
 from service.inference.admission.buckets import BucketTable
 from service.inference.admission.rates import NS, Limits, Rate, parse
-from tests.conftest import REPOSITORY
+from tests.processes import python
+from tests.service.inference.admission.conftest import Clock
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no processes of this kind")
-
-
-class Clock:
-    """A clock that goes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 10**15
-
-    def __call__(self) -> int:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def test_requests_beyond_the_burst_are_refused_until_time_passes(clock: Clock) -> None:
@@ -204,15 +188,27 @@ def test_identities_are_those_of_one_start() -> None:
     assert len(first) == 16
 
 
-_TOGETHER = """
-import os, sys
+_BEGINNING = """
+import os, signal
 from service.inference.admission.buckets import BucketTable
 from service.inference.admission.rates import Limits, parse
 
+reader, writer = os.pipe()
+
+def stop_with_the_lock(table):
+    pid = os.fork()
+    if not pid:
+        assert table._processes.acquire(0)
+        os.write(writer, b"locked")
+        signal.pause()
+    os.read(reader, 6)
+    return pid
+"""
+
+_TOGETHER = """
 table = BucketTable(is_shared=True, patience_s=60)
 limits = Limits(parse("1000/d"), parse("2000/d"))
 client = table.identity(b"key", b"app")
-reader, writer = os.pipe()
 pids = []
 for process in range(4):
     pid = os.fork()
@@ -227,40 +223,20 @@ print(sum(map(int, os.read(reader, 4096).split())))
 """
 
 _KILLED = """
-import os, signal, sys
-from service.inference.admission.buckets import BucketTable
-from service.inference.admission.rates import Limits, parse
-
 table = BucketTable(8, is_shared=True, patience_s=60)
 limits = Limits(parse("1000/d"))
 client = table.identity(b"key", b"app")
-reader, writer = os.pipe()
-pid = os.fork()
-if not pid:
-    assert table._processes.acquire(0)
-    os.write(writer, b"locked")
-    signal.pause()
-os.read(reader, 6)
+pid = stop_with_the_lock(table)
 os.kill(pid, signal.SIGKILL)
 os.waitpid(pid, 0)
 print(repr(table.spend(client, limits, 1, None).refused))
 """
 
 _STOPPED = """
-import os, signal, sys
-from service.inference.admission.buckets import BucketTable
-from service.inference.admission.rates import Limits, parse
-
 table = BucketTable(8, is_shared=True, patience_s=0.01)
 limits = Limits(parse("2/d"))
 client = table.identity(b"key", b"app")
-reader, writer = os.pipe()
-pid = os.fork()
-if not pid:
-    assert table._processes.acquire(0)
-    os.write(writer, b"locked")
-    signal.pause()
-os.read(reader, 6)
+pid = stop_with_the_lock(table)
 os.kill(pid, signal.SIGSTOP)
 print([table.spend(client, limits, 1, None).refused for _ in range(3)])
 os.kill(pid, signal.SIGKILL)
@@ -279,15 +255,7 @@ def test_processes_share_one_limit(script: str, output: str) -> None:
     Four that hammer on one client get exactly its burst. One that is killed with the lock does not leave it
     locked, and one that is stopped with it keeps nobody waiting.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = python("-c", _BEGINNING + script)
 
     assert (done.returncode, done.stderr, done.stdout.strip()) == (0, "", output)
 
