@@ -95,8 +95,12 @@ def reserve(
     return settings.model_copy(update={name: bound.getsockname()[1]}), bound
 
 
-def listen(bound: socket.socket) -> None:
+def listen(bound: socket.socket, setting: str = "port") -> None:
     """Let connections come.
+
+    Args:
+        bound: Where.
+        setting: The setting that names the port, for the error.
 
     Raises:
         CannotServe: Somebody else listens there since.
@@ -105,7 +109,7 @@ def listen(bound: socket.socket) -> None:
     try:
         bound.listen(_QUEUE)
     except OSError as error:
-        raise _taken(host, port, "port", error) from error
+        raise _taken(host, port, setting, error) from error
 
 
 def announce(

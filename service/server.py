@@ -90,7 +90,7 @@ def serve(
         raise addresses.unreadable(error) from error
     addresses.listen(listening)
     if operators is not None:
-        addresses.listen(operators)
+        addresses.listen(operators, "admin_port")
     if bound is None:
         addresses.announce(listening, operators=operators, is_secure=certificates is not None)
     _spare_what_stays()

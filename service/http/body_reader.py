@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -13,10 +13,14 @@ from service.core.errors import BodyTimeout, PayloadTooLarge
 from service.http.exchange import exchange_of
 from service.http.packing import IDENTITY, Unpacker
 from service.inference import costs
-from service.inference.budget import Budget
+from service.inference.budget import Budget, ClientShares
 
 JSON_LENGTH = b"inference-header-content-length"
 """Header that says how many bytes of a body are JSON, where binary tensors follow."""
+
+_LARGE_COST = 65_536
+"""Cost in bytes above which a body counts for its client: smaller ones are bounded by the number of
+connections that a client may have."""
 
 _SMALL = 16_384
 """Bytes below which a piece is appended to the one before: a list of very many pieces would take many times
@@ -65,11 +69,16 @@ class BodyLimits:
         budget: Where its cost is counted.
         max_bytes: Size of one body, decompressed.
         timeout_s: Longest time from its head to its last byte, in seconds.
+        shares: How much of the budget each client's large bodies hold.
     """
 
     budget: Budget
     max_bytes: int
     timeout_s: float
+    shares: ClientShares = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shares", ClientShares(self.budget))
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytes]:
@@ -90,7 +99,8 @@ class BodyLimits:
         headers = dict(reversed(request.scope["headers"]))
         declared = headers.get(b"content-length", b"")
         length = int(declared[:20]) if declared.isdigit() else None
-        reader = reader_of(self, BodyForm.of(request.scope["path"], headers, length))
+        client = request.client.host if request.client else "-"
+        reader = reader_of(self, BodyForm.of(request.scope["path"], headers, length), client)
         try:
             try:
                 async with asyncio.timeout(self.timeout_s):
@@ -124,14 +134,15 @@ class BodyReader:
         has_more: Whether compressed bytes are left for `step`.
     """
 
-    __slots__ = ("_acquired", "_form", "_limits", "_pieces", "_size", "has_more")
+    __slots__ = ("_acquired", "_client", "_form", "_limits", "_pieces", "_shared", "_size", "has_more")
 
-    def __init__(self, limits: BodyLimits, form: BodyForm) -> None:
+    def __init__(self, limits: BodyLimits, form: BodyForm, client: str) -> None:
         """Begin to read; `reader_of` chooses the class.
 
         Args:
             limits: Its limits.
             form: What the head says of it.
+            client: The client's address.
 
         Raises:
             PayloadTooLarge: It declares more than the limit.
@@ -141,6 +152,8 @@ class BodyReader:
         self._pieces: list[bytes | bytearray] = []
         self._size = 0
         self._acquired = 0
+        self._client = client
+        self._shared = 0  # of what is acquired, what counts for the client
         self.has_more = False
         if form.declared is not None and form.declared > limits.max_bytes:
             raise self._too_large(f"{form.declared:,}")
@@ -156,6 +169,9 @@ class BodyReader:
         budget, cost = limits.budget, self._form.cost(size)
         if size > limits.max_bytes or cost > budget.max_bytes:
             raise self._too_large("more")
+        if cost > _LARGE_COST:
+            limits.shares.acquire(self._client, self._shared, cost - self._shared)
+            self._shared = cost
         budget.acquire(cost - self._acquired)
         self._acquired = cost
         pieces = self._pieces
@@ -187,6 +203,9 @@ class BodyReader:
 
     def release(self) -> None:
         """Count the body no longer."""
+        if self._shared:
+            self._limits.shares.release(self._client, self._shared)
+            self._shared = 0
         self._limits.budget.release(self._acquired)
         self._acquired = 0
 
@@ -201,19 +220,20 @@ class CompressedBodyReader(BodyReader):
 
     __slots__ = ("_received", "_unpacker")
 
-    def __init__(self, limits: BodyLimits, form: BodyForm, coding: str) -> None:
+    def __init__(self, limits: BodyLimits, form: BodyForm, client: str, coding: str) -> None:
         """Begin to read.
 
         Args:
             limits: Its limits.
             form: What the head says of it.
+            client: The client's address.
             coding: Its Content-Encoding.
 
         Raises:
             PayloadTooLarge: It declares more than the limit.
             UnsupportedMediaType: The coding is not known.
         """
-        super().__init__(limits, form)
+        super().__init__(limits, form, client)
         self._received = 0
         self._unpacker = Unpacker(coding)
 
@@ -236,11 +256,11 @@ class CompressedBodyReader(BodyReader):
         return super().end()
 
 
-def reader_of(limits: BodyLimits, form: BodyForm) -> BodyReader:
-    """Return a reader of one body; raises as the constructors of the readers."""
+def reader_of(limits: BodyLimits, form: BodyForm, client: str) -> BodyReader:
+    """Return a reader of one body; takes and raises what the constructors of the readers do."""
     if form.coding is None:
-        return BodyReader(limits, form)
-    return CompressedBodyReader(limits, form, form.coding)
+        return BodyReader(limits, form, client)
+    return CompressedBodyReader(limits, form, client, form.coding)
 
 
 def json_length(text: bytes | None) -> int | None:

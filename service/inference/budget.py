@@ -93,3 +93,50 @@ class Budget:
             if short <= 0:
                 self._used += size
             return short
+
+
+_CLIENT_SHARE = 0.75
+
+
+class ClientShares:
+    """Limits how much of a budget one client's request bodies hold, so that some is left for others.
+
+    A single body is not limited. Not thread-safe: for the event loop alone.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        """Create shares of which nothing is used.
+
+        Args:
+            budget: Where the bytes are acquired; a client may hold three quarters of it.
+        """
+        self._max_bytes = int(_CLIENT_SHARE * budget.max_bytes)
+        self._used: dict[str, int] = {}
+
+    def acquire(self, client: str, own: int, size: int) -> None:
+        """Acquire `size` bytes for one body of a client.
+
+        Args:
+            client: Its address.
+            own: Bytes that the body has acquired before.
+            size: Further ones.
+
+        Raises:
+            TooManyBytes: The client's bodies exceed its share together; nothing was acquired.
+        """
+        used = self._used.get(client, 0)
+        if used > own and used + size > self._max_bytes:
+            raise TooManyBytes(self._max_bytes)
+        self._used[client] = used + size
+
+    def release(self, client: str, size: int) -> None:
+        """Return bytes that were acquired before."""
+        left = self._used[client] - size
+        if left:
+            self._used[client] = left
+        else:
+            del self._used[client]
+
+    def __len__(self) -> int:
+        """Return how many clients hold bytes."""
+        return len(self._used)

@@ -30,6 +30,7 @@ from service.http.exchange import Exchange, new_request_id
 from service.http.server.connections import TooManyConnections
 from service.http.server.parser import RequestParser
 from service.http.server.request import Refused, Request
+from service.http.server.sockets import unread_bytes
 from service.http.server.writer import Writer
 
 if TYPE_CHECKING:
@@ -172,6 +173,10 @@ class Connection(asyncio.Protocol):
     def idle_s(self, now: float) -> float:
         """Return for how many seconds it has been idle; 0 if it is not."""
         return now - self._last_active if self.is_idle() else 0.0
+
+    def has_unread(self) -> bool:
+        """Return whether the system has bytes of the client that were not read."""
+        return self._is_reading and unread_bytes(self._transport.get_extra_info("socket")) > 0
 
     def is_evictable(self) -> bool:
         """Return whether closing it loses no request that is complete or being answered."""

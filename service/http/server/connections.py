@@ -37,6 +37,9 @@ class Open(Protocol):
     def is_idle(self) -> bool:
         """Return whether no byte of a request has arrived since its last response."""
 
+    def has_unread(self) -> bool:
+        """Return whether bytes have arrived that were not read."""
+
     def idle_s(self, now: float) -> float:
         """Return for how many seconds it has been idle; 0 if it is not."""
 
@@ -173,11 +176,14 @@ class Connections:
         ]
 
     def _idle(self, client: str | None = None) -> list[Place]:
-        """Return the idle connections, of one client or of all."""
+        """Return the idle connections without those reserved, of one client or of all."""
         return [
             place
             for place in self._places
-            if place.connection is not None and client in (None, place.client) and place.connection.is_idle()
+            if place.connection is not None
+            and not place.is_reserved
+            and client in (None, place.client)
+            and place.connection.is_idle()
         ]
 
     def _of_probes(self) -> list[Place]:
@@ -194,10 +200,11 @@ class Connections:
         if not places:
             return False
         most = max(self._per_client[place.client] for place in places)
-        oldest = min(
-            (place for place in places if self._per_client[place.client] == most),
-            key=lambda place: place.connection.accepted if place.connection else 0.0,
-        )
+        candidates = [place for place in places if self._per_client[place.client] == most]
+        candidates.sort(key=lambda place: place.connection.accepted if place.connection else 0.0)
+        oldest = next((place for place in candidates if not _has_request(place)), None)
+        if oldest is None:
+            return False
         self.leave(oldest)
         if oldest.connection is not None:
             oldest.connection.evict()
@@ -212,3 +219,9 @@ class Connections:
         for place in list(self._places):
             if place.connection is not None:
                 place.connection.check(now)
+
+
+def _has_request(place: Place) -> bool:
+    """Return whether a connection is idle only because its next request has not been read yet."""
+    connection = place.connection
+    return connection is not None and connection.is_idle() and connection.has_unread()

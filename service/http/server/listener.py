@@ -189,6 +189,10 @@ class _Handshake:
         self.accepted = perf_counter()
         self._socket = accepted
 
+    def has_unread(self) -> bool:
+        """Return False: TLS reads at once."""
+        return False
+
     def is_evictable(self) -> bool:
         """Return True: no request can have been sent."""
         return True

@@ -167,7 +167,7 @@ class PredictionCall(PredictionJob[Reply]):
             self._exchange.grant = control.authorize(key, client, right, route.model)
         self._model = answering.find_by_name(self._exchange, route.model, route.version)
         self._options = route.options or route.endpoint.options(request.head.query)
-        self._reader = reader_of(answering.bodies, route.body)
+        self._reader = reader_of(answering.bodies, route.body, self._connection.client(request))
         if request.head.expects_continue:
             self._connection.send_continue()
 

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from array import array
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-if sys.platform == "linux":
-    import fcntl
-    import termios
+from service.http.server.sockets import unacknowledged_bytes
 
 if TYPE_CHECKING:
-    import socket
-
     from service.inference.budget import Budget
 
 SEND_BYTES = 65_536
@@ -96,20 +90,9 @@ class Writer:
         The system takes more only once a third of its buffer is free: what is left here tells nothing of the
         rate at which the client reads.
         """
-        return self._transport.get_write_buffer_size() + _queued(self._transport.get_extra_info("socket"))
+        transport = self._transport
+        return transport.get_write_buffer_size() + unacknowledged_bytes(transport.get_extra_info("socket"))
 
     def _count(self, size: int) -> None:
         self._budget.add(size - self._unsent)
         self._unsent = size
-
-
-def _queued(connection: socket.socket | None) -> int:
-    """Return how many bytes the system holds that the other end has not acknowledged; 0 if it cannot tell."""
-    if connection is None or sys.platform != "linux":
-        return 0
-    size = array("i", [0])
-    try:
-        fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, size)
-    except OSError:
-        return 0
-    return size[0]

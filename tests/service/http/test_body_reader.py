@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from service.core.errors import BodyTimeout, PayloadTooLarge, TooManyBytes, UnsupportedMediaType
-from service.http.body_reader import BodyLimits
+from service.http.body_reader import BodyForm, BodyLimits, reader_of
 from service.http.exchange import Exchange
 from service.inference import costs
 from service.inference.budget import Budget
@@ -316,3 +316,22 @@ def test_a_compressed_prediction_is_answered_as_any_other(client: TestClient, co
     assert answer.json() == client.post(PREDICT, content=content, headers=OCTETS).json()
     expected = f"Body should be one whole stream of {coding}, as Content-Encoding says; got its beginning."
     assert problem(cut, 400, "malformed-request") == expected
+
+
+def test_large_bodies_of_one_client_leave_room_for_others() -> None:
+    """
+    Small ones are not counted, and nothing is left when the readers are released.
+    """
+    bounds = limits(1_000_000, 1_000_000)
+    form = BodyForm.of("/", {b"content-type": b"application/octet-stream"}, None)
+    first, second, other = (reader_of(bounds, form, client) for client in ("a", "a", "b"))
+    first.push(bytes(700_000))
+    second.push(bytes(30_000))
+
+    with pytest.raises(TooManyBytes):
+        second.push(bytes(30_000))
+
+    other.push(bytes(200_000))
+    for reader in (first, second, other):
+        reader.release()
+    assert bounds.budget.used == len(bounds.shares) == 0

@@ -18,6 +18,7 @@ class Peer:
     accepted: float = 0.0
     idle: bool = True
     evictable: bool = True
+    unread: bool = False
     evicted: int = 0
     checked: list[float] = field(default_factory=list)
 
@@ -26,6 +27,9 @@ class Peer:
 
     def idle_s(self, now: float) -> float:
         return now if self.idle else 0.0
+
+    def has_unread(self) -> bool:
+        return self.unread
 
     def is_evictable(self) -> bool:
         return self.evictable
@@ -124,6 +128,36 @@ def test_one_that_is_still_sending_gives_way_to_a_client_with_fewer() -> None:
         assert table.evicted() == [0]
 
     with_table(test, per_client=9)
+
+
+def test_a_place_for_probes_does_not_give_way_to_others() -> None:
+    """
+    Else every newcomer would get a normal place for one that was reserved, and the table would grow.
+    """
+
+    def test(table: Table) -> None:
+        table.busy("a", 4)
+        for number in range(10):
+            assert table.open(f"client {number}").is_reserved
+        assert len(table.table) == 14
+        assert table.evicted() == []
+
+    with_table(test)
+
+
+def test_one_whose_next_request_was_not_read_yet_does_not_give_way() -> None:
+    """
+    The next oldest does.
+    """
+
+    def test(table: Table) -> None:
+        for _ in range(4):
+            table.open("a")
+        table.peers[0].unread = True
+        table.open("b")
+        assert table.evicted() == [1]
+
+    with_table(test)
 
 
 def test_what_is_being_answered_never_gives_way() -> None:

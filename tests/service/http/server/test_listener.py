@@ -46,6 +46,9 @@ class Protocol(asyncio.Protocol):
     def is_idle(self) -> bool:
         return False
 
+    def has_unread(self) -> bool:
+        return False
+
     def is_evictable(self) -> bool:
         return False
 
