@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from bench import document, peers, results
 from bench.results import Key
 from service.core.report import Theme
-from training.painting import Ink, figure, paint
+from training.report.charts.plot_style import Ink, figure, paint
 
 FOLDER = Path("docs/images")
 _PANELS = {"json": "JSON", "raw": "raw bytes"}

@@ -16,14 +16,16 @@ from service.core.artifact import Artifact
 from service.core.errors import ServiceError
 from service.core.manifest import Manifest
 from service.core.report import write as write_report
-from training import steps, survey
-from training.arguments import RUNS, TRIALS, parse
-from training.data import mnist, strokes
+from training.cli.parser import RUNS, TRIALS, parse
+from training.data import mnist
+from training.data import pen_digits as strokes
+from training.data.data_sets import DATA_SETS, DataSet
 from training.data.examples import Split
-from training.data.sets import DATA_SETS, DataSet
 from training.errors import NotThere, TrainingError
+from training.evaluation.ablation import page as survey
+from training.evaluation.ablation import variants as steps
 from training.publishing import catalogue
-from training.recipes import LESSON_FIGURES, RECIPES, Recipe
+from training.recipes.recipe import LESSON_FIGURES, RECIPES, Recipe
 
 CATALOGUE_FILE = "README.md"
 """In the models folder: the table of what is published."""
@@ -60,8 +62,8 @@ def main(
 
 def _fit(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
     # imported here, so that the other commands answer at once and without torch
-    from training import terminal  # noqa: PLC0415
-    from training.bars import Bars  # noqa: PLC0415
+    from training.cli import console as terminal  # noqa: PLC0415
+    from training.cli.progress_bars import Bars  # noqa: PLC0415
     from training.run import Terms, fit_on, run  # noqa: PLC0415
 
     recipe: Recipe = arguments.recipe
@@ -97,11 +99,12 @@ def _fit(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, Data
 
 def _quantise(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
     # imported here for the same reason: torch takes seconds
-    from training import losses, terminal  # noqa: PLC0415
-    from training.bars import Bars  # noqa: PLC0415
+    from training.cli import console as terminal  # noqa: PLC0415
+    from training.cli.progress_bars import Bars  # noqa: PLC0415
     from training.publishing.publish import publish_derived  # noqa: PLC0415
-    from training.quantise import quantise  # noqa: PLC0415
-    from training.report.contents import HISTORY_FILE  # noqa: PLC0415
+    from training.quantisation import comparison as losses  # noqa: PLC0415
+    from training.quantisation.quantise import quantise  # noqa: PLC0415
+    from training.report.build import HISTORY_FILE  # noqa: PLC0415
     from training.run import Terms  # noqa: PLC0415
 
     models: Path = arguments.models
@@ -143,10 +146,10 @@ def _quantise(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str,
 
 def _sweep(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
     # imported here for the same reason: torch, Optuna and Matplotlib take seconds
-    from training import terminal  # noqa: PLC0415
-    from training.bars import Bars  # noqa: PLC0415
+    from training.cli import console as terminal  # noqa: PLC0415
+    from training.cli.progress_bars import Bars  # noqa: PLC0415
+    from training.sweep.chart import write  # noqa: PLC0415
     from training.sweep.findings import Findings, text, trial_line  # noqa: PLC0415
-    from training.sweep.picture import write  # noqa: PLC0415
     from training.sweep.search import Listener, Terms, mode, sweep  # noqa: PLC0415
     from training.sweep.study import storage_at, storage_in  # noqa: PLC0415
 
@@ -193,7 +196,7 @@ def _list(_: argparse.Namespace, __: Path, ___: Mapping[str, DataSet]) -> None:
 
 def _data(arguments: argparse.Namespace, folder: Path, data_sets: Mapping[str, DataSet]) -> None:
     # tqdm belongs to the extra `training`; the other commands do without
-    from training.bars import Bars  # noqa: PLC0415
+    from training.cli.progress_bars import Bars  # noqa: PLC0415
 
     if arguments.unipen is not None:
         _convert(arguments.unipen, folder)
@@ -247,7 +250,9 @@ def _models(arguments: argparse.Namespace, _: Path, __: Mapping[str, DataSet]) -
 
 def _report(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
     # Matplotlib takes a second to import
-    from training.report import contents, pictures, samples  # noqa: PLC0415
+    from training.report import build as contents  # noqa: PLC0415
+    from training.report.charts import render as pictures  # noqa: PLC0415
+    from training.report.charts import samples  # noqa: PLC0415
 
     models: Path = arguments.models
     if arguments.pictures:
@@ -275,7 +280,7 @@ def _report(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, D
 
 def _sample(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
     # Matplotlib again
-    from training.report import samples  # noqa: PLC0415
+    from training.report.charts import samples  # noqa: PLC0415
 
     samples.check_place(arguments.out, arguments.models)
     (name, version), *_ = _published(arguments.models, arguments.name, arguments.version)[::-1]

@@ -14,38 +14,39 @@ import torch
 
 from service.core.manifest import Making
 from service.core.report import Confusion, write_confusions
-from training.checkpoint import Checkpoint, Notice
+from training.batches.augmented import Versions
+from training.batches.ink import Drawings
+from training.batches.source import Material
+from training.data.data_sets import Turn
 from training.data.examples import Split
-from training.data.sets import Turn
-from training.drawings import Drawings
 from training.errors import NotThere
-from training.fit import THREADS, Fitted, Watch, fit, logits, reproducible
-from training.material import Material
-from training.measuring import Fits, measure
-from training.net import Net
-from training.publishing import export, origin
+from training.evaluation.measurements import Fits, measure
+from training.fitting.checkpoint import Checkpoint, Notice
+from training.fitting.loop import THREADS, Fitted, Watch, fit, logits, reproducible
+from training.model.mlp import Net
+from training.publishing import onnx_float as export
+from training.publishing import provenance as origin
 from training.publishing.publish import Product, Published, publish
-from training.recipes import Recipe
+from training.recipes.recipe import Recipe
+from training.report.build import HISTORY_FILE, LESSON_FILE
 from training.report.confusion import confusion
-from training.report.contents import HISTORY_FILE, LESSON_FILE
-from training.versions import Versions
 
 FOLDS = "folds"
 """In a recipe's folder of runs: networks that have not met a donor, named after the donor."""
 
 CODE = (
-    "augment.py",
-    "canvases.py",
-    "convolutional.py",
+    "batches/augmented.py",
+    "batches/ink.py",
+    "batches/source.py",
     "data/ink.py",
-    "drawings.py",
-    "fit.py",
-    "handwriting.py",
-    "material.py",
-    "net.py",
-    "nondigits.py",
-    "optimizer.py",
-    "versions.py",
+    "fitting/loop.py",
+    "fitting/optimizer.py",
+    "model/cnn.py",
+    "model/mlp.py",
+    "synthesis/augmentations.py",
+    "synthesis/canvases.py",
+    "synthesis/handwriting.py",
+    "synthesis/nondigits.py",
 )
 """The files that decide a fit's bits; a checkpoint of other code is not gone on from."""
 

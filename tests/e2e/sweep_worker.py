@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 
 from training.data.examples import Examples
-from training.fit import Watch
-from training.recipes import RECIPES
+from training.fitting.loop import Watch
+from training.recipes.recipe import RECIPES
 from training.sweep import search
+from training.sweep.search_space import Trial, shortened
 from training.sweep.study import storage_at
-from training.sweep.tuning import Trial, shortened
 
 TRIALS = 8
 

@@ -20,9 +20,9 @@ from tests.conftest import REPOSITORY
 pytest.importorskip("optuna", reason="the trainer is not installed")
 
 from tests.e2e.sweep_worker import TRIALS, terms
-from training.fit import Watch
+from training.fitting.loop import Watch
 from training.sweep.search import Listener, sweep
-from training.sweep.tuning import Trial, counted
+from training.sweep.search_space import Trial, counted
 
 pytestmark = pytest.mark.slow
 

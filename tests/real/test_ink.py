@@ -13,10 +13,10 @@ from starlette.testclient import TestClient
 
 from service.settings import Settings
 from tests.service.http.running import service
-from training import nondigits
-from training.canvases import Kind, draw
-from training.data import strokes
-from training.data.strokes import PenDigit
+from training.data import pen_digits as strokes
+from training.data.pen_digits import PenDigit
+from training.synthesis import nondigits
+from training.synthesis.canvases import Kind, draw
 
 pytestmark = [
     pytest.mark.data,

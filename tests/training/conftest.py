@@ -16,14 +16,15 @@ from tests.digits import DIGITS, arrays
 if any(find_spec(name) is None for name in ("torch", "tqdm", "matplotlib")):
     collect_ignore_glob = ["test_*.py", "*/test_*.py"]
 else:
-    from training.data import ink, strokes
+    from training.data import ink
+    from training.data import pen_digits as strokes
+    from training.data.data_sets import Turn
     from training.data.examples import Examples, Split
     from training.data.ink import Ink
     from training.data.mnist import Source, SourceFile
-    from training.data.sets import Turn
-    from training.data.strokes import PenDigit
-    from training.fit import Watch
-    from training.recipes import Recipe
+    from training.data.pen_digits import PenDigit
+    from training.fitting.loop import Watch
+    from training.recipes.recipe import Recipe
 
     CLASSES = ("zero", "one", "two")
 

@@ -1,7 +1,7 @@
 """Networks of the trainer as the service reads them."""
 
 from service.core.network import Dense
-from training.net import OUTPUT, Net
+from training.model.mlp import OUTPUT, Net
 
 
 def layers_of(net: Net) -> dict[str, Dense]:

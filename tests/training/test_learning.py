@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from tests import precision
-from training.checkpoint import Checkpoint
+from training.batches.augmented import Versions
 from training.data.examples import Examples, Split
-from training.fit import Epoch, Watch, build, fit, mixed, objective
-from training.recipes import Recipe
-from training.versions import Versions
+from training.fitting.checkpoint import Checkpoint
+from training.fitting.loop import Epoch, Watch, build, fit, mixed, objective
+from training.recipes.recipe import Recipe
 
 _EVERYTHING: dict[str, Any] = {
     "initialisation": "glorot-normal",

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from training import losses
 from training.__main__ import main
-from training.data import strokes
+from training.data import pen_digits as strokes
+from training.data.data_sets import digits
 from training.data.mnist import Source
-from training.data.sets import digits
-from training.data.strokes import PenDigit
+from training.data.pen_digits import PenDigit
+from training.quantisation import comparison as losses
 
 QUICK = ("--epochs", "1")
 

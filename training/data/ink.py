@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from service.core import ink as preparation
 from service.core import paper
 from service.core.errors import BlankImage
-from training import canvases, nondigits
-from training.data import mnist, strokes
+from training.data import mnist
+from training.data import pen_digits as strokes
 from training.data.examples import Examples, Split
-from training.data.strokes import CLASSES, PenDigit
+from training.data.pen_digits import CLASSES, PenDigit
+from training.synthesis import canvases, nondigits
 
 NAME = "MNIST and pen strokes"
 

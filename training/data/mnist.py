@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.download import Progress, fetch_file
 from training.data.examples import Examples, Split
-from training.data.fetching import Progress, fetch_file
 from training.errors import DataCorrupt, DataMissing
 
 _IDX_UINT8 = 0x08

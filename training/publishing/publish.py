@@ -31,9 +31,10 @@ from service.core.manifest import (
 from service.core.rounded import Rounded
 from training.data.examples import Split
 from training.errors import ExportMismatch
-from training.net import Net
-from training.publishing import export, golden
-from training.recipes import Recipe
+from training.model.mlp import Net
+from training.publishing import golden
+from training.publishing import onnx_float as export
+from training.recipes.recipe import Recipe
 
 AGREEMENT = 1e-5
 """Largest allowed difference of a probability between network, file and the layers' plain sums:

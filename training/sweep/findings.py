@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.recipes import Recipe
-from training.sweep.tuning import Point, Trial, counted, origin, recipe_at, replaced, space, walk
+from training.recipes.recipe import Recipe
+from training.sweep.search_space import Point, Trial, counted, origin, recipe_at, replaced, space, walk
 
 MEANINGS = {
     "layers": "hidden layers",

@@ -18,11 +18,10 @@ from optuna.samplers import TPESampler
 
 from training.data.examples import Examples
 from training.errors import Diverged
-from training.fit import Epoch, Watch, fit
-from training.recipes import Recipe
+from training.fitting.loop import Epoch, Watch, fit
+from training.recipes.recipe import Recipe
 from training.run import CODE
-from training.sweep.study import Storage, Study, Surplus, distributions, ended
-from training.sweep.tuning import (
+from training.sweep.search_space import (
     LIVES,
     Point,
     Trial,
@@ -33,6 +32,7 @@ from training.sweep.tuning import (
     space,
     walk,
 )
+from training.sweep.study import Storage, Study, Surplus, distributions, ended
 
 RANDOM_TRIALS = 6
 """So many points are drawn at random before Optuna learns from them."""
@@ -40,7 +40,7 @@ RANDOM_TRIALS = 6
 _DRAWS = 20
 """How often Optuna may name a point that was tried already, before one is drawn from the others."""
 
-_CODE = ("sweep/search.py", "sweep/tuning.py")
+_CODE = ("sweep/search.py", "sweep/search_space.py")
 """The files that decide what is tried, beside those that decide a fit."""
 
 _WAIT_S = 1.0

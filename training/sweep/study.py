@@ -21,7 +21,7 @@ from sqlalchemy import URL, NullPool, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from training.errors import StorageFailed, StorageUnclear
-from training.sweep.tuning import Point, Space, State, Trial
+from training.sweep.search_space import Point, Space, State, Trial
 
 _BEATS = 4
 """Signs of life within the time after which a silent worker counts as lost."""

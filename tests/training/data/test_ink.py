@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from service.core import ink as preparation
 from service.core.errors import BlankImage
 from service.core.ink import from_strokes
-from training import canvases
-from training.data import ink, mnist, sets, strokes
+from training.data import data_sets as sets
+from training.data import ink, mnist
+from training.data import pen_digits as strokes
 from training.data.ink import HELD_OUT, KINDS, Ink, drawn, published, read, without
 from training.data.mnist import Source
-from training.data.strokes import PenDigit
+from training.data.pen_digits import PenDigit
 from training.errors import DataMissing
-from training.recipes import RECIPES
+from training.recipes.recipe import RECIPES
+from training.synthesis import canvases
 
 HELD_BACK = 20
 """Of the tiny MNIST's 80 training images."""

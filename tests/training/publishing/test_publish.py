@@ -16,10 +16,10 @@ from tests import precision, toys
 from tests.training.networks import layers_of
 from training.data.examples import Split
 from training.errors import ExportMismatch
-from training.net import Net
-from training.publishing.export import to_onnx
+from training.model.mlp import Net
+from training.publishing.onnx_float import to_onnx
 from training.publishing.publish import Product, publish, verify
-from training.recipes import Recipe
+from training.recipes.recipe import Recipe
 
 
 def _net(seed: int) -> Net:

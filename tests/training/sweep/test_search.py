@@ -4,18 +4,18 @@ from pathlib import Path
 import pytest
 
 from training.__main__ import main
+from training.data.data_sets import digits
 from training.data.examples import Split
 from training.data.mnist import Source
-from training.data.sets import digits
 from training.errors import Diverged
-from training.fit import Epoch, Watch, fit
-from training.recipes import Recipe
+from training.fitting.loop import Epoch, Watch, fit
+from training.recipes.recipe import Recipe
 from training.sweep import search as module
+from training.sweep.chart import LIGHT, picture
 from training.sweep.findings import Findings, page, text
-from training.sweep.picture import LIGHT, picture
 from training.sweep.search import Listener, Terms, sweep
+from training.sweep.search_space import Trial, counted, origin, recipe_at, shortened
 from training.sweep.study import storage_in
-from training.sweep.tuning import Trial, counted, origin, recipe_at, shortened
 
 PNG = b"\x89PNG"
 

@@ -6,8 +6,8 @@ import pytest
 from optuna.trial import TrialState
 
 from training.errors import StorageFailed, StorageUnclear
+from training.sweep.search_space import Point
 from training.sweep.study import Storage, Study, storage_at, storage_in
-from training.sweep.tuning import Point
 
 VALUES = {"layers": (2, 3), "width": (64,), "dropout": (0.25,), "learning_rate": (0.1,)}
 

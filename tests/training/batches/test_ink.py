@@ -1,0 +1,186 @@
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.digits import DIGITS, arrays
+from training.batches.ink import Drawings
+from training.batches.source import NONE
+from training.data.examples import Examples
+from training.data.ink import Ink
+from training.data.pen_digits import PenDigit
+from training.recipes.recipe import Recipe
+
+MNIST, DRAWN, CANVASES, NONDIGITS = 6, 5, 4, 3
+"""Rows of an epoch, by kind."""
+
+
+class _Teacher(nn.Module):
+    """Gives the same logits whatever it is shown."""
+
+    def __init__(self, logits: list[float]) -> None:
+        super().__init__()
+        self._logits = torch.tensor(logits)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self._logits.expand(len(pixels), -1)
+
+
+def _pen_digit(label: int, donor: str) -> PenDigit:
+    return PenDigit(label, donor, f"{donor}/one", tuple(arrays(DIGITS[str(label)][0])))
+
+
+@pytest.fixture
+def ink() -> Ink:
+    """Sixteen threes of one donor and a five of another, a canvas of each; MNIST's images are all 8."""
+    digits = (*(_pen_digit(3, "many") for _ in range(16)), _pen_digit(5, "one"))
+    places = np.arange(17)
+    shades = np.full((17, 28, 28), 40, np.uint8)  # canvases: evenly grey
+    return Ink(
+        mnist=Examples(np.full((MNIST, 28, 28), 240, np.uint8), np.full(MNIST, 8)),
+        digits=digits,
+        canvases=Examples(shades, np.array([digit.label for digit in digits])),
+        canvas_digits=places,
+        canvas_kinds=np.array(["clean"] * 17),
+        nondigits=((np.zeros((1, 2)),),),
+    )
+
+
+@pytest.fixture
+def inky(recipe: Recipe) -> Recipe:
+    return replace(
+        recipe, epochs=10, strength=1.0, drawn=DRAWN, canvases=CANVASES, nondigits=NONDIGITS, data="ink"
+    )
+
+
+def _generator(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_an_epoch_has_its_rows_of_each_kind(ink: Ink, inky: Recipe) -> None:
+    """
+    All of MNIST, and of the others as many as the recipe says; each has its label, non-digits NONE.
+    """
+    material = Drawings(inky, ink)
+
+    batch = material.batch(1, torch.randperm(len(material), generator=_generator()), _generator())
+
+    assert len(material) == MNIST + DRAWN + CANVASES + NONDIGITS
+    assert (batch.images.shape, batch.images.dtype) == ((len(material), 28, 28), torch.float32)
+    assert batch.images.min() >= 0
+    assert batch.images.max() <= 255
+    counts = Counter(batch.labels.tolist())
+    assert (counts[8], counts[NONE]) == (MNIST, NONDIGITS)
+    assert counts[3] + counts[5] == DRAWN + CANVASES
+    assert batch.labels.dtype == torch.int64
+    assert batch.answers is None
+
+
+def test_images_belong_to_their_labels(ink: Ink, inky: Recipe) -> None:
+    """
+    What stands beside a label was made of such a digit: MNIST's are bright here, canvases evenly grey,
+    the non-digit is a dot with less ink than any digit has.
+    """
+    batch = Drawings(inky, ink).batch(1, torch.arange(18), _generator())
+
+    ink_of = batch.images.mean((1, 2))
+    assert (ink_of[batch.labels == 8] > 100).all()
+    assert ink_of[batch.labels == NONE].max() < ink_of[batch.labels != NONE].min()
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels"),
+    [
+        (torch.arange(0, 6), {8}),
+        (torch.arange(6, 11), {3, 5}),
+        (torch.arange(11, 15), {3, 5}),
+        (torch.arange(15, 18), {NONE}),
+        (torch.tensor([0, 16]), {8, NONE}),
+    ],
+    ids=["MNIST", "drawn", "canvases", "non-digits", "neither strokes nor canvases"],
+)
+def test_a_batch_may_lack_kinds(ink: Ink, inky: Recipe, rows: Tensor, labels: set[int]) -> None:
+    """
+    Small batches have what their rows are, and no more.
+    """
+    batch = Drawings(inky, ink, [_Teacher([0.0] * 10)]).batch(1, rows, _generator())
+
+    assert len(batch.images) == len(batch.labels) == len(rows)
+    assert set(batch.labels.tolist()) <= labels
+    assert batch.answers is not None
+    assert batch.answers.shape == (len(rows), 10)
+
+
+def test_a_recipe_may_leave_kinds_out(ink: Ink, inky: Recipe) -> None:
+    """
+    Without drawings, canvases and non-digits an epoch is MNIST.
+    """
+    material = Drawings(replace(inky, drawn=0, canvases=0, nondigits=0), ink)
+
+    assert len(material) == MNIST
+    assert set(material.batch(1, torch.arange(MNIST), _generator()).labels.tolist()) == {8}
+
+
+@pytest.mark.parametrize("kind", ["drawn", "canvases"])
+def test_donors_weigh_by_the_root_of_what_they_gave(ink: Ink, inky: Recipe, kind: str) -> None:
+    """
+    One who gave sixteen digits is met four times as often as one who gave a single one.
+    """
+    counts = {"drawn": 0, "canvases": 0, "nondigits": 0} | {kind: 600}
+    recipe = replace(inky, drawn=counts["drawn"], canvases=counts["canvases"], nondigits=0)
+
+    labels = Drawings(recipe, ink).batch(1, torch.arange(MNIST, MNIST + 600), _generator()).labels
+
+    assert set(labels.tolist()) == {3, 5}
+    assert float((labels == 3).float().mean()) == pytest.approx(0.8, abs=0.05)  # of 600 draws
+
+
+def test_teachers_answers_are_averaged(ink: Ink, inky: Recipe) -> None:
+    """
+    The mean of their probabilities at the recipe's temperature; of non-digits nobody is asked, since
+    all classes are equally likely.
+    """
+    first, second = [0.0] * 10, [0.0] * 10
+    first[3], second[7] = 8.0, 4.0
+    recipe = replace(inky, teacher_temperature=2.0)
+
+    batch = Drawings(recipe, ink, [_Teacher(first), _Teacher(second)]).batch(
+        1, torch.arange(18), _generator()
+    )
+
+    assert batch.answers is not None
+    expected = (torch.tensor([first, second]) / 2).softmax(1).mean(0)
+    is_none = batch.labels == NONE
+    torch.testing.assert_close(batch.answers[~is_none], expected.expand(15, 10))
+    torch.testing.assert_close(batch.answers[is_none], torch.full((3, 10), 0.1))
+
+
+def test_a_generator_decides_the_batch(ink: Ink, inky: Recipe) -> None:
+    """
+    The same state gives the same bits, another one others, whatever was asked before.
+    """
+    material = Drawings(inky, ink)
+
+    once, again, other = (material.batch(1, torch.arange(18), _generator(seed)) for seed in (1, 1, 2))
+
+    assert torch.equal(once.images, again.images)
+    assert torch.equal(once.labels, again.labels)
+    assert not torch.equal(once.images, other.images)
+
+
+def test_a_run_ends_on_calmer_drawings(ink: Ink, inky: Recipe) -> None:
+    """
+    In its last fifth hands vary less: drawings of one digit are more alike.
+    """
+    material = Drawings(replace(inky, drawn=200), ink)
+    rows = torch.arange(MNIST, MNIST + 200)
+
+    spreads = []
+    for epoch in (8, 9):
+        batch = material.batch(epoch, rows, _generator())
+        spreads.append(float(batch.images[batch.labels == 3].std(0).mean()))
+
+    assert spreads[1] < 0.95 * spreads[0]

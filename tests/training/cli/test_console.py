@@ -1,0 +1,85 @@
+from dataclasses import replace
+
+import pytest
+
+from service.core.manifest import Measurement
+from training.cli.console import epoch_line, summary, watch
+from training.cli.progress_bars import Bars
+from training.fitting.loop import Epoch
+
+EPOCH = Epoch(
+    number=3,
+    learning_rate=0.05,
+    train_accuracy=0.98765,
+    train_loss=0.04321,
+    valid_accuracy=0.9649,
+    valid_loss=0.11,
+    seconds=1.25,
+)
+
+
+def test_an_epoch_is_told_in_one_line() -> None:
+    """
+    Number, rate, loss, accuracies and time, each with its unit.
+    """
+    line = epoch_line(EPOCH, 15)
+
+    assert line == ("  epoch  3/15  rate 0.05    loss 0.0432  train 98.77%  valid 96.49%  1.2 s")
+
+
+def test_an_epoch_without_validation_tells_none() -> None:
+    """
+    The official split has no valid part, so its lines have no such figure.
+    """
+    assert "valid" not in epoch_line(replace(EPOCH, valid_accuracy=None), 15)
+
+
+def test_a_watch_writes_a_title_and_a_line_an_epoch() -> None:
+    """
+    What stays on the screen is the title and one line for each epoch.
+    """
+    lines: list[str] = []
+
+    with Bars() as bars:
+        watching = watch("a fit", 15, bars, lines.append)
+        watching.step(1, 2)
+        watching.step(2, 2)
+        watching.epoch(EPOCH)
+
+    assert lines == ["\na fit", epoch_line(EPOCH, 15)]
+
+
+def test_no_bar_is_drawn_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Logs of a machine hold lines, not the frames of a moving bar.
+    """
+    with Bars() as bars:
+        bars.show("file", 1, 2, "B")
+        bars.show("other file", 2, 2, "B")
+
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_summary_sets_the_lesson_beside_our_figures() -> None:
+    """
+    The lesson's figures stand beside ours on the lesson's split, and nowhere else.
+    """
+    measured = Measurement(
+        fit="lesson",
+        data="MNIST",
+        split="valid",
+        examples=15_000,
+        seeds=(1, 2, 3),
+        accuracy=0.97381,
+        spread=0.00061,
+        loss=0.1,
+    )
+    published = measured.model_copy(update={"fit": "published", "split": "test", "spread": None})
+
+    lines = summary((published, measured), {"valid": 0.9649, "test": 0.5})
+
+    assert [line.split() for line in lines] == [
+        ["ours", "the", "lesson"],
+        ["published,", "test", "97.38", "%"],
+        ["lesson's", "split,", "valid", "97.38", "±", "0.06", "%", "96.49", "%"],
+    ]

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.core import ink
+from tests.digits import DIGITS, arrays, canvas
+from training.evaluation.ablation import variants as steps
+from training.evaluation.ablation.variants import STEPS, prepared
+
+
+def bar(width: int = 100, height: int = 200, paper: int = 255) -> NDArray[np.uint8]:
+    """A canvas of one grey with a dark bar of 20 x 80 far from its middle."""
+    grey = np.full((height, width), paper, np.uint8)
+    grey[100:180, 10:30] = 0
+    return grey
+
+
+def box(image: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Return the first and last row and column with much ink."""
+    rows, columns = np.nonzero(image > 100)
+    return int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())
+
+
+def test_every_step_gives_one_small_image() -> None:
+    """
+    (28, 28) uint8, in the order of the steps, whatever the canvas.
+    """
+    found = prepared(bar())
+
+    assert tuple(found) == STEPS
+    assert all(image.shape == (28, 28) and image.dtype == np.uint8 for image in found.values())
+
+
+def test_each_step_does_what_its_name_says() -> None:
+    """
+    A bar at the lower left of a tall white canvas.
+    """
+    found = prepared(bar())
+
+    assert found[steps.SCALED][0, 0] == 255
+    assert found[steps.INVERTED][0, 0] == 0
+    np.testing.assert_array_equal(found[steps.INVERTED], 255 - found[steps.SCALED])
+    assert box(found[steps.INVERTED]) == (14, 24, 3, 8)  # squeezed, and where it was
+    assert box(found[steps.CROPPED]) == (0, 27, 10, 17)  # a quarter as wide as high: 10.5 to 17.5
+    assert box(found[steps.FITTED]) == (4, 23, 11, 15)
+    assert box(found[steps.CENTRED]) == (4, 23, 12, 16)  # 14.5 from the edge: the middle of pixel 14
+
+
+def test_the_last_step_is_the_service_itself() -> None:
+    """
+    The same 28 x 28 that callers get.
+    """
+    grey = np.asarray(canvas(DIGITS["7"][0]))
+
+    np.testing.assert_array_equal(prepared(grey)[steps.WHOLE], ink.from_picture(grey))
+    np.testing.assert_array_equal(
+        steps.drawn(arrays(DIGITS["7"][0])), ink.from_strokes(arrays(DIGITS["7"][0]))
+    )
+
+
+def test_centring_cuts_nothing_off() -> None:
+    """
+    A flag far out keeps the centre of mass from the middle.
+    """
+    grey = np.zeros((200, 200), np.uint8)
+    grey[0:200, 0:60] = 255
+    grey[0:8, 0:200] = 255
+
+    found = prepared(grey)
+
+    assert found[steps.CENTRED].sum() == found[steps.FITTED].sum()
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_an_empty_canvas_stays_empty(level: int) -> None:
+    """
+    From the crop on there is nothing to see, and no error.
+    """
+    found = prepared(np.full((300, 200), level, np.uint8))
+
+    assert not any(found[step].any() for step in STEPS[2:])
+
+
+def test_the_picture_shows_three_digits_at_every_step() -> None:
+    """
+    Always the same picture: a canvas and all steps side by side, titles above.
+    """
+    first, again = (steps.picture() for _ in range(2))
+
+    assert isinstance(first, Image.Image)
+    assert first.width > 8 * 112
+    assert first.tobytes() == again.tobytes()

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.core.certainty import energy
+from training.evaluation.calibration import best_temperature, calibration_error, measure
+
+
+def _logits(count: int, seed: int = 1, mean: float = 0.0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(mean, 3, (count, 10)).astype(np.float32)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_a_known_temperature_is_found_again(temperature: float) -> None:
+    """
+    Where labels are drawn with the probabilities at a temperature, that is the best one.
+    """
+    logits = _logits(20_000)
+    luck = np.random.default_rng(2).gumbel(size=logits.shape)
+    labels = (logits / temperature + luck).argmax(1)  # so drawn, a class has its probability
+
+    assert best_temperature(logits, labels) == pytest.approx(temperature, rel=0.03)  # of 20,000 draws
+
+
+@pytest.mark.parametrize(("shift", "limit"), [(0, 0.05), (1, 20.0)])
+def test_a_temperature_stays_within_its_range(shift: int, limit: float) -> None:
+    """
+    A network that is always right would be as sure as may be, one that is always wrong as unsure.
+    """
+    logits = np.eye(10, dtype=np.float32)
+
+    assert best_temperature(logits, (np.arange(10) + shift) % 10) == pytest.approx(limit, rel=0.02)
+
+
+def test_a_calibration_error_is_the_distance_of_belief_and_truth() -> None:
+    """
+    By hand: of ten answers at 80 % six are right, of thirty at 60 % twenty-one: 0.2 for a quarter of
+    them and 0.1 for the rest. Logits and temperature are multiplied alike without effect.
+    """
+    odds = np.repeat([[4.0, 1.0], [1.5, 1.0]], [10, 30], axis=0)
+    logits = np.log(odds).astype(np.float32)
+    labels = np.array([0] * 6 + [1] * 4 + [0] * 21 + [1] * 9)
+
+    expected = 0.25 * 0.2 + 0.75 * 0.1
+    assert calibration_error(logits, labels, 1.0) == pytest.approx(expected, abs=1e-6)
+    assert calibration_error(3 * logits, labels, 3.0) == pytest.approx(expected, abs=1e-6)
+    colder = 0.25 * (16 / 17 - 0.6) + 0.75 * (0.7 - 2.25 / 3.25)  # odds are squared
+    assert calibration_error(logits, labels, 0.5) == pytest.approx(colder, abs=1e-6)
+
+
+def test_full_certainty_has_a_bin_too() -> None:
+    """
+    Sure and right is no error, sure and wrong the largest there is.
+    """
+    logits = np.float32(1000) * np.eye(4, dtype=np.float32)
+
+    assert calibration_error(logits, np.arange(4), 1.0) == 0
+    assert calibration_error(logits, np.array([1, 2, 3, 0]), 1.0) == 1
+
+
+def test_a_threshold_keeps_99_percent_of_digits() -> None:
+    """
+    Each kind counts alike, however many images it has; a higher threshold would keep fewer.
+    """
+    digits = {"many": _logits(2000, 1, 4), "few": _logits(400, 2)}
+
+    found = measure(digits, {"scrawls": _logits(500, 3, -4)}, 1.5)
+
+    def kept(threshold: float) -> float:
+        return float(np.mean([(energy(each, 1.5) >= threshold).mean() for each in digits.values()]))
+
+    scores = np.sort(np.concatenate([energy(each, 1.5) for each in digits.values()]))
+    assert found.score == "energy"
+    assert kept(found.threshold) == pytest.approx(0.99, abs=0.002)
+    assert kept(found.threshold - 1e-4) >= 0.99  # it is rounded
+    assert kept(scores[scores > found.threshold + 1e-4][1]) < 0.99
+
+
+def test_shares_are_those_of_the_threshold() -> None:
+    """
+    What is said to be kept and let pass is counted at the threshold that is published.
+    """
+    digits, others = {"a": _logits(300, 1), "b": _logits(200, 2, 2)}, {"c": _logits(100, 3, -1)}
+
+    found = measure(digits, others, 0.7)
+
+    for shares, images in ((found.kept, digits), (found.passed, others)):
+        assert [(each.images, each.examples) for each in shares] == [
+            (name, len(logits)) for name, logits in images.items()
+        ]
+        for share, logits in zip(shares, images.values(), strict=True):
+            counted = (energy(logits, 0.7) >= found.threshold).mean()
+            assert share.share == pytest.approx(counted, abs=1e-5)
+    assert found.passed[0].share < min(share.share for share in found.kept)

@@ -1,0 +1,132 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from training.data.data_sets import Role, Turn
+from training.data.examples import Examples, Split
+from training.evaluation import measurements as measuring
+from training.evaluation.calibration import best_temperature
+from training.evaluation.measurements import EVERYBODY, NO_DIGIT, Fits, measure
+from training.fitting.loop import Fitted, logits, scored
+from training.model.mlp import Net
+
+CLASSES = tuple("0123456789")
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "NONDIGITS", 20)
+
+
+def _fitted(seed: int) -> Fitted:
+    """A network that nobody fitted."""
+    return Fitted(Net(784, (), 10, "glorot-uniform", torch.Generator().manual_seed(seed)).eval(), ())
+
+
+def _examples(count: int, seed: int) -> Examples:
+    generator = np.random.default_rng(seed)
+    return Examples(generator.integers(0, 256, (count, 28, 28), np.uint8), generator.integers(0, 10, count))
+
+
+def _fits(role: Role, name: str, seeds: tuple[int, ...], sizes: dict[str, int]) -> Fits:
+    further = {part: _examples(size, len(name) + size) for part, size in sizes.items()}
+    split = Split(name, "made up", CLASSES, _examples(8, 1), None, _examples(9, len(name)), further)
+    return Fits(Turn(role, split, seeds), [_fitted(seed) for seed in seeds])
+
+
+@pytest.fixture
+def run() -> list[Fits]:
+    """The published fit and two that have not met somebody."""
+    return [
+        _fits("published", "all", (5,), {}),
+        _fits("held-out", "without-a", (5,), {"strokes": 30, "canvases": 40}),
+        _fits("held-out", "without-bc", (6,), {"strokes": 10, "canvases": 20}),
+    ]
+
+
+def test_without_strangers_nothing_is_said_of_certainty() -> None:
+    """
+    Parts are measured at temperature 1, with mean and sample deviation over the seeds.
+    """
+    fits = _fits("lesson", "lesson", (1, 2), {})
+
+    metrics, temperature, certainty = measure([fits, Fits(fits.turn, [])])
+
+    assert (temperature, certainty) == (1.0, None)
+    assert [(metric.fit, metric.data, metric.split) for metric in metrics] == [
+        ("lesson", "made up", "train"),
+        ("lesson", "made up", "test"),
+    ]
+    part = fits.turn.split.parts["test"]
+    each = [scored(logits(fitted.net, part.pixels), part.labels) for fitted in fits.made]
+    assert metrics[1].examples == 9
+    assert metrics[1].accuracy == pytest.approx(np.mean([score.accuracy for score in each]))
+    assert metrics[1].spread == pytest.approx(np.std([score.accuracy for score in each], ddof=1))
+    assert metrics[1].loss == pytest.approx(np.mean([score.loss for score in each]))
+
+
+def test_strangers_count_together(run: list[Fits]) -> None:
+    """
+    First stand all donors, a figure a kind of drawing, every example with the fit that has not met it;
+    then the parts of every fit.
+    """
+    metrics, temperature, _ = measure(run)
+
+    assert [(metric.data, metric.split, metric.examples) for metric in metrics] == [
+        (EVERYBODY, "strokes", 40),
+        (EVERYBODY, "canvases", 60),
+        ("made up", "train", 8),
+        ("made up", "test", 9),
+        ("made up, without-a", "train", 8),
+        ("made up, without-a", "test", 9),
+        ("made up, without-a", "strokes", 30),
+        ("made up, without-a", "canvases", 40),
+        ("made up, without-bc", "train", 8),
+        ("made up, without-bc", "test", 9),
+        ("made up, without-bc", "strokes", 10),
+        ("made up, without-bc", "canvases", 20),
+    ]
+    assert metrics[0].seeds == (5, 6)
+    assert metrics[0].accuracy == pytest.approx((30 * metrics[6].accuracy + 10 * metrics[10].accuracy) / 40)
+    part = run[0].turn.split.parts["test"]
+    score = scored(logits(run[0].made[0].net, part.pixels), part.labels, temperature)
+    assert metrics[3].loss == pytest.approx(score.loss)  # the published fit's too
+
+
+def test_the_temperature_is_that_of_strangers(run: list[Fits]) -> None:
+    """
+    The best for all that the fits say of what they have not met; test parts have no say.
+    """
+    _, temperature, certainty = measure(run)
+
+    strange = [(fits, part) for fits in run[1:] for part in fits.turn.split.further.values()]
+    said = np.concatenate([logits(fits.made[0].net, part.pixels) for fits, part in strange])
+    assert temperature == best_temperature(said, np.concatenate([part.labels for _, part in strange]))
+    others = [
+        replace(fits, turn=replace(fits.turn, split=replace(fits.turn.split, test=_examples(9, 99))))
+        for fits in run
+    ]
+    assert measure(others)[1:] == (temperature, certainty)
+
+
+def test_certainty_is_measured_on_digits_and_on_others(run: list[Fits]) -> None:
+    """
+    Each kind of drawing of the strangers'; drawings of no digit once for each fit without somebody, all
+    of them first and then by what they show.
+    """
+    certainty = measure(run)[2]
+
+    assert certainty is not None
+    assert [(share.images, share.examples) for share in certainty.kept] == [
+        ("digits, not met: strokes", 40),
+        ("digits, not met: canvases", 60),
+    ]
+    everything, *kinds = certainty.passed
+    assert (everything.images, everything.examples) == (NO_DIGIT, 2 * 20)
+    assert len(kinds) > 2
+    assert all(share.images.startswith(f"{NO_DIGIT}: ") for share in kinds)
+    assert sum(share.examples for share in kinds) == 2 * 20
+    let_pass = sum(share.share * share.examples for share in kinds)
+    assert let_pass == pytest.approx(everything.share * 2 * 20, abs=0.01)

@@ -1,0 +1,205 @@
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from tests import precision
+from tests.training.networks import layers_of
+from training.model.mlp import Net, drop, glorot_normal_, glorot_uniform_, he_normal_
+
+
+def _net(hidden: tuple[int, ...], seed: int = 0, inputs: int = 784, classes: int = 10) -> Net:
+    generator = torch.Generator().manual_seed(seed)
+    return Net(inputs, hidden, classes, "glorot-uniform", generator)
+
+
+@pytest.mark.parametrize(("hidden", "parameters"), [((), 7_850), ((128,), 101_770), ((512,) * 4, 1_195_018)])
+def test_a_net_has_the_parameters_of_its_widths(hidden: tuple[int, ...], parameters: int) -> None:
+    """
+    The lesson's networks have the sizes that the lesson prints.
+    """
+    net = _net(hidden)
+
+    assert sum(weight.numel() for weight in net.parameters()) == parameters
+
+
+def test_layers_are_named_from_input_to_output() -> None:
+    """
+    The names that the service shows are hidden1, hidden2, ..., output.
+    """
+    assert list(_net((5, 4)).dense) == ["hidden1", "hidden2", "output"]
+
+
+def test_logits_are_the_sums_that_the_layers_say() -> None:
+    """
+    A forward pass equals the same sums in numpy: scaled pixels, ReLU between layers, none at the end.
+    """
+    net = _net((5, 4), inputs=6, classes=3)
+    pixels = np.random.default_rng(1).integers(0, 256, (7, 2, 3), np.uint8)
+    error = precision.logit_error(layers_of(net), pixels)
+
+    logits = net(torch.tensor(pixels)).detach().numpy()
+
+    signal = pixels.reshape(7, 6) / 255
+    for name, layer in net.dense.items():
+        signal = signal @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+        if name != "output":
+            signal = np.maximum(signal, 0)
+    assert np.all(np.abs(logits - signal) <= error)
+
+
+def test_glorot_weights_lie_in_their_range() -> None:
+    """
+    Uniform between -a and a with a = sqrt(6 / (fan_in + fan_out)), which has variance a² / 3.
+    """
+    weight = torch.empty(100, 50)
+
+    glorot_uniform_(weight, torch.Generator().manual_seed(0))
+
+    bound = 0.2  # sqrt(6 / 150)
+    assert weight.abs().max() <= bound
+    assert weight.var().item() == pytest.approx(bound**2 / 3, rel=0.05)  # of 5,000 draws
+
+
+@pytest.mark.parametrize(("fill", "variance"), [(glorot_normal_, 2 / 150), (he_normal_, 2 / 50)])
+def test_normal_weights_have_their_variance(
+    fill: Callable[[torch.Tensor, torch.Generator], None], variance: float
+) -> None:
+    """
+    Of 50 inputs and 100 units: 2 / (inputs + units) after Glorot, 2 / inputs after He.
+    """
+    weight = torch.empty(100, 50)
+
+    fill(weight, torch.Generator().manual_seed(0))
+
+    assert weight.var().item() == pytest.approx(variance, rel=0.05)  # of 5,000 draws
+
+
+def test_dropout_keeps_the_mean_and_ends_with_training() -> None:
+    """
+    A quarter of the units is zero, the others are larger; in evaluation nothing is left out.
+    """
+    generator = torch.Generator().manual_seed(1)
+
+    dropped = drop(torch.ones(100, 100), 0.25, generator)
+
+    assert (dropped == 0).float().mean() == pytest.approx(0.25, abs=0.02)  # of 10,000 draws
+    assert dropped.mean() == pytest.approx(1, abs=0.02)
+    net = Net(3, (50,), 2, "glorot-uniform", generator, dropout=0.5).eval()
+    pixels = torch.full((2, 3), 200)
+    assert torch.equal(net(pixels), net(pixels))
+    assert not torch.equal(net.train()(pixels), net(pixels))
+
+
+def test_a_settled_net_computes_the_same_from_plain_pixels() -> None:
+    """
+    The input's mean and spread disappear into the first layer; logits stay.
+    """
+    net = Net(6, (5,), 3, "glorot-uniform", torch.Generator().manual_seed(1), mean=0.3, spread=0.2).eval()
+    plain = Net(6, (5,), 3, "glorot-uniform", torch.Generator().manual_seed(1)).eval()
+    pixels = torch.randint(0, 256, (4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    pixels[0] = 0
+    before, error = net(pixels), _settling_error(net, pixels)
+
+    net.settle()
+    plain.load_state_dict(net.state_dict())
+
+    assert ((net(pixels) - before).abs() <= error).all()
+    assert torch.equal(plain(pixels), net(pixels))
+
+
+def _normalised() -> Net:
+    """A net that has normalised some batches, its scales and shifts as learning might leave them."""
+    generator = torch.Generator().manual_seed(1)
+    net = Net(6, (5, 4), 3, "he-normal", generator, mean=0.3, spread=0.2, normalised=True)
+    with torch.no_grad():
+        for name, weight in net.named_parameters():
+            if "norm" in name:
+                weight.copy_(torch.rand(weight.shape, generator=generator) + 0.5)
+    for _ in range(20):
+        net(torch.randint(0, 256, (32, 6), dtype=torch.uint8, generator=generator))
+    return net.eval()
+
+
+def _settling_error(net: Net, pixels: torch.Tensor) -> torch.Tensor:
+    """Return how far the logits of a small net may move when it is settled, (B, classes).
+
+    Before and after, they are sums of the same products in another order. The error is a share of the sums
+    with every term's absolute value, which a net of absolute weights, biases, means and shifts computes.
+    """
+    roundings = 100  # more than twice those of two hidden layers of at most 6 inputs
+    whole = copy.deepcopy(net)
+    whole._mean = -abs(net._mean)
+    for name, values in whole.state_dict().items():
+        values.copy_(-values.abs() if name.endswith("running_mean") else values.abs())
+    sums: torch.Tensor = whole(pixels)
+    return 2 * precision.gamma(roundings) * sums
+
+
+def test_normalised_sums_have_mean_and_spread_of_their_own() -> None:
+    """
+    While learning, whatever the weights' size, a hidden layer's sums are those of a batch at rest; the
+    output is not normalised.
+    """
+    generator = torch.Generator().manual_seed(1)
+    net = Net(6, (5,), 3, "he-normal", generator, normalised=True)
+    pixels = torch.randint(0, 256, (50, 6), dtype=torch.uint8, generator=generator)
+    before = net(pixels)
+
+    with torch.no_grad():
+        net.dense["hidden1"].weight.mul_(100)
+        net.dense["hidden1"].bias.add_(7)
+    after = net(pixels)
+
+    torch.testing.assert_close(after, before, atol=1e-2, rtol=1e-2)  # a small number is added to variances
+    assert before.mean(0).abs().max() > 0.1
+    assert [name for name, _ in net.named_modules() if name.endswith("norm")] == ["hidden1-norm"]
+
+
+def test_a_settled_net_has_its_normalisations_in_its_layers() -> None:
+    """
+    In evaluation it computes what it computed, and is an ordinary net with ordinary weights.
+    """
+    net = _normalised()
+    plain = Net(6, (5, 4), 3, "he-normal", torch.Generator().manual_seed(2)).eval()
+    pixels = torch.randint(0, 256, (9, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    before, error = net(pixels), _settling_error(net, pixels)
+
+    net.settle()
+    plain.load_state_dict(net.state_dict())
+
+    assert ((net(pixels) - before).abs() <= error).all()
+    assert torch.equal(plain(pixels), net(pixels))
+
+
+def test_a_settled_net_stays_as_it_is() -> None:
+    """
+    Settling twice is settling once.
+    """
+    net = _normalised()
+
+    net.settle()
+    once = {name: weight.clone() for name, weight in net.state_dict().items()}
+    net.settle()
+
+    assert all(torch.equal(weight, once[name]) for name, weight in net.state_dict().items())
+
+
+def test_a_seed_gives_the_same_weights_whatever_else_was_drawn() -> None:
+    """
+    Weights come from the generator that is handed in; torch's global one is neither used nor moved.
+    """
+    torch.manual_seed(1)
+    first = _net((4,), seed=3)
+    drawn = torch.rand(1)
+    torch.manual_seed(1)
+    undisturbed = torch.rand(1)
+    second = _net((4,), seed=3)
+
+    assert torch.equal(drawn, undisturbed)
+    for one, other in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert not torch.equal(first.dense["output"].weight, _net((4,), seed=4).dense["output"].weight)
+    assert all(not layer.bias.any() for layer in first.dense.values())

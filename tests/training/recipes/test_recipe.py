@@ -1,0 +1,94 @@
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from training.recipes.recipe import LESSON_FIGURES, MNIST_TEACHER, RECIPES, Recipe
+
+
+@pytest.mark.parametrize(
+    ("numbers", "complaint"),
+    [
+        ({"epochs": 0}, "epochs should be at least 1; got 0"),
+        ({"batch_size": -1}, "batch_size should be at least 1; got -1"),
+        ({"seed": -1}, "seed should be at least 0; got -1"),
+        ({"learning_rate": 0.0}, "learning_rate should be above 0; got 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate should be above 0; got nan"),
+        ({"drop_factor": float("inf")}, "drop_factor should be above 0; got inf"),
+        ({"input_spread": 0.0}, "input_spread should be above 0; got 0.0"),
+        ({"strength": -1.0}, "strength should be at least 0; got -1.0"),
+        ({"dropout": 1.0}, "dropout should be from 0 to below 1; got 1.0"),
+        ({"versions": 2}, "versions should be 0 without an augmentation; got 2"),
+        (
+            {"teacher": MNIST_TEACHER, "augmentation": "digits", "versions": 1, "mixup": 0.2},
+            "mixup should be 0 with a teacher; got 0.2",
+        ),
+        ({"nondigits": 5, "mixup": 0.2}, "mixup should be 0 with nondigits; got 0.2"),
+        ({"label_smoothing": 1.0}, "label_smoothing should be from 0 to below 1; got 1.0"),
+        ({"drawn": -1}, "drawn should be at least 0; got -1"),
+        ({"teacher": MNIST_TEACHER}, "versions should be at least 1 with a teacher; got 0"),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused(
+    recipe: Recipe, numbers: dict[str, Any], complaint: str
+) -> None:
+    """
+    A recipe that cannot be followed cannot be written.
+    """
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        replace(recipe, **numbers)
+
+
+def test_a_digest_changes_with_every_number(recipe: Recipe) -> None:
+    """
+    Two recipes that differ in anything have different digests.
+    """
+    others = [replace(recipe, seed=12), replace(recipe, hidden=(5,)), replace(recipe, epochs=5)]
+
+    assert len({recipe.digest, *(other.digest for other in others)}) == 4
+
+
+def test_every_recipe_of_the_lesson_has_its_figures() -> None:
+    """
+    Recipes carry their own names, and what the lesson reports stands beside the models they make.
+    """
+    assert all(name == recipe.name for name, recipe in RECIPES.items())
+    assert {recipe.published_as for recipe in RECIPES.values()} == {*LESSON_FIGURES, "ink"}
+    assert set(LESSON_FIGURES) == {"softmax", "mlp-128", "mlp-512x4", "flowers17"} <= set(RECIPES)
+
+
+def test_numbers_that_do_nothing_are_left_out(recipe: Recipe) -> None:
+    """
+    What a recipe does not use changes neither its digest nor its manifest; a teacher brings its own.
+    """
+    taught = replace(recipe, augmentation="digits", versions=1, teacher=recipe, dropout=0.5)
+
+    assert list(recipe.numbers)[-1] == "lesson_split_seed"
+    assert taught.numbers == recipe.numbers | {
+        "dropout": 0.5,
+        "augmentation": "digits",
+        "versions": 1,
+        "teacher": recipe.numbers,
+    }
+    assert replace(taught, teacher=replace(recipe, epochs=5)).digest != taught.digest
+
+
+@pytest.mark.parametrize("name", ["softmax", "mlp-128"])
+def test_the_first_recipes_are_those_that_were_published(name: str) -> None:
+    """
+    Whatever recipes learn to say, the first ones stay word for word what their manifests hold.
+    """
+    manifest = json.loads((REPOSITORY / "models" / name / "1" / "manifest.json").read_text("utf-8"))
+
+    assert RECIPES[name].numbers == manifest["recipe"]
+
+
+def test_a_second_recipe_has_the_architecture_of_the_first() -> None:
+    """
+    What is published as one model has one shape.
+    """
+    for recipe in RECIPES.values():
+        assert recipe.hidden == RECIPES[recipe.published_as].hidden

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.digits import DIGITS, arrays
+from training.synthesis.canvases import KINDS, LARGEST, SMALLEST, Kind, draw
+
+SEVEN = arrays(DIGITS["7"][0])
+
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def pages(kind: Kind, count: int = 40, seed: int = 1) -> list[Image.Image]:
+    generator = np.random.default_rng(seed)
+    return [draw(SEVEN, generator, kind) for _ in range(count)]
+
+
+@each_kind
+def test_a_canvas_has_the_sides_that_were_promised(kind: Kind) -> None:
+    """
+    Grey, 200 to 1,000 pixels a side, most of them square and some not.
+    """
+    found = pages(kind)
+
+    assert all(
+        page.mode == "L" and min(page.size) >= SMALLEST and max(page.size) <= LARGEST for page in found
+    )
+    assert 5 < sum(page.width == page.height for page in found) < 40
+
+
+@each_kind
+def test_the_same_seed_draws_the_same_canvas(kind: Kind) -> None:
+    """
+    And another seed another one.
+    """
+    first, again, other = (pages(kind, 3, seed) for seed in (5, 5, 6))
+
+    assert [page.tobytes() for page in first] == [page.tobytes() for page in again]
+    assert [page.tobytes() for page in first] != [page.tobytes() for page in other]
+
+
+@each_kind
+def test_ink_is_dark_on_light_or_light_on_dark(kind: Kind) -> None:
+    """
+    Both are frequent; the drawing covers less than the paper, so the median is paper.
+    """
+    dark = sum(bool(np.median(np.asarray(page)) > 127) for page in pages(kind))
+
+    assert 10 < dark < 35
+
+
+def test_a_clean_canvas_shows_the_whole_drawing() -> None:
+    """
+    The outermost pixels are paper on all four sides, and ink fills the promised part of the canvas.
+    """
+    for page in pages("clean"):
+        grey = np.asarray(page).astype(int)
+        frame = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))
+        ink = np.argwhere(np.abs(grey - grey[0, 0]) > 60)
+
+        assert np.ptp(frame) == 0
+        assert 0.2 < np.ptp(ink, axis=0).max() / min(page.size) < 0.95
+
+
+@each_kind
+@pytest.mark.parametrize("points", [[[5.0, 5.0]], [[5.0, 5.0], [5.0, 5.0]], [[0.0, 3.0], [9.0, 3.0]]])
+def test_dots_and_flat_lines_are_drawn_too(kind: Kind, points: list[list[float]]) -> None:
+    """
+    A drawing without extent in a direction, or in both, leaves ink.
+    """
+    generator = np.random.default_rng(3)
+
+    for _ in range(8):
+        grey = np.asarray(draw([np.array(points)], generator, kind)).astype(int)
+        assert np.ptp(grey) > 60
+
+
+def test_a_scan_is_lit_unevenly_and_noisy() -> None:
+    """
+    Its frame has many greys where a clean canvas has one.
+    """
+    scans = [np.asarray(page) for page in pages("scan", 10)]
+
+    assert all(len(np.unique(np.concatenate((scan[0], scan[-1])))) > 5 for scan in scans)
