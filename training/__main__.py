@@ -21,11 +21,13 @@ from training.data import mnist
 from training.data import pen_digits as strokes
 from training.data.data_sets import DATA_SETS, DataSet
 from training.data.examples import Split
-from training.errors import NotThere, TrainingError
+from training.errors import TrainingError, UnknownName
 from training.evaluation.ablation import page as survey
 from training.evaluation.ablation import variants as steps
 from training.publishing import catalogue
-from training.recipes.recipe import LESSON_FIGURES, RECIPES, Recipe
+from training.recipes.lesson import LESSON_FIGURES
+from training.recipes.recipe import Recipe
+from training.recipes.registry import RECIPES
 
 CATALOGUE_FILE = "README.md"
 """In the models folder: the table of what is published."""
@@ -69,7 +71,7 @@ def _fit(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, Data
     recipe: Recipe = arguments.recipe
     turns = data_sets[recipe.data].turns(data, recipe, arguments.runs, lambda line: _write(f"  {line}"))
     print(f"{recipe.name}: {recipe.description}")
-    for name, value in recipe.numbers.items():
+    for name, value in recipe.to_dict().items():
         if name not in ("name", "description"):
             print(f"  {name.replace('_', ' '):<18} {_shown(value)}")
     with Bars() as bars:
@@ -86,7 +88,7 @@ def _fit(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, Data
         published = run(recipe, terms, arguments.fresh)
     manifest = published.artifact.manifest
     print()
-    for line in terminal.summary(manifest.metrics, LESSON_FIGURES.get(recipe.published_as, {})):
+    for line in terminal.summary(manifest.metrics, LESSON_FIGURES.get(recipe.model_name, {})):
         print(line)
     folder = arguments.models / manifest.name / manifest.version
     size = len(published.artifact.model)
@@ -291,7 +293,7 @@ def _sample(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, D
         ("Class", arguments.label, list(split.classes)),
     ):
         if got not in known:
-            raise NotThere(what, got, known)
+            raise UnknownName(what, got, known)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_bytes(samples.sample(split, arguments.part, arguments.label, arguments.theme))
     print(f"Drew {arguments.out}.")
@@ -306,7 +308,7 @@ def _recipe_of(manifest: Manifest) -> Recipe:
     """Return the recipe that a published network was made by."""
     name = str(manifest.recipe.get("name"))
     if name not in RECIPES:
-        raise NotThere(f"Recipe of {manifest.name}/{manifest.version}", name, list(RECIPES))
+        raise UnknownName(f"Recipe of {manifest.name}/{manifest.version}", name, list(RECIPES))
     return RECIPES[name]
 
 
@@ -318,7 +320,7 @@ def _newest_in_floats(models: Path, name: str, version: str | None) -> Artifact:
         if (published := artifact.read(models, name, number)).manifest.layers[0].rounding is None
     }
     if not found or version not in (None, *found):
-        raise NotThere(f"Version of {name} in floats", str(version), list(found))
+        raise UnknownName(f"Version of {name} in floats", str(version), list(found))
     return found[version] if version else next(reversed(found.values()))
 
 
@@ -327,10 +329,10 @@ def _published(models: Path, name: str, version: str | None) -> list[tuple[str, 
     found = artifact.versions(models)
     names = list(found) if name == "all" else [name]
     if missing := [each for each in names if each not in found]:
-        raise NotThere("Model", missing[0], [*found, "all"])
+        raise UnknownName("Model", missing[0], [*found, "all"])
     pairs = [(each, number) for each in names for number in found[each] if version in (None, number)]
     if not pairs:
-        raise NotThere(f"Version of {name}", str(version), found.get(name, []))
+        raise UnknownName(f"Version of {name}", str(version), found.get(name, []))
     return pairs
 
 

@@ -19,7 +19,7 @@ from training.batches.ink import Drawings
 from training.batches.source import Material
 from training.data.data_sets import Turn
 from training.data.examples import Split
-from training.errors import NotThere
+from training.errors import UnknownName
 from training.evaluation.measurements import Fits, measure
 from training.fitting.checkpoint import Checkpoint, Notice
 from training.fitting.loop import THREADS, Fitted, Watch, fit, logits, reproducible
@@ -46,7 +46,10 @@ CODE = (
     "synthesis/augmentations.py",
     "synthesis/canvases.py",
     "synthesis/handwriting.py",
+    "synthesis/nondigit_glyphs.py",
     "synthesis/nondigits.py",
+    "synthesis/polylines.py",
+    "synthesis/randomness.py",
 )
 """The files that decide a fit's bits; a checkpoint of other code is not gone on from."""
 
@@ -111,12 +114,12 @@ def fit_on(name: str, recipe: Recipe, terms: Terms, fresh: bool = False) -> None
         fresh: Begin these fits anew.
 
     Raises:
-        NotThere: The recipe makes no fits on a split of that name.
+        UnknownName: The recipe makes no fits on a split of that name.
         TrainingError, OSError: As for `run`.
     """
     turns = [turn for turn in terms.turns if turn.split.name == name]
     if not turns:
-        raise NotThere("Split", name, list(dict.fromkeys(turn.split.name for turn in terms.turns)))
+        raise UnknownName("Split", name, list(dict.fromkeys(turn.split.name for turn in terms.turns)))
     if fresh:
         _forget(recipe, terms, turns)
     for turn in turns:

@@ -11,7 +11,7 @@ import numpy as np
 
 from training.data.examples import Examples
 from training.fitting.loop import Watch
-from training.recipes.recipe import RECIPES
+from training.recipes.registry import RECIPES
 from training.sweep import search
 from training.sweep.search_space import Trial, shortened
 from training.sweep.study import storage_at

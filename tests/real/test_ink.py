@@ -16,7 +16,7 @@ from tests.service.http.running import service
 from training.data import pen_digits as strokes
 from training.data.pen_digits import PenDigit
 from training.synthesis import nondigits
-from training.synthesis.canvases import Kind, draw
+from training.synthesis.canvases import Kind, render
 
 pytestmark = [
     pytest.mark.data,
@@ -83,7 +83,7 @@ def test_canvases_are_read_as_well_as_strokes(
     right = 0
     for digit in digits:
         content = io.BytesIO()
-        draw(digit.strokes, generator, kind).save(content, "PNG")
+        render(digit.strokes, generator, kind).save(content, "PNG")
         answer = real.post(
             "/v1/models/ink/predict", content=content.getvalue(), headers={"content-type": "image/png"}
         )
@@ -97,7 +97,7 @@ def test_drawings_of_no_digit_are_rarely_sure(real: TestClient) -> None:
     Letters, signs, shapes and scribbles that no fit has met.
     """
     generator = np.random.default_rng(6)
-    drawn = [nondigits.strokes(generator, "measuring")[1] for _ in range(300)]
+    drawn = [nondigits.draw(generator, "evaluation")[1] for _ in range(300)]
 
     answers = [_ask(real, each) for each in drawn]
 

@@ -91,7 +91,7 @@ def test_quantise_refuses_what_costs_too_much(
         code = _main(tmp_path, source, "quantise", "softmax")
 
     assert code == 1
-    assert "softmax is not published: rounding should cost at most" in capsys.readouterr().err
+    assert "softmax is not published: quantisation should cost at most" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "models" / "softmax").iterdir()] == ["1"]
 
 

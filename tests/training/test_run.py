@@ -17,7 +17,7 @@ from tests.conftest import REPOSITORY
 from training.data.data_sets import Turn
 from training.data.examples import Examples, Split
 from training.data.pen_digits import PenDigit
-from training.errors import NotThere
+from training.errors import UnknownName
 from training.evaluation import measurements as measuring
 from training.fitting.loop import Epoch, Watch
 from training.publishing.publish import Published
@@ -309,7 +309,7 @@ def test_teachers_are_fitted_before_their_learners(
     ]
     assert (second, again.is_new) == (learners, False)
     assert list(dict.fromkeys(listener.steps)) == first
-    assert manifest.recipe["teacher"] == teacher.numbers
+    assert manifest.recipe["teacher"] == teacher.to_dict()
 
 
 def _squares(split: Split) -> Split:
@@ -334,6 +334,7 @@ def test_checkpoints_depend_on_every_file_that_decides_a_fit() -> None:
 
     by_digest = {
         "recipes.recipe",
+        "recipes.lesson",
         "data.examples",
         "data.mnist",
         "data.pen_digits",
@@ -403,7 +404,7 @@ def test_a_split_that_no_fit_is_made_on_is_told(recipe: Recipe, terms: Terms) ->
     """
     twice = replace(terms, turns=(*terms.turns, terms.turns[0]))
 
-    with pytest.raises(NotThere, match="one of lesson, official; got 'other'"):
+    with pytest.raises(UnknownName, match="one of lesson, official; got 'other'"):
         fit_on("other", recipe, twice)
 
 

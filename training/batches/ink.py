@@ -11,8 +11,8 @@ from training.batches.augmented import answer
 from training.batches.source import NONE, Batch
 from training.data.ink import Ink
 from training.recipes.recipe import Recipe
-from training.synthesis.augmentations import digits, thicken, wear
-from training.synthesis.handwriting import draw, restyle, trail
+from training.synthesis.augmentations import augment_digits, degrade, vary_stroke_width
+from training.synthesis.handwriting import add_variants, render, to_path
 
 _CALM_AFTER = 0.8
 """Share of a run after which everything is varied less, so that it ends on what will be asked about."""
@@ -56,14 +56,14 @@ class Drawings:
         self._teachers = teachers
         self._mnist = torch.tensor(ink.mnist.pixels)
         self._mnist_labels = torch.tensor(ink.mnist.labels)
-        self._trails = torch.tensor(np.stack([trail(digit.strokes) for digit in ink.digits]))
+        self._trails = torch.tensor(np.stack([to_path(digit.strokes) for digit in ink.digits]))
         self._labels = torch.tensor([digit.label for digit in ink.digits])
         given = [digit.donor for digit in ink.digits]
         counts = {donor: given.count(donor) for donor in set(given)}
         self._weights = torch.tensor([counts[donor] ** -0.5 for donor in given])
         self._canvases = torch.tensor(ink.canvases.pixels)
         self._canvas_digits = torch.tensor(ink.canvas_digits)
-        self._nondigits = torch.tensor(np.stack([trail(strokes) for strokes in ink.nondigits]))
+        self._nondigits = torch.tensor(np.stack([to_path(strokes) for strokes in ink.nondigits]))
         drawn = len(self._mnist)
         canvases = drawn + recipe.drawn
         nondigits = canvases + recipe.canvases
@@ -85,7 +85,7 @@ class Drawings:
             ),
             self._of_no_digit(self._count(rows, self._rows.nondigits, self._rows.end), generator, strength),
         ]
-        images = wear(torch.cat([images for images, _ in parts]), generator, _WORN)
+        images = degrade(torch.cat([images for images, _ in parts]), generator, _WORN)
         labels = torch.cat([labels for _, labels in parts])
         return Batch(images, labels, self._answers(images, labels))
 
@@ -93,23 +93,23 @@ class Drawings:
         return int(((rows >= begin) & (rows < end)).sum())
 
     def _of_mnist(self, rows: Tensor, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
-        images = digits(self._mnist[rows], generator, strength)
-        return thicken(images, generator, _THICKENED), self._mnist_labels[rows]
+        images = augment_digits(self._mnist[rows], generator, strength)
+        return vary_stroke_width(images, generator, _THICKENED), self._mnist_labels[rows]
 
     def _drawn(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
         chosen = _lot(self._weights, count, generator)
         labels = self._labels[chosen]
-        trails = restyle(self._trails[chosen], labels, generator)
-        return draw(trails, generator, strength), labels
+        trails = add_variants(self._trails[chosen], labels, generator)
+        return render(trails, generator, strength), labels
 
     def _on_canvas(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
         chosen = _lot(self._weights[self._canvas_digits], count, generator)
-        images = digits(self._canvases[chosen], generator, _PREPARED * strength)
+        images = augment_digits(self._canvases[chosen], generator, _PREPARED * strength)
         return images, self._labels[self._canvas_digits[chosen]]
 
     def _of_no_digit(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(len(self._nondigits), (count,), generator=generator)
-        return draw(self._nondigits[chosen], generator, strength), torch.full((count,), NONE)
+        return render(self._nondigits[chosen], generator, strength), torch.full((count,), NONE)
 
     def _answers(self, images: Tensor, labels: Tensor) -> Tensor | None:
         """Return the teachers' probabilities; of no digit they are not asked, since that is known."""

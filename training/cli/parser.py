@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from training.recipes.recipe import RECIPES, Recipe
+from training.recipes.recipe import Recipe
+from training.recipes.registry import RECIPES
 from training.sweep.search_space import shortened
 
 RUNS = Path("runs")
@@ -28,7 +29,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
     Raises:
         SystemExit: The words make no command, or a number is out of its range; said on stderr.
-        NotSwept: The recipe has nothing that a sweep could vary.
+        NotSearchable: The recipe has nothing that a sweep could vary.
     """
     parser = _parser()
     arguments = parser.parse_args(argv)

@@ -15,7 +15,8 @@ from training.data import pen_digits as strokes
 from training.data.download import Progress
 from training.data.examples import Examples, Split
 from training.data.ink import Ink
-from training.recipes.recipe import LESSON_SPLIT_SEED, Recipe
+from training.recipes.lesson import LESSON_SPLIT_SEED
+from training.recipes.recipe import Recipe
 
 Role = Literal["published", "lesson", "held-out"]
 

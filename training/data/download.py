@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from training.errors import DataCorrupt, FetchFailed
+from training.errors import DataCorrupt, DownloadFailed
 
 Progress = Callable[[str, int, int], None]
 """Called while a file is fetched: its name, bytes so far, bytes in all (0 where unknown)."""
@@ -49,7 +49,7 @@ def fetch_file(
         Whether it had to be fetched; what was there and right is left alone.
 
     Raises:
-        FetchFailed: No address gave the file.
+        DownloadFailed: No address gave the file.
         OSError: The folder cannot be written.
     """
     if _is_right(path, check):
@@ -71,7 +71,7 @@ def fetch_file(
             reasons[address] = str(error)
         finally:
             aside.unlink(missing_ok=True)
-    raise FetchFailed(path.name, path.parent, reasons)
+    raise DownloadFailed(path.name, path.parent, reasons)
 
 
 def _is_right(path: Path, check: Check) -> bool:

@@ -144,7 +144,7 @@ def fetch(folder: Path, progress: Progress, source: Source = FLOWERS17) -> list[
         Names of the files that were fetched; what was there and right is left alone.
 
     Raises:
-        FetchFailed: No address gave a file.
+        DownloadFailed: No address gave a file.
         OSError: The folder cannot be written.
     """
     home = folder / source.folder

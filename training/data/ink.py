@@ -136,7 +136,7 @@ def without(ink: Ink, donors: Sequence[str]) -> tuple[Split, Ink]:
 
 def _nondigits() -> tuple[nondigits.Strokes, ...]:
     generator = np.random.default_rng(1)
-    return tuple(nondigits.strokes(generator, "learning")[1] for _ in range(NONDIGITS))
+    return tuple(nondigits.draw(generator, "training")[1] for _ in range(NONDIGITS))
 
 
 def drawn(digits: Sequence[PenDigit]) -> Examples:
@@ -177,7 +177,7 @@ def _drawn_canvases(
     for place, digit in enumerate(digits):
         for kind in KINDS:
             try:
-                canvas = canvases.draw(digit.strokes, generator, kind)
+                canvas = canvases.render(digit.strokes, generator, kind)
                 pixels.append(preparation.from_picture(np.asarray(canvas.convert("L"))))
             except BlankImage:
                 continue  # a pale dot on a bad scan: nothing that anybody could read

@@ -181,7 +181,7 @@ def fetch(folder: Path, progress: Progress, source: Source = MNIST) -> list[str]
         Names of the files that were fetched; what was there and right is left alone.
 
     Raises:
-        FetchFailed: None of the mirrors gave a file.
+        DownloadFailed: None of the mirrors gave a file.
         OSError: The folder cannot be written.
     """
     home = folder / source.folder

@@ -235,7 +235,7 @@ def fetch(folder: Path, progress: Progress, source: Source = INK) -> list[str]:
         The file's name where it had to be made; what was there and right is left alone.
 
     Raises:
-        FetchFailed: No address gave the archive.
+        DownloadFailed: No address gave the archive.
         DataCorrupt: The archive holds no digits.
         OSError: The folder cannot be written.
     """

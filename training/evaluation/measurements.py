@@ -147,7 +147,7 @@ def of_no_digit() -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
         Images, (NONDIGITS, 28, 28), and what each shows, (NONDIGITS,).
     """
     generator = np.random.default_rng(2)
-    drawn = [nondigits.strokes(generator, "measuring") for _ in range(NONDIGITS)]
+    drawn = [nondigits.draw(generator, "evaluation") for _ in range(NONDIGITS)]
     return np.stack([from_strokes(strokes) for _, strokes in drawn]), np.array([kind for kind, _ in drawn])
 
 

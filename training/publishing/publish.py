@@ -288,7 +288,7 @@ def _manifest(product: Product) -> dict[str, Any]:
     ]
     return {
         "format": 1,
-        "name": product.recipe.published_as,
+        "name": product.recipe.model_name,
         "description": product.recipe.description,
         "input": image.model_dump(),
         "outputs": [tensor.model_dump() for tensor in scores],
@@ -298,7 +298,7 @@ def _manifest(product: Product) -> dict[str, Any]:
         "temperature": product.temperature,
         "certainty": product.certainty and product.certainty.model_dump(),
         "opset": export.OPSET,
-        "recipe": product.recipe.numbers,
+        "recipe": product.recipe.to_dict(),
         "data": [source.model_dump() for source in sources],
         "making": product.making.model_dump(),
         "metrics": [measurement.model_dump() for measurement in product.metrics],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.core.certainty import energy
 from service.core.network import Layer
-from training.errors import LossTooLarge
+from training.errors import AccuracyLossTooLarge
 
 MOST = 0.0005
 """Of the accuracy that may be lost on images of a gate, as a share: 0.05 points."""
@@ -146,8 +146,8 @@ def check(name: str, losses: Sequence[Loss]) -> None:
     """Refuse a network that lost too much.
 
     Raises:
-        LossTooLarge: More than `MOST` of the images of a gate.
+        AccuracyLossTooLarge: More than `MOST` of the images of a gate.
     """
     for loss in losses:
         if loss.is_gate and loss.lost > MOST:
-            raise LossTooLarge(name, loss.images, MOST, loss.lost)
+            raise AccuracyLossTooLarge(name, loss.images, MOST, loss.lost)

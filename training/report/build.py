@@ -25,7 +25,7 @@ from service.core.report import (
     Seen,
 )
 from training.data.examples import Examples, Split
-from training.errors import DataMismatch, RecordBroken
+from training.errors import DataMismatch, RecordInvalid
 from training.report.confusion import confusion
 
 HISTORY_FILE = "history.json"
@@ -78,7 +78,7 @@ def make(
 
     Raises:
         DataMismatch: The network was fitted or measured on other data.
-        RecordBroken: A record is not as a run leaves it.
+        RecordInvalid: A record is not as a run leaves it.
         ServiceError: The network does not load or cannot answer.
     """
     manifest = published.manifest
@@ -251,9 +251,9 @@ def _lesson_matrices(manifest: Manifest, records: Mapping[str, bytes]) -> tuple[
         content = records.get(LESSON_FILE, b'{"confusion": []}')
         matrices = Confusions.model_validate_json(content).confusion
     except ValueError as error:
-        raise RecordBroken(f"{manifest.name}/{manifest.version}", LESSON_FILE) from error
+        raise RecordInvalid(f"{manifest.name}/{manifest.version}", LESSON_FILE) from error
     if any(len(matrix.counts) != len(manifest.labels) for matrix in matrices):
-        raise RecordBroken(f"{manifest.name}/{manifest.version}", LESSON_FILE)
+        raise RecordInvalid(f"{manifest.name}/{manifest.version}", LESSON_FILE)
     return matrices
 
 
@@ -274,7 +274,7 @@ def _history(manifest: Manifest, records: Mapping[str, bytes]) -> tuple[Curve, .
             for fit in json.loads(records[HISTORY_FILE])["fits"]
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise RecordBroken(f"{manifest.name}/{manifest.version}", HISTORY_FILE) from error
+        raise RecordInvalid(f"{manifest.name}/{manifest.version}", HISTORY_FILE) from error
 
 
 def _column(epochs: list[dict[str, float]], name: str) -> tuple[float, ...]:

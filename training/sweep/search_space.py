@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from training.errors import NotSwept
+from training.errors import NotSearchable
 from training.recipes.recipe import Recipe
 
 LAYERS = (2, 3, 4, 5)
@@ -98,15 +98,15 @@ def shortened(recipe: Recipe, epochs: int) -> Recipe:
     """Return a recipe with fewer or more epochs, its drops of the learning rate in proportion.
 
     Raises:
-        NotSwept: The recipe has nothing that a sweep could vary.
+        NotSearchable: The recipe has nothing that a sweep could vary.
         ValueError: Epochs are below 1.
     """
     if recipe.network != "dense" or not recipe.hidden:
-        raise NotSwept(recipe.name, "has no such layers")
+        raise NotSearchable(recipe.name, "has no such layers")
     if recipe.teacher:
-        raise NotSwept(recipe.name, "has a teacher")
+        raise NotSearchable(recipe.name, "has a teacher")
     if recipe.drawn:
-        raise NotSwept(recipe.name, "draws its images anew")
+        raise NotSearchable(recipe.name, "draws its images anew")
     drops = {max(1, round(drop * epochs / recipe.epochs)) for drop in recipe.drop_epochs}
     return replace(recipe, epochs=epochs, drop_epochs=tuple(sorted(drop for drop in drops if drop < epochs)))
 

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, NullPool, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
-from training.errors import StorageFailed, StorageUnclear
+from training.errors import StorageFailed, StorageUrlInvalid
 from training.sweep.search_space import Point, Space, State, Trial
 
 _BEATS = 4
@@ -68,19 +68,19 @@ def storage_at(text: str) -> Storage:
         text: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`.
 
     Raises:
-        StorageUnclear: It is neither; the message shows nothing of it.
+        StorageUrlInvalid: It is neither; the message shows nothing of it.
     """
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):  # ValueError: a port that is no number, perhaps of a password
-        raise StorageUnclear from None
+        raise StorageUrlInvalid from None
     kind = url.drivername.partition("+")[0]
     # an @ in the host is the rest of a password that was not encoded
     if not url.database or "@" in f"{url.host}{url.database}" or kind not in ("sqlite", "postgresql"):
-        raise StorageUnclear
+        raise StorageUrlInvalid
     if kind == "sqlite":
         if url.query or "\0" in url.database:  # Python's own driver refuses them in its own words
-            raise StorageUnclear
+            raise StorageUrlInvalid
         return Storage(url.set(drivername="sqlite"), url.database)
     place = f" at {url.host}" if url.host else ""
     return Storage(url.set(drivername="postgresql+psycopg"), f"the database {url.database}{place}")

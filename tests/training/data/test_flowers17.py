@@ -14,7 +14,7 @@ from PIL import Image
 
 from service.core import photo
 from training.data.flowers17 import FLOWERS17, Source, fetch, lesson_split
-from training.errors import DataCorrupt, DataMissing, FetchFailed
+from training.errors import DataCorrupt, DataMissing, DownloadFailed
 
 
 def _jpeg(number: int, side: int = 80) -> bytes:
@@ -258,7 +258,7 @@ def test_what_is_there_and_right_is_not_fetched(tmp_path: Path, source: Source) 
     (tmp_path / "flowers" / "tiny.tgz").write_bytes(b"oops")
 
     assert nothing == []
-    with pytest.raises(FetchFailed, match=r"tiny\.tgz"):
+    with pytest.raises(DownloadFailed, match=r"tiny\.tgz"):
         fetch(tmp_path, lambda *_: None, source)
 
 

@@ -17,7 +17,7 @@ from training.data.ink import HELD_OUT, KINDS, Ink, drawn, published, read, with
 from training.data.mnist import Source
 from training.data.pen_digits import PenDigit
 from training.errors import DataMissing
-from training.recipes.recipe import RECIPES
+from training.recipes.registry import RECIPES
 from training.synthesis import canvases
 
 HELD_BACK = 20

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from training.data.examples import Examples, Split
 from training.data.mnist import Source, SourceFile, fetch, lesson_split, official_split, parse_idx
-from training.errors import DataCorrupt, DataError, DataMissing, FetchFailed
+from training.errors import DataCorrupt, DataError, DataMissing, DownloadFailed
 
 Idx = Callable[[NDArray[np.uint8]], bytes]
 
@@ -282,7 +282,7 @@ def test_a_failed_fetch_says_what_was_tried_and_leaves_nothing(tmp_path: Path, s
     with _mirror(tmp_path / "empty") as empty:
         gone = "http://127.0.0.1:1/"
         mirrors = (empty, gone, "file:///")
-        with pytest.raises(FetchFailed) as caught:
+        with pytest.raises(DownloadFailed) as caught:
             fetch(tmp_path / "new", _ignore, replace(source, mirrors=mirrors))
 
     first = "train-images.gz"
@@ -311,7 +311,7 @@ def test_every_error_of_data_is_of_one_family() -> None:
     """
     The command line catches them all by one name.
     """
-    assert all(issubclass(kind, DataError) for kind in (DataMissing, DataCorrupt, FetchFailed))
+    assert all(issubclass(kind, DataError) for kind in (DataMissing, DataCorrupt, DownloadFailed))
 
 
 @pytest.mark.data

@@ -24,7 +24,7 @@ from training.data.pen_digits import (
     parse,
     read,
 )
-from training.errors import DataCorrupt, DataMissing, FetchFailed
+from training.errors import DataCorrupt, DataMissing, DownloadFailed
 
 FOUR: dict[str, Any] = {
     "label": 4,
@@ -278,7 +278,7 @@ def test_without_a_mirror_the_archive_cannot_be_fetched(tmp_path: Path) -> None:
     """
     The message says where to put it.
     """
-    with pytest.raises(FetchFailed, match="ink"):
+    with pytest.raises(DownloadFailed, match="ink"):
         fetch(tmp_path, lambda *_: None, HERE)
 
 

@@ -109,7 +109,8 @@ def test_the_same_weights_give_the_same_bytes(tmp_path: Path, exported: bytes) -
     In this process and in a fresh one with another hash seed.
     """
     program = (
-        "import sys, torch; from training.model.mlp import Net; from training.publishing.onnx_float import to_onnx;"
+        "import sys, torch; from training.model.mlp import Net;"
+        "from training.publishing.onnx_float import to_onnx;"
         "net = Net(30, (4,), 3, 'glorot-uniform', torch.Generator().manual_seed(5)).eval();"
         "sys.stdout.buffer.write(to_onnx(net, (6, 5)))"
     )

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.errors import LossTooLarge
+from training.errors import AccuracyLossTooLarge
 from training.quantisation.comparison import Answers, Loss, Sureness, check, compare, joined
 
 BEFORE = np.array([[9, 0], [9, 0], [0, 9], [0, 1]], np.float32)
@@ -69,5 +69,7 @@ def test_a_large_loss_is_refused() -> None:
     """
     Six of ten thousand; the message says where and how much.
     """
-    with pytest.raises(LossTooLarge, match=r"ink is not .* 0\.05 points of MNIST, test; it costs 0\.06"):
+    with pytest.raises(
+        AccuracyLossTooLarge, match=r"ink is not .* 0\.05 points .*MNIST, test; it costs 0\.06"
+    ):
         check("ink", [GATE, replace(GATE, after=0.9894)])

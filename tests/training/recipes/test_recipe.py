@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import REPOSITORY
-from training.recipes.recipe import LESSON_FIGURES, MNIST_TEACHER, RECIPES, Recipe
+from training.recipes.lesson import LESSON_FIGURES
+from training.recipes.mnist import MNIST_TEACHER
+from training.recipes.recipe import Recipe
+from training.recipes.registry import RECIPES
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,7 @@ def test_every_recipe_of_the_lesson_has_its_figures() -> None:
     Recipes carry their own names, and what the lesson reports stands beside the models they make.
     """
     assert all(name == recipe.name for name, recipe in RECIPES.items())
-    assert {recipe.published_as for recipe in RECIPES.values()} == {*LESSON_FIGURES, "ink"}
+    assert {recipe.model_name for recipe in RECIPES.values()} == {*LESSON_FIGURES, "ink"}
     assert set(LESSON_FIGURES) == {"softmax", "mlp-128", "mlp-512x4", "flowers17"} <= set(RECIPES)
 
 
@@ -66,12 +69,12 @@ def test_numbers_that_do_nothing_are_left_out(recipe: Recipe) -> None:
     """
     taught = replace(recipe, augmentation="digits", versions=1, teacher=recipe, dropout=0.5)
 
-    assert list(recipe.numbers)[-1] == "lesson_split_seed"
-    assert taught.numbers == recipe.numbers | {
+    assert list(recipe.to_dict())[-1] == "lesson_split_seed"
+    assert taught.to_dict() == recipe.to_dict() | {
         "dropout": 0.5,
         "augmentation": "digits",
         "versions": 1,
-        "teacher": recipe.numbers,
+        "teacher": recipe.to_dict(),
     }
     assert replace(taught, teacher=replace(recipe, epochs=5)).digest != taught.digest
 
@@ -83,7 +86,7 @@ def test_the_first_recipes_are_those_that_were_published(name: str) -> None:
     """
     manifest = json.loads((REPOSITORY / "models" / name / "1" / "manifest.json").read_text("utf-8"))
 
-    assert RECIPES[name].numbers == manifest["recipe"]
+    assert RECIPES[name].to_dict() == manifest["recipe"]
 
 
 def test_a_second_recipe_has_the_architecture_of_the_first() -> None:
@@ -91,4 +94,4 @@ def test_a_second_recipe_has_the_architecture_of_the_first() -> None:
     What is published as one model has one shape.
     """
     for recipe in RECIPES.values():
-        assert recipe.hidden == RECIPES[recipe.published_as].hidden
+        assert recipe.hidden == RECIPES[recipe.model_name].hidden

@@ -14,7 +14,7 @@ from service.core.manifest import MODEL_FILE, DataSource
 from service.core.report import Report
 from tests import toys
 from training.data.examples import Examples, Split
-from training.errors import DataMismatch, RecordBroken
+from training.errors import DataMismatch, RecordInvalid
 from training.report import build as contents
 
 EPOCH = {
@@ -169,7 +169,7 @@ def test_lesson_matrices_are_taken_from_the_record(published: Artifact, quarters
         ("lesson", "valid"),
     ]
     small = {**kept, "counts": [[4]]}
-    with pytest.raises(RecordBroken, match=r"report/lesson\.json of quadrants/1"):
+    with pytest.raises(RecordInvalid, match=r"report/lesson\.json of quadrants/1"):
         _make(published, quarters, {"lesson.json": json.dumps({"confusion": [small]}).encode()})
 
 
@@ -178,7 +178,7 @@ def test_a_broken_history_is_told(published: Artifact, quarters: Split, content:
     """
     In a line that names the file.
     """
-    with pytest.raises(RecordBroken, match=r"report/history\.json of quadrants/1"):
+    with pytest.raises(RecordInvalid, match=r"report/history\.json of quadrants/1"):
         _make(published, quarters, {"history.json": content})
 
 

@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from training.errors import NotSwept
-from training.recipes.recipe import RECIPES, Recipe
+from training.errors import NotSearchable
+from training.recipes.recipe import Recipe
+from training.recipes.registry import RECIPES
 from training.sweep.search_space import (
     LIVES,
     Point,
@@ -74,7 +75,7 @@ def test_what_has_nothing_to_vary_is_not_swept(name: str, why: str) -> None:
     """
     The message says which recipe, and why.
     """
-    with pytest.raises(NotSwept, match=f"{name} {why}"):
+    with pytest.raises(NotSearchable, match=f"{name} {why}"):
         shortened(RECIPES[name], 3)
 
 

@@ -5,7 +5,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from training.errors import StorageFailed, StorageUnclear
+from training.errors import StorageFailed, StorageUrlInvalid
 from training.sweep.search_space import Point
 from training.sweep.study import Storage, Study, storage_at, storage_in
 
@@ -38,7 +38,7 @@ def test_what_is_no_storage_is_not_shown(text: str) -> None:
     """
     The message says what was expected, and nothing of what came: it may hold a password.
     """
-    with pytest.raises(StorageUnclear) as raised:
+    with pytest.raises(StorageUrlInvalid) as raised:
         storage_at(text)
 
     assert "postgresql://USER:PASSWORD@HOST:PORT/DATABASE" in str(raised.value)
@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, content:
     if content:
         file.write_bytes(content)
 
-    with pytest.raises(StorageFailed, match=r"study\.db, does not answer as it should: .*database") as raised:
+    with pytest.raises(StorageFailed, match=r"study\.db, failed: .*database") as raised:
         opened(storage_in(file))
 
     assert "\n" not in str(raised.value)
@@ -96,7 +96,7 @@ def test_a_storage_that_fails_later_is_told_as_well(tmp_path: Path) -> None:
         (tmp_path / "study.db").write_bytes(b"spoilt" * 1000)
         return 0.5
 
-    with pytest.raises(StorageFailed, match="does not answer as it should"):
+    with pytest.raises(StorageFailed, match=r"study, .*, failed: "):
         study.attempt(spoil)
 
 

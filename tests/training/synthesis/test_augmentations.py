@@ -3,7 +3,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from training.synthesis.augmentations import AUGMENTATIONS, digits, photographs, thicken, wear
+from training.synthesis.augmentations import (
+    AUGMENTATIONS,
+    augment_digits,
+    augment_photographs,
+    degrade,
+    vary_stroke_width,
+)
 
 _BATCH = 12
 
@@ -55,7 +61,7 @@ def test_a_strength_of_zero_leaves_drawings_as_they_are() -> None:
     """
     pixels = _pixels()
 
-    varied = digits(pixels, torch.Generator().manual_seed(1), 0.0)
+    varied = augment_digits(pixels, torch.Generator().manual_seed(1), 0.0)
 
     torch.testing.assert_close(varied, pixels.float(), atol=0.01, rtol=0)
 
@@ -66,7 +72,7 @@ def test_some_drawings_stay_as_they_are() -> None:
     """
     pixels = _pixels()[:1].expand(600, 28, 28)
 
-    varied = digits(pixels, torch.Generator().manual_seed(1), 1.0)
+    varied = augment_digits(pixels, torch.Generator().manual_seed(1), 1.0)
 
     same = (varied == pixels).all(2).all(1).float().mean()
     assert same == pytest.approx(1 / 6, abs=0.05)  # of 600 draws
@@ -79,7 +85,7 @@ def test_a_drawing_stays_near_its_place() -> None:
     dot = torch.zeros(200, 28, 28, dtype=torch.uint8)
     dot[:, 13:15, 13:15] = 255
 
-    varied = digits(dot, torch.Generator().manual_seed(1), 1.0)
+    varied = augment_digits(dot, torch.Generator().manual_seed(1), 1.0)
 
     places = torch.arange(28) - 13.5
     total = varied.sum((1, 2))
@@ -94,7 +100,7 @@ def test_a_strength_of_zero_only_mirrors_photographs() -> None:
     """
     pixels = _pixels("photographs").float()
 
-    varied = photographs(pixels.to(torch.uint8), torch.Generator().manual_seed(1), 0.0)
+    varied = augment_photographs(pixels.to(torch.uint8), torch.Generator().manual_seed(1), 0.0)
 
     same = (varied - pixels).abs().amax((1, 2, 3)) < 0.01
     mirrored = (varied - pixels.flip(2)).abs().amax((1, 2, 3)) < 0.01
@@ -109,7 +115,7 @@ def test_a_photograph_keeps_its_colour_nearly() -> None:
     colour = torch.tensor([200, 100, 50], dtype=torch.uint8)
     pixels = colour.expand(200, 16, 16, 3)
 
-    varied = photographs(pixels, torch.Generator().manual_seed(1), 1.0)
+    varied = augment_photographs(pixels, torch.Generator().manual_seed(1), 1.0)
 
     assert varied.std((1, 2)).max() < 0.01
     changes = (varied.mean((1, 2)) / colour - 1).abs().mean(0)
@@ -124,7 +130,7 @@ def _square(count: int) -> torch.Tensor:
     return images
 
 
-each_change = pytest.mark.parametrize("change", [thicken, wear])
+each_change = pytest.mark.parametrize("change", [vary_stroke_width, degrade])
 
 Change = Callable[[torch.Tensor, torch.Generator, float], torch.Tensor]
 
@@ -164,7 +170,7 @@ def test_ink_grows_and_shrinks_by_less_than_a_pixel() -> None:
     """
     images = _square(500)
 
-    changed = thicken(images, torch.Generator().manual_seed(1), 1.0)
+    changed = vary_stroke_width(images, torch.Generator().manual_seed(1), 1.0)
 
     outside, inside = changed[:, 10, 13] / 200, changed[:, 11, 13] / 200
     assert 0.7 < outside.max() <= 0.8
@@ -180,7 +186,7 @@ def test_worn_drawings_are_blurred_or_sharp_pale_or_strong_and_speckled() -> Non
     Of many, some fade and some darken by up to a fifth and more; there are specks on the paper, of 15
     at most on average; the edge is softened on some and sharpened on others.
     """
-    changed = wear(_square(500), torch.Generator().manual_seed(1), 1.0)
+    changed = degrade(_square(500), torch.Generator().manual_seed(1), 1.0)
 
     middle = changed[:, 13:15, 13:15].mean((1, 2)) / 200
     assert middle.min() < 0.95

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from tests.digits import DIGITS, arrays
-from training.synthesis.canvases import KINDS, LARGEST, SMALLEST, Kind, draw
+from training.synthesis.canvases import KINDS, MAX_SIDE, MIN_SIDE, Kind, render
 
 SEVEN = arrays(DIGITS["7"][0])
 
@@ -12,7 +12,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 def pages(kind: Kind, count: int = 40, seed: int = 1) -> list[Image.Image]:
     generator = np.random.default_rng(seed)
-    return [draw(SEVEN, generator, kind) for _ in range(count)]
+    return [render(SEVEN, generator, kind) for _ in range(count)]
 
 
 @each_kind
@@ -23,7 +23,7 @@ def test_a_canvas_has_the_sides_that_were_promised(kind: Kind) -> None:
     found = pages(kind)
 
     assert all(
-        page.mode == "L" and min(page.size) >= SMALLEST and max(page.size) <= LARGEST for page in found
+        page.mode == "L" and min(page.size) >= MIN_SIDE and max(page.size) <= MAX_SIDE for page in found
     )
     assert 5 < sum(page.width == page.height for page in found) < 40
 
@@ -71,7 +71,7 @@ def test_dots_and_flat_lines_are_drawn_too(kind: Kind, points: list[list[float]]
     generator = np.random.default_rng(3)
 
     for _ in range(8):
-        grey = np.asarray(draw([np.array(points)], generator, kind)).astype(int)
+        grey = np.asarray(render([np.array(points)], generator, kind)).astype(int)
         assert np.ptp(grey) > 60
 
 

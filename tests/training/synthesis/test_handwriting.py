@@ -8,7 +8,7 @@ from torch import Tensor
 
 from service.core.ink import from_strokes
 from tests.digits import DIGITS, arrays
-from training.synthesis.handwriting import POINTS, draw, restyle, trail
+from training.synthesis.handwriting import POINTS, add_variants, render, to_path
 
 each_digit = pytest.mark.parametrize("label", DIGITS)
 
@@ -17,8 +17,8 @@ def _generator(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _trails(label: str, count: int) -> Tensor:
-    return torch.tensor(trail(arrays(DIGITS[label][0]))).expand(count, -1, -1)
+def _paths(label: str, count: int) -> Tensor:
+    return torch.tensor(to_path(arrays(DIGITS[label][0]))).expand(count, -1, -1)
 
 
 @each_digit
@@ -28,14 +28,14 @@ def test_a_trail_fills_a_box_of_one(label: str) -> None:
     """
     strokes = arrays(DIGITS[label][0])
 
-    points = trail(strokes)
+    points = to_path(strokes)
 
     assert points.shape == (POINTS, 2)
     assert points.dtype == np.float32
     low, high = points.min(0), points.max(0)
     assert (high - low).max() == pytest.approx(1, abs=0.03)  # a corner may lie between two points
     np.testing.assert_allclose(low + high, 0, atol=0.04)
-    np.testing.assert_allclose(trail([7 * stroke - 300 for stroke in strokes]), points, atol=1e-5)
+    np.testing.assert_allclose(to_path([7 * stroke - 300 for stroke in strokes]), points, atol=1e-5)
 
 
 def test_points_of_a_trail_are_evenly_spaced() -> None:
@@ -45,7 +45,7 @@ def test_points_of_a_trail_are_evenly_spaced() -> None:
     slow = np.concatenate((np.linspace(0, 10, 200), np.linspace(10, 90, 3)[1:]))
     strokes = [np.stack((slow, 0 * slow), 1), np.array([[0.0, 30.0], [30.0, 30.0]])]
 
-    points = trail(strokes)
+    points = to_path(strokes)
 
     is_first = points[:, 1] < 0
     assert is_first.sum() == pytest.approx(POINTS * 3 / 4, abs=2)
@@ -68,11 +68,11 @@ def test_whatever_can_be_drawn_has_a_trail(strokes: list[NDArray[np.float64]]) -
     """
     Dots too are 144 finite points within the box, and leave ink.
     """
-    points = trail(strokes)
+    points = to_path(strokes)
 
     assert points.shape == (POINTS, 2)
     assert np.abs(points).max() <= 0.5
-    assert draw(torch.tensor(points)[None], _generator(), 1.0).max() > 100
+    assert render(torch.tensor(points)[None], _generator(), 1.0).max() > 100
 
 
 @each_digit
@@ -81,7 +81,7 @@ def test_drawings_have_shape_range_and_ink(label: str) -> None:
     (B, 28, 28) float32 from 0 to 255 with full ink somewhere, none of them like another, and none of
     the ink cut off by a wide margin.
     """
-    images = draw(_trails(label, 30), _generator(), 1.0)
+    images = render(_paths(label, 30), _generator(), 1.0)
 
     assert (images.shape, images.dtype) == ((30, 28, 28), torch.float32)
     assert images.min() == 0
@@ -101,7 +101,7 @@ def test_a_steady_hand_draws_what_the_service_draws(label: str) -> None:
     """
     expected = torch.tensor(from_strokes(arrays(DIGITS[label][0]))).float()
 
-    images = draw(_trails(label, 120), _generator(), 0.0)
+    images = render(_paths(label, 120), _generator(), 0.0)
 
     assert (images - expected).abs().mean((1, 2)).min() < 2.5
     mean = images.mean(0)
@@ -112,7 +112,7 @@ def test_a_stronger_hand_strays_further() -> None:
     """
     Drawings of one trail differ the more from each other, the larger the strength.
     """
-    spreads = [float(draw(_trails("5", 80), _generator(), much).std(0).mean()) for much in (0.0, 0.5, 1.5)]
+    spreads = [float(render(_paths("5", 80), _generator(), much).std(0).mean()) for much in (0.0, 0.5, 1.5)]
 
     assert spreads[0] < 0.8 * spreads[1] < 0.8 * spreads[2]
 
@@ -120,8 +120,8 @@ def test_a_stronger_hand_strays_further() -> None:
 @pytest.mark.parametrize(
     "vary",
     [
-        lambda generator: draw(_trails("3", 8), generator, 1.0),
-        lambda generator: restyle(_trails("1", 30), torch.ones(30, dtype=torch.int64), generator),
+        lambda generator: render(_paths("3", 8), generator, 1.0),
+        lambda generator: add_variants(_paths("1", 30), torch.ones(30, dtype=torch.int64), generator),
     ],
     ids=["draw", "restyle"],
 )
@@ -144,8 +144,8 @@ def test_nothing_can_be_drawn() -> None:
     """
     nothing = torch.empty(0, POINTS, 2)
 
-    assert draw(nothing, _generator(), 1.0).shape == (0, 28, 28)
-    assert restyle(nothing, torch.empty(0, dtype=torch.int64), _generator()).shape == (0, POINTS, 2)
+    assert render(nothing, _generator(), 1.0).shape == (0, 28, 28)
+    assert add_variants(nothing, torch.empty(0, dtype=torch.int64), _generator()).shape == (0, POINTS, 2)
 
 
 @pytest.mark.parametrize(("label", "share"), [(0, 0.25), (7, 0.15), (1, 0.35)])
@@ -154,14 +154,14 @@ def test_some_zeros_sevens_and_ones_are_written_otherwise(label: int, share: flo
     About as many as are promised get a stroke more; their own stay where they were, with fewer points,
     and all the others keep every point.
     """
-    trails = _trails(str(label), 1000)
+    paths = _paths(str(label), 1000)
 
-    styled = restyle(trails, torch.full((1000,), label), _generator())
+    styled = add_variants(paths, torch.full((1000,), label), _generator())
 
-    changed = (styled != trails).any(2).any(1)
+    changed = (styled != paths).any(2).any(1)
     assert float(changed.float().mean()) == pytest.approx(share, abs=0.05)  # of 1,000 draws
     own = styled[changed][:, :112]
-    assert torch.cdist(own, trails[changed]).amin(2).max() < 1e-3
+    assert torch.cdist(own, paths[changed]).amin(2).max() < 1e-3
 
 
 def test_other_digits_are_left_alone() -> None:
@@ -169,20 +169,20 @@ def test_other_digits_are_left_alone() -> None:
     Nobody puts a slash through a 3; a mixed batch changes its zeros, ones and sevens only.
     """
     labels = torch.arange(10).repeat(40)
-    trails = torch.cat([_trails(str(int(label)), 1) for label in labels])
+    paths = torch.cat([_paths(str(int(label)), 1) for label in labels])
 
-    styled = restyle(trails, labels, _generator())
+    styled = add_variants(paths, labels, _generator())
 
-    changed = (styled != trails).any(2).any(1)
+    changed = (styled != paths).any(2).any(1)
     assert set(labels[changed].tolist()) == {0, 1, 7}
-    assert torch.equal(trails[0], _trails("0", 1)[0])  # and nothing is changed in place
+    assert torch.equal(paths[0], _paths("0", 1)[0])  # and nothing is changed in place
 
 
 def _added(label: str) -> Tensor:
     """Return what restyling adds to a digit, (changed, 32, 2)."""
-    trails = _trails(label, 200)
-    styled = restyle(trails, torch.full((200,), int(label)), _generator())
-    return styled[(styled != trails).any(2).any(1)][:, 112:]
+    paths = _paths(label, 200)
+    styled = add_variants(paths, torch.full((200,), int(label)), _generator())
+    return styled[(styled != paths).any(2).any(1)][:, 112:]
 
 
 def test_a_slash_runs_from_below_left_to_above_right() -> None:
@@ -201,7 +201,7 @@ def test_a_bar_crosses_the_stem_of_the_seven() -> None:
     """
     It lies nearly level about half-way down, with ink of the seven between its ends.
     """
-    stem = _trails("7", 1)[0]
+    stem = _paths("7", 1)[0]
 
     for bar in _added("7"):
         begin, end = bar[0], bar[-1]
@@ -217,7 +217,7 @@ def test_a_flag_begins_at_the_top_of_the_one() -> None:
     """
     It falls to the left; about one in four has a foot at the bottom as well.
     """
-    one = _trails("1", 1)[0]
+    one = _paths("1", 1)[0]
     top, bottom = one[one[:, 1].argmin()], one[one[:, 1].argmax()]
 
     flags = _added("1")

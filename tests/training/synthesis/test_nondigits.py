@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from service.core import ink
-from training.synthesis.nondigits import LEARNT, MEASURED, Purpose, strokes
+from training.synthesis.nondigit_glyphs import EVALUATION_GLYPHS, TRAINING_GLYPHS
+from training.synthesis.nondigits import Purpose, draw
 
 AMBIGUOUS = set("OoDQlIiLJjSsZzBbGgqPpyYCcUuVv")
 """Letters that a reader may take for a digit, or for a careless one."""
@@ -14,7 +15,7 @@ each_purpose = pytest.mark.parametrize("purpose", get_args(Purpose))
 
 def drawings(purpose: Purpose, count: int, seed: int = 1) -> list[tuple[str, tuple[np.ndarray, ...]]]:
     generator = np.random.default_rng(seed)
-    return [strokes(generator, purpose) for _ in range(count)]
+    return [draw(generator, purpose) for _ in range(count)]
 
 
 @each_purpose
@@ -47,12 +48,12 @@ def test_nothing_is_measured_that_was_learnt() -> None:
     """
     kinds = [{kind for kind, _ in drawings(purpose, 400)} for purpose in get_args(Purpose)]
 
-    assert LEARNT.keys().isdisjoint(MEASURED)
+    assert TRAINING_GLYPHS.keys().isdisjoint(EVALUATION_GLYPHS)
     assert kinds[0] & kinds[1] == {"point"}
     assert min(len(each) for each in kinds) >= 8
 
 
-@pytest.mark.parametrize("glyphs", [LEARNT, MEASURED])
+@pytest.mark.parametrize("glyphs", [TRAINING_GLYPHS, EVALUATION_GLYPHS])
 def test_letters_that_look_like_digits_are_left_out(glyphs: dict[str, object]) -> None:
     """
     A network cannot be blamed for reading them.

@@ -175,7 +175,7 @@ def all_drawings(digits: Sequence[PenDigit]) -> Iterator[Pictures]:
 
 def drawings(digits: Sequence[PenDigit]) -> Pictures:
     """Prepare digits on tidy canvases, and draw them from their strokes as well."""
-    pages = (steps.prepared(np.asarray(canvases.draw_tidily(digit.strokes))) for digit in digits)
+    pages = (steps.prepared(np.asarray(canvases.render_centred(digit.strokes))) for digit in digits)
     from_strokes = np.stack([steps.drawn(digit.strokes) for digit in digits])
     return _pictures(TIDY, digits, {**_stacked(pages), steps.DRAWN: from_strokes})
 
@@ -183,8 +183,8 @@ def drawings(digits: Sequence[PenDigit]) -> Pictures:
 def sizes(digits: Sequence[PenDigit]) -> Pictures:
     """Draw digits tidily at several sizes, and do nothing but scale them down."""
     prepared = {
-        f"{size} of {canvases.TIDY_SIDE} pixels": np.stack(
-            [steps.scaled(np.asarray(canvases.draw_tidily(digit.strokes, size))) for digit in digits]
+        f"{size} of {canvases.CENTRED_SIDE} pixels": np.stack(
+            [steps.scaled(np.asarray(canvases.render_centred(digit.strokes, size))) for digit in digits]
         )
         for size in SIZES
     }
@@ -194,7 +194,7 @@ def sizes(digits: Sequence[PenDigit]) -> Pictures:
 def on_canvases(digits: Sequence[PenDigit], kind: canvases.Kind) -> Pictures:
     """Prepare digits on random canvases of one kind."""
     generator = np.random.default_rng(2)
-    pages = (steps.prepared(np.asarray(canvases.draw(digit.strokes, generator, kind))) for digit in digits)
+    pages = (steps.prepared(np.asarray(canvases.render(digit.strokes, generator, kind))) for digit in digits)
     return _pictures(f"{kind} canvases", digits, _stacked(pages))
 
 

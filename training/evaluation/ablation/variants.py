@@ -149,7 +149,7 @@ def picture() -> Image.Image:
         write.text((gap + column * (size + gap), gap // 2), name.removeprefix("+ "), fill=0)
     for row, (kind, seed, corners) in enumerate(_EXAMPLES):
         strokes = [np.array(stroke, np.float64) for stroke in corners]
-        canvas = canvases.draw(strokes, np.random.default_rng(seed), kind)
+        canvas = canvases.render(strokes, np.random.default_rng(seed), kind)
         shown = [canvas.resize((size, size))]
         shown += [
             Image.fromarray(image).resize((size, size), Image.Resampling.NEAREST)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.core.report import Extremes, Report, Theme
 from training.data.examples import Split
-from training.errors import PicturesAmiss
+from training.errors import OutputInModels
 from training.report.charts.plot_style import figure, paint
 
 _ROWS, _COLUMNS = 6, 10
@@ -72,10 +72,10 @@ def check_place(place: Path, models: Path) -> None:
     """Refuse to put pictures of the data where networks are published.
 
     Raises:
-        PicturesAmiss: The place is in the models folder.
+        OutputInModels: The place is in the models folder.
     """
     if place.resolve().is_relative_to(models.resolve()):
-        raise PicturesAmiss(place, models)
+        raise OutputInModels(place, models)
 
 
 _Line = tuple[str | None, NDArray[np.uint8], list[str]]

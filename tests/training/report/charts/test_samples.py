@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests import toys
 from training.data.examples import Examples, Split
-from training.errors import PicturesAmiss
+from training.errors import OutputInModels
 from training.report.charts import samples
 
 
@@ -59,5 +59,5 @@ def test_the_models_folder_is_no_place_for_them(tmp_path: Path) -> None:
 
     samples.check_place(tmp_path / "elsewhere", models)
     for place in (models, models / "ink" / "1", tmp_path / "x" / ".." / "models" / "y", tmp_path / "link"):
-        with pytest.raises(PicturesAmiss, match="outside"):
+        with pytest.raises(OutputInModels, match="outside"):
             samples.check_place(place, models)
