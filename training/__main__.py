@@ -17,10 +17,10 @@ from service.core.errors import ServiceError
 from service.core.manifest import Manifest
 from service.core.report import write as write_report
 from training.cli.parser import RUNS, TRIALS, parse
-from training.data import mnist
-from training.data import pen_digits as strokes
+from training.data import mnist, pen_digits
 from training.data.data_sets import DATA_SETS, DataSet
 from training.data.examples import Split
+from training.data.unipen import conversion
 from training.errors import TrainingError, UnknownName
 from training.evaluation.ablation import page as survey
 from training.evaluation.ablation import variants as steps
@@ -69,7 +69,7 @@ def _fit(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, Data
     from training.run import Terms, fit_on, run  # noqa: PLC0415
 
     recipe: Recipe = arguments.recipe
-    turns = data_sets[recipe.data].turns(data, recipe, arguments.runs, lambda line: _write(f"  {line}"))
+    turns = data_sets[recipe.data].fit_jobs(data, recipe, arguments.runs, lambda line: _write(f"  {line}"))
     print(f"{recipe.name}: {recipe.description}")
     for name, value in recipe.to_dict().items():
         if name not in ("name", "description"):
@@ -118,7 +118,7 @@ def _quantise(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str,
     history = folder / artifact.REPORT_FOLDER / HISTORY_FILE
     with Bars() as bars:
         terms = Terms(
-            turns=data_set.turns(data, recipe, arguments.runs, lambda line: _write(f"  {line}")),
+            turns=data_set.fit_jobs(data, recipe, arguments.runs, lambda line: _write(f"  {line}")),
             models=models,
             runs=arguments.runs,
             watch=lambda title, epochs: terminal.watch(title, epochs, bars, _write),
@@ -158,7 +158,7 @@ def _sweep(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, Da
     base: Recipe = arguments.recipe
     folder = arguments.into or RUNS / "sweeps" / base.name
     storage = storage_at(arguments.storage) if arguments.storage else storage_in(folder / "study.db")
-    turns = data_sets[base.data].turns(data, base, RUNS, _write)
+    turns = data_sets[base.data].fit_jobs(data, base, RUNS, _write)
     lesson = next(turn.split for turn in turns if turn.split.valid)
     assert lesson.valid  # chosen for it
     folder.mkdir(parents=True, exist_ok=True)
@@ -204,26 +204,26 @@ def _data(arguments: argparse.Namespace, folder: Path, data_sets: Mapping[str, D
         _convert(arguments.unipen, folder)
     for name, data_set in data_sets.items():
         with Bars() as bars:
-            fetched = data_set.fetch(
+            fetched = data_set.download(
                 folder, lambda name, done, total: bars.show(name, done, total, "B", scale=True)
             )
         for file in fetched:
             print(f"fetched {folder / data_set.folder / file}")
         print(f"{name} in {folder / data_set.folder}: all as it should be")
-        for line in data_set.describe(folder):
+        for line in data_set.summary(folder):
             print(f"  {line}")
 
 
 def _convert(archive: Path, folder: Path) -> None:
-    conversion = strokes.convert(archive, folder)
-    print(f"Wrote {strokes.INK.path(folder)}: {len(conversion.digits):,} digits.")
-    for reason, count in conversion.left_out.items():
-        print(f"  {count:,} left out: {reason}")
+    converted = conversion.convert(archive, folder)
+    print(f"Wrote {pen_digits.PEN_DIGITS.path(folder)}: {len(converted.digits):,} digits.")
+    for reason, count in converted.skipped.items():
+        print(f"  {count:,} skipped: {reason}")
 
 
 def _steps(arguments: argparse.Namespace, data: Path, _: Mapping[str, DataSet]) -> None:
-    digits = survey.chosen(strokes.read(data), arguments.digits)
-    found = survey.models(arguments.models, arguments.folds, strokes.donors(digits))
+    digits = survey.chosen(pen_digits.read(data), arguments.digits)
+    found = survey.models(arguments.models, arguments.folds, pen_digits.donors(digits))
     # A page without its marks is told of before minutes go by; the page may be edited meanwhile.
     survey.rewritten(arguments.page.read_text(encoding="utf-8"), "")
     test = mnist.official_split(data).test
@@ -233,7 +233,7 @@ def _steps(arguments: argparse.Namespace, data: Path, _: Mapping[str, DataSet]) 
     for pictures in survey.all_drawings(digits):
         sets.append(pictures)
         print(f"prepared {sets[-1].name}: {len(sets[-1].labels):,} digits", flush=True)
-    text = survey.figures(found, sets, strokes.digest(digits))
+    text = survey.figures(found, sets, pen_digits.digest(digits))
     page = arguments.page.read_text(encoding="utf-8")
     arguments.page.write_text(survey.rewritten(page, text), encoding="utf-8")
     steps.picture().save(arguments.page.parent / "images" / "ink-steps.png", optimize=True)
@@ -301,7 +301,7 @@ def _sample(arguments: argparse.Namespace, data: Path, data_sets: Mapping[str, D
 
 def _data_of(manifest: Manifest, data: Path, data_sets: Mapping[str, DataSet]) -> Split:
     """Return the data that a published network was fitted and measured on, as its recipe has it."""
-    return data_sets[_recipe_of(manifest).data].measured(data)
+    return data_sets[_recipe_of(manifest).data].published_split(data)
 
 
 def _recipe_of(manifest: Manifest) -> Recipe:

@@ -17,7 +17,7 @@ from service.core.report import Confusion, write_confusions
 from training.batches.augmented import Versions
 from training.batches.ink import Drawings
 from training.batches.source import Material
-from training.data.data_sets import Turn
+from training.data.data_sets import FitJob
 from training.data.examples import Split
 from training.errors import UnknownName
 from training.evaluation.measurements import Fits, measure
@@ -66,7 +66,7 @@ class Terms:
         notice: Told what a person should know.
     """
 
-    turns: tuple[Turn, ...]
+    turns: tuple[FitJob, ...]
     models: Path
     runs: Path
     watch: Callable[[str, int], Watch]
@@ -139,11 +139,11 @@ def strangers(recipe: Recipe, terms: Terms) -> list[Fits]:
     return [Fits(turn, _fits(recipe, terms, turn)) for turn in terms.turns if turn.role == "held-out"]
 
 
-def _own(recipe: Recipe, terms: Terms, turns: Sequence[Turn]) -> list[Checkpoint]:
+def _own(recipe: Recipe, terms: Terms, turns: Sequence[FitJob]) -> list[Checkpoint]:
     return [_checkpoint(recipe, terms, turn.split, seed) for turn in turns for seed in turn.seeds]
 
 
-def _forget(recipe: Recipe, terms: Terms, turns: Sequence[Turn]) -> None:
+def _forget(recipe: Recipe, terms: Terms, turns: Sequence[FitJob]) -> None:
     """Remove the checkpoints of fits and of their teachers'."""
     teachers = [
         _checkpoint(recipe.teacher, terms, turn.split, seed)
@@ -155,7 +155,7 @@ def _forget(recipe: Recipe, terms: Terms, turns: Sequence[Turn]) -> None:
         checkpoint.remove()
 
 
-def _fits(recipe: Recipe, terms: Terms, turn: Turn) -> list[Fitted]:
+def _fits(recipe: Recipe, terms: Terms, turn: FitJob) -> list[Fitted]:
     """Fit a recipe once a seed; its teachers learn first, from the same images as their learners."""
     if not turn.seeds:
         return []
@@ -191,7 +191,7 @@ def _keep_strangers(recipe: Recipe, terms: Terms, fits: Fits) -> None:
         path.write_bytes(export.to_onnx(net, fits.turn.split.train.pixels.shape[1:]))
 
 
-def _title(turn: Turn) -> str:
+def _title(turn: FitJob) -> str:
     return f"fit {turn.split.name}" if turn.role == "held-out" else f"{turn.role} fit"
 
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from service.settings import Settings
 from tests.service.http.running import service
-from training.data import pen_digits as strokes
+from training.data import pen_digits
 from training.data.pen_digits import PenDigit
 from training.synthesis import nondigits
 from training.synthesis.canvases import Kind, render
@@ -36,7 +36,7 @@ def real(published: Path) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[PenDigit, ...]:
-    return strokes.read(Path(os.environ["INKLING_DATA"]))[::EVERY]
+    return pen_digits.read(Path(os.environ["INKLING_DATA"]))[::EVERY]
 
 
 def _ask(client: TestClient, drawing: Iterable[NDArray[np.float64]]) -> dict[str, Any]:

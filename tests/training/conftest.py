@@ -17,11 +17,11 @@ if any(find_spec(name) is None for name in ("torch", "tqdm", "matplotlib")):
     collect_ignore_glob = ["test_*.py", "*/test_*.py"]
 else:
     from training.data import ink
-    from training.data import pen_digits as strokes
-    from training.data.data_sets import Turn
+    from training.data import pen_digits as digit_file
+    from training.data.data_sets import FitJob
     from training.data.examples import Examples, Split
-    from training.data.ink import Ink
-    from training.data.mnist import Source, SourceFile
+    from training.data.ink import InkData
+    from training.data.mnist import IdxFile, IdxSource
     from training.data.pen_digits import PenDigit
     from training.fitting.loop import Watch
     from training.recipes.recipe import Recipe
@@ -72,7 +72,7 @@ else:
         return Watch(step=lambda *_: None, epoch=lambda _: None, clock=lambda: 0.0)
 
     @pytest.fixture
-    def source(tmp_path: Path) -> Source:
+    def source(tmp_path: Path) -> IdxSource:
         """A data set of 28 x 28 pixels and ten classes, in files below tmp_path/data."""
         labels = {"train": np.repeat(np.arange(10), 8), "test": np.repeat(np.arange(10), 4)}
         generator = np.random.default_rng(7)
@@ -85,8 +85,8 @@ else:
                 path = tmp_path / "data" / "tiny" / f"{part}-{kind}.gz"
                 path.write_bytes(gzip.compress(content))
                 digest = hashlib.sha256(content).hexdigest()
-                files.append(SourceFile(path.name, digest, array.shape))
-        return Source("Tiny", "tiny", (), tuple("0123456789"), (6, 3, 3), *files)
+                files.append(IdxFile(path.name, digest, array.shape))
+        return IdxSource("Tiny", "tiny", (), tuple("0123456789"), (6, 3, 3), *files)
 
     @pytest.fixture(scope="session")
     def pen_digits() -> tuple[PenDigit, ...]:
@@ -125,28 +125,28 @@ else:
         )
 
     @pytest.fixture(scope="session")
-    def ink_turns(pen_digits: tuple[PenDigit, ...]) -> tuple[Turn, ...]:
+    def ink_turns(pen_digits: tuple[PenDigit, ...]) -> tuple[FitJob, ...]:
         """What it is fitted on: each group of donors left out in turn, then everybody."""
         everything = _ink(pen_digits)
-        official = Split("official", "Tiny", strokes.CLASSES, everything.mnist, None, everything.mnist)
+        official = Split("official", "Tiny", digit_file.CLASSES, everything.mnist, None, everything.mnist)
         turns = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ink, "MNIST_HELD_OUT", 20)
-            for donors in ink.HELD_OUT:
-                split, kept = ink.without(everything, donors)
-                turns.append(Turn("held-out", split, (11,), donors, kept))
-        whole = ink.published(official, everything.digits)
-        return *turns, Turn("published", whole, (11,), ink=everything)
+            for donors in ink.HELD_OUT_DONORS:
+                split, kept = ink.held_out_split(everything, donors)
+                turns.append(FitJob("held-out", split, (11,), donors, kept))
+        whole = ink.published_split(official, everything.digits)
+        return *turns, FitJob("published", whole, (11,), ink=everything)
 
-    def _ink(digits: tuple[PenDigit, ...]) -> Ink:
+    def _ink(digits: tuple[PenDigit, ...]) -> InkData:
         """Take the pen digits, as the service draws them, for MNIST's images and for canvases as well."""
         places = np.tile(np.arange(len(digits)), 3)
         kinds = np.repeat(["clean", "tools", "scan"], len(digits))
         nothing = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))
-        made = Ink(nothing, digits, nothing, places, kinds, (tuple(np.array(s) for s in DIGITS["4"][0]),))
-        drawn = ink.drawn(digits)
+        made = InkData(nothing, digits, nothing, places, kinds, (tuple(np.array(s) for s in DIGITS["4"][0]),))
+        drawn = ink.render_digits(digits)
         return replace(
-            made, mnist=drawn.take(np.tile(np.arange(len(digits)), 4)), canvases=drawn.take(places)
+            made, mnist=drawn.select(np.tile(np.arange(len(digits)), 4)), canvases=drawn.select(places)
         )
 
     def _idx(array: NDArray[np.uint8]) -> bytes:

@@ -8,25 +8,29 @@ from pathlib import Path
 import pytest
 
 from training.__main__ import main
-from training.data import pen_digits as strokes
-from training.data.data_sets import digits
-from training.data.mnist import Source
+from training.data import pen_digits as digit_file
+from training.data.data_sets import mnist_data_set
+from training.data.mnist import IdxSource
 from training.data.pen_digits import PenDigit
 from training.quantisation import comparison as losses
 
 QUICK = ("--epochs", "1")
 
 
-def _main(tmp_path: Path, source: Source, *words: str) -> int:
+def _main(tmp_path: Path, source: IdxSource, *words: str) -> int:
     folders: list[str] = []
     if words[0] in ("fit", "quantise", "report", "sample"):
         folders += ["--models", str(tmp_path / "models")]
     if words[0] in ("fit", "quantise"):
         folders += ["--runs", str(tmp_path / "runs")]
-    return main([*words, *folders], {"INKLING_DATA": str(tmp_path / "data")}, {"mnist": digits(source)})
+    return main(
+        [*words, *folders], {"INKLING_DATA": str(tmp_path / "data")}, {"mnist": mnist_data_set(source)}
+    )
 
 
-def test_fit_trains_and_publishes(tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_trains_and_publishes(
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
+) -> None:
     """
     One command leads from files to a published folder, and says where it is.
     """
@@ -42,7 +46,7 @@ def test_fit_trains_and_publishes(tmp_path: Path, source: Source, capsys: pytest
 
 
 def test_fit_again_says_that_there_is_nothing_to_publish(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     The same command twice ends well and leaves one version.
@@ -56,12 +60,12 @@ def test_fit_again_says_that_there_is_nothing_to_publish(
 
 
 def test_quantise_publishes_the_next_version_in_whole_numbers(
-    tmp_path: Path, source: Source, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     It says what is lost, on the data and on strokes; measured only, nothing is published. Reports follow.
     """
-    strokes.write(strokes.INK.path(tmp_path / "data"), pen_digits)
+    digit_file.write(digit_file.PEN_DIGITS.path(tmp_path / "data"), pen_digits)
     _main(tmp_path, source, "fit", "softmax", *QUICK)
 
     measured = _main(tmp_path, source, "quantise", "softmax", "--only-measure")
@@ -78,12 +82,12 @@ def test_quantise_publishes_the_next_version_in_whole_numbers(
 
 
 def test_quantise_refuses_what_costs_too_much(
-    tmp_path: Path, source: Source, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     One line says what it costs; nothing is published.
     """
-    strokes.write(strokes.INK.path(tmp_path / "data"), pen_digits)
+    digit_file.write(digit_file.PEN_DIGITS.path(tmp_path / "data"), pen_digits)
     _main(tmp_path, source, "fit", "softmax", *QUICK)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -96,12 +100,12 @@ def test_quantise_refuses_what_costs_too_much(
 
 
 def test_quantise_begins_with_a_version_in_floats(
-    tmp_path: Path, source: Source, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     The newest of them; a version that is in whole numbers is told from those that are not.
     """
-    strokes.write(strokes.INK.path(tmp_path / "data"), pen_digits)
+    digit_file.write(digit_file.PEN_DIGITS.path(tmp_path / "data"), pen_digits)
     _main(tmp_path, source, "fit", "softmax", *QUICK)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(losses, "MOST", 1.0)
@@ -115,7 +119,7 @@ def test_quantise_begins_with_a_version_in_floats(
 
 
 def test_fits_on_one_split_are_kept_for_the_run_that_publishes(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     `--only` publishes nothing; the whole run goes on from what it kept.
@@ -131,7 +135,7 @@ def test_fits_on_one_split_are_kept_for_the_run_that_publishes(
 
 
 def test_fits_on_an_unknown_split_are_told_which_there_are(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     One line names them; exit code 1.
@@ -143,7 +147,7 @@ def test_fits_on_an_unknown_split_are_told_which_there_are(
 
 
 def test_flags_replace_single_numbers(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     A number given on the command line takes the place of the recipe's, and is shown.
@@ -183,12 +187,12 @@ def test_a_command_that_is_not_understood_ends_with_2(
 
 @pytest.mark.parametrize("words", [["fit", "softmax"], ["data"]])
 def test_without_data_one_line_says_what_to_do(
-    words: list[str], tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    words: list[str], tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     A missing data set is told in one line that names the variable; exit code 1.
     """
-    code = main(words, {"INKLING_DATA": str(tmp_path / "none")}, {"mnist": digits(source)})
+    code = main(words, {"INKLING_DATA": str(tmp_path / "none")}, {"mnist": mnist_data_set(source)})
 
     written = capsys.readouterr().err
     assert code == 1
@@ -197,7 +201,7 @@ def test_without_data_one_line_says_what_to_do(
 
 
 def test_a_corrupt_file_is_told_in_one_line(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     The file is named, with what it should be; exit code 1.
@@ -208,12 +212,12 @@ def test_a_corrupt_file_is_told_in_one_line(
 
     written = capsys.readouterr().err
     assert code == 1
-    assert written.startswith("test-images.gz should be a whole gzip file")
+    assert written.startswith("test-images.gz should be a complete gzip file")
     assert written.count("\n") == 1
 
 
 def test_a_folder_that_cannot_be_written_is_told_in_one_line(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     A file in the place of a folder ends the run with exit code 1 and no traceback.
@@ -229,7 +233,7 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(
 
 def test_an_interruption_says_how_to_go_on(
     tmp_path: Path,
-    source: Source,
+    source: IdxSource,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -249,7 +253,7 @@ def test_an_interruption_says_how_to_go_on(
 
 
 def test_data_describes_what_is_there(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     Nothing is fetched where all is right; sizes and digests of every part are shown.
@@ -259,12 +263,12 @@ def test_data_describes_what_is_there(
     written = capsys.readouterr().out
     assert code == 0
     assert "all as it should be" in written
-    assert re.search(r"official train +80 images, 8 to 8 a class", written)
-    assert re.search(r"lesson valid +30 images, 3 to 3 a class", written)
+    assert re.search(r"official train +80 images, 8 to 8 per class", written)
+    assert re.search(r"lesson valid +30 images, 3 to 3 per class", written)
 
 
 def test_models_verifies_and_writes_the_table(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     What is whole gets its row; what is damaged is told in one line and writes nothing.
@@ -286,7 +290,7 @@ def test_models_verifies_and_writes_the_table(
 
 
 def test_report_measures_and_draws_what_is_published(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     Numbers and pictures stand beside what the fit left; pictures of the data only where they are asked for.
@@ -315,7 +319,7 @@ def test_report_measures_and_draws_what_is_published(
     assert "has no valid part" in written.out
 
 
-def test_report_again_gives_the_same_bytes(tmp_path: Path, source: Source) -> None:
+def test_report_again_gives_the_same_bytes(tmp_path: Path, source: IdxSource) -> None:
     """
     Numbers and pictures hold no date and no chance.
     """
@@ -331,7 +335,7 @@ def test_report_again_gives_the_same_bytes(tmp_path: Path, source: Source) -> No
 
 
 def test_sample_draws_images_of_a_class(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     Where it is told to, but not among the published networks.
@@ -361,7 +365,7 @@ def test_sample_draws_images_of_a_class(
     ],
 )
 def test_what_is_not_there_is_told_with_what_is(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
 ) -> None:
     """
     In one line; exit code 1.
@@ -415,7 +419,7 @@ def test_listing_recipes_does_not_wait_for_torch(tmp_path: Path) -> None:
 
 
 def test_pen_strokes_are_made_from_an_archive(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     The command says how many digits there were and what was left out, then describes the data sets.
@@ -431,12 +435,12 @@ def test_pen_strokes_are_made_from_an_archive(
     written = capsys.readouterr().out
     assert code == 0
     assert f"Wrote {tmp_path / 'data' / 'ink' / 'digits.jsonl.gz'}: 1 digits." in written
-    assert "1 left out: its label is no digit" in written
+    assert "1 skipped: its label is no digit" in written
     assert "mnist in" in written
 
 
 def test_steps_without_the_strokes_says_what_is_missing(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     One line, before anything is measured.

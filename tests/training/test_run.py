@@ -14,7 +14,7 @@ from service.core.engine import Engine
 from service.core.report import Confusions
 from tests import precision, toys
 from tests.conftest import REPOSITORY
-from training.data.data_sets import Turn
+from training.data.data_sets import FitJob
 from training.data.examples import Examples, Split
 from training.data.pen_digits import PenDigit
 from training.errors import UnknownName
@@ -60,8 +60,8 @@ def listener(watch: Watch) -> Listener:
     return Listener(watch)
 
 
-def _turns(recipe: Recipe, official: Split, lesson: Split) -> tuple[Turn, ...]:
-    return Turn("lesson", lesson, recipe.lesson_seeds), Turn("published", official, (recipe.seed,))
+def _turns(recipe: Recipe, official: Split, lesson: Split) -> tuple[FitJob, ...]:
+    return FitJob("lesson", lesson, recipe.lesson_seeds), FitJob("published", official, (recipe.seed,))
 
 
 @pytest.fixture
@@ -339,7 +339,6 @@ def test_checkpoints_depend_on_every_file_that_decides_a_fit() -> None:
         "data.mnist",
         "data.pen_digits",
         "data.download",
-        "data.unipen.format",
     }
     without_effect = {"fitting.checkpoint", "errors"}
     deciding = found - by_digest - without_effect
@@ -364,7 +363,7 @@ def test_turns_on_one_split_with_one_seed_are_one_fit(
     """
     Where what is published learns from the lesson's own split, no fit is made twice.
     """
-    turns = Turn("lesson", lesson, (1, 2)), Turn("published", lesson, (1,))
+    turns = FitJob("lesson", lesson, (1, 2)), FitJob("published", lesson, (1,))
 
     manifest = run(replace(recipe, seed=1), replace(terms, turns=turns)).artifact.manifest
 
@@ -410,7 +409,7 @@ def test_a_split_that_no_fit_is_made_on_is_told(recipe: Recipe, terms: Terms) ->
 
 @pytest.fixture(scope="module")
 def strangers(
-    inky: Recipe, ink_turns: tuple[Turn, ...], watch: Watch, tmp_path_factory: pytest.TempPathFactory
+    inky: Recipe, ink_turns: tuple[FitJob, ...], watch: Watch, tmp_path_factory: pytest.TempPathFactory
 ) -> Whole:
     """A small run of the kind that `ink` is, with each group of donors left out in turn."""
     folder = tmp_path_factory.mktemp("strangers")

@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from training.batches.augmented import answer
 from training.batches.source import NONE, Batch
-from training.data.ink import Ink
+from training.data.ink import InkData
 from training.recipes.recipe import Recipe
 from training.synthesis.augmentations import augment_digits, degrade, vary_stroke_width
 from training.synthesis.handwriting import add_variants, render, to_path
@@ -44,7 +44,7 @@ class Drawings:
     make half of an epoch.
     """
 
-    def __init__(self, recipe: Recipe, ink: Ink, teachers: Sequence[nn.Module] = ()) -> None:
+    def __init__(self, recipe: Recipe, ink: InkData, teachers: Sequence[nn.Module] = ()) -> None:
         """Lay everything out; nothing is varied yet.
 
         Args:

@@ -1,7 +1,4 @@
-"""The data sets by the names that recipes call them, and which fits a recipe makes on each.
-
-Reading one is the work of the file that bears its name.
-"""
+"""The data sets by the names that recipes use, and the fit jobs of a recipe on each of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,146 +6,147 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from training.data import flowers17 as flowers
-from training.data import ink, mnist
-from training.data import pen_digits as strokes
+from training.data import flowers17, ink, mnist, pen_digits
 from training.data.download import Progress
 from training.data.examples import Examples, Split
-from training.data.ink import Ink
+from training.data.ink import InkData
+from training.data.unipen import conversion
 from training.recipes.lesson import LESSON_SPLIT_SEED
 from training.recipes.recipe import Recipe
 
 Role = Literal["published", "lesson", "held-out"]
 
-
 Notice = Callable[[str], None]
-"""Takes a line for the person at the terminal."""
+"""Called with a message for the user, one line."""
 
 
 @dataclass(frozen=True)
-class Turn:
-    """Fits of one recipe on one split.
+class FitJob:
+    """Fits of one recipe on one split, one per seed.
 
     Attributes:
-        role: What they are for: `published` for the network that is published, `lesson` for the
-            lesson's figures alone, `held-out` for figures on people whom no fit has met.
-        split: What they learn from, and are measured on.
-        seeds: One fit a seed.
-        held_out: Donors whom these fits have not met.
-        ink: What is drawn anew in each epoch, in place of the split's train part; None for the others.
+        role: Purpose of the fits: `published` for the network that is published, `lesson` for comparison
+            with the lesson's figures, `held-out` for figures on held-out writers.
+        split: Training and evaluation data.
+        seeds: Seed of each fit.
+        held_out: Donors excluded from these fits.
+        ink: Training data that is rendered anew in each epoch, in place of the split's train part; None if
+            the train part is used.
     """
 
     role: Role
     split: Split
     seeds: tuple[int, ...]
     held_out: tuple[str, ...] = ()
-    ink: Ink | None = None
+    ink: InkData | None = None
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set as the trainer uses it.
+    """A data set that recipes can name.
 
     Attributes:
-        folder: Its own, below the data folder.
-        fetch: Fetches into the data folder what is not there; returns the names of those files.
-        turns: Reads the data folder and says which fits a recipe makes; the published one is the last.
-            What takes long to make it keeps in a scratch folder, and says so.
-        measured: Reads the data folder and returns what published networks learned from and are
-            measured on: the split of the last turn.
-        unseen: Reads the data folder and returns by name what such networks have met nothing of and are
-            to read all the same; nothing where turns hold it out.
-        describe: Reads the data folder and says in lines what is there.
+        folder: Folder of its files, relative to the data folder.
+        download: Downloads missing files into the data folder; returns their names.
+        fit_jobs: Reads the data folder and returns the fit jobs of a recipe; the last one is the published
+            one. Expensive intermediate data is cached in the third argument, a folder, with a notice.
+        published_split: Reads the data folder and returns the split of the published network.
+        unseen: Reads the data folder and returns, by name, evaluation data that published networks were not
+            fitted on; empty if the fit jobs hold out data.
+        summary: Reads the data folder and returns a summary, as lines of text.
     """
 
     folder: str
-    fetch: Callable[[Path, Progress], list[str]]
-    turns: Callable[[Path, Recipe, Path, Notice], tuple[Turn, ...]]
-    measured: Callable[[Path], Split]
+    download: Callable[[Path, Progress], list[str]]
+    fit_jobs: Callable[[Path, Recipe, Path, Notice], tuple[FitJob, ...]]
+    published_split: Callable[[Path], Split]
     unseen: Callable[[Path], Mapping[str, Examples]]
-    describe: Callable[[Path], list[str]]
+    summary: Callable[[Path], list[str]]
 
 
-def _nothing(_: Path) -> Mapping[str, Examples]:
+def _no_unseen(_: Path) -> Mapping[str, Examples]:
     return {}
 
 
-def digits(source: mnist.Source) -> DataSet:
-    """Return a data set of digits: published on its official split, for the figures on the lesson's."""
+def mnist_data_set(source: mnist.IdxSource) -> DataSet:
+    """Return an MNIST-like data set: published on the official split, compared on the lesson's."""
 
-    def turns(folder: Path, recipe: Recipe, _: Path, __: Notice) -> tuple[Turn, ...]:
+    def fit_jobs(folder: Path, recipe: Recipe, _: Path, __: Notice) -> tuple[FitJob, ...]:
         official = mnist.official_split(folder, source)
         lesson = mnist.lesson_split(official, recipe.lesson_split_seed, source.lesson_counts)
         return (
-            Turn("lesson", lesson, recipe.lesson_seeds),
-            Turn("published", official, (recipe.seed,)),
+            FitJob("lesson", lesson, recipe.lesson_seeds),
+            FitJob("published", official, (recipe.seed,)),
         )
 
-    def measured(folder: Path) -> Split:
+    def published_split(folder: Path) -> Split:
         return mnist.official_split(folder, source)
 
-    def describe(folder: Path) -> list[str]:
-        official = measured(folder)
+    def summary(folder: Path) -> list[str]:
+        official = published_split(folder)
         lesson = mnist.lesson_split(official, LESSON_SPLIT_SEED, source.lesson_counts)
-        return [*_described(official), *_described(lesson)]
+        return [*_summary(official), *_summary(lesson)]
 
     def unseen(folder: Path) -> Mapping[str, Examples]:
-        return {"pen strokes": ink.drawn(strokes.read(folder))}
+        return {"pen strokes": ink.render_digits(pen_digits.read(folder))}
 
-    return DataSet(source.folder, partial(mnist.fetch, source=source), turns, measured, unseen, describe)
-
-
-def drawings() -> DataSet:
-    """Return what `ink` learns from: measured with groups of donors held out, published with all."""
-
-    def turns(folder: Path, recipe: Recipe, scratch: Path, notice: Notice) -> tuple[Turn, ...]:
-        official, everything = ink.read(folder, scratch, notice)
-        turns = []
-        for donors in ink.HELD_OUT:
-            split, kept = ink.without(everything, donors)
-            turns.append(Turn("held-out", split, (recipe.seed,), donors, kept))
-        whole = ink.published(official, everything.digits)
-        return *turns, Turn("published", whole, (recipe.seed,), ink=everything)
-
-    def measured(folder: Path) -> Split:
-        return ink.published(mnist.official_split(folder), strokes.read(folder))
-
-    def describe(folder: Path) -> list[str]:
-        return strokes.describe(strokes.read(folder))
-
-    return DataSet(strokes.INK.folder, strokes.fetch, turns, measured, _nothing, describe)
+    download = partial(mnist.download, source=source)
+    return DataSet(source.folder, download, fit_jobs, published_split, unseen, summary)
 
 
-def photographs(source: flowers.Source) -> DataSet:
-    """Return a data set of photographs: published on the lesson's split, since it has no other.
+def ink_data_set() -> DataSet:
+    """Return the data set of `ink`: one fit per group of held-out donors, published with all donors."""
 
-    Published and lesson's fits of one seed are one fit; it learns from the train part alone.
+    def fit_jobs(folder: Path, recipe: Recipe, cache: Path, notice: Notice) -> tuple[FitJob, ...]:
+        official, data = ink.read(folder, cache, notice)
+        jobs = []
+        for donors in ink.HELD_OUT_DONORS:
+            split, remaining = ink.held_out_split(data, donors)
+            jobs.append(FitJob("held-out", split, (recipe.seed,), donors, remaining))
+        whole = ink.published_split(official, data.digits)
+        return *jobs, FitJob("published", whole, (recipe.seed,), ink=data)
+
+    def published_split(folder: Path) -> Split:
+        return ink.published_split(mnist.official_split(folder), pen_digits.read(folder))
+
+    def summary(folder: Path) -> list[str]:
+        return pen_digits.summary(pen_digits.read(folder))
+
+    folder = pen_digits.PEN_DIGITS.folder
+    return DataSet(folder, conversion.download, fit_jobs, published_split, _no_unseen, summary)
+
+
+def flowers_data_set(source: flowers17.PhotographSource) -> DataSet:
+    """Return a data set of photographs, whose only split is the lesson's.
+
+    The published fit and the lesson's fit of the same seed are one fit, on the train part alone.
     """
 
-    def turns(folder: Path, recipe: Recipe, _: Path, __: Notice) -> tuple[Turn, ...]:
-        split = flowers.lesson_split(folder, source)
+    def fit_jobs(folder: Path, recipe: Recipe, _: Path, __: Notice) -> tuple[FitJob, ...]:
+        split = published_split(folder)
         return (
-            Turn("lesson", split, recipe.lesson_seeds),
-            Turn("published", split, (recipe.seed,)),
+            FitJob("lesson", split, recipe.lesson_seeds),
+            FitJob("published", split, (recipe.seed,)),
         )
 
-    def measured(folder: Path) -> Split:
-        return flowers.lesson_split(folder, source)
+    def published_split(folder: Path) -> Split:
+        return flowers17.lesson_split(folder, source)
 
-    def describe(folder: Path) -> list[str]:
-        split = measured(folder)
-        return [split.data_set, *_described(split)]
+    def summary(folder: Path) -> list[str]:
+        split = published_split(folder)
+        return [split.data_set, *_summary(split)]
 
-    return DataSet(source.folder, partial(flowers.fetch, source=source), turns, measured, _nothing, describe)
+    download = partial(flowers17.download, source=source)
+    return DataSet(source.folder, download, fit_jobs, published_split, _no_unseen, summary)
 
 
 DATA_SETS: Mapping[str, DataSet] = {
-    "mnist": digits(mnist.MNIST),
-    "flowers17": photographs(flowers.FLOWERS17),
-    "ink": drawings(),
+    "mnist": mnist_data_set(mnist.MNIST),
+    "flowers17": flowers_data_set(flowers17.FLOWERS17),
+    "ink": ink_data_set(),
 }
-"""By the name that a recipe gives as its data."""
+"""By the name in a recipe."""
 
 
-def _described(split: Split) -> list[str]:
-    return [f"{f'{split.name} {name}':<16}{part.described}" for name, part in split.parts.items()]
+def _summary(split: Split) -> list[str]:
+    return [f"{f'{split.name} {name}':<16}{part.summary}" for name, part in split.parts.items()]

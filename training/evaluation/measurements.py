@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from service.core.ink import from_strokes
 from service.core.manifest import Certainty, Measurement
-from training.data.data_sets import Role, Turn
+from training.data.data_sets import FitJob, Role
 from training.evaluation import calibration as certainty
 from training.fitting.loop import Fitted, logits, scored
 from training.synthesis import nondigits
@@ -46,7 +46,7 @@ class Fits:
         made: One a seed.
     """
 
-    turn: Turn
+    turn: FitJob
     made: Sequence[Fitted]
 
 
@@ -90,7 +90,7 @@ def _ask(fits: Fits) -> dict[str, list[Asked]]:
 def _strangers(asked: Sequence[tuple[Fits, dict[str, list[Asked]]]]) -> dict[str, Asked]:
     """Return by part, of all turns that held donors out, what was said of what they held out."""
     held_out = [(fits, parts) for fits, parts in asked if fits.turn.role == "held-out"]
-    names = dict.fromkeys(name for fits, _ in held_out for name in fits.turn.split.further)
+    names = dict.fromkeys(name for fits, _ in held_out for name in fits.turn.split.extra)
     return {name: _joined([found for _, parts in held_out for found in parts[name]]) for name in names}
 
 

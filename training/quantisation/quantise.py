@@ -175,7 +175,7 @@ def _source(split: Split, calibration: Examples) -> DataSource:
 
 def _calibration(train: Examples) -> Examples:
     rows = np.random.default_rng(SEED).permutation(len(train))[:CALIBRATION]
-    return train.take(np.sort(rows))
+    return train.select(np.sort(rows))
 
 
 def _check_data(published: Artifact, split: Split) -> None:
@@ -208,8 +208,8 @@ def _of_strangers(
         pairs.append((layers, rounding.rounded(layers, _calibration(one.turn.split.train).pixels)))
     found = []
     kept: dict[str, NDArray[np.float32]] = {}
-    for part in dict.fromkeys(name for one in fits for name in one.turn.split.further):
-        parts = [one.turn.split.further[part] for one in fits]
+    for part in dict.fromkeys(name for one in fits for name in one.turn.split.extra):
+        parts = [one.turn.split.extra[part] for one in fits]
         said = losses.joined(
             [losses.both(*pair, each.pixels) for pair, each in zip(pairs, parts, strict=True)]
         )

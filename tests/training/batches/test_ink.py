@@ -10,7 +10,7 @@ from tests.digits import DIGITS, arrays
 from training.batches.ink import Drawings
 from training.batches.source import NONE
 from training.data.examples import Examples
-from training.data.ink import Ink
+from training.data.ink import InkData
 from training.data.pen_digits import PenDigit
 from training.recipes.recipe import Recipe
 
@@ -34,12 +34,12 @@ def _pen_digit(label: int, donor: str) -> PenDigit:
 
 
 @pytest.fixture
-def ink() -> Ink:
+def ink() -> InkData:
     """Sixteen threes of one donor and a five of another, a canvas of each; MNIST's images are all 8."""
     digits = (*(_pen_digit(3, "many") for _ in range(16)), _pen_digit(5, "one"))
     places = np.arange(17)
     shades = np.full((17, 28, 28), 40, np.uint8)  # canvases: evenly grey
-    return Ink(
+    return InkData(
         mnist=Examples(np.full((MNIST, 28, 28), 240, np.uint8), np.full(MNIST, 8)),
         digits=digits,
         canvases=Examples(shades, np.array([digit.label for digit in digits])),
@@ -60,7 +60,7 @@ def _generator(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_an_epoch_has_its_rows_of_each_kind(ink: Ink, inky: Recipe) -> None:
+def test_an_epoch_has_its_rows_of_each_kind(ink: InkData, inky: Recipe) -> None:
     """
     All of MNIST, and of the others as many as the recipe says; each has its label, non-digits NONE.
     """
@@ -79,7 +79,7 @@ def test_an_epoch_has_its_rows_of_each_kind(ink: Ink, inky: Recipe) -> None:
     assert batch.answers is None
 
 
-def test_images_belong_to_their_labels(ink: Ink, inky: Recipe) -> None:
+def test_images_belong_to_their_labels(ink: InkData, inky: Recipe) -> None:
     """
     What stands beside a label was made of such a digit: MNIST's are bright here, canvases evenly grey,
     the non-digit is a dot with less ink than any digit has.
@@ -102,7 +102,7 @@ def test_images_belong_to_their_labels(ink: Ink, inky: Recipe) -> None:
     ],
     ids=["MNIST", "drawn", "canvases", "non-digits", "neither strokes nor canvases"],
 )
-def test_a_batch_may_lack_kinds(ink: Ink, inky: Recipe, rows: Tensor, labels: set[int]) -> None:
+def test_a_batch_may_lack_kinds(ink: InkData, inky: Recipe, rows: Tensor, labels: set[int]) -> None:
     """
     Small batches have what their rows are, and no more.
     """
@@ -114,7 +114,7 @@ def test_a_batch_may_lack_kinds(ink: Ink, inky: Recipe, rows: Tensor, labels: se
     assert batch.answers.shape == (len(rows), 10)
 
 
-def test_a_recipe_may_leave_kinds_out(ink: Ink, inky: Recipe) -> None:
+def test_a_recipe_may_leave_kinds_out(ink: InkData, inky: Recipe) -> None:
     """
     Without drawings, canvases and non-digits an epoch is MNIST.
     """
@@ -125,7 +125,7 @@ def test_a_recipe_may_leave_kinds_out(ink: Ink, inky: Recipe) -> None:
 
 
 @pytest.mark.parametrize("kind", ["drawn", "canvases"])
-def test_donors_weigh_by_the_root_of_what_they_gave(ink: Ink, inky: Recipe, kind: str) -> None:
+def test_donors_weigh_by_the_root_of_what_they_gave(ink: InkData, inky: Recipe, kind: str) -> None:
     """
     One who gave sixteen digits is met four times as often as one who gave a single one.
     """
@@ -138,7 +138,7 @@ def test_donors_weigh_by_the_root_of_what_they_gave(ink: Ink, inky: Recipe, kind
     assert float((labels == 3).float().mean()) == pytest.approx(0.8, abs=0.05)  # of 600 draws
 
 
-def test_teachers_answers_are_averaged(ink: Ink, inky: Recipe) -> None:
+def test_teachers_answers_are_averaged(ink: InkData, inky: Recipe) -> None:
     """
     The mean of their probabilities at the recipe's temperature; of non-digits nobody is asked, since
     all classes are equally likely.
@@ -158,7 +158,7 @@ def test_teachers_answers_are_averaged(ink: Ink, inky: Recipe) -> None:
     torch.testing.assert_close(batch.answers[is_none], torch.full((3, 10), 0.1))
 
 
-def test_a_generator_decides_the_batch(ink: Ink, inky: Recipe) -> None:
+def test_a_generator_decides_the_batch(ink: InkData, inky: Recipe) -> None:
     """
     The same state gives the same bits, another one others, whatever was asked before.
     """
@@ -171,7 +171,7 @@ def test_a_generator_decides_the_batch(ink: Ink, inky: Recipe) -> None:
     assert not torch.equal(once.images, other.images)
 
 
-def test_a_run_ends_on_calmer_drawings(ink: Ink, inky: Recipe) -> None:
+def test_a_run_ends_on_calmer_drawings(ink: InkData, inky: Recipe) -> None:
     """
     In its last fifth hands vary less: drawings of one digit are more alike.
     """

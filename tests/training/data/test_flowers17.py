@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from service.core import photo
-from training.data.flowers17 import FLOWERS17, Source, fetch, lesson_split
+from training.data.flowers17 import FLOWERS17, PhotographSource, download, lesson_split
 from training.errors import DataCorrupt, DataMissing, DownloadFailed
 
 
@@ -43,7 +43,7 @@ def members() -> Members:
 
 
 @pytest.fixture
-def source(tmp_path: Path, members: Members) -> Source:
+def source(tmp_path: Path, members: Members) -> PhotographSource:
     """Two kinds of flowers, six of each: three to train, two to validate, one to test."""
     home = tmp_path / "flowers"
     home.mkdir()
@@ -52,7 +52,7 @@ def source(tmp_path: Path, members: Members) -> Source:
     rows = [f"id_{number:06d},{part},?,?" for number, part in enumerate(parts, 1)]
     (home / "tiny.csv").write_text("\n".join(["obs_id,train_id,class,class_name", *rows[::-1]]) + "\n")
     contents = b"".join(members[name] for name in sorted(members) if name.endswith(".jpg"))
-    return Source(
+    return PhotographSource(
         name="Tiny",
         folder="flowers",
         archive="tiny.tgz",
@@ -60,13 +60,13 @@ def source(tmp_path: Path, members: Members) -> Source:
         table="tiny.csv",
         table_addresses=(),
         classes=("rose", "lily"),
-        of_a_class=6,
+        images_per_class=6,
         split_sha256=hashlib.sha256(" ".join(parts).encode()).hexdigest(),
         copies={hashlib.sha256(contents).hexdigest(): "as made here"},
     )
 
 
-def test_photographs_are_cut_as_the_table_says(tmp_path: Path, source: Source) -> None:
+def test_photographs_are_cut_as_the_table_says(tmp_path: Path, source: PhotographSource) -> None:
     """
     Each part holds its photographs in the order of their numbers, with the class that follows from them.
     """
@@ -85,7 +85,7 @@ def test_photographs_are_cut_as_the_table_says(tmp_path: Path, source: Source) -
 
 
 def test_photographs_are_prepared_as_the_service_does(
-    tmp_path: Path, source: Source, members: Members
+    tmp_path: Path, source: PhotographSource, members: Members
 ) -> None:
     """
     A picture sent to the service becomes the pixels that were learned from.
@@ -97,7 +97,9 @@ def test_photographs_are_prepared_as_the_service_does(
     np.testing.assert_array_equal(split.parts["test"].pixels[0], expected)
 
 
-def test_the_data_set_says_which_copy_it_is(tmp_path: Path, source: Source, members: Members) -> None:
+def test_the_data_set_says_which_copy_it_is(
+    tmp_path: Path, source: PhotographSource, members: Members
+) -> None:
     """
     A known copy has its name; another one is taken too, and named by its digest.
     """
@@ -110,7 +112,7 @@ def test_the_data_set_says_which_copy_it_is(tmp_path: Path, source: Source, memb
 
 
 @pytest.mark.parametrize("name", ["tiny.tgz", "tiny.csv"])
-def test_missing_files_are_named(tmp_path: Path, source: Source, name: str) -> None:
+def test_missing_files_are_named(tmp_path: Path, source: PhotographSource, name: str) -> None:
     """
     Without archive or table, the message says which is missing and how to get it.
     """
@@ -167,7 +169,11 @@ def _a_huge_file(members: Members) -> Members:
     ],
 )
 def test_another_archive_is_refused(
-    tmp_path: Path, source: Source, members: Members, change: Callable[[Members], Members], complaint: str
+    tmp_path: Path,
+    source: PhotographSource,
+    members: Members,
+    change: Callable[[Members], Members],
+    complaint: str,
 ) -> None:
     """
     Names, number, form and sizes are checked, and the message says what should have been there.
@@ -178,7 +184,9 @@ def test_another_archive_is_refused(
         lesson_split(tmp_path, source)
 
 
-def test_links_and_strange_paths_are_not_followed(tmp_path: Path, source: Source, members: Members) -> None:
+def test_links_and_strange_paths_are_not_followed(
+    tmp_path: Path, source: PhotographSource, members: Members
+) -> None:
     """
     A link in a photograph's place is no photograph, and nothing is written anywhere.
     """
@@ -217,7 +225,7 @@ def test_an_archive_of_any_bytes_is_refused(tmp_path_factory: pytest.TempPathFac
         lesson_split(folder, tiny)
 
 
-def test_an_archive_cut_short_is_refused(tmp_path: Path, source: Source) -> None:
+def test_an_archive_cut_short_is_refused(tmp_path: Path, source: PhotographSource) -> None:
     """
     Half a download does not pass for a data set.
     """
@@ -238,7 +246,7 @@ def test_an_archive_cut_short_is_refused(tmp_path: Path, source: Source) -> None
     ],
 )
 def test_another_table_is_refused(
-    tmp_path: Path, source: Source, before: str, after: str, complaint: str
+    tmp_path: Path, source: PhotographSource, before: str, after: str, complaint: str
 ) -> None:
     """
     A photograph may not change its part unseen.
@@ -250,16 +258,16 @@ def test_another_table_is_refused(
         lesson_split(tmp_path, source)
 
 
-def test_what_is_there_and_right_is_not_fetched(tmp_path: Path, source: Source) -> None:
+def test_what_is_there_and_right_is_not_fetched(tmp_path: Path, source: PhotographSource) -> None:
     """
     A whole folder needs no address; a broken file does.
     """
-    nothing = fetch(tmp_path, lambda *_: None, source)
+    nothing = download(tmp_path, lambda *_: None, source)
     (tmp_path / "flowers" / "tiny.tgz").write_bytes(b"oops")
 
     assert nothing == []
     with pytest.raises(DownloadFailed, match=r"tiny\.tgz"):
-        fetch(tmp_path, lambda *_: None, source)
+        download(tmp_path, lambda *_: None, source)
 
 
 @pytest.mark.data

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from training.data.examples import Examples, Split
-from training.data.mnist import Source, SourceFile, fetch, lesson_split, official_split, parse_idx
+from training.data.mnist import IdxFile, IdxSource, download, lesson_split, official_split, parse_idx
 from training.errors import DataCorrupt, DataError, DataMissing, DownloadFailed
 
 Idx = Callable[[NDArray[np.uint8]], bytes]
@@ -96,7 +96,7 @@ def test_a_broken_idx_file_is_refused_with_what_was_expected(content: bytes, com
         parse_idx(content, "x")
 
 
-def test_a_data_set_is_read_as_whole_arrays(tmp_path: Path, source: Source) -> None:
+def test_a_data_set_is_read_as_whole_arrays(tmp_path: Path, source: IdxSource) -> None:
     """
     The official split has the shapes that were declared, bytes for pixels, int64 for labels.
     """
@@ -109,7 +109,7 @@ def test_a_data_set_is_read_as_whole_arrays(tmp_path: Path, source: Source) -> N
     assert list(split.parts) == ["train", "test"]
 
 
-def test_missing_files_are_named_with_the_way_to_get_them(tmp_path: Path, source: Source) -> None:
+def test_missing_files_are_named_with_the_way_to_get_them(tmp_path: Path, source: IdxSource) -> None:
     """
     Without its files a data set says which are missing, what to run and what to set.
     """
@@ -123,7 +123,7 @@ def test_missing_files_are_named_with_the_way_to_get_them(tmp_path: Path, source
     assert "INKLING_DATA" in str(caught.value)
 
 
-def test_another_content_is_refused_by_its_digest(tmp_path: Path, source: Source, idx: Idx) -> None:
+def test_another_content_is_refused_by_its_digest(tmp_path: Path, source: IdxSource, idx: Idx) -> None:
     """
     A whole and valid file with other numbers in it is not the data set.
     """
@@ -134,7 +134,7 @@ def test_another_content_is_refused_by_its_digest(tmp_path: Path, source: Source
         official_split(tmp_path / "data", source)
 
 
-def test_another_wrapping_of_the_same_content_is_welcome(tmp_path: Path, source: Source) -> None:
+def test_another_wrapping_of_the_same_content_is_welcome(tmp_path: Path, source: IdxSource) -> None:
     """
     Digests are of what is inside, since mirrors compress differently.
     """
@@ -154,22 +154,22 @@ def test_a_file_of_any_bytes_is_refused(tmp_path_factory: pytest.TempPathFactory
     Whatever stands in place of a data set's files, the answer is the trainer's own error.
     """
     folder = tmp_path_factory.mktemp("any")
-    file = SourceFile("x.gz", "0" * 64, (1,))
-    source = Source("Any", ".", (), ("0", "1"), (1, 1, 1), file, file, file, file)
+    file = IdxFile("x.gz", "0" * 64, (1,))
+    source = IdxSource("Any", ".", (), ("0", "1"), (1, 1, 1), file, file, file, file)
     (folder / "x.gz").write_bytes(content)
 
     with pytest.raises(DataCorrupt, match=r"x\.gz should be"):
         official_split(folder, source)
 
 
-def test_a_file_cut_short_is_refused(tmp_path: Path, source: Source) -> None:
+def test_a_file_cut_short_is_refused(tmp_path: Path, source: IdxSource) -> None:
     """
     Half a download does not pass for a data set.
     """
     path = tmp_path / "data" / "tiny" / "train-images.gz"
     path.write_bytes(path.read_bytes()[:-100])
 
-    with pytest.raises(DataCorrupt, match="a whole gzip file"):
+    with pytest.raises(DataCorrupt, match="a complete gzip file"):
         official_split(tmp_path / "data", source)
 
 
@@ -223,7 +223,7 @@ def test_a_digest_is_of_pixels_then_labels() -> None:
     assert examples.sha256 == hashlib.sha256(bytes([0, 1, 2, 3, 4, 5, 6, 7, 3, 1])).hexdigest()
 
 
-def test_a_data_set_is_fetched_and_then_left_alone(tmp_path: Path, source: Source) -> None:
+def test_a_data_set_is_fetched_and_then_left_alone(tmp_path: Path, source: IdxSource) -> None:
     """
     All four files arrive, progress is told to the last byte, and a second fetch does nothing.
     """
@@ -234,8 +234,8 @@ def test_a_data_set_is_fetched_and_then_left_alone(tmp_path: Path, source: Sourc
 
     with _mirror(tmp_path / "data" / "tiny") as address:
         near = replace(source, mirrors=(address,))
-        first = fetch(tmp_path / "new", progress, near)
-        second = fetch(tmp_path / "new", progress, near)
+        first = download(tmp_path / "new", progress, near)
+        second = download(tmp_path / "new", progress, near)
 
     assert first == [file.name for file in source.files]
     assert second == []
@@ -244,7 +244,7 @@ def test_a_data_set_is_fetched_and_then_left_alone(tmp_path: Path, source: Sourc
     assert len(official_split(tmp_path / "new", source).train) == 80
 
 
-def test_the_second_mirror_helps_where_the_first_fails(tmp_path: Path, source: Source) -> None:
+def test_the_second_mirror_helps_where_the_first_fails(tmp_path: Path, source: IdxSource) -> None:
     """
     A mirror without the file, or with another one, is passed over.
     """
@@ -255,25 +255,25 @@ def test_the_second_mirror_helps_where_the_first_fails(tmp_path: Path, source: S
         _mirror(tmp_path / "wrong") as wrong,
         _mirror(tmp_path / "data" / "tiny") as right,
     ):
-        fetch(tmp_path / "new", _ignore, replace(source, mirrors=(wrong, right)))
+        download(tmp_path / "new", _ignore, replace(source, mirrors=(wrong, right)))
 
     assert len(official_split(tmp_path / "new", source).train) == 80
 
 
-def test_a_corrupt_file_is_fetched_again(tmp_path: Path, source: Source) -> None:
+def test_a_corrupt_file_is_fetched_again(tmp_path: Path, source: IdxSource) -> None:
     """
     A fetch mends what is broken and keeps what is right.
     """
     with _mirror(tmp_path / "data" / "tiny") as address:
         near = replace(source, mirrors=(address,))
-        fetch(tmp_path / "new", _ignore, near)
+        download(tmp_path / "new", _ignore, near)
         (tmp_path / "new" / "tiny" / "test-images.gz").write_bytes(b"oops")
-        fetched = fetch(tmp_path / "new", _ignore, near)
+        fetched = download(tmp_path / "new", _ignore, near)
 
     assert fetched == ["test-images.gz"]
 
 
-def test_a_failed_fetch_says_what_was_tried_and_leaves_nothing(tmp_path: Path, source: Source) -> None:
+def test_a_failed_fetch_says_what_was_tried_and_leaves_nothing(tmp_path: Path, source: IdxSource) -> None:
     """
     Without any mirror that works, each one's reason is told, and what to do instead.
     """
@@ -283,17 +283,17 @@ def test_a_failed_fetch_says_what_was_tried_and_leaves_nothing(tmp_path: Path, s
         gone = "http://127.0.0.1:1/"
         mirrors = (empty, gone, "file:///")
         with pytest.raises(DownloadFailed) as caught:
-            fetch(tmp_path / "new", _ignore, replace(source, mirrors=mirrors))
+            download(tmp_path / "new", _ignore, replace(source, mirrors=mirrors))
 
     first = "train-images.gz"
     assert "404" in caught.value.reasons[empty + first]
     assert "refused" in caught.value.reasons[gone + first]
-    assert caught.value.reasons["file:///" + first] == "its address is not of the web"
+    assert caught.value.reasons["file:///" + first] == "its address is neither http nor https"
     assert "INKLING_DATA" in str(caught.value)
     assert list((tmp_path / "new" / "tiny").iterdir()) == []
 
 
-def test_an_interrupted_fetch_leaves_nothing(tmp_path: Path, source: Source) -> None:
+def test_an_interrupted_fetch_leaves_nothing(tmp_path: Path, source: IdxSource) -> None:
     """
     Who presses Ctrl-C during a download finds no half file afterwards.
     """
@@ -302,7 +302,7 @@ def test_an_interrupted_fetch_leaves_nothing(tmp_path: Path, source: Source) -> 
         raise KeyboardInterrupt
 
     with _mirror(tmp_path / "data" / "tiny") as address, pytest.raises(KeyboardInterrupt):
-        fetch(tmp_path / "new", interrupt, replace(source, mirrors=(address,)))
+        download(tmp_path / "new", interrupt, replace(source, mirrors=(address,)))
 
     assert list((tmp_path / "new" / "tiny").iterdir()) == []
 

@@ -2,7 +2,6 @@ import gzip
 import hashlib
 import json
 import os
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,9 @@ import numpy as np
 import pytest
 
 from tests.digits import DIGITS
-from training.data import pen_digits as strokes
-from training.data.pen_digits import (
-    INK,
-    PenDigit,
-    content,
-    convert,
-    describe,
-    digest,
-    donors,
-    fetch,
-    parse,
-    read,
-)
-from training.errors import DataCorrupt, DataMissing, DownloadFailed
+from training.data import pen_digits
+from training.data.pen_digits import PEN_DIGITS, PenDigit, digest, donors, parse, read, summary, to_jsonl
+from training.errors import DataCorrupt, DataMissing
 
 FOUR: dict[str, Any] = {
     "label": 4,
@@ -33,30 +21,13 @@ FOUR: dict[str, Any] = {
     "strokes": [[0, 0, 500, 1000], [7, 9]],
 }
 
-HERE = replace(INK, donors=("abc",), addresses=())
-"""Nothing is fetched from anywhere."""
-
-UNIPEN = """\
-.PEN_DOWN
- 10 40
- 20 40
- 15 0
-.PEN_UP
-.PEN_DOWN
- 12 20
- 18 20
-.SEGMENT CHARACTER 0-1 OK "7"
-.SEGMENT CHARACTER 0 OK "x"
-.SEGMENT CHARACTER 9 OK "1"
-"""
-
 
 def _line(**changes: object) -> bytes:
     return json.dumps({**FOUR, **changes}).encode()
 
 
 def _put(folder: Path, unwrapped: bytes) -> Path:
-    path = INK.path(folder)
+    path = PEN_DIGITS.path(folder)
     path.parent.mkdir()
     path.write_bytes(gzip.compress(unwrapped))
     return path
@@ -103,10 +74,10 @@ def test_digits_are_read_as_arrays(tmp_path: Path) -> None:
         (_line(strokes=[[]]), "stroke 1 should be a list x0, y0, .* got 0 numbers"),
         (_line(strokes=[[0, 0, 1000]]), "stroke 1 should be .* got 3 numbers"),
         (_line(strokes=[[0, 0], {"x": 0}]), "stroke 2 should be a list"),
-        (_line(strokes=[[0, float("nan")]]), "whole numbers from 0 to 1,000; got nan"),
-        (_line(strokes=[[0, 0.5]]), "whole numbers from 0 to 1,000; got 0.5"),
-        (_line(strokes=[[0, -1]]), "whole numbers from 0 to 1,000; got -1"),
-        (_line(strokes=[[0, 1001]]), "whole numbers from 0 to 1,000; got 1001"),
+        (_line(strokes=[[0, float("nan")]]), "integers from 0 to 1,000; got nan"),
+        (_line(strokes=[[0, 0.5]]), "integers from 0 to 1,000; got 0.5"),
+        (_line(strokes=[[0, -1]]), "integers from 0 to 1,000; got -1"),
+        (_line(strokes=[[0, 1001]]), "integers from 0 to 1,000; got 1001"),
         (_line(strokes=[[0, 0, 900, 900]]), "drawn from 0 to 1,000; got another box, up to 900"),
         (_line(strokes=[[1, 0, 900, 1000]]), "drawn from 0 to 1,000"),
         (_line(strokes=[[0] * (2 * 10**6)]), "at most 1,048,576 bytes"),
@@ -155,9 +126,9 @@ def test_a_file_that_unwraps_to_too_much_is_refused(tmp_path: Path, monkeypatch:
     A small file may hold a thousand times its size; it is not read on.
     """
     _put(tmp_path, b" " * 5000)
-    monkeypatch.setattr(strokes, "MAX_CONTENT_BYTES", 4096)
+    monkeypatch.setattr(pen_digits, "MAX_CONTENT_BYTES", 4096)
 
-    with pytest.raises(DataCorrupt, match="at most 4,096 bytes unwrapped"):
+    with pytest.raises(DataCorrupt, match="at most 4,096 bytes uncompressed"):
         read(tmp_path)
 
 
@@ -168,12 +139,12 @@ def test_what_is_written_is_read_again_and_always_the_same_bytes(tmp_path: Path)
     digits = [_drawn(label, "abc", "abc/one") for label in DIGITS]
     first, second = tmp_path / "a" / "digits.gz", tmp_path / "b.gz"
 
-    strokes.write(first, digits)
-    strokes.write(second, digits)
+    pen_digits.write(first, digits)
+    pen_digits.write(second, digits)
 
     assert first.read_bytes() == second.read_bytes()
     unwrapped = gzip.decompress(first.read_bytes())
-    assert content(parse(unwrapped, "x")) == unwrapped
+    assert to_jsonl(parse(unwrapped, "x")) == unwrapped
     assert digest(digits) == hashlib.sha256(unwrapped).hexdigest()
     assert digest(digits[1:]) != digest(digits)
 
@@ -184,102 +155,13 @@ def test_digits_are_described_by_donor() -> None:
     """
     digits = [_drawn("1", "b", "b/1"), _drawn("2", "a", "a/1"), _drawn("3", "a", "a/2")]
 
-    known = describe(digits, replace(INK, sha256=digest(digits)))
-    unknown = describe(digits, INK)
+    known = summary(digits, replace(PEN_DIGITS, sha256=digest(digits)))
+    unknown = summary(digits, PEN_DIGITS)
 
     assert donors(digits) == ("a", "b")
-    assert known[0].split() == ["a", "2", "digits,", "2", "writers,", "0", "to", "1", "a", "class"]
-    assert known[-1].endswith("those of our figures")
-    assert "not those of our figures" in unknown[-1]
-
-
-def test_an_archive_is_converted(tmp_path: Path) -> None:
-    """
-    y points downwards, the larger side is 1,000, labels that are no digits and broken segments are counted,
-    donors that were not asked for stay out.
-    """
-    archive = tmp_path / "unipen"
-    for donor in ("abc", "xyz"):
-        (archive / "data" / "1a" / donor).mkdir(parents=True)
-        (archive / "data" / "1a" / donor / "one.dat").write_text(UNIPEN)
-
-    conversion = convert(archive, tmp_path, HERE)
-
-    (seven,) = read(tmp_path, HERE)
-    assert (seven.label, seven.donor, seven.writer) == (7, "abc", "abc/one")
-    assert [stroke.tolist() for stroke in seven.strokes] == [
-        [[0, 0], [250, 0], [125, 1000]],
-        [[50, 500], [200, 500]],
-    ]
-    assert len(conversion.digits) == 1
-    assert conversion.left_out == {"its label is no digit": 1, "its components are not there": 1}
-
-
-def test_an_archive_without_these_donors_is_refused(tmp_path: Path) -> None:
-    """
-    And no file is written.
-    """
-    (tmp_path / "unipen" / "data" / "1a" / "xyz").mkdir(parents=True)
-    (tmp_path / "unipen" / "data" / "1a" / "xyz" / "one.dat").write_text(UNIPEN)
-
-    with pytest.raises(DataCorrupt, match="digits of abc"):
-        convert(tmp_path / "unipen", tmp_path, HERE)
-
-    assert not INK.path(tmp_path).exists()
-
-
-@pytest.mark.parametrize(("limit", "value"), [("MAX_CONTENT_BYTES", 100), ("MAX_LINE_BYTES", 50)])
-def test_digits_that_could_not_be_read_again_leave_what_was_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
-) -> None:
-    """Too many together, or one too long."""
-    (tmp_path / "unipen" / "data" / "1a" / "abc").mkdir(parents=True)
-    (tmp_path / "unipen" / "data" / "1a" / "abc" / "one.dat").write_text(UNIPEN)
-    convert(tmp_path / "unipen", tmp_path, HERE)
-    before = HERE.path(tmp_path).read_bytes()
-    (tmp_path / "unipen" / "data" / "1a" / "abc" / "two.dat").write_text(UNIPEN)
-    monkeypatch.setattr(strokes, limit, value)
-
-    with pytest.raises(DataCorrupt, match=f"at most {value}"):
-        convert(tmp_path / "unipen", tmp_path, HERE)
-
-    assert HERE.path(tmp_path).read_bytes() == before
-
-
-def test_a_movement_too_small_to_be_one_is_a_dot(tmp_path: Path) -> None:
-    (tmp_path / "unipen" / "data" / "1a" / "abc").mkdir(parents=True)
-    text = '.COORD X Y\n.SEGMENT CHARACTER 0 OK "5"\n.PEN_DOWN\n0 0\n1e-320 0\n'
-    (tmp_path / "unipen" / "data" / "1a" / "abc" / "one.dat").write_text(text)
-
-    convert(tmp_path / "unipen", tmp_path, HERE)
-
-    assert read(tmp_path, HERE)[0].strokes[0].tolist() == [[0, 0], [0, 0]]
-
-
-def test_an_archive_that_is_there_is_converted_without_a_download(tmp_path: Path) -> None:
-    """
-    It makes room again afterwards; a second call finds all done.
-    """
-    (tmp_path / "ink").mkdir()
-    (tmp_path / "one.dat").write_text(UNIPEN)
-    archive = tmp_path / "ink" / INK.archive
-    with tarfile.open(archive, "w:gz") as tape:
-        tape.add(tmp_path / "one.dat", "train_r01_v07/data/1a/abc/one.dat")
-
-    made, again = (fetch(tmp_path, lambda *_: None, HERE) for _ in range(2))
-
-    assert made == ["digits.jsonl.gz"]
-    assert again == []
-    assert not archive.exists()
-    assert len(read(tmp_path, HERE)) == 1
-
-
-def test_without_a_mirror_the_archive_cannot_be_fetched(tmp_path: Path) -> None:
-    """
-    The message says where to put it.
-    """
-    with pytest.raises(DownloadFailed, match="ink"):
-        fetch(tmp_path, lambda *_: None, HERE)
+    assert known[0].split() == ["a", "2", "digits,", "2", "writers,", "0", "to", "1", "per", "class"]
+    assert known[-1].endswith("those of the published figures")
+    assert "not those of the published figures" in unknown[-1]
 
 
 @pytest.mark.data
@@ -290,6 +172,6 @@ def test_the_real_digits_are_those_of_our_figures() -> None:
     """
     digits = read(Path(os.environ["INKLING_DATA"]))
 
-    assert digest(digits) == INK.sha256
+    assert digest(digits) == PEN_DIGITS.sha256
     assert len(digits) == 9771
-    assert donors(digits) == INK.donors
+    assert donors(digits) == PEN_DIGITS.donors

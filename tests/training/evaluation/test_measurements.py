@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.data_sets import Role, Turn
+from training.data.data_sets import FitJob, Role
 from training.data.examples import Examples, Split
 from training.evaluation import measurements as measuring
 from training.evaluation.calibration import best_temperature
@@ -33,7 +33,7 @@ def _examples(count: int, seed: int) -> Examples:
 def _fits(role: Role, name: str, seeds: tuple[int, ...], sizes: dict[str, int]) -> Fits:
     further = {part: _examples(size, len(name) + size) for part, size in sizes.items()}
     split = Split(name, "made up", CLASSES, _examples(8, 1), None, _examples(9, len(name)), further)
-    return Fits(Turn(role, split, seeds), [_fitted(seed) for seed in seeds])
+    return Fits(FitJob(role, split, seeds), [_fitted(seed) for seed in seeds])
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_the_temperature_is_that_of_strangers(run: list[Fits]) -> None:
     """
     _, temperature, certainty = measure(run)
 
-    strange = [(fits, part) for fits in run[1:] for part in fits.turn.split.further.values()]
+    strange = [(fits, part) for fits in run[1:] for part in fits.turn.split.extra.values()]
     said = np.concatenate([logits(fits.made[0].net, part.pixels) for fits, part in strange])
     assert temperature == best_temperature(said, np.concatenate([part.labels for _, part in strange]))
     others = [

@@ -10,7 +10,7 @@ from service.core import network
 from service.core.artifact import Artifact
 from service.core.engine import Engine
 from service.core.explanation import explain
-from training.data.data_sets import Turn
+from training.data.data_sets import FitJob
 from training.data.examples import Split
 from training.errors import DataMismatch
 from training.evaluation import measurements as measuring
@@ -24,7 +24,7 @@ from training.run import Terms, run
 @pytest.fixture(scope="module")
 def terms(official: Split, watch: Watch, tmp_path_factory: pytest.TempPathFactory) -> Terms:
     folder = tmp_path_factory.mktemp("quantise")
-    turns = (Turn("published", official, (11,)),)
+    turns = (FitJob("published", official, (11,)),)
     return Terms(turns, folder / "models", folder / "runs", lambda *_: watch, lambda _: None)
 
 
@@ -141,12 +141,12 @@ def test_other_data_is_refused(floats: Artifact, recipe: Recipe, terms: Terms, l
     Numbers that were chosen by other images than the network learnt from would be others.
     """
     with pytest.raises(DataMismatch, match="toy/1"):
-        quantise(floats, b"", recipe, replace(terms, turns=(Turn("published", lesson, (11,)),)), {})
+        quantise(floats, b"", recipe, replace(terms, turns=(FitJob("published", lesson, (11,)),)), {})
 
 
 def test_what_strangers_lose_is_measured_on_fits_that_have_not_met_them(
     inky: Recipe,
-    ink_turns: tuple[Turn, ...],
+    ink_turns: tuple[FitJob, ...],
     watch: Watch,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

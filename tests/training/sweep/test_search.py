@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from training.__main__ import main
-from training.data.data_sets import digits
+from training.data.data_sets import mnist_data_set
 from training.data.examples import Split
-from training.data.mnist import Source
+from training.data.mnist import IdxSource
 from training.errors import Diverged
 from training.fitting.loop import Epoch, Watch, fit
 from training.recipes.recipe import Recipe
@@ -123,7 +123,7 @@ def test_findings_say_what_each_change_did(recipe: Recipe) -> None:
 
 @pytest.mark.parametrize("mode", ["one-at-a-time", "optuna"])
 def test_the_command_leaves_a_table_and_two_pictures(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str], mode: str
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str], mode: str
 ) -> None:
     """
     Every trial has its line, and light and dark pictures differ.
@@ -132,7 +132,7 @@ def test_the_command_leaves_a_table_and_two_pictures(
     words = ["sweep", "mlp-128", "--trials", "3", "--epochs", "1", "--into", str(into)]
     words += ["--one-at-a-time"] if mode == "one-at-a-time" else []
 
-    code = main(words, {"INKLING_DATA": str(tmp_path / "data")}, {"mnist": digits(source)})
+    code = main(words, {"INKLING_DATA": str(tmp_path / "data")}, {"mnist": mnist_data_set(source)})
 
     written = capsys.readouterr()
     assert (code, written.err) == (0, "")
@@ -145,14 +145,14 @@ def test_the_command_leaves_a_table_and_two_pictures(
 
 
 def test_a_storage_that_is_none_is_told_in_one_line(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
     No traceback, and nothing of what came.
     """
     words = ["sweep", "mlp-128", "--storage", "mysql://me:secret@host/base", "--into", str(tmp_path)]
 
-    code = main(words, {"INKLING_DATA": str(tmp_path / "data")}, {"mnist": digits(source)})
+    code = main(words, {"INKLING_DATA": str(tmp_path / "data")}, {"mnist": mnist_data_set(source)})
 
     written = capsys.readouterr().err
     assert code == 1
