@@ -108,6 +108,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "training.data",
         "training.errors",
         "training.fitting",
+        "training.model",
         "training.synthesis",
     ),
     "training.evaluation.ablation": (
@@ -148,18 +149,18 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "training.publishing",
         "training.recipes",
         "training.report",
-        "training.run",
     ),
     "training.sweep": (
+        "service.core",
         "training.sweep",
         "training.data.examples",
         "training.errors",
         "training.fitting",
         "training.recipes",
         "training.report.charts",
-        "training.run",
     ),
     "training.cli": ("service.core", "training"),
+    "training.cli.commands": ("service.core", "training"),
 }
 """What each room may import of ours: what stands below it, and itself."""
 
@@ -180,7 +181,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "tqdm": ("training",),
     "matplotlib": ("training.report", "training.sweep.chart"),
     "optuna": ("training.sweep",),
-    "sqlalchemy": ("training.sweep.study",),
+    "sqlalchemy": ("training.sweep.storage", "training.sweep.study"),
     "onnxruntime": ("service.core.engine",),
     "threadpoolctl": ("service.core.network",),
     "fastapi": WEB,

@@ -23,7 +23,7 @@ else:
     from training.data.ink import InkData
     from training.data.mnist import IdxFile, IdxSource
     from training.data.pen_digits import PenDigit
-    from training.fitting.loop import Watch
+    from training.fitting.loop import FitCallbacks
     from training.recipes.recipe import Recipe
 
     CLASSES = ("zero", "one", "two")
@@ -67,9 +67,9 @@ else:
         )
 
     @pytest.fixture(scope="session")
-    def watch() -> Watch:
+    def watch() -> FitCallbacks:
         """Nobody is told anything, and no time passes."""
-        return Watch(step=lambda *_: None, epoch=lambda _: None, clock=lambda: 0.0)
+        return FitCallbacks(on_step=lambda *_: None, on_epoch=lambda _: None, clock=lambda: 0.0)
 
     @pytest.fixture
     def source(tmp_path: Path) -> IdxSource:
@@ -125,18 +125,18 @@ else:
         )
 
     @pytest.fixture(scope="session")
-    def ink_turns(pen_digits: tuple[PenDigit, ...]) -> tuple[FitJob, ...]:
+    def ink_jobs(pen_digits: tuple[PenDigit, ...]) -> tuple[FitJob, ...]:
         """What it is fitted on: each group of donors left out in turn, then everybody."""
         everything = _ink(pen_digits)
         official = Split("official", "Tiny", digit_file.CLASSES, everything.mnist, None, everything.mnist)
-        turns = []
+        jobs = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ink, "MNIST_HELD_OUT", 20)
             for donors in ink.HELD_OUT_DONORS:
                 split, kept = ink.held_out_split(everything, donors)
-                turns.append(FitJob("held-out", split, (11,), donors, kept))
+                jobs.append(FitJob("held-out", split, (11,), donors, kept))
         whole = ink.published_split(official, everything.digits)
-        return *turns, FitJob("published", whole, (11,), ink=everything)
+        return *jobs, FitJob("published", whole, (11,), ink=everything)
 
     def _ink(digits: tuple[PenDigit, ...]) -> InkData:
         """Take the pen digits, as the service draws them, for MNIST's images and for canvases as well."""

@@ -12,7 +12,7 @@ from training.data import pen_digits as digit_file
 from training.data.data_sets import mnist_data_set
 from training.data.mnist import IdxSource
 from training.data.pen_digits import PenDigit
-from training.quantisation import comparison as losses
+from training.quantisation import comparison
 
 QUICK = ("--epochs", "1")
 
@@ -55,7 +55,7 @@ def test_fit_again_says_that_there_is_nothing_to_publish(
     code = _main(tmp_path, source, "fit", "softmax", *QUICK)
 
     assert code == 0
-    assert "is this very network already" in capsys.readouterr().out
+    assert "is the same network" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "models" / "softmax").iterdir()] == ["1"]
 
 
@@ -72,7 +72,9 @@ def test_quantise_publishes_the_next_version_in_whole_numbers(
     kept = [path.name for path in (tmp_path / "models" / "softmax").iterdir()]
     told = capsys.readouterr().out
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "MOST", 1.0)  # after one epoch of noise, the toy's answers are close calls
+        patch.setattr(
+            comparison, "MAX_ACCURACY_LOSS", 1.0
+        )  # after one epoch of noise, the toy's answers are close calls
         published = _main(tmp_path, source, "quantise", "softmax")
 
     assert (measured, kept, published) == (0, ["1"], 0)
@@ -91,7 +93,7 @@ def test_quantise_refuses_what_costs_too_much(
     _main(tmp_path, source, "fit", "softmax", *QUICK)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "MOST", -1.1)
+        patch.setattr(comparison, "MAX_ACCURACY_LOSS", -1.1)
         code = _main(tmp_path, source, "quantise", "softmax")
 
     assert code == 1
@@ -108,14 +110,14 @@ def test_quantise_begins_with_a_version_in_floats(
     digit_file.write(digit_file.PEN_DIGITS.path(tmp_path / "data"), pen_digits)
     _main(tmp_path, source, "fit", "softmax", *QUICK)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "MOST", 1.0)
+        patch.setattr(comparison, "MAX_ACCURACY_LOSS", 1.0)
         _main(tmp_path, source, "quantise", "softmax")
         again = _main(tmp_path, source, "quantise", "softmax")
 
     assert again == 0
-    assert "is this very network already" in capsys.readouterr().out
+    assert "is the same network" in capsys.readouterr().out
     assert _main(tmp_path, source, "quantise", "softmax", "2") == 1
-    assert "Version of softmax in floats should be one of 1; got '2'" in capsys.readouterr().err
+    assert "Float32 version of softmax should be one of 1; got '2'" in capsys.readouterr().err
 
 
 def test_fits_on_one_split_are_kept_for_the_run_that_publishes(
@@ -249,7 +251,7 @@ def test_an_interruption_says_how_to_go_on(
     code = _main(tmp_path, source, "fit", "softmax")
 
     assert code == 130
-    assert capsys.readouterr().err == "Interrupted. The same command goes on from where it was.\n"
+    assert capsys.readouterr().err == "Interrupted. The same command resumes where it stopped.\n"
 
 
 def test_data_describes_what_is_there(
@@ -262,7 +264,7 @@ def test_data_describes_what_is_there(
 
     written = capsys.readouterr().out
     assert code == 0
-    assert "all as it should be" in written
+    assert "complete and verified" in written
     assert re.search(r"official train +80 images, 8 to 8 per class", written)
     assert re.search(r"lesson valid +30 images, 3 to 3 per class", written)
 

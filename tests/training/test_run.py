@@ -1,4 +1,3 @@
-import ast
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,16 +12,17 @@ from service.core import artifact, graph
 from service.core.engine import Engine
 from service.core.report import Confusions
 from tests import precision, toys
-from tests.conftest import REPOSITORY
 from training.data.data_sets import FitJob
 from training.data.examples import Examples, Split
 from training.data.pen_digits import PenDigit
 from training.errors import UnknownName
-from training.evaluation import measurements as measuring
-from training.fitting.loop import Epoch, Watch
+from training.evaluation import ood
+from training.evaluation.measurements import ALL_HELD_OUT
+from training.fitting.jobs import FitContext
+from training.fitting.loop import Epoch, FitCallbacks
 from training.publishing.publish import Published
 from training.recipes.recipe import Recipe
-from training.run import CODE, Terms, fit_on, run
+from training.run import fit_split, run
 
 STEPS = 2 * 4 * 7 + 4 * 9
 """Of a whole run: two lesson fits and the published one, four epochs each, of 45 and 60 by 7."""
@@ -32,19 +32,32 @@ STEPS = 2 * 4 * 7 + 4 * 9
 class Listener:
     """Hears what a run tells, and may interrupt it at a certain epoch of a certain fit."""
 
-    watch: Watch
+    watch: FitCallbacks
     interrupt_at: tuple[str, int] | None = None
     steps: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
-    def watch_for(self, title: str, _: int) -> Watch:
+    def watch_for(self, title: str, _: int) -> FitCallbacks:
         """Return a watch that remembers under this title."""
 
         def epoch(done: Epoch) -> None:
             if (title, done.number) == self.interrupt_at:
                 raise KeyboardInterrupt
 
-        return replace(self.watch, step=lambda *_: self.steps.append(title), epoch=epoch)
+        return replace(self.watch, on_step=lambda *_: self.steps.append(title), on_epoch=epoch)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Arguments of a run, besides the recipe."""
+
+    jobs: tuple[FitJob, ...]
+    context: FitContext
+    models: Path
+
+
+def _run(recipe: Recipe, setup: Setup, fresh: bool = False) -> Published:
+    return run(recipe, setup.jobs, setup.context, setup.models, fresh)
 
 
 @dataclass(frozen=True)
@@ -56,22 +69,20 @@ class Whole:
 
 
 @pytest.fixture
-def listener(watch: Watch) -> Listener:
+def listener(watch: FitCallbacks) -> Listener:
     return Listener(watch)
 
 
-def _turns(recipe: Recipe, official: Split, lesson: Split) -> tuple[FitJob, ...]:
+def _jobs(recipe: Recipe, official: Split, lesson: Split) -> tuple[FitJob, ...]:
     return FitJob("lesson", lesson, recipe.lesson_seeds), FitJob("published", official, (recipe.seed,))
 
 
 @pytest.fixture
-def terms(recipe: Recipe, official: Split, lesson: Split, tmp_path: Path, listener: Listener) -> Terms:
-    return Terms(
-        turns=_turns(recipe, official, lesson),
+def setup(recipe: Recipe, official: Split, lesson: Split, tmp_path: Path, listener: Listener) -> Setup:
+    return Setup(
+        jobs=_jobs(recipe, official, lesson),
         models=tmp_path / "models",
-        runs=tmp_path / "runs",
-        watch=listener.watch_for,
-        notice=listener.notices.append,
+        context=FitContext(tmp_path / "runs", listener.watch_for, listener.notices.append),
     )
 
 
@@ -80,14 +91,15 @@ def whole(
     recipe: Recipe,
     official: Split,
     lesson: Split,
-    watch: Watch,
+    watch: FitCallbacks,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Whole:
     """A run that nothing interrupts; made once, since each takes some seconds."""
     folder = tmp_path_factory.mktemp("whole")
-    turns = _turns(recipe, official, lesson)
-    terms = Terms(turns, folder / "models", folder / "runs", lambda *_: watch, lambda _: None)
-    return Whole(folder, run(recipe, terms))
+    jobs = _jobs(recipe, official, lesson)
+    context = FitContext(folder / "runs", lambda *_: watch, lambda _: None)
+    setup = Setup(jobs, context, folder / "models")
+    return Whole(folder, _run(recipe, setup))
 
 
 def test_a_run_leads_from_data_to_a_published_folder(whole: Whole) -> None:
@@ -174,7 +186,7 @@ def test_the_history_of_every_fit_is_published(whole: Whole) -> None:
 @pytest.mark.parametrize("interruption", [("toy: lesson fit, seed 2", 3), ("toy: published fit, seed 11", 1)])
 def test_an_interrupted_run_goes_on_from_its_last_epoch(
     recipe: Recipe,
-    terms: Terms,
+    setup: Setup,
     listener: Listener,
     whole: Whole,
     interruption: tuple[str, int],
@@ -186,10 +198,10 @@ def test_an_interrupted_run_goes_on_from_its_last_epoch(
     listener.interrupt_at = interruption
 
     with pytest.raises(KeyboardInterrupt):
-        run(recipe, terms)
+        _run(recipe, setup)
     listener.interrupt_at = None
-    assert not terms.models.exists()
-    resumed = run(recipe, terms).artifact
+    assert not setup.models.exists()
+    resumed = _run(recipe, setup).artifact
 
     assert len(listener.steps) == STEPS
     assert resumed.model == whole.published.artifact.model
@@ -206,7 +218,7 @@ def test_an_interrupted_run_goes_on_from_its_last_epoch(
 )
 def test_checkpoints_of_another_recipe_are_not_gone_on_from(
     recipe: Recipe,
-    terms: Terms,
+    setup: Setup,
     listener: Listener,
     change: Callable[[Recipe], Recipe],
     lines: int,
@@ -216,36 +228,36 @@ def test_checkpoints_of_another_recipe_are_not_gone_on_from(
     """
     listener.interrupt_at = ("toy: lesson fit, seed 1", 2)
     with pytest.raises(KeyboardInterrupt):
-        run(recipe, terms)
+        _run(recipe, setup)
     listener.interrupt_at = None
 
-    run(change(recipe), terms)
+    _run(change(recipe), setup)
 
     assert len(listener.notices) == lines
 
 
-def test_a_fresh_run_begins_anew(recipe: Recipe, terms: Terms, listener: Listener) -> None:
+def test_a_fresh_run_begins_anew(recipe: Recipe, setup: Setup, listener: Listener) -> None:
     """
     Asked to, a run makes every step again.
     """
     listener.interrupt_at = ("toy: lesson fit, seed 1", 2)
     with pytest.raises(KeyboardInterrupt):
-        run(recipe, terms)
+        _run(recipe, setup)
     listener.interrupt_at = None
     listener.steps.clear()
 
-    run(recipe, terms, fresh=True)
+    _run(recipe, setup, fresh=True)
 
     assert len(listener.steps) == STEPS
 
 
-def test_the_same_run_publishes_nothing_new(recipe: Recipe, terms: Terms, whole: Whole) -> None:
+def test_the_same_run_publishes_nothing_new(recipe: Recipe, setup: Setup, whole: Whole) -> None:
     """
     Who runs a recipe twice gets the same file, byte for byte, and has one version.
     """
     models = whole.folder / "models"
 
-    again = run(recipe, replace(terms, models=models))
+    again = _run(recipe, replace(setup, models=models))
 
     assert not again.is_new
     assert again.artifact.model == whole.published.artifact.model
@@ -253,23 +265,23 @@ def test_the_same_run_publishes_nothing_new(recipe: Recipe, terms: Terms, whole:
 
 
 def test_a_network_learns_from_the_official_images_alone(
-    recipe: Recipe, terms: Terms, official: Split, lesson: Split, whole: Whole
+    recipe: Recipe, setup: Setup, official: Split, lesson: Split, whole: Whole
 ) -> None:
     """
     Whatever the test images and the lesson's split are, the published network is the same.
     """
-    turns = _turns(
+    jobs = _jobs(
         recipe, replace(official, test=official.train), replace(lesson, train=official.parts["test"])
     )
-    other = replace(terms, turns=turns)
+    other = replace(setup, jobs=jobs)
 
-    published = run(recipe, other)
+    published = _run(recipe, other)
 
     assert published.artifact.model == whole.published.artifact.model
 
 
 def test_teachers_are_fitted_before_their_learners(
-    recipe: Recipe, terms: Terms, listener: Listener, lesson: Split, official: Split
+    recipe: Recipe, setup: Setup, listener: Listener, lesson: Split, official: Split
 ) -> None:
     """
     Each split has teachers of its own, which learn from that split's images alone; they are kept, so
@@ -288,15 +300,15 @@ def test_teachers_are_fitted_before_their_learners(
         teacher_share=0.5,
         lesson_seeds=(1,),
     )
-    small = replace(terms, turns=_turns(taught, square, squares))
+    small = replace(setup, jobs=_jobs(taught, square, squares))
 
-    manifest = run(taught, small).artifact.manifest
+    manifest = _run(taught, small).artifact.manifest
     first = list(dict.fromkeys(listener.steps))
     listener.steps.clear()
-    again = run(taught, small)
+    again = _run(taught, small)
     second = list(dict.fromkeys(listener.steps))
     listener.steps.clear()
-    run(taught, small, fresh=True)
+    _run(taught, small, fresh=True)
 
     learners = ["toy: lesson fit, seed 1", "toy: published fit, seed 11"]
     assert first == [
@@ -321,51 +333,15 @@ def _squares(split: Split) -> Split:
     return replace(split, train=parts["train"], valid=parts.get("valid"), test=parts["test"])
 
 
-def test_checkpoints_depend_on_every_file_that_decides_a_fit() -> None:
-    """
-    What `fit` and the material of `ink` import of the trainer is in the list, but for files whose effect
-    the key holds otherwise: data and recipes by their digests; checkpoints and errors change no bit.
-    """
-    found: set[str] = set()
-    waiting = {"fitting.loop", "batches.ink"}
-    while waiting:
-        found.add(name := waiting.pop())
-        waiting |= _imported(name) - found
-
-    by_digest = {
-        "recipes.recipe",
-        "recipes.lesson",
-        "data.examples",
-        "data.mnist",
-        "data.pen_digits",
-        "data.download",
-    }
-    without_effect = {"fitting.checkpoint", "errors"}
-    deciding = found - by_digest - without_effect
-    assert {name.replace(".", "/") + ".py" for name in deciding} == set(CODE)
-
-
-def _imported(name: str) -> set[str]:
-    """Return what a file of the trainer imports of the trainer."""
-    path = REPOSITORY / "training" / f"{name.replace('.', '/')}.py"
-    imports = [
-        node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)
-    ]
-    wholes = {node.module or "" for node in imports}
-    parts = {f"{node.module}.{alias.name}" for node in imports for alias in node.names}
-    names = {module.removeprefix("training.") for module in wholes | parts if module.startswith("training.")}
-    return {each for each in names if (REPOSITORY / "training" / f"{each.replace('.', '/')}.py").is_file()}
-
-
 def test_turns_on_one_split_with_one_seed_are_one_fit(
-    recipe: Recipe, terms: Terms, listener: Listener, lesson: Split
+    recipe: Recipe, setup: Setup, listener: Listener, lesson: Split
 ) -> None:
     """
     Where what is published learns from the lesson's own split, no fit is made twice.
     """
-    turns = FitJob("lesson", lesson, (1, 2)), FitJob("published", lesson, (1,))
+    jobs = FitJob("lesson", lesson, (1, 2)), FitJob("published", lesson, (1,))
 
-    manifest = run(replace(recipe, seed=1), replace(terms, turns=turns)).artifact.manifest
+    manifest = _run(replace(recipe, seed=1), replace(setup, jobs=jobs)).artifact.manifest
 
     assert len(listener.steps) == 2 * 4 * 7
     assert [(metric.fit, metric.seeds) for metric in manifest.metrics[::3]] == [
@@ -377,46 +353,47 @@ def test_turns_on_one_split_with_one_seed_are_one_fit(
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_fits_on_one_split_are_made_apart(
-    recipe: Recipe, terms: Terms, listener: Listener, whole: Whole, fresh: bool
+    recipe: Recipe, setup: Setup, listener: Listener, whole: Whole, fresh: bool
 ) -> None:
     """
     A second time they are taken as they were kept, unless asked to begin anew; the run that publishes
     makes the others only, and publishes what it would have without.
     """
-    fit_on("lesson", recipe, terms)
+    fit_split("lesson", recipe, setup.jobs, setup.context)
     assert len(listener.steps) == 2 * 4 * 7
-    assert not terms.models.exists()
+    assert not setup.models.exists()
 
     listener.steps.clear()
-    fit_on("lesson", recipe, terms, fresh)
+    fit_split("lesson", recipe, setup.jobs, setup.context, fresh)
     assert len(listener.steps) == (2 * 4 * 7 if fresh else 0)
 
     listener.steps.clear()
-    published = run(recipe, terms)
+    published = _run(recipe, setup)
     assert set(listener.steps) == {"toy: published fit, seed 11"}
     assert published.artifact.model == whole.published.artifact.model
 
 
-def test_a_split_that_no_fit_is_made_on_is_told(recipe: Recipe, terms: Terms) -> None:
+def test_a_split_that_no_fit_is_made_on_is_told(recipe: Recipe, setup: Setup) -> None:
     """
     Those that there are, are named, each once.
     """
-    twice = replace(terms, turns=(*terms.turns, terms.turns[0]))
+    twice = replace(setup, jobs=(*setup.jobs, setup.jobs[0]))
 
     with pytest.raises(UnknownName, match="one of lesson, official; got 'other'"):
-        fit_on("other", recipe, twice)
+        fit_split("other", recipe, twice.jobs, twice.context)
 
 
 @pytest.fixture(scope="module")
 def strangers(
-    inky: Recipe, ink_turns: tuple[FitJob, ...], watch: Watch, tmp_path_factory: pytest.TempPathFactory
+    inky: Recipe, ink_jobs: tuple[FitJob, ...], watch: FitCallbacks, tmp_path_factory: pytest.TempPathFactory
 ) -> Whole:
     """A small run of the kind that `ink` is, with each group of donors left out in turn."""
     folder = tmp_path_factory.mktemp("strangers")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "NONDIGITS", 30)
-        terms = Terms(ink_turns, folder / "models", folder / "runs", lambda *_: watch, lambda _: None)
-        return Whole(folder, run(inky, terms))
+        patch.setattr(ood, "NONDIGITS", 30)
+        context = FitContext(folder / "runs", lambda *_: watch, lambda _: None)
+        setup = Setup(ink_jobs, context, folder / "models")
+        return Whole(folder, _run(inky, setup))
 
 
 def test_strangers_are_measured_all_together_and_apart(strangers: Whole) -> None:
@@ -425,7 +402,7 @@ def test_strangers_are_measured_all_together_and_apart(strangers: Whole) -> None
     drawing.
     """
     metrics = strangers.published.artifact.manifest.metrics
-    together = [metric for metric in metrics if metric.data == measuring.EVERYBODY]
+    together = [metric for metric in metrics if metric.data == ALL_HELD_OUT]
     apart = [metric for metric in metrics if metric.data.endswith("without-syn")]
 
     assert {metric.fit for metric in metrics} == {"held-out", "published"}
@@ -452,7 +429,7 @@ def test_temperature_and_certainty_are_published(strangers: Whole) -> None:
     assert manifest.certainty is not None
     assert [share.examples for share in manifest.certainty.kept] == [60, 15, 15, 15, 15]
     passed = {share.images: share.examples for share in manifest.certainty.passed}
-    assert passed.pop(measuring.NO_DIGIT) == sum(passed.values()) == 3 * 30
+    assert passed.pop(ood.NO_DIGIT) == sum(passed.values()) == 3 * 30
     scores = Engine.load(published).run(published.golden.images)
     off = np.abs(scores.probabilities - toys.softmax(scores.logits, manifest.temperature))
     assert np.all(off <= precision.softmax_error(scores.logits, manifest.temperature))

@@ -1,8 +1,8 @@
-"""The images that a fit meets: as they are, varied anew, or in stored versions with teachers' answers.
+"""Batch source of a labelled data set: original images, fresh augmentation, or cached augmentations.
 
-To vary every image in every epoch and to ask a convolutional teacher about it costs ten times as much
-as a step of a small dense network. So a recipe may name a number of versions: epoch by epoch a fit goes
-through them in turn, and each is made when its turn first comes.
+Augmenting every image in every epoch and predicting it with a convolutional teacher costs ten times as much
+as a step of a small dense network. A recipe can therefore set a number of cached augmentations of the whole
+data set. Epochs use them in turn; each is computed at its first use.
 """
 
 from collections.abc import Sequence
@@ -12,95 +12,81 @@ import torch
 from torch import Generator, Tensor, nn
 
 from training.batches.source import Batch
+from training.batches.teacher import teacher_probabilities
 from training.data.examples import Examples
 from training.recipes.recipe import Recipe
 from training.synthesis.augmentations import AUGMENTATIONS
 
-_MADE_AT_ONCE = 500
-"""Images; bounds memory, and keeps what is worked on in the processor's cache."""
+_CHUNK = 500
+"""Images that are augmented at once; bounds memory and fits the processor's cache."""
 
 
 @dataclass(frozen=True)
-class _Version:
-    """All training images, varied once.
+class _Cached:
+    """One augmentation of all training images.
 
     Attributes:
         pixels: (N, ...) uint8.
-        answers: (N, classes) float32, the teachers' mean probabilities; None where there is no teacher.
+        teacher: (N, classes) float32, mean probabilities of the teachers; None without a teacher.
     """
 
     pixels: Tensor
-    answers: Tensor | None
+    teacher: Tensor | None
 
 
-class Versions:
-    """What there is to learn from under one recipe.
+class AugmentedBatches:
+    """A `BatchSource` of labelled images under a recipe's augmentation.
 
-    Stored version k comes of a generator that is seeded with k alone: it is the same for every seed
-    of a fit, and whether or not the fit was interrupted.
+    Cached augmentation k is computed from a generator with seed k. It depends neither on the seed of the fit
+    nor on interruptions.
     """
 
     def __init__(self, recipe: Recipe, train: Examples, teachers: Sequence[nn.Module] = ()) -> None:
-        """Promise versions; none is made yet.
+        """Create a batch source; nothing is augmented yet.
 
         Args:
-            recipe: Names augmentation, strength, number of versions and the teachers' temperature.
+            recipe: Augmentation, strength, number of cached augmentations, and teacher temperature.
             train: The images.
-            teachers: In evaluation mode; asked about stored versions only.
+            teachers: Networks in evaluation mode; used for cached augmentations only.
         """
         self._recipe = recipe
         self._pixels = torch.tensor(train.pixels)
         self._labels = torch.tensor(train.labels)
         self._teachers = teachers
-        self._made: dict[int, _Version] = {}
+        self._cache: dict[int, _Cached] = {}
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def batch(self, epoch: int, rows: Tensor, generator: Generator) -> Batch:
-        """Return the images of these rows as an epoch meets them; see `Material`.
+        """Return the batch of some rows, see `BatchSource`.
 
-        Stored versions do not move the generator.
+        Cached augmentations do not use the generator.
         """
         labels = self._labels[rows]
         if self._recipe.versions:
-            version = self._version((epoch - 1) % self._recipe.versions)
-            answers = None if version.answers is None else version.answers[rows]
-            return Batch(version.pixels[rows], labels, answers)
+            cached = self._cached((epoch - 1) % self._recipe.versions)
+            teacher = None if cached.teacher is None else cached.teacher[rows]
+            return Batch(cached.pixels[rows], labels, teacher)
         pixels = self._pixels[rows]
         if self._recipe.augmentation:
             augment = AUGMENTATIONS[self._recipe.augmentation]
             pixels = augment(pixels, generator, self._recipe.strength)
         return Batch(pixels, labels)
 
-    def _version(self, number: int) -> _Version:
-        if number not in self._made:
-            self._made[number] = self._make(torch.Generator().manual_seed(number))
-        return self._made[number]
+    def _cached(self, number: int) -> _Cached:
+        if number not in self._cache:
+            self._cache[number] = self._compute(torch.Generator().manual_seed(number))
+        return self._cache[number]
 
     @torch.no_grad()
-    def _make(self, generator: Generator) -> _Version:
+    def _compute(self, generator: Generator) -> _Cached:
         augment = AUGMENTATIONS[self._recipe.augmentation]
-        pixels, answers = [], []
-        for piece in torch.split(self._pixels, _MADE_AT_ONCE):
-            varied = augment(piece, generator, self._recipe.strength).round_().to(torch.uint8)
-            pixels.append(varied)
+        pixels, teacher = [], []
+        for chunk in torch.split(self._pixels, _CHUNK):
+            augmented = augment(chunk, generator, self._recipe.strength).round_().to(torch.uint8)
+            pixels.append(augmented)
             if self._teachers:
-                answers.append(answer(self._teachers, varied, self._recipe.teacher_temperature))
-        return _Version(torch.cat(pixels), torch.cat(answers) if answers else None)
-
-
-def answer(teachers: Sequence[nn.Module], pixels: Tensor, temperature: float) -> Tensor:
-    """Ask teachers about images.
-
-    Args:
-        teachers: In evaluation mode, at least one.
-        pixels: (B, ...) 0 to 255, uint8 or float32.
-        temperature: That softens their answers.
-
-    Returns:
-        (B, classes) float32, the mean of their probabilities.
-    """
-    with torch.autocast("cpu", torch.bfloat16):  # an answer needs no more digits, and is quicker
-        logits = torch.stack([teacher(pixels) for teacher in teachers])
-    return (logits.to(torch.float32) / temperature).softmax(2).mean(0)
+                temperature = self._recipe.teacher_temperature
+                teacher.append(teacher_probabilities(self._teachers, augmented, temperature))
+        return _Cached(torch.cat(pixels), torch.cat(teacher) if teacher else None)

@@ -1,4 +1,4 @@
-"""What `ink` learns from: MNIST, pen strokes drawn anew, prepared canvases, and drawings of no digit."""
+"""Batch source of the model `ink`: MNIST, rendered pen strokes, preprocessed canvases, and non-digits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,29 +7,29 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from training.batches.augmented import answer
-from training.batches.source import NONE, Batch
+from training.batches.source import NO_CLASS, Batch
+from training.batches.teacher import teacher_probabilities
 from training.data.ink import InkData
 from training.recipes.recipe import Recipe
 from training.synthesis.augmentations import augment_digits, degrade, vary_stroke_width
 from training.synthesis.handwriting import add_variants, render, to_path
 
-_CALM_AFTER = 0.8
-"""Share of a run after which everything is varied less, so that it ends on what will be asked about."""
+_FINAL_PHASE = 0.8
+"""Share of the epochs after which augmentation is weaker, so that a fit ends on realistic images."""
 
-_CALM = 0.6
-"""What all strengths are multiplied by then."""
+_FINAL_STRENGTH = 0.6
+"""Factor of all strengths in the final phase."""
 
-_PREPARED = 0.45
-"""Strength for images that were varied as canvases already."""
+_CANVAS_STRENGTH = 0.45
+"""Factor of the strength for canvases, which are random already."""
 
-_THICKENED, _WORN = 0.3, 0.4
-"""Shares of the MNIST images, and of all images."""
+_STROKE_WIDTH_SHARE, _DEGRADED_SHARE = 0.3, 0.4
+"""Share of the MNIST images with another stroke width; share of all images that are degraded."""
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Where the kinds of an epoch's rows begin: MNIST, drawn, canvases, non-digits, in this order."""
+class _RowRanges:
+    """First row of each kind in an epoch; MNIST begins at 0."""
 
     drawn: int
     canvases: int
@@ -37,90 +37,90 @@ class _Rows:
     end: int
 
 
-class Drawings:
-    """A `Material` whose rows, but for MNIST's, are drawn by lot each time they are met.
+class InkBatches:
+    """A `BatchSource` in which only the MNIST rows are fixed images; the others are drawn at random.
 
-    Donors weigh by the root of how much they wrote, so that one who gave half of all digits does not
-    make half of an epoch.
+    A donor's weight is the square root of its number of digits, so that the donor of half of the digits does
+    not dominate an epoch.
     """
 
     def __init__(self, recipe: Recipe, ink: InkData, teachers: Sequence[nn.Module] = ()) -> None:
-        """Lay everything out; nothing is varied yet.
+        """Create a batch source; nothing is rendered yet.
 
         Args:
-            recipe: Says how many of each kind there are in an epoch, and how strongly to vary them.
-            ink: What there is to learn from.
-            teachers: In evaluation mode; asked about every batch, their answers averaged.
+            recipe: Number of rows of each kind, augmentation strength, and teacher temperature.
+            ink: The training data.
+            teachers: Networks in evaluation mode; their probabilities of every batch are averaged.
         """
         self._recipe = recipe
         self._teachers = teachers
         self._mnist = torch.tensor(ink.mnist.pixels)
         self._mnist_labels = torch.tensor(ink.mnist.labels)
-        self._trails = torch.tensor(np.stack([to_path(digit.strokes) for digit in ink.digits]))
+        self._paths = torch.tensor(np.stack([to_path(digit.strokes) for digit in ink.digits]))
         self._labels = torch.tensor([digit.label for digit in ink.digits])
-        given = [digit.donor for digit in ink.digits]
-        counts = {donor: given.count(donor) for donor in set(given)}
-        self._weights = torch.tensor([counts[donor] ** -0.5 for donor in given])
+        donors = [digit.donor for digit in ink.digits]
+        counts = {donor: donors.count(donor) for donor in set(donors)}
+        self._weights = torch.tensor([counts[donor] ** -0.5 for donor in donors])
         self._canvases = torch.tensor(ink.canvases.pixels)
         self._canvas_digits = torch.tensor(ink.canvas_digits)
         self._nondigits = torch.tensor(np.stack([to_path(strokes) for strokes in ink.nondigits]))
         drawn = len(self._mnist)
         canvases = drawn + recipe.drawn
         nondigits = canvases + recipe.canvases
-        self._rows = _Rows(drawn, canvases, nondigits, nondigits + recipe.nondigits)
+        self._ranges = _RowRanges(drawn, canvases, nondigits, nondigits + recipe.nondigits)
 
     def __len__(self) -> int:
-        return self._rows.end
+        return self._ranges.end
 
     @torch.no_grad()
     def batch(self, epoch: int, rows: Tensor, generator: Generator) -> Batch:
-        """Return the images of these rows as an epoch meets them; see `Material`."""
-        calm = _CALM if epoch > _CALM_AFTER * self._recipe.epochs else 1.0
-        strength = calm * self._recipe.strength
+        """Return the batch of some rows, see `BatchSource`."""
+        factor = _FINAL_STRENGTH if epoch > _FINAL_PHASE * self._recipe.epochs else 1.0
+        strength = factor * self._recipe.strength
+        ranges = self._ranges
         parts = [
-            self._of_mnist(rows[rows < self._rows.drawn], generator, strength),
-            self._drawn(self._count(rows, self._rows.drawn, self._rows.canvases), generator, strength),
-            self._on_canvas(
-                self._count(rows, self._rows.canvases, self._rows.nondigits), generator, strength
-            ),
-            self._of_no_digit(self._count(rows, self._rows.nondigits, self._rows.end), generator, strength),
+            self._mnist_images(rows[rows < ranges.drawn], generator, strength),
+            self._drawn_images(_count(rows, ranges.drawn, ranges.canvases), generator, strength),
+            self._canvas_images(_count(rows, ranges.canvases, ranges.nondigits), generator, strength),
+            self._nondigit_images(_count(rows, ranges.nondigits, ranges.end), generator, strength),
         ]
-        images = degrade(torch.cat([images for images, _ in parts]), generator, _WORN)
+        images = degrade(torch.cat([images for images, _ in parts]), generator, _DEGRADED_SHARE)
         labels = torch.cat([labels for _, labels in parts])
-        return Batch(images, labels, self._answers(images, labels))
+        return Batch(images, labels, self._teacher(images, labels))
 
-    def _count(self, rows: Tensor, begin: int, end: int) -> int:
-        return int(((rows >= begin) & (rows < end)).sum())
-
-    def _of_mnist(self, rows: Tensor, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
+    def _mnist_images(self, rows: Tensor, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
         images = augment_digits(self._mnist[rows], generator, strength)
-        return vary_stroke_width(images, generator, _THICKENED), self._mnist_labels[rows]
+        return vary_stroke_width(images, generator, _STROKE_WIDTH_SHARE), self._mnist_labels[rows]
 
-    def _drawn(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
-        chosen = _lot(self._weights, count, generator)
+    def _drawn_images(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
+        chosen = _sample(self._weights, count, generator)
         labels = self._labels[chosen]
-        trails = add_variants(self._trails[chosen], labels, generator)
-        return render(trails, generator, strength), labels
+        paths = add_variants(self._paths[chosen], labels, generator)
+        return render(paths, generator, strength), labels
 
-    def _on_canvas(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
-        chosen = _lot(self._weights[self._canvas_digits], count, generator)
-        images = augment_digits(self._canvases[chosen], generator, _PREPARED * strength)
+    def _canvas_images(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
+        chosen = _sample(self._weights[self._canvas_digits], count, generator)
+        images = augment_digits(self._canvases[chosen], generator, _CANVAS_STRENGTH * strength)
         return images, self._labels[self._canvas_digits[chosen]]
 
-    def _of_no_digit(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
+    def _nondigit_images(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(len(self._nondigits), (count,), generator=generator)
-        return render(self._nondigits[chosen], generator, strength), torch.full((count,), NONE)
+        return render(self._nondigits[chosen], generator, strength), torch.full((count,), NO_CLASS)
 
-    def _answers(self, images: Tensor, labels: Tensor) -> Tensor | None:
-        """Return the teachers' probabilities; of no digit they are not asked, since that is known."""
+    def _teacher(self, images: Tensor, labels: Tensor) -> Tensor | None:
+        """Return the teachers' probabilities; for non-digits the uniform distribution."""
         if not self._teachers:
             return None
-        answers = answer(self._teachers, images, self._recipe.teacher_temperature)
-        return torch.where(labels[:, None] == NONE, 1 / answers.shape[1], answers)
+        probabilities = teacher_probabilities(self._teachers, images, self._recipe.teacher_temperature)
+        return torch.where(labels[:, None] == NO_CLASS, 1 / probabilities.shape[1], probabilities)
 
 
-def _lot(weights: Tensor, count: int, generator: Generator) -> Tensor:
-    """Draw rows by their weights, with replacement; (count,) int64."""
-    if not count:  # multinomial refuses to draw none
+def _count(rows: Tensor, begin: int, end: int) -> int:
+    return int(((rows >= begin) & (rows < end)).sum())
+
+
+def _sample(weights: Tensor, count: int, generator: Generator) -> Tensor:
+    """Draw row numbers in proportion to their weights, with replacement; (count,) int64."""
+    if not count:  # multinomial does not accept 0
         return torch.empty(0, dtype=torch.int64)
     return torch.multinomial(weights, count, replacement=True, generator=generator)

@@ -1,25 +1,35 @@
-"""What a run says at a terminal: a line for each epoch, and a summary."""
+"""Console output of fits: a line per epoch, and tables of the results."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from service.core.manifest import Measurement
-from training.cli.progress_bars import Bars
-from training.fitting.loop import Epoch, Watch
-from training.quantisation.comparison import Loss
+from training.cli.progress_bars import ProgressBars
+from training.fitting.loop import Epoch, FitCallbacks
+from training.quantisation.comparison import Comparison
 
 Write = Callable[[str], None]
-"""Takes a line."""
+"""Writes a line."""
 
 
-def watch(title: str, epochs: int, bars: Bars, write: Write) -> Watch:
-    """Announce a fit, and return a watch that writes one line an epoch.
+def print_line(line: str) -> None:
+    """Print a line, and flush it."""
+    print(line, flush=True)
+
+
+def print_notice(line: str) -> None:
+    """Print an indented line."""
+    print_line(f"  {line}")
+
+
+def fit_callbacks(title: str, epochs: int, bars: ProgressBars, write: Write) -> FitCallbacks:
+    """Write the title of a fit, and return callbacks that write one line per epoch.
 
     Args:
-        title: Of the fit.
-        epochs: How many there will be.
-        bars: Shows the steps of an epoch.
-        write: Takes the lines.
+        title: Title of the fit.
+        epochs: Number of epochs.
+        bars: Show the steps of an epoch.
+        write: Writes a line.
     """
     write(f"\n{title}")
 
@@ -27,24 +37,24 @@ def watch(title: str, epochs: int, bars: Bars, write: Write) -> Watch:
         bars.close()
         write(epoch_line(epoch, epochs))
 
-    return Watch(
-        step=lambda step, steps: bars.show("  epoch", step, steps, "step"),
-        epoch=on_epoch,
+    return FitCallbacks(
+        on_step=lambda step, steps: bars.show("  epoch", step, steps, "step"),
+        on_epoch=on_epoch,
         clock=time.perf_counter,
     )
 
 
-def quiet_watch(bars: Bars) -> Watch:
-    """Return a watch that shows the steps of an epoch, and writes nothing."""
-    return Watch(
-        step=lambda step, steps: bars.show("  epoch", step, steps, "step"),
-        epoch=lambda _: bars.close(),
+def quiet_callbacks(bars: ProgressBars) -> FitCallbacks:
+    """Return callbacks that show the steps of an epoch, and write no lines."""
+    return FitCallbacks(
+        on_step=lambda step, steps: bars.show("  epoch", step, steps, "step"),
+        on_epoch=lambda _: bars.close(),
         clock=time.perf_counter,
     )
 
 
 def epoch_line(epoch: Epoch, epochs: int) -> str:
-    """Say in one line what an epoch came to."""
+    """Return the figures of an epoch in one line."""
     line = (
         f"  epoch {epoch.number:>2}/{epochs}  rate {epoch.learning_rate:<6.3g}"
         f"  loss {epoch.train_loss:.4f}  train {epoch.train_accuracy:.2%}"
@@ -54,12 +64,12 @@ def epoch_line(epoch: Epoch, epochs: int) -> str:
     return f"{line}  {epoch.seconds:.1f} s"
 
 
-def summary(metrics: Sequence[Measurement], lesson: Mapping[str, float]) -> list[str]:
-    """Say what was measured, with the lesson's own figures beside ours.
+def accuracy_table(metrics: Sequence[Measurement], lesson: Mapping[str, float]) -> list[str]:
+    """Return a table of the measured accuracies beside the lesson's.
 
     Args:
-        metrics: Those of the manifest.
-        lesson: The lesson's accuracies by the name of the part; may lack parts.
+        metrics: Measurements in a manifest.
+        lesson: The lesson's accuracies by part; may lack parts.
     """
     lines = [f"{'':<28}{'ours':<20}{'the lesson':<10}"]
     for metric in metrics:
@@ -67,23 +77,22 @@ def summary(metrics: Sequence[Measurement], lesson: Mapping[str, float]) -> list
         ours = f"{100 * metric.accuracy:.2f}{spread} %"
         theirs = lesson.get(metric.split) if metric.fit == "lesson" else None
         title = {"published": "published", "lesson": "lesson's split"}.get(metric.fit, metric.data)
-        shown = "" if theirs is None else f"{100 * theirs:.2f} %"
-        lines.append(f"{f'{title}, {metric.split}':<28}{ours:<20}{shown}".rstrip())
+        reference = "" if theirs is None else f"{100 * theirs:.2f} %"
+        lines.append(f"{f'{title}, {metric.split}':<28}{ours:<20}{reference}".rstrip())
     return lines
 
 
-def losses(found: Sequence[Loss]) -> list[str]:
-    """Say in a line each what rounding did to answers: right and sure, in per cent, before and after."""
-    width = max(len(loss.images) for loss in found)
-    lines = [f"{'':<{width}}  images  right, from > to, lost     otherwise  sure, from > to"]
-    for loss in found:
-        right = sure = ""
-        if loss.before is not None and loss.after is not None:
-            right = f"{100 * loss.before:.2f} > {100 * loss.after:.2f}, {100 * loss.lost:+.2f}"
-        if loss.sure_before is not None and loss.sure_after is not None:
-            sure = f"{100 * loss.sure_before:.2f} > {100 * loss.sure_after:.2f}"
-        line = (
-            f"{loss.images:<{width}}  {loss.examples:>6,}  {right:<24}{100 * loss.otherwise:>11.2f}  {sure}"
-        )
+def comparison_table(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return a table of the effect of quantisation: accuracy and share of sure predictions, in per cent."""
+    width = max(len(each.images) for each in comparisons)
+    lines = [f"{'':<{width}}  images  accuracy, from > to, loss     changed  sure, from > to"]
+    for each in comparisons:
+        accuracy = sure = ""
+        if each.before is not None and each.after is not None:
+            accuracy = f"{100 * each.before:.2f} > {100 * each.after:.2f}, {100 * each.accuracy_loss:+.2f}"
+        if each.sure_before is not None and each.sure_after is not None:
+            sure = f"{100 * each.sure_before:.2f} > {100 * each.sure_after:.2f}"
+        changed = f"{100 * each.otherwise:.2f}"
+        line = f"{each.images:<{width}}  {each.examples:>6,}  {accuracy:<26}{changed:>11}  {sure}"
         lines.append(line.rstrip())
     return lines

@@ -1,4 +1,4 @@
-"""The words of the trainer's command line, and what they mean."""
+"""Command line arguments of the trainer."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,36 +8,35 @@ from typing import get_args, get_type_hints
 
 from training.recipes.recipe import Recipe
 from training.recipes.registry import RECIPES
-from training.sweep.search_space import shortened
+from training.sweep.search_space import with_epochs
 
 RUNS = Path("runs")
-"""Where what is worth keeping between runs is kept, unless a flag says otherwise."""
+"""Default folder of checkpoints, caches and studies."""
 
 TRIALS, EPOCHS, GRACE_S = 20, 5, 60
-"""Of a sweep, where the command line does not say."""
+"""Defaults of a sweep."""
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Read the words of a command.
+    """Parse the arguments of a subcommand.
 
     Args:
-        argv: Without the program's name.
+        argv: Arguments without the program's name.
 
     Returns:
-        `command` and what belongs to it; where a recipe was named, `recipe` with the numbers that flags
-        replace.
+        `command` and its arguments; for `fit` and `sweep` also `recipe`, with overridden hyperparameters.
 
     Raises:
-        SystemExit: The words make no command, or a number is out of its range; said on stderr.
-        NotSearchable: The recipe has nothing that a sweep could vary.
+        SystemExit: The arguments are invalid, or a number is out of range; the message is on stderr.
+        NotSearchable: The recipe has no hyperparameter that a sweep could vary.
     """
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
         if arguments.command == "fit":
-            arguments.recipe = _replaced(arguments)
+            arguments.recipe = _overridden(arguments)
         elif arguments.command == "sweep":
-            arguments.recipe = shortened(RECIPES[arguments.name], arguments.epochs)
+            arguments.recipe = with_epochs(RECIPES[arguments.name], arguments.epochs)
     except ValueError as error:
         parser.error(str(error))
     return arguments
@@ -46,93 +45,124 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training",
-        description="Train the networks and publish them for the service.",
-        epilog="INKLING_DATA names the folder with the data sets; without it, it is data/.",
+        description="Fit networks and publish them for the service.",
+        epilog="INKLING_DATA names the folder of the data sets; the default is data/.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="show the recipes")
-    data = commands.add_parser("data", help="fetch, verify and describe the data sets")
-    data.add_argument(
-        "--unipen",
-        type=Path,
-        metavar="PATH",
-        help="first make the file of pen strokes from UNIPEN's archive, or the folder it was unpacked to",
-    )
-    models = commands.add_parser("models", help="verify what is published, and write its table")
-    each_step = commands.add_parser("steps", help="measure each step of preparation, and write docs/ink.md")
-    each_step.add_argument("--digits", type=int, default=600, metavar="N", help="of each donor")
-    each_step.add_argument("--page", type=Path, default=Path("docs/ink.md"), help="the page to write into")
-    each_step.add_argument(
-        "--folds",
-        type=Path,
-        default=Path("runs/ink/folds"),
-        help="the folder of <donor>.onnx: the network that learns from strokes, fitted without that donor",
-    )
-    fit = commands.add_parser("fit", help="train a network, verify it and publish it")
-    fit.add_argument("name", choices=list(RECIPES), help="of the recipe")
-    for name, (kind, meaning) in _numbers().items():
-        fit.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=meaning)
-    _add_quantise(commands.add_parser("quantise", help="publish a network's next version in whole numbers"))
-    _add_sweep(commands.add_parser("sweep", help="search for better numbers, as the lesson advises"))
-    reporting = commands.add_parser("report", help="measure what is published, and draw it")
-    sampling = commands.add_parser("sample", help="draw images of one class")
-    for command in (reporting, sampling):
-        command.add_argument("name", metavar="model", help="as it is published")
-        command.add_argument("version", nargs="?", help="as it is published; all versions without it")
-        command.add_argument(
-            "--theme", choices=("light", "dark"), default="light", help="of pictures of the data"
-        )
-    reporting.add_argument(
-        "--pictures", type=Path, metavar="FOLDER", help="draw typical and troublesome images here too"
-    )
-    sampling.add_argument("--class", dest="label", required=True, help="name of the class")
-    sampling.add_argument("--part", default="train", help="train, valid or test; train without it")
-    sampling.add_argument("--out", type=Path, required=True, metavar="FILE", help="the picture, a PNG file")
-    for command in (models, fit, each_step, reporting, sampling):
-        command.add_argument(
-            "--models", type=Path, default=Path("models"), help="the folder of what is published"
-        )
-    fit.add_argument("--runs", type=Path, default=RUNS, help="where to keep checkpoints")
-    fit.add_argument(
-        "--only",
-        metavar="SPLIT",
-        help="make the fits on this split alone and keep them for the run that publishes, so that "
-        "several processes can share the work",
-    )
-    fit.add_argument("--fresh", action="store_true", help="begin anew, whatever was kept")
+    _add_data(commands.add_parser("data", help="download, verify and summarise the data sets"))
+    models = commands.add_parser("models", help="verify the published networks, and write their table")
+    _add_models_folder(models)
+    _add_steps(commands.add_parser("steps", help="measure each preprocessing step, and write docs/ink.md"))
+    _add_fit(commands.add_parser("fit", help="fit a network, verify it and publish it"))
+    _add_quantise(commands.add_parser("quantise", help="publish a network's next version in int8"))
+    _add_sweep(commands.add_parser("sweep", help="search for better hyperparameters"))
+    _add_report(commands.add_parser("report", help="evaluate published networks, and write their reports"))
+    _add_sample(commands.add_parser("sample", help="draw images of one class"))
     return parser
 
 
-def _add_quantise(quantise: argparse.ArgumentParser) -> None:
-    quantise.add_argument("name", metavar="model", help="as it is published")
-    quantise.add_argument("version", nargs="?", help="in floats; the newest such version without it")
-    quantise.add_argument(
+def _add_models_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of published networks")
+
+
+def _add_runs_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of checkpoints and caches")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--unipen",
+        type=Path,
+        metavar="PATH",
+        help="first convert UNIPEN's archive, or the folder it was unpacked to, to the pen digit file",
+    )
+
+
+def _add_steps(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--digits", type=int, default=600, metavar="N", help="digits per donor")
+    parser.add_argument("--page", type=Path, default=Path("docs/ink.md"), help="page to write into")
+    parser.add_argument(
+        "--folds",
+        type=Path,
+        default=Path("runs/ink/folds"),
+        help="folder of <donor>.onnx: the network for pen strokes, fitted without that donor",
+    )
+    _add_models_folder(parser)
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", choices=list(RECIPES), help="name of the recipe")
+    for name, (kind, meaning) in _hyperparameters().items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=meaning)
+    _add_models_folder(parser)
+    _add_runs_folder(parser)
+    parser.add_argument(
+        "--only",
+        metavar="SPLIT",
+        help="fit on this split only, without publishing; a later run uses the checkpoints, so that several "
+        "processes can share the work",
+    )
+    parser.add_argument("--fresh", action="store_true", help="ignore existing checkpoints")
+
+
+def _add_quantise(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="model", help="name of the model")
+    parser.add_argument("version", nargs="?", help="a float32 version; default: the newest one")
+    parser.add_argument(
         "--epochs",
         type=_count,
         metavar="N",
-        help="of the fits without some donors that tell what is lost on strangers; the recipe's without it",
+        help="epochs of the fits that measure the effect on held-out writers; default: the recipe's",
     )
-    quantise.add_argument("--only-measure", action="store_true", help="say what is lost, and publish nothing")
-    quantise.add_argument("--runs", type=Path, default=RUNS, help="where to keep checkpoints")
-    quantise.add_argument(
-        "--models", type=Path, default=Path("models"), help="the folder of what is published"
+    parser.add_argument("--only-measure", action="store_true", help="measure the effect, do not publish")
+    _add_runs_folder(parser)
+    _add_models_folder(parser)
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", choices=list(RECIPES), help="name of the recipe to start at")
+    parser.add_argument(
+        "--one-at-a-time", action="store_true", help="vary one hyperparameter after another; default: Optuna"
+    )
+    parser.add_argument(
+        "--trials", type=_count, metavar="N", help=f"number of trials; default with Optuna: {TRIALS}"
+    )
+    parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help="epochs of each trial")
+    parser.add_argument(
+        "--storage", metavar="URL", help="shared study: postgresql://USER:PASSWORD@HOST/DATABASE"
+    )
+    parser.add_argument("--into", type=Path, help="folder of study, table and charts")
+    parser.add_argument(
+        "--grace",
+        type=_count,
+        default=GRACE_S,
+        metavar="S",
+        help="seconds without heartbeat after which a worker is lost",
     )
 
 
-def _add_sweep(sweep: argparse.ArgumentParser) -> None:
-    sweep.add_argument("name", choices=list(RECIPES), help="of the recipe to begin with")
-    sweep.add_argument(
-        "--one-at-a-time", action="store_true", help="vary one thing after another; else Optuna chooses"
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    _add_published(parser)
+    parser.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="also draw typical and troublesome images here"
     )
-    sweep.add_argument("--trials", type=_count, metavar="N", help=f"in all; Optuna makes {TRIALS}")
-    sweep.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help="of each trial")
-    sweep.add_argument(
-        "--storage", metavar="URL", help="of a study to share: postgresql://USER:PASSWORD@HOST/DATABASE"
+
+
+def _add_sample(parser: argparse.ArgumentParser) -> None:
+    _add_published(parser)
+    parser.add_argument("--class", dest="label", required=True, help="name of the class")
+    parser.add_argument("--part", default="train", help="train, valid or test; default: train")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="PNG file to write")
+
+
+def _add_published(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="model", help="name of the model")
+    parser.add_argument("version", nargs="?", help="version; default: all versions")
+    parser.add_argument(
+        "--theme", choices=("light", "dark"), default="light", help="theme of pictures of the data"
     )
-    sweep.add_argument("--into", type=Path, help="folder of study, table and pictures")
-    sweep.add_argument(
-        "--grace", type=_count, default=GRACE_S, metavar="S", help="silence after which a worker is lost"
-    )
+    _add_models_folder(parser)
 
 
 def _count(text: str) -> int:
@@ -142,15 +172,15 @@ def _count(text: str) -> int:
     return count
 
 
-def _numbers() -> dict[str, tuple[type, str]]:
-    """Return the recipe's single numbers: for each name its type and its meaning."""
+def _hyperparameters() -> dict[str, tuple[type, str]]:
+    """Return the recipe's scalar hyperparameters: type and meaning of each name."""
     hints = get_type_hints(Recipe, include_extras=True)
     pairs = {name: get_args(hint) for name, hint in hints.items()}
     return {name: pair for name, pair in pairs.items() if pair[0] in (int, float)}
 
 
-def _replaced(arguments: argparse.Namespace) -> Recipe:
-    """Return the named recipe with the numbers that flags replace."""
-    numbers = {name: getattr(arguments, name) for name in _numbers()}
+def _overridden(arguments: argparse.Namespace) -> Recipe:
+    """Return the recipe with the hyperparameters given on the command line."""
+    given = {name: getattr(arguments, name) for name in _hyperparameters()}
     recipe = RECIPES[arguments.name]
-    return replace(recipe, **{name: given for name, given in numbers.items() if given is not None})
+    return replace(recipe, **{name: value for name, value in given.items() if value is not None})

@@ -1,4 +1,4 @@
-"""Progress bars, for a person who waits."""
+"""Progress bars on the terminal."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -6,8 +6,8 @@ from typing import Any, Self
 from tqdm import tqdm
 
 
-class Bars:
-    """One progress bar at a time, shown only where there is a terminal."""
+class ProgressBars:
+    """One progress bar at a time, shown only if stderr is a terminal."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -25,18 +25,18 @@ class Bars:
         self.close()
 
     def show(self, title: str, done: int, total: int, unit: str, scale: bool = False) -> None:
-        """Bring the bar of this title to `done` of `total`; 0 is an unknown total."""
+        """Set the bar of this title to `done` of `total`; a total of 0 is unknown."""
         if self._bar is None or self._title != title:
             self.close()
             self._title = title
-            # disable=None: no bar where stderr is no terminal; leave=False: lines say what was done
+            # disable=None: no bar unless stderr is a terminal; leave=False: the bar is removed at the end
             self._bar = tqdm(
                 desc=title, total=total or None, unit=unit, unit_scale=scale, leave=False, disable=None
             )
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """Take the bar away, where there is one."""
+        """Remove the current bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

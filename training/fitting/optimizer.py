@@ -1,4 +1,4 @@
-"""How weights move from step to step: the optimizer, its learning rate, and the average of weights."""
+"""Optimizer, learning rate schedule, and moving average of the weights."""
 
 import math
 
@@ -9,7 +9,7 @@ from training.recipes.recipe import Recipe
 
 
 def make_optimizer(recipe: Recipe, net: nn.Module) -> torch.optim.Optimizer:
-    """Make a recipe's optimizer; weight decay is for matrices, not for biases and the like.
+    """Create a recipe's optimizer; weight decay applies to matrices only, not to biases.
 
     Source of adamw: Loshchilov, Hutter, "Decoupled weight decay regularization", 2019.
     """
@@ -26,14 +26,13 @@ def make_optimizer(recipe: Recipe, net: nn.Module) -> torch.optim.Optimizer:
 def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
     """Return the learning rate of a step.
 
-    With `drops` it is constant, but for a drop after some epochs. With `one-cycle` it rises in a
-    straight line over the share of the run that is for warming up, and falls along half a cosine to
-    a hundredth.
+    Schedule `drops`: constant, with a drop after some epochs. Schedule `one-cycle`: a linear rise during the
+    warm-up share of the run, then half a cosine down to a hundredth.
 
     Args:
-        step: From 0, counted over the whole run.
+        step: Number of the step from 0, over the whole run.
         steps_per_epoch: Steps of one epoch.
-        recipe: Gives the schedule and its numbers.
+        recipe: The schedule and its parameters.
 
     Source of one-cycle: Smith, Topin, "Super-convergence", 2018, with the cosine of Loshchilov,
     Hutter, "SGDR", 2017.
@@ -45,7 +44,7 @@ def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
 
 
 def _one_cycle(step: int, steps: int, warm_up: float) -> float:
-    """Return the share of the highest rate."""
+    """Return the learning rate relative to the highest one."""
     rising = warm_up * steps
     if step < rising:
         return (step + 1) / (rising + 1)
@@ -54,16 +53,16 @@ def _one_cycle(step: int, steps: int, warm_up: float) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Let the next step use this learning rate."""
+    """Set the learning rate of the next step."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
 @torch.no_grad()
-def follow(average: nn.Module, net: nn.Module, decay: float) -> None:
-    """Move an average of a network's weights, and of its running statistics, towards their present."""
-    for mean, now in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+def update_average(average: nn.Module, net: nn.Module, decay: float) -> None:
+    """Update the exponential moving average of a network's weights and running statistics."""
+    for mean, current in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
         if mean.is_floating_point():
-            mean.lerp_(now, 1 - decay)
+            mean.lerp_(current, 1 - decay)
         else:
-            mean.copy_(now)  # BatchNorm's count of batches
+            mean.copy_(current)  # BatchNorm's counter of batches

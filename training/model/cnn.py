@@ -1,4 +1,4 @@
-"""The convolutional network, which only teaches: none is ever published."""
+"""Convolutional network, used as a teacher only; it is never published."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,14 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from training.model.mlp import INITIALISATIONS, drop
+from training.model.dropout import dropout
+from training.model.initialisation import INITIALISATIONS
 
 
-class ConvolutionalNet(nn.Module):
-    """3 x 3 convolutions, each normalised over the batch and followed by a ReLU, and a dense layer.
+class CNN(nn.Module):
+    """3 x 3 convolutions with batch normalisation and ReLU, average pooling, and a dense output layer.
 
-    Source of the normalisation: Ioffe, Szegedy, "Batch normalization", 2015.
+    Source of batch normalisation: Ioffe, Szegedy, "Batch normalization", 2015.
     """
 
     def __init__(
@@ -26,18 +27,18 @@ class ConvolutionalNet(nn.Module):
         generator: Generator,
         dropout: float,
     ) -> None:
-        """Make a network with fresh weights.
+        """Create a network with random weights.
 
         Args:
-            colours: Numbers of a pixel.
-            channels: Of each convolution.
-            strides: Of each convolution.
-            pooled: The last convolution's grid is averaged to this side before the dense layer.
-            classes: Numbers that come out.
-            initialisation: Of the convolutions, a name in `INITIALISATIONS`; the dense layer, which
-                no ReLU follows, begins as `Net`'s do in Keras.
+            colours: Colour channels of the input.
+            channels: Output channels of each convolution.
+            strides: Stride of each convolution.
+            pooled: Side of the feature map after average pooling.
+            classes: Number of classes.
+            initialisation: A name in `INITIALISATIONS`, for the convolutions. The output layer, which no
+                ReLU follows, is initialised as Keras's dense layers.
             generator: Source of randomness, of dropout too; the same state gives the same bits.
-            dropout: Share of the dense layer's inputs that a training step leaves out.
+            dropout: Probability that an input of the output layer is dropped in a training step.
         """
         super().__init__()
         self._colours = colours
@@ -48,7 +49,7 @@ class ConvolutionalNet(nn.Module):
         self.convolutions = nn.ModuleList()
         self.norms = nn.ModuleList()
         for fan_in, fan_out, stride in zip(widths[:-1], widths[1:], strides, strict=True):
-            # meta: as in Net, nothing is drawn from torch's global generator
+            # meta: as in MLP, nothing is drawn from torch's global generator
             layer = nn.Conv2d(fan_in, fan_out, 3, stride, 1, bias=False, device="meta")
             layer = layer.to_empty(device="cpu")
             INITIALISATIONS[initialisation](layer.weight, generator)
@@ -73,6 +74,6 @@ class ConvolutionalNet(nn.Module):
             signal = torch.relu(norm(convolution(signal)))  # (B, channels, h, w)
         signal = adaptive_avg_pool2d(signal, self._pooled).flatten(1)  # (B, channels * pooled²)
         if self.training and self._dropout:
-            signal = drop(signal, self._dropout, self._generator)
+            signal = dropout(signal, self._dropout, self._generator)
         logits: Tensor = self.output(signal)
         return logits

@@ -1,7 +1,4 @@
-"""A trained network as an ONNX file: pixels in, logits and probabilities out.
-
-Whether the file computes what the network computes is checked by `publish`.
-"""
+"""ONNX export of a float32 network: pixels to logits and probabilities."""
 
 import logging
 import warnings
@@ -14,30 +11,32 @@ from onnxscript import optimizer
 from torch import Tensor, nn
 
 from service.core.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME, Layer
-from training.model.mlp import OUTPUT, Net
+from training.model.mlp import MLP, OUTPUT
 
 OPSET = 20
-"""Version of ONNX's operators; pinned, since the service reads files of this form."""
+"""ONNX operator set; pinned, since the service parses files of this version."""
 
 
-def to_onnx(net: Net, image_shape: tuple[int, ...], temperature: float = 1.0) -> bytes:
-    """Write a network as one self-contained ONNX file.
+def to_onnx(net: MLP, image_shape: tuple[int, ...], temperature: float = 1.0) -> bytes:
+    """Export a network as a self-contained ONNX file.
 
-    The logits are those of the layers, whatever the temperature, so that they follow from the
-    manifest's layers alone.
+    The temperature applies to the probabilities only, so that the logits follow from the manifest's layers
+    alone.
 
     Args:
-        net: In evaluation mode.
-        image_shape: Of one image.
-        temperature: What logits are divided by before the softmax.
+        net: The network, in evaluation mode.
+        image_shape: Shape of one image.
+        temperature: Divisor of the logits before the softmax.
 
     Returns:
-        The file. The same weights give the same bytes; nothing in them tells of this machine.
+        Content of the file. The same weights give the same bytes; they contain nothing about this machine.
     """
-    batch = torch.zeros((2, *image_shape), dtype=torch.uint8)  # 2: a size of 1 would become fixed
+    batch = torch.zeros(
+        (2, *image_shape), dtype=torch.uint8
+    )  # 2: a size of 1 would be exported as a constant
     with _quiet():
         program = torch.onnx.export(
-            _Published(net, temperature).eval(),
+            _WithSoftmax(net, temperature).eval(),
             (batch,),
             dynamo=True,
             opset_version=OPSET,
@@ -46,11 +45,11 @@ def to_onnx(net: Net, image_shape: tuple[int, ...], temperature: float = 1.0) ->
             dynamic_shapes={INPUT_NAME: {0: "batch"}},
             external_data=False,
             verbose=False,
-            # off, since it drops a bias of zeros, which the manifest's layers name; see below
+            # off: it removes a bias of zeros, which the manifest's layers name; see below
             optimize=False,
         )
-    assert program is not None  # it is None for the old exporter alone
-    optimizer.fold_constants(program.model)  # the shape and the 255 are put together from parts
+    assert program is not None  # None only from the old exporter
+    optimizer.fold_constants(program.model)  # shape and scale are exported as several nodes
     optimizer.remove_unused_nodes(program.model)
     model = program.model_proto
     _strip(model)
@@ -59,8 +58,8 @@ def to_onnx(net: Net, image_shape: tuple[int, ...], temperature: float = 1.0) ->
     return content
 
 
-def layers(net: Net) -> tuple[Layer, ...]:
-    """Describe a network's layers and the names that their weights have in the file."""
+def layers(net: MLP) -> tuple[Layer, ...]:
+    """Return the manifest's layers of a network, with the names of their weights in the file."""
     return tuple(
         Layer(
             name=name,
@@ -74,26 +73,26 @@ def layers(net: Net) -> tuple[Layer, ...]:
     )
 
 
-class _Published(nn.Module):
-    """What the file holds: a network with its softmax."""
+class _WithSoftmax(nn.Module):
+    """A network followed by temperature and softmax."""
 
-    def __init__(self, net: Net, temperature: float) -> None:
+    def __init__(self, net: MLP, temperature: float) -> None:
         super().__init__()
         self.net = net
         self._temperature = temperature
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         logits: Tensor = self.net(image)  # (B, classes)
-        tempered = logits if self._temperature == 1 else logits / self._temperature
-        return logits, torch.softmax(tempered, 1)
+        scaled = logits if self._temperature == 1 else logits / self._temperature
+        return logits, torch.softmax(scaled, 1)
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Remove what the exporter noted for its own developers, and shorten the weights' names."""
+    """Remove the exporter's metadata, and shorten the names of the weights."""
     graph = model.graph
-    graph.ClearField("value_info")  # the shapes in between, which every reader infers
+    graph.ClearField("value_info")  # intermediate shapes, which readers infer
     for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
-        part.ClearField("metadata_props")  # stack traces, with the paths of this machine's files
+        part.ClearField("metadata_props")  # stack traces with paths of this machine
         part.ClearField("doc_string")
     for tensor in graph.initializer:
         tensor.name = tensor.name.removeprefix("net.")
@@ -103,13 +102,13 @@ def _strip(model: onnx.ModelProto) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks about itself to itself; its errors are raised as ever."""
+    """Suppress the exporter's log messages and its own deprecation warnings."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            # torch 2.13 copies its own deprecated LeafSpec while it exports; not ours to change
+            # torch 2.13 uses its own deprecated LeafSpec
             warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
             yield
     finally:

@@ -1,7 +1,6 @@
-"""A network in whole numbers as an ONNX file: pixels in, logits and probabilities out.
+"""ONNX file of a quantised network: pixels to logits and probabilities.
 
-Every step of it is an operator of its own, so that nothing depends on what a runtime makes of several.
-Which whole numbers, `training.rounding` says.
+Each arithmetic step is one operator, so that the result does not depend on a runtime's fusions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,22 +16,22 @@ from service.core.rounded import Rounded
 from training.publishing.onnx_float import OPSET
 
 _IR_VERSION = 10
-"""Of the file's form, as the exporter of networks in floats writes it."""
+"""ONNX IR version, the same as in exported float32 networks."""
 
 
 def to_onnx(layers: Mapping[str, Rounded], image_shape: tuple[int, ...], temperature: float = 1.0) -> bytes:
-    """Write a network as one self-contained ONNX file.
+    """Return a quantised network as a self-contained ONNX file.
 
-    A layer is MatMulInteger, Add, Cast, Mul, then Relu and QuantizeLinear but in the last: whole numbers up
-    to 2**24, then floats that hold them exactly.
+    A layer is MatMulInteger, Add, Cast, Mul, and Relu and QuantizeLinear except in the last layer: integers
+    up to 2**24, which float32 represents exactly.
 
     Args:
-        layers: From input to output.
-        image_shape: Of one image.
-        temperature: What logits are divided by before the softmax.
+        layers: The layers, from input to output.
+        image_shape: Shape of one image.
+        temperature: Divisor of the logits before the softmax.
 
     Returns:
-        The file. The same layers give the same bytes.
+        Content of the file. The same layers give the same bytes.
     """
     inputs = int(np.prod(image_shape))
     tensors: dict[str, NDArray[Any]] = {
@@ -89,8 +88,8 @@ def to_onnx(layers: Mapping[str, Rounded], image_shape: tuple[int, ...], tempera
     return content
 
 
-def described(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """Describe the layers of such a file, from those of the file in floats that it was made of."""
+def layers(float_layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Return the manifest's layers of a quantised network, from those of its float32 version."""
     return tuple(
         layer.model_copy(
             update={
@@ -98,9 +97,9 @@ def described(layers: Sequence[Layer]) -> tuple[Layer, ...]:
                 "bias": f"{layer.name}.bias",
                 "rounding": Rounding(
                     step=f"{layer.name}.step",
-                    given=None if place == len(layers) else f"{layer.name}.given",
+                    given=None if position == len(float_layers) else f"{layer.name}.given",
                 ),
             }
         )
-        for place, layer in enumerate(layers, start=1)
+        for position, layer in enumerate(float_layers, start=1)
     )

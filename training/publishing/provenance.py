@@ -1,21 +1,44 @@
-"""Where and with what a network is made: commit, libraries, processor."""
+"""Provenance of a network: commit, library versions, processor."""
 
 import platform
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+from service.core.manifest import Making
 
 _ROOT = Path(__file__).parents[2]
 
 _CODE = ("training", "service/core", "pyproject.toml", "constraints.txt")
-"""What decides how a network comes out. Published folders and documents may change meanwhile."""
+"""Paths whose changes mark a commit as dirty; published folders and documents do not."""
 
 _LIBRARIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "pillow", "torch")
 
 
+def making(seed: int, seconds: float, commit: str, threads: int) -> Making:
+    """Return the manifest's record of a network that is finished now.
+
+    Args:
+        seed: Seed of the fit.
+        seconds: Wall-clock time.
+        commit: As returned by `commit` at the start.
+        threads: Threads of torch.
+    """
+    return Making(
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+        seed=seed,
+        hardware=processor(),
+        threads=threads,
+        commit=commit,
+        libraries=libraries(),
+    )
+
+
 def commit() -> str:
-    """Return the repository's commit, with `-dirty` where the code has changed since.
+    """Return the repository's commit, with suffix `-dirty` if the code has uncommitted changes.
 
     Without git, or outside a repository, it is `unknown`.
     """
@@ -26,14 +49,14 @@ def commit() -> str:
 
 
 def libraries() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that the numbers come from."""
+    """Return the versions of Python and of the libraries that affect the result."""
     return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
 
 
-def processor(described_in: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the processor's name as the system gives it."""
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's model name."""
     try:
-        lines = described_in.read_text().splitlines()
+        lines = cpuinfo.read_text().splitlines()
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -44,7 +67,7 @@ def _git(*arguments: str) -> str | None:
     program = shutil.which("git")
     if program is None:
         return None
-    # S603 warns of strangers' words in a command; these are all our own
+    # S603 warns of untrusted input; all arguments are constants
     done = subprocess.run(  # noqa: S603
         [program, *arguments], cwd=_ROOT, capture_output=True, text=True, check=False
     )

@@ -1,7 +1,4 @@
-"""What a network loses when it is rounded: its answers before and after, beside each other.
-
-How it is rounded is `rounding`'s work.
-"""
+"""Comparison of a network before and after quantisation: accuracy, changed predictions, OOD detection."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,20 +10,20 @@ from service.core.certainty import energy
 from service.core.network import Layer
 from training.errors import AccuracyLossTooLarge
 
-MOST = 0.0005
-"""Of the accuracy that may be lost on images of a gate, as a share: 0.05 points."""
+MAX_ACCURACY_LOSS = 0.0005
+"""Largest loss of accuracy on a gate's images: 0.05 points."""
 
-_AT_ONCE = 1000
-"""Images that go through the layers together; bounds memory."""
+_BATCH_SIZE = 1000
+"""Bounds memory."""
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a network said of images before it was rounded, and after.
+class LogitPair:
+    """Logits before and after quantisation.
 
     Attributes:
-        before: (N, classes) float32 logits.
-        after: (N, classes) float32 logits.
+        before: (N, classes) float32.
+        after: (N, classes) float32.
     """
 
     before: NDArray[np.float32]
@@ -34,18 +31,18 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """What rounding did to the answers about some images, as shares of them.
+class Comparison:
+    """Effect of quantisation on some images, as shares of them.
 
     Attributes:
-        images: What they are and which network was asked.
-        examples: How many.
-        before: Right answers before; None where no answer is right.
-        after: Right answers after; None likewise.
-        otherwise: Answered otherwise than before.
-        sure_before: Sure answers before; None for a network that cannot tell.
-        sure_after: Sure answers after; None likewise.
-        is_gate: Whether the network is refused if it loses too much here.
+        images: Name of the images and of the network.
+        examples: Number of images.
+        before: Accuracy before; None for images without a class.
+        after: Accuracy after; None likewise.
+        otherwise: Share of changed predictions.
+        sure_before: Share above the OOD threshold before; None without a threshold.
+        sure_after: The same after; None likewise.
+        is_gate: Whether a loss here above `MAX_ACCURACY_LOSS` prevents publication.
     """
 
     images: str
@@ -58,13 +55,12 @@ class Loss:
     is_gate: bool
 
     @property
-    def lost(self) -> float:
-        """Share of right answers that are lost; below 0 where some were won."""
+    def accuracy_loss(self) -> float:
+        """Accuracy before minus accuracy after; 0 for images without a class."""
         return 0.0 if self.before is None or self.after is None else self.before - self.after
 
-    @property
-    def told(self) -> dict[str, object]:
-        """All that is known, as a manifest has it."""
+    def to_dict(self) -> dict[str, object]:
+        """Return the known fields as in a manifest."""
         return {
             name: round(value, 6) if isinstance(value, float) else value
             for name, value in asdict(self).items()
@@ -73,81 +69,83 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Sureness:
-    """From where on an answer is sure.
+class EnergyThreshold:
+    """OOD threshold of a network.
 
     Attributes:
-        threshold: Of the energy.
-        temperature: Of the network.
+        threshold: Smallest energy of a sure prediction.
+        temperature: Temperature of the network.
     """
 
     threshold: float
     temperature: float
 
     def share(self, logits: NDArray[np.float32]) -> float:
-        """Return the share of answers that are sure."""
+        """Return the share of (N, classes) logits that reach the threshold."""
         return float((energy(logits, self.temperature) >= self.threshold).mean())
 
 
-def ask(layers: Mapping[str, Layer], pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the logits of images, (N, classes), in single precision as the network runs."""
-    said = []
-    for begin in range(0, len(pixels), _AT_ONCE):
-        batch = pixels[begin : begin + _AT_ONCE]
+def predict(layers: Mapping[str, Layer], pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the logits of images, (N, classes), in single precision as the runtime computes them."""
+    logits = []
+    for begin in range(0, len(pixels), _BATCH_SIZE):
+        batch = pixels[begin : begin + _BATCH_SIZE]
         signal = np.asarray(batch.reshape(len(batch), -1) / np.float32(255), np.float32)
         for layer in layers.values():
             signal = layer.answer(layer.sums(signal))
-        said.append(signal)
-    return np.concatenate(said)
+        logits.append(signal)
+    return np.concatenate(logits)
 
 
-def both(before: Mapping[str, Layer], after: Mapping[str, Layer], pixels: NDArray[np.uint8]) -> Answers:
-    """Ask the network before and after."""
-    return Answers(ask(before, pixels), ask(after, pixels))
+def predict_pair(
+    before: Mapping[str, Layer], after: Mapping[str, Layer], pixels: NDArray[np.uint8]
+) -> LogitPair:
+    """Return the logits of images before and after quantisation."""
+    return LogitPair(predict(before, pixels), predict(after, pixels))
 
 
-def joined(found: Sequence[Answers]) -> Answers:
-    """Return all answers as one."""
-    return Answers(
-        np.concatenate([one.before for one in found]), np.concatenate([one.after for one in found])
+def concatenate(pairs: Sequence[LogitPair]) -> LogitPair:
+    """Return the logits of several networks, in order."""
+    return LogitPair(
+        np.concatenate([pair.before for pair in pairs]), np.concatenate([pair.after for pair in pairs])
     )
 
 
 def compare(
     images: str,
-    answers: Answers,
+    logits: LogitPair,
     labels: NDArray[np.int64] | None,
-    sureness: Sureness | None,
+    threshold: EnergyThreshold | None,
     is_gate: bool = False,
-) -> Loss:
-    """Compare the answers of a network before and after.
+) -> Comparison:
+    """Compare the predictions of a network before and after quantisation.
 
     Args:
-        images: What they are and which network was asked.
-        answers: What it said.
-        labels: (N,), what is right; None where nothing is.
-        sureness: None for a network that cannot tell.
-        is_gate: Whether the network is refused if it loses too much here.
+        images: Name of the images and of the network.
+        logits: Logits of the images.
+        labels: (N,), class indices; None for images without a class.
+        threshold: OOD threshold; None for a network without one.
+        is_gate: Whether a loss here can prevent publication.
     """
-    before, after = answers.before.argmax(1), answers.after.argmax(1)
-    return Loss(
+    before, after = logits.before.argmax(1), logits.after.argmax(1)
+    return Comparison(
         images=images,
         examples=len(before),
         before=None if labels is None else float((before == labels).mean()),
         after=None if labels is None else float((after == labels).mean()),
         otherwise=float((before != after).mean()),
-        sure_before=sureness.share(answers.before) if sureness else None,
-        sure_after=sureness.share(answers.after) if sureness else None,
+        sure_before=threshold.share(logits.before) if threshold else None,
+        sure_after=threshold.share(logits.after) if threshold else None,
         is_gate=is_gate,
     )
 
 
-def check(name: str, losses: Sequence[Loss]) -> None:
-    """Refuse a network that lost too much.
+def check_gates(name: str, comparisons: Sequence[Comparison]) -> None:
+    """Check that no gate exceeds the largest loss of accuracy.
 
     Raises:
-        AccuracyLossTooLarge: More than `MOST` of the images of a gate.
+        AccuracyLossTooLarge: A gate exceeds `MAX_ACCURACY_LOSS`.
     """
-    for loss in losses:
-        if loss.is_gate and loss.lost > MOST:
-            raise AccuracyLossTooLarge(name, loss.images, MOST, loss.lost)
+    for each in comparisons:
+        if each.is_gate and each.accuracy_loss > MAX_ACCURACY_LOSS:
+            raise AccuracyLossTooLarge(name, each.images, MAX_ACCURACY_LOSS, each.accuracy_loss)

@@ -1,167 +1,143 @@
-"""From a published network in floats to its next version, in whole numbers.
+"""Post-training quantisation of a published float32 network to int8, as its next version.
 
-Which whole numbers is `rounding`'s work, what they cost `losses`'. Neither looks at a test part: the one test
-figure decides whether to publish, and nothing else.
+Calibration uses training images only. The test part only decides whether the result is published.
 """
 
 import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from service.core import network
 from service.core.artifact import Artifact
-from service.core.manifest import MODEL_FILE, Certainty, DataSource, Making, Share
-from service.core.network import Dense
-from service.core.rounded import LARGEST_WEIGHT, Rounded
+from service.core.manifest import MODEL_FILE, DataSource
+from service.core.rounded import LARGEST_WEIGHT
+from training.data.data_sets import FitJob
 from training.data.examples import Examples, Split
-from training.errors import DataMismatch
-from training.evaluation import measurements as measuring
-from training.evaluation.measurements import NO_DIGIT, Asked, Fits
+from training.evaluation.measurements import Predictions, measurement
+from training.fitting.jobs import FitContext, run_held_out_jobs
 from training.fitting.loop import THREADS
-from training.model.mlp import OUTPUT, Net
-from training.publishing import onnx_float as export
-from training.publishing import onnx_int8 as whole
-from training.publishing import provenance as origin
-from training.publishing.publish import Derived
-from training.quantisation import comparison as losses
-from training.quantisation import gptq as rounding
-from training.quantisation.comparison import Answers, Loss, Sureness
+from training.publishing import onnx_int8, provenance
+from training.publishing.onnx_float import OPSET
+from training.publishing.publish import QuantisedModel
+from training.quantisation import gptq
+from training.quantisation.comparison import Comparison, EnergyThreshold, compare, predict_pair
+from training.quantisation.held_out import SEED, calibration_images, compare_held_out
 from training.recipes.recipe import Recipe
-from training.report.build import HISTORY_FILE
-from training.run import Terms, strangers
-
-CALIBRATION = 10_000
-"""Training images that the whole numbers are chosen by; all of them where there are fewer."""
-
-SEED = 1
-"""Of their drawing."""
-
-STROKES = "strokes"
-"""The further part of a split that decides beside MNIST's test part."""
+from training.report.records import HISTORY_FILE
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """A network in whole numbers, and what it lost.
+    """A quantised network and the effect of quantisation.
 
     Attributes:
-        derived: What is to be published.
-        losses: The answers before and after, beside each other.
+        model: The network, ready to publish.
+        comparisons: The network before and after, on each kind of image.
     """
 
-    derived: Derived
-    losses: tuple[Loss, ...]
+    model: QuantisedModel
+    comparisons: tuple[Comparison, ...]
 
 
 def quantise(
     published: Artifact,
     history: bytes,
     recipe: Recipe,
-    terms: Terms,
+    jobs: Sequence[FitJob],
+    context: FitContext,
     unseen: Mapping[str, Examples],
 ) -> Quantised:
-    """Round a published network, and measure what that costs.
+    """Quantise a published network, and measure the effect.
 
     Args:
-        published: The version in floats.
+        published: The version in float32.
         history: Its `history.json`; empty if there is none.
-        recipe: That fits without some donors are made by, where its data set holds donors out; with fewer
-            epochs than the published network's, they are other networks of the same kind.
-        terms: Data, folders and watchers.
-        unseen: By name, what the network has not met.
+        recipe: Recipe of the fits with held-out donors, if the jobs hold out donors. With fewer epochs than
+            the published network's recipe, it gives other networks of the same kind.
+        jobs: Fit jobs of the recipe; the last is the published one.
+        context: Folder and callbacks of the fits.
+        unseen: Evaluation data that the network was not fitted on, by name.
 
     Raises:
-        DataMismatch: The network was fitted or measured on other data.
-        TrainingError, OSError: A fit could not be made or kept.
+        DataMismatch: The network was fitted or evaluated on other data.
+        TrainingError, OSError: As for `run_job`.
     """
-    commit = origin.commit()  # now, not after minutes in which files may change
-    split, manifest = terms.turns[-1].split, published.manifest
-    _check_data(published, split)
+    commit = provenance.commit()  # now, since files may change during the fits
+    split, manifest = jobs[-1].split, published.manifest
+    split.check_against(manifest)
     began = time.perf_counter()
-    calibration = _calibration(split.train)
+    calibration = calibration_images(split.train)
     before = network.read(published)
-    after = rounding.rounded(before, calibration.pixels)
+    after = gptq.quantise_layers(before, calibration.pixels)
     seconds = time.perf_counter() - began
-    sureness = None
+    threshold = None
     if manifest.certainty:
-        sureness = Sureness(manifest.certainty.threshold, manifest.temperature)
-    answers = {part: losses.both(before, after, each.pixels) for part, each in split.parts.items()}
-    found = [
-        losses.compare(f"{split.data_set}, {part}", answers[part], each.labels, sureness, part == "test")
-        for part, each in split.parts.items()
+        threshold = EnergyThreshold(manifest.certainty.threshold, manifest.temperature)
+    logits = {name: predict_pair(before, after, part.pixels) for name, part in split.parts.items()}
+    comparisons = [
+        compare(f"{split.data_set}, {name}", logits[name], part.labels, threshold, is_gate=name == "test")
+        for name, part in split.parts.items()
     ]
-    for name, each in unseen.items():
-        said = losses.both(before, after, each.pixels)
-        found.append(losses.compare(f"{name}, not met", said, each.labels, sureness, is_gate=True))
-    others, certainty = _of_strangers(strangers(recipe, terms), f"fits of {recipe.epochs} epochs", sureness)
-    found += others
-    said_of_itself: dict[str, Any] = {
-        "recipe": {**manifest.recipe, "quantised": _told(published, calibration, found)},
+    for name, part in unseen.items():
+        pair = predict_pair(before, after, part.pixels)
+        comparisons.append(compare(f"{name}, not met", pair, part.labels, threshold, is_gate=True))
+    held_out, certainty = compare_held_out(
+        run_held_out_jobs(recipe, jobs, context), f"fits of {recipe.epochs} epochs", threshold
+    )
+    comparisons += held_out
+    own: dict[str, Any] = {
+        "recipe": {**manifest.recipe, "quantised": _record(published, calibration, comparisons)},
         "certainty": certainty and certainty.model_dump(),
-        "making": _making(manifest.making.seed, seconds, commit).model_dump(),
-        "data": [one.model_dump() for one in (*manifest.data, _source(split, calibration))],
+        "making": provenance.making(manifest.making.seed, seconds, commit, THREADS).model_dump(),
+        "data": [source.model_dump() for source in (*manifest.data, _source(split, calibration))],
         "metrics": [
-            measuring.measurement(
-                ("published", split.data_set, part),
-                [Asked(answers[part].after, each.labels)],
+            measurement(
+                ("published", split.data_set, name),
+                [Predictions(logits[name].after, part.labels)],
                 (manifest.making.seed,),
                 manifest.temperature,
             ).model_dump()
-            for part, each in split.parts.items()
+            for name, part in split.parts.items()
         ],
     }
-    derived = Derived(
-        manifest=_manifest(published) | said_of_itself,
-        model=whole.to_onnx(after, manifest.input.shape[1:], manifest.temperature),
+    model = QuantisedModel(
+        manifest=_inherited(published) | own,
+        model=onnx_int8.to_onnx(after, manifest.input.shape[1:], manifest.temperature),
         layers=after,
         images=split.train.pixels,
         temperature=manifest.temperature,
-        report={HISTORY_FILE: _history_of_published(history)} if history else {},
+        report={HISTORY_FILE: _published_history(history)} if history else {},
     )
-    return Quantised(derived, tuple(found))
+    return Quantised(model, tuple(comparisons))
 
 
-def _manifest(published: Artifact) -> dict[str, Any]:
-    """Return what a manifest in whole numbers has in common with that in floats."""
+def _inherited(published: Artifact) -> dict[str, Any]:
+    """Return the members of the manifest that follow from the float32 version's."""
     manifest = published.manifest
     content = manifest.model_dump(mode="json", exclude_unset=True, exclude={"version", "sha256"})
     return content | {
-        "description": f"{manifest.description} In whole numbers: int8 weights, uint8 signals.",
-        "layers": [layer.model_dump() for layer in whole.described(manifest.layers)],
-        "opset": export.OPSET,
+        "description": f"{manifest.description} Quantised: int8 weights, uint8 activations.",
+        "layers": [layer.model_dump() for layer in onnx_int8.layers(manifest.layers)],
+        "opset": OPSET,
     }
 
 
-def _told(published: Artifact, calibration: Examples, found: Sequence[Loss]) -> dict[str, object]:
-    """Return every number of the rounding, and what it cost."""
+def _record(
+    published: Artifact, calibration: Examples, comparisons: Sequence[Comparison]
+) -> dict[str, object]:
+    """Return the parameters and the effect of the quantisation, as in a manifest."""
     return {
         "from": published.identity,
         "sha256": published.manifest.sha256[MODEL_FILE],
         "calibration": len(calibration),
         "calibration_seed": SEED,
         "calibration_sha256": calibration.sha256,
-        "damping": rounding.DAMPING,
+        "damping": gptq.DAMPING,
         "largest_weight": LARGEST_WEIGHT,
-        "losses": [loss.told for loss in found],
+        "losses": [each.to_dict() for each in comparisons],
     }
-
-
-def _making(seed: int, seconds: float, commit: str) -> Making:
-    return Making(
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=round(seconds, 3),
-        seed=seed,
-        hardware=origin.processor(),
-        threads=THREADS,
-        commit=commit,
-        libraries=origin.libraries(),
-    )
 
 
 def _source(split: Split, calibration: Examples) -> DataSource:
@@ -173,93 +149,7 @@ def _source(split: Split, calibration: Examples) -> DataSource:
     )
 
 
-def _calibration(train: Examples) -> Examples:
-    rows = np.random.default_rng(SEED).permutation(len(train))[:CALIBRATION]
-    return train.select(np.sort(rows))
-
-
-def _check_data(published: Artifact, split: Split) -> None:
-    known = {source.sha256 for source in published.manifest.data}
-    for part, examples in split.parts.items():
-        if examples.sha256 not in known:
-            raise DataMismatch(published.identity, f"{split.data_set}, {split.name} {part}", examples.sha256)
-
-
-def _of_strangers(
-    fits: Sequence[Fits], title: str, sureness: Sureness | None
-) -> tuple[list[Loss], Certainty | None]:
-    """Round fits that have not met some donors, and ask them of these donors and of what is no digit.
-
-    Args:
-        fits: One a turn, each rounded by what it has learnt from.
-        title: Of the fits, for people.
-        sureness: None for networks that cannot tell.
-
-    Returns:
-        The losses, each kind of drawing over all fits; and what is sure now, None where nothing was held out.
-    """
-    if not fits:
-        return [], None
-    pairs: list[tuple[Mapping[str, Dense], Mapping[str, Rounded]]] = []
-    for one in fits:
-        net = one.made[0].net
-        assert isinstance(net, Net)
-        layers = _layers(net)
-        pairs.append((layers, rounding.rounded(layers, _calibration(one.turn.split.train).pixels)))
-    found = []
-    kept: dict[str, NDArray[np.float32]] = {}
-    for part in dict.fromkeys(name for one in fits for name in one.turn.split.extra):
-        parts = [one.turn.split.extra[part] for one in fits]
-        said = losses.joined(
-            [losses.both(*pair, each.pixels) for pair, each in zip(pairs, parts, strict=True)]
-        )
-        images = f"digits, not met: {part}, {title}"
-        labels = np.concatenate([each.labels for each in parts])
-        found.append(losses.compare(images, said, labels, sureness, is_gate=part == STROKES))
-        kept[images] = said.after
-    drawn, shown = measuring.of_no_digit()
-    said = losses.joined([losses.both(*pair, drawn) for pair in pairs])
-    kinds = np.tile(shown, len(pairs))
-    passed: dict[str, NDArray[np.float32]] = {}
-    for name, chosen in {
-        NO_DIGIT: np.full(len(kinds), True),
-        **{f"{NO_DIGIT}: {kind}": kinds == kind for kind in sorted(set(kinds))},
-    }.items():
-        images = f"{name}, {title}"
-        here = Answers(said.before[chosen], said.after[chosen])
-        found.append(losses.compare(images, here, None, sureness))
-        passed[images] = here.after
-    if sureness is None:
-        return found, None
-    certainty = Certainty(
-        score="energy",
-        threshold=sureness.threshold,
-        kept=_shares(kept, sureness),
-        passed=_shares(passed, sureness),
-    )
-    return found, certainty
-
-
-def _shares(said: Mapping[str, NDArray[np.float32]], sureness: Sureness) -> tuple[Share, ...]:
-    return tuple(
-        Share(images=images, examples=len(logits), share=round(sureness.share(logits), 5))
-        for images, logits in said.items()
-    )
-
-
-def _layers(net: Net) -> dict[str, Dense]:
-    """Return a fit's layers as the service has them."""
-    return {
-        name: Dense(
-            weight=layer.weight.detach().numpy().T,
-            bias=layer.bias.detach().numpy(),
-            is_rectified=name != OUTPUT,
-        )
-        for name, layer in net.dense.items()
-    }
-
-
-def _history_of_published(history: bytes) -> bytes:
-    """Return the learning curve of the fit that was rounded, without those of other fits."""
+def _published_history(history: bytes) -> bytes:
+    """Return the learning curve of the published fit, without those of other fits."""
     fits = [fit for fit in json.loads(history)["fits"] if fit["fit"] == "published"]
     return (json.dumps({"fits": fits}, separators=(",", ":"), allow_nan=False) + "\n").encode()

@@ -1,6 +1,6 @@
-"""The lesson's tuning rules: what may be varied, in which order, and what trials say about it.
+"""Search space of a sweep, and the lesson's tuning rule: vary one hyperparameter at a time.
 
-Running trials is `sweep`'s work; keeping them is `study`'s.
+Pure functions of recipes and trials; `strategies` chooses the next point, `study` stores trials.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,23 +12,23 @@ from training.recipes.recipe import Recipe
 
 LAYERS = (2, 3, 4, 5)
 WIDTHS = (64, 128, 256, 512)
-"""Powers of two; 512 is the lesson's widest, and as long a wait as a sweep should be."""
+"""Powers of two up to the lesson's widest layer."""
 
 DROPOUTS = (0.25, 0.5)
 HALVINGS = 4
-"""How often the learning rate is halved at most."""
+"""Largest number of halvings of the learning rate."""
 
-LIVES = 3
-"""So many workers may be lost with one and the same trial; then it is left alone."""
+MAX_LOST = 3
+"""Number of lost workers after which a point is not tried again."""
 
 State = Literal["running", "done", "stopped", "diverged", "interrupted", "lost", "surplus"]
-"""`stopped`: hopeless, before its last epoch; `lost`: its worker fell silent; `surplus`: another worker
-had begun the same, or the last one that was wanted, a moment earlier."""
+"""`stopped`: pruned before its last epoch. `lost`: its worker stopped sending heartbeats. `surplus`: another
+worker had started the same point, or the last wanted trial, a moment before."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One choice of what may be varied; every hidden layer has the same width."""
+    """A point of the search space; all hidden layers have the same width."""
 
     layers: int
     width: int
@@ -37,19 +37,19 @@ class Point:
 
 
 Space = Mapping[str, tuple[Any, ...]]
-"""By the name of what is varied, in the order in which it is: the values it may take."""
+"""Values of each hyperparameter, in the order in which they are varied."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One point that was tried, or is being tried.
+    """A finished or running trial.
 
     Attributes:
         number: From 0, in the order of the study.
-        point: What is tried; None in the first moments.
-        state: How far it came.
+        point: The point tried; None until it is chosen.
+        state: State of the trial.
         curve: Valid accuracy after each epoch.
-        seconds: Wall-clock time of its epochs; 0 before its end.
+        seconds: Wall-clock time of its epochs; 0 before the end.
     """
 
     number: int
@@ -60,18 +60,18 @@ class Trial:
 
     @property
     def accuracy(self) -> float | None:
-        """Valid accuracy of the whole trial; None where it did not come to its last epoch."""
+        """Valid accuracy after the last epoch; None if the trial did not finish."""
         return self.curve[-1] if self.state == "done" else None
 
 
 @dataclass(frozen=True)
-class Step:
-    """One thing that is varied while the others stay as they are.
+class Stage:
+    """Variation of one hyperparameter, with the others fixed.
 
     Attributes:
-        name: Of what is varied.
-        start: The best point before.
-        alternatives: Those that differ from it in this one thing.
+        name: The hyperparameter.
+        start: Best point of the stages before.
+        alternatives: Points that differ from it in this hyperparameter.
     """
 
     name: str
@@ -80,45 +80,45 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Walk:
-    """How far one thing at a time came.
+class Progress:
+    """Progress of the one-at-a-time search.
 
     Attributes:
-        steps: Those that are done and, as the last, the one under way.
-        best: The best point of the steps that are done.
-        missing: Points that have to be tried before it can go on; empty at the end.
+        stages: Finished stages, and the current one.
+        best: Best point of the finished stages.
+        missing: Points of the current stage without a result; empty at the end.
     """
 
-    steps: tuple[Step, ...]
+    stages: tuple[Stage, ...]
     best: Point
     missing: tuple[Point, ...]
 
 
-def shortened(recipe: Recipe, epochs: int) -> Recipe:
-    """Return a recipe with fewer or more epochs, its drops of the learning rate in proportion.
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """Return a recipe with another number of epochs, and its learning rate drops in proportion.
 
     Raises:
-        NotSearchable: The recipe has nothing that a sweep could vary.
-        ValueError: Epochs are below 1.
+        NotSearchable: The recipe has no hyperparameter that a sweep could vary.
+        ValueError: `epochs` is below 1.
     """
     if recipe.network != "dense" or not recipe.hidden:
         raise NotSearchable(recipe.name, "has no such layers")
     if recipe.teacher:
         raise NotSearchable(recipe.name, "has a teacher")
     if recipe.drawn:
-        raise NotSearchable(recipe.name, "draws its images anew")
+        raise NotSearchable(recipe.name, "renders its images anew")
     drops = {max(1, round(drop * epochs / recipe.epochs)) for drop in recipe.drop_epochs}
     return replace(recipe, epochs=epochs, drop_epochs=tuple(sorted(drop for drop in drops if drop < epochs)))
 
 
-def origin(recipe: Recipe) -> Point:
-    """Return the point that a recipe itself is."""
+def point_of(recipe: Recipe) -> Point:
+    """Return the point of a recipe."""
     return Point(len(recipe.hidden), recipe.hidden[0], recipe.dropout, recipe.learning_rate)
 
 
-def space(recipe: Recipe) -> Space:
-    """Return the values to try: those of the lesson's rules, and the recipe's own."""
-    own = origin(recipe)
+def search_space(recipe: Recipe) -> Space:
+    """Return the search space: the values of the lesson's rules, and the recipe's own."""
+    own = point_of(recipe)
     rates = tuple(own.learning_rate / 2**halvings for halvings in range(HALVINGS + 1))
     return {
         "layers": tuple(sorted({*LAYERS, own.layers})),
@@ -129,32 +129,32 @@ def space(recipe: Recipe) -> Space:
 
 
 def recipe_at(recipe: Recipe, point: Point) -> Recipe:
-    """Return the recipe with a point's numbers in place of its own."""
-    own = origin(recipe)
-    same = (point.layers, point.width) == (own.layers, own.width)
+    """Return the recipe with the hyperparameters of a point."""
+    own = point_of(recipe)
+    is_same = (point.layers, point.width) == (own.layers, own.width)
     return replace(
         recipe,
-        hidden=recipe.hidden if same else (point.width,) * point.layers,
+        hidden=recipe.hidden if is_same else (point.width,) * point.layers,
         dropout=point.dropout,
         learning_rate=point.learning_rate,
     )
 
 
-def replaced(base: Recipe, recipe: Recipe) -> dict[str, object]:
-    """Return what `dataclasses.replace` needs to make a recipe from another."""
+def differences(base: Recipe, recipe: Recipe) -> dict[str, object]:
+    """Return the fields in which a recipe differs from another, as arguments of `dataclasses.replace`."""
     return {
         name: getattr(recipe, name) for name in asdict(recipe) if getattr(recipe, name) != getattr(base, name)
     }
 
 
-def counted(trials: Sequence[Trial], limit: int | None) -> list[Trial]:
-    """Return the trials that count: alive or at their end, of each point the first, up to a limit.
+def counted_trials(trials: Sequence[Trial], limit: int | None) -> list[Trial]:
+    """Return the trials that count: running or finished, the first of each point, up to a limit.
 
-    Two workers may begin the same at the same moment; the trial with the lower number is the one.
+    If two workers start the same point at the same moment, the trial with the lower number counts.
 
     Args:
         trials: In any order.
-        limit: How many are wanted; None for all.
+        limit: Number of wanted trials; None for no limit.
     """
     first: dict[object, Trial] = {}
     for trial in sorted(trials, key=lambda trial: trial.number):
@@ -164,7 +164,7 @@ def counted(trials: Sequence[Trial], limit: int | None) -> list[Trial]:
 
 
 def lost_points(trials: Sequence[Trial]) -> dict[Point, int]:
-    """Return the points whose workers were lost, each with how often, the earliest first."""
+    """Return the points whose workers were lost, with the number of lost workers, earliest first."""
     losses: dict[Point, int] = {}
     for trial in trials:
         if trial.state == "lost" and trial.point:
@@ -172,27 +172,27 @@ def lost_points(trials: Sequence[Trial]) -> dict[Point, int]:
     return losses
 
 
-def walk(trials: Sequence[Trial], start: Point, values: Space) -> Walk:
-    """Vary one thing after another, each time going on from the best.
+def one_at_a_time(trials: Sequence[Trial], start: Point, values: Space) -> Progress:
+    """Return the progress of the search that varies one hyperparameter after another, from the best point.
 
     Args:
-        trials: All of the study.
-        start: What to begin with.
-        values: To try, by the name of what is varied.
+        trials: All trials of the study.
+        start: First point.
+        values: Search space.
     """
-    found = {point: None for point, losses in lost_points(trials).items() if losses >= LIVES} | {
+    found = {point: None for point, losses in lost_points(trials).items() if losses >= MAX_LOST} | {
         trial.point: trial.accuracy
-        for trial in counted(trials, None)
+        for trial in counted_trials(trials, None)
         if trial.point and trial.state != "running"
     }
     if start not in found:
-        return Walk((), start, (start,))
-    best, steps = start, []
+        return Progress((), start, (start,))
+    best, stages = start, []
     for name, choices in values.items():
         others = (value for value in choices if value != getattr(best, name))
         alternatives = tuple(replace(best, **{name: value}) for value in others)
-        steps.append(Step(name, best, alternatives))
+        stages.append(Stage(name, best, alternatives))
         if missing := tuple(point for point in alternatives if point not in found):
-            return Walk(tuple(steps), best, missing)
-        best = max((best, *alternatives), key=lambda point: found[point] or 0.0)  # of equals the first
-    return Walk(tuple(steps), best, ())
+            return Progress(tuple(stages), best, missing)
+        best = max((best, *alternatives), key=lambda point: found[point] or 0.0)  # the first of equals
+    return Progress(tuple(stages), best, ())

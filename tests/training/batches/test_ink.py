@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.digits import DIGITS, arrays
-from training.batches.ink import Drawings
-from training.batches.source import NONE
+from training.batches.ink import InkBatches
+from training.batches.source import NO_CLASS
 from training.data.examples import Examples
 from training.data.ink import InkData
 from training.data.pen_digits import PenDigit
@@ -62,21 +62,21 @@ def _generator(seed: int = 1) -> torch.Generator:
 
 def test_an_epoch_has_its_rows_of_each_kind(ink: InkData, inky: Recipe) -> None:
     """
-    All of MNIST, and of the others as many as the recipe says; each has its label, non-digits NONE.
+    All of MNIST, and of the others as many as the recipe says; each has its label, non-digits NO_CLASS.
     """
-    material = Drawings(inky, ink)
+    source = InkBatches(inky, ink)
 
-    batch = material.batch(1, torch.randperm(len(material), generator=_generator()), _generator())
+    batch = source.batch(1, torch.randperm(len(source), generator=_generator()), _generator())
 
-    assert len(material) == MNIST + DRAWN + CANVASES + NONDIGITS
-    assert (batch.images.shape, batch.images.dtype) == ((len(material), 28, 28), torch.float32)
+    assert len(source) == MNIST + DRAWN + CANVASES + NONDIGITS
+    assert (batch.images.shape, batch.images.dtype) == ((len(source), 28, 28), torch.float32)
     assert batch.images.min() >= 0
     assert batch.images.max() <= 255
     counts = Counter(batch.labels.tolist())
-    assert (counts[8], counts[NONE]) == (MNIST, NONDIGITS)
+    assert (counts[8], counts[NO_CLASS]) == (MNIST, NONDIGITS)
     assert counts[3] + counts[5] == DRAWN + CANVASES
     assert batch.labels.dtype == torch.int64
-    assert batch.answers is None
+    assert batch.teacher is None
 
 
 def test_images_belong_to_their_labels(ink: InkData, inky: Recipe) -> None:
@@ -84,11 +84,11 @@ def test_images_belong_to_their_labels(ink: InkData, inky: Recipe) -> None:
     What stands beside a label was made of such a digit: MNIST's are bright here, canvases evenly grey,
     the non-digit is a dot with less ink than any digit has.
     """
-    batch = Drawings(inky, ink).batch(1, torch.arange(18), _generator())
+    batch = InkBatches(inky, ink).batch(1, torch.arange(18), _generator())
 
     ink_of = batch.images.mean((1, 2))
     assert (ink_of[batch.labels == 8] > 100).all()
-    assert ink_of[batch.labels == NONE].max() < ink_of[batch.labels != NONE].min()
+    assert ink_of[batch.labels == NO_CLASS].max() < ink_of[batch.labels != NO_CLASS].min()
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_images_belong_to_their_labels(ink: InkData, inky: Recipe) -> None:
         (torch.arange(0, 6), {8}),
         (torch.arange(6, 11), {3, 5}),
         (torch.arange(11, 15), {3, 5}),
-        (torch.arange(15, 18), {NONE}),
-        (torch.tensor([0, 16]), {8, NONE}),
+        (torch.arange(15, 18), {NO_CLASS}),
+        (torch.tensor([0, 16]), {8, NO_CLASS}),
     ],
     ids=["MNIST", "drawn", "canvases", "non-digits", "neither strokes nor canvases"],
 )
@@ -106,22 +106,22 @@ def test_a_batch_may_lack_kinds(ink: InkData, inky: Recipe, rows: Tensor, labels
     """
     Small batches have what their rows are, and no more.
     """
-    batch = Drawings(inky, ink, [_Teacher([0.0] * 10)]).batch(1, rows, _generator())
+    batch = InkBatches(inky, ink, [_Teacher([0.0] * 10)]).batch(1, rows, _generator())
 
     assert len(batch.images) == len(batch.labels) == len(rows)
     assert set(batch.labels.tolist()) <= labels
-    assert batch.answers is not None
-    assert batch.answers.shape == (len(rows), 10)
+    assert batch.teacher is not None
+    assert batch.teacher.shape == (len(rows), 10)
 
 
 def test_a_recipe_may_leave_kinds_out(ink: InkData, inky: Recipe) -> None:
     """
     Without drawings, canvases and non-digits an epoch is MNIST.
     """
-    material = Drawings(replace(inky, drawn=0, canvases=0, nondigits=0), ink)
+    source = InkBatches(replace(inky, drawn=0, canvases=0, nondigits=0), ink)
 
-    assert len(material) == MNIST
-    assert set(material.batch(1, torch.arange(MNIST), _generator()).labels.tolist()) == {8}
+    assert len(source) == MNIST
+    assert set(source.batch(1, torch.arange(MNIST), _generator()).labels.tolist()) == {8}
 
 
 @pytest.mark.parametrize("kind", ["drawn", "canvases"])
@@ -132,7 +132,7 @@ def test_donors_weigh_by_the_root_of_what_they_gave(ink: InkData, inky: Recipe, 
     counts = {"drawn": 0, "canvases": 0, "nondigits": 0} | {kind: 600}
     recipe = replace(inky, drawn=counts["drawn"], canvases=counts["canvases"], nondigits=0)
 
-    labels = Drawings(recipe, ink).batch(1, torch.arange(MNIST, MNIST + 600), _generator()).labels
+    labels = InkBatches(recipe, ink).batch(1, torch.arange(MNIST, MNIST + 600), _generator()).labels
 
     assert set(labels.tolist()) == {3, 5}
     assert float((labels == 3).float().mean()) == pytest.approx(0.8, abs=0.05)  # of 600 draws
@@ -147,24 +147,24 @@ def test_teachers_answers_are_averaged(ink: InkData, inky: Recipe) -> None:
     first[3], second[7] = 8.0, 4.0
     recipe = replace(inky, teacher_temperature=2.0)
 
-    batch = Drawings(recipe, ink, [_Teacher(first), _Teacher(second)]).batch(
+    batch = InkBatches(recipe, ink, [_Teacher(first), _Teacher(second)]).batch(
         1, torch.arange(18), _generator()
     )
 
-    assert batch.answers is not None
+    assert batch.teacher is not None
     expected = (torch.tensor([first, second]) / 2).softmax(1).mean(0)
-    is_none = batch.labels == NONE
-    torch.testing.assert_close(batch.answers[~is_none], expected.expand(15, 10))
-    torch.testing.assert_close(batch.answers[is_none], torch.full((3, 10), 0.1))
+    is_none = batch.labels == NO_CLASS
+    torch.testing.assert_close(batch.teacher[~is_none], expected.expand(15, 10))
+    torch.testing.assert_close(batch.teacher[is_none], torch.full((3, 10), 0.1))
 
 
 def test_a_generator_decides_the_batch(ink: InkData, inky: Recipe) -> None:
     """
     The same state gives the same bits, another one others, whatever was asked before.
     """
-    material = Drawings(inky, ink)
+    source = InkBatches(inky, ink)
 
-    once, again, other = (material.batch(1, torch.arange(18), _generator(seed)) for seed in (1, 1, 2))
+    once, again, other = (source.batch(1, torch.arange(18), _generator(seed)) for seed in (1, 1, 2))
 
     assert torch.equal(once.images, again.images)
     assert torch.equal(once.labels, again.labels)
@@ -175,12 +175,12 @@ def test_a_run_ends_on_calmer_drawings(ink: InkData, inky: Recipe) -> None:
     """
     In its last fifth hands vary less: drawings of one digit are more alike.
     """
-    material = Drawings(replace(inky, drawn=200), ink)
+    source = InkBatches(replace(inky, drawn=200), ink)
     rows = torch.arange(MNIST, MNIST + 200)
 
     spreads = []
     for epoch in (8, 9):
-        batch = material.batch(epoch, rows, _generator())
+        batch = source.batch(epoch, rows, _generator())
         spreads.append(float(batch.images[batch.labels == 3].std(0).mean()))
 
     assert spreads[1] < 0.95 * spreads[0]

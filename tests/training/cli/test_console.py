@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from service.core.manifest import Measurement
-from training.cli.console import epoch_line, summary, watch
-from training.cli.progress_bars import Bars
+from training.cli.console import accuracy_table, epoch_line, fit_callbacks
+from training.cli.progress_bars import ProgressBars
 from training.fitting.loop import Epoch
 
 EPOCH = Epoch(
@@ -40,11 +40,11 @@ def test_a_watch_writes_a_title_and_a_line_an_epoch() -> None:
     """
     lines: list[str] = []
 
-    with Bars() as bars:
-        watching = watch("a fit", 15, bars, lines.append)
-        watching.step(1, 2)
-        watching.step(2, 2)
-        watching.epoch(EPOCH)
+    with ProgressBars() as bars:
+        callbacks = fit_callbacks("a fit", 15, bars, lines.append)
+        callbacks.on_step(1, 2)
+        callbacks.on_step(2, 2)
+        callbacks.on_epoch(EPOCH)
 
     assert lines == ["\na fit", epoch_line(EPOCH, 15)]
 
@@ -53,7 +53,7 @@ def test_no_bar_is_drawn_where_there_is_no_terminal(capsys: pytest.CaptureFixtur
     """
     Logs of a machine hold lines, not the frames of a moving bar.
     """
-    with Bars() as bars:
+    with ProgressBars() as bars:
         bars.show("file", 1, 2, "B")
         bars.show("other file", 2, 2, "B")
 
@@ -76,7 +76,7 @@ def test_the_summary_sets_the_lesson_beside_our_figures() -> None:
     )
     published = measured.model_copy(update={"fit": "published", "split": "test", "spread": None})
 
-    lines = summary((published, measured), {"valid": 0.9649, "test": 0.5})
+    lines = accuracy_table((published, measured), {"valid": 0.9649, "test": 0.5})
 
     assert [line.split() for line in lines] == [
         ["ours", "the", "lesson"],

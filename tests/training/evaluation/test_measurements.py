@@ -6,23 +6,25 @@ import torch
 
 from training.data.data_sets import FitJob, Role
 from training.data.examples import Examples, Split
-from training.evaluation import measurements as measuring
+from training.evaluation import ood
 from training.evaluation.calibration import best_temperature
-from training.evaluation.measurements import EVERYBODY, NO_DIGIT, Fits, measure
-from training.fitting.loop import Fitted, logits, scored
-from training.model.mlp import Net
+from training.evaluation.measurements import ALL_HELD_OUT, measure
+from training.fitting.jobs import JobResult
+from training.fitting.loop import FitResult
+from training.fitting.scoring import predict, score
+from training.model.mlp import MLP
 
 CLASSES = tuple("0123456789")
 
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "NONDIGITS", 20)
+    monkeypatch.setattr(ood, "NONDIGITS", 20)
 
 
-def _fitted(seed: int) -> Fitted:
+def _fitted(seed: int) -> FitResult:
     """A network that nobody fitted."""
-    return Fitted(Net(784, (), 10, "glorot-uniform", torch.Generator().manual_seed(seed)).eval(), ())
+    return FitResult(MLP(784, (), 10, "glorot-uniform", torch.Generator().manual_seed(seed)).eval(), ())
 
 
 def _examples(count: int, seed: int) -> Examples:
@@ -30,14 +32,14 @@ def _examples(count: int, seed: int) -> Examples:
     return Examples(generator.integers(0, 256, (count, 28, 28), np.uint8), generator.integers(0, 10, count))
 
 
-def _fits(role: Role, name: str, seeds: tuple[int, ...], sizes: dict[str, int]) -> Fits:
+def _fits(role: Role, name: str, seeds: tuple[int, ...], sizes: dict[str, int]) -> JobResult:
     further = {part: _examples(size, len(name) + size) for part, size in sizes.items()}
     split = Split(name, "made up", CLASSES, _examples(8, 1), None, _examples(9, len(name)), further)
-    return Fits(FitJob(role, split, seeds), [_fitted(seed) for seed in seeds])
+    return JobResult(FitJob(role, split, seeds), [_fitted(seed) for seed in seeds])
 
 
 @pytest.fixture
-def run() -> list[Fits]:
+def run() -> list[JobResult]:
     """The published fit and two that have not met somebody."""
     return [
         _fits("published", "all", (5,), {}),
@@ -52,22 +54,22 @@ def test_without_strangers_nothing_is_said_of_certainty() -> None:
     """
     fits = _fits("lesson", "lesson", (1, 2), {})
 
-    metrics, temperature, certainty = measure([fits, Fits(fits.turn, [])])
+    metrics, temperature, certainty = measure([fits, JobResult(fits.job, [])])
 
     assert (temperature, certainty) == (1.0, None)
     assert [(metric.fit, metric.data, metric.split) for metric in metrics] == [
         ("lesson", "made up", "train"),
         ("lesson", "made up", "test"),
     ]
-    part = fits.turn.split.parts["test"]
-    each = [scored(logits(fitted.net, part.pixels), part.labels) for fitted in fits.made]
+    part = fits.job.split.parts["test"]
+    each = [score(predict(fitted.net, part.pixels), part.labels) for fitted in fits.fits]
     assert metrics[1].examples == 9
     assert metrics[1].accuracy == pytest.approx(np.mean([score.accuracy for score in each]))
     assert metrics[1].spread == pytest.approx(np.std([score.accuracy for score in each], ddof=1))
     assert metrics[1].loss == pytest.approx(np.mean([score.loss for score in each]))
 
 
-def test_strangers_count_together(run: list[Fits]) -> None:
+def test_strangers_count_together(run: list[JobResult]) -> None:
     """
     First stand all donors, a figure a kind of drawing, every example with the fit that has not met it;
     then the parts of every fit.
@@ -75,8 +77,8 @@ def test_strangers_count_together(run: list[Fits]) -> None:
     metrics, temperature, _ = measure(run)
 
     assert [(metric.data, metric.split, metric.examples) for metric in metrics] == [
-        (EVERYBODY, "strokes", 40),
-        (EVERYBODY, "canvases", 60),
+        (ALL_HELD_OUT, "strokes", 40),
+        (ALL_HELD_OUT, "canvases", 60),
         ("made up", "train", 8),
         ("made up", "test", 9),
         ("made up, without-a", "train", 8),
@@ -90,28 +92,28 @@ def test_strangers_count_together(run: list[Fits]) -> None:
     ]
     assert metrics[0].seeds == (5, 6)
     assert metrics[0].accuracy == pytest.approx((30 * metrics[6].accuracy + 10 * metrics[10].accuracy) / 40)
-    part = run[0].turn.split.parts["test"]
-    score = scored(logits(run[0].made[0].net, part.pixels), part.labels, temperature)
-    assert metrics[3].loss == pytest.approx(score.loss)  # the published fit's too
+    part = run[0].job.split.parts["test"]
+    found = score(predict(run[0].fits[0].net, part.pixels), part.labels, temperature)
+    assert metrics[3].loss == pytest.approx(found.loss)  # the published fit's too
 
 
-def test_the_temperature_is_that_of_strangers(run: list[Fits]) -> None:
+def test_the_temperature_is_that_of_strangers(run: list[JobResult]) -> None:
     """
     The best for all that the fits say of what they have not met; test parts have no say.
     """
     _, temperature, certainty = measure(run)
 
-    strange = [(fits, part) for fits in run[1:] for part in fits.turn.split.extra.values()]
-    said = np.concatenate([logits(fits.made[0].net, part.pixels) for fits, part in strange])
+    strange = [(fits, part) for fits in run[1:] for part in fits.job.split.extra.values()]
+    said = np.concatenate([predict(fits.fits[0].net, part.pixels) for fits, part in strange])
     assert temperature == best_temperature(said, np.concatenate([part.labels for _, part in strange]))
     others = [
-        replace(fits, turn=replace(fits.turn, split=replace(fits.turn.split, test=_examples(9, 99))))
+        replace(fits, job=replace(fits.job, split=replace(fits.job.split, test=_examples(9, 99))))
         for fits in run
     ]
     assert measure(others)[1:] == (temperature, certainty)
 
 
-def test_certainty_is_measured_on_digits_and_on_others(run: list[Fits]) -> None:
+def test_certainty_is_measured_on_digits_and_on_others(run: list[JobResult]) -> None:
     """
     Each kind of drawing of the strangers'; drawings of no digit once for each fit without somebody, all
     of them first and then by what they show.
@@ -124,9 +126,9 @@ def test_certainty_is_measured_on_digits_and_on_others(run: list[Fits]) -> None:
         ("digits, not met: canvases", 60),
     ]
     everything, *kinds = certainty.passed
-    assert (everything.images, everything.examples) == (NO_DIGIT, 2 * 20)
+    assert (everything.images, everything.examples) == (ood.NO_DIGIT, 2 * 20)
     assert len(kinds) > 2
-    assert all(share.images.startswith(f"{NO_DIGIT}: ") for share in kinds)
+    assert all(share.images.startswith(f"{ood.NO_DIGIT}: ") for share in kinds)
     assert sum(share.examples for share in kinds) == 2 * 20
     let_pass = sum(share.share * share.examples for share in kinds)
     assert let_pass == pytest.approx(everything.share * 2 * 20, abs=0.01)

@@ -43,7 +43,7 @@ def test_a_state_of_another_fit_is_passed_over_with_a_line(tmp_path: Path) -> No
     state = Checkpoint(tmp_path / "x.pt", "another key", lines.append).read()
 
     assert state is None
-    assert lines == ["x.pt is of another recipe, data or code; beginning anew"]
+    assert lines == ["x.pt is of another recipe, data or code; the fit starts from the beginning"]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 cut short", b"\x80\x02]."])
@@ -57,7 +57,7 @@ def test_a_broken_file_is_passed_over_with_a_line(tmp_path: Path, content: bytes
     state = Checkpoint(tmp_path / "x.pt", "key", lines.append).read()
 
     assert state is None
-    assert lines == ["x.pt cannot be read as a checkpoint; beginning anew"]
+    assert lines == ["x.pt is no valid checkpoint; the fit starts from the beginning"]
 
 
 def test_an_interrupted_write_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,40 +7,38 @@ import pytest
 import torch
 
 from tests import precision
-from training.batches.source import NONE, Batch
+from training.batches.source import NO_CLASS, Batch
 from training.data.examples import Examples, Split
 from training.errors import Diverged
 from training.fitting.checkpoint import Checkpoint
 from training.fitting.loop import (
     Epoch,
-    Fitted,
-    Watch,
-    batches,
-    evaluate,
+    FitCallbacks,
+    FitResult,
     fit,
-    objective,
     reproducible,
-    right_answers,
+    shuffled_batches,
 )
-from training.model.mlp import Net
+from training.fitting.scoring import evaluate
+from training.model.mlp import MLP
 from training.recipes.recipe import Recipe
 
 
-def _bits(fitted: Fitted) -> dict[str, bytes]:
+def _bits(fitted: FitResult) -> dict[str, bytes]:
     return {name: weight.numpy().tobytes() for name, weight in fitted.net.state_dict().items()}
 
 
-def _stop_after(epoch: int, watch: Watch) -> Watch:
+def _stop_after(epoch: int, watch: FitCallbacks) -> FitCallbacks:
     """As if Ctrl-C was pressed when that epoch's line appears."""
 
     def stop(done: Epoch) -> None:
         if done.number == epoch:
             raise KeyboardInterrupt
 
-    return replace(watch, epoch=stop)
+    return replace(watch, on_epoch=stop)
 
 
-def _stop_at_step(count: int, watch: Watch) -> Watch:
+def _stop_at_step(count: int, watch: FitCallbacks) -> FitCallbacks:
     """As if Ctrl-C was pressed in the middle of an epoch."""
     steps: list[int] = []
 
@@ -49,14 +47,14 @@ def _stop_at_step(count: int, watch: Watch) -> Watch:
         if len(steps) == count:
             raise KeyboardInterrupt
 
-    return replace(watch, step=stop)
+    return replace(watch, on_step=stop)
 
 
-def test_training_lowers_the_loss(recipe: Recipe, lesson: Split, watch: Watch) -> None:
+def test_training_lowers_the_loss(recipe: Recipe, lesson: Split, watch: FitCallbacks) -> None:
     """
     After a few epochs on a few dozen examples the network knows more than before.
     """
-    history = fit(recipe, 1, 3, lesson.train, lesson.valid, watch=watch).history
+    history = fit(recipe, 1, 3, lesson.train, lesson.valid, callbacks=watch).history
 
     assert history[-1].train_loss < 0.8 * history[0].train_loss
     assert history[-1].valid_loss is not None
@@ -64,11 +62,11 @@ def test_training_lowers_the_loss(recipe: Recipe, lesson: Split, watch: Watch) -
     assert history[-1].valid_loss < 0.8 * history[0].valid_loss
 
 
-def test_one_seed_gives_the_same_bits(recipe: Recipe, official: Split, watch: Watch) -> None:
+def test_one_seed_gives_the_same_bits(recipe: Recipe, official: Split, watch: FitCallbacks) -> None:
     """
     Two runs agree in every bit and in every figure; another seed does not.
     """
-    once, again, other = (fit(recipe, seed, 3, official.train, None, watch=watch) for seed in (1, 1, 2))
+    once, again, other = (fit(recipe, seed, 3, official.train, None, callbacks=watch) for seed in (1, 1, 2))
 
     assert _bits(once) == _bits(again)
     assert once.history == again.history
@@ -89,64 +87,66 @@ def test_one_seed_gives_the_same_bits(recipe: Recipe, official: Split, watch: Wa
 def test_an_interrupted_fit_goes_on_with_the_same_bits(
     recipe: Recipe,
     official: Split,
-    watch: Watch,
+    watch: FitCallbacks,
     tmp_path: Path,
-    interrupted: Callable[[Watch], Watch],
+    interrupted: Callable[[FitCallbacks], FitCallbacks],
 ) -> None:
     """
     Interrupted and gone on with equals never interrupted, wherever the interruption was.
     """
     checkpoint = Checkpoint(tmp_path / "x.pt", "key", pytest.fail)
-    whole = fit(recipe, 1, 3, official.train, None, watch=watch)
+    whole = fit(recipe, 1, 3, official.train, None, callbacks=watch)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(recipe, 1, 3, official.train, None, watch=interrupted(watch), checkpoint=checkpoint)
-    resumed = fit(recipe, 1, 3, official.train, None, watch=watch, checkpoint=checkpoint)
+        fit(recipe, 1, 3, official.train, None, callbacks=interrupted(watch), checkpoint=checkpoint)
+    resumed = fit(recipe, 1, 3, official.train, None, callbacks=watch, checkpoint=checkpoint)
 
     assert _bits(resumed) == _bits(whole)
     assert resumed.history == whole.history
 
 
 def test_a_finished_fit_is_taken_from_its_checkpoint(
-    recipe: Recipe, official: Split, watch: Watch, tmp_path: Path
+    recipe: Recipe, official: Split, watch: FitCallbacks, tmp_path: Path
 ) -> None:
     """
     No step is made twice, and the epochs that were kept are told again.
     """
     checkpoint = Checkpoint(tmp_path / "x.pt", "key", pytest.fail)
     told: list[int] = []
-    listening = Watch(
-        step=lambda *_: pytest.fail("a step was made"),
-        epoch=lambda epoch: told.append(epoch.number),
+    listening = FitCallbacks(
+        on_step=lambda *_: pytest.fail("a step was made"),
+        on_epoch=lambda epoch: told.append(epoch.number),
         clock=watch.clock,
     )
-    whole = fit(recipe, 1, 3, official.train, None, watch=watch, checkpoint=checkpoint)
+    whole = fit(recipe, 1, 3, official.train, None, callbacks=watch, checkpoint=checkpoint)
 
-    again = fit(recipe, 1, 3, official.train, None, watch=listening, checkpoint=checkpoint)
+    again = fit(recipe, 1, 3, official.train, None, callbacks=listening, checkpoint=checkpoint)
 
     assert told == [1, 2, 3, 4]
     assert _bits(again) == _bits(whole)
 
 
-def test_the_history_tells_the_rate_of_each_epoch(recipe: Recipe, official: Split, watch: Watch) -> None:
+def test_the_history_tells_the_rate_of_each_epoch(
+    recipe: Recipe, official: Split, watch: FitCallbacks
+) -> None:
     """
     What is written down is what was used: the first three epochs at 0.3, the last at 0.03.
     """
-    history = fit(recipe, 1, 3, official.train, None, watch=watch).history
+    history = fit(recipe, 1, 3, official.train, None, callbacks=watch).history
 
     assert [epoch.learning_rate for epoch in history] == pytest.approx([0.3, 0.3, 0.3, 0.03])
     assert [epoch.number for epoch in history] == [1, 2, 3, 4]
     assert history[0].valid_accuracy is None
 
 
-def test_one_step_is_plain_gradient_descent(recipe: Recipe, official: Split, watch: Watch) -> None:
+def test_one_step_is_plain_gradient_descent(recipe: Recipe, official: Split, watch: FitCallbacks) -> None:
     """
     After one step over all examples, weights have moved by the rate times a gradient that
     finite differences of numpy's own loss give.
     """
     plain = replace(recipe, hidden=(), epochs=1, batch_size=60, learning_rate=0.5)
     signal = official.train.pixels.reshape(60, -1) / 255
-    start = Net(30, (), 3, "glorot-uniform", torch.Generator().manual_seed(1))
+    start = MLP(30, (), 3, "glorot-uniform", torch.Generator().manual_seed(1))
     weight = start.dense["output"].weight.detach().numpy().astype(np.float64)
 
     def loss(bias: np.ndarray) -> float:
@@ -154,8 +154,8 @@ def test_one_step_is_plain_gradient_descent(recipe: Recipe, official: Split, wat
         chosen = logits[np.arange(60), official.train.labels]
         return float((np.log(np.exp(logits).sum(axis=1)) - chosen).mean())
 
-    net = fit(plain, 1, 3, official.train, None, watch=watch).net
-    assert isinstance(net, Net)
+    net = fit(plain, 1, 3, official.train, None, callbacks=watch).net
+    assert isinstance(net, MLP)
     moved = net.dense["output"].bias
 
     tiny = 1e-5
@@ -168,13 +168,13 @@ def test_batches_hold_every_row_once() -> None:
     """
     An epoch meets each example exactly once; only the last batch may be smaller.
     """
-    rows = list(batches(10, 4, torch.Generator().manual_seed(0)))
+    rows = list(shuffled_batches(10, 4, torch.Generator().manual_seed(0)))
 
     assert [len(batch) for batch in rows] == [4, 4, 2]
     assert sorted(torch.cat(rows).tolist()) == list(range(10))
 
 
-def test_steps_are_counted_within_their_epoch(recipe: Recipe, official: Split, watch: Watch) -> None:
+def test_steps_are_counted_within_their_epoch(recipe: Recipe, official: Split, watch: FitCallbacks) -> None:
     """
     A progress bar can be drawn from what the loop tells.
     """
@@ -186,33 +186,18 @@ def test_steps_are_counted_within_their_epoch(recipe: Recipe, official: Split, w
         3,
         official.train,
         None,
-        watch=replace(watch, step=lambda step, steps: told.append((step, steps))),
+        callbacks=replace(watch, on_step=lambda step, steps: told.append((step, steps))),
     )
 
     assert told == [(1, 3), (2, 3), (3, 3)] * 2
 
 
-def test_evaluation_counts_right_answers() -> None:
-    """
-    A network whose logits are its two pixels is right where the brighter one is the label.
-    """
-    net = Net(2, (), 2, "glorot-uniform", torch.Generator().manual_seed(0))
-    net.load_state_dict({"output.weight": torch.eye(2), "output.bias": torch.zeros(2)})
-    pixels = np.array([[255, 0], [0, 255], [255, 0], [0, 0]], np.uint8)
-
-    score = evaluate(net, Examples(pixels, np.array([0, 1, 1, 0])))
-
-    sure, wrong, torn = np.log1p(np.exp(-1)), np.log1p(np.exp(1)), np.log(2)
-    assert (score.examples, score.accuracy) == (4, 0.75)
-    assert score.loss == pytest.approx((2 * sure + wrong + torn) / 4)
-
-
-def test_a_loss_that_is_no_number_ends_the_fit(recipe: Recipe, official: Split, watch: Watch) -> None:
+def test_a_loss_that_is_no_number_ends_the_fit(recipe: Recipe, official: Split, watch: FitCallbacks) -> None:
     """
     Too large a rate is told as such, after the epoch in which it did its harm.
     """
     with pytest.raises(Diverged, match="smaller learning rate"):
-        fit(replace(recipe, learning_rate=1e30), 1, 3, official.train, None, watch=watch)
+        fit(replace(recipe, learning_rate=1e30), 1, 3, official.train, None, callbacks=watch)
 
 
 def test_torch_is_left_as_it_was_found() -> None:
@@ -228,50 +213,8 @@ def test_torch_is_left_as_it_was_found() -> None:
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
 
 
-def test_what_shows_no_class_should_be_said_to_be_any() -> None:
-    """
-    Labels become probabilities only where a batch holds an image of no class: equal ones for that.
-    """
-    labels = torch.tensor([2, 0])
-
-    assert right_answers(labels, 4) is labels
-    torch.testing.assert_close(
-        right_answers(torch.tensor([2, NONE, 0]), 4),
-        torch.tensor([[0.0, 0, 1, 0], [0.25, 0.25, 0.25, 0.25], [1, 0, 0, 0]]),
-    )
-
-
-def test_numbers_and_probabilities_ask_for_the_same(recipe: Recipe) -> None:
-    """
-    A batch with a non-digit in it does not change what is asked of the others, smoothed labels too.
-    """
-    said = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
-    smoothed = replace(recipe, label_smoothing=0.2)
-
-    apart = [
-        objective(said[:2], right_answers(torch.tensor([2, 0]), 4), None, smoothed) * 2,
-        objective(said[2:], right_answers(torch.tensor([NONE]), 4), None, smoothed),
-    ]
-    together = objective(said, right_answers(torch.tensor([2, 0, NONE]), 4), None, smoothed)
-
-    torch.testing.assert_close(together * 3, apart[0] + apart[1])
-    torch.testing.assert_close(apart[1], -said[2].log_softmax(0).mean())
-
-
-def test_smoothed_labels_share_their_probability(recipe: Recipe) -> None:
-    """
-    With a share of 0.2 among four classes the right one should have 0.85 and the others 0.05 each.
-    """
-    said = torch.tensor([[2.0, -1.0, 0.5, 0.0]])
-
-    loss = objective(said, torch.tensor([2]), None, replace(recipe, label_smoothing=0.2))
-
-    expected = -(torch.tensor([0.05, 0.05, 0.85, 0.05]) * said.log_softmax(1)[0]).sum()
-    torch.testing.assert_close(loss, expected)
-
-
 class _Half:
-    """Material whose every second row shows no class."""
+    """BatchSource whose every second row shows no class."""
 
     def __init__(self, train: Examples) -> None:
         self._train = train
@@ -285,28 +228,30 @@ class _Half:
         labels = torch.tensor(self._train.labels)[rows // 2]
         noise = torch.randint(0, 256, images.shape, dtype=torch.uint8, generator=generator)
         is_none = rows % 2 == 1
-        return Batch(torch.where(is_none[:, None, None], noise, images), torch.where(is_none, NONE, labels))
+        return Batch(
+            torch.where(is_none[:, None, None], noise, images), torch.where(is_none, NO_CLASS, labels)
+        )
 
 
-def test_what_shows_no_class_does_not_count(recipe: Recipe, lesson: Split, watch: Watch) -> None:
+def test_what_shows_no_class_does_not_count(recipe: Recipe, lesson: Split, watch: FitCallbacks) -> None:
     """
     Half of the images show nothing, and accuracy still comes near to all: it is a share of the others.
     """
     longer = replace(recipe, epochs=20, drop_epochs=(), learning_rate=0.2, hidden=(16,))
 
-    history = fit(longer, 1, 3, lesson.train, None, watch=watch, material=_Half(lesson.train)).history
+    history = fit(longer, 1, 3, lesson.train, None, callbacks=watch, source=_Half(lesson.train)).history
 
     assert history[-1].train_accuracy > 0.9
     assert all(epoch.train_accuracy <= 1 for epoch in history)
 
 
-def test_a_normalised_fit_ends_settled(recipe: Recipe, lesson: Split, watch: Watch) -> None:
+def test_a_normalised_fit_ends_settled(recipe: Recipe, lesson: Split, watch: FitCallbacks) -> None:
     """
     What was normalised while learning comes out as plain layers, that know what was measured.
     """
     normalised = replace(recipe, batch_norm=True, average=0.9)
 
-    fitted = fit(normalised, 1, 3, lesson.train, lesson.valid, watch=watch)
+    fitted = fit(normalised, 1, 3, lesson.train, lesson.valid, callbacks=watch)
 
     assert list(fitted.net.state_dict()) == ["hidden1.weight", "hidden1.bias", "output.weight", "output.bias"]
     assert lesson.valid is not None
@@ -314,17 +259,17 @@ def test_a_normalised_fit_ends_settled(recipe: Recipe, lesson: Split, watch: Wat
 
 
 def test_a_normalised_fit_goes_on_with_the_same_bits(
-    recipe: Recipe, lesson: Split, watch: Watch, tmp_path: Path
+    recipe: Recipe, lesson: Split, watch: FitCallbacks, tmp_path: Path
 ) -> None:
     """
     Running means and spreads are kept in checkpoints too.
     """
     normalised = replace(recipe, batch_norm=True, average=0.9)
     checkpoint = Checkpoint(tmp_path / "x.pt", "key", pytest.fail)
-    whole = fit(normalised, 1, 3, lesson.train, None, watch=watch)
+    whole = fit(normalised, 1, 3, lesson.train, None, callbacks=watch)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(normalised, 1, 3, lesson.train, None, watch=_stop_after(2, watch), checkpoint=checkpoint)
-    resumed = fit(normalised, 1, 3, lesson.train, None, watch=watch, checkpoint=checkpoint)
+        fit(normalised, 1, 3, lesson.train, None, callbacks=_stop_after(2, watch), checkpoint=checkpoint)
+    resumed = fit(normalised, 1, 3, lesson.train, None, callbacks=watch, checkpoint=checkpoint)
 
     assert _bits(resumed) == _bits(whole)

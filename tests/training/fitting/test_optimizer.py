@@ -3,13 +3,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from training.fitting.optimizer import follow, learning_rate, make_optimizer
-from training.model.mlp import Net
+from training.fitting.optimizer import learning_rate, make_optimizer, update_average
+from training.model.mlp import MLP
 from training.recipes.recipe import Recipe
 
 
-def _net(seed: int) -> Net:
-    return Net(3, (), 2, "glorot-normal", torch.Generator().manual_seed(seed))
+def _net(seed: int) -> MLP:
+    return MLP(3, (), 2, "glorot-normal", torch.Generator().manual_seed(seed))
 
 
 def test_the_learning_rate_drops_after_the_named_epochs(recipe: Recipe) -> None:
@@ -63,7 +63,7 @@ def test_an_average_moves_by_its_decay() -> None:
     average, now = _net(1), _net(2)
     expected = [0.9 * a + 0.1 * b for a, b in zip(average.parameters(), now.parameters(), strict=True)]
 
-    follow(average, now, 0.9)
+    update_average(average, now, 0.9)
 
     for weight, due in zip(average.parameters(), expected, strict=True):
         torch.testing.assert_close(weight, due)

@@ -1,18 +1,16 @@
 import copy
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
 from tests import precision
-from tests.training.networks import layers_of
-from training.model.mlp import Net, drop, glorot_normal_, glorot_uniform_, he_normal_
+from training.model.mlp import MLP
 
 
-def _net(hidden: tuple[int, ...], seed: int = 0, inputs: int = 784, classes: int = 10) -> Net:
+def _net(hidden: tuple[int, ...], seed: int = 0, inputs: int = 784, classes: int = 10) -> MLP:
     generator = torch.Generator().manual_seed(seed)
-    return Net(inputs, hidden, classes, "glorot-uniform", generator)
+    return MLP(inputs, hidden, classes, "glorot-uniform", generator)
 
 
 @pytest.mark.parametrize(("hidden", "parameters"), [((), 7_850), ((128,), 101_770), ((512,) * 4, 1_195_018)])
@@ -38,7 +36,7 @@ def test_logits_are_the_sums_that_the_layers_say() -> None:
     """
     net = _net((5, 4), inputs=6, classes=3)
     pixels = np.random.default_rng(1).integers(0, 256, (7, 2, 3), np.uint8)
-    error = precision.logit_error(layers_of(net), pixels)
+    error = precision.logit_error(net.numpy_layers(), pixels)
 
     logits = net(torch.tensor(pixels)).detach().numpy()
 
@@ -50,70 +48,27 @@ def test_logits_are_the_sums_that_the_layers_say() -> None:
     assert np.all(np.abs(logits - signal) <= error)
 
 
-def test_glorot_weights_lie_in_their_range() -> None:
-    """
-    Uniform between -a and a with a = sqrt(6 / (fan_in + fan_out)), which has variance a² / 3.
-    """
-    weight = torch.empty(100, 50)
-
-    glorot_uniform_(weight, torch.Generator().manual_seed(0))
-
-    bound = 0.2  # sqrt(6 / 150)
-    assert weight.abs().max() <= bound
-    assert weight.var().item() == pytest.approx(bound**2 / 3, rel=0.05)  # of 5,000 draws
-
-
-@pytest.mark.parametrize(("fill", "variance"), [(glorot_normal_, 2 / 150), (he_normal_, 2 / 50)])
-def test_normal_weights_have_their_variance(
-    fill: Callable[[torch.Tensor, torch.Generator], None], variance: float
-) -> None:
-    """
-    Of 50 inputs and 100 units: 2 / (inputs + units) after Glorot, 2 / inputs after He.
-    """
-    weight = torch.empty(100, 50)
-
-    fill(weight, torch.Generator().manual_seed(0))
-
-    assert weight.var().item() == pytest.approx(variance, rel=0.05)  # of 5,000 draws
-
-
-def test_dropout_keeps_the_mean_and_ends_with_training() -> None:
-    """
-    A quarter of the units is zero, the others are larger; in evaluation nothing is left out.
-    """
-    generator = torch.Generator().manual_seed(1)
-
-    dropped = drop(torch.ones(100, 100), 0.25, generator)
-
-    assert (dropped == 0).float().mean() == pytest.approx(0.25, abs=0.02)  # of 10,000 draws
-    assert dropped.mean() == pytest.approx(1, abs=0.02)
-    net = Net(3, (50,), 2, "glorot-uniform", generator, dropout=0.5).eval()
-    pixels = torch.full((2, 3), 200)
-    assert torch.equal(net(pixels), net(pixels))
-    assert not torch.equal(net.train()(pixels), net(pixels))
-
-
 def test_a_settled_net_computes_the_same_from_plain_pixels() -> None:
     """
     The input's mean and spread disappear into the first layer; logits stay.
     """
-    net = Net(6, (5,), 3, "glorot-uniform", torch.Generator().manual_seed(1), mean=0.3, spread=0.2).eval()
-    plain = Net(6, (5,), 3, "glorot-uniform", torch.Generator().manual_seed(1)).eval()
+    net = MLP(6, (5,), 3, "glorot-uniform", torch.Generator().manual_seed(1), mean=0.3, spread=0.2).eval()
+    plain = MLP(6, (5,), 3, "glorot-uniform", torch.Generator().manual_seed(1)).eval()
     pixels = torch.randint(0, 256, (4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
     pixels[0] = 0
     before, error = net(pixels), _settling_error(net, pixels)
 
-    net.settle()
+    net.fold()
     plain.load_state_dict(net.state_dict())
 
     assert ((net(pixels) - before).abs() <= error).all()
     assert torch.equal(plain(pixels), net(pixels))
 
 
-def _normalised() -> Net:
+def _normalised() -> MLP:
     """A net that has normalised some batches, its scales and shifts as learning might leave them."""
     generator = torch.Generator().manual_seed(1)
-    net = Net(6, (5, 4), 3, "he-normal", generator, mean=0.3, spread=0.2, normalised=True)
+    net = MLP(6, (5, 4), 3, "he-normal", generator, mean=0.3, spread=0.2, batch_norm=True)
     with torch.no_grad():
         for name, weight in net.named_parameters():
             if "norm" in name:
@@ -123,7 +78,7 @@ def _normalised() -> Net:
     return net.eval()
 
 
-def _settling_error(net: Net, pixels: torch.Tensor) -> torch.Tensor:
+def _settling_error(net: MLP, pixels: torch.Tensor) -> torch.Tensor:
     """Return how far the logits of a small net may move when it is settled, (B, classes).
 
     Before and after, they are sums of the same products in another order. The error is a share of the sums
@@ -144,7 +99,7 @@ def test_normalised_sums_have_mean_and_spread_of_their_own() -> None:
     output is not normalised.
     """
     generator = torch.Generator().manual_seed(1)
-    net = Net(6, (5,), 3, "he-normal", generator, normalised=True)
+    net = MLP(6, (5,), 3, "he-normal", generator, batch_norm=True)
     pixels = torch.randint(0, 256, (50, 6), dtype=torch.uint8, generator=generator)
     before = net(pixels)
 
@@ -163,11 +118,11 @@ def test_a_settled_net_has_its_normalisations_in_its_layers() -> None:
     In evaluation it computes what it computed, and is an ordinary net with ordinary weights.
     """
     net = _normalised()
-    plain = Net(6, (5, 4), 3, "he-normal", torch.Generator().manual_seed(2)).eval()
+    plain = MLP(6, (5, 4), 3, "he-normal", torch.Generator().manual_seed(2)).eval()
     pixels = torch.randint(0, 256, (9, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
     before, error = net(pixels), _settling_error(net, pixels)
 
-    net.settle()
+    net.fold()
     plain.load_state_dict(net.state_dict())
 
     assert ((net(pixels) - before).abs() <= error).all()
@@ -180,9 +135,9 @@ def test_a_settled_net_stays_as_it_is() -> None:
     """
     net = _normalised()
 
-    net.settle()
+    net.fold()
     once = {name: weight.clone() for name, weight in net.state_dict().items()}
-    net.settle()
+    net.fold()
 
     assert all(torch.equal(weight, once[name]) for name, weight in net.state_dict().items())
 

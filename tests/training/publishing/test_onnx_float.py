@@ -12,18 +12,17 @@ from numpy.typing import NDArray
 from service.core import graph as reader
 from tests import precision, toys
 from tests.conftest import REPOSITORY
-from tests.training.networks import layers_of
-from training.model.mlp import Net
+from training.model.mlp import MLP
 from training.publishing.onnx_float import OPSET, layers, to_onnx
 
 
 @pytest.fixture(scope="module")
-def net() -> Net:
-    return Net(30, (4,), 3, "glorot-uniform", torch.Generator().manual_seed(5)).eval()
+def net() -> MLP:
+    return MLP(30, (4,), 3, "glorot-uniform", torch.Generator().manual_seed(5)).eval()
 
 
 @pytest.fixture(scope="module")
-def exported(net: Net) -> bytes:
+def exported(net: MLP) -> bytes:
     return to_onnx(net, (6, 5))
 
 
@@ -39,7 +38,7 @@ def _run(content: bytes, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]
 
 
 def test_the_file_computes_what_the_net_computes(
-    net: Net, exported: bytes, images: NDArray[np.uint8]
+    net: MLP, exported: bytes, images: NDArray[np.uint8]
 ) -> None:
     """
     Logits and probabilities are the network's, for any number of images.
@@ -48,27 +47,27 @@ def test_the_file_computes_what_the_net_computes(
         logits, probabilities = _run(exported, images[:count])
 
         expected = net(torch.tensor(images[:count])).detach()
-        error = precision.logit_error(layers_of(net), images[:count])
+        error = precision.logit_error(net.numpy_layers(), images[:count])
         assert np.all(np.abs(logits - expected.numpy()) <= 2 * error)
         off = np.abs(probabilities - torch.softmax(expected, 1).numpy())
         assert np.all(off <= 2 * precision.probability_error(error))
 
 
 def test_a_temperature_softens_probabilities_and_leaves_logits(
-    net: Net, exported: bytes, images: NDArray[np.uint8]
+    net: MLP, exported: bytes, images: NDArray[np.uint8]
 ) -> None:
     """
     Logits follow from the layers alone; the temperature stands before the softmax.
     """
     logits, probabilities = _run(to_onnx(net, (6, 5), temperature=2.5), images)
 
-    error = precision.logit_error(layers_of(net), images)
+    error = precision.logit_error(net.numpy_layers(), images)
     assert np.all(np.abs(logits - _run(exported, images)[0]) <= 2 * error)
     off = np.abs(probabilities - toys.softmax(logits, 2.5))
     assert np.all(off <= precision.softmax_error(logits, 2.5))
 
 
-def test_the_file_holds_what_the_service_takes_and_no_more(net: Net, exported: bytes) -> None:
+def test_the_file_holds_what_the_service_takes_and_no_more(net: MLP, exported: bytes) -> None:
     """
     It passes the service's own reader, and its weights bear the names of the manifest's layers.
     """
@@ -109,9 +108,9 @@ def test_the_same_weights_give_the_same_bytes(tmp_path: Path, exported: bytes) -
     In this process and in a fresh one with another hash seed.
     """
     program = (
-        "import sys, torch; from training.model.mlp import Net;"
+        "import sys, torch; from training.model.mlp import MLP;"
         "from training.publishing.onnx_float import to_onnx;"
-        "net = Net(30, (4,), 3, 'glorot-uniform', torch.Generator().manual_seed(5)).eval();"
+        "net = MLP(30, (4,), 3, 'glorot-uniform', torch.Generator().manual_seed(5)).eval();"
         "sys.stdout.buffer.write(to_onnx(net, (6, 5)))"
     )
 
@@ -131,7 +130,7 @@ def test_colour_images_are_taken_as_well() -> None:
     """
     The shape of an image is the data set's affair, not the exporter's.
     """
-    net = Net(4 * 4 * 3, (), 2, "glorot-uniform", torch.Generator().manual_seed(5)).eval()
+    net = MLP(4 * 4 * 3, (), 2, "glorot-uniform", torch.Generator().manual_seed(5)).eval()
 
     logits, _ = _run(to_onnx(net, (4, 4, 3)), np.zeros((5, 4, 4, 3), np.uint8))
 

@@ -10,9 +10,10 @@ from service.core.manifest import Layer
 from service.core.network import Dense
 from service.core.rounded import Rounded
 from tests import precision, toys
-from training.publishing.onnx_int8 import described, to_onnx
-from training.quantisation.comparison import ask
-from training.quantisation.gptq import rounded
+from training.publishing.onnx_int8 import layers as described
+from training.publishing.onnx_int8 import to_onnx
+from training.quantisation.comparison import predict
+from training.quantisation.gptq import quantise_layers
 
 SHAPE = (6, 5)
 
@@ -35,7 +36,7 @@ def layers() -> dict[str, Rounded]:
         "hidden2": dense(12, 8, is_rectified=True),
         "output": dense(8, 4, is_rectified=False),
     }
-    return rounded(floats, _images(2, 300))
+    return quantise_layers(floats, _images(2, 300))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_the_file_gives_the_logits_of_its_layers(layers: dict[str, Rounded], con
     To the bit, whether the runtime joins operators or not, and by ONNX's own definition of each operator.
     """
     images = _images(3, 200)
-    expected = ask(layers, images)
+    expected = predict(layers, images)
     levels = onnxruntime.GraphOptimizationLevel
 
     for level in (levels.ORT_ENABLE_ALL, levels.ORT_DISABLE_ALL):
@@ -74,7 +75,7 @@ def test_the_probabilities_are_those_of_the_temperature(layers: dict[str, Rounde
         ["probabilities"], {"image": images}
     )
 
-    logits = ask(layers, images)
+    logits = predict(layers, images)
     off = np.abs(found - toys.softmax(logits, 2.5))
     assert np.all(off <= precision.softmax_error(logits, 2.5))
 

@@ -13,17 +13,18 @@ from service.core.engine import Engine
 from service.core.errors import GoldenMismatch, GraphRefused, ManifestInvalid
 from service.core.manifest import Certainty, Making, Measurement, Share
 from tests import precision, toys
-from tests.training.networks import layers_of
 from training.data.examples import Split
 from training.errors import ExportMismatch
-from training.model.mlp import Net
+from training.model.mlp import MLP
+from training.publishing.manifest import FittedModel
 from training.publishing.onnx_float import to_onnx
-from training.publishing.publish import Product, publish, verify
+from training.publishing.publish import publish
+from training.publishing.verification import verify
 from training.recipes.recipe import Recipe
 
 
-def _net(seed: int) -> Net:
-    return Net(30, (4,), 3, "glorot-uniform", torch.Generator().manual_seed(seed)).eval()
+def _net(seed: int) -> MLP:
+    return MLP(30, (4,), 3, "glorot-uniform", torch.Generator().manual_seed(seed)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,8 @@ def exported() -> bytes:
 
 
 @pytest.fixture
-def product(recipe: Recipe, official: Split, lesson: Split, exported: bytes) -> Product:
-    return Product(
+def product(recipe: Recipe, official: Split, lesson: Split, exported: bytes) -> FittedModel:
+    return FittedModel(
         recipe=recipe,
         net=_net(5),
         model=exported,
@@ -76,7 +77,7 @@ def _interrupt_at(count: int) -> Callable[[int], None]:
     return flush
 
 
-def test_what_is_published_loads_in_the_service(product: Product, tmp_path: Path) -> None:
+def test_what_is_published_loads_in_the_service(product: FittedModel, tmp_path: Path) -> None:
     """
     The folder is read back by the service's loader and answers as the network does.
     """
@@ -85,11 +86,11 @@ def test_what_is_published_loads_in_the_service(product: Product, tmp_path: Path
     engine = Engine.load(artifact.read(tmp_path, "toy", "1"))
     images = product.splits[0].parts["test"].pixels
     logits = product.net(torch.tensor(images)).detach().numpy()
-    error = precision.logit_error(layers_of(product.net), images)
+    error = precision.logit_error(product.net.numpy_layers(), images)
     assert np.all(np.abs(engine.run(images).logits - logits) <= 2 * error)
 
 
-def test_a_manifest_says_how_its_network_was_made(product: Product, tmp_path: Path) -> None:
+def test_a_manifest_says_how_its_network_was_made(product: FittedModel, tmp_path: Path) -> None:
     """
     Recipe, data with digests, layers with parameters and figures are all in it.
     """
@@ -110,7 +111,7 @@ def test_a_manifest_says_how_its_network_was_made(product: Product, tmp_path: Pa
     assert manifest.metrics == product.metrics
 
 
-def test_the_layers_of_a_manifest_find_their_weights(product: Product, tmp_path: Path) -> None:
+def test_the_layers_of_a_manifest_find_their_weights(product: FittedModel, tmp_path: Path) -> None:
     """
     Weight images can be made of what was published: [inputs, units] of each layer.
     """
@@ -121,7 +122,7 @@ def test_the_layers_of_a_manifest_find_their_weights(product: Product, tmp_path:
 
 
 @pytest.fixture
-def tempered(product: Product) -> Product:
+def tempered(product: FittedModel) -> FittedModel:
     """The same network with a temperature, and a threshold for what it knows."""
     shares = (Share(images="made up", examples=10, share=0.9),)
     certainty = Certainty(score="energy", threshold=1.5, kept=shares, passed=shares)
@@ -130,7 +131,7 @@ def tempered(product: Product) -> Product:
 
 
 def test_a_temperature_goes_through_to_the_manifest_and_the_answers(
-    tempered: Product, tmp_path: Path
+    tempered: FittedModel, tmp_path: Path
 ) -> None:
     """
     The published folder says it, and its network, its layers and its golden examples agree with it.
@@ -147,7 +148,7 @@ def test_a_temperature_goes_through_to_the_manifest_and_the_answers(
 
 @pytest.mark.parametrize("wrong", [1.0, 2.4])
 def test_a_product_that_does_not_know_its_files_temperature_is_not_published(
-    tempered: Product, tmp_path: Path, wrong: float
+    tempered: FittedModel, tmp_path: Path, wrong: float
 ) -> None:
     """
     Golden examples made at another temperature than the file's tell.
@@ -158,7 +159,7 @@ def test_a_product_that_does_not_know_its_files_temperature_is_not_published(
     assert not (tmp_path / "models").exists()
 
 
-def test_another_threshold_becomes_the_next_version(tempered: Product, tmp_path: Path) -> None:
+def test_another_threshold_becomes_the_next_version(tempered: FittedModel, tmp_path: Path) -> None:
     """
     The same bits with another rule of what is sure are not the same model.
     """
@@ -169,7 +170,7 @@ def test_another_threshold_becomes_the_next_version(tempered: Product, tmp_path:
     assert (second.artifact.manifest.version, second.artifact.manifest.certainty) == ("2", None)
 
 
-def test_golden_examples_come_from_no_data_set(product: Product, tmp_path: Path) -> None:
+def test_golden_examples_come_from_no_data_set(product: FittedModel, tmp_path: Path) -> None:
     """
     What goes out with a model is made up by rule; no image of the data is among it.
     """
@@ -182,7 +183,7 @@ def test_golden_examples_come_from_no_data_set(product: Product, tmp_path: Path)
     assert not any(image.tobytes() in known for image in golden.images)
 
 
-def test_the_same_network_is_not_published_twice(product: Product, tmp_path: Path) -> None:
+def test_the_same_network_is_not_published_twice(product: FittedModel, tmp_path: Path) -> None:
     """
     A second run that comes to the same bits finds the first one's folder.
     """
@@ -194,7 +195,7 @@ def test_the_same_network_is_not_published_twice(product: Product, tmp_path: Pat
     assert artifact.versions(tmp_path) == {"toy": ["1"]}
 
 
-def test_what_is_published_is_listed_with_its_digests(product: Product, tmp_path: Path) -> None:
+def test_what_is_published_is_listed_with_its_digests(product: FittedModel, tmp_path: Path) -> None:
     """
     Also by the next run, if the first was killed before it could.
     """
@@ -208,7 +209,7 @@ def test_what_is_published_is_listed_with_its_digests(product: Product, tmp_path
     assert checksums.read(tmp_path) == listed
 
 
-def test_nothing_is_published_beside_a_list_that_cannot_be_read(product: Product, tmp_path: Path) -> None:
+def test_nothing_is_published_beside_a_list_that_cannot_be_read(product: FittedModel, tmp_path: Path) -> None:
     """
     The list stays as it is.
     """
@@ -220,7 +221,7 @@ def test_nothing_is_published_beside_a_list_that_cannot_be_read(product: Product
     assert [path.name for path in tmp_path.iterdir()] == ["SHA256SUMS"]
 
 
-def test_what_a_killed_run_left_is_removed(product: Product, tmp_path: Path) -> None:
+def test_what_a_killed_run_left_is_removed(product: FittedModel, tmp_path: Path) -> None:
     """
     Of every model, once it is older than an hour; a fresh one may be somebody's.
     """
@@ -238,7 +239,9 @@ def test_what_a_killed_run_left_is_removed(product: Product, tmp_path: Path) -> 
     ]
 
 
-def test_another_recipe_becomes_the_next_version(product: Product, recipe: Recipe, tmp_path: Path) -> None:
+def test_another_recipe_becomes_the_next_version(
+    product: FittedModel, recipe: Recipe, tmp_path: Path
+) -> None:
     """
     Published versions never change; what is made differently gets the next number.
     """
@@ -249,7 +252,9 @@ def test_another_recipe_becomes_the_next_version(product: Product, recipe: Recip
     assert second.artifact.manifest.version == "2"
 
 
-def test_a_recipe_may_publish_under_another_name(product: Product, recipe: Recipe, tmp_path: Path) -> None:
+def test_a_recipe_may_publish_under_another_name(
+    product: FittedModel, recipe: Recipe, tmp_path: Path
+) -> None:
     """
     The manifest is named for the model, and its recipe keeps the name that it is fitted by.
     """
@@ -263,7 +268,7 @@ def test_a_recipe_may_publish_under_another_name(product: Product, recipe: Recip
 
 
 def test_a_broken_version_does_not_keep_the_next_from_being_published(
-    product: Product, tmp_path: Path
+    product: FittedModel, tmp_path: Path
 ) -> None:
     """
     A damaged folder is passed over when looking for the same network.
@@ -278,7 +283,7 @@ def test_a_broken_version_does_not_keep_the_next_from_being_published(
 
 @pytest.mark.parametrize("count", [1, 4, 5, 6, 8])
 def test_an_interrupted_publication_leaves_no_version(
-    product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+    product: FittedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """
     Wherever writing stops, there is no folder, no part of one, and the next try is version 1.
@@ -294,7 +299,7 @@ def test_an_interrupted_publication_leaves_no_version(
     assert publish(product, tmp_path).artifact.manifest.version == "1"
 
 
-def test_a_file_that_differs_from_its_network_is_not_published(product: Product, tmp_path: Path) -> None:
+def test_a_file_that_differs_from_its_network_is_not_published(product: FittedModel, tmp_path: Path) -> None:
     """
     If the exporter wrote other weights, the golden examples would tell.
     """
@@ -304,7 +309,7 @@ def test_a_file_that_differs_from_its_network_is_not_published(product: Product,
     assert not (tmp_path / "models").exists()
 
 
-def test_verification_compares_with_the_network(product: Product, tmp_path: Path) -> None:
+def test_verification_compares_with_the_network(product: FittedModel, tmp_path: Path) -> None:
     """
     A folder that is whole in itself, but of another network, is told apart.
     """
@@ -316,7 +321,7 @@ def test_verification_compares_with_the_network(product: Product, tmp_path: Path
         verify(published, _net(6), images)
 
 
-def test_verification_compares_with_the_sums_over_the_layers(product: Product, tmp_path: Path) -> None:
+def test_verification_compares_with_the_sums_over_the_layers(product: FittedModel, tmp_path: Path) -> None:
     """
     A file that answers rightly from weights other than those its layers name is told apart.
     """

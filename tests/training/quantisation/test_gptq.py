@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 
 from service.core import network
 from service.core.network import Dense
-from training.quantisation import gptq as rounding
-from training.quantisation.comparison import ask
-from training.quantisation.gptq import rounded
+from training.quantisation import gptq
+from training.quantisation.comparison import predict
+from training.quantisation.gptq import quantise_layers
 
 
 def toy(seed: int, widths: list[int]) -> dict[str, Dense]:
@@ -38,7 +38,7 @@ def test_a_rounded_network_says_nearly_what_it_said(hidden: list[int]) -> None:
     """
     layers = toy(1, [30, *hidden, 4])
 
-    made = rounded(layers, pictures(2, 500))
+    made = quantise_layers(layers, pictures(2, 500))
 
     images = pictures(3, 200)
     before, after = network.logits(layers, images), network.logits(made, images)
@@ -49,7 +49,7 @@ def test_every_processor_gives_the_same() -> None:
     """
     No layer has a flaw; signals count in powers of two, and the next layer takes what the last one gives.
     """
-    made = list(rounded(toy(1, [30, 24, 16, 4]), pictures(2, 500)).values())
+    made = list(quantise_layers(toy(1, [30, 24, 16, 4]), pictures(2, 500)).values())
 
     assert [layer.flaw() for layer in made] == [""] * 3
     assert [layer.given is None for layer in made] == [False, False, True]
@@ -63,10 +63,10 @@ def test_single_and_double_precision_say_the_same() -> None:
     """
     Since sums are exact, rounding comes out alike; only the last step is a float's.
     """
-    made = rounded(toy(4, [30, 64, 32, 4]), pictures(2, 500))
+    made = quantise_layers(toy(4, [30, 64, 32, 4]), pictures(2, 500))
     images = np.concatenate([pictures(3, 100), np.full((1, 6, 5), 255, np.uint8)])
 
-    np.testing.assert_array_equal(ask(made, images), network.logits(made, images).astype(np.float32))
+    np.testing.assert_array_equal(predict(made, images), network.logits(made, images).astype(np.float32))
 
 
 def test_errors_are_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,11 +77,11 @@ def test_errors_are_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
     images = pictures(6, 500)
 
     def change() -> float:
-        made = rounded(layers, pictures(2, 500))
+        made = quantise_layers(layers, pictures(2, 500))
         return float(np.abs(network.logits(layers, images) - network.logits(made, images)).mean())
 
     compensated = change()
-    monkeypatch.setattr(rounding, "_MOST_COMPENSATED", 0)
+    monkeypatch.setattr(gptq, "_MAX_GPTQ_INPUTS", 0)
     assert compensated < 0.8 * change()
 
 
@@ -91,7 +91,7 @@ def test_no_image_that_it_was_rounded_by_is_cut_off() -> None:
     """
     layers, images = toy(7, [30, 24, 4]), pictures(2, 500)
 
-    made = rounded(layers, images)["layer1"]
+    made = quantise_layers(layers, images)["layer1"]
 
     largest = layers["layer1"].answer(layers["layer1"].sums(images.reshape(500, -1) / 255.0)).max()
     assert made.given
@@ -110,7 +110,7 @@ def test_units_that_do_nothing_and_large_biases_are_rounded_too() -> None:
     }
     images = pictures(1, 60)
 
-    made = rounded(layers, images)
+    made = quantise_layers(layers, images)
 
     assert [layer.flaw() for layer in made.values()] == ["", ""]
     np.testing.assert_allclose(network.logits(made, images), [[0, 3, 50]] * 60, atol=0.15)
@@ -124,7 +124,7 @@ def test_sums_stay_exact_however_many_inputs_there_are() -> None:
     layers = {"output": Dense(np.ones((inputs, 2), np.float32), np.zeros(2, np.float32), is_rectified=False)}
     images = np.random.default_rng(1).integers(0, 256, (50, inputs), np.uint8)
 
-    made = rounded(layers, images)
+    made = quantise_layers(layers, images)
 
     assert made["output"].flaw() == ""
     np.testing.assert_allclose(network.logits(made, images), network.logits(layers, images), rtol=0.01)
@@ -134,7 +134,7 @@ def test_the_same_images_give_the_same_numbers() -> None:
     """
     To the bit, so that a version can be made again.
     """
-    one, other = (rounded(toy(1, [30, 12, 4]), pictures(2, 300)) for _ in range(2))
+    one, other = (quantise_layers(toy(1, [30, 12, 4]), pictures(2, 300)) for _ in range(2))
 
     for name, layer in one.items():
         np.testing.assert_array_equal(layer.matrix, other[name].matrix)

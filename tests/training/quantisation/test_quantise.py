@@ -13,25 +13,34 @@ from service.core.explanation import explain
 from training.data.data_sets import FitJob
 from training.data.examples import Split
 from training.errors import DataMismatch
-from training.evaluation import measurements as measuring
-from training.fitting.loop import Watch
-from training.publishing.publish import publish_derived
+from training.evaluation import ood
+from training.fitting.jobs import FitContext
+from training.fitting.loop import FitCallbacks
+from training.publishing.publish import publish_quantised
 from training.quantisation.quantise import Quantised, quantise
 from training.recipes.recipe import Recipe
-from training.run import Terms, run
+from training.run import run
 
 
 @pytest.fixture(scope="module")
-def terms(official: Split, watch: Watch, tmp_path_factory: pytest.TempPathFactory) -> Terms:
-    folder = tmp_path_factory.mktemp("quantise")
-    turns = (FitJob("published", official, (11,)),)
-    return Terms(turns, folder / "models", folder / "runs", lambda *_: watch, lambda _: None)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("quantise")
 
 
 @pytest.fixture(scope="module")
-def floats(recipe: Recipe, terms: Terms) -> Artifact:
+def jobs(official: Split) -> tuple[FitJob, ...]:
+    return (FitJob("published", official, (11,)),)
+
+
+@pytest.fixture(scope="module")
+def context(folder: Path, watch: FitCallbacks) -> FitContext:
+    return FitContext(folder / "runs", lambda *_: watch, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def floats(recipe: Recipe, jobs: tuple[FitJob, ...], context: FitContext, folder: Path) -> Artifact:
     """A published network in floats."""
-    return run(replace(recipe, lesson_seeds=(), epochs=8), terms).artifact
+    return run(replace(recipe, lesson_seeds=(), epochs=8), jobs, context, folder / "models").artifact
 
 
 def _history(published: Artifact, models: Path) -> bytes:
@@ -40,14 +49,23 @@ def _history(published: Artifact, models: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def made(floats: Artifact, recipe: Recipe, terms: Terms, lesson: Split) -> Quantised:
-    return quantise(floats, _history(floats, terms.models), recipe, terms, {"others": lesson.train})
+def made(
+    floats: Artifact,
+    recipe: Recipe,
+    jobs: tuple[FitJob, ...],
+    context: FitContext,
+    folder: Path,
+    lesson: Split,
+) -> Quantised:
+    return quantise(
+        floats, _history(floats, folder / "models"), recipe, jobs, context, {"others": lesson.train}
+    )
 
 
 @pytest.fixture(scope="module")
-def whole(made: Quantised, terms: Terms) -> Artifact:
+def whole(made: Quantised, folder: Path) -> Artifact:
     """The same network in whole numbers, published beside it."""
-    return publish_derived(made.derived, terms.models).artifact
+    return publish_quantised(made.model, folder / "models").artifact
 
 
 def test_a_network_in_whole_numbers_is_the_next_version(floats: Artifact, whole: Artifact) -> None:
@@ -109,62 +127,62 @@ def test_its_figures_are_its_own(whole: Artifact, made: Quantised, official: Spl
         right = (engine.run(examples.pixels).logits.argmax(1) == examples.labels).mean()
         (metric,) = [metric for metric in whole.manifest.metrics if metric.split == part]
         assert metric.accuracy == pytest.approx(right)
-    assert [(loss.images, loss.examples, loss.is_gate) for loss in made.losses] == [
+    assert [(loss.images, loss.examples, loss.is_gate) for loss in made.comparisons] == [
         ("made up, train", 60, False),
         ("made up, test", 30, True),
         ("others, not met", len(lesson.train), True),
     ]
 
 
-def test_its_report_begins_with_the_curve_of_the_fit_that_was_rounded(whole: Artifact, terms: Terms) -> None:
+def test_its_report_begins_with_the_curve_of_the_fit_that_was_rounded(whole: Artifact, folder: Path) -> None:
     """
     And holds no other.
     """
-    history = json.loads(_history(whole, terms.models))
+    history = json.loads(_history(whole, folder / "models"))
 
     assert [fit["fit"] for fit in history["fits"]] == ["published"]
     assert len(history["fits"][0]["epochs"]) == 8
 
 
-def test_the_same_again_is_nothing_new(made: Quantised, whole: Artifact, terms: Terms) -> None:
+def test_the_same_again_is_nothing_new(made: Quantised, whole: Artifact, folder: Path) -> None:
     """
     What is there already is found.
     """
-    again = publish_derived(made.derived, terms.models)
+    again = publish_quantised(made.model, folder / "models")
 
     assert not again.is_new
     assert again.artifact.identity == whole.identity
 
 
-def test_other_data_is_refused(floats: Artifact, recipe: Recipe, terms: Terms, lesson: Split) -> None:
+def test_other_data_is_refused(floats: Artifact, recipe: Recipe, context: FitContext, lesson: Split) -> None:
     """
     Numbers that were chosen by other images than the network learnt from would be others.
     """
     with pytest.raises(DataMismatch, match="toy/1"):
-        quantise(floats, b"", recipe, replace(terms, turns=(FitJob("published", lesson, (11,)),)), {})
+        quantise(floats, b"", recipe, (FitJob("published", lesson, (11,)),), context, {})
 
 
 def test_what_strangers_lose_is_measured_on_fits_that_have_not_met_them(
     inky: Recipe,
-    ink_turns: tuple[FitJob, ...],
-    watch: Watch,
+    ink_jobs: tuple[FitJob, ...],
+    watch: FitCallbacks,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
     Each is rounded by what it learnt from; strokes decide, and what is sure is counted anew.
     """
-    monkeypatch.setattr(measuring, "NONDIGITS", 30)
-    terms = Terms(ink_turns, tmp_path / "models", tmp_path / "runs", lambda *_: watch, lambda _: None)
-    published = run(inky, terms).artifact
+    monkeypatch.setattr(ood, "NONDIGITS", 30)
+    context = FitContext(tmp_path / "runs", lambda *_: watch, lambda _: None)
+    published = run(inky, ink_jobs, context, tmp_path / "models").artifact
 
-    made = quantise(published, b"", replace(inky, epochs=1), terms, {})
-    manifest = publish_derived(made.derived, terms.models).artifact.manifest
+    made = quantise(published, b"", replace(inky, epochs=1), ink_jobs, context, {})
+    manifest = publish_quantised(made.model, tmp_path / "models").artifact.manifest
 
-    found = {loss.images: loss for loss in made.losses}
+    found = {loss.images: loss for loss in made.comparisons}
     assert found["digits, not met: strokes, fits of 1 epochs"].examples == 15
     assert found["no digit, fits of 1 epochs"].examples == 3 * 30
-    assert [loss.images for loss in made.losses if loss.is_gate] == [
+    assert [loss.images for loss in made.comparisons if loss.is_gate] == [
         "MNIST and pen strokes, test",
         "digits, not met: strokes, fits of 1 epochs",
     ]

@@ -1,4 +1,4 @@
-"""`training/report/contents.py`: measured on toys whose answers can be worked out by hand."""
+"""Reports on toy networks whose predictions can be worked out by hand."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from service.core.report import Report
 from tests import toys
 from training.data.examples import Examples, Split
 from training.errors import DataMismatch, RecordInvalid
-from training.report import build as contents
+from training.report import build, predictions
 
 EPOCH = {
     "number": 1,
@@ -48,7 +48,7 @@ def published(tmp_path: Path, quarters: Split) -> Artifact:
 
 
 def _make(published: Artifact, split: Split, records: Mapping[str, bytes] | None = None) -> Report:
-    return contents.make(published, split, records or {}, {"test": 0.25})
+    return build.build(published, split, records or {}, {"test": 0.25})
 
 
 def test_accuracy_and_confusion_are_counted(published: Artifact, quarters: Split) -> None:
@@ -91,11 +91,11 @@ def test_images_are_told_apart_beyond_the_digits_of_a_probability(tmp_path: Path
     images[0, 7, 7], images[1, 7, 7] = 200, 255
     split = Split("official", "dots", toys.QUARTERS, Examples(images, np.zeros(2, np.int64)), None,
                   Examples(images, np.zeros(2, np.int64)))  # fmt: skip
-    answers = contents.ask(Engine.load(published), split.parts["test"])
+    answers = predictions.predict(Engine.load(published), split.parts["test"])
 
-    found = contents.extremes(split, "test", 0, answers)
+    found = predictions.extremes(split, "test", 0, answers)
 
-    assert answers.own.tolist() == [1, 1]
+    assert answers.true_probability.tolist() == [1, 1]
     assert [seen.row for seen in found.typical] == [1, 0]
 
 
@@ -103,7 +103,7 @@ def test_calibration_is_the_mean_distance_by_images() -> None:
     """
     Two bins by hand: three images at .9 of which two are right, one at .31 that is wrong.
     """
-    error, bins = contents.calibration_bins(
+    error, bins = predictions.calibration_bins(
         np.array([0.9, 0.9, 0.9, 0.31]), np.array([True, True, False, False])
     )
 
@@ -118,7 +118,7 @@ def test_every_probability_has_a_bin() -> None:
     0, 1 and every border fall into exactly one, the upper border into its own bin.
     """
     borders = np.arange(16) / 15
-    _, bins = contents.calibration_bins(borders, np.ones(16, bool))
+    _, bins = predictions.calibration_bins(borders, np.ones(16, bool))
 
     assert [each.images for each in bins] == [2, *[1] * 14]
 

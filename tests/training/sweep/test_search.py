@@ -8,39 +8,41 @@ from training.data.data_sets import mnist_data_set
 from training.data.examples import Split
 from training.data.mnist import IdxSource
 from training.errors import Diverged
-from training.fitting.loop import Epoch, Watch, fit
+from training.fitting.loop import Epoch, FitCallbacks, fit
 from training.recipes.recipe import Recipe
 from training.sweep import search as module
-from training.sweep.chart import LIGHT, picture
-from training.sweep.findings import Findings, page, text
-from training.sweep.search import Listener, Terms, sweep
-from training.sweep.search_space import Trial, counted, origin, recipe_at, shortened
-from training.sweep.study import storage_in
+from training.sweep.chart import chart
+from training.sweep.findings import Findings, to_markdown, to_text
+from training.sweep.search import SweepCallbacks, SweepSettings, sweep
+from training.sweep.search_space import Trial, counted_trials, point_of, recipe_at, with_epochs
+from training.sweep.storage import sqlite_storage
 
 PNG = b"\x89PNG"
 
 
-def _terms(recipe: Recipe, lesson: Split, folder: Path, trials: int | None, one_at_a_time: bool) -> Terms:
+def _settings(
+    recipe: Recipe, lesson: Split, folder: Path, trials: int | None, one_at_a_time: bool
+) -> SweepSettings:
     assert lesson.valid
-    storage = storage_in(folder / "study.db")
-    base = shortened(recipe, 2)
-    return Terms(base, 3, lesson.train, lesson.valid, storage, one_at_a_time, trials, "me", 60)
+    storage = sqlite_storage(folder / "study.db")
+    base = with_epochs(recipe, 2)
+    return SweepSettings(base, 3, lesson.train, lesson.valid, storage, one_at_a_time, trials, "me", 60)
 
 
-def _listener(watch: Watch) -> Listener:
-    return Listener(watch, lambda *_: None, lambda _: None, lambda *_: None)
+def _callbacks(watch: FitCallbacks) -> SweepCallbacks:
+    return SweepCallbacks(watch, lambda *_: None, lambda _: None, lambda *_: None)
 
 
 @pytest.mark.parametrize("one_at_a_time", [True, False])
 def test_an_interrupted_sweep_goes_on_as_if_it_had_not_been(
-    recipe: Recipe, lesson: Split, watch: Watch, tmp_path: Path, one_at_a_time: bool
+    recipe: Recipe, lesson: Split, watch: FitCallbacks, tmp_path: Path, one_at_a_time: bool
 ) -> None:
     """
     The same points with the same accuracies come out, whether Ctrl-C came within the fourth trial or not;
     and once there are as many as were wanted, nothing is begun.
     """
     (tmp_path / "whole").mkdir()
-    whole = sweep(_terms(recipe, lesson, tmp_path / "whole", 9, one_at_a_time), _listener(watch))
+    whole = sweep(_settings(recipe, lesson, tmp_path / "whole", 9, one_at_a_time), _callbacks(watch))
     epochs: list[Epoch] = []
 
     def interrupt(epoch: Epoch) -> None:
@@ -48,38 +50,40 @@ def test_an_interrupted_sweep_goes_on_as_if_it_had_not_been(
         if len(epochs) == 7:
             raise KeyboardInterrupt
 
-    terms = _terms(recipe, lesson, tmp_path, 9, one_at_a_time)
+    settings = _settings(recipe, lesson, tmp_path, 9, one_at_a_time)
     with pytest.raises(KeyboardInterrupt):
-        sweep(terms, _listener(replace(watch, epoch=interrupt)))
-    resumed = sweep(terms, _listener(watch))
-    again = sweep(terms, _listener(watch))
+        sweep(settings, _callbacks(replace(watch, on_epoch=interrupt)))
+    resumed = sweep(settings, _callbacks(watch))
+    again = sweep(settings, _callbacks(watch))
 
-    assert [(each.point, each.curve) for each in counted(resumed, 9)] == [
-        (each.point, each.curve) for each in counted(whole, 9)
+    assert [(each.point, each.curve) for each in counted_trials(resumed, 9)] == [
+        (each.point, each.curve) for each in counted_trials(whole, 9)
     ]
     assert [each.state for each in resumed].count("interrupted") == 1
     assert again == resumed
 
 
-def test_a_trial_is_repeated_by_fit(recipe: Recipe, lesson: Split, watch: Watch, tmp_path: Path) -> None:
+def test_a_trial_is_repeated_by_fit(
+    recipe: Recipe, lesson: Split, watch: FitCallbacks, tmp_path: Path
+) -> None:
     """
     It is the recipe with replaced numbers; fitting that gives the same accuracy after every epoch. The
     first is the recipe itself.
     """
-    terms = _terms(recipe, lesson, tmp_path, 3, False)
+    settings = _settings(recipe, lesson, tmp_path, 3, False)
 
-    trials = sweep(terms, _listener(watch))
+    trials = sweep(settings, _callbacks(watch))
 
-    assert trials[0].point == origin(recipe)
+    assert trials[0].point == point_of(recipe)
     for trial in trials:
         assert trial.point
-        again = recipe_at(terms.recipe, trial.point)
-        fitted = fit(again, recipe.seed, 3, lesson.train, lesson.valid, watch=watch)
+        again = recipe_at(settings.recipe, trial.point)
+        fitted = fit(again, recipe.seed, 3, lesson.train, lesson.valid, callbacks=watch)
         assert tuple(epoch.valid_accuracy for epoch in fitted.history) == trial.curve
 
 
 def test_a_fit_that_diverges_is_a_result(
-    recipe: Recipe, lesson: Split, watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe, lesson: Split, watch: FitCallbacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     The sweep goes on, and tables and pictures can be made even of nothing else.
@@ -89,36 +93,36 @@ def test_a_fit_that_diverges_is_a_result(
         raise Diverged(1, float("nan"))
 
     monkeypatch.setattr(module, "fit", diverge)
-    terms = _terms(recipe, lesson, tmp_path, 2, False)
+    settings = _settings(recipe, lesson, tmp_path, 2, False)
 
-    trials = sweep(terms, _listener(watch))
+    trials = sweep(settings, _callbacks(watch))
 
-    findings = Findings(terms.recipe, recipe, False, trials, 2, 24)
+    findings = Findings(settings.recipe, recipe, False, trials, 2, 24)
     assert [trial.state for trial in trials] == ["diverged", "diverged"]
     assert findings.best is None
-    assert "diverged" in page(findings, ("light.png", "dark.png"))
-    assert picture(findings, LIGHT).startswith(PNG)
+    assert "diverged" in to_markdown(findings, ("light.png", "dark.png"))
+    assert chart(findings, "light").startswith(PNG)
 
 
 def test_findings_say_what_each_change_did(recipe: Recipe) -> None:
     """
     Differences are to the network that was changed; the best trial's recipe can be typed.
     """
-    own = origin(recipe)
+    own = point_of(recipe)
     trials = [
         Trial(number, replace(own, layers=layers), "done", (accuracy,), 1.0)
         for number, (layers, accuracy) in enumerate([(1, 0.5), (2, 0.75), (3, 0.625), (4, 0.5), (5, 0.25)])
     ]
 
     findings = Findings(recipe, recipe, True, trials, None, 100)
-    lines = text(findings)
+    lines = to_text(findings)
 
     assert any(
         "hidden layers 1 → 2 (kept)" in line and "75.00" in line and "+25.00" in line for line in lines
     )
     assert any("hidden layers 1 → 5" in line and "-25.00" in line for line in lines)
     assert findings.recipe == 'replace(RECIPES["toy"], hidden=(4, 4))'
-    assert findings.noise == pytest.approx(4.33, abs=0.01)  # 100 sqrt(0.75 0.25 / 100)
+    assert findings.standard_error == pytest.approx(4.33, abs=0.01)  # 100 sqrt(0.75 0.25 / 100)
 
 
 @pytest.mark.parametrize("mode", ["one-at-a-time", "optuna"])

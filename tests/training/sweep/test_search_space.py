@@ -6,17 +6,17 @@ from training.errors import NotSearchable
 from training.recipes.recipe import Recipe
 from training.recipes.registry import RECIPES
 from training.sweep.search_space import (
-    LIVES,
+    MAX_LOST,
     Point,
     State,
     Trial,
-    counted,
-    origin,
+    counted_trials,
+    differences,
+    one_at_a_time,
+    point_of,
     recipe_at,
-    replaced,
-    shortened,
-    space,
-    walk,
+    search_space,
+    with_epochs,
 )
 
 START = Point(1, 128, 0.0, 0.2)
@@ -32,7 +32,7 @@ def test_the_space_is_that_of_the_lesson_with_the_recipe_in_it() -> None:
     """
     2 to 5 layers, powers of two, dropout of a quarter or a half, the rate halved step by step.
     """
-    assert space(RECIPES["mlp-128"]) == {
+    assert search_space(RECIPES["mlp-128"]) == {
         "layers": (1, 2, 3, 4, 5),
         "width": (64, 128, 256, 512),
         "dropout": (0.0, 0.25, 0.5),
@@ -48,8 +48,8 @@ def test_a_point_changes_what_it_names_and_nothing_else() -> None:
 
     changed = recipe_at(base, Point(2, 256, 0.25, 0.005))
 
-    assert replaced(base, changed) == {"hidden": (256, 256), "dropout": 0.25, "learning_rate": 0.005}
-    assert recipe_at(base, origin(base)) == base
+    assert differences(base, changed) == {"hidden": (256, 256), "dropout": 0.25, "learning_rate": 0.005}
+    assert recipe_at(base, point_of(base)) == base
 
 
 def test_layers_of_several_widths_stay_while_something_else_is_varied(recipe: Recipe) -> None:
@@ -58,8 +58,8 @@ def test_layers_of_several_widths_stay_while_something_else_is_varied(recipe: Re
     """
     base = replace(recipe, hidden=(64, 32))
 
-    assert recipe_at(base, replace(origin(base), dropout=0.5)).hidden == (64, 32)
-    assert recipe_at(base, replace(origin(base), layers=3)).hidden == (64, 64, 64)
+    assert recipe_at(base, replace(point_of(base), dropout=0.5)).hidden == (64, 32)
+    assert recipe_at(base, replace(point_of(base), layers=3)).hidden == (64, 64, 64)
 
 
 @pytest.mark.parametrize(("epochs", "drops"), [(15, (10,)), (30, (20,)), (6, (4,)), (5, (3,)), (1, ())])
@@ -67,7 +67,7 @@ def test_the_rate_drops_in_proportion_to_the_epochs(epochs: int, drops: tuple[in
     """
     After two thirds of fifteen, so after two thirds of however many there are.
     """
-    assert shortened(RECIPES["mlp-128"], epochs).drop_epochs == drops
+    assert with_epochs(RECIPES["mlp-128"], epochs).drop_epochs == drops
 
 
 @pytest.mark.parametrize(("name", "why"), [("softmax", "has no such layers"), ("mlp-128-2", "has a teacher")])
@@ -76,7 +76,7 @@ def test_what_has_nothing_to_vary_is_not_swept(name: str, why: str) -> None:
     The message says which recipe, and why.
     """
     with pytest.raises(NotSearchable, match=f"{name} {why}"):
-        shortened(RECIPES[name], 3)
+        with_epochs(RECIPES[name], 3)
 
 
 def test_of_two_trials_of_one_point_the_first_counts() -> None:
@@ -95,17 +95,17 @@ def test_of_two_trials_of_one_point_the_first_counts() -> None:
         trial(7, replace(START, layers=4), state="surplus"),
     ]
 
-    assert [each.number for each in counted(trials, None)] == [1, 3, 5]
-    assert [each.number for each in counted(trials, 2)] == [1, 3]
+    assert [each.number for each in counted_trials(trials, None)] == [1, 3, 5]
+    assert [each.number for each in counted_trials(trials, 2)] == [1, 3]
 
 
 def test_a_walk_begins_with_the_recipe() -> None:
     """
     Without it there is nothing to compare with.
     """
-    found = walk([], START, VALUES)
+    found = one_at_a_time([], START, VALUES)
 
-    assert (found.steps, found.missing) == ((), (START,))
+    assert (found.stages, found.missing) == ((), (START,))
 
 
 def test_a_walk_goes_on_from_the_best_of_each_step() -> None:
@@ -115,10 +115,10 @@ def test_a_walk_goes_on_from_the_best_of_each_step() -> None:
     two, three = replace(START, layers=2), replace(START, layers=3)
     trials = [trial(0, START, 0.5), trial(1, two, 0.7), trial(2, three, 0.6)]
 
-    second = walk(trials, START, VALUES)
-    end = walk([*trials, trial(3, replace(two, dropout=0.5), 0.7)], START, VALUES)
+    second = one_at_a_time(trials, START, VALUES)
+    end = one_at_a_time([*trials, trial(3, replace(two, dropout=0.5), 0.7)], START, VALUES)
 
-    assert [step.name for step in second.steps] == ["layers", "dropout"]
+    assert [step.name for step in second.stages] == ["layers", "dropout"]
     assert second.missing == (replace(two, dropout=0.5),)
     assert (end.missing, end.best) == ((), two)
 
@@ -129,12 +129,12 @@ def test_a_walk_waits_for_the_whole_step() -> None:
     """
     trials = [trial(0, START), trial(1, replace(START, layers=2), state="running")]
 
-    found = walk(trials, START, VALUES)
+    found = one_at_a_time(trials, START, VALUES)
 
     assert found.missing == (replace(START, layers=2), replace(START, layers=3))
 
 
-@pytest.mark.parametrize("losses", [LIVES - 1, LIVES])
+@pytest.mark.parametrize("losses", [MAX_LOST - 1, MAX_LOST])
 def test_a_walk_passes_by_what_workers_are_lost_with_again_and_again(losses: int) -> None:
     """
     A network that is too large for every machine must not keep the study from its end; one that
@@ -144,7 +144,7 @@ def test_a_walk_passes_by_what_workers_are_lost_with_again_and_again(losses: int
     trials = [trial(0, START), trial(1, two, 0.9, "diverged")]
     trials += [trial(2 + each, three, state="lost") for each in range(losses)]
 
-    found = walk(trials, START, VALUES)
+    found = one_at_a_time(trials, START, VALUES)
 
-    assert (three in found.missing) == (losses < LIVES)
+    assert (three in found.missing) == (losses < MAX_LOST)
     assert found.best == START

@@ -7,7 +7,8 @@ from optuna.trial import TrialState
 
 from training.errors import StorageFailed, StorageUrlInvalid
 from training.sweep.search_space import Point
-from training.sweep.study import Storage, Study, storage_at, storage_in
+from training.sweep.storage import Storage, parse_storage, sqlite_storage
+from training.sweep.study import Study
 
 VALUES = {"layers": (2, 3), "width": (64,), "dropout": (0.25,), "learning_rate": (0.1,)}
 
@@ -39,7 +40,7 @@ def test_what_is_no_storage_is_not_shown(text: str) -> None:
     The message says what was expected, and nothing of what came: it may hold a password.
     """
     with pytest.raises(StorageUrlInvalid) as raised:
-        storage_at(text)
+        parse_storage(text)
 
     assert "postgresql://USER:PASSWORD@HOST:PORT/DATABASE" in str(raised.value)
     assert "secret" not in str(raised.value)
@@ -50,9 +51,9 @@ def test_a_storage_is_shown_without_user_and_password() -> None:
     """
     People see database and host.
     """
-    found = storage_at("postgresql://me:my%40secret@host:5432/base")
+    found = parse_storage("postgresql://me:my%40secret@host:5432/base")
 
-    assert found.shown == "the database base at host"
+    assert found.label == "the database base at host"
     assert found.url.password == "my@secret"
 
 
@@ -62,7 +63,7 @@ def test_a_database_that_does_not_answer_is_told_in_one_line(password: str) -> N
     Nobody listens there; the line names the place and the reason, and no password.
     """
     with pytest.raises(StorageFailed) as raised:
-        opened(storage_at(f"postgresql://me:{password}@127.0.0.1:1/base"))
+        opened(parse_storage(f"postgresql://me:{password}@127.0.0.1:1/base"))
 
     message = str(raised.value)
     assert "the database base at 127.0.0.1" in message
@@ -81,7 +82,7 @@ def test_a_file_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, content:
         file.write_bytes(content)
 
     with pytest.raises(StorageFailed, match=r"study\.db, failed: .*database") as raised:
-        opened(storage_in(file))
+        opened(sqlite_storage(file))
 
     assert "\n" not in str(raised.value)
 
@@ -90,14 +91,14 @@ def test_a_storage_that_fails_later_is_told_as_well(tmp_path: Path) -> None:
     """
     The file goes bad within a trial.
     """
-    study = opened(storage_in(tmp_path / "study.db"))
+    study = opened(sqlite_storage(tmp_path / "study.db"))
 
     def spoil(*_: object) -> float:
         (tmp_path / "study.db").write_bytes(b"spoilt" * 1000)
         return 0.5
 
     with pytest.raises(StorageFailed, match=r"study, .*, failed: "):
-        study.attempt(spoil)
+        study.run_trial(spoil)
 
 
 def test_a_beat_may_be_missed(tmp_path: Path) -> None:
@@ -105,24 +106,24 @@ def test_a_beat_may_be_missed(tmp_path: Path) -> None:
     Optuna's thread ends at an error, and the others would take the trial for lost: an error of the storage
     stays within the beat.
     """
-    study = opened(storage_in(tmp_path / "study.db"))
+    study = opened(sqlite_storage(tmp_path / "study.db"))
 
     def spoil(*_: object) -> float:
         (tmp_path / "study.db").write_bytes(b"spoilt" * 1000)
-        study._rdb.record_heartbeat(1)
+        study._database.record_heartbeat(1)
         with pytest.raises(optuna.exceptions.StorageInternalError):
-            study._rdb.beat(1)
+            study._database.send_heartbeat(1)
         return 0.5
 
     with pytest.raises(StorageFailed):
-        study.attempt(spoil)
+        study.run_trial(spoil)
 
 
 def test_a_trial_is_known_to_every_worker(tmp_path: Path) -> None:
     """
     What one worker finished, another sees.
     """
-    first, second = (opened(storage_in(tmp_path / "study.db")) for _ in range(2))
+    first, second = (opened(sqlite_storage(tmp_path / "study.db")) for _ in range(2))
 
     def objective(trial: optuna.Trial, point: Point) -> float:
         assert point == POINT
@@ -130,7 +131,7 @@ def test_a_trial_is_known_to_every_worker(tmp_path: Path) -> None:
         trial.report(0.75, 2)
         return 0.75
 
-    made = first.attempt(objective)
+    made = first.run_trial(objective)
 
     assert second.trials() == [made]
     assert (made.state, made.accuracy, made.curve) == ("done", 0.75, (0.25, 0.75))
@@ -141,7 +142,7 @@ def test_a_trial_that_others_took_for_lost_does_not_count(tmp_path: Path, report
     """
     This worker was silent for long, and the others put an end to its trial; it goes on without an error.
     """
-    study = opened(storage_in(tmp_path / "study.db"))
+    study = opened(sqlite_storage(tmp_path / "study.db"))
 
     def objective(trial: optuna.Trial, _: Point) -> float:
         other = optuna.load_study(study_name="a study", storage=f"sqlite:///{tmp_path / 'study.db'}")
@@ -150,33 +151,33 @@ def test_a_trial_that_others_took_for_lost_does_not_count(tmp_path: Path, report
             trial.report(0.5, 1)
         return 0.5
 
-    assert study.attempt(objective).state == "lost"
+    assert study.run_trial(objective).state == "lost"
 
 
 def test_other_errors_of_a_trial_are_not_hidden(tmp_path: Path) -> None:
     """
     A mistake in the trial itself comes to light.
     """
-    study = opened(storage_in(tmp_path / "study.db"))
+    study = opened(sqlite_storage(tmp_path / "study.db"))
 
     def objective(*_: object) -> float:
         raise ValueError("a mistake")
 
     with pytest.raises(ValueError, match="a mistake"):
-        study.attempt(objective)
+        study.run_trial(objective)
 
 
 def test_an_interrupted_trial_is_not_taken_for_a_lost_one(tmp_path: Path) -> None:
     """
     A person may interrupt as often as they like.
     """
-    study = opened(storage_in(tmp_path / "study.db"))
+    study = opened(sqlite_storage(tmp_path / "study.db"))
 
     def objective(*_: object) -> float:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        study.attempt(objective)
+        study.run_trial(objective)
 
     assert [trial.state for trial in study.trials()] == ["interrupted"]
 
@@ -187,7 +188,7 @@ def test_a_worker_that_was_lost_before_its_first_sign_of_life_is_buried(
     """
     Optuna itself would wait for such a trial for ever. One with a name is left alone.
     """
-    study = opened(storage_in(tmp_path / "study.db"), grace_s=10)
+    study = opened(sqlite_storage(tmp_path / "study.db"), grace_s=10)
     other = optuna.load_study(study_name="a study", storage=f"sqlite:///{tmp_path / 'study.db'}")
     other.ask()
     other.ask().set_user_attr("worker", "somebody")
@@ -196,7 +197,7 @@ def test_a_worker_that_was_lost_before_its_first_sign_of_life_is_buried(
     states = []
     for later in (0, 9, 11):
         monkeypatch.setattr("training.sweep.study.time.monotonic", lambda later=later: now + later)
-        study.bury()
+        study.mark_lost_trials()
         states.append([trial.state for trial in study.trials()])
 
     assert states == [["running", "running"], ["running", "running"], ["lost", "running"]]

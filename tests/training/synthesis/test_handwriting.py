@@ -110,7 +110,7 @@ def test_a_steady_hand_draws_what_the_service_draws(label: str) -> None:
 
 def test_a_stronger_hand_strays_further() -> None:
     """
-    Drawings of one trail differ the more from each other, the larger the strength.
+    InkBatches of one trail differ the more from each other, the larger the strength.
     """
     spreads = [float(render(_paths("5", 80), _generator(), much).std(0).mean()) for much in (0.0, 0.5, 1.5)]
 

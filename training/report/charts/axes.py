@@ -1,4 +1,4 @@
-"""Axes of accuracies and losses: logarithmic, with a few round marks, and lines that bear their names."""
+"""Logarithmic axes of accuracies and losses with a few round ticks, and labels at the ends of lines."""
 
 import math
 from collections.abc import Sequence
@@ -8,50 +8,50 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 _DIGITS = ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), tuple(digit / 10 for digit in range(10, 100, 5)))
-"""Of the numbers that are marked on a logarithmic axis; the first set that gives enough is taken."""
+"""Leading digits of the ticks; the first set that gives at least four ticks is used."""
 
 
-def error(share: float) -> float:
-    """Return the share of wrong answers; where there are none, as few as an axis shows."""
-    return max(1 - share, 1e-5)
+def error(accuracy: float) -> float:
+    """Return the error of an accuracy; at least 1e-5, for a logarithmic axis."""
+    return max(1 - accuracy, 1e-5)
 
 
 def scale_accuracy(axis: Axis, errors: Sequence[float]) -> None:
-    """Scale an axis of errors by their logarithm, and mark the accuracies on it, best last."""
+    """Set up a logarithmic axis of errors with accuracies as tick labels, best last."""
     low, high = min(errors) / 1.6, min(max(errors) * 1.6, 1.0)
     _scale(axis, high, low)
     axis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 * (1 - error):.6g} %"))
 
 
 def scale_loss(axis: Axis, losses: Sequence[float]) -> None:
-    """Scale an axis of losses by their logarithm, and mark a few of them."""
-    least = max(min(losses), 1e-6)  # a logarithm needs a number above zero
+    """Set up a logarithmic axis of losses."""
+    least = max(min(losses), 1e-6)  # the logarithm of 0 does not exist
     _scale(axis, least / 1.3, max(*losses, least) * 1.3)
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _scale(axis: Axis, begin: float, end: float) -> None:
-    """Scale an axis by the logarithm, from one end to the other, with a few round marks."""
+    """Set up a logarithmic axis between two ends, with a few round ticks."""
     low, high = sorted((begin, end))
-    marks: list[float] = []
+    ticks: list[float] = []
     for digits in _DIGITS:
-        marks = [digit * 10.0**power for power in range(-7, 4) for digit in digits]
-        marks = [mark for mark in marks if low <= mark <= high]
-        if len(marks) >= 4:
+        ticks = [digit * 10.0**power for power in range(-7, 4) for digit in digits]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= 4:
             break
     is_x = axis is axis.axes.xaxis
     (axis.axes.set_xlim if is_x else axis.axes.set_ylim)(begin, end)
     (axis.axes.set_xscale if is_x else axis.axes.set_yscale)("log")
-    axis.set_major_locator(FixedLocator(marks))
+    axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
 
 
 def name_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
-    """Write each line's name beside its end, moved apart where they would touch.
+    """Write each line's name at its right end, without overlap.
 
     Args:
-        axes: With their scales set.
-        ends: For each line its name, its last value and its colour.
+        axes: Axes with their final scales.
+        ends: Name, last value and colour of each line.
     """
     to_axes = axes.transData + axes.transAxes.inverted()
     places = sorted((float(to_axes.transform((1, value))[1]), name, colour) for name, value, colour in ends)

@@ -1,4 +1,4 @@
-"""`training/report/pictures.py` and what it draws on: sound files, unlike themes, odd numbers drawn too."""
+"""Charts of a report: valid files, two themes, unusual figures."""
 
 import io
 from pathlib import Path
@@ -11,8 +11,7 @@ from PIL import Image
 
 from service.core.report import Report
 from tests import toys
-from training.report.charts import plot_style as painting
-from training.report.charts import render as pictures
+from training.report.charts import plot_style, render
 from training.report.charts.axes import error
 from training.report.charts.weight_grid import weight_grid
 
@@ -32,7 +31,7 @@ def test_every_picture_has_two_themes_and_a_title(report: Report) -> None:
     """
     Papers are light and dark, titles say whose picture it is, and no file tells of a program or a date.
     """
-    whole, files = pictures.draw(report, toys.quadrant_weights().T, (28, 28))
+    whole, files = render.render(report, toys.quadrant_weights().T, (28, 28))
 
     names = [picture.name for picture in whole.pictures]
     assert names == ["summary", "accuracy", "history", "confusion-test", "calibration", "weights"]
@@ -58,7 +57,7 @@ def test_a_report_that_lacks_something_is_drawn(report: Report, changes: dict[st
     """
     What is missing has no picture, or leaves its place empty.
     """
-    whole, files = pictures.draw(report.model_copy(update=changes), toys.quadrant_weights().T, (28, 28))
+    whole, files = render.render(report.model_copy(update=changes), toys.quadrant_weights().T, (28, 28))
 
     assert len(files) == 2 * len(whole.pictures)
     assert ("history" in [picture.name for picture in whole.pictures]) == (changes.get("history") != ())
@@ -77,11 +76,11 @@ def test_weights_stand_pixel_by_pixel() -> None:
     """
     weights = np.concatenate([np.ones((784, 1)), -np.ones((784, 1))], axis=1).astype(np.float32)
 
-    content = painting.paint(lambda ink: weight_grid(weights, (28, 28), "toy", ink), "light")
+    content = plot_style.to_png(lambda palette: weight_grid(weights, (28, 28), "toy", palette), "light")
 
     pixels = np.asarray(_opened(content).convert("RGB")).reshape(-1, 3)
     colours = {tuple(pixel) for pixel in np.unique(pixels, axis=0)}
-    for colour in (painting.INKS["light"].first, painting.INKS["light"].second):
+    for colour in (plot_style.PALETTES["light"].first, plot_style.PALETTES["light"].second):
         wanted = tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
         assert wanted in colours
         assert (pixels == wanted).all(axis=1).sum() % 784 == 0
@@ -93,7 +92,7 @@ def test_colour_weights_are_halved() -> None:
     """
     weights = np.random.default_rng(1).normal(size=(64 * 64 * 3, 8)).astype(np.float32)
 
-    content = painting.paint(lambda ink: weight_grid(weights, (64, 64, 3), "toy", ink), "dark")
+    content = plot_style.to_png(lambda palette: weight_grid(weights, (64, 64, 3), "toy", palette), "dark")
 
     pixels = np.asarray(_opened(content).convert("RGB")).astype(int)
     assert np.ptp(pixels, axis=-1).max() > 40
@@ -105,14 +104,14 @@ def test_the_most_frequent_colours_are_kept_exactly() -> None:
     Whatever rare shades there are beside them.
     """
 
-    def many(_: painting.Ink) -> Figure:
+    def many(_: plot_style.Palette) -> Figure:
         made = Figure(figsize=(2, 2), dpi=100)
         shades = np.random.default_rng(1).random((200, 200, 3))
         shades[:100] = (1, 0, 0)
         made.figimage(shades)
         return made
 
-    image = _opened(painting.paint(many, "light"))
+    image = _opened(plot_style.to_png(many, "light"))
 
     assert image.mode == "P"
     assert (np.asarray(image.convert("RGB")) == (255, 0, 0)).all(axis=-1).sum() >= 100 * 200
@@ -122,6 +121,6 @@ def test_photographs_keep_their_colours() -> None:
     """
     Pictures of the data are not reduced.
     """
-    image = _opened(painting.paint(lambda _: Figure(), "light", is_of_few_colours=False))
+    image = _opened(plot_style.to_png(lambda _: Figure(), "light", few_colours=False))
 
     assert image.mode == "RGB"

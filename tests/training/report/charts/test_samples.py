@@ -57,7 +57,7 @@ def test_the_models_folder_is_no_place_for_them(tmp_path: Path) -> None:
     models.mkdir()
     (tmp_path / "link").symlink_to(models)
 
-    samples.check_place(tmp_path / "elsewhere", models)
+    samples.check_output(tmp_path / "elsewhere", models)
     for place in (models, models / "ink" / "1", tmp_path / "x" / ".." / "models" / "y", tmp_path / "link"):
         with pytest.raises(OutputInModels, match="outside"):
-            samples.check_place(place, models)
+            samples.check_output(place, models)

@@ -5,8 +5,8 @@ from PIL import Image
 
 from service.core import ink
 from tests.digits import DIGITS, arrays, canvas
-from training.evaluation.ablation import variants as steps
-from training.evaluation.ablation.variants import STEPS, prepared
+from training.evaluation.ablation import figure, steps
+from training.evaluation.ablation.steps import STEPS, preprocess
 
 
 def bar(width: int = 100, height: int = 200, paper: int = 255) -> NDArray[np.uint8]:
@@ -26,7 +26,7 @@ def test_every_step_gives_one_small_image() -> None:
     """
     (28, 28) uint8, in the order of the steps, whatever the canvas.
     """
-    found = prepared(bar())
+    found = preprocess(bar())
 
     assert tuple(found) == STEPS
     assert all(image.shape == (28, 28) and image.dtype == np.uint8 for image in found.values())
@@ -36,7 +36,7 @@ def test_each_step_does_what_its_name_says() -> None:
     """
     A bar at the lower left of a tall white canvas.
     """
-    found = prepared(bar())
+    found = preprocess(bar())
 
     assert found[steps.SCALED][0, 0] == 255
     assert found[steps.INVERTED][0, 0] == 0
@@ -53,9 +53,9 @@ def test_the_last_step_is_the_service_itself() -> None:
     """
     grey = np.asarray(canvas(DIGITS["7"][0]))
 
-    np.testing.assert_array_equal(prepared(grey)[steps.WHOLE], ink.from_picture(grey))
+    np.testing.assert_array_equal(preprocess(grey)[steps.FULL], ink.from_picture(grey))
     np.testing.assert_array_equal(
-        steps.drawn(arrays(DIGITS["7"][0])), ink.from_strokes(arrays(DIGITS["7"][0]))
+        steps.render_strokes(arrays(DIGITS["7"][0])), ink.from_strokes(arrays(DIGITS["7"][0]))
     )
 
 
@@ -67,7 +67,7 @@ def test_centring_cuts_nothing_off() -> None:
     grey[0:200, 0:60] = 255
     grey[0:8, 0:200] = 255
 
-    found = prepared(grey)
+    found = preprocess(grey)
 
     assert found[steps.CENTRED].sum() == found[steps.FITTED].sum()
 
@@ -77,7 +77,7 @@ def test_an_empty_canvas_stays_empty(level: int) -> None:
     """
     From the crop on there is nothing to see, and no error.
     """
-    found = prepared(np.full((300, 200), level, np.uint8))
+    found = preprocess(np.full((300, 200), level, np.uint8))
 
     assert not any(found[step].any() for step in STEPS[2:])
 
@@ -86,7 +86,7 @@ def test_the_picture_shows_three_digits_at_every_step() -> None:
     """
     Always the same picture: a canvas and all steps side by side, titles above.
     """
-    first, again = (steps.picture() for _ in range(2))
+    first, again = (figure.draw() for _ in range(2))
 
     assert isinstance(first, Image.Image)
     assert first.width > 8 * 112
