@@ -356,6 +356,42 @@ def test_every_room_is_in_the_table() -> None:
     assert service | training == ROOMS.keys() - {"service"}
 
 
+def _trainer_floors() -> list[set[str]]:
+    """Return the modules and folders in the trainer's picture in ARCHITECTURE.md, top floor first."""
+    text = (REPOSITORY / "ARCHITECTURE.md").read_text("utf-8")
+    box = text.partition("  training/ --")[2].partition("\n  ------")[0]
+    lines = [line.split("|")[1] for line in box.splitlines()[1:]]
+    floors = [floor for line in lines for floor in line.split("->")]
+    return [{name.removesuffix("/") for name in floor.split()} for floor in floors]
+
+
+def test_the_trainers_picture_shows_its_imports() -> None:
+    """
+    It has every folder and module of the trainer; each imports lower floors and itself only.
+    """
+    floors = _trainer_floors()
+    level = {name: number for number, names in enumerate(floors) for name in names}
+    trainer = [module for module in MODULES if module.name.startswith("training.")]
+
+    assert set(level) == {module.name.split(".")[1] for module in trainer}
+    for module in trainer:
+        own = module.name.split(".")[1]
+        for name in module.imports:
+            if name.startswith("training."):
+                other = name.split(".")[1]
+                assert other == own or level[other] > level[own], f"{module.name} imports {name}"
+
+
+def test_folders_of_the_trainer_have_three_to_nine_modules() -> None:
+    """
+    A folder can be read in one sitting.
+    """
+    paths = [path for name, path in FILES.items() if _is_in(name, "training")]
+    for folder in {path.parent for path in paths}:
+        count = sum(path.parent == folder and path.name != "__init__.py" for path in paths)
+        assert 3 <= count <= 9, folder
+
+
 @pytest.mark.parametrize(
     ("rule", "name", "source"),
     [

@@ -29,7 +29,7 @@ else:
     CLASSES = ("zero", "one", "two")
 
     def _examples(count: int, seed: int, shape: tuple[int, ...] = (6, 5)) -> Examples:
-        """Noise with a bright band whose place is the class."""
+        """Noise with a bright band whose position is the class."""
         generator = np.random.default_rng(seed)
         labels = np.arange(count) % len(CLASSES)
         pixels = generator.integers(0, 150, (count, *shape), np.uint8)
@@ -39,12 +39,12 @@ else:
 
     @pytest.fixture(scope="session")
     def official() -> Split:
-        """A data set as its makers cut it."""
+        """A data set in its official split, without a valid part."""
         return Split("official", "made up", CLASSES, _examples(60, 1), None, _examples(30, 2))
 
     @pytest.fixture(scope="session")
     def lesson() -> Split:
-        """The same kind of data with a valid part."""
+        """A split of the same kind of images, with a valid part."""
         parts = _examples(45, 3), _examples(24, 4), _examples(24, 5)
         return Split("lesson", "made up", CLASSES, *parts)
 
@@ -68,7 +68,7 @@ else:
 
     @pytest.fixture(scope="session")
     def watch() -> FitCallbacks:
-        """Nobody is told anything, and no time passes."""
+        """Callbacks that do nothing, with a constant clock."""
         return FitCallbacks(on_step=lambda *_: None, on_epoch=lambda _: None, clock=lambda: 0.0)
 
     @pytest.fixture
@@ -90,14 +90,14 @@ else:
 
     @pytest.fixture(scope="session")
     def pen_digits() -> tuple[PenDigit, ...]:
-        """Pen digits of the donors whom `ink` knows, of each a few."""
+        """A few pen digits of each donor of `ink`."""
         generator = np.random.default_rng(3)
         counts = {"apa": 3, "apb": 2, "ced": 2, "gmd": 2, "syn": 6}
         donors = [donor for donor, count in counts.items() for _ in range(count)]
         return tuple(_pen_digit(place % 10, donor, generator) for place, donor in enumerate(donors))
 
     def _pen_digit(label: int, donor: str, generator: np.random.Generator) -> PenDigit:
-        """One of the tests' digits in a hand of its own."""
+        """One of the tests' digits, with random deviations."""
         drawn = arrays(DIGITS[str(label)][0])
         drawn = [stroke + generator.normal(0, 1, stroke.shape) for stroke in drawn]
         points = np.concatenate(drawn)
@@ -107,7 +107,7 @@ else:
 
     @pytest.fixture(scope="session")
     def inky(recipe: Recipe) -> Recipe:
-        """A small network of the kind that `ink` is."""
+        """A small recipe with every kind of image of `ink`."""
         return replace(
             recipe,
             name="inky",
@@ -126,7 +126,7 @@ else:
 
     @pytest.fixture(scope="session")
     def ink_jobs(pen_digits: tuple[PenDigit, ...]) -> tuple[FitJob, ...]:
-        """What it is fitted on: each group of donors left out in turn, then everybody."""
+        """Fit jobs of the small recipe: each group of donors held out in turn, then all donors."""
         everything = _ink(pen_digits)
         official = Split("official", "Tiny", digit_file.CLASSES, everything.mnist, None, everything.mnist)
         jobs = []
@@ -139,7 +139,7 @@ else:
         return *jobs, FitJob("published", whole, (11,), ink=everything)
 
     def _ink(digits: tuple[PenDigit, ...]) -> InkData:
-        """Take the pen digits, as the service draws them, for MNIST's images and for canvases as well."""
+        """Use the pen digits, rendered by the service, as MNIST images and as canvases."""
         places = np.tile(np.arange(len(digits)), 3)
         kinds = np.repeat(["clean", "tools", "scan"], len(digits))
         nothing = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))

@@ -32,7 +32,7 @@ def test_fit_trains_and_publishes(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    One command leads from files to a published folder, and says where it is.
+    One command leads from data files to a published folder, and prints its path.
     """
     code = _main(tmp_path, source, "fit", "softmax", *QUICK)
 
@@ -45,11 +45,11 @@ def test_fit_trains_and_publishes(
     assert f"Published {tmp_path / 'models' / 'softmax' / '1'}: 7,850 parameters" in written.out
 
 
-def test_fit_again_says_that_there_is_nothing_to_publish(
+def test_a_repeated_fit_publishes_nothing(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    The same command twice ends well and leaves one version.
+    The same command succeeds twice and leaves one version.
     """
     _main(tmp_path, source, "fit", "softmax", *QUICK)
     code = _main(tmp_path, source, "fit", "softmax", *QUICK)
@@ -59,11 +59,12 @@ def test_fit_again_says_that_there_is_nothing_to_publish(
     assert [path.name for path in (tmp_path / "models" / "softmax").iterdir()] == ["1"]
 
 
-def test_quantise_publishes_the_next_version_in_whole_numbers(
+def test_quantise_publishes_the_next_version(
     tmp_path: Path, source: IdxSource, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    It says what is lost, on the data and on strokes; measured only, nothing is published. Reports follow.
+    It prints the effect on the data and on strokes; with --only-measure it publishes nothing. Reports work
+    on the result.
     """
     digit_file.write(digit_file.PEN_DIGITS.path(tmp_path / "data"), pen_digits)
     _main(tmp_path, source, "fit", "softmax", *QUICK)
@@ -83,11 +84,11 @@ def test_quantise_publishes_the_next_version_in_whole_numbers(
     assert _main(tmp_path, source, "report", "softmax", "2") == 0
 
 
-def test_quantise_refuses_what_costs_too_much(
+def test_quantise_refuses_a_large_loss(
     tmp_path: Path, source: IdxSource, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    One line says what it costs; nothing is published.
+    One line has the loss; nothing is published.
     """
     digit_file.write(digit_file.PEN_DIGITS.path(tmp_path / "data"), pen_digits)
     _main(tmp_path, source, "fit", "softmax", *QUICK)
@@ -101,11 +102,11 @@ def test_quantise_refuses_what_costs_too_much(
     assert [path.name for path in (tmp_path / "models" / "softmax").iterdir()] == ["1"]
 
 
-def test_quantise_begins_with_a_version_in_floats(
+def test_quantise_starts_at_a_float_version(
     tmp_path: Path, source: IdxSource, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    The newest of them; a version that is in whole numbers is told from those that are not.
+    The newest one; a quantised version is refused.
     """
     digit_file.write(digit_file.PEN_DIGITS.path(tmp_path / "data"), pen_digits)
     _main(tmp_path, source, "fit", "softmax", *QUICK)
@@ -120,11 +121,11 @@ def test_quantise_begins_with_a_version_in_floats(
     assert "Float32 version of softmax should be one of 1; got '2'" in capsys.readouterr().err
 
 
-def test_fits_on_one_split_are_kept_for_the_run_that_publishes(
+def test_fits_on_one_split_are_kept_for_a_later_run(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    `--only` publishes nothing; the whole run goes on from what it kept.
+    `--only` publishes nothing; the whole run uses its checkpoints.
     """
     code = _main(tmp_path, source, "fit", "softmax", *QUICK, "--only", "official")
 
@@ -136,11 +137,11 @@ def test_fits_on_one_split_are_kept_for_the_run_that_publishes(
     assert (tmp_path / "models" / "softmax" / "1").is_dir()
 
 
-def test_fits_on_an_unknown_split_are_told_which_there_are(
+def test_an_unknown_split_is_refused(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    One line names them; exit code 1.
+    One line lists the splits; exit code 1.
     """
     code = _main(tmp_path, source, "fit", "softmax", *QUICK, "--only", "nobody")
 
@@ -148,11 +149,11 @@ def test_fits_on_an_unknown_split_are_told_which_there_are(
     assert capsys.readouterr().err == "Split should be one of lesson, official; got 'nobody'.\n"
 
 
-def test_flags_replace_single_numbers(
+def test_flags_override_hyperparameters(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    A number given on the command line takes the place of the recipe's, and is shown.
+    The value on the command line replaces the recipe's, and is printed.
     """
     words = ("fit", "softmax", *QUICK, "--learning-rate", "0.01", "--seed", "9")
 
@@ -174,11 +175,11 @@ def test_flags_replace_single_numbers(
         ([], "required: command"),
     ],
 )
-def test_a_command_that_is_not_understood_ends_with_2(
+def test_invalid_arguments_exit_with_2(
     words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    What was wrong with the words is said before anything is begun.
+    The message is printed before any work.
     """
     with pytest.raises(SystemExit) as ended:
         main(words, {})
@@ -188,11 +189,11 @@ def test_a_command_that_is_not_understood_ends_with_2(
 
 
 @pytest.mark.parametrize("words", [["fit", "softmax"], ["data"]])
-def test_without_data_one_line_says_what_to_do(
+def test_missing_data_is_reported_in_one_line(
     words: list[str], tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    A missing data set is told in one line that names the variable; exit code 1.
+    The line names the environment variable; exit code 1.
     """
     code = main(words, {"INKLING_DATA": str(tmp_path / "none")}, {"mnist": mnist_data_set(source)})
 
@@ -202,11 +203,11 @@ def test_without_data_one_line_says_what_to_do(
     assert "INKLING_DATA" in written
 
 
-def test_a_corrupt_file_is_told_in_one_line(
+def test_a_corrupt_file_is_reported_in_one_line(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    The file is named, with what it should be; exit code 1.
+    With its name and the expected content; exit code 1.
     """
     (tmp_path / "data" / "tiny" / "test-images.gz").write_bytes(b"oops")
 
@@ -218,11 +219,11 @@ def test_a_corrupt_file_is_told_in_one_line(
     assert written.count("\n") == 1
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_one_line(
+def test_an_unwritable_folder_is_reported_in_one_line(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    A file in the place of a folder ends the run with exit code 1 and no traceback.
+    Exit code 1, no traceback.
     """
     (tmp_path / "runs").write_text("in the way")
 
@@ -233,14 +234,14 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(
     assert written.count("\n") == 1
 
 
-def test_an_interruption_says_how_to_go_on(
+def test_an_interruption_says_how_to_resume(
     tmp_path: Path,
     source: IdxSource,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
-    Ctrl-C ends with 130 and one line.
+    Ctrl-C exits with 130 and one line.
     """
 
     def interrupt(*_: object) -> None:
@@ -254,11 +255,9 @@ def test_an_interruption_says_how_to_go_on(
     assert capsys.readouterr().err == "Interrupted. The same command resumes where it stopped.\n"
 
 
-def test_data_describes_what_is_there(
-    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_data_prints_a_summary(tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    Nothing is fetched where all is right; sizes and digests of every part are shown.
+    Valid files are not downloaded; sizes and digests of every part are printed.
     """
     code = _main(tmp_path, replace(source, mirrors=("http://127.0.0.1:1/",)), "data")
 
@@ -273,7 +272,7 @@ def test_models_verifies_and_writes_the_table(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    What is whole gets its row; what is damaged is told in one line and writes nothing.
+    Valid folders get a row; a damaged one is reported in one line, and nothing is written.
     """
     words = ["models", "--models", str(tmp_path / "models")]
     _main(tmp_path, source, "fit", "softmax", *QUICK)
@@ -291,11 +290,11 @@ def test_models_verifies_and_writes_the_table(
     assert capsys.readouterr().err.startswith("softmax/1: SHA-256 of model.onnx should be")
 
 
-def test_report_measures_and_draws_what_is_published(
+def test_report_writes_figures_and_charts(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    Numbers and pictures stand beside what the fit left; pictures of the data only where they are asked for.
+    Beside the run's records; pictures of the data only on request.
     """
     _main(tmp_path, source, "fit", "softmax", *QUICK)
     folder = tmp_path / "models" / "softmax" / "1" / "report"
@@ -321,9 +320,9 @@ def test_report_measures_and_draws_what_is_published(
     assert "has no valid part" in written.out
 
 
-def test_report_again_gives_the_same_bytes(tmp_path: Path, source: IdxSource) -> None:
+def test_a_repeated_report_has_the_same_bytes(tmp_path: Path, source: IdxSource) -> None:
     """
-    Numbers and pictures hold no date and no chance.
+    Figures and charts have no date and no randomness.
     """
     _main(tmp_path, source, "fit", "softmax", *QUICK)
     folder = tmp_path / "models" / "softmax" / "1" / "report"
@@ -340,7 +339,7 @@ def test_sample_draws_images_of_a_class(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    Where it is told to, but not among the published networks.
+    Into the given file, but not into the models folder.
     """
     _main(tmp_path, source, "fit", "softmax", *QUICK)
     words = ("sample", "softmax", "--class", "7", "--out")
@@ -366,7 +365,7 @@ def test_sample_draws_images_of_a_class(
         ),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(
+def test_unknown_names_are_reported_with_the_known_ones(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
 ) -> None:
     """
@@ -384,7 +383,7 @@ def test_what_is_not_there_is_told_with_what_is(
 
 def test_list_shows_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     """
-    The recipes are listed with a sentence each.
+    One line per recipe.
     """
     code = main(["list"], {})
 
@@ -402,9 +401,9 @@ def test_list_shows_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_listing_recipes_does_not_wait_for_torch(tmp_path: Path) -> None:
+def test_listing_recipes_does_not_import_torch(tmp_path: Path) -> None:
     """
-    Commands that train nothing answer at once: torch is not even imported.
+    Commands that fit nothing start fast.
     """
     program = (
         "import sys; from training.__main__ import main; main(['list'], {});sys.exit('torch' in sys.modules)"
@@ -420,11 +419,11 @@ def test_listing_recipes_does_not_wait_for_torch(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-def test_pen_strokes_are_made_from_an_archive(
+def test_data_converts_a_unipen_archive(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    The command says how many digits there were and what was left out, then describes the data sets.
+    It prints the numbers of digits and of skipped segments, then the summaries.
     """
     archive = tmp_path / "unipen" / "data" / "1a" / "syn"
     archive.mkdir(parents=True)
@@ -441,11 +440,11 @@ def test_pen_strokes_are_made_from_an_archive(
     assert "mnist in" in written
 
 
-def test_steps_without_the_strokes_says_what_is_missing(
+def test_steps_without_strokes_is_refused(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    One line, before anything is measured.
+    In one line, before any measurement.
     """
     code = _main(tmp_path, source, "steps")
 

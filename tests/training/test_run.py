@@ -30,7 +30,7 @@ STEPS = 2 * 4 * 7 + 4 * 9
 
 @dataclass
 class Listener:
-    """Hears what a run tells, and may interrupt it at a certain epoch of a certain fit."""
+    """Records the callbacks of a run, and can interrupt it at an epoch of a fit."""
 
     watch: FitCallbacks
     interrupt_at: tuple[str, int] | None = None
@@ -38,7 +38,7 @@ class Listener:
     notices: list[str] = field(default_factory=list)
 
     def watch_for(self, title: str, _: int) -> FitCallbacks:
-        """Return a watch that remembers under this title."""
+        """Return callbacks that record steps under this title."""
 
         def epoch(done: Epoch) -> None:
             if (title, done.number) == self.interrupt_at:
@@ -62,7 +62,7 @@ def _run(recipe: Recipe, setup: Setup, fresh: bool = False) -> Published:
 
 @dataclass(frozen=True)
 class Whole:
-    """A run that nothing interrupted, and the folder it worked in."""
+    """An uninterrupted run, and its folder."""
 
     folder: Path
     published: Published
@@ -104,7 +104,7 @@ def whole(
 
 def test_a_run_leads_from_data_to_a_published_folder(whole: Whole) -> None:
     """
-    Model, manifest, golden examples and history stand in one folder; checkpoints are gone.
+    Model, manifest, golden examples and records are in one folder; checkpoints are removed.
     """
     folder = whole.folder / "models" / "toy" / "1"
 
@@ -120,10 +120,10 @@ def test_a_run_leads_from_data_to_a_published_folder(whole: Whole) -> None:
     assert list((whole.folder / "runs" / "toy").iterdir()) == []
 
 
-def test_figures_name_their_fit_split_and_seeds(whole: Whole) -> None:
+def test_measurements_name_their_fit_split_and_seeds(whole: Whole) -> None:
     """
-    The published network is measured on the official split; the lesson's split has a mean and a
-    spread over its seeds.
+    The published network is measured on the official split; the lesson's split has mean and spread over its
+    seeds.
     """
     metrics = whole.published.artifact.manifest.metrics
 
@@ -138,9 +138,9 @@ def test_figures_name_their_fit_split_and_seeds(whole: Whole) -> None:
     assert metrics[1].accuracy > 0.8  # bands of light: a third would be chance
 
 
-def test_confusion_matrices_of_the_lessons_fits_are_kept(whole: Whole) -> None:
+def test_confusion_matrices_of_the_lessons_fits_are_recorded(whole: Whole) -> None:
     """
-    One for each part of the lesson's split, over both seeds, with the accuracies of the manifest.
+    One per part of the lesson's split, over both seeds, with the manifest's accuracies.
     """
     report = whole.folder / "models" / "toy" / "1" / "report"
     metrics = [metric for metric in whole.published.artifact.manifest.metrics if metric.fit == "lesson"]
@@ -154,9 +154,9 @@ def test_confusion_matrices_of_the_lessons_fits_are_kept(whole: Whole) -> None:
         assert right / (2 * matrix.examples) == pytest.approx(metric.accuracy)
 
 
-def test_the_published_figures_are_those_of_the_published_file(whole: Whole, official: Split) -> None:
+def test_the_published_accuracy_is_that_of_the_published_file(whole: Whole, official: Split) -> None:
     """
-    Counting right answers of the layers' plain sums gives the manifest's accuracy.
+    Correct predictions of the layers' plain sums give the manifest's accuracy.
     """
     published = whole.published.artifact
     tensors = graph.read(published.model).tensors
@@ -173,7 +173,7 @@ def test_the_published_figures_are_those_of_the_published_file(whole: Whole, off
 
 def test_the_history_of_every_fit_is_published(whole: Whole) -> None:
     """
-    Learning curves can be drawn from the report, of the published and of the lesson's fits.
+    The report has learning curves of the published and of the lesson's fits.
     """
     path = whole.folder / "models" / "toy" / "1" / "report" / "history.json"
 
@@ -184,7 +184,7 @@ def test_the_history_of_every_fit_is_published(whole: Whole) -> None:
 
 
 @pytest.mark.parametrize("interruption", [("toy: lesson fit, seed 2", 3), ("toy: published fit, seed 11", 1)])
-def test_an_interrupted_run_goes_on_from_its_last_epoch(
+def test_an_interrupted_run_resumes_at_its_last_epoch(
     recipe: Recipe,
     setup: Setup,
     listener: Listener,
@@ -192,8 +192,8 @@ def test_an_interrupted_run_goes_on_from_its_last_epoch(
     interruption: tuple[str, int],
 ) -> None:
     """
-    Nothing is published by half; the same command makes only the steps that are missing, and
-    publishes what an uninterrupted run publishes.
+    Nothing incomplete is published; the same command runs only the missing steps, and publishes the same
+    network.
     """
     listener.interrupt_at = interruption
 
@@ -216,7 +216,7 @@ def test_an_interrupted_run_goes_on_from_its_last_epoch(
     ],
     ids=["the same recipe", "another learning rate"],
 )
-def test_checkpoints_of_another_recipe_are_not_gone_on_from(
+def test_checkpoints_of_another_recipe_are_ignored(
     recipe: Recipe,
     setup: Setup,
     listener: Listener,
@@ -224,7 +224,7 @@ def test_checkpoints_of_another_recipe_are_not_gone_on_from(
     lines: int,
 ) -> None:
     """
-    A changed number means a new beginning, and a line that says so.
+    A changed hyperparameter restarts the fit, with a notice.
     """
     listener.interrupt_at = ("toy: lesson fit, seed 1", 2)
     with pytest.raises(KeyboardInterrupt):
@@ -236,9 +236,9 @@ def test_checkpoints_of_another_recipe_are_not_gone_on_from(
     assert len(listener.notices) == lines
 
 
-def test_a_fresh_run_begins_anew(recipe: Recipe, setup: Setup, listener: Listener) -> None:
+def test_a_fresh_run_ignores_checkpoints(recipe: Recipe, setup: Setup, listener: Listener) -> None:
     """
-    Asked to, a run makes every step again.
+    It runs every step again.
     """
     listener.interrupt_at = ("toy: lesson fit, seed 1", 2)
     with pytest.raises(KeyboardInterrupt):
@@ -253,7 +253,7 @@ def test_a_fresh_run_begins_anew(recipe: Recipe, setup: Setup, listener: Listene
 
 def test_the_same_run_publishes_nothing_new(recipe: Recipe, setup: Setup, whole: Whole) -> None:
     """
-    Who runs a recipe twice gets the same file, byte for byte, and has one version.
+    A second run gives the same bytes, and no second version.
     """
     models = whole.folder / "models"
 
@@ -268,7 +268,7 @@ def test_a_network_learns_from_the_official_images_alone(
     recipe: Recipe, setup: Setup, official: Split, lesson: Split, whole: Whole
 ) -> None:
     """
-    Whatever the test images and the lesson's split are, the published network is the same.
+    The published network depends neither on the test images nor on the lesson's split.
     """
     jobs = _jobs(
         recipe, replace(official, test=official.train), replace(lesson, train=official.parts["test"])
@@ -280,12 +280,12 @@ def test_a_network_learns_from_the_official_images_alone(
     assert published.artifact.model == whole.published.artifact.model
 
 
-def test_teachers_are_fitted_before_their_learners(
+def test_teachers_are_fitted_before_their_students(
     recipe: Recipe, setup: Setup, listener: Listener, lesson: Split, official: Split
 ) -> None:
     """
-    Each split has teachers of its own, which learn from that split's images alone; they are kept, so
-    that a second run need not fit them again, unless asked to begin anew.
+    Each split has its own teachers, fitted on that split only; they are kept for a second run, unless it is
+    fresh.
     """
     square = _squares(official)
     squares = _squares(lesson)
@@ -325,7 +325,7 @@ def test_teachers_are_fitted_before_their_learners(
 
 
 def _squares(split: Split) -> Split:
-    """Leave out what is below 5 x 5: augmentation needs squares."""
+    """Crop to 5 x 5: augmentation needs squares."""
     parts = {
         name: Examples(np.ascontiguousarray(part.pixels[:, :5]), part.labels)
         for name, part in split.parts.items()
@@ -333,11 +333,11 @@ def _squares(split: Split) -> Split:
     return replace(split, train=parts["train"], valid=parts.get("valid"), test=parts["test"])
 
 
-def test_turns_on_one_split_with_one_seed_are_one_fit(
+def test_jobs_with_the_same_split_and_seed_share_a_fit(
     recipe: Recipe, setup: Setup, listener: Listener, lesson: Split
 ) -> None:
     """
-    Where what is published learns from the lesson's own split, no fit is made twice.
+    If the published job uses the lesson's split, no fit runs twice.
     """
     jobs = FitJob("lesson", lesson, (1, 2)), FitJob("published", lesson, (1,))
 
@@ -352,12 +352,12 @@ def test_turns_on_one_split_with_one_seed_are_one_fit(
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-def test_fits_on_one_split_are_made_apart(
+def test_fits_on_one_split_can_run_separately(
     recipe: Recipe, setup: Setup, listener: Listener, whole: Whole, fresh: bool
 ) -> None:
     """
-    A second time they are taken as they were kept, unless asked to begin anew; the run that publishes
-    makes the others only, and publishes what it would have without.
+    A second call uses their checkpoints, unless it is fresh; the publishing run only runs the others, with
+    the same result.
     """
     fit_split("lesson", recipe, setup.jobs, setup.context)
     assert len(listener.steps) == 2 * 4 * 7
@@ -373,9 +373,9 @@ def test_fits_on_one_split_are_made_apart(
     assert published.artifact.model == whole.published.artifact.model
 
 
-def test_a_split_that_no_fit_is_made_on_is_told(recipe: Recipe, setup: Setup) -> None:
+def test_a_split_without_a_job_is_refused(recipe: Recipe, setup: Setup) -> None:
     """
-    Those that there are, are named, each once.
+    The message lists the splits, each once.
     """
     twice = replace(setup, jobs=(*setup.jobs, setup.jobs[0]))
 
@@ -384,10 +384,10 @@ def test_a_split_that_no_fit_is_made_on_is_told(recipe: Recipe, setup: Setup) ->
 
 
 @pytest.fixture(scope="module")
-def strangers(
+def held_out_run(
     inky: Recipe, ink_jobs: tuple[FitJob, ...], watch: FitCallbacks, tmp_path_factory: pytest.TempPathFactory
 ) -> Whole:
-    """A small run of the kind that `ink` is, with each group of donors left out in turn."""
+    """A small run like `ink`, with each group of donors held out in turn."""
     folder = tmp_path_factory.mktemp("strangers")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ood, "NONDIGITS", 30)
@@ -396,12 +396,11 @@ def strangers(
         return Whole(folder, _run(inky, setup))
 
 
-def test_strangers_are_measured_all_together_and_apart(strangers: Whole) -> None:
+def test_held_out_donors_are_measured_together_and_apart(held_out_run: Whole) -> None:
     """
-    Each group of donors has the figures of the fit without it, and all donors together have one a kind of
-    drawing.
+    Each group has the measurements of its held-out fit, and all donors together have one per kind of image.
     """
-    metrics = strangers.published.artifact.manifest.metrics
+    metrics = held_out_run.published.artifact.manifest.metrics
     together = [metric for metric in metrics if metric.data == ALL_HELD_OUT]
     apart = [metric for metric in metrics if metric.data.endswith("without-syn")]
 
@@ -418,11 +417,11 @@ def test_strangers_are_measured_all_together_and_apart(strangers: Whole) -> None
     assert all(metric.calibration_error is not None for metric in metrics)
 
 
-def test_temperature_and_certainty_are_published(strangers: Whole) -> None:
+def test_temperature_and_threshold_are_published(held_out_run: Whole) -> None:
     """
-    Chosen by what donors drew whom the fits had not met; the file divides by that temperature.
+    Chosen on held-out donors; the file divides by the temperature.
     """
-    published = strangers.published.artifact
+    published = held_out_run.published.artifact
     manifest = published.manifest
 
     assert manifest.temperature != 1
@@ -435,20 +434,18 @@ def test_temperature_and_certainty_are_published(strangers: Whole) -> None:
     assert np.all(off <= precision.softmax_error(scores.logits, manifest.temperature))
 
 
-def test_networks_that_have_not_met_a_donor_are_kept(
-    strangers: Whole, pen_digits: tuple[PenDigit, ...]
-) -> None:
+def test_held_out_networks_are_exported(held_out_run: Whole, pen_digits: tuple[PenDigit, ...]) -> None:
     """
-    A file a donor, which onnxruntime opens; donors that were left out together share a network.
+    One file per donor, readable by onnxruntime; donors held out together share a network.
     """
-    folder = strangers.folder / "runs" / "inky"
+    folder = held_out_run.folder / "runs" / "inky"
 
     files = {path.stem: path.read_bytes() for path in (folder / "folds").iterdir()}
 
     assert set(files) == {digit.donor for digit in pen_digits}
     assert files["apa"] == files["apb"]
     assert len(set(files.values())) == 3
-    assert strangers.published.artifact.model not in files.values()
+    assert held_out_run.published.artifact.model not in files.values()
     for content in files.values():
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         logits, probabilities = session.run(None, {"image": np.zeros((2, 28, 28), np.uint8)})

@@ -12,7 +12,7 @@ from training.recipes.recipe import Recipe
 
 @pytest.fixture
 def square() -> Split:
-    """Two kinds of images of 8 x 8: augmentation needs squares."""
+    """Two classes of 8 x 8 images; augmentation needs squares."""
     generator = np.random.default_rng(4)
     pixels = generator.integers(0, 256, (40, 8, 8), np.uint8)
     labels = np.arange(40) % 2
@@ -21,9 +21,9 @@ def square() -> Split:
     return Split("lesson", "made up", ("all", "below"), examples, examples, examples)
 
 
-def test_versions_are_met_in_turn(recipe: Recipe, square: Split) -> None:
+def test_cached_augmentations_are_used_in_turn(recipe: Recipe, square: Split) -> None:
     """
-    With two of them the third epoch meets the first again, with the teacher's answers to it.
+    With two of them the third epoch uses the first again, with the same teacher probabilities.
     """
     two = replace(recipe, augmentation="digits", strength=1.0, versions=2)
     generator = torch.Generator().manual_seed(1)
@@ -46,9 +46,9 @@ def test_versions_are_met_in_turn(recipe: Recipe, square: Split) -> None:
     assert torch.equal(state, generator.get_state())
 
 
-def test_images_are_varied_anew_without_versions(recipe: Recipe, square: Split) -> None:
+def test_images_are_augmented_anew_without_a_cache(recipe: Recipe, square: Split) -> None:
     """
-    Two epochs meet different images; without an augmentation they meet the images themselves.
+    Two epochs have different images; without an augmentation the images are unchanged.
     """
     rows, generator = torch.arange(40), torch.Generator().manual_seed(1)
     varying = AugmentedBatches(replace(recipe, augmentation="digits", strength=1.0), square.train)
@@ -61,9 +61,9 @@ def test_images_are_varied_anew_without_versions(recipe: Recipe, square: Split) 
     assert plain.teacher is None
 
 
-def test_two_teachers_are_believed_alike(recipe: Recipe, square: Split) -> None:
+def test_probabilities_of_two_teachers_are_averaged(recipe: Recipe, square: Split) -> None:
     """
-    What two of them answer together is the mean of what each answers alone.
+    The result of two teachers is the mean of their single results.
     """
     stored = replace(recipe, augmentation="digits", strength=1.0, versions=1, teacher_temperature=2.0)
     teachers = [build(recipe, (8, 8), 2, torch.Generator().manual_seed(seed)).eval() for seed in (8, 9)]

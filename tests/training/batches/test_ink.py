@@ -19,7 +19,7 @@ MNIST, DRAWN, CANVASES, NONDIGITS = 6, 5, 4, 3
 
 
 class _Teacher(nn.Module):
-    """Gives the same logits whatever it is shown."""
+    """A teacher with constant logits."""
 
     def __init__(self, logits: list[float]) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ def _pen_digit(label: int, donor: str) -> PenDigit:
 
 @pytest.fixture
 def ink() -> InkData:
-    """Sixteen threes of one donor and a five of another, a canvas of each; MNIST's images are all 8."""
+    """Sixteen threes of one donor and a five of another, one canvas each; all MNIST images are labelled 8."""
     digits = (*(_pen_digit(3, "many") for _ in range(16)), _pen_digit(5, "one"))
     places = np.arange(17)
     shades = np.full((17, 28, 28), 40, np.uint8)  # canvases: evenly grey
@@ -60,9 +60,9 @@ def _generator(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_an_epoch_has_its_rows_of_each_kind(ink: InkData, inky: Recipe) -> None:
+def test_an_epoch_has_the_recipes_rows_of_each_kind(ink: InkData, inky: Recipe) -> None:
     """
-    All of MNIST, and of the others as many as the recipe says; each has its label, non-digits NO_CLASS.
+    All MNIST images, and as many rows of the other kinds as the recipe has; non-digits have label NO_CLASS.
     """
     source = InkBatches(inky, ink)
 
@@ -81,8 +81,8 @@ def test_an_epoch_has_its_rows_of_each_kind(ink: InkData, inky: Recipe) -> None:
 
 def test_images_belong_to_their_labels(ink: InkData, inky: Recipe) -> None:
     """
-    What stands beside a label was made of such a digit: MNIST's are bright here, canvases evenly grey,
-    the non-digit is a dot with less ink than any digit has.
+    Images match their labels: MNIST's are bright here, canvases uniform grey, the non-digit is a dot with
+    less ink than any digit.
     """
     batch = InkBatches(inky, ink).batch(1, torch.arange(18), _generator())
 
@@ -104,7 +104,7 @@ def test_images_belong_to_their_labels(ink: InkData, inky: Recipe) -> None:
 )
 def test_a_batch_may_lack_kinds(ink: InkData, inky: Recipe, rows: Tensor, labels: set[int]) -> None:
     """
-    Small batches have what their rows are, and no more.
+    A small batch has the kinds of its rows only.
     """
     batch = InkBatches(inky, ink, [_Teacher([0.0] * 10)]).batch(1, rows, _generator())
 
@@ -116,7 +116,7 @@ def test_a_batch_may_lack_kinds(ink: InkData, inky: Recipe, rows: Tensor, labels
 
 def test_a_recipe_may_leave_kinds_out(ink: InkData, inky: Recipe) -> None:
     """
-    Without drawings, canvases and non-digits an epoch is MNIST.
+    Without strokes, canvases and non-digits an epoch is MNIST.
     """
     source = InkBatches(replace(inky, drawn=0, canvases=0, nondigits=0), ink)
 
@@ -125,9 +125,11 @@ def test_a_recipe_may_leave_kinds_out(ink: InkData, inky: Recipe) -> None:
 
 
 @pytest.mark.parametrize("kind", ["drawn", "canvases"])
-def test_donors_weigh_by_the_root_of_what_they_gave(ink: InkData, inky: Recipe, kind: str) -> None:
+def test_donors_are_weighted_by_the_square_root_of_their_digits(
+    ink: InkData, inky: Recipe, kind: str
+) -> None:
     """
-    One who gave sixteen digits is met four times as often as one who gave a single one.
+    A donor of sixteen digits is drawn four times as often as a donor of one.
     """
     counts = {"drawn": 0, "canvases": 0, "nondigits": 0} | {kind: 600}
     recipe = replace(inky, drawn=counts["drawn"], canvases=counts["canvases"], nondigits=0)
@@ -138,10 +140,9 @@ def test_donors_weigh_by_the_root_of_what_they_gave(ink: InkData, inky: Recipe, 
     assert float((labels == 3).float().mean()) == pytest.approx(0.8, abs=0.05)  # of 600 draws
 
 
-def test_teachers_answers_are_averaged(ink: InkData, inky: Recipe) -> None:
+def test_teacher_probabilities_are_averaged(ink: InkData, inky: Recipe) -> None:
     """
-    The mean of their probabilities at the recipe's temperature; of non-digits nobody is asked, since
-    all classes are equally likely.
+    Mean at the recipe's temperature; uniform for non-digits.
     """
     first, second = [0.0] * 10, [0.0] * 10
     first[3], second[7] = 8.0, 4.0
@@ -158,9 +159,9 @@ def test_teachers_answers_are_averaged(ink: InkData, inky: Recipe) -> None:
     torch.testing.assert_close(batch.teacher[is_none], torch.full((3, 10), 0.1))
 
 
-def test_a_generator_decides_the_batch(ink: InkData, inky: Recipe) -> None:
+def test_a_batch_depends_on_the_generator_alone(ink: InkData, inky: Recipe) -> None:
     """
-    The same state gives the same bits, another one others, whatever was asked before.
+    The same generator state gives the same bits, another state gives others.
     """
     source = InkBatches(inky, ink)
 
@@ -171,9 +172,9 @@ def test_a_generator_decides_the_batch(ink: InkData, inky: Recipe) -> None:
     assert not torch.equal(once.images, other.images)
 
 
-def test_a_run_ends_on_calmer_drawings(ink: InkData, inky: Recipe) -> None:
+def test_augmentation_is_weaker_in_the_final_phase(ink: InkData, inky: Recipe) -> None:
     """
-    In its last fifth hands vary less: drawings of one digit are more alike.
+    In the last fifth of the epochs renderings of one digit differ less.
     """
     source = InkBatches(replace(inky, drawn=200), ink)
     rows = torch.arange(MNIST, MNIST + 200)

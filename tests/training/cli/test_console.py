@@ -18,7 +18,7 @@ EPOCH = Epoch(
 )
 
 
-def test_an_epoch_is_told_in_one_line() -> None:
+def test_an_epoch_is_one_line() -> None:
     """
     Number, rate, loss, accuracies and time, each with its unit.
     """
@@ -27,16 +27,16 @@ def test_an_epoch_is_told_in_one_line() -> None:
     assert line == ("  epoch  3/15  rate 0.05    loss 0.0432  train 98.77%  valid 96.49%  1.2 s")
 
 
-def test_an_epoch_without_validation_tells_none() -> None:
+def test_an_epoch_without_a_valid_part_has_no_valid_accuracy() -> None:
     """
-    The official split has no valid part, so its lines have no such figure.
+    The official split has no valid part.
     """
     assert "valid" not in epoch_line(replace(EPOCH, valid_accuracy=None), 15)
 
 
-def test_a_watch_writes_a_title_and_a_line_an_epoch() -> None:
+def test_callbacks_write_a_title_and_a_line_per_epoch() -> None:
     """
-    What stays on the screen is the title and one line for each epoch.
+    Steps write no lines.
     """
     lines: list[str] = []
 
@@ -49,9 +49,9 @@ def test_a_watch_writes_a_title_and_a_line_an_epoch() -> None:
     assert lines == ["\na fit", epoch_line(EPOCH, 15)]
 
 
-def test_no_bar_is_drawn_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_bar_is_drawn_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """
-    Logs of a machine hold lines, not the frames of a moving bar.
+    Redirected output has no progress bars.
     """
     with ProgressBars() as bars:
         bars.show("file", 1, 2, "B")
@@ -60,9 +60,9 @@ def test_no_bar_is_drawn_where_there_is_no_terminal(capsys: pytest.CaptureFixtur
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_summary_sets_the_lesson_beside_our_figures() -> None:
+def test_the_accuracy_table_shows_the_lessons_figures() -> None:
     """
-    The lesson's figures stand beside ours on the lesson's split, and nowhere else.
+    Only beside measurements on the lesson's split.
     """
     measured = Measurement(
         fit="lesson",

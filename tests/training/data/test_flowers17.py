@@ -18,7 +18,7 @@ from training.errors import DataCorrupt, DataMissing, DownloadFailed
 
 
 def _jpeg(number: int, side: int = 80) -> bytes:
-    """A photograph of one colour, which tells its number."""
+    """A photograph of one colour that depends on its number."""
     file = io.BytesIO()
     Image.new("RGB", (side + 20, side), (20 * number, 0, 100)).save(file, "JPEG", quality=95)
     return file.getvalue()
@@ -37,7 +37,7 @@ Members = dict[str, bytes]
 
 @pytest.fixture
 def members() -> Members:
-    """Twelve photographs, not in their order, and what else lies in the archive."""
+    """Twelve photographs, not in order, and other files of the archive."""
     photographs = {f"jpg/image_{number:04d}.jpg": _jpeg(number) for number in (*range(7, 13), *range(1, 7))}
     return {"jpg/files.txt": b"image_0001.jpg\n", **photographs}
 
@@ -66,9 +66,9 @@ def source(tmp_path: Path, members: Members) -> PhotographSource:
     )
 
 
-def test_photographs_are_cut_as_the_table_says(tmp_path: Path, source: PhotographSource) -> None:
+def test_photographs_are_divided_as_in_the_table(tmp_path: Path, source: PhotographSource) -> None:
     """
-    Each part holds its photographs in the order of their numbers, with the class that follows from them.
+    Each part has its photographs in the order of their numbers, with the class that follows from them.
     """
     split = lesson_split(tmp_path, source)
 
@@ -84,11 +84,11 @@ def test_photographs_are_cut_as_the_table_says(tmp_path: Path, source: Photograp
     assert split.name == "lesson"
 
 
-def test_photographs_are_prepared_as_the_service_does(
+def test_photographs_are_preprocessed_as_by_the_service(
     tmp_path: Path, source: PhotographSource, members: Members
 ) -> None:
     """
-    A picture sent to the service becomes the pixels that were learned from.
+    The pixels equal the service's preprocessing of the same file.
     """
     split = lesson_split(tmp_path, source)
 
@@ -97,11 +97,11 @@ def test_photographs_are_prepared_as_the_service_does(
     np.testing.assert_array_equal(split.parts["test"].pixels[0], expected)
 
 
-def test_the_data_set_says_which_copy_it_is(
+def test_the_name_of_the_data_set_includes_the_copy(
     tmp_path: Path, source: PhotographSource, members: Members
 ) -> None:
     """
-    A known copy has its name; another one is taken too, and named by its digest.
+    A known copy has a name; another one is named by its digest.
     """
     known = lesson_split(tmp_path, source).data_set
     _archive(tmp_path / "flowers" / "tiny.tgz", members | {"jpg/image_0001.jpg": _jpeg(1, side=90)})
@@ -176,7 +176,7 @@ def test_another_archive_is_refused(
     complaint: str,
 ) -> None:
     """
-    Names, number, form and sizes are checked, and the message says what should have been there.
+    Names, number, format and sizes are checked; the message names the expected value.
     """
     _archive(tmp_path / "flowers" / "tiny.tgz", change(members))
 
@@ -188,7 +188,7 @@ def test_links_and_strange_paths_are_not_followed(
     tmp_path: Path, source: PhotographSource, members: Members
 ) -> None:
     """
-    A link in a photograph's place is no photograph, and nothing is written anywhere.
+    A link instead of a photograph is ignored, and nothing is written to disk.
     """
     path = tmp_path / "flowers" / "tiny.tgz"
     _archive(path, {"../escaped.jpg": b"", **_without_one(members)})
@@ -211,7 +211,7 @@ def test_links_and_strange_paths_are_not_followed(
 @given(st.binary() | st.binary().map(lambda tail: b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + tail))
 def test_an_archive_of_any_bytes_is_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     """
-    Whatever stands in place of the archive, the answer is the trainer's own error.
+    Any content raises the trainer's own error.
     """
     folder = tmp_path_factory.mktemp("any")
     tiny = replace(
@@ -227,7 +227,7 @@ def test_an_archive_of_any_bytes_is_refused(tmp_path_factory: pytest.TempPathFac
 
 def test_an_archive_cut_short_is_refused(tmp_path: Path, source: PhotographSource) -> None:
     """
-    Half a download does not pass for a data set.
+    A truncated archive is not accepted.
     """
     path = tmp_path / "flowers" / "tiny.tgz"
     path.write_bytes(path.read_bytes()[:-200])
@@ -249,7 +249,7 @@ def test_another_table_is_refused(
     tmp_path: Path, source: PhotographSource, before: str, after: str, complaint: str
 ) -> None:
     """
-    A photograph may not change its part unseen.
+    A changed part is detected.
     """
     table = tmp_path / "flowers" / "tiny.csv"
     table.write_text(table.read_text().replace(before, after), encoding="latin-1")
@@ -258,9 +258,9 @@ def test_another_table_is_refused(
         lesson_split(tmp_path, source)
 
 
-def test_what_is_there_and_right_is_not_fetched(tmp_path: Path, source: PhotographSource) -> None:
+def test_valid_files_are_not_downloaded(tmp_path: Path, source: PhotographSource) -> None:
     """
-    A whole folder needs no address; a broken file does.
+    Valid files need no address; a broken one does.
     """
     nothing = download(tmp_path, lambda *_: None, source)
     (tmp_path / "flowers" / "tiny.tgz").write_bytes(b"oops")
@@ -273,7 +273,7 @@ def test_what_is_there_and_right_is_not_fetched(tmp_path: Path, source: Photogra
 @pytest.mark.data
 def test_the_real_split_is_the_lessons() -> None:
     """
-    Forty photographs of each class to train, twenty to validate and twenty to test.
+    Forty photographs of each class in train, twenty in valid and twenty in test.
     """
     folder = os.environ.get("INKLING_DATA")
     if not folder:

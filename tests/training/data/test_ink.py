@@ -41,7 +41,7 @@ def _small(monkeypatch: pytest.MonkeyPatch, source: IdxSource) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path, pen_digits: tuple[PenDigit, ...]) -> Path:
-    """A data folder with the tiny MNIST and the made-up pen digits."""
+    """A data folder with the tiny MNIST and the synthetic pen digits."""
     digit_file.write(digit_file.PEN_DIGITS.path(tmp_path / "data"), pen_digits)
     return tmp_path / "data"
 
@@ -75,9 +75,9 @@ def test_everything_is_read(
     assert len(found.nondigits) == 5
 
 
-def test_without_pen_strokes_it_is_said_what_is_missing(tmp_path: Path, source: IdxSource) -> None:
+def test_missing_pen_strokes_are_named(tmp_path: Path, source: IdxSource) -> None:
     """
-    The file is named.
+    The message names the file.
     """
     assert source.folder == "tiny"  # MNIST is there
     with pytest.raises(DataMissing, match=r"digits\.jsonl\.gz"):
@@ -85,9 +85,9 @@ def test_without_pen_strokes_it_is_said_what_is_missing(tmp_path: Path, source: 
 
 
 @pytest.mark.parametrize("donors", HELD_OUT_DONORS)
-def test_whole_donors_are_left_out(everything: InkData, donors: tuple[str, ...]) -> None:
+def test_donors_are_held_out_as_a_whole(everything: InkData, donors: tuple[str, ...]) -> None:
     """
-    Neither a digit of theirs nor a canvas of one is learnt from; everybody else's all are.
+    The training data has none of their digits and canvases, and all of the other donors'.
     """
     _, kept = held_out_split(everything, donors)
 
@@ -102,10 +102,10 @@ def test_whole_donors_are_left_out(everything: InkData, donors: tuple[str, ...])
     assert kept.nondigits == everything.nondigits
 
 
-def test_donors_who_are_left_out_are_measured_on(everything: InkData) -> None:
+def test_held_out_donors_are_the_evaluation_data(everything: InkData) -> None:
     """
-    What they drew is the valid part, as the service draws it; their canvases are parts by kind. The
-    split is named after them, and its train part is what is learnt from.
+    The valid part is their digits, rendered by the service; their canvases are extra parts by kind. The
+    split is named after them.
     """
     split, kept = held_out_split(everything, ("apa", "apb"))
 
@@ -119,9 +119,9 @@ def test_donors_who_are_left_out_are_measured_on(everything: InkData) -> None:
     assert _rows(split.train.pixels) == _rows(kept.mnist.pixels) | _rows(render_digits(kept.digits).pixels)
 
 
-def test_the_last_of_mnist_is_left_out_too(everything: InkData) -> None:
+def test_the_last_mnist_images_are_held_out_too(everything: InkData) -> None:
     """
-    Temperature and threshold are chosen by images of MNIST that the fit has not seen either.
+    Temperature and threshold are also chosen on MNIST images that the fit excluded.
     """
     split, kept = held_out_split(everything, ("syn",))
 
@@ -132,7 +132,7 @@ def test_the_last_of_mnist_is_left_out_too(everything: InkData) -> None:
     assert _rows(split.train.pixels).isdisjoint(_rows(held_back.pixels))
 
 
-def test_what_is_published_learns_from_all(data: Path, tmp_path: Path) -> None:
+def test_the_published_split_has_all_donors(data: Path, tmp_path: Path) -> None:
     """
     All donors, all of MNIST's training images, none of its test images.
     """
@@ -145,9 +145,9 @@ def test_what_is_published_learns_from_all(data: Path, tmp_path: Path) -> None:
     assert _rows(split.train.pixels).isdisjoint(_rows(split.parts["test"].pixels))
 
 
-def test_a_recipe_makes_a_fit_without_each_group_and_one_with_all(data: Path, tmp_path: Path) -> None:
+def test_a_recipe_has_a_job_per_held_out_group_and_one_with_all(data: Path, tmp_path: Path) -> None:
     """
-    Every donor is left out once; the published fit is the last.
+    Every donor is held out once; the published job is the last.
     """
     turns = data_sets.ink_data_set().fit_jobs(data, RECIPES["ink"], tmp_path / "scratch", lambda _: None)
 
@@ -159,11 +159,11 @@ def test_a_recipe_makes_a_fit_without_each_group_and_one_with_all(data: Path, tm
         assert set(turn.ink.donors) == {"apa", "apb", "ced", "gmd", "syn"} - set(turn.held_out)
 
 
-def test_what_was_published_is_measured_without_canvases(
+def test_the_published_split_needs_no_canvases(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A report reads the published fit's own split, and draws nothing for it.
+    A report reads the published split, and renders nothing.
     """
     last = (
         data_sets.ink_data_set()
@@ -180,9 +180,9 @@ def test_what_was_published_is_measured_without_canvases(
     }
 
 
-def test_canvases_are_drawn_once(data: Path, tmp_path: Path) -> None:
+def test_canvases_are_cached(data: Path, tmp_path: Path) -> None:
     """
-    A second reading takes the same ones from the scratch folder, and says nothing.
+    A second read uses the cache, without a notice.
     """
     notices: list[str] = []
 
@@ -214,14 +214,14 @@ def _other_kinds(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("change", [_other_digits, _other_code, _other_kinds])
-def test_what_changes_canvases_draws_them_anew(
+def test_changes_invalidate_cached_canvases(
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[Path, pytest.MonkeyPatch], None],
 ) -> None:
     """
-    Other digits, other code that draws or prepares them, other kinds: what was kept does not count.
+    Other digits, other rendering or preprocessing code, other kinds.
     """
     notices: list[str] = []
     read(data, tmp_path / "scratch", notices.append)
@@ -232,11 +232,11 @@ def test_what_changes_canvases_draws_them_anew(
     assert len(notices) == 2
 
 
-def test_an_interruption_leaves_no_half_of_the_canvases(
+def test_an_interruption_leaves_no_incomplete_cache(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Who interrupts their drawing gets all of them the next time.
+    The next read renders all canvases.
     """
 
     def interrupt(*_: object) -> None:
@@ -250,9 +250,9 @@ def test_an_interruption_leaves_no_half_of_the_canvases(
     assert len(read(data, tmp_path / "scratch", lambda _: None)[1].canvases) == 75
 
 
-def test_blank_canvases_are_left_out(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blank_canvases_are_skipped(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Where nothing can be found on a canvas, the others keep their digits and kinds.
+    The other canvases keep their digits and kinds.
     """
     prepare = preparation.from_picture
     calls: list[int] = []

@@ -83,9 +83,9 @@ def test_digits_are_read_as_arrays(tmp_path: Path) -> None:
         (_line(strokes=[[0] * (2 * 10**6)]), "at most 1,048,576 bytes"),
     ],
 )
-def test_a_line_that_is_no_digit_is_refused_by_its_number(line: bytes, complaint: str) -> None:
+def test_an_invalid_line_is_refused(line: bytes, complaint: str) -> None:
     """
-    The message says which line, what was expected and what came.
+    The message has the line number, the expected value and the actual one.
     """
     with pytest.raises(DataCorrupt, match=complaint) as caught:
         parse(_line() + b"\n" + line + b"\n", "some.jsonl")
@@ -93,16 +93,16 @@ def test_a_line_that_is_no_digit_is_refused_by_its_number(line: bytes, complaint
     assert str(caught.value).startswith("some.jsonl, line 2")
 
 
-def test_a_dot_is_a_digit_too() -> None:
+def test_a_dot_is_valid() -> None:
     """
-    All of its points in one place.
+    All of its points have one position.
     """
     (found,) = parse(_line(strokes=[[0, 0], [0, 0, 0, 0]]), "x")
 
     assert [len(stroke) for stroke in found.strokes] == [1, 2]
 
 
-def test_a_missing_file_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:
+def test_a_missing_file_is_named_with_instructions(tmp_path: Path) -> None:
     """
     As for every data set.
     """
@@ -111,9 +111,9 @@ def test_a_missing_file_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", [b"", b"no gzip", gzip.compress(_line())[:-9]])
-def test_a_broken_wrapping_is_refused(tmp_path: Path, broken: bytes) -> None:
+def test_an_invalid_gzip_file_is_refused(tmp_path: Path, broken: bytes) -> None:
     """
-    An empty file, other bytes, a file that was cut.
+    An empty file, other bytes, a truncated file.
     """
     _put(tmp_path, b"").write_bytes(broken)
 
@@ -121,9 +121,11 @@ def test_a_broken_wrapping_is_refused(tmp_path: Path, broken: bytes) -> None:
         read(tmp_path)
 
 
-def test_a_file_that_unwraps_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_decompresses_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
-    A small file may hold a thousand times its size; it is not read on.
+    A small file can hold a thousand times its size; reading stops at the limit.
     """
     _put(tmp_path, b" " * 5000)
     monkeypatch.setattr(pen_digits, "MAX_CONTENT_BYTES", 4096)
@@ -132,9 +134,9 @@ def test_a_file_that_unwraps_to_too_much_is_refused(tmp_path: Path, monkeypatch:
         read(tmp_path)
 
 
-def test_what_is_written_is_read_again_and_always_the_same_bytes(tmp_path: Path) -> None:
+def test_written_digits_are_read_back(tmp_path: Path) -> None:
     """
-    The digest is that of the unwrapped file.
+    The same digits give the same bytes; the digest is of the uncompressed file.
     """
     digits = [_drawn(label, "abc", "abc/one") for label in DIGITS]
     first, second = tmp_path / "a" / "digits.gz", tmp_path / "b.gz"
@@ -149,9 +151,9 @@ def test_what_is_written_is_read_again_and_always_the_same_bytes(tmp_path: Path)
     assert digest(digits[1:]) != digest(digits)
 
 
-def test_digits_are_described_by_donor() -> None:
+def test_the_summary_has_a_line_per_donor() -> None:
     """
-    Counts, writers, and whether these are the digits that published figures come from.
+    Digits, writers, and whether the published figures come from these digits.
     """
     digits = [_drawn("1", "b", "b/1"), _drawn("2", "a", "a/1"), _drawn("3", "a", "a/2")]
 
@@ -166,7 +168,7 @@ def test_digits_are_described_by_donor() -> None:
 
 @pytest.mark.data
 @pytest.mark.skipif("INKLING_DATA" not in os.environ, reason="INKLING_DATA does not name the data sets")
-def test_the_real_digits_are_those_of_our_figures() -> None:
+def test_the_real_digits_are_those_of_the_published_figures() -> None:
     """
     9,771 digits of five donors.
     """

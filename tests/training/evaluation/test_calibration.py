@@ -12,7 +12,7 @@ def _logits(count: int, seed: int = 1, mean: float = 0.0) -> NDArray[np.float32]
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
 def test_a_known_temperature_is_found_again(temperature: float) -> None:
     """
-    Where labels are drawn with the probabilities at a temperature, that is the best one.
+    Labels are drawn with the probabilities at a temperature; it is the best one.
     """
     logits = _logits(20_000)
     luck = np.random.default_rng(2).gumbel(size=logits.shape)
@@ -24,17 +24,17 @@ def test_a_known_temperature_is_found_again(temperature: float) -> None:
 @pytest.mark.parametrize(("shift", "limit"), [(0, 0.05), (1, 20.0)])
 def test_a_temperature_stays_within_its_range(shift: int, limit: float) -> None:
     """
-    A network that is always right would be as sure as may be, one that is always wrong as unsure.
+    The limits for a network that is always right and for one that is always wrong.
     """
     logits = np.eye(10, dtype=np.float32)
 
     assert best_temperature(logits, (np.arange(10) + shift) % 10) == pytest.approx(limit, rel=0.02)
 
 
-def test_a_calibration_error_is_the_distance_of_belief_and_truth() -> None:
+def test_a_calibration_error_equals_the_calculation_by_hand() -> None:
     """
-    By hand: of ten answers at 80 % six are right, of thirty at 60 % twenty-one: 0.2 for a quarter of
-    them and 0.1 for the rest. Logits and temperature are multiplied alike without effect.
+    Ten predictions at 80 %, six correct; thirty at 60 %, twenty-one correct: 0.2 for a quarter of them, 0.1
+    for the rest. Scaling logits and temperature alike has no effect.
     """
     odds = np.repeat([[4.0, 1.0], [1.5, 1.0]], [10, 30], axis=0)
     logits = np.log(odds).astype(np.float32)
@@ -47,9 +47,9 @@ def test_a_calibration_error_is_the_distance_of_belief_and_truth() -> None:
     assert calibration_error(logits, labels, 0.5) == pytest.approx(colder, abs=1e-6)
 
 
-def test_full_certainty_has_a_bin_too() -> None:
+def test_a_confidence_of_one_has_a_bin() -> None:
     """
-    Sure and right is no error, sure and wrong the largest there is.
+    Correct predictions have no error, wrong ones the largest error.
     """
     logits = np.float32(1000) * np.eye(4, dtype=np.float32)
 

@@ -23,7 +23,7 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _fitted(seed: int) -> FitResult:
-    """A network that nobody fitted."""
+    """A network with random weights."""
     return FitResult(MLP(784, (), 10, "glorot-uniform", torch.Generator().manual_seed(seed)).eval(), ())
 
 
@@ -40,7 +40,7 @@ def _fits(role: Role, name: str, seeds: tuple[int, ...], sizes: dict[str, int]) 
 
 @pytest.fixture
 def run() -> list[JobResult]:
-    """The published fit and two that have not met somebody."""
+    """The published fit and two with held-out donors."""
     return [
         _fits("published", "all", (5,), {}),
         _fits("held-out", "without-a", (5,), {"strokes": 30, "canvases": 40}),
@@ -48,7 +48,7 @@ def run() -> list[JobResult]:
     ]
 
 
-def test_without_strangers_nothing_is_said_of_certainty() -> None:
+def test_without_held_out_donors_there_is_no_threshold() -> None:
     """
     Parts are measured at temperature 1, with mean and sample deviation over the seeds.
     """
@@ -69,10 +69,10 @@ def test_without_strangers_nothing_is_said_of_certainty() -> None:
     assert metrics[1].loss == pytest.approx(np.mean([score.loss for score in each]))
 
 
-def test_strangers_count_together(run: list[JobResult]) -> None:
+def test_held_out_donors_are_measured_together(run: list[JobResult]) -> None:
     """
-    First stand all donors, a figure a kind of drawing, every example with the fit that has not met it;
-    then the parts of every fit.
+    First all donors, one measurement per kind of image, each predicted by the fit that excluded it; then
+    the parts of every fit.
     """
     metrics, temperature, _ = measure(run)
 
@@ -97,9 +97,9 @@ def test_strangers_count_together(run: list[JobResult]) -> None:
     assert metrics[3].loss == pytest.approx(found.loss)  # the published fit's too
 
 
-def test_the_temperature_is_that_of_strangers(run: list[JobResult]) -> None:
+def test_the_temperature_is_chosen_on_held_out_donors(run: list[JobResult]) -> None:
     """
-    The best for all that the fits say of what they have not met; test parts have no say.
+    The best one for all held-out predictions; test parts have no influence.
     """
     _, temperature, certainty = measure(run)
 
@@ -113,10 +113,9 @@ def test_the_temperature_is_that_of_strangers(run: list[JobResult]) -> None:
     assert measure(others)[1:] == (temperature, certainty)
 
 
-def test_certainty_is_measured_on_digits_and_on_others(run: list[JobResult]) -> None:
+def test_the_threshold_is_measured_on_digits_and_non_digits(run: list[JobResult]) -> None:
     """
-    Each kind of drawing of the strangers'; drawings of no digit once for each fit without somebody, all
-    of them first and then by what they show.
+    Each kind of held-out image; non-digits once per held-out fit, first together and then by kind.
     """
     certainty = measure(run)[2]
 

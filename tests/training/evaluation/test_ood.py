@@ -12,7 +12,7 @@ def _logits(count: int, seed: int = 1, mean: float = 0.0) -> NDArray[np.float32]
 
 def test_a_threshold_keeps_99_percent_of_digits() -> None:
     """
-    Each kind counts alike, however many images it has; a higher threshold would keep fewer.
+    Each kind has the same weight at any number of images; a higher threshold would keep fewer.
     """
     digits = {"many": _logits(2000, 1, 4), "few": _logits(400, 2)}
 
@@ -30,7 +30,7 @@ def test_a_threshold_keeps_99_percent_of_digits() -> None:
 
 def test_shares_are_those_of_the_threshold() -> None:
     """
-    What is said to be kept and let pass is counted at the threshold that is published.
+    Kept and passed shares are counted at the published, rounded threshold.
     """
     digits, others = {"a": _logits(300, 1), "b": _logits(200, 2, 2)}, {"c": _logits(100, 3, -1)}
 

@@ -6,9 +6,9 @@ import torch
 from training.fitting.checkpoint import Checkpoint
 
 
-def test_a_state_is_given_back_as_it_was_written(tmp_path: Path) -> None:
+def test_a_state_is_read_as_written(tmp_path: Path) -> None:
     """
-    What was written last is what is read, and no other file is left.
+    The last written state is read, and no other file is left.
     """
     checkpoint = Checkpoint(tmp_path / "runs" / "x.pt", "key", pytest.fail)
 
@@ -24,7 +24,7 @@ def test_a_state_is_given_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_without_a_file_there_is_no_state(tmp_path: Path) -> None:
     """
-    A first run finds nothing and says nothing; removing nothing is no error.
+    A first run reads nothing, without a notice; removing a missing file is no error.
     """
     checkpoint = Checkpoint(tmp_path / "x.pt", "key", pytest.fail)
 
@@ -33,9 +33,9 @@ def test_without_a_file_there_is_no_state(tmp_path: Path) -> None:
     assert checkpoint.read() is None
 
 
-def test_a_state_of_another_fit_is_passed_over_with_a_line(tmp_path: Path) -> None:
+def test_a_state_of_another_fit_is_ignored_with_a_notice(tmp_path: Path) -> None:
     """
-    Another recipe, seed, data set or code begins anew, and says so.
+    Another recipe, seed, data set or code.
     """
     lines: list[str] = []
     Checkpoint(tmp_path / "x.pt", "key", pytest.fail).write({"epoch": 1})
@@ -47,9 +47,9 @@ def test_a_state_of_another_fit_is_passed_over_with_a_line(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 cut short", b"\x80\x02]."])
-def test_a_broken_file_is_passed_over_with_a_line(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_file_is_ignored_with_a_notice(tmp_path: Path, content: bytes) -> None:
     """
-    A file that is no checkpoint costs the progress, not the run.
+    An invalid checkpoint costs the progress, not the run.
     """
     lines: list[str] = []
     (tmp_path / "x.pt").write_bytes(content)
@@ -60,9 +60,11 @@ def test_a_broken_file_is_passed_over_with_a_line(tmp_path: Path, content: bytes
     assert lines == ["x.pt is no valid checkpoint; the fit starts from the beginning"]
 
 
-def test_an_interrupted_write_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_keeps_the_previous_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
-    A checkpoint is replaced whole or not at all.
+    A checkpoint is replaced atomically.
     """
 
     def interrupt(*_: object) -> None:

@@ -6,8 +6,9 @@ from training.fitting.fingerprint import CODE
 
 def test_checkpoints_depend_on_every_file_that_decides_a_fit() -> None:
     """
-    What `fit` and the source of `ink` import of the trainer is in the list, but for files whose effect
-    the key holds otherwise: data and recipes by their digests; checkpoints and errors change no bit.
+    The list has all trainer modules that the loop and the batch source of `ink` import, except those whose
+    effect the key contains otherwise: data and recipes by their digests; checkpoints and errors change no
+    bit.
     """
     found: set[str] = set()
     waiting = {"fitting.loop", "batches.ink"}
@@ -29,7 +30,7 @@ def test_checkpoints_depend_on_every_file_that_decides_a_fit() -> None:
 
 
 def _imported(name: str) -> set[str]:
-    """Return what a file of the trainer imports of the trainer."""
+    """Return the trainer's modules that one of its modules imports."""
     path = REPOSITORY / "training" / f"{name.replace('.', '/')}.py"
     imports = [
         node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)

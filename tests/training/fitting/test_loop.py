@@ -29,7 +29,7 @@ def _bits(fitted: FitResult) -> dict[str, bytes]:
 
 
 def _stop_after(epoch: int, watch: FitCallbacks) -> FitCallbacks:
-    """As if Ctrl-C was pressed when that epoch's line appears."""
+    """Interrupt after an epoch."""
 
     def stop(done: Epoch) -> None:
         if done.number == epoch:
@@ -39,7 +39,7 @@ def _stop_after(epoch: int, watch: FitCallbacks) -> FitCallbacks:
 
 
 def _stop_at_step(count: int, watch: FitCallbacks) -> FitCallbacks:
-    """As if Ctrl-C was pressed in the middle of an epoch."""
+    """Interrupt within an epoch."""
     steps: list[int] = []
 
     def stop(step: int, _: int) -> None:
@@ -52,7 +52,7 @@ def _stop_at_step(count: int, watch: FitCallbacks) -> FitCallbacks:
 
 def test_training_lowers_the_loss(recipe: Recipe, lesson: Split, watch: FitCallbacks) -> None:
     """
-    After a few epochs on a few dozen examples the network knows more than before.
+    A few epochs on a few dozen examples suffice.
     """
     history = fit(recipe, 1, 3, lesson.train, lesson.valid, callbacks=watch).history
 
@@ -64,7 +64,7 @@ def test_training_lowers_the_loss(recipe: Recipe, lesson: Split, watch: FitCallb
 
 def test_one_seed_gives_the_same_bits(recipe: Recipe, official: Split, watch: FitCallbacks) -> None:
     """
-    Two runs agree in every bit and in every figure; another seed does not.
+    Two fits agree in every bit and every figure; another seed does not.
     """
     once, again, other = (fit(recipe, seed, 3, official.train, None, callbacks=watch) for seed in (1, 1, 2))
 
@@ -84,7 +84,7 @@ def test_one_seed_gives_the_same_bits(recipe: Recipe, official: Split, watch: Fi
     ],
     ids=["epoch 1", "before the drop", "last epoch", "first epoch", "third epoch"],
 )
-def test_an_interrupted_fit_goes_on_with_the_same_bits(
+def test_an_interrupted_fit_resumes_with_the_same_bits(
     recipe: Recipe,
     official: Split,
     watch: FitCallbacks,
@@ -92,7 +92,7 @@ def test_an_interrupted_fit_goes_on_with_the_same_bits(
     interrupted: Callable[[FitCallbacks], FitCallbacks],
 ) -> None:
     """
-    Interrupted and gone on with equals never interrupted, wherever the interruption was.
+    At any point of the interruption.
     """
     checkpoint = Checkpoint(tmp_path / "x.pt", "key", pytest.fail)
     whole = fit(recipe, 1, 3, official.train, None, callbacks=watch)
@@ -105,11 +105,11 @@ def test_an_interrupted_fit_goes_on_with_the_same_bits(
     assert resumed.history == whole.history
 
 
-def test_a_finished_fit_is_taken_from_its_checkpoint(
+def test_a_finished_fit_is_loaded_from_its_checkpoint(
     recipe: Recipe, official: Split, watch: FitCallbacks, tmp_path: Path
 ) -> None:
     """
-    No step is made twice, and the epochs that were kept are told again.
+    No step runs, and the callbacks receive the stored epochs.
     """
     checkpoint = Checkpoint(tmp_path / "x.pt", "key", pytest.fail)
     told: list[int] = []
@@ -126,11 +126,11 @@ def test_a_finished_fit_is_taken_from_its_checkpoint(
     assert _bits(again) == _bits(whole)
 
 
-def test_the_history_tells_the_rate_of_each_epoch(
+def test_the_history_has_the_learning_rate_of_each_epoch(
     recipe: Recipe, official: Split, watch: FitCallbacks
 ) -> None:
     """
-    What is written down is what was used: the first three epochs at 0.3, the last at 0.03.
+    The first three epochs at 0.3, the last at 0.03.
     """
     history = fit(recipe, 1, 3, official.train, None, callbacks=watch).history
 
@@ -141,8 +141,8 @@ def test_the_history_tells_the_rate_of_each_epoch(
 
 def test_one_step_is_plain_gradient_descent(recipe: Recipe, official: Split, watch: FitCallbacks) -> None:
     """
-    After one step over all examples, weights have moved by the rate times a gradient that
-    finite differences of numpy's own loss give.
+    After one step over all examples, weights have moved by the rate times a gradient from finite
+    differences of a NumPy loss.
     """
     plain = replace(recipe, hidden=(), epochs=1, batch_size=60, learning_rate=0.5)
     signal = official.train.pixels.reshape(60, -1) / 255
@@ -166,7 +166,7 @@ def test_one_step_is_plain_gradient_descent(recipe: Recipe, official: Split, wat
 
 def test_batches_hold_every_row_once() -> None:
     """
-    An epoch meets each example exactly once; only the last batch may be smaller.
+    An epoch uses each example exactly once; only the last batch may be smaller.
     """
     rows = list(shuffled_batches(10, 4, torch.Generator().manual_seed(0)))
 
@@ -176,7 +176,7 @@ def test_batches_hold_every_row_once() -> None:
 
 def test_steps_are_counted_within_their_epoch(recipe: Recipe, official: Split, watch: FitCallbacks) -> None:
     """
-    A progress bar can be drawn from what the loop tells.
+    The callback receives step number and steps per epoch.
     """
     told: list[tuple[int, int]] = []
 
@@ -192,17 +192,17 @@ def test_steps_are_counted_within_their_epoch(recipe: Recipe, official: Split, w
     assert told == [(1, 3), (2, 3), (3, 3)] * 2
 
 
-def test_a_loss_that_is_no_number_ends_the_fit(recipe: Recipe, official: Split, watch: FitCallbacks) -> None:
+def test_a_loss_that_is_not_finite_ends_the_fit(recipe: Recipe, official: Split, watch: FitCallbacks) -> None:
     """
-    Too large a rate is told as such, after the epoch in which it did its harm.
+    After the epoch in which it occurs, with advice.
     """
     with pytest.raises(Diverged, match="smaller learning rate"):
         fit(replace(recipe, learning_rate=1e30), 1, 3, official.train, None, callbacks=watch)
 
 
-def test_torch_is_left_as_it_was_found() -> None:
+def test_torch_settings_are_restored() -> None:
     """
-    Reproducible settings hold within, and only there.
+    Deterministic settings apply within the context only.
     """
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
 
@@ -214,7 +214,7 @@ def test_torch_is_left_as_it_was_found() -> None:
 
 
 class _Half:
-    """BatchSource whose every second row shows no class."""
+    """A batch source in which every second row has no class."""
 
     def __init__(self, train: Examples) -> None:
         self._train = train
@@ -233,9 +233,11 @@ class _Half:
         )
 
 
-def test_what_shows_no_class_does_not_count(recipe: Recipe, lesson: Split, watch: FitCallbacks) -> None:
+def test_images_without_a_class_do_not_count_in_the_accuracy(
+    recipe: Recipe, lesson: Split, watch: FitCallbacks
+) -> None:
     """
-    Half of the images show nothing, and accuracy still comes near to all: it is a share of the others.
+    Half of the images have no class, and the accuracy is still near 1.
     """
     longer = replace(recipe, epochs=20, drop_epochs=(), learning_rate=0.2, hidden=(16,))
 
@@ -245,9 +247,11 @@ def test_what_shows_no_class_does_not_count(recipe: Recipe, lesson: Split, watch
     assert all(epoch.train_accuracy <= 1 for epoch in history)
 
 
-def test_a_normalised_fit_ends_settled(recipe: Recipe, lesson: Split, watch: FitCallbacks) -> None:
+def test_batch_normalisation_is_folded_after_the_fit(
+    recipe: Recipe, lesson: Split, watch: FitCallbacks
+) -> None:
     """
-    What was normalised while learning comes out as plain layers, that know what was measured.
+    The network has plain layers, with the accuracy of the last epoch.
     """
     normalised = replace(recipe, batch_norm=True, average=0.9)
 
@@ -258,11 +262,11 @@ def test_a_normalised_fit_ends_settled(recipe: Recipe, lesson: Split, watch: Fit
     assert evaluate(fitted.net, lesson.valid).loss == pytest.approx(fitted.history[-1].valid_loss, rel=1e-4)
 
 
-def test_a_normalised_fit_goes_on_with_the_same_bits(
+def test_a_fit_with_batch_normalisation_resumes_with_the_same_bits(
     recipe: Recipe, lesson: Split, watch: FitCallbacks, tmp_path: Path
 ) -> None:
     """
-    Running means and spreads are kept in checkpoints too.
+    Checkpoints include the running statistics.
     """
     normalised = replace(recipe, batch_norm=True, average=0.9)
     checkpoint = Checkpoint(tmp_path / "x.pt", "key", pytest.fail)

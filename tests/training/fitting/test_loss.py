@@ -8,9 +8,9 @@ from training.fitting.loss import loss, mixup, targets
 from training.recipes.recipe import Recipe
 
 
-def test_what_shows_no_class_should_be_said_to_be_any() -> None:
+def test_the_target_without_a_class_is_uniform() -> None:
     """
-    Labels become probabilities only where a batch holds an image of no class: equal ones for that.
+    Labels become probabilities only if the batch has an image without a class.
     """
     labels = torch.tensor([2, 0])
 
@@ -21,9 +21,9 @@ def test_what_shows_no_class_should_be_said_to_be_any() -> None:
     )
 
 
-def test_numbers_and_probabilities_ask_for_the_same(recipe: Recipe) -> None:
+def test_indices_and_soft_targets_give_the_same_loss(recipe: Recipe) -> None:
     """
-    A batch with a non-digit in it does not change what is asked of the others, smoothed labels too.
+    A non-digit in a batch does not change the loss of the others, with label smoothing too.
     """
     said = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
     smoothed = replace(recipe, label_smoothing=0.2)
@@ -40,7 +40,7 @@ def test_numbers_and_probabilities_ask_for_the_same(recipe: Recipe) -> None:
 
 def test_smoothed_labels_share_their_probability(recipe: Recipe) -> None:
     """
-    With a share of 0.2 among four classes the right one should have 0.85 and the others 0.05 each.
+    With a share of 0.2 among four classes the target is 0.85 for the label and 0.05 for each other class.
     """
     said = torch.tensor([[2.0, -1.0, 0.5, 0.0]])
 
@@ -50,9 +50,9 @@ def test_smoothed_labels_share_their_probability(recipe: Recipe) -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_a_teacher_that_is_agreed_with_asks_for_nothing(recipe: Recipe) -> None:
+def test_distillation_has_no_gradient_if_student_and_teacher_agree(recipe: Recipe) -> None:
     """
-    Where learner and teacher agree, the gradient is that of the labels' part alone.
+    The gradient is that of the label loss alone.
     """
     taught = replace(recipe, teacher_share=0.75, teacher_temperature=3.0)
     logits = torch.tensor([[1.0, -2.0, 0.5]], requires_grad=True)
@@ -67,9 +67,9 @@ def test_a_teacher_that_is_agreed_with_asks_for_nothing(recipe: Recipe) -> None:
     torch.testing.assert_close(logits.grad, expected, atol=few, rtol=0)
 
 
-def test_a_mixture_is_of_two_images_and_their_aims_alike() -> None:
+def test_mixup_blends_images_and_targets_alike() -> None:
     """
-    Each keeps most of itself, and its aim says how much.
+    Each image keeps most of itself, and its target has the same shares.
     """
     images = torch.eye(6).view(6, 2, 3) * 255  # image n is white at pixel n alone
     aims = torch.eye(6)

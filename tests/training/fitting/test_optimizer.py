@@ -14,7 +14,7 @@ def _net(seed: int) -> MLP:
 
 def test_the_learning_rate_drops_after_the_named_epochs(recipe: Recipe) -> None:
     """
-    With 10 steps an epoch and drops to a tenth after epochs 2 and 3, worked out by hand.
+    10 steps per epoch, drops to a tenth after epochs 2 and 3, calculated by hand.
     """
     table = {0: 0.5, 1: 0.5, 19: 0.5, 20: 0.05, 29: 0.05, 30: 0.005, 39: 0.005}
     dropping = replace(recipe, learning_rate=0.5, drop_epochs=(2, 3), drop_factor=0.1)
@@ -26,7 +26,7 @@ def test_the_learning_rate_drops_after_the_named_epochs(recipe: Recipe) -> None:
 
 def test_one_cycle_rises_and_falls(recipe: Recipe) -> None:
     """
-    The rate rises over the first part of the run to its height, and ends near a hundredth of it.
+    The rate rises during the warm-up, and ends near a hundredth of its maximum.
     """
     cycle = replace(recipe, schedule="one-cycle", warm_up=0.25, epochs=4)
 
@@ -41,7 +41,7 @@ def test_one_cycle_rises_and_falls(recipe: Recipe) -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_weight_decay_shrinks_matrices_and_leaves_biases(recipe: Recipe, optimizer: str) -> None:
     """
-    With no gradient at all, a step takes rate times decay off the matrix and nothing off the bias.
+    Without a gradient, a step subtracts rate times decay from the matrix and nothing from the bias.
     """
     net = _net(1)
     torch.nn.init.ones_(net.dense["output"].bias)
@@ -58,7 +58,7 @@ def test_weight_decay_shrinks_matrices_and_leaves_biases(recipe: Recipe, optimiz
 
 def test_an_average_moves_by_its_decay() -> None:
     """
-    One step of decay 0.9 goes a tenth of the way.
+    One step at decay 0.9 moves it by a tenth.
     """
     average, now = _net(1), _net(2)
     expected = [0.9 * a + 0.1 * b for a, b in zip(average.parameters(), now.parameters(), strict=True)]

@@ -7,9 +7,9 @@ from training.fitting.scoring import evaluate
 from training.model.mlp import MLP
 
 
-def test_evaluation_counts_right_answers() -> None:
+def test_evaluation_counts_correct_predictions() -> None:
     """
-    A network whose logits are its two pixels is right where the brighter one is the label.
+    A network whose logits are its two pixels is correct if the brighter pixel is the label.
     """
     net = MLP(2, (), 2, "glorot-uniform", torch.Generator().manual_seed(0))
     net.load_state_dict({"output.weight": torch.eye(2), "output.bias": torch.zeros(2)})

@@ -7,7 +7,7 @@ from training.model.mlp import MLP
 
 def test_dropout_keeps_the_mean_and_ends_with_training() -> None:
     """
-    A quarter of the units is zero, the others are larger; in evaluation nothing is left out.
+    A quarter of the units is zero, the others are scaled; in evaluation mode nothing is dropped.
     """
     generator = torch.Generator().manual_seed(1)
 

@@ -24,7 +24,7 @@ def test_normal_weights_have_their_variance(
     fill: Callable[[torch.Tensor, torch.Generator], None], variance: float
 ) -> None:
     """
-    Of 50 inputs and 100 units: 2 / (inputs + units) after Glorot, 2 / inputs after He.
+    For 50 inputs and 100 units: 2 / (inputs + units) for Glorot, 2 / inputs for He.
     """
     weight = torch.empty(100, 50)
 

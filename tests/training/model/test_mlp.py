@@ -14,9 +14,9 @@ def _net(hidden: tuple[int, ...], seed: int = 0, inputs: int = 784, classes: int
 
 
 @pytest.mark.parametrize(("hidden", "parameters"), [((), 7_850), ((128,), 101_770), ((512,) * 4, 1_195_018)])
-def test_a_net_has_the_parameters_of_its_widths(hidden: tuple[int, ...], parameters: int) -> None:
+def test_the_number_of_parameters_follows_from_the_widths(hidden: tuple[int, ...], parameters: int) -> None:
     """
-    The lesson's networks have the sizes that the lesson prints.
+    The lesson's networks have the numbers that the lesson states.
     """
     net = _net(hidden)
 
@@ -25,14 +25,14 @@ def test_a_net_has_the_parameters_of_its_widths(hidden: tuple[int, ...], paramet
 
 def test_layers_are_named_from_input_to_output() -> None:
     """
-    The names that the service shows are hidden1, hidden2, ..., output.
+    The service shows the names hidden1, hidden2, ..., output.
     """
     assert list(_net((5, 4)).dense) == ["hidden1", "hidden2", "output"]
 
 
-def test_logits_are_the_sums_that_the_layers_say() -> None:
+def test_logits_equal_a_forward_pass_in_numpy() -> None:
     """
-    A forward pass equals the same sums in numpy: scaled pixels, ReLU between layers, none at the end.
+    Scaled pixels, ReLU between layers, none at the end.
     """
     net = _net((5, 4), inputs=6, classes=3)
     pixels = np.random.default_rng(1).integers(0, 256, (7, 2, 3), np.uint8)
@@ -48,9 +48,9 @@ def test_logits_are_the_sums_that_the_layers_say() -> None:
     assert np.all(np.abs(logits - signal) <= error)
 
 
-def test_a_settled_net_computes_the_same_from_plain_pixels() -> None:
+def test_folding_the_input_normalisation_keeps_the_logits() -> None:
     """
-    The input's mean and spread disappear into the first layer; logits stay.
+    Mean and spread of the input are folded into the first layer.
     """
     net = MLP(6, (5,), 3, "glorot-uniform", torch.Generator().manual_seed(1), mean=0.3, spread=0.2).eval()
     plain = MLP(6, (5,), 3, "glorot-uniform", torch.Generator().manual_seed(1)).eval()
@@ -66,7 +66,7 @@ def test_a_settled_net_computes_the_same_from_plain_pixels() -> None:
 
 
 def _normalised() -> MLP:
-    """A net that has normalised some batches, its scales and shifts as learning might leave them."""
+    """A network after some batches with batch normalisation, with random scales and shifts."""
     generator = torch.Generator().manual_seed(1)
     net = MLP(6, (5, 4), 3, "he-normal", generator, mean=0.3, spread=0.2, batch_norm=True)
     with torch.no_grad():
@@ -79,10 +79,9 @@ def _normalised() -> MLP:
 
 
 def _settling_error(net: MLP, pixels: torch.Tensor) -> torch.Tensor:
-    """Return how far the logits of a small net may move when it is settled, (B, classes).
-
-    Before and after, they are sums of the same products in another order. The error is a share of the sums
-    with every term's absolute value, which a net of absolute weights, biases, means and shifts computes.
+    """Return a bound of the change of the logits by folding, (B, classes). The logits before and after are
+    sums of the same products in another order. The error is relative to the sums of absolute values of all
+    terms, which a network of absolute weights, biases, means and shifts computes.
     """
     roundings = 100  # more than twice those of two hidden layers of at most 6 inputs
     whole = copy.deepcopy(net)
@@ -93,10 +92,9 @@ def _settling_error(net: MLP, pixels: torch.Tensor) -> torch.Tensor:
     return 2 * precision.gamma(roundings) * sums
 
 
-def test_normalised_sums_have_mean_and_spread_of_their_own() -> None:
+def test_batch_normalisation_standardises_hidden_layers() -> None:
     """
-    While learning, whatever the weights' size, a hidden layer's sums are those of a batch at rest; the
-    output is not normalised.
+    In training mode, at any size of the weights; the output is not normalised.
     """
     generator = torch.Generator().manual_seed(1)
     net = MLP(6, (5,), 3, "he-normal", generator, batch_norm=True)
@@ -113,9 +111,9 @@ def test_normalised_sums_have_mean_and_spread_of_their_own() -> None:
     assert [name for name, _ in net.named_modules() if name.endswith("norm")] == ["hidden1-norm"]
 
 
-def test_a_settled_net_has_its_normalisations_in_its_layers() -> None:
+def test_folding_batch_normalisation_keeps_the_logits() -> None:
     """
-    In evaluation it computes what it computed, and is an ordinary net with ordinary weights.
+    The folded network has plain dense layers only.
     """
     net = _normalised()
     plain = MLP(6, (5, 4), 3, "he-normal", torch.Generator().manual_seed(2)).eval()
@@ -129,9 +127,9 @@ def test_a_settled_net_has_its_normalisations_in_its_layers() -> None:
     assert torch.equal(plain(pixels), net(pixels))
 
 
-def test_a_settled_net_stays_as_it_is() -> None:
+def test_folding_twice_changes_nothing() -> None:
     """
-    Settling twice is settling once.
+    The second call has no effect.
     """
     net = _normalised()
 
@@ -142,9 +140,9 @@ def test_a_settled_net_stays_as_it_is() -> None:
     assert all(torch.equal(weight, once[name]) for name, weight in net.state_dict().items())
 
 
-def test_a_seed_gives_the_same_weights_whatever_else_was_drawn() -> None:
+def test_weights_depend_on_the_generator_alone() -> None:
     """
-    Weights come from the generator that is handed in; torch's global one is neither used nor moved.
+    torch's global generator is neither used nor changed.
     """
     torch.manual_seed(1)
     first = _net((4,), seed=3)

@@ -37,11 +37,9 @@ def _run(content: bytes, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]
     return [logits, probabilities]
 
 
-def test_the_file_computes_what_the_net_computes(
-    net: MLP, exported: bytes, images: NDArray[np.uint8]
-) -> None:
+def test_the_file_agrees_with_the_network(net: MLP, exported: bytes, images: NDArray[np.uint8]) -> None:
     """
-    Logits and probabilities are the network's, for any number of images.
+    Logits and probabilities, for any number of images.
     """
     for count in (1, 2, 9):
         logits, probabilities = _run(exported, images[:count])
@@ -57,7 +55,7 @@ def test_a_temperature_softens_probabilities_and_leaves_logits(
     net: MLP, exported: bytes, images: NDArray[np.uint8]
 ) -> None:
     """
-    Logits follow from the layers alone; the temperature stands before the softmax.
+    The temperature applies to the probabilities only.
     """
     logits, probabilities = _run(to_onnx(net, (6, 5), temperature=2.5), images)
 
@@ -67,9 +65,9 @@ def test_a_temperature_softens_probabilities_and_leaves_logits(
     assert np.all(off <= precision.softmax_error(logits, 2.5))
 
 
-def test_the_file_holds_what_the_service_takes_and_no_more(net: MLP, exported: bytes) -> None:
+def test_the_service_reads_the_file(net: MLP, exported: bytes) -> None:
     """
-    It passes the service's own reader, and its weights bear the names of the manifest's layers.
+    The service's ONNX reader accepts it, and its weights have the names in the manifest's layers.
     """
     tensors = reader.read(exported).tensors
 
@@ -82,7 +80,7 @@ def test_the_file_holds_what_the_service_takes_and_no_more(net: MLP, exported: b
 
 def test_the_file_is_valid_and_of_the_pinned_version(exported: bytes) -> None:
     """
-    ONNX's own checker finds nothing, and the operators are those of the pinned opset.
+    ONNX's checker accepts it, and the operator set is the pinned one.
     """
     model = onnx.load_from_string(exported)
 
@@ -90,9 +88,9 @@ def test_the_file_is_valid_and_of_the_pinned_version(exported: bytes) -> None:
     assert [(each.domain, each.version) for each in model.opset_import] == [("", OPSET)]
 
 
-def test_the_file_tells_nothing_of_the_machine(exported: bytes) -> None:
+def test_the_file_has_no_information_about_the_machine(exported: bytes) -> None:
     """
-    No path, no stack trace, no source line goes out with a model.
+    No path, no stack trace, no source line.
     """
     graph = onnx.load_from_string(exported).graph
 
@@ -105,7 +103,7 @@ def test_the_file_tells_nothing_of_the_machine(exported: bytes) -> None:
 
 def test_the_same_weights_give_the_same_bytes(tmp_path: Path, exported: bytes) -> None:
     """
-    In this process and in a fresh one with another hash seed.
+    In this process and in a new one with another hash seed.
     """
     program = (
         "import sys, torch; from training.model.mlp import MLP;"
@@ -126,9 +124,9 @@ def test_the_same_weights_give_the_same_bytes(tmp_path: Path, exported: bytes) -
     assert done.stderr == b""
 
 
-def test_colour_images_are_taken_as_well() -> None:
+def test_colour_images_are_supported() -> None:
     """
-    The shape of an image is the data set's affair, not the exporter's.
+    The image shape is an argument of the exporter.
     """
     net = MLP(4 * 4 * 3, (), 2, "glorot-uniform", torch.Generator().manual_seed(5)).eval()
 

@@ -24,7 +24,7 @@ def _images(seed: int, count: int) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def layers() -> dict[str, Rounded]:
-    """A network of 30-12-8-4 with random weights, rounded."""
+    """A quantised network 30-12-8-4 with random weights."""
     generator = np.random.default_rng(1)
 
     def dense(inputs: int, units: int, is_rectified: bool) -> Dense:
@@ -52,7 +52,7 @@ def _session(content: bytes, level: onnxruntime.GraphOptimizationLevel) -> onnxr
 
 def test_the_file_gives_the_logits_of_its_layers(layers: dict[str, Rounded], content: bytes) -> None:
     """
-    To the bit, whether the runtime joins operators or not, and by ONNX's own definition of each operator.
+    Bit by bit, with and without operator fusion, and by ONNX's reference implementation.
     """
     images = _images(3, 200)
     expected = predict(layers, images)
@@ -67,7 +67,7 @@ def test_the_file_gives_the_logits_of_its_layers(layers: dict[str, Rounded], con
 
 def test_the_probabilities_are_those_of_the_temperature(layers: dict[str, Rounded], content: bytes) -> None:
     """
-    Logits over 2.5, raised and brought to a sum of 1.
+    Softmax of the logits over 2.5.
     """
     images = _images(3, 20)
 
@@ -80,9 +80,9 @@ def test_the_probabilities_are_those_of_the_temperature(layers: dict[str, Rounde
     assert np.all(off <= precision.softmax_error(logits, 2.5))
 
 
-def test_the_service_takes_the_file(content: bytes) -> None:
+def test_the_service_reads_the_quantised_file(content: bytes) -> None:
     """
-    Its reader knows every operator, and finds matrices of int8.
+    Its ONNX reader knows every operator, and finds int8 matrices.
     """
     found = graph.read(content)
 
@@ -93,16 +93,16 @@ def test_the_service_takes_the_file(content: bytes) -> None:
 
 def test_the_same_layers_give_the_same_bytes(layers: dict[str, Rounded], content: bytes) -> None:
     """
-    And without a temperature there is no division.
+    Without a temperature there is no division.
     """
     assert to_onnx(layers, SHAPE, 2.5) == content
     plain = onnx.ModelProto.FromString(to_onnx(layers, SHAPE))
     assert "Div" not in {node.op_type for node in plain.graph.node}
 
 
-def test_layers_are_described_with_their_steps() -> None:
+def test_the_manifests_layers_name_the_scales() -> None:
     """
-    As those in floats, but for the tensors; the last gives no whole numbers.
+    As for float32, except for the tensors; the last layer has no output scale.
     """
     floats = [
         Layer(name=name, inputs=inputs, units=units, activation=activation, weight="w", bias="b")

@@ -8,14 +8,14 @@ from training.publishing import provenance as origin
 
 def test_the_commit_is_one_or_unknown() -> None:
     """
-    Forty hex digits, marked where the code has changed; `unknown` where there is no repository.
+    Forty hex digits, with a suffix if the code has changed; `unknown` outside a repository.
     """
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", origin.commit())
 
 
-def test_the_libraries_that_make_numbers_are_named() -> None:
+def test_the_library_versions_are_recorded() -> None:
     """
-    Whoever wants to repeat a run finds the versions it was made with.
+    A run can be repeated with the same versions.
     """
     libraries = origin.libraries()
 
@@ -23,9 +23,9 @@ def test_the_libraries_that_make_numbers_are_named() -> None:
     assert {"python", "numpy", "onnx", "onnxruntime", "onnxscript", "pillow"} < set(libraries)
 
 
-def test_the_processor_is_named_as_the_system_names_it(tmp_path: Path) -> None:
+def test_the_processor_is_the_systems_model_name(tmp_path: Path) -> None:
     """
-    The first processor's model name stands for all; without the file there is some name still.
+    The first processor's; without the file some name remains.
     """
     description = tmp_path / "cpuinfo"
     description.write_text("processor : 0\nmodel name : Abacus 3000\nmodel name : Abacus 3000\n")

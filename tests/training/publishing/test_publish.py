@@ -29,7 +29,7 @@ def _net(seed: int) -> MLP:
 
 @pytest.fixture(scope="module")
 def exported() -> bytes:
-    """The file of the network of seed 5; made once, since exporting takes a second."""
+    """The file of the network of seed 5, exported once since it takes a second."""
     return to_onnx(_net(5), (6, 5))
 
 
@@ -66,7 +66,7 @@ def product(recipe: Recipe, official: Split, lesson: Split, exported: bytes) -> 
 
 
 def _interrupt_at(count: int) -> Callable[[int], None]:
-    """A flush to disk that is interrupted the count-th time."""
+    """An fsync that raises at its count-th call."""
     calls: list[int] = []
 
     def flush(descriptor: int) -> None:
@@ -77,9 +77,9 @@ def _interrupt_at(count: int) -> Callable[[int], None]:
     return flush
 
 
-def test_what_is_published_loads_in_the_service(product: FittedModel, tmp_path: Path) -> None:
+def test_a_published_folder_loads_in_the_service(product: FittedModel, tmp_path: Path) -> None:
     """
-    The folder is read back by the service's loader and answers as the network does.
+    The loaded model returns the network's outputs.
     """
     publish(product, tmp_path)
 
@@ -90,9 +90,9 @@ def test_what_is_published_loads_in_the_service(product: FittedModel, tmp_path: 
     assert np.all(np.abs(engine.run(images).logits - logits) <= 2 * error)
 
 
-def test_a_manifest_says_how_its_network_was_made(product: FittedModel, tmp_path: Path) -> None:
+def test_a_manifest_records_how_its_network_was_made(product: FittedModel, tmp_path: Path) -> None:
     """
-    Recipe, data with digests, layers with parameters and figures are all in it.
+    Recipe, data with digests, layers with parameters, and measurements.
     """
     manifest = publish(product, tmp_path).artifact.manifest
 
@@ -113,7 +113,7 @@ def test_a_manifest_says_how_its_network_was_made(product: FittedModel, tmp_path
 
 def test_the_layers_of_a_manifest_find_their_weights(product: FittedModel, tmp_path: Path) -> None:
     """
-    Weight images can be made of what was published: [inputs, units] of each layer.
+    Weight images can be drawn: [inputs, units] of each layer.
     """
     found = network.read(publish(product, tmp_path).artifact)
 
@@ -123,18 +123,16 @@ def test_the_layers_of_a_manifest_find_their_weights(product: FittedModel, tmp_p
 
 @pytest.fixture
 def tempered(product: FittedModel) -> FittedModel:
-    """The same network with a temperature, and a threshold for what it knows."""
+    """The same network with a temperature and an OOD threshold."""
     shares = (Share(images="made up", examples=10, share=0.9),)
     certainty = Certainty(score="energy", threshold=1.5, kept=shares, passed=shares)
     model = to_onnx(product.net, (6, 5), temperature=2.5)
     return replace(product, model=model, temperature=2.5, certainty=certainty)
 
 
-def test_a_temperature_goes_through_to_the_manifest_and_the_answers(
-    tempered: FittedModel, tmp_path: Path
-) -> None:
+def test_a_temperature_is_published(tempered: FittedModel, tmp_path: Path) -> None:
     """
-    The published folder says it, and its network, its layers and its golden examples agree with it.
+    Manifest, network, layers and golden examples agree with it.
     """
     published = publish(tempered, tmp_path).artifact
 
@@ -147,11 +145,9 @@ def test_a_temperature_goes_through_to_the_manifest_and_the_answers(
 
 
 @pytest.mark.parametrize("wrong", [1.0, 2.4])
-def test_a_product_that_does_not_know_its_files_temperature_is_not_published(
-    tempered: FittedModel, tmp_path: Path, wrong: float
-) -> None:
+def test_a_wrong_temperature_is_not_published(tempered: FittedModel, tmp_path: Path, wrong: float) -> None:
     """
-    Golden examples made at another temperature than the file's tell.
+    Golden examples at another temperature than the file's do not match.
     """
     with pytest.raises((GoldenMismatch, GraphRefused)):
         publish(replace(tempered, temperature=wrong), tmp_path / "models")
@@ -161,7 +157,7 @@ def test_a_product_that_does_not_know_its_files_temperature_is_not_published(
 
 def test_another_threshold_becomes_the_next_version(tempered: FittedModel, tmp_path: Path) -> None:
     """
-    The same bits with another rule of what is sure are not the same model.
+    The same weights with another OOD threshold are another version.
     """
     publish(tempered, tmp_path)
     second = publish(replace(tempered, certainty=None), tmp_path)
@@ -172,7 +168,7 @@ def test_another_threshold_becomes_the_next_version(tempered: FittedModel, tmp_p
 
 def test_golden_examples_come_from_no_data_set(product: FittedModel, tmp_path: Path) -> None:
     """
-    What goes out with a model is made up by rule; no image of the data is among it.
+    They are generated; none is an image of the data.
     """
     golden = publish(product, tmp_path).artifact.golden
 
@@ -185,7 +181,7 @@ def test_golden_examples_come_from_no_data_set(product: FittedModel, tmp_path: P
 
 def test_the_same_network_is_not_published_twice(product: FittedModel, tmp_path: Path) -> None:
     """
-    A second run that comes to the same bits finds the first one's folder.
+    A second run with the same result finds the first one's folder.
     """
     first = publish(product, tmp_path)
     second = publish(product, tmp_path)
@@ -195,9 +191,9 @@ def test_the_same_network_is_not_published_twice(product: FittedModel, tmp_path:
     assert artifact.versions(tmp_path) == {"toy": ["1"]}
 
 
-def test_what_is_published_is_listed_with_its_digests(product: FittedModel, tmp_path: Path) -> None:
+def test_published_files_are_listed_with_their_digests(product: FittedModel, tmp_path: Path) -> None:
     """
-    Also by the next run, if the first was killed before it could.
+    Also by the next run, if the first one was killed before.
     """
     publish(product, tmp_path)
     listed = checksums.read(tmp_path)
@@ -209,9 +205,9 @@ def test_what_is_published_is_listed_with_its_digests(product: FittedModel, tmp_
     assert checksums.read(tmp_path) == listed
 
 
-def test_nothing_is_published_beside_a_list_that_cannot_be_read(product: FittedModel, tmp_path: Path) -> None:
+def test_an_unreadable_list_of_digests_prevents_publication(product: FittedModel, tmp_path: Path) -> None:
     """
-    The list stays as it is.
+    The list is unchanged.
     """
     (tmp_path / "SHA256SUMS").write_text("no digest\n")
 
@@ -221,9 +217,9 @@ def test_nothing_is_published_beside_a_list_that_cannot_be_read(product: FittedM
     assert [path.name for path in tmp_path.iterdir()] == ["SHA256SUMS"]
 
 
-def test_what_a_killed_run_left_is_removed(product: FittedModel, tmp_path: Path) -> None:
+def test_staging_folders_of_killed_runs_are_removed(product: FittedModel, tmp_path: Path) -> None:
     """
-    Of every model, once it is older than an hour; a fresh one may be somebody's.
+    Of every model, if older than an hour; a newer one may be in use.
     """
     for name, hours in (("toy", 2), ("other", 2), ("third", 0)):
         left = tmp_path / name / ".staging-killed"
@@ -243,7 +239,7 @@ def test_another_recipe_becomes_the_next_version(
     product: FittedModel, recipe: Recipe, tmp_path: Path
 ) -> None:
     """
-    Published versions never change; what is made differently gets the next number.
+    Published versions never change; another recipe gets the next number.
     """
     publish(product, tmp_path)
     second = publish(replace(product, recipe=replace(recipe, epochs=5)), tmp_path)
@@ -256,7 +252,7 @@ def test_a_recipe_may_publish_under_another_name(
     product: FittedModel, recipe: Recipe, tmp_path: Path
 ) -> None:
     """
-    The manifest is named for the model, and its recipe keeps the name that it is fitted by.
+    The manifest has the model's name, and its recipe its own name.
     """
     publish(product, tmp_path)
 
@@ -267,11 +263,9 @@ def test_a_recipe_may_publish_under_another_name(
     assert (manifest.recipe["name"], manifest.recipe["model"]) == ("toy-b", "toy")
 
 
-def test_a_broken_version_does_not_keep_the_next_from_being_published(
-    product: FittedModel, tmp_path: Path
-) -> None:
+def test_a_broken_version_does_not_prevent_the_next(product: FittedModel, tmp_path: Path) -> None:
     """
-    A damaged folder is passed over when looking for the same network.
+    A damaged folder is skipped in the search for the same network.
     """
     publish(product, tmp_path)
     (tmp_path / "toy" / "1" / "model.onnx").write_bytes(b"damaged")
@@ -286,7 +280,8 @@ def test_an_interrupted_publication_leaves_no_version(
     product: FittedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """
-    Wherever writing stops, there is no folder, no part of one, and the next try is version 1.
+    At any point of the interruption there is no folder and no part of one, and the next attempt is version
+    1.
     """
     flush = os.fsync
     monkeypatch.setattr(os, "fsync", _interrupt_at(count))
@@ -301,7 +296,7 @@ def test_an_interrupted_publication_leaves_no_version(
 
 def test_a_file_that_differs_from_its_network_is_not_published(product: FittedModel, tmp_path: Path) -> None:
     """
-    If the exporter wrote other weights, the golden examples would tell.
+    Golden examples reveal other weights.
     """
     with pytest.raises(GoldenMismatch):
         publish(replace(product, net=_net(6)), tmp_path / "models")
@@ -311,7 +306,7 @@ def test_a_file_that_differs_from_its_network_is_not_published(product: FittedMo
 
 def test_verification_compares_with_the_network(product: FittedModel, tmp_path: Path) -> None:
     """
-    A folder that is whole in itself, but of another network, is told apart.
+    A consistent folder of another network is refused.
     """
     published = publish(product, tmp_path).artifact
     images = product.splits[0].train.pixels
@@ -323,7 +318,7 @@ def test_verification_compares_with_the_network(product: FittedModel, tmp_path: 
 
 def test_verification_compares_with_the_sums_over_the_layers(product: FittedModel, tmp_path: Path) -> None:
     """
-    A file that answers rightly from weights other than those its layers name is told apart.
+    A file with correct outputs from other weights than its layers name is refused.
     """
     published = publish(product, tmp_path).artifact
     model = onnx.load_from_string(published.model)

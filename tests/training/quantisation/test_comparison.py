@@ -17,9 +17,9 @@ BEFORE = np.array([[9, 0], [9, 0], [0, 9], [0, 1]], np.float32)
 AFTER = np.array([[9, 0], [0, 9], [0, 9], [1, 0]], np.float32)
 
 
-def test_answers_are_compared_with_what_is_right_and_with_each_other() -> None:
+def test_predictions_are_compared_with_labels_and_with_each_other() -> None:
     """
-    Of four: before, three were right; after, two; two are answered otherwise, of which one was wrong anyway.
+    Of four: three correct before, two after, two changed, one of which was wrong before.
     """
     labels = np.array([0, 0, 1, 0])
 
@@ -33,9 +33,9 @@ def test_answers_are_compared_with_what_is_right_and_with_each_other() -> None:
     assert (wrong.before, wrong.after, wrong.accuracy_loss) == (1, 0.5, 0.5)
 
 
-def test_what_is_sure_is_counted_by_its_energy() -> None:
+def test_sure_predictions_are_counted_by_energy() -> None:
     """
-    The last answer has an energy of about 1.3, the others of 9: at 2 three of four are sure.
+    The last prediction has an energy of about 1.3, the others of 9: at threshold 2 three of four are sure.
     """
     found = compare(
         "four", LogitPair(BEFORE, AFTER * 0.1), None, EnergyThreshold(threshold=2.0, temperature=1.0)
@@ -45,16 +45,16 @@ def test_what_is_sure_is_counted_by_its_energy() -> None:
     assert (found.before, found.after, found.accuracy_loss) == (None, None, 0)
 
 
-def test_a_manifest_is_told_what_is_known() -> None:
+def test_unknown_fields_are_not_recorded() -> None:
     """
-    What was not measured is left out.
+    The record has measured fields only.
     """
     record = compare("four", LogitPair(BEFORE, AFTER), None, None).to_dict()
 
     assert record == {"images": "four", "examples": 4, "otherwise": 0.5, "is_gate": False}
 
 
-def test_answers_of_several_networks_are_put_together() -> None:
+def test_logits_of_several_networks_are_concatenated() -> None:
     """
     In their order.
     """
@@ -67,16 +67,16 @@ def test_answers_of_several_networks_are_put_together() -> None:
 GATE = Comparison("MNIST, test", 10_000, 0.99, 0.9896, 0.001, None, None, is_gate=True)
 
 
-def test_a_small_loss_is_taken() -> None:
+def test_a_small_loss_passes() -> None:
     """
-    Four of ten thousand, or more where nothing depends on it.
+    Four of ten thousand, or more if it is no gate.
     """
     check_gates("ink", [GATE, replace(GATE, after=0.5, is_gate=False), replace(GATE, after=1.0)])
 
 
 def test_a_large_loss_is_refused() -> None:
     """
-    Six of ten thousand; the message says where and how much.
+    Six of ten thousand; the message has the images and the loss.
     """
     with pytest.raises(
         AccuracyLossTooLarge, match=r"ink is not .* 0\.05 points .*MNIST, test; it costs 0\.06"

@@ -12,7 +12,7 @@ from training.quantisation.gptq import quantise_layers
 
 
 def toy(seed: int, widths: list[int]) -> dict[str, Dense]:
-    """Return a rectifier network with random weights and biases."""
+    """Return a ReLU network with random weights and biases."""
     generator = np.random.default_rng(seed)
     return {
         f"layer{depth}": Dense(
@@ -25,16 +25,16 @@ def toy(seed: int, widths: list[int]) -> dict[str, Dense]:
 
 
 def pictures(seed: int, count: int) -> NDArray[np.uint8]:
-    """Return images of 6 x 5 pixels in which neighbours are alike, as they are in drawings."""
+    """Return 6 x 5 images with similar neighbouring pixels, as in drawings."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 200, (count, 3, 5), np.uint8).repeat(2, axis=1)
     return np.asarray(coarse + generator.integers(0, 56, (count, 6, 5), np.uint8), np.uint8)
 
 
 @pytest.mark.parametrize("hidden", [[], [12], [24, 16, 8]])
-def test_a_rounded_network_says_nearly_what_it_said(hidden: list[int]) -> None:
+def test_quantisation_changes_logits_little(hidden: list[int]) -> None:
     """
-    Of images that it was not rounded by, within a few hundredths of what the logits differ by.
+    On images not used for calibration, by a few hundredths of the logits' deviation.
     """
     layers = toy(1, [30, *hidden, 4])
 
@@ -45,9 +45,10 @@ def test_a_rounded_network_says_nearly_what_it_said(hidden: list[int]) -> None:
     assert np.sqrt(((before - after) ** 2).mean()) < 0.03 * before.std()
 
 
-def test_every_processor_gives_the_same() -> None:
+def test_every_layer_satisfies_the_contract() -> None:
     """
-    No layer has a flaw; signals count in powers of two, and the next layer takes what the last one gives.
+    No layer has a flaw; scales are powers of two, and each layer's input scale is the previous output
+    scale.
     """
     made = list(quantise_layers(toy(1, [30, 24, 16, 4]), pictures(2, 500)).values())
 
@@ -59,9 +60,9 @@ def test_every_processor_gives_the_same() -> None:
         assert np.log2(layer.given or 0) % 1 == 0
 
 
-def test_single_and_double_precision_say_the_same() -> None:
+def test_single_and_double_precision_agree() -> None:
     """
-    Since sums are exact, rounding comes out alike; only the last step is a float's.
+    Integer sums are exact, so only the last scale is a float operation.
     """
     made = quantise_layers(toy(4, [30, 64, 32, 4]), pictures(2, 500))
     images = np.concatenate([pictures(3, 100), np.full((1, 6, 5), 255, np.uint8)])
@@ -69,9 +70,9 @@ def test_single_and_double_precision_say_the_same() -> None:
     np.testing.assert_array_equal(predict(made, images), network.logits(made, images).astype(np.float32))
 
 
-def test_errors_are_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gptq_is_better_than_rounding_to_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Of images whose pixels go together, sums change less than where each weight goes to the nearest number.
+    On images with correlated pixels sums change less.
     """
     layers = toy(5, [30, 4])
     images = pictures(6, 500)
@@ -85,9 +86,9 @@ def test_errors_are_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compensated < 0.8 * change()
 
 
-def test_no_image_that_it_was_rounded_by_is_cut_off() -> None:
+def test_calibration_images_do_not_saturate() -> None:
     """
-    The largest signal of the network in floats has a place among the whole numbers, more than half-way up.
+    The largest activation fits into uint8, in the upper half of the range.
     """
     layers, images = toy(7, [30, 24, 4]), pictures(2, 500)
 
@@ -98,9 +99,9 @@ def test_no_image_that_it_was_rounded_by_is_cut_off() -> None:
     assert 127 < largest / made.given <= 255.5
 
 
-def test_units_that_do_nothing_and_large_biases_are_rounded_too() -> None:
+def test_zero_units_and_large_biases_are_quantised() -> None:
     """
-    A unit without weights, one that is only a bias, and one whose bias is far larger than its weights.
+    A unit without weights, one with a bias only, and one whose bias is far larger than its weights.
     """
     weight = np.zeros((30, 3), np.float32)
     weight[:, 2] = 1e-6
@@ -116,9 +117,9 @@ def test_units_that_do_nothing_and_large_biases_are_rounded_too() -> None:
     np.testing.assert_allclose(network.logits(made, images), [[0, 3, 50]] * 60, atol=0.15)
 
 
-def test_sums_stay_exact_however_many_inputs_there_are() -> None:
+def test_sums_stay_exact_for_many_inputs() -> None:
     """
-    Weights that are all as large as they can be would sum beyond what single precision holds.
+    Largest weights everywhere would exceed the exact range of single precision.
     """
     inputs = 2000
     layers = {"output": Dense(np.ones((inputs, 2), np.float32), np.zeros(2, np.float32), is_rectified=False)}
@@ -130,9 +131,9 @@ def test_sums_stay_exact_however_many_inputs_there_are() -> None:
     np.testing.assert_allclose(network.logits(made, images), network.logits(layers, images), rtol=0.01)
 
 
-def test_the_same_images_give_the_same_numbers() -> None:
+def test_the_same_images_give_the_same_bits() -> None:
     """
-    To the bit, so that a version can be made again.
+    A version can be reproduced.
     """
     one, other = (quantise_layers(toy(1, [30, 12, 4]), pictures(2, 300)) for _ in range(2))
 

@@ -39,7 +39,7 @@ def context(folder: Path, watch: FitCallbacks) -> FitContext:
 
 @pytest.fixture(scope="module")
 def floats(recipe: Recipe, jobs: tuple[FitJob, ...], context: FitContext, folder: Path) -> Artifact:
-    """A published network in floats."""
+    """A published float32 network."""
     return run(replace(recipe, lesson_seeds=(), epochs=8), jobs, context, folder / "models").artifact
 
 
@@ -68,9 +68,9 @@ def whole(made: Quantised, folder: Path) -> Artifact:
     return publish_quantised(made.model, folder / "models").artifact
 
 
-def test_a_network_in_whole_numbers_is_the_next_version(floats: Artifact, whole: Artifact) -> None:
+def test_a_quantised_network_is_the_next_version(floats: Artifact, whole: Artifact) -> None:
     """
-    It answers nearly as the one that it was made of, from a file with int8 in it.
+    Its outputs are near those of the float32 version, from a file with int8 weights.
     """
     images = floats.golden.images
 
@@ -82,11 +82,9 @@ def test_a_network_in_whole_numbers_is_the_next_version(floats: Artifact, whole:
     assert not np.array_equal(before, after)
 
 
-def test_an_explanation_of_whole_numbers_adds_up_to_the_engines_logit(
-    whole: Artifact, official: Split
-) -> None:
+def test_explanations_of_a_quantised_network_add_up_to_the_logit(whole: Artifact, official: Split) -> None:
     """
-    For every class, of images that it has learnt from and of noise.
+    For every class, on training images and on noise.
     """
     noise = np.random.default_rng(1).integers(0, 256, (20, 6, 5), np.uint8)
     images = np.concatenate([official.train.pixels[:20], noise])
@@ -98,9 +96,9 @@ def test_an_explanation_of_whole_numbers_adds_up_to_the_engines_logit(
         np.testing.assert_allclose(sums, logits[:, label], atol=1e-5 * max(1, np.abs(logits).max()))
 
 
-def test_its_manifest_says_what_it_was_made_of(floats: Artifact, whole: Artifact, official: Split) -> None:
+def test_its_manifest_records_the_quantisation(floats: Artifact, whole: Artifact, official: Split) -> None:
     """
-    Recipe and data of the network in floats, and of the rounding: from which version, by which images.
+    Recipe and data of the float32 version, the source version and the calibration images.
     """
     manifest = whole.manifest
     quantised: Any = manifest.recipe["quantised"]
@@ -118,7 +116,7 @@ def test_its_manifest_says_what_it_was_made_of(floats: Artifact, whole: Artifact
 
 def test_its_figures_are_its_own(whole: Artifact, made: Quantised, official: Split, lesson: Split) -> None:
     """
-    Train and test as its file answers them; what it lost is said of these and of what it has not met.
+    Train and test as predicted by its file; comparisons on these and on unseen images.
     """
     engine = Engine.load(whole)
     parts = {"train": official.train, "test": official.parts["test"]}
@@ -134,9 +132,9 @@ def test_its_figures_are_its_own(whole: Artifact, made: Quantised, official: Spl
     ]
 
 
-def test_its_report_begins_with_the_curve_of_the_fit_that_was_rounded(whole: Artifact, folder: Path) -> None:
+def test_its_history_is_that_of_the_published_fit(whole: Artifact, folder: Path) -> None:
     """
-    And holds no other.
+    Other fits are omitted.
     """
     history = json.loads(_history(whole, folder / "models"))
 
@@ -144,9 +142,11 @@ def test_its_report_begins_with_the_curve_of_the_fit_that_was_rounded(whole: Art
     assert len(history["fits"][0]["epochs"]) == 8
 
 
-def test_the_same_again_is_nothing_new(made: Quantised, whole: Artifact, folder: Path) -> None:
+def test_the_same_quantised_network_is_not_published_twice(
+    made: Quantised, whole: Artifact, folder: Path
+) -> None:
     """
-    What is there already is found.
+    The existing version is found.
     """
     again = publish_quantised(made.model, folder / "models")
 
@@ -156,13 +156,13 @@ def test_the_same_again_is_nothing_new(made: Quantised, whole: Artifact, folder:
 
 def test_other_data_is_refused(floats: Artifact, recipe: Recipe, context: FitContext, lesson: Split) -> None:
     """
-    Numbers that were chosen by other images than the network learnt from would be others.
+    Calibration on other images than the training images is an error.
     """
     with pytest.raises(DataMismatch, match="toy/1"):
         quantise(floats, b"", recipe, (FitJob("published", lesson, (11,)),), context, {})
 
 
-def test_what_strangers_lose_is_measured_on_fits_that_have_not_met_them(
+def test_the_effect_on_held_out_donors_is_measured_on_their_fits(
     inky: Recipe,
     ink_jobs: tuple[FitJob, ...],
     watch: FitCallbacks,
@@ -170,7 +170,8 @@ def test_what_strangers_lose_is_measured_on_fits_that_have_not_met_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
-    Each is rounded by what it learnt from; strokes decide, and what is sure is counted anew.
+    Each fit is calibrated on its own training images; strokes are a gate, and sure predictions are counted
+    again.
     """
     monkeypatch.setattr(ood, "NONDIGITS", 30)
     context = FitContext(tmp_path / "runs", lambda *_: watch, lambda _: None)

@@ -35,19 +35,17 @@ from training.recipes.registry import RECIPES
         ({"teacher": MNIST_TEACHER}, "versions should be at least 1 with a teacher; got 0"),
     ],
 )
-def test_a_number_out_of_its_range_is_refused(
-    recipe: Recipe, numbers: dict[str, Any], complaint: str
-) -> None:
+def test_a_value_out_of_range_is_refused(recipe: Recipe, numbers: dict[str, Any], complaint: str) -> None:
     """
-    A recipe that cannot be followed cannot be written.
+    The message names the field.
     """
     with pytest.raises(ValueError, match=re.escape(complaint)):
         replace(recipe, **numbers)
 
 
-def test_a_digest_changes_with_every_number(recipe: Recipe) -> None:
+def test_a_digest_changes_with_every_field(recipe: Recipe) -> None:
     """
-    Two recipes that differ in anything have different digests.
+    Different recipes have different digests.
     """
     others = [replace(recipe, seed=12), replace(recipe, hidden=(5,)), replace(recipe, epochs=5)]
 
@@ -56,16 +54,16 @@ def test_a_digest_changes_with_every_number(recipe: Recipe) -> None:
 
 def test_every_recipe_of_the_lesson_has_its_figures() -> None:
     """
-    Recipes carry their own names, and what the lesson reports stands beside the models they make.
+    Recipes are registered by name; the lesson's accuracies are those of existing models.
     """
     assert all(name == recipe.name for name, recipe in RECIPES.items())
     assert {recipe.model_name for recipe in RECIPES.values()} == {*LESSON_FIGURES, "ink"}
     assert set(LESSON_FIGURES) == {"softmax", "mlp-128", "mlp-512x4", "flowers17"} <= set(RECIPES)
 
 
-def test_numbers_that_do_nothing_are_left_out(recipe: Recipe) -> None:
+def test_defaults_are_omitted(recipe: Recipe) -> None:
     """
-    What a recipe does not use changes neither its digest nor its manifest; a teacher brings its own.
+    An unused field changes neither digest nor manifest; a teacher is included with its fields.
     """
     taught = replace(recipe, augmentation="digits", versions=1, teacher=recipe, dropout=0.5)
 
@@ -80,9 +78,9 @@ def test_numbers_that_do_nothing_are_left_out(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("name", ["softmax", "mlp-128"])
-def test_the_first_recipes_are_those_that_were_published(name: str) -> None:
+def test_the_first_recipes_equal_their_manifests(name: str) -> None:
     """
-    Whatever recipes learn to say, the first ones stay word for word what their manifests hold.
+    New fields do not change them.
     """
     manifest = json.loads((REPOSITORY / "models" / name / "1" / "manifest.json").read_text("utf-8"))
 
@@ -91,7 +89,7 @@ def test_the_first_recipes_are_those_that_were_published(name: str) -> None:
 
 def test_a_second_recipe_has_the_architecture_of_the_first() -> None:
     """
-    What is published as one model has one shape.
+    All versions of a model have one architecture.
     """
     for recipe in RECIPES.values():
         assert recipe.hidden == RECIPES[recipe.model_name].hidden

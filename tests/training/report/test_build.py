@@ -30,7 +30,7 @@ EPOCH = {
 
 @pytest.fixture(scope="module")
 def quarters() -> Split:
-    """Dots in quarters: of the test images, the last is in another quarter than its label says."""
+    """Dots in quarters; the last test image's dot is in another quarter than its label."""
     train = Examples(np.stack([toys.dot(place) for place in range(4)]), np.arange(4))
     test = Examples(np.stack([toys.dot(0), toys.dot(0, 1), toys.dot(2), toys.dot(3)]), np.array([0, 0, 2, 1]))
     return Split("official", "dots", toys.QUARTERS, train, None, test)
@@ -53,7 +53,8 @@ def _make(published: Artifact, split: Split, records: Mapping[str, bytes] | None
 
 def test_accuracy_and_confusion_are_counted(published: Artifact, quarters: Split) -> None:
     """
-    Three of four test images are right; the fourth is a dot in the fourth quarter that is called the second.
+    Three of four test images are correct; the fourth is a dot in the fourth quarter with the label of the
+    second.
     """
     made = _make(published, quarters)
 
@@ -69,7 +70,7 @@ def test_accuracy_and_confusion_are_counted(published: Artifact, quarters: Split
 
 def test_extremes_are_in_order(published: Artifact, quarters: Split) -> None:
     """
-    A dot alone is more typical of its quarter than one beside another; rows are those of the part.
+    A single dot is more typical of its quarter than one of two; row numbers refer to the part.
     """
     made = _make(published, quarters)
 
@@ -82,9 +83,9 @@ def test_extremes_are_in_order(published: Artifact, quarters: Split) -> None:
     assert first.typical[0].probability == pytest.approx(np.e / (np.e + 3), abs=1e-6)
 
 
-def test_images_are_told_apart_beyond_the_digits_of_a_probability(tmp_path: Path) -> None:
+def test_images_with_a_rounded_probability_are_ordered(tmp_path: Path) -> None:
     """
-    Where float32 says 1 of two images, the one with the larger distance of logits comes first.
+    If float32 rounds two probabilities to 1, the image with the larger distance of logits is first.
     """
     published = toys.publish(tmp_path, weights=toys.quadrant_weights() * 30)
     images = np.stack([toys.dot(0), toys.dot(0)])
@@ -101,7 +102,7 @@ def test_images_are_told_apart_beyond_the_digits_of_a_probability(tmp_path: Path
 
 def test_calibration_is_the_mean_distance_by_images() -> None:
     """
-    Two bins by hand: three images at .9 of which two are right, one at .31 that is wrong.
+    Two bins by hand: three images at .9, two correct; one at .31, wrong.
     """
     error, bins = predictions.calibration_bins(
         np.array([0.9, 0.9, 0.9, 0.31]), np.array([True, True, False, False])
@@ -115,7 +116,7 @@ def test_calibration_is_the_mean_distance_by_images() -> None:
 
 def test_every_probability_has_a_bin() -> None:
     """
-    0, 1 and every border fall into exactly one, the upper border into its own bin.
+    0, 1 and every border are in exactly one bin, an upper border in its own.
     """
     borders = np.arange(16) / 15
     _, bins = predictions.calibration_bins(borders, np.ones(16, bool))
@@ -125,7 +126,7 @@ def test_every_probability_has_a_bin() -> None:
 
 def test_history_becomes_columns(published: Artifact, quarters: Split) -> None:
     """
-    One curve a fit; without a valid part there is no valid column.
+    One curve per fit; without a valid part there is no valid column.
     """
     fits = [
         {"fit": "published", "seed": 1, "epochs": [EPOCH, EPOCH]},
@@ -139,9 +140,9 @@ def test_history_becomes_columns(published: Artifact, quarters: Split) -> None:
     assert (second.fit, second.seed, second.valid_accuracy) == ("lesson", 2, (0.5,))
 
 
-def test_what_is_missing_is_noted(published: Artifact, quarters: Split) -> None:
+def test_missing_parts_are_noted(published: Artifact, quarters: Split) -> None:
     """
-    No valid part, no learning curves; with both there is nothing to note.
+    No valid part, no learning curves; no notes if both exist.
     """
     notes = " ".join(_make(published, quarters).notes)
     history = json.dumps({"fits": []}).encode()
@@ -154,7 +155,7 @@ def test_what_is_missing_is_noted(published: Artifact, quarters: Split) -> None:
 
 def test_lesson_matrices_are_taken_from_the_record(published: Artifact, quarters: Split) -> None:
     """
-    As the fit left them, after the published network's own; of another number of classes they are refused.
+    After the published network's own; another number of classes is refused.
     """
     kept = {
         "fit": "lesson", "data": "dots", "split": "valid", "seeds": [1, 2], "examples": 2,
@@ -174,9 +175,9 @@ def test_lesson_matrices_are_taken_from_the_record(published: Artifact, quarters
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{", b'{"fits": [{}]}', b'{"fits": [{"fit": "x", "seed": 1}]}'])
-def test_a_broken_history_is_told(published: Artifact, quarters: Split, content: bytes) -> None:
+def test_a_broken_history_is_refused(published: Artifact, quarters: Split, content: bytes) -> None:
     """
-    In a line that names the file.
+    The message names the file.
     """
     with pytest.raises(RecordInvalid, match=r"report/history\.json of quadrants/1"):
         _make(published, quarters, {"history.json": content})
@@ -184,7 +185,7 @@ def test_a_broken_history_is_told(published: Artifact, quarters: Split, content:
 
 def test_other_data_than_the_manifests_is_refused(published: Artifact, quarters: Split) -> None:
     """
-    One pixel is enough.
+    One changed pixel suffices.
     """
     pixels = quarters.parts["test"].pixels.copy()
     pixels[0, 0, 0] = 1
@@ -193,9 +194,9 @@ def test_other_data_than_the_manifests_is_refused(published: Artifact, quarters:
         _make(published, replace(quarters, test=Examples(pixels, quarters.parts["test"].labels)))
 
 
-def test_a_report_is_of_the_network_it_names(published: Artifact, quarters: Split) -> None:
+def test_a_report_identifies_its_network(published: Artifact, quarters: Split) -> None:
     """
-    Name, version, digest, layers and the number of parameters.
+    Name, version, digest, layers and number of parameters.
     """
     made = _make(published, quarters)
 

@@ -34,12 +34,11 @@ def _callbacks(watch: FitCallbacks) -> SweepCallbacks:
 
 
 @pytest.mark.parametrize("one_at_a_time", [True, False])
-def test_an_interrupted_sweep_goes_on_as_if_it_had_not_been(
+def test_an_interrupted_sweep_resumes(
     recipe: Recipe, lesson: Split, watch: FitCallbacks, tmp_path: Path, one_at_a_time: bool
 ) -> None:
     """
-    The same points with the same accuracies come out, whether Ctrl-C came within the fourth trial or not;
-    and once there are as many as were wanted, nothing is begun.
+    It has the same points and accuracies as an uninterrupted one; a finished sweep starts no trial.
     """
     (tmp_path / "whole").mkdir()
     whole = sweep(_settings(recipe, lesson, tmp_path / "whole", 9, one_at_a_time), _callbacks(watch))
@@ -63,12 +62,10 @@ def test_an_interrupted_sweep_goes_on_as_if_it_had_not_been(
     assert again == resumed
 
 
-def test_a_trial_is_repeated_by_fit(
-    recipe: Recipe, lesson: Split, watch: FitCallbacks, tmp_path: Path
-) -> None:
+def test_a_trial_is_reproducible(recipe: Recipe, lesson: Split, watch: FitCallbacks, tmp_path: Path) -> None:
     """
-    It is the recipe with replaced numbers; fitting that gives the same accuracy after every epoch. The
-    first is the recipe itself.
+    Fitting the recipe at its point gives the same accuracy after every epoch. The first point is the
+    recipe's.
     """
     settings = _settings(recipe, lesson, tmp_path, 3, False)
 
@@ -86,7 +83,7 @@ def test_a_fit_that_diverges_is_a_result(
     recipe: Recipe, lesson: Split, watch: FitCallbacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    The sweep goes on, and tables and pictures can be made even of nothing else.
+    The sweep continues; tables and charts can be made of diverged trials alone.
     """
 
     def diverge(*_: object, **__: object) -> None:
@@ -104,9 +101,9 @@ def test_a_fit_that_diverges_is_a_result(
     assert chart(findings, "light").startswith(PNG)
 
 
-def test_findings_say_what_each_change_did(recipe: Recipe) -> None:
+def test_findings_show_the_effect_of_each_change(recipe: Recipe) -> None:
     """
-    Differences are to the network that was changed; the best trial's recipe can be typed.
+    Differences are to the changed network; the best trial's recipe is a Python expression.
     """
     own = point_of(recipe)
     trials = [
@@ -126,11 +123,11 @@ def test_findings_say_what_each_change_did(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("mode", ["one-at-a-time", "optuna"])
-def test_the_command_leaves_a_table_and_two_pictures(
+def test_the_command_writes_a_table_and_two_charts(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str], mode: str
 ) -> None:
     """
-    Every trial has its line, and light and dark pictures differ.
+    One line per trial; light and dark charts differ.
     """
     into = tmp_path / "found"
     words = ["sweep", "mlp-128", "--trials", "3", "--epochs", "1", "--into", str(into)]
@@ -148,11 +145,11 @@ def test_the_command_leaves_a_table_and_two_pictures(
     assert light != dark
 
 
-def test_a_storage_that_is_none_is_told_in_one_line(
+def test_an_invalid_storage_is_reported_in_one_line(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    No traceback, and nothing of what came.
+    Without a traceback, and without the URL.
     """
     words = ["sweep", "mlp-128", "--storage", "mysql://me:secret@host/base", "--into", str(tmp_path)]
 

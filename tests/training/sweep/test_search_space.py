@@ -28,7 +28,7 @@ def trial(number: int, point: Point | None, accuracy: float = 0.5, state: State 
     return Trial(number, point, state, (accuracy,), 1.0)
 
 
-def test_the_space_is_that_of_the_lesson_with_the_recipe_in_it() -> None:
+def test_the_search_space_has_the_lessons_values_and_the_recipes() -> None:
     """
     2 to 5 layers, powers of two, dropout of a quarter or a half, the rate halved step by step.
     """
@@ -40,9 +40,9 @@ def test_the_space_is_that_of_the_lesson_with_the_recipe_in_it() -> None:
     }
 
 
-def test_a_point_changes_what_it_names_and_nothing_else() -> None:
+def test_a_point_changes_its_hyperparameters_only() -> None:
     """
-    The recipe of a point is the recipe with four numbers replaced; at its own point it is itself.
+    At its own point a recipe is unchanged.
     """
     base = RECIPES["mlp-512x4"]
 
@@ -52,9 +52,9 @@ def test_a_point_changes_what_it_names_and_nothing_else() -> None:
     assert recipe_at(base, point_of(base)) == base
 
 
-def test_layers_of_several_widths_stay_while_something_else_is_varied(recipe: Recipe) -> None:
+def test_different_widths_are_kept_while_another_value_is_varied(recipe: Recipe) -> None:
     """
-    One thing at a time: another dropout is no reason to make a tapering network straight.
+    Another dropout does not make the widths equal.
     """
     base = replace(recipe, hidden=(64, 32))
 
@@ -65,15 +65,15 @@ def test_layers_of_several_widths_stay_while_something_else_is_varied(recipe: Re
 @pytest.mark.parametrize(("epochs", "drops"), [(15, (10,)), (30, (20,)), (6, (4,)), (5, (3,)), (1, ())])
 def test_the_rate_drops_in_proportion_to_the_epochs(epochs: int, drops: tuple[int, ...]) -> None:
     """
-    After two thirds of fifteen, so after two thirds of however many there are.
+    After two thirds of fifteen epochs, so after two thirds of any number.
     """
     assert with_epochs(RECIPES["mlp-128"], epochs).drop_epochs == drops
 
 
 @pytest.mark.parametrize(("name", "why"), [("softmax", "has no such layers"), ("mlp-128-2", "has a teacher")])
-def test_what_has_nothing_to_vary_is_not_swept(name: str, why: str) -> None:
+def test_a_recipe_without_a_search_space_is_refused(name: str, why: str) -> None:
     """
-    The message says which recipe, and why.
+    The message has the recipe and the reason.
     """
     with pytest.raises(NotSearchable, match=f"{name} {why}"):
         with_epochs(RECIPES[name], 3)
@@ -81,7 +81,7 @@ def test_what_has_nothing_to_vary_is_not_swept(name: str, why: str) -> None:
 
 def test_of_two_trials_of_one_point_the_first_counts() -> None:
     """
-    Nothing counts twice, whoever began it; what was lost, interrupted or surplus does not count at all.
+    No point counts twice; lost, interrupted and surplus trials do not count.
     """
     other = replace(START, layers=2)
     trials = [
@@ -99,18 +99,18 @@ def test_of_two_trials_of_one_point_the_first_counts() -> None:
     assert [each.number for each in counted_trials(trials, 2)] == [1, 3]
 
 
-def test_a_walk_begins_with_the_recipe() -> None:
+def test_the_search_starts_at_the_recipe() -> None:
     """
-    Without it there is nothing to compare with.
+    Its result is the reference.
     """
     found = one_at_a_time([], START, VALUES)
 
     assert (found.stages, found.missing) == ((), (START,))
 
 
-def test_a_walk_goes_on_from_the_best_of_each_step() -> None:
+def test_each_stage_starts_at_the_best_point() -> None:
     """
-    Two layers were best, so dropout is varied with two layers; of equals the one that is there stays.
+    Two layers were best, so dropout is varied with two layers; of equal points the current one is kept.
     """
     two, three = replace(START, layers=2), replace(START, layers=3)
     trials = [trial(0, START, 0.5), trial(1, two, 0.7), trial(2, three, 0.6)]
@@ -123,9 +123,9 @@ def test_a_walk_goes_on_from_the_best_of_each_step() -> None:
     assert (end.missing, end.best) == ((), two)
 
 
-def test_a_walk_waits_for_the_whole_step() -> None:
+def test_a_stage_waits_for_all_its_trials() -> None:
     """
-    While one alternative is still running the next step is not begun.
+    The next stage does not start while an alternative is running.
     """
     trials = [trial(0, START), trial(1, replace(START, layers=2), state="running")]
 
@@ -135,10 +135,10 @@ def test_a_walk_waits_for_the_whole_step() -> None:
 
 
 @pytest.mark.parametrize("losses", [MAX_LOST - 1, MAX_LOST])
-def test_a_walk_passes_by_what_workers_are_lost_with_again_and_again(losses: int) -> None:
+def test_a_point_that_loses_workers_is_given_up(losses: int) -> None:
     """
-    A network that is too large for every machine must not keep the study from its end; one that
-    diverged is none to go on from.
+    A network that is too large for every machine does not block the study; a diverged point is not the
+    best.
     """
     two, three = replace(START, layers=2), replace(START, layers=3)
     trials = [trial(0, START), trial(1, two, 0.9, "diverged")]

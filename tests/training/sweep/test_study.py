@@ -35,9 +35,9 @@ def opened(storage: Storage, grace_s: int = 60) -> Study:
         "sqlite://",
     ],
 )
-def test_what_is_no_storage_is_not_shown(text: str) -> None:
+def test_an_invalid_url_is_not_shown(text: str) -> None:
     """
-    The message says what was expected, and nothing of what came: it may hold a password.
+    The message has the expected form only, since the URL may contain a password.
     """
     with pytest.raises(StorageUrlInvalid) as raised:
         parse_storage(text)
@@ -49,7 +49,7 @@ def test_what_is_no_storage_is_not_shown(text: str) -> None:
 
 def test_a_storage_is_shown_without_user_and_password() -> None:
     """
-    People see database and host.
+    Messages show database and host.
     """
     found = parse_storage("postgresql://me:my%40secret@host:5432/base")
 
@@ -58,9 +58,9 @@ def test_a_storage_is_shown_without_user_and_password() -> None:
 
 
 @pytest.mark.parametrize("password", ["secret", "{SCHEMA_VERSION}", "%25s%40"])
-def test_a_database_that_does_not_answer_is_told_in_one_line(password: str) -> None:
+def test_an_unreachable_database_is_reported_in_one_line(password: str) -> None:
     """
-    Nobody listens there; the line names the place and the reason, and no password.
+    The line has the host and the reason, and no password.
     """
     with pytest.raises(StorageFailed) as raised:
         opened(parse_storage(f"postgresql://me:{password}@127.0.0.1:1/base"))
@@ -73,9 +73,9 @@ def test_a_database_that_does_not_answer_is_told_in_one_line(password: str) -> N
 
 
 @pytest.mark.parametrize("content", [b"this is no database" * 100, None])
-def test_a_file_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+def test_an_unusable_file_is_reported_in_one_line(tmp_path: Path, content: bytes | None) -> None:
     """
-    Another kind of file, or a folder that is not there.
+    Another kind of file, or a missing folder.
     """
     file = tmp_path / "study.db" if content else tmp_path / "missing" / "study.db"
     if content:
@@ -87,9 +87,9 @@ def test_a_file_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, content:
     assert "\n" not in str(raised.value)
 
 
-def test_a_storage_that_fails_later_is_told_as_well(tmp_path: Path) -> None:
+def test_a_storage_that_fails_later_is_reported(tmp_path: Path) -> None:
     """
-    The file goes bad within a trial.
+    The file becomes invalid during a trial.
     """
     study = opened(sqlite_storage(tmp_path / "study.db"))
 
@@ -101,10 +101,9 @@ def test_a_storage_that_fails_later_is_told_as_well(tmp_path: Path) -> None:
         study.run_trial(spoil)
 
 
-def test_a_beat_may_be_missed(tmp_path: Path) -> None:
+def test_a_failed_heartbeat_is_ignored(tmp_path: Path) -> None:
     """
-    Optuna's thread ends at an error, and the others would take the trial for lost: an error of the storage
-    stays within the beat.
+    Optuna's thread would end at an error, and other workers would mark the trial as lost.
     """
     study = opened(sqlite_storage(tmp_path / "study.db"))
 
@@ -121,7 +120,7 @@ def test_a_beat_may_be_missed(tmp_path: Path) -> None:
 
 def test_a_trial_is_known_to_every_worker(tmp_path: Path) -> None:
     """
-    What one worker finished, another sees.
+    A finished trial is visible to other workers.
     """
     first, second = (opened(sqlite_storage(tmp_path / "study.db")) for _ in range(2))
 
@@ -138,9 +137,9 @@ def test_a_trial_is_known_to_every_worker(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reports", [False, True])
-def test_a_trial_that_others_took_for_lost_does_not_count(tmp_path: Path, reports: bool) -> None:
+def test_a_trial_marked_as_lost_does_not_count(tmp_path: Path, reports: bool) -> None:
     """
-    This worker was silent for long, and the others put an end to its trial; it goes on without an error.
+    This worker sent no heartbeat, and others marked its trial; it continues without an error.
     """
     study = opened(sqlite_storage(tmp_path / "study.db"))
 
@@ -156,7 +155,7 @@ def test_a_trial_that_others_took_for_lost_does_not_count(tmp_path: Path, report
 
 def test_other_errors_of_a_trial_are_not_hidden(tmp_path: Path) -> None:
     """
-    A mistake in the trial itself comes to light.
+    An error in the objective is raised.
     """
     study = opened(sqlite_storage(tmp_path / "study.db"))
 
@@ -167,9 +166,9 @@ def test_other_errors_of_a_trial_are_not_hidden(tmp_path: Path) -> None:
         study.run_trial(objective)
 
 
-def test_an_interrupted_trial_is_not_taken_for_a_lost_one(tmp_path: Path) -> None:
+def test_an_interrupted_trial_is_not_lost(tmp_path: Path) -> None:
     """
-    A person may interrupt as often as they like.
+    Interruptions are not counted.
     """
     study = opened(sqlite_storage(tmp_path / "study.db"))
 
@@ -182,11 +181,11 @@ def test_an_interrupted_trial_is_not_taken_for_a_lost_one(tmp_path: Path) -> Non
     assert [trial.state for trial in study.trials()] == ["interrupted"]
 
 
-def test_a_worker_that_was_lost_before_its_first_sign_of_life_is_buried(
+def test_a_worker_lost_before_its_first_heartbeat_is_detected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Optuna itself would wait for such a trial for ever. One with a name is left alone.
+    Optuna would wait for its trial forever. A trial with a worker name is left unchanged.
     """
     study = opened(sqlite_storage(tmp_path / "study.db"), grace_s=10)
     other = optuna.load_study(study_name="a study", storage=f"sqlite:///{tmp_path / 'study.db'}")

@@ -24,7 +24,7 @@ def _pixels(name: str = "digits") -> torch.Tensor:
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_an_augmentation_keeps_shape_and_range(name: str) -> None:
     """
-    What comes out is float32 of the same shape, from 0 to 255, and not what went in.
+    The result is float32 of the same shape, from 0 to 255, and differs from the input.
     """
     pixels = _pixels(name)
 
@@ -38,9 +38,9 @@ def test_an_augmentation_keeps_shape_and_range(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_a_generator_decides_the_variation(name: str) -> None:
+def test_an_augmentation_depends_on_the_generator_alone(name: str) -> None:
     """
-    The same state gives the same bits, another one others; torch's global generator is not moved.
+    The same state gives the same bits, another one others; torch's global generator is unchanged.
     """
     pixels = _pixels(name)
     torch.manual_seed(1)
@@ -55,9 +55,9 @@ def test_a_generator_decides_the_variation(name: str) -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_strength_of_zero_leaves_drawings_as_they_are() -> None:
+def test_a_strength_of_zero_keeps_drawings() -> None:
     """
-    With no strength every pixel is looked up at its own place.
+    Every pixel is sampled at its own position.
     """
     pixels = _pixels()
 
@@ -66,9 +66,9 @@ def test_a_strength_of_zero_leaves_drawings_as_they_are() -> None:
     torch.testing.assert_close(varied, pixels.float(), atol=0.01, rtol=0)
 
 
-def test_some_drawings_stay_as_they_are() -> None:
+def test_some_drawings_are_unchanged() -> None:
     """
-    About one in six of many comes out bit by bit as it went in.
+    About one in six, bit by bit.
     """
     pixels = _pixels()[:1].expand(600, 28, 28)
 
@@ -78,9 +78,9 @@ def test_some_drawings_stay_as_they_are() -> None:
     assert same == pytest.approx(1 / 6, abs=0.05)  # of 600 draws
 
 
-def test_a_drawing_stays_near_its_place() -> None:
+def test_a_drawing_stays_near_its_position() -> None:
     """
-    A dot in the middle is found within two pixels of the middle, on average over many variations.
+    A central dot stays within two pixels of the centre, on average.
     """
     dot = torch.zeros(200, 28, 28, dtype=torch.uint8)
     dot[:, 13:15, 13:15] = 255
@@ -94,9 +94,9 @@ def test_a_drawing_stays_near_its_place() -> None:
         assert centre.abs().mean() < 2
 
 
-def test_a_strength_of_zero_only_mirrors_photographs() -> None:
+def test_a_strength_of_zero_only_flips_photographs() -> None:
     """
-    With no strength each is as it was or its mirror image, and both happen.
+    Each photograph is unchanged or flipped, and both occur.
     """
     pixels = _pixels("photographs").float()
 
@@ -110,7 +110,7 @@ def test_a_strength_of_zero_only_mirrors_photographs() -> None:
 
 def test_a_photograph_keeps_its_colour_nearly() -> None:
     """
-    Of one colour, it stays of one colour, within a third of each channel on average.
+    A uniform photograph stays uniform, within a third of each channel on average.
     """
     colour = torch.tensor([200, 100, 50], dtype=torch.uint8)
     pixels = colour.expand(200, 16, 16, 3)
@@ -138,7 +138,7 @@ Change = Callable[[torch.Tensor, torch.Generator, float], torch.Tensor]
 @each_change
 def test_a_share_of_drawings_is_changed(change: Change) -> None:
     """
-    About as many as are asked for; none, or all, where that is asked for. All stay from 0 to 255.
+    About the requested share, also none or all. Values stay from 0 to 255.
     """
     images = _square(600)
 
@@ -152,7 +152,7 @@ def test_a_share_of_drawings_is_changed(change: Change) -> None:
 
 
 @each_change
-def test_a_generator_decides_what_is_changed(change: Change) -> None:
+def test_changes_depend_on_the_generator_alone(change: Change) -> None:
     """
     The same state gives the same bits, another one others; an empty batch stays empty.
     """
@@ -165,8 +165,7 @@ def test_a_generator_decides_what_is_changed(change: Change) -> None:
 
 def test_ink_grows_and_shrinks_by_less_than_a_pixel() -> None:
     """
-    The rim outside gets up to 0.8 of the ink, the rim inside loses up to 0.6; some grow and some shrink,
-    nothing else moves.
+    Pixels outside an edge get up to 0.8 of the ink, pixels inside lose up to 0.6; nothing else changes.
     """
     images = _square(500)
 
@@ -181,10 +180,10 @@ def test_ink_grows_and_shrinks_by_less_than_a_pixel() -> None:
     assert changed[:, 9].max() == 0
 
 
-def test_worn_drawings_are_blurred_or_sharp_pale_or_strong_and_speckled() -> None:
+def test_degraded_drawings_vary_in_sharpness_brightness_and_noise() -> None:
     """
-    Of many, some fade and some darken by up to a fifth and more; there are specks on the paper, of 15
-    at most on average; the edge is softened on some and sharpened on others.
+    Some are darker and some brighter by up to a fifth and more; noise of at most 15 on average; edges are
+    softened on some and sharpened on others.
     """
     changed = degrade(_square(500), torch.Generator().manual_seed(1), 1.0)
 

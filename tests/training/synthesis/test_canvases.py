@@ -16,9 +16,9 @@ def pages(kind: Kind, count: int = 40, seed: int = 1) -> list[Image.Image]:
 
 
 @each_kind
-def test_a_canvas_has_the_sides_that_were_promised(kind: Kind) -> None:
+def test_a_canvas_has_sides_within_the_range(kind: Kind) -> None:
     """
-    Grey, 200 to 1,000 pixels a side, most of them square and some not.
+    Greyscale, 200 to 1,000 pixels per side, most of them square.
     """
     found = pages(kind)
 
@@ -42,7 +42,7 @@ def test_the_same_seed_draws_the_same_canvas(kind: Kind) -> None:
 @each_kind
 def test_ink_is_dark_on_light_or_light_on_dark(kind: Kind) -> None:
     """
-    Both are frequent; the drawing covers less than the paper, so the median is paper.
+    Both are frequent; the drawing covers less than the background, so the median is background.
     """
     dark = sum(bool(np.median(np.asarray(page)) > 127) for page in pages(kind))
 
@@ -51,7 +51,7 @@ def test_ink_is_dark_on_light_or_light_on_dark(kind: Kind) -> None:
 
 def test_a_clean_canvas_shows_the_whole_drawing() -> None:
     """
-    The outermost pixels are paper on all four sides, and ink fills the promised part of the canvas.
+    The outermost pixels are background on all four sides, and the drawing's size is in its range.
     """
     for page in pages("clean"):
         grey = np.asarray(page).astype(int)
@@ -66,7 +66,7 @@ def test_a_clean_canvas_shows_the_whole_drawing() -> None:
 @pytest.mark.parametrize("points", [[[5.0, 5.0]], [[5.0, 5.0], [5.0, 5.0]], [[0.0, 3.0], [9.0, 3.0]]])
 def test_dots_and_flat_lines_are_drawn_too(kind: Kind, points: list[list[float]]) -> None:
     """
-    A drawing without extent in a direction, or in both, leaves ink.
+    A drawing without extent in one direction, or in both, leaves ink.
     """
     generator = np.random.default_rng(3)
 
@@ -77,7 +77,7 @@ def test_dots_and_flat_lines_are_drawn_too(kind: Kind, points: list[list[float]]
 
 def test_a_scan_is_lit_unevenly_and_noisy() -> None:
     """
-    Its frame has many greys where a clean canvas has one.
+    Its border has many greys, a clean canvas's has one.
     """
     scans = [np.asarray(page) for page in pages("scan", 10)]
 

@@ -22,9 +22,9 @@ def _paths(label: str, count: int) -> Tensor:
 
 
 @each_digit
-def test_a_trail_fills_a_box_of_one(label: str) -> None:
+def test_a_path_has_a_bounding_box_of_one(label: str) -> None:
     """
-    144 points, the larger side 1 long, the box's middle at 0, whatever unit and place the strokes had.
+    144 points, larger side 1, centre at 0, for strokes of any unit and position.
     """
     strokes = arrays(DIGITS[label][0])
 
@@ -38,9 +38,9 @@ def test_a_trail_fills_a_box_of_one(label: str) -> None:
     np.testing.assert_allclose(to_path([7 * stroke - 300 for stroke in strokes]), points, atol=1e-5)
 
 
-def test_points_of_a_trail_are_evenly_spaced() -> None:
+def test_points_of_a_path_are_evenly_spaced() -> None:
     """
-    However slow the hand was in places, and each stroke has its share of them by its length.
+    At any speed of the pen; each stroke has points in proportion to its length.
     """
     slow = np.concatenate((np.linspace(0, 10, 200), np.linspace(10, 90, 3)[1:]))
     strokes = [np.stack((slow, 0 * slow), 1), np.array([[0.0, 30.0], [30.0, 30.0]])]
@@ -64,9 +64,9 @@ def test_points_of_a_trail_are_evenly_spaced() -> None:
     ],
     ids=["a dot", "a pen that rested", "a dot and a line", "more dots than points"],
 )
-def test_whatever_can_be_drawn_has_a_trail(strokes: list[NDArray[np.float64]]) -> None:
+def test_dots_have_a_path(strokes: list[NDArray[np.float64]]) -> None:
     """
-    Dots too are 144 finite points within the box, and leave ink.
+    144 finite points within the bounding box, which leave ink.
     """
     points = to_path(strokes)
 
@@ -76,10 +76,9 @@ def test_whatever_can_be_drawn_has_a_trail(strokes: list[NDArray[np.float64]]) -
 
 
 @each_digit
-def test_drawings_have_shape_range_and_ink(label: str) -> None:
+def test_renderings_have_shape_range_and_ink(label: str) -> None:
     """
-    (B, 28, 28) float32 from 0 to 255 with full ink somewhere, none of them like another, and none of
-    the ink cut off by a wide margin.
+    (B, 28, 28) float32 from 0 to 255 with full ink, all different, with a margin around the ink.
     """
     images = render(_paths(label, 30), _generator(), 1.0)
 
@@ -94,10 +93,10 @@ def test_drawings_have_shape_range_and_ink(label: str) -> None:
 
 
 @each_digit
-def test_a_steady_hand_draws_what_the_service_draws(label: str) -> None:
+def test_renderings_of_strength_zero_match_the_service(label: str) -> None:
     """
-    At strength 0 only pens differ: among many there is the service's own, pixel by pixel within a few
-    per cent, and on average they leave the same ink in the same place.
+    Only pens differ: one of many equals the service's rendering within a few per cent, and on average ink
+    and position are equal.
     """
     expected = torch.tensor(from_strokes(arrays(DIGITS[label][0]))).float()
 
@@ -108,9 +107,9 @@ def test_a_steady_hand_draws_what_the_service_draws(label: str) -> None:
     assert float(torch.corrcoef(torch.stack((mean.ravel(), expected.ravel())))[0, 1]) > 0.97
 
 
-def test_a_stronger_hand_strays_further() -> None:
+def test_a_larger_strength_gives_larger_differences() -> None:
     """
-    InkBatches of one trail differ the more from each other, the larger the strength.
+    Renderings of one path differ more from each other.
     """
     spreads = [float(render(_paths("5", 80), _generator(), much).std(0).mean()) for much in (0.0, 0.5, 1.5)]
 
@@ -125,9 +124,9 @@ def test_a_stronger_hand_strays_further() -> None:
     ],
     ids=["draw", "restyle"],
 )
-def test_a_generator_decides_the_hand(vary: Callable[[torch.Generator], Tensor]) -> None:
+def test_renderings_depend_on_the_generator_alone(vary: Callable[[torch.Generator], Tensor]) -> None:
     """
-    The same state gives the same bits, another one others; torch's global generator is not moved.
+    The same state gives the same bits, another one others; torch's global generator is unchanged.
     """
     before = torch.get_rng_state()
 
@@ -138,9 +137,9 @@ def test_a_generator_decides_the_hand(vary: Callable[[torch.Generator], Tensor])
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_nothing_can_be_drawn() -> None:
+def test_an_empty_batch_is_rendered() -> None:
     """
-    An empty batch gives an empty batch.
+    The result is an empty batch.
     """
     nothing = torch.empty(0, POINTS, 2)
 
@@ -149,10 +148,10 @@ def test_nothing_can_be_drawn() -> None:
 
 
 @pytest.mark.parametrize(("label", "share"), [(0, 0.25), (7, 0.15), (1, 0.35)])
-def test_some_zeros_sevens_and_ones_are_written_otherwise(label: int, share: float) -> None:
+def test_some_zeros_sevens_and_ones_get_a_stroke(label: int, share: float) -> None:
     """
-    About as many as are promised get a stroke more; their own stay where they were, with fewer points,
-    and all the others keep every point.
+    About the documented share; their own strokes keep their position with fewer points, and all other
+    digits keep every point.
     """
     paths = _paths(str(label), 1000)
 
@@ -164,9 +163,9 @@ def test_some_zeros_sevens_and_ones_are_written_otherwise(label: int, share: flo
     assert torch.cdist(own, paths[changed]).amin(2).max() < 1e-3
 
 
-def test_other_digits_are_left_alone() -> None:
+def test_other_digits_get_no_stroke() -> None:
     """
-    Nobody puts a slash through a 3; a mixed batch changes its zeros, ones and sevens only.
+    In a mixed batch only zeros, ones and sevens change.
     """
     labels = torch.arange(10).repeat(40)
     paths = torch.cat([_paths(str(int(label)), 1) for label in labels])
@@ -179,15 +178,15 @@ def test_other_digits_are_left_alone() -> None:
 
 
 def _added(label: str) -> Tensor:
-    """Return what restyling adds to a digit, (changed, 32, 2)."""
+    """Return the points that a variant adds to a digit, (changed, 32, 2)."""
     paths = _paths(label, 200)
     styled = add_variants(paths, torch.full((200,), int(label)), _generator())
     return styled[(styled != paths).any(2).any(1)][:, 112:]
 
 
-def test_a_slash_runs_from_below_left_to_above_right() -> None:
+def test_a_slash_runs_from_lower_left_to_upper_right() -> None:
     """
-    Through the middle of the zero, straight.
+    Straight through the middle of the zero.
     """
     slash = _added("0")
 
@@ -199,7 +198,7 @@ def test_a_slash_runs_from_below_left_to_above_right() -> None:
 
 def test_a_bar_crosses_the_stem_of_the_seven() -> None:
     """
-    It lies nearly level about half-way down, with ink of the seven between its ends.
+    Nearly horizontal at about half the height, with ink of the seven between its ends.
     """
     stem = _paths("7", 1)[0]
 
@@ -215,7 +214,7 @@ def test_a_bar_crosses_the_stem_of_the_seven() -> None:
 
 def test_a_flag_begins_at_the_top_of_the_one() -> None:
     """
-    It falls to the left; about one in four has a foot at the bottom as well.
+    It falls to the left; about one in four has a foot at the bottom.
     """
     one = _paths("1", 1)[0]
     top, bottom = one[one[:, 1].argmin()], one[one[:, 1].argmax()]

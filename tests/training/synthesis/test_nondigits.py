@@ -19,9 +19,9 @@ def drawings(purpose: Purpose, count: int, seed: int = 1) -> list[tuple[str, tup
 
 
 @each_purpose
-def test_every_drawing_can_be_prepared(purpose: Purpose) -> None:
+def test_every_drawing_can_be_rendered(purpose: Purpose) -> None:
     """
-    Finite points, at least one a stroke, and ink in the end.
+    Finite points, at least one per stroke, and full ink.
     """
     for _, drawn in drawings(purpose, 300):
         assert all(stroke.ndim == 2 and len(stroke) and np.isfinite(stroke).all() for stroke in drawn)
@@ -42,9 +42,9 @@ def test_the_same_seed_draws_the_same(purpose: Purpose) -> None:
     assert not np.array_equal(flat[0], flat[2])
 
 
-def test_nothing_is_measured_that_was_learnt() -> None:
+def test_training_and_evaluation_drawings_differ() -> None:
     """
-    Neither a letter nor a kind of drawing stands on both sides, but the lone dot.
+    They share no glyph and no kind, except the single dot.
     """
     kinds = [{kind for kind, _ in drawings(purpose, 400)} for purpose in get_args(Purpose)]
 
@@ -54,8 +54,8 @@ def test_nothing_is_measured_that_was_learnt() -> None:
 
 
 @pytest.mark.parametrize("glyphs", [TRAINING_GLYPHS, EVALUATION_GLYPHS])
-def test_letters_that_look_like_digits_are_left_out(glyphs: dict[str, object]) -> None:
+def test_letters_that_look_like_digits_are_excluded(glyphs: dict[str, object]) -> None:
     """
-    A network cannot be blamed for reading them.
+    Reading them as digits would be no error.
     """
     assert AMBIGUOUS.isdisjoint(glyphs)

@@ -12,11 +12,11 @@ from training.errors import DataCorrupt
 DIGIT = '.COORD X Y\n.SEGMENT CHARACTER 0 OK "5"\n.PEN_DOWN\n1 1\n5 9\n'
 
 
-def test_an_archive_that_unwraps_to_too_much_is_refused(
+def test_an_archive_that_decompresses_to_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    It is counted while it is gone through.
+    Sizes are summed while members are read.
     """
     archive = tmp_path / "unipen.tgz"
     (tmp_path / "one.dat").write_text(DIGIT)
@@ -35,13 +35,13 @@ def _zipped(path: Path, text: str, wrapping: int) -> bytes:
 
 
 @pytest.mark.parametrize("wrapping", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_zip_wrapped_so_that_it_could_unwrap_to_anything_is_refused(tmp_path: Path, wrapping: int) -> None:
+def test_other_zip_compressions_are_refused(tmp_path: Path, wrapping: int) -> None:
     _zipped(tmp_path / "u.zip", DIGIT, wrapping)
     with pytest.raises(DataCorrupt, match="neither stored nor deflated"):
         list(read(tmp_path / "u.zip"))
 
 
-def test_a_zip_that_is_encrypted_is_refused(tmp_path: Path) -> None:
+def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
     whole = bytearray(_zipped(tmp_path / "u.zip", DIGIT, zipfile.ZIP_DEFLATED))
     whole[whole.index(b"PK\1\2") + 8] |= 1
     (tmp_path / "u.zip").write_bytes(whole)
@@ -49,7 +49,7 @@ def test_a_zip_that_is_encrypted_is_refused(tmp_path: Path) -> None:
         list(read(tmp_path / "u.zip"))
 
 
-def test_a_zip_that_lies_about_a_size_is_unwrapped_no_further(tmp_path: Path) -> None:
+def test_a_zip_is_read_to_its_declared_size_only(tmp_path: Path) -> None:
     size = 50_000_000
     whole = _zipped(tmp_path / "u.zip", DIGIT + " " * (size - len(DIGIT)), zipfile.ZIP_DEFLATED)
     (tmp_path / "u.zip").write_bytes(whole.replace(size.to_bytes(4, "little"), (500).to_bytes(4, "little")))
@@ -62,9 +62,7 @@ def test_a_zip_that_lies_about_a_size_is_unwrapped_no_further(tmp_path: Path) ->
         tracemalloc.stop()
 
 
-def test_files_that_are_too_many_together_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_total_size_of_files_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data/1a/abc").mkdir(parents=True)
     for number in range(3):
         (tmp_path / f"data/1a/abc/{number}.dat").write_text(DIGIT)

@@ -29,8 +29,7 @@ UNIPEN = """\
 
 def test_an_archive_is_converted(tmp_path: Path) -> None:
     """
-    y points downwards, the larger side is 1,000, labels that are no digits and broken segments are counted,
-    donors that were not asked for stay out.
+    y downwards, larger side 1,000; other labels and broken segments are counted, other donors are ignored.
     """
     archive = tmp_path / "unipen"
     for donor in ("abc", "xyz"):
@@ -51,7 +50,7 @@ def test_an_archive_is_converted(tmp_path: Path) -> None:
 
 def test_an_archive_without_these_donors_is_refused(tmp_path: Path) -> None:
     """
-    And no file is written.
+    No file is written.
     """
     (tmp_path / "unipen" / "data" / "1a" / "xyz").mkdir(parents=True)
     (tmp_path / "unipen" / "data" / "1a" / "xyz" / "one.dat").write_text(UNIPEN)
@@ -63,10 +62,10 @@ def test_an_archive_without_these_donors_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_CONTENT_BYTES", 100), ("MAX_LINE_BYTES", 50)])
-def test_digits_that_could_not_be_read_again_leave_what_was_there(
+def test_digits_beyond_the_limits_leave_the_existing_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    """Too many together, or one too long."""
+    """Too many digits, or one that is too long."""
     (tmp_path / "unipen" / "data" / "1a" / "abc").mkdir(parents=True)
     (tmp_path / "unipen" / "data" / "1a" / "abc" / "one.dat").write_text(UNIPEN)
     convert(tmp_path / "unipen", tmp_path, HERE)
@@ -80,7 +79,7 @@ def test_digits_that_could_not_be_read_again_leave_what_was_there(
     assert HERE.path(tmp_path).read_bytes() == before
 
 
-def test_a_movement_too_small_to_be_one_is_a_dot(tmp_path: Path) -> None:
+def test_a_tiny_movement_is_a_dot(tmp_path: Path) -> None:
     (tmp_path / "unipen" / "data" / "1a" / "abc").mkdir(parents=True)
     text = '.COORD X Y\n.SEGMENT CHARACTER 0 OK "5"\n.PEN_DOWN\n0 0\n1e-320 0\n'
     (tmp_path / "unipen" / "data" / "1a" / "abc" / "one.dat").write_text(text)
@@ -90,9 +89,9 @@ def test_a_movement_too_small_to_be_one_is_a_dot(tmp_path: Path) -> None:
     assert read(tmp_path, HERE)[0].strokes[0].tolist() == [[0, 0], [0, 0]]
 
 
-def test_an_archive_that_is_there_is_converted_without_a_download(tmp_path: Path) -> None:
+def test_an_existing_archive_is_converted_without_a_download(tmp_path: Path) -> None:
     """
-    It makes room again afterwards; a second call finds all done.
+    The archive is deleted afterwards; a second call does nothing.
     """
     (tmp_path / "ink").mkdir()
     (tmp_path / "one.dat").write_text(UNIPEN)
@@ -108,9 +107,9 @@ def test_an_archive_that_is_there_is_converted_without_a_download(tmp_path: Path
     assert len(read(tmp_path, HERE)) == 1
 
 
-def test_without_a_mirror_the_archive_cannot_be_fetched(tmp_path: Path) -> None:
+def test_without_a_mirror_the_download_fails(tmp_path: Path) -> None:
     """
-    The message says where to put it.
+    The message names the folder.
     """
     with pytest.raises(DownloadFailed, match="ink"):
         download(tmp_path, lambda *_: None, HERE)

@@ -49,8 +49,8 @@ def points(segment: Segment) -> list[list[list[float]]]:
 
 def test_characters_are_read_with_their_strokes() -> None:
     """
-    Of three columns the first two; y in units of x; what the pen did in the air is not drawn; an empty
-    pen-up has no number, a pen-up with points has; other levels are passed over.
+    First two of three columns; y in units of x; pen-up components are not drawn; an empty pen-up has no
+    number; other hierarchy levels are ignored.
     """
     seven, four, quote = segments(SEGMENTS)
 
@@ -73,7 +73,7 @@ def test_characters_are_read_with_their_strokes() -> None:
 )
 def test_a_range_names_components_and_points(places: str, wanted: list[list[list[float]]]) -> None:
     """
-    From and to are both included, points come after a colon, a comma joins ranges.
+    Both ends are included; a colon precedes a point, a comma separates ranges.
     """
     (found,) = segments(f'.INCLUDE abc/data/one.dat\n.SEGMENT CHARACTER {places} OK "1"\n')
 
@@ -96,9 +96,9 @@ def test_a_range_names_components_and_points(places: str, wanted: list[list[list
         ('.INCLUDE abc/data/two.dat\n.SEGMENT CHARACTER 0 ? "1"\n', "an included file is missing"),
     ],
 )
-def test_what_cannot_be_drawn_says_why(text: str, fault: str) -> None:
+def test_an_invalid_segment_has_a_fault(text: str, fault: str) -> None:
     """
-    The other segments of the file are read all the same.
+    The other segments of the file are read.
     """
     (found,) = segments(text)
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_drawn_says_why(text: str, fault: str) -> None:
 
 def test_components_are_numbered_anew_in_every_set() -> None:
     """
-    A segment may stand before or after its components, within its set.
+    A segment may precede or follow its components, within its set.
     """
     text = """\
 .START_SET
@@ -126,9 +126,9 @@ def test_components_are_numbered_anew_in_every_set() -> None:
     assert (second.label, points(second)) == ("2", [[[3, 4]]])
 
 
-def test_files_that_include_one_another_in_a_circle_come_to_an_end() -> None:
+def test_circular_includes_end() -> None:
     """
-    Eight deep, and no further.
+    At a depth of eight.
     """
     files = {"include/a": ".PEN_DOWN\n1 1\n.INCLUDE b\n", "include/b": ".INCLUDE a\n"}
 
@@ -142,7 +142,7 @@ def test_files_that_include_one_another_in_a_circle_come_to_an_end() -> None:
 )
 def test_any_text_is_read_without_an_error(words: list[str]) -> None:
     """
-    What is no UNIPEN gives no segments, or some with faults.
+    Other texts have no segments, or segments with faults.
     """
     for found in segments("".join(words)):
         assert bool(found.strokes) != bool(found.fault)
@@ -154,12 +154,12 @@ DIGIT = '.COORD X Y\n.SEGMENT CHARACTER 0 OK "5"\n.PEN_DOWN\n1 1\n5 9\n'
 @pytest.mark.parametrize(
     ("across", "up"), [("1e300", "1e-300"), ("1", "nan"), ("inf", "inf"), ("1e-320", "1")]
 )
-def test_a_scale_that_is_none_is_passed_over(across: str, up: str) -> None:
+def test_an_invalid_scale_is_ignored(across: str, up: str) -> None:
     (found,) = segments(f".X_POINTS_PER_INCH {across}\n.Y_POINTS_PER_INCH {up}\n{DIGIT}")
     assert points(found) == [[[1, 1], [5, 9]]]
 
 
-def test_includes_that_multiply_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeated_includes_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parser, "MAX_FILE_BYTES", 1000)
     files = {"include/a": ".PEN_DOWN\n" + "1 1\n" * 50}
     assert len(segments(".INCLUDE a\n" * 4 + DIGIT, files)) == 1
@@ -167,7 +167,7 @@ def test_includes_that_multiply_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
         segments(".INCLUDE a\n" * 5 + DIGIT, files)
 
 
-def test_statements_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_statements_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parser, "MAX_STATEMENTS", 3)
     assert len(segments(DIGIT)) == 1
     with pytest.raises(DataCorrupt, match="3 statements"):
@@ -175,10 +175,8 @@ def test_statements_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("places", ["0,0,0", "1,1,1,1,1", "0:0,0:0,0:0,0:0,0"])
-def test_a_character_cannot_name_more_points_than_one_has(
-    monkeypatch: pytest.MonkeyPatch, places: str
-) -> None:
-    """Components in the air count too, since every one that is named takes time."""
+def test_the_number_of_points_of_a_character_is_limited(monkeypatch: pytest.MonkeyPatch, places: str) -> None:
+    """Pen-up components count too, since each one takes time."""
     monkeypatch.setattr(parser, "MAX_POINTS", 4)
     text = '.COORD X Y\n.SEGMENT CHARACTER 0,0 OK "5"\n.SEGMENT CHARACTER {} OK "5"\n.PEN_DOWN\n1 1\n5 9\n'
     drawn, refused = segments(text.format(places) + ".PEN_UP\n1 1\n")

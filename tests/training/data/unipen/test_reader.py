@@ -68,7 +68,7 @@ def test_a_folder_and_an_archive_give_the_same(
     tmp_path: Path, pack: Callable[[Path, dict[str, str]], Path], root: str
 ) -> None:
     """
-    By writer; only the category that was asked for; lines may end as on other systems; includes may nest.
+    Sorted by writer; only the requested category; any line ends; nested includes.
     """
     files = {
         "data/1a/xyz/w2.dat": '.INCLUDE xyz/data/w2\r\n.SEGMENT CHARACTER 0 OK "2"\r\n',
@@ -87,9 +87,9 @@ def test_a_folder_and_an_archive_give_the_same(
     ]
 
 
-def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_archive_is_refused(tmp_path: Path) -> None:
     """
-    Bytes of any kind, a cut archive, and one without digits in it.
+    Other bytes, a truncated archive, and one without digits.
     """
     (tmp_path / "bytes").write_bytes(b"no archive at all")
     whole = _as_tar(tmp_path, {"data/1a/abc/w1.dat": INK * 200}).read_bytes()

@@ -22,7 +22,7 @@ def digits(count: int) -> list[PenDigit]:
 
 def test_equally_many_digits_of_every_donor_are_chosen() -> None:
     """
-    Always the same ones; all where there are fewer.
+    Always the same ones; all digits of a donor with fewer.
     """
     found = choose_digits(digits(30), 4)
 
@@ -31,9 +31,9 @@ def test_equally_many_digits_of_every_donor_are_chosen() -> None:
     assert len(choose_digits(digits(30), 100)) == 30
 
 
-def test_digits_are_prepared_in_every_way() -> None:
+def test_every_set_has_its_steps() -> None:
     """
-    Tidy drawings from their strokes as well; MNIST's images as if they were canvases.
+    Centred drawings are also rendered from their strokes; MNIST images are preprocessed like canvases.
     """
     test = Examples(np.full((2, 28, 28), 9, np.uint8), np.array([0, 1]))
 

@@ -12,9 +12,9 @@ from training.evaluation.ablation import steps
 from training.evaluation.ablation.models import Accuracy, accuracy, load_model, load_models, sure_shares
 
 
-def test_each_donor_is_read_by_the_network_that_never_saw_them() -> None:
+def test_each_donor_is_predicted_by_its_held_out_network() -> None:
     """
-    One network says 1 of a's digits, another 2 of b's; MNIST is read by the published one.
+    One network predicts 1 for a's digits, another 2 for b's; MNIST is predicted by the published one.
     """
     assert accuracy(MODEL, IMAGES, steps.SCALED) == Accuracy(3, 4)
     assert accuracy(MODEL, IMAGES, steps.SCALED, "a") == Accuracy(2, 2)
@@ -22,16 +22,16 @@ def test_each_donor_is_read_by_the_network_that_never_saw_them() -> None:
     assert accuracy(MODEL, MNIST, steps.SCALED) == Accuracy(1, 2)
 
 
-def test_a_share_comes_with_its_standard_error() -> None:
+def test_an_accuracy_has_its_standard_error() -> None:
     """
-    90 of 100: the root of 0.9 * 0.1 / 100 is 3 points.
+    90 of 100: the square root of 0.9 * 0.1 / 100 is 3 points.
     """
     assert str(Accuracy(90, 100)) == "90.0 ± 3.0"
 
 
-def test_published_networks_are_loaded_as_strangers_to_all_donors(published: Path, tmp_path: Path) -> None:
+def test_networks_fitted_on_mnist_are_held_out_for_all_donors(published: Path, tmp_path: Path) -> None:
     """
-    Those that learnt from MNIST alone have met none of them.
+    They were fitted on no donor.
     """
     images: NDArray[np.uint8] = np.zeros((2, 28, 28), np.uint8)
 
@@ -42,9 +42,9 @@ def test_published_networks_are_loaded_as_strangers_to_all_donors(published: Pat
         np.testing.assert_array_equal(model.held_out["a"](images), model.predict(images))
 
 
-def test_a_network_that_learnt_from_strokes_needs_its_folds(published: Path, tmp_path: Path) -> None:
+def test_networks_fitted_on_strokes_need_their_folds(published: Path, tmp_path: Path) -> None:
     """
-    A file per donor, of the same layers; what is missing is missing.
+    One file per donor, with the same layers; missing donors are not measured.
     """
     model = published / "softmax" / "1" / "model.onnx"
     (tmp_path / "b.onnx").write_bytes(model.read_bytes())
@@ -58,9 +58,9 @@ def test_a_network_that_learnt_from_strokes_needs_its_folds(published: Path, tmp
     np.testing.assert_allclose(found.held_out["b"](images), found.predict(images), atol=1e-3)
 
 
-def test_folds_in_floats_do_not_speak_for_whole_numbers(tmp_path: Path) -> None:
+def test_float_folds_do_not_count_for_quantised_networks(tmp_path: Path) -> None:
     """
-    Nothing is claimed of strangers for a network in whole numbers, whose folds nobody keeps.
+    A quantised network has no held-out donors, since its folds are not kept.
     """
     whole = toys.publish_rounded(tmp_path)
     manifest = whole.manifest.model_copy(update={"recipe": {"data": "ink"}})
@@ -71,9 +71,9 @@ def test_folds_in_floats_do_not_speak_for_whole_numbers(tmp_path: Path) -> None:
     assert found.held_out == {}
 
 
-def test_what_a_manifest_says_of_certainty_is_told() -> None:
+def test_sure_shares_of_a_manifest_are_table_rows() -> None:
     """
-    Kept digits and passing non-digits, with how many there were.
+    Kept digits and passed non-digits, with their numbers.
     """
     share = SimpleNamespace(images="drawings of no digit", examples=3000, share=0.071)
     kept = SimpleNamespace(images="strokes", examples=9771, share=0.99)

@@ -7,9 +7,9 @@ from training.errors import TrainingError
 from training.evaluation.ablation.page import BEGIN, END, replace_figures
 
 
-def test_only_what_stands_between_the_marks_is_rewritten() -> None:
+def test_only_the_figures_between_the_markers_are_replaced() -> None:
     """
-    The words around it are a person's.
+    The text around them is written by hand.
     """
     page = f"Before.\n\n{BEGIN}\n\nold\n\n{END}\n\nAfter.\n"
 
@@ -18,9 +18,9 @@ def test_only_what_stands_between_the_marks_is_rewritten() -> None:
         replace_figures(f"Before. {BEGIN}", "new")
 
 
-def test_the_page_in_the_repository_has_its_marks_and_its_picture() -> None:
+def test_the_page_in_the_repository_has_its_markers_and_its_figure() -> None:
     """
-    So that the command finds where to write.
+    The command needs both.
     """
     page = (REPOSITORY / "docs" / "ink.md").read_text("utf-8")
 
@@ -28,9 +28,9 @@ def test_the_page_in_the_repository_has_its_marks_and_its_picture() -> None:
     assert (REPOSITORY / "docs" / "images" / "ink-steps.png").is_file()
 
 
-def test_figures_in_the_words_stand_in_the_tables() -> None:
+def test_figures_in_the_text_are_in_the_tables() -> None:
     """
-    Every percentage with a decimal that the page's text cites was measured.
+    Every percentage with a decimal in the page's text was measured.
     """
     page = (REPOSITORY / "docs" / "ink.md").read_text("utf-8")
     words, _, tables = page.partition(BEGIN)

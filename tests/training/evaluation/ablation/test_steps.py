@@ -10,7 +10,7 @@ from training.evaluation.ablation.steps import STEPS, preprocess
 
 
 def bar(width: int = 100, height: int = 200, paper: int = 255) -> NDArray[np.uint8]:
-    """A canvas of one grey with a dark bar of 20 x 80 far from its middle."""
+    """A uniform canvas with a dark bar of 20 x 80 far from its centre."""
     grey = np.full((height, width), paper, np.uint8)
     grey[100:180, 10:30] = 0
     return grey
@@ -24,7 +24,7 @@ def box(image: NDArray[np.uint8]) -> tuple[int, int, int, int]:
 
 def test_every_step_gives_one_small_image() -> None:
     """
-    (28, 28) uint8, in the order of the steps, whatever the canvas.
+    (28, 28) uint8, in the order of the steps, for any canvas.
     """
     found = preprocess(bar())
 
@@ -47,9 +47,9 @@ def test_each_step_does_what_its_name_says() -> None:
     assert box(found[steps.CENTRED]) == (4, 23, 12, 16)  # 14.5 from the edge: the middle of pixel 14
 
 
-def test_the_last_step_is_the_service_itself() -> None:
+def test_the_last_step_is_the_services_preprocessing() -> None:
     """
-    The same 28 x 28 that callers get.
+    The same 28 x 28 pixels.
     """
     grey = np.asarray(canvas(DIGITS["7"][0]))
 
@@ -61,7 +61,7 @@ def test_the_last_step_is_the_service_itself() -> None:
 
 def test_centring_cuts_nothing_off() -> None:
     """
-    A flag far out keeps the centre of mass from the middle.
+    Ink far out keeps the centre of mass from the middle.
     """
     grey = np.zeros((200, 200), np.uint8)
     grey[0:200, 0:60] = 255
@@ -75,16 +75,16 @@ def test_centring_cuts_nothing_off() -> None:
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_an_empty_canvas_stays_empty(level: int) -> None:
     """
-    From the crop on there is nothing to see, and no error.
+    From the crop on the images are empty, without an error.
     """
     found = preprocess(np.full((300, 200), level, np.uint8))
 
     assert not any(found[step].any() for step in STEPS[2:])
 
 
-def test_the_picture_shows_three_digits_at_every_step() -> None:
+def test_the_figure_shows_three_digits_after_every_step() -> None:
     """
-    Always the same picture: a canvas and all steps side by side, titles above.
+    Always the same figure: a canvas and all steps in a row, titles above.
     """
     first, again = (figure.draw() for _ in range(2))
 

@@ -6,9 +6,9 @@ from training.evaluation.ablation.models import Accuracy, accuracy
 from training.evaluation.ablation.tables import to_markdown
 
 
-def test_nothing_is_claimed_for_donors_that_a_network_has_learnt_from() -> None:
+def test_donors_of_the_training_data_are_not_measured() -> None:
     """
-    Without a fit that left them out, the whole set has no figure; the page says what is missing.
+    Without their held-out network the set has no figure; the page names the missing fits.
     """
     partly = replace(MODEL, held_out={"a": always(1)})
 
@@ -20,9 +20,9 @@ def test_nothing_is_claimed_for_donors_that_a_network_has_learnt_from() -> None:
     assert "The fits without b were not available" in page
 
 
-def test_the_page_holds_a_table_for_every_set() -> None:
+def test_there_is_a_table_for_every_set() -> None:
     """
-    Steps down, networks across, donors apart where the strokes themselves were drawn.
+    Steps in rows, networks in columns, donors apart for rendered strokes.
     """
     page = to_markdown([MODEL, replace(MODEL, name="two 1")], [MNIST, IMAGES], "0123456789abcdef" * 4)
 

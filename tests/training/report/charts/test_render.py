@@ -27,9 +27,9 @@ def _opened(content: bytes) -> Image.Image:
     return image
 
 
-def test_every_picture_has_two_themes_and_a_title(report: Report) -> None:
+def test_every_chart_has_two_themes_and_a_title(report: Report) -> None:
     """
-    Papers are light and dark, titles say whose picture it is, and no file tells of a program or a date.
+    Light and dark backgrounds, titles with the model's name, no metadata.
     """
     whole, files = render.render(report, toys.quadrant_weights().T, (28, 28))
 
@@ -53,9 +53,9 @@ def test_every_picture_has_two_themes_and_a_title(report: Report) -> None:
         {"labels": ("a name of many letters", "b", "c", "d")},
     ],
 )
-def test_a_report_that_lacks_something_is_drawn(report: Report, changes: dict[str, Any]) -> None:
+def test_an_incomplete_report_is_drawn(report: Report, changes: dict[str, Any]) -> None:
     """
-    What is missing has no picture, or leaves its place empty.
+    A missing part has no chart, or an empty place.
     """
     whole, files = render.render(report.model_copy(update=changes), toys.quadrant_weights().T, (28, 28))
 
@@ -63,16 +63,16 @@ def test_a_report_that_lacks_something_is_drawn(report: Report, changes: dict[st
     assert ("history" in [picture.name for picture in whole.pictures]) == (changes.get("history") != ())
 
 
-def test_without_mistakes_an_axis_still_ends() -> None:
+def test_an_accuracy_of_one_has_a_place_on_the_axis() -> None:
     """
-    The logarithm of no errors is not asked for.
+    The logarithm of an error of 0 is avoided.
     """
     assert 0 < error(1.0) < error(0.9999)
 
 
-def test_weights_stand_pixel_by_pixel() -> None:
+def test_weights_are_drawn_pixel_by_pixel() -> None:
     """
-    A unit whose weights are all positive is a square of the first colour, one of negative of the second.
+    A unit with positive weights is a square of the first colour, one with negative weights of the second.
     """
     weights = np.concatenate([np.ones((784, 1)), -np.ones((784, 1))], axis=1).astype(np.float32)
 
@@ -88,7 +88,7 @@ def test_weights_stand_pixel_by_pixel() -> None:
 
 def test_colour_weights_are_halved() -> None:
     """
-    64 x 64 x 3 as the flowers have them: a quarter of the pixels, shown in colour.
+    64 x 64 x 3, as in `flowers17`: a quarter of the pixels, in colour.
     """
     weights = np.random.default_rng(1).normal(size=(64 * 64 * 3, 8)).astype(np.float32)
 
@@ -101,7 +101,7 @@ def test_colour_weights_are_halved() -> None:
 
 def test_the_most_frequent_colours_are_kept_exactly() -> None:
     """
-    Whatever rare shades there are beside them.
+    With any number of rare shades.
     """
 
     def many(_: plot_style.Palette) -> Figure:
@@ -119,7 +119,7 @@ def test_the_most_frequent_colours_are_kept_exactly() -> None:
 
 def test_photographs_keep_their_colours() -> None:
     """
-    Pictures of the data are not reduced.
+    Pictures of the data are not reduced to a palette.
     """
     image = _opened(plot_style.to_png(lambda _: Figure(), "light", few_colours=False))
 

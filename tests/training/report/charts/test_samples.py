@@ -14,7 +14,7 @@ from training.report.charts import samples
 
 def test_a_sample_of_colour_images_keeps_their_colours(official: Split) -> None:
     """
-    A class of red images is shown in red.
+    Red images are shown in red.
     """
     red = np.zeros((3, 8, 8, 3), np.uint8)
     red[..., 0] = 255
@@ -34,9 +34,9 @@ def test_a_class_without_images_is_drawn_empty(official: Split) -> None:
     assert samples.sample(split, "test", "two").startswith(b"\x89PNG")
 
 
-def test_extremes_are_drawn_for_the_parts_they_are_of(tmp_path: Path, official: Split) -> None:
+def test_extremes_are_drawn_for_every_part(tmp_path: Path, official: Split) -> None:
     """
-    Two files a part, whether or not the report names images of it.
+    Two files per part, also if the report lists no images of it.
     """
     report = toys.report_of(toys.publish(tmp_path))
     extremes = tuple(entry.model_copy(update={"data": official.data_set}) for entry in report.extremes)
@@ -49,9 +49,9 @@ def test_extremes_are_drawn_for_the_parts_they_are_of(tmp_path: Path, official: 
     assert len(files) == 4
 
 
-def test_the_models_folder_is_no_place_for_them(tmp_path: Path) -> None:
+def test_pictures_of_the_data_are_refused_in_the_models_folder(tmp_path: Path) -> None:
     """
-    Not by another name either.
+    By any spelling of the path.
     """
     models = tmp_path / "models"
     models.mkdir()
