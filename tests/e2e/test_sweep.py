@@ -130,8 +130,8 @@ def finished(storage: str) -> list[Trial]:
     def unwanted(*_: object) -> None:
         pytest.fail("the study is not finished")
 
-    watch = FitCallbacks(on_step=unwanted, on_epoch=unwanted, clock=time.perf_counter)
-    callbacks = SweepCallbacks(watch, lambda *_: None, on_wait=unwanted, on_trial=unwanted)
+    fit = FitCallbacks(on_step=unwanted, on_epoch=unwanted, clock=time.perf_counter)
+    callbacks = SweepCallbacks(fit, lambda *_: None, on_wait=unwanted, on_trial=unwanted)
     return sweep(settings(storage, "late", GRACE_S), callbacks)
 
 

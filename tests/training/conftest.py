@@ -67,7 +67,7 @@ else:
         )
 
     @pytest.fixture(scope="session")
-    def watch() -> FitCallbacks:
+    def callbacks() -> FitCallbacks:
         """Callbacks that do nothing, with a constant clock."""
         return FitCallbacks(on_step=lambda *_: None, on_epoch=lambda _: None, clock=lambda: 0.0)
 

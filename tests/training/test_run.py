@@ -29,22 +29,22 @@ STEPS = 2 * 4 * 7 + 4 * 9
 
 
 @dataclass
-class Listener:
+class Recorder:
     """Records the callbacks of a run, and can interrupt it at an epoch of a fit."""
 
-    watch: FitCallbacks
+    callbacks: FitCallbacks
     interrupt_at: tuple[str, int] | None = None
     steps: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
-    def watch_for(self, title: str, _: int) -> FitCallbacks:
+    def callbacks_of(self, title: str, _: int) -> FitCallbacks:
         """Return callbacks that record steps under this title."""
 
         def epoch(done: Epoch) -> None:
             if (title, done.number) == self.interrupt_at:
                 raise KeyboardInterrupt
 
-        return replace(self.watch, on_step=lambda *_: self.steps.append(title), on_epoch=epoch)
+        return replace(self.callbacks, on_step=lambda *_: self.steps.append(title), on_epoch=epoch)
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Whole:
 
 
 @pytest.fixture
-def listener(watch: FitCallbacks) -> Listener:
-    return Listener(watch)
+def recorder(callbacks: FitCallbacks) -> Recorder:
+    return Recorder(callbacks)
 
 
 def _jobs(recipe: Recipe, official: Split, lesson: Split) -> tuple[FitJob, ...]:
@@ -78,11 +78,11 @@ def _jobs(recipe: Recipe, official: Split, lesson: Split) -> tuple[FitJob, ...]:
 
 
 @pytest.fixture
-def setup(recipe: Recipe, official: Split, lesson: Split, tmp_path: Path, listener: Listener) -> Setup:
+def setup(recipe: Recipe, official: Split, lesson: Split, tmp_path: Path, recorder: Recorder) -> Setup:
     return Setup(
         jobs=_jobs(recipe, official, lesson),
         models=tmp_path / "models",
-        context=FitContext(tmp_path / "runs", listener.watch_for, listener.notices.append),
+        context=FitContext(tmp_path / "runs", recorder.callbacks_of, recorder.notices.append),
     )
 
 
@@ -91,13 +91,13 @@ def whole(
     recipe: Recipe,
     official: Split,
     lesson: Split,
-    watch: FitCallbacks,
+    callbacks: FitCallbacks,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Whole:
     """A run that nothing interrupts; made once, since each takes some seconds."""
     folder = tmp_path_factory.mktemp("whole")
     jobs = _jobs(recipe, official, lesson)
-    context = FitContext(folder / "runs", lambda *_: watch, lambda _: None)
+    context = FitContext(folder / "runs", lambda *_: callbacks, lambda _: None)
     setup = Setup(jobs, context, folder / "models")
     return Whole(folder, _run(recipe, setup))
 
@@ -187,7 +187,7 @@ def test_the_history_of_every_fit_is_published(whole: Whole) -> None:
 def test_an_interrupted_run_resumes_at_its_last_epoch(
     recipe: Recipe,
     setup: Setup,
-    listener: Listener,
+    recorder: Recorder,
     whole: Whole,
     interruption: tuple[str, int],
 ) -> None:
@@ -195,15 +195,15 @@ def test_an_interrupted_run_resumes_at_its_last_epoch(
     Nothing incomplete is published; the same command runs only the missing steps, and publishes the same
     network.
     """
-    listener.interrupt_at = interruption
+    recorder.interrupt_at = interruption
 
     with pytest.raises(KeyboardInterrupt):
         _run(recipe, setup)
-    listener.interrupt_at = None
+    recorder.interrupt_at = None
     assert not setup.models.exists()
     resumed = _run(recipe, setup).artifact
 
-    assert len(listener.steps) == STEPS
+    assert len(recorder.steps) == STEPS
     assert resumed.model == whole.published.artifact.model
     assert resumed.manifest.metrics == whole.published.artifact.manifest.metrics
 
@@ -219,36 +219,36 @@ def test_an_interrupted_run_resumes_at_its_last_epoch(
 def test_checkpoints_of_another_recipe_are_ignored(
     recipe: Recipe,
     setup: Setup,
-    listener: Listener,
+    recorder: Recorder,
     change: Callable[[Recipe], Recipe],
     lines: int,
 ) -> None:
     """
     A changed hyperparameter restarts the fit, with a notice.
     """
-    listener.interrupt_at = ("toy: lesson fit, seed 1", 2)
+    recorder.interrupt_at = ("toy: lesson fit, seed 1", 2)
     with pytest.raises(KeyboardInterrupt):
         _run(recipe, setup)
-    listener.interrupt_at = None
+    recorder.interrupt_at = None
 
     _run(change(recipe), setup)
 
-    assert len(listener.notices) == lines
+    assert len(recorder.notices) == lines
 
 
-def test_a_fresh_run_ignores_checkpoints(recipe: Recipe, setup: Setup, listener: Listener) -> None:
+def test_a_fresh_run_ignores_checkpoints(recipe: Recipe, setup: Setup, recorder: Recorder) -> None:
     """
     It runs every step again.
     """
-    listener.interrupt_at = ("toy: lesson fit, seed 1", 2)
+    recorder.interrupt_at = ("toy: lesson fit, seed 1", 2)
     with pytest.raises(KeyboardInterrupt):
         _run(recipe, setup)
-    listener.interrupt_at = None
-    listener.steps.clear()
+    recorder.interrupt_at = None
+    recorder.steps.clear()
 
     _run(recipe, setup, fresh=True)
 
-    assert len(listener.steps) == STEPS
+    assert len(recorder.steps) == STEPS
 
 
 def test_the_same_run_publishes_nothing_new(recipe: Recipe, setup: Setup, whole: Whole) -> None:
@@ -281,7 +281,7 @@ def test_a_network_learns_from_the_official_images_alone(
 
 
 def test_teachers_are_fitted_before_their_students(
-    recipe: Recipe, setup: Setup, listener: Listener, lesson: Split, official: Split
+    recipe: Recipe, setup: Setup, recorder: Recorder, lesson: Split, official: Split
 ) -> None:
     """
     Each split has its own teachers, fitted on that split only; they are kept for a second run, unless it is
@@ -303,11 +303,11 @@ def test_teachers_are_fitted_before_their_students(
     small = replace(setup, jobs=_jobs(taught, square, squares))
 
     manifest = _run(taught, small).artifact.manifest
-    first = list(dict.fromkeys(listener.steps))
-    listener.steps.clear()
+    first = list(dict.fromkeys(recorder.steps))
+    recorder.steps.clear()
     again = _run(taught, small)
-    second = list(dict.fromkeys(listener.steps))
-    listener.steps.clear()
+    second = list(dict.fromkeys(recorder.steps))
+    recorder.steps.clear()
     _run(taught, small, fresh=True)
 
     learners = ["toy: lesson fit, seed 1", "toy: published fit, seed 11"]
@@ -320,7 +320,7 @@ def test_teachers_are_fitted_before_their_students(
         learners[1],
     ]
     assert (second, again.is_new) == (learners, False)
-    assert list(dict.fromkeys(listener.steps)) == first
+    assert list(dict.fromkeys(recorder.steps)) == first
     assert manifest.recipe["teacher"] == teacher.to_dict()
 
 
@@ -334,7 +334,7 @@ def _squares(split: Split) -> Split:
 
 
 def test_jobs_with_the_same_split_and_seed_share_a_fit(
-    recipe: Recipe, setup: Setup, listener: Listener, lesson: Split
+    recipe: Recipe, setup: Setup, recorder: Recorder, lesson: Split
 ) -> None:
     """
     If the published job uses the lesson's split, no fit runs twice.
@@ -343,7 +343,7 @@ def test_jobs_with_the_same_split_and_seed_share_a_fit(
 
     manifest = _run(replace(recipe, seed=1), replace(setup, jobs=jobs)).artifact.manifest
 
-    assert len(listener.steps) == 2 * 4 * 7
+    assert len(recorder.steps) == 2 * 4 * 7
     assert [(metric.fit, metric.seeds) for metric in manifest.metrics[::3]] == [
         ("published", (1,)),
         ("lesson", (1, 2)),
@@ -353,23 +353,23 @@ def test_jobs_with_the_same_split_and_seed_share_a_fit(
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_fits_on_one_split_can_run_separately(
-    recipe: Recipe, setup: Setup, listener: Listener, whole: Whole, fresh: bool
+    recipe: Recipe, setup: Setup, recorder: Recorder, whole: Whole, fresh: bool
 ) -> None:
     """
     A second call uses their checkpoints, unless it is fresh; the publishing run only runs the others, with
     the same result.
     """
     fit_split("lesson", recipe, setup.jobs, setup.context)
-    assert len(listener.steps) == 2 * 4 * 7
+    assert len(recorder.steps) == 2 * 4 * 7
     assert not setup.models.exists()
 
-    listener.steps.clear()
+    recorder.steps.clear()
     fit_split("lesson", recipe, setup.jobs, setup.context, fresh)
-    assert len(listener.steps) == (2 * 4 * 7 if fresh else 0)
+    assert len(recorder.steps) == (2 * 4 * 7 if fresh else 0)
 
-    listener.steps.clear()
+    recorder.steps.clear()
     published = _run(recipe, setup)
-    assert set(listener.steps) == {"toy: published fit, seed 11"}
+    assert set(recorder.steps) == {"toy: published fit, seed 11"}
     assert published.artifact.model == whole.published.artifact.model
 
 
@@ -385,13 +385,16 @@ def test_a_split_without_a_job_is_refused(recipe: Recipe, setup: Setup) -> None:
 
 @pytest.fixture(scope="module")
 def held_out_run(
-    inky: Recipe, ink_jobs: tuple[FitJob, ...], watch: FitCallbacks, tmp_path_factory: pytest.TempPathFactory
+    inky: Recipe,
+    ink_jobs: tuple[FitJob, ...],
+    callbacks: FitCallbacks,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Whole:
-    """A small run like `ink`, with each group of donors held out in turn."""
+    """A small run like `ink`, with each group of donors held out in job."""
     folder = tmp_path_factory.mktemp("strangers")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ood, "NONDIGITS", 30)
-        context = FitContext(folder / "runs", lambda *_: watch, lambda _: None)
+        context = FitContext(folder / "runs", lambda *_: callbacks, lambda _: None)
         setup = Setup(ink_jobs, context, folder / "models")
         return Whole(folder, _run(inky, setup))
 

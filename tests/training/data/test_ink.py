@@ -149,14 +149,14 @@ def test_a_recipe_has_a_job_per_held_out_group_and_one_with_all(data: Path, tmp_
     """
     Every donor is held out once; the published job is the last.
     """
-    turns = data_sets.ink_data_set().fit_jobs(data, RECIPES["ink"], tmp_path / "scratch", lambda _: None)
+    jobs = data_sets.ink_data_set().fit_jobs(data, RECIPES["ink"], tmp_path / "scratch", lambda _: None)
 
-    assert [turn.split.name for turn in turns] == ["without-apa-apb", "without-ced-gmd", "without-syn", "all"]
-    assert [turn.role for turn in turns] == [*["held-out"] * 3, "published"]
-    assert [turn.held_out for turn in turns] == [*HELD_OUT_DONORS, ()]
-    for turn in turns:
-        assert turn.ink is not None
-        assert set(turn.ink.donors) == {"apa", "apb", "ced", "gmd", "syn"} - set(turn.held_out)
+    assert [job.split.name for job in jobs] == ["without-apa-apb", "without-ced-gmd", "without-syn", "all"]
+    assert [job.role for job in jobs] == [*["held-out"] * 3, "published"]
+    assert [job.held_out for job in jobs] == [*HELD_OUT_DONORS, ()]
+    for job in jobs:
+        assert job.ink is not None
+        assert set(job.ink.donors) == {"apa", "apb", "ced", "gmd", "syn"} - set(job.held_out)
 
 
 def test_the_published_split_needs_no_canvases(

@@ -28,17 +28,17 @@ def _bits(fitted: FitResult) -> dict[str, bytes]:
     return {name: weight.numpy().tobytes() for name, weight in fitted.net.state_dict().items()}
 
 
-def _stop_after(epoch: int, watch: FitCallbacks) -> FitCallbacks:
+def _stop_after(epoch: int, callbacks: FitCallbacks) -> FitCallbacks:
     """Interrupt after an epoch."""
 
     def stop(done: Epoch) -> None:
         if done.number == epoch:
             raise KeyboardInterrupt
 
-    return replace(watch, on_epoch=stop)
+    return replace(callbacks, on_epoch=stop)
 
 
-def _stop_at_step(count: int, watch: FitCallbacks) -> FitCallbacks:
+def _stop_at_step(count: int, callbacks: FitCallbacks) -> FitCallbacks:
     """Interrupt within an epoch."""
     steps: list[int] = []
 
@@ -47,14 +47,14 @@ def _stop_at_step(count: int, watch: FitCallbacks) -> FitCallbacks:
         if len(steps) == count:
             raise KeyboardInterrupt
 
-    return replace(watch, on_step=stop)
+    return replace(callbacks, on_step=stop)
 
 
-def test_training_lowers_the_loss(recipe: Recipe, lesson: Split, watch: FitCallbacks) -> None:
+def test_training_lowers_the_loss(recipe: Recipe, lesson: Split, callbacks: FitCallbacks) -> None:
     """
     A few epochs on a few dozen examples suffice.
     """
-    history = fit(recipe, 1, 3, lesson.train, lesson.valid, callbacks=watch).history
+    history = fit(recipe, 1, 3, lesson.train, lesson.valid, callbacks=callbacks).history
 
     assert history[-1].train_loss < 0.8 * history[0].train_loss
     assert history[-1].valid_loss is not None
@@ -62,11 +62,13 @@ def test_training_lowers_the_loss(recipe: Recipe, lesson: Split, watch: FitCallb
     assert history[-1].valid_loss < 0.8 * history[0].valid_loss
 
 
-def test_one_seed_gives_the_same_bits(recipe: Recipe, official: Split, watch: FitCallbacks) -> None:
+def test_one_seed_gives_the_same_bits(recipe: Recipe, official: Split, callbacks: FitCallbacks) -> None:
     """
     Two fits agree in every bit and every figure; another seed does not.
     """
-    once, again, other = (fit(recipe, seed, 3, official.train, None, callbacks=watch) for seed in (1, 1, 2))
+    once, again, other = (
+        fit(recipe, seed, 3, official.train, None, callbacks=callbacks) for seed in (1, 1, 2)
+    )
 
     assert _bits(once) == _bits(again)
     assert once.history == again.history
@@ -76,18 +78,18 @@ def test_one_seed_gives_the_same_bits(recipe: Recipe, official: Split, watch: Fi
 @pytest.mark.parametrize(
     "interrupted",
     [
-        lambda watch: _stop_after(1, watch),
-        lambda watch: _stop_after(3, watch),
-        lambda watch: _stop_after(4, watch),
-        lambda watch: _stop_at_step(3, watch),
-        lambda watch: _stop_at_step(20, watch),
+        lambda callbacks: _stop_after(1, callbacks),
+        lambda callbacks: _stop_after(3, callbacks),
+        lambda callbacks: _stop_after(4, callbacks),
+        lambda callbacks: _stop_at_step(3, callbacks),
+        lambda callbacks: _stop_at_step(20, callbacks),
     ],
     ids=["epoch 1", "before the drop", "last epoch", "first epoch", "third epoch"],
 )
 def test_an_interrupted_fit_resumes_with_the_same_bits(
     recipe: Recipe,
     official: Split,
-    watch: FitCallbacks,
+    callbacks: FitCallbacks,
     tmp_path: Path,
     interrupted: Callable[[FitCallbacks], FitCallbacks],
 ) -> None:
@@ -95,18 +97,18 @@ def test_an_interrupted_fit_resumes_with_the_same_bits(
     At any point of the interruption.
     """
     checkpoint = Checkpoint(tmp_path / "x.pt", "key", pytest.fail)
-    whole = fit(recipe, 1, 3, official.train, None, callbacks=watch)
+    whole = fit(recipe, 1, 3, official.train, None, callbacks=callbacks)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(recipe, 1, 3, official.train, None, callbacks=interrupted(watch), checkpoint=checkpoint)
-    resumed = fit(recipe, 1, 3, official.train, None, callbacks=watch, checkpoint=checkpoint)
+        fit(recipe, 1, 3, official.train, None, callbacks=interrupted(callbacks), checkpoint=checkpoint)
+    resumed = fit(recipe, 1, 3, official.train, None, callbacks=callbacks, checkpoint=checkpoint)
 
     assert _bits(resumed) == _bits(whole)
     assert resumed.history == whole.history
 
 
 def test_a_finished_fit_is_loaded_from_its_checkpoint(
-    recipe: Recipe, official: Split, watch: FitCallbacks, tmp_path: Path
+    recipe: Recipe, official: Split, callbacks: FitCallbacks, tmp_path: Path
 ) -> None:
     """
     No step runs, and the callbacks receive the stored epochs.
@@ -116,9 +118,9 @@ def test_a_finished_fit_is_loaded_from_its_checkpoint(
     listening = FitCallbacks(
         on_step=lambda *_: pytest.fail("a step was made"),
         on_epoch=lambda epoch: told.append(epoch.number),
-        clock=watch.clock,
+        clock=callbacks.clock,
     )
-    whole = fit(recipe, 1, 3, official.train, None, callbacks=watch, checkpoint=checkpoint)
+    whole = fit(recipe, 1, 3, official.train, None, callbacks=callbacks, checkpoint=checkpoint)
 
     again = fit(recipe, 1, 3, official.train, None, callbacks=listening, checkpoint=checkpoint)
 
@@ -127,19 +129,19 @@ def test_a_finished_fit_is_loaded_from_its_checkpoint(
 
 
 def test_the_history_has_the_learning_rate_of_each_epoch(
-    recipe: Recipe, official: Split, watch: FitCallbacks
+    recipe: Recipe, official: Split, callbacks: FitCallbacks
 ) -> None:
     """
     The first three epochs at 0.3, the last at 0.03.
     """
-    history = fit(recipe, 1, 3, official.train, None, callbacks=watch).history
+    history = fit(recipe, 1, 3, official.train, None, callbacks=callbacks).history
 
     assert [epoch.learning_rate for epoch in history] == pytest.approx([0.3, 0.3, 0.3, 0.03])
     assert [epoch.number for epoch in history] == [1, 2, 3, 4]
     assert history[0].valid_accuracy is None
 
 
-def test_one_step_is_plain_gradient_descent(recipe: Recipe, official: Split, watch: FitCallbacks) -> None:
+def test_one_step_is_plain_gradient_descent(recipe: Recipe, official: Split, callbacks: FitCallbacks) -> None:
     """
     After one step over all examples, weights have moved by the rate times a gradient from finite
     differences of a NumPy loss.
@@ -154,7 +156,7 @@ def test_one_step_is_plain_gradient_descent(recipe: Recipe, official: Split, wat
         chosen = logits[np.arange(60), official.train.labels]
         return float((np.log(np.exp(logits).sum(axis=1)) - chosen).mean())
 
-    net = fit(plain, 1, 3, official.train, None, callbacks=watch).net
+    net = fit(plain, 1, 3, official.train, None, callbacks=callbacks).net
     assert isinstance(net, MLP)
     moved = net.dense["output"].bias
 
@@ -174,7 +176,9 @@ def test_batches_hold_every_row_once() -> None:
     assert sorted(torch.cat(rows).tolist()) == list(range(10))
 
 
-def test_steps_are_counted_within_their_epoch(recipe: Recipe, official: Split, watch: FitCallbacks) -> None:
+def test_steps_are_counted_within_their_epoch(
+    recipe: Recipe, official: Split, callbacks: FitCallbacks
+) -> None:
     """
     The callback receives step number and steps per epoch.
     """
@@ -186,18 +190,20 @@ def test_steps_are_counted_within_their_epoch(recipe: Recipe, official: Split, w
         3,
         official.train,
         None,
-        callbacks=replace(watch, on_step=lambda step, steps: told.append((step, steps))),
+        callbacks=replace(callbacks, on_step=lambda step, steps: told.append((step, steps))),
     )
 
     assert told == [(1, 3), (2, 3), (3, 3)] * 2
 
 
-def test_a_loss_that_is_not_finite_ends_the_fit(recipe: Recipe, official: Split, watch: FitCallbacks) -> None:
+def test_a_loss_that_is_not_finite_ends_the_fit(
+    recipe: Recipe, official: Split, callbacks: FitCallbacks
+) -> None:
     """
     After the epoch in which it occurs, with advice.
     """
     with pytest.raises(Diverged, match="smaller learning rate"):
-        fit(replace(recipe, learning_rate=1e30), 1, 3, official.train, None, callbacks=watch)
+        fit(replace(recipe, learning_rate=1e30), 1, 3, official.train, None, callbacks=callbacks)
 
 
 def test_torch_settings_are_restored() -> None:
@@ -234,28 +240,28 @@ class _Half:
 
 
 def test_images_without_a_class_do_not_count_in_the_accuracy(
-    recipe: Recipe, lesson: Split, watch: FitCallbacks
+    recipe: Recipe, lesson: Split, callbacks: FitCallbacks
 ) -> None:
     """
     Half of the images have no class, and the accuracy is still near 1.
     """
     longer = replace(recipe, epochs=20, drop_epochs=(), learning_rate=0.2, hidden=(16,))
 
-    history = fit(longer, 1, 3, lesson.train, None, callbacks=watch, source=_Half(lesson.train)).history
+    history = fit(longer, 1, 3, lesson.train, None, callbacks=callbacks, source=_Half(lesson.train)).history
 
     assert history[-1].train_accuracy > 0.9
     assert all(epoch.train_accuracy <= 1 for epoch in history)
 
 
 def test_batch_normalisation_is_folded_after_the_fit(
-    recipe: Recipe, lesson: Split, watch: FitCallbacks
+    recipe: Recipe, lesson: Split, callbacks: FitCallbacks
 ) -> None:
     """
     The network has plain layers, with the accuracy of the last epoch.
     """
     normalised = replace(recipe, batch_norm=True, average=0.9)
 
-    fitted = fit(normalised, 1, 3, lesson.train, lesson.valid, callbacks=watch)
+    fitted = fit(normalised, 1, 3, lesson.train, lesson.valid, callbacks=callbacks)
 
     assert list(fitted.net.state_dict()) == ["hidden1.weight", "hidden1.bias", "output.weight", "output.bias"]
     assert lesson.valid is not None
@@ -263,17 +269,17 @@ def test_batch_normalisation_is_folded_after_the_fit(
 
 
 def test_a_fit_with_batch_normalisation_resumes_with_the_same_bits(
-    recipe: Recipe, lesson: Split, watch: FitCallbacks, tmp_path: Path
+    recipe: Recipe, lesson: Split, callbacks: FitCallbacks, tmp_path: Path
 ) -> None:
     """
     Checkpoints include the running statistics.
     """
     normalised = replace(recipe, batch_norm=True, average=0.9)
     checkpoint = Checkpoint(tmp_path / "x.pt", "key", pytest.fail)
-    whole = fit(normalised, 1, 3, lesson.train, None, callbacks=watch)
+    whole = fit(normalised, 1, 3, lesson.train, None, callbacks=callbacks)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(normalised, 1, 3, lesson.train, None, callbacks=_stop_after(2, watch), checkpoint=checkpoint)
-    resumed = fit(normalised, 1, 3, lesson.train, None, callbacks=watch, checkpoint=checkpoint)
+        fit(normalised, 1, 3, lesson.train, None, callbacks=_stop_after(2, callbacks), checkpoint=checkpoint)
+    resumed = fit(normalised, 1, 3, lesson.train, None, callbacks=callbacks, checkpoint=checkpoint)
 
     assert _bits(resumed) == _bits(whole)

@@ -68,7 +68,7 @@ def _stop(epoch: Epoch) -> None:
     ids=["everything", "versions", "bfloat16", "momentum", "mixup", "convolutional"],
 )
 def test_a_fit_resumes_with_the_same_bits_with_any_feature(
-    recipe: Recipe, square: Split, watch: FitCallbacks, tmp_path: Path, numbers: dict[str, Any]
+    recipe: Recipe, square: Split, callbacks: FitCallbacks, tmp_path: Path, numbers: dict[str, Any]
 ) -> None:
     """
     An interrupted fit and an uninterrupted one end with the same weights.
@@ -76,10 +76,18 @@ def test_a_fit_resumes_with_the_same_bits_with_any_feature(
     full = replace(recipe, **numbers)
     checkpoint = Checkpoint(tmp_path / "toy.pt", "key", pytest.fail)
 
-    whole = fit(full, 1, 2, square.train, None, callbacks=watch)
+    whole = fit(full, 1, 2, square.train, None, callbacks=callbacks)
     with pytest.raises(KeyboardInterrupt):
-        fit(full, 1, 2, square.train, None, callbacks=replace(watch, on_epoch=_stop), checkpoint=checkpoint)
-    resumed = fit(full, 1, 2, square.train, None, callbacks=watch, checkpoint=checkpoint)
+        fit(
+            full,
+            1,
+            2,
+            square.train,
+            None,
+            callbacks=replace(callbacks, on_epoch=_stop),
+            checkpoint=checkpoint,
+        )
+    resumed = fit(full, 1, 2, square.train, None, callbacks=callbacks, checkpoint=checkpoint)
 
     assert whole.history == resumed.history
     state, other = whole.net.state_dict(), resumed.net.state_dict()
@@ -88,21 +96,21 @@ def test_a_fit_resumes_with_the_same_bits_with_any_feature(
 
 @pytest.mark.parametrize("numbers", [_EVERYTHING, _CONVOLUTIONAL], ids=["dense", "convolutional"])
 def test_a_fit_learns_with_any_feature(
-    recipe: Recipe, square: Split, watch: FitCallbacks, numbers: dict[str, Any]
+    recipe: Recipe, square: Split, callbacks: FitCallbacks, numbers: dict[str, Any]
 ) -> None:
     """
     After some epochs the valid accuracy is above 90 %.
     """
     longer = replace(recipe, **numbers | {"learning_rate": 0.1, "epochs": 15})
 
-    history = fit(longer, 1, 2, square.train, square.valid, callbacks=watch).history
+    history = fit(longer, 1, 2, square.train, square.valid, callbacks=callbacks).history
 
     assert history[-1].valid_accuracy is not None
     assert history[-1].valid_accuracy > 0.9
 
 
 def test_a_fit_draws_nothing_from_the_global_generator(
-    recipe: Recipe, square: Split, watch: FitCallbacks
+    recipe: Recipe, square: Split, callbacks: FitCallbacks
 ) -> None:
     """
     Dropout, augmentation and initialisation use the fit's generator.
@@ -110,13 +118,13 @@ def test_a_fit_draws_nothing_from_the_global_generator(
     torch.manual_seed(1)
     before = torch.get_rng_state()
 
-    fit(replace(recipe, **_EVERYTHING), 1, 2, square.train, None, callbacks=watch)
-    fit(replace(recipe, **_CONVOLUTIONAL), 1, 2, square.train, None, callbacks=watch)
+    fit(replace(recipe, **_EVERYTHING), 1, 2, square.train, None, callbacks=callbacks)
+    fit(replace(recipe, **_CONVOLUTIONAL), 1, 2, square.train, None, callbacks=callbacks)
 
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_photographs_are_learned_in_colour(recipe: Recipe, watch: FitCallbacks) -> None:
+def test_photographs_are_learned_in_colour(recipe: Recipe, callbacks: FitCallbacks) -> None:
     """
     Dense and convolutional networks separate classes that differ by colour alone, with mixup and
     augmentation.
@@ -130,6 +138,6 @@ def test_photographs_are_learned_in_colour(recipe: Recipe, watch: FitCallbacks) 
 
     for network in ({}, _CONVOLUTIONAL):
         longer = replace(recipe, **numbers | network)
-        history = fit(longer, 1, 2, examples, examples, callbacks=watch).history
+        history = fit(longer, 1, 2, examples, examples, callbacks=callbacks).history
         assert history[-1].valid_accuracy is not None
         assert history[-1].valid_accuracy > 0.9

@@ -56,7 +56,7 @@ def test_folding_the_input_normalisation_keeps_the_logits() -> None:
     plain = MLP(6, (5,), 3, "glorot-uniform", torch.Generator().manual_seed(1)).eval()
     pixels = torch.randint(0, 256, (4, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
     pixels[0] = 0
-    before, error = net(pixels), _settling_error(net, pixels)
+    before, error = net(pixels), _folding_error(net, pixels)
 
     net.fold()
     plain.load_state_dict(net.state_dict())
@@ -78,7 +78,7 @@ def _normalised() -> MLP:
     return net.eval()
 
 
-def _settling_error(net: MLP, pixels: torch.Tensor) -> torch.Tensor:
+def _folding_error(net: MLP, pixels: torch.Tensor) -> torch.Tensor:
     """Return a bound of the change of the logits by folding, (B, classes). The logits before and after are
     sums of the same products in another order. The error is relative to the sums of absolute values of all
     terms, which a network of absolute weights, biases, means and shifts computes.
@@ -118,7 +118,7 @@ def test_folding_batch_normalisation_keeps_the_logits() -> None:
     net = _normalised()
     plain = MLP(6, (5, 4), 3, "he-normal", torch.Generator().manual_seed(2)).eval()
     pixels = torch.randint(0, 256, (9, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
-    before, error = net(pixels), _settling_error(net, pixels)
+    before, error = net(pixels), _folding_error(net, pixels)
 
     net.fold()
     plain.load_state_dict(net.state_dict())

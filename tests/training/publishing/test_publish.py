@@ -34,7 +34,7 @@ def exported() -> bytes:
 
 
 @pytest.fixture
-def product(recipe: Recipe, official: Split, lesson: Split, exported: bytes) -> FittedModel:
+def fitted(recipe: Recipe, official: Split, lesson: Split, exported: bytes) -> FittedModel:
     return FittedModel(
         recipe=recipe,
         net=_net(5),
@@ -77,24 +77,24 @@ def _interrupt_at(count: int) -> Callable[[int], None]:
     return flush
 
 
-def test_a_published_folder_loads_in_the_service(product: FittedModel, tmp_path: Path) -> None:
+def test_a_published_folder_loads_in_the_service(fitted: FittedModel, tmp_path: Path) -> None:
     """
     The loaded model returns the network's outputs.
     """
-    publish(product, tmp_path)
+    publish(fitted, tmp_path)
 
     engine = Engine.load(artifact.read(tmp_path, "toy", "1"))
-    images = product.splits[0].parts["test"].pixels
-    logits = product.net(torch.tensor(images)).detach().numpy()
-    error = precision.logit_error(product.net.numpy_layers(), images)
+    images = fitted.splits[0].parts["test"].pixels
+    logits = fitted.net(torch.tensor(images)).detach().numpy()
+    error = precision.logit_error(fitted.net.numpy_layers(), images)
     assert np.all(np.abs(engine.run(images).logits - logits) <= 2 * error)
 
 
-def test_a_manifest_records_how_its_network_was_made(product: FittedModel, tmp_path: Path) -> None:
+def test_a_manifest_records_how_its_network_was_made(fitted: FittedModel, tmp_path: Path) -> None:
     """
     Recipe, data with digests, layers with parameters, and measurements.
     """
-    manifest = publish(product, tmp_path).artifact.manifest
+    manifest = publish(fitted, tmp_path).artifact.manifest
 
     assert manifest.recipe["learning_rate"] == 0.3
     assert manifest.parameters == 30 * 4 + 4 + 4 * 3 + 3
@@ -106,28 +106,28 @@ def test_a_manifest_records_how_its_network_was_made(product: FittedModel, tmp_p
         "lesson valid",
         "lesson test",
     ]
-    assert manifest.data[0].sha256 == product.splits[0].train.sha256
-    assert manifest.making == product.making
-    assert manifest.metrics == product.metrics
+    assert manifest.data[0].sha256 == fitted.splits[0].train.sha256
+    assert manifest.making == fitted.making
+    assert manifest.metrics == fitted.metrics
 
 
-def test_the_layers_of_a_manifest_find_their_weights(product: FittedModel, tmp_path: Path) -> None:
+def test_the_layers_of_a_manifest_find_their_weights(fitted: FittedModel, tmp_path: Path) -> None:
     """
     Weight images can be drawn: [inputs, units] of each layer.
     """
-    found = network.read(publish(product, tmp_path).artifact)
+    found = network.read(publish(fitted, tmp_path).artifact)
 
-    for name, layer in product.net.dense.items():
+    for name, layer in fitted.net.dense.items():
         np.testing.assert_array_equal(found[name].weight, layer.weight.detach().numpy().T)
 
 
 @pytest.fixture
-def tempered(product: FittedModel) -> FittedModel:
+def tempered(fitted: FittedModel) -> FittedModel:
     """The same network with a temperature and an OOD threshold."""
     shares = (Share(images="made up", examples=10, share=0.9),)
     certainty = Certainty(score="energy", threshold=1.5, kept=shares, passed=shares)
-    model = to_onnx(product.net, (6, 5), temperature=2.5)
-    return replace(product, model=model, temperature=2.5, certainty=certainty)
+    model = to_onnx(fitted.net, (6, 5), temperature=2.5)
+    return replace(fitted, model=model, temperature=2.5, certainty=certainty)
 
 
 def test_a_temperature_is_published(tempered: FittedModel, tmp_path: Path) -> None:
@@ -166,58 +166,58 @@ def test_another_threshold_becomes_the_next_version(tempered: FittedModel, tmp_p
     assert (second.artifact.manifest.version, second.artifact.manifest.certainty) == ("2", None)
 
 
-def test_golden_examples_come_from_no_data_set(product: FittedModel, tmp_path: Path) -> None:
+def test_golden_examples_come_from_no_data_set(fitted: FittedModel, tmp_path: Path) -> None:
     """
     They are generated; none is an image of the data.
     """
-    golden = publish(product, tmp_path).artifact.golden
+    golden = publish(fitted, tmp_path).artifact.golden
 
     known = {
-        image.tobytes() for split in product.splits for part in split.parts.values() for image in part.pixels
+        image.tobytes() for split in fitted.splits for part in split.parts.values() for image in part.pixels
     }
     assert len(golden.images) == 8
     assert not any(image.tobytes() in known for image in golden.images)
 
 
-def test_the_same_network_is_not_published_twice(product: FittedModel, tmp_path: Path) -> None:
+def test_the_same_network_is_not_published_twice(fitted: FittedModel, tmp_path: Path) -> None:
     """
     A second run with the same result finds the first one's folder.
     """
-    first = publish(product, tmp_path)
-    second = publish(product, tmp_path)
+    first = publish(fitted, tmp_path)
+    second = publish(fitted, tmp_path)
 
     assert (first.is_new, second.is_new) == (True, False)
     assert second.artifact.manifest.version == "1"
     assert artifact.versions(tmp_path) == {"toy": ["1"]}
 
 
-def test_published_files_are_listed_with_their_digests(product: FittedModel, tmp_path: Path) -> None:
+def test_published_files_are_listed_with_their_digests(fitted: FittedModel, tmp_path: Path) -> None:
     """
     Also by the next run, if the first one was killed before.
     """
-    publish(product, tmp_path)
+    publish(fitted, tmp_path)
     listed = checksums.read(tmp_path)
     assert listed == checksums.of_version(tmp_path, "toy", "1")
 
     (tmp_path / "SHA256SUMS").unlink()
-    publish(product, tmp_path)
+    publish(fitted, tmp_path)
 
     assert checksums.read(tmp_path) == listed
 
 
-def test_an_unreadable_list_of_digests_prevents_publication(product: FittedModel, tmp_path: Path) -> None:
+def test_an_unreadable_list_of_digests_prevents_publication(fitted: FittedModel, tmp_path: Path) -> None:
     """
     The list is unchanged.
     """
     (tmp_path / "SHA256SUMS").write_text("no digest\n")
 
     with pytest.raises(ManifestInvalid, match="SHA256SUMS: line 1"):
-        publish(product, tmp_path)
+        publish(fitted, tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["SHA256SUMS"]
 
 
-def test_staging_folders_of_killed_runs_are_removed(product: FittedModel, tmp_path: Path) -> None:
+def test_staging_folders_of_killed_runs_are_removed(fitted: FittedModel, tmp_path: Path) -> None:
     """
     Of every model, if older than an hour; a newer one may be in use.
     """
@@ -227,7 +227,7 @@ def test_staging_folders_of_killed_runs_are_removed(product: FittedModel, tmp_pa
         changed = left.stat().st_mtime - 3600 * hours
         os.utime(left, (changed, changed))
 
-    publish(product, tmp_path)
+    publish(fitted, tmp_path)
 
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")) == [
         "third/.staging-killed",
@@ -235,49 +235,45 @@ def test_staging_folders_of_killed_runs_are_removed(product: FittedModel, tmp_pa
     ]
 
 
-def test_another_recipe_becomes_the_next_version(
-    product: FittedModel, recipe: Recipe, tmp_path: Path
-) -> None:
+def test_another_recipe_becomes_the_next_version(fitted: FittedModel, recipe: Recipe, tmp_path: Path) -> None:
     """
     Published versions never change; another recipe gets the next number.
     """
-    publish(product, tmp_path)
-    second = publish(replace(product, recipe=replace(recipe, epochs=5)), tmp_path)
+    publish(fitted, tmp_path)
+    second = publish(replace(fitted, recipe=replace(recipe, epochs=5)), tmp_path)
 
     assert second.is_new
     assert second.artifact.manifest.version == "2"
 
 
-def test_a_recipe_may_publish_under_another_name(
-    product: FittedModel, recipe: Recipe, tmp_path: Path
-) -> None:
+def test_a_recipe_may_publish_under_another_name(fitted: FittedModel, recipe: Recipe, tmp_path: Path) -> None:
     """
     The manifest has the model's name, and its recipe its own name.
     """
-    publish(product, tmp_path)
+    publish(fitted, tmp_path)
 
-    found = publish(replace(product, recipe=replace(recipe, name="toy-b", model="toy")), tmp_path)
+    found = publish(replace(fitted, recipe=replace(recipe, name="toy-b", model="toy")), tmp_path)
 
     manifest = found.artifact.manifest
     assert (manifest.name, manifest.version) == ("toy", "2")
     assert (manifest.recipe["name"], manifest.recipe["model"]) == ("toy-b", "toy")
 
 
-def test_a_broken_version_does_not_prevent_the_next(product: FittedModel, tmp_path: Path) -> None:
+def test_a_broken_version_does_not_prevent_the_next(fitted: FittedModel, tmp_path: Path) -> None:
     """
     A damaged folder is skipped in the search for the same network.
     """
-    publish(product, tmp_path)
+    publish(fitted, tmp_path)
     (tmp_path / "toy" / "1" / "model.onnx").write_bytes(b"damaged")
 
-    second = publish(product, tmp_path)
+    second = publish(fitted, tmp_path)
 
     assert second.artifact.manifest.version == "2"
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 6, 8])
 def test_an_interrupted_publication_leaves_no_version(
-    product: FittedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+    fitted: FittedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """
     At any point of the interruption there is no folder and no part of one, and the next attempt is version
@@ -287,40 +283,40 @@ def test_an_interrupted_publication_leaves_no_version(
     monkeypatch.setattr(os, "fsync", _interrupt_at(count))
 
     with pytest.raises(KeyboardInterrupt):
-        publish(product, tmp_path)
+        publish(fitted, tmp_path)
     monkeypatch.setattr(os, "fsync", flush)
 
     assert [path for path in tmp_path.rglob("*") if path.name != "toy"] == []
-    assert publish(product, tmp_path).artifact.manifest.version == "1"
+    assert publish(fitted, tmp_path).artifact.manifest.version == "1"
 
 
-def test_a_file_that_differs_from_its_network_is_not_published(product: FittedModel, tmp_path: Path) -> None:
+def test_a_file_that_differs_from_its_network_is_not_published(fitted: FittedModel, tmp_path: Path) -> None:
     """
     Golden examples reveal other weights.
     """
     with pytest.raises(GoldenMismatch):
-        publish(replace(product, net=_net(6)), tmp_path / "models")
+        publish(replace(fitted, net=_net(6)), tmp_path / "models")
 
     assert not (tmp_path / "models").exists()
 
 
-def test_verification_compares_with_the_network(product: FittedModel, tmp_path: Path) -> None:
+def test_verification_compares_with_the_network(fitted: FittedModel, tmp_path: Path) -> None:
     """
     A consistent folder of another network is refused.
     """
-    published = publish(product, tmp_path).artifact
-    images = product.splits[0].train.pixels
+    published = publish(fitted, tmp_path).artifact
+    images = fitted.splits[0].train.pixels
 
-    verify(published, product.net, images)
+    verify(published, fitted.net, images)
     with pytest.raises(ExportMismatch, match="its network within 1e-05"):
         verify(published, _net(6), images)
 
 
-def test_verification_compares_with_the_sums_over_the_layers(product: FittedModel, tmp_path: Path) -> None:
+def test_verification_compares_with_the_sums_over_the_layers(fitted: FittedModel, tmp_path: Path) -> None:
     """
     A file with correct outputs from other weights than its layers name is refused.
     """
-    published = publish(product, tmp_path).artifact
+    published = publish(fitted, tmp_path).artifact
     model = onnx.load_from_string(published.model)
     shown = onnx.numpy_helper.from_array(np.zeros((4, 30), np.float32), "shown")
     model.graph.initializer.append(shown)
@@ -335,4 +331,4 @@ def test_verification_compares_with_the_sums_over_the_layers(product: FittedMode
     )
 
     with pytest.raises(ExportMismatch, match="the sums over its layers"):
-        verify(disguised, product.net, product.splits[0].train.pixels)
+        verify(disguised, fitted.net, fitted.splits[0].train.pixels)

@@ -38,10 +38,10 @@ def test_quantisation_changes_logits_little(hidden: list[int]) -> None:
     """
     layers = toy(1, [30, *hidden, 4])
 
-    made = quantise_layers(layers, pictures(2, 500))
+    quantised = quantise_layers(layers, pictures(2, 500))
 
     images = pictures(3, 200)
-    before, after = network.logits(layers, images), network.logits(made, images)
+    before, after = network.logits(layers, images), network.logits(quantised, images)
     assert np.sqrt(((before - after) ** 2).mean()) < 0.03 * before.std()
 
 
@@ -50,12 +50,12 @@ def test_every_layer_satisfies_the_contract() -> None:
     No layer has a flaw; scales are powers of two, and each layer's input scale is the previous output
     scale.
     """
-    made = list(quantise_layers(toy(1, [30, 24, 16, 4]), pictures(2, 500)).values())
+    quantised = list(quantise_layers(toy(1, [30, 24, 16, 4]), pictures(2, 500)).values())
 
-    assert [layer.flaw() for layer in made] == [""] * 3
-    assert [layer.given is None for layer in made] == [False, False, True]
-    assert [layer.taken for layer in made] == [1 / 255, made[0].given, made[1].given]
-    for layer in made[:-1]:
+    assert [layer.flaw() for layer in quantised] == [""] * 3
+    assert [layer.given is None for layer in quantised] == [False, False, True]
+    assert [layer.taken for layer in quantised] == [1 / 255, quantised[0].given, quantised[1].given]
+    for layer in quantised[:-1]:
         assert np.all(np.log2(layer.step) % 1 == 0)
         assert np.log2(layer.given or 0) % 1 == 0
 
@@ -64,10 +64,12 @@ def test_single_and_double_precision_agree() -> None:
     """
     Integer sums are exact, so only the last scale is a float operation.
     """
-    made = quantise_layers(toy(4, [30, 64, 32, 4]), pictures(2, 500))
+    quantised = quantise_layers(toy(4, [30, 64, 32, 4]), pictures(2, 500))
     images = np.concatenate([pictures(3, 100), np.full((1, 6, 5), 255, np.uint8)])
 
-    np.testing.assert_array_equal(predict(made, images), network.logits(made, images).astype(np.float32))
+    np.testing.assert_array_equal(
+        predict(quantised, images), network.logits(quantised, images).astype(np.float32)
+    )
 
 
 def test_gptq_is_better_than_rounding_to_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,8 +80,8 @@ def test_gptq_is_better_than_rounding_to_nearest(monkeypatch: pytest.MonkeyPatch
     images = pictures(6, 500)
 
     def change() -> float:
-        made = quantise_layers(layers, pictures(2, 500))
-        return float(np.abs(network.logits(layers, images) - network.logits(made, images)).mean())
+        quantised = quantise_layers(layers, pictures(2, 500))
+        return float(np.abs(network.logits(layers, images) - network.logits(quantised, images)).mean())
 
     compensated = change()
     monkeypatch.setattr(gptq, "_MAX_GPTQ_INPUTS", 0)
@@ -92,11 +94,11 @@ def test_calibration_images_do_not_saturate() -> None:
     """
     layers, images = toy(7, [30, 24, 4]), pictures(2, 500)
 
-    made = quantise_layers(layers, images)["layer1"]
+    quantised = quantise_layers(layers, images)["layer1"]
 
     largest = layers["layer1"].answer(layers["layer1"].sums(images.reshape(500, -1) / 255.0)).max()
-    assert made.given
-    assert 127 < largest / made.given <= 255.5
+    assert quantised.given
+    assert 127 < largest / quantised.given <= 255.5
 
 
 def test_zero_units_and_large_biases_are_quantised() -> None:
@@ -111,10 +113,10 @@ def test_zero_units_and_large_biases_are_quantised() -> None:
     }
     images = pictures(1, 60)
 
-    made = quantise_layers(layers, images)
+    quantised = quantise_layers(layers, images)
 
-    assert [layer.flaw() for layer in made.values()] == ["", ""]
-    np.testing.assert_allclose(network.logits(made, images), [[0, 3, 50]] * 60, atol=0.15)
+    assert [layer.flaw() for layer in quantised.values()] == ["", ""]
+    np.testing.assert_allclose(network.logits(quantised, images), [[0, 3, 50]] * 60, atol=0.15)
 
 
 def test_sums_stay_exact_for_many_inputs() -> None:
@@ -125,10 +127,10 @@ def test_sums_stay_exact_for_many_inputs() -> None:
     layers = {"output": Dense(np.ones((inputs, 2), np.float32), np.zeros(2, np.float32), is_rectified=False)}
     images = np.random.default_rng(1).integers(0, 256, (50, inputs), np.uint8)
 
-    made = quantise_layers(layers, images)
+    quantised = quantise_layers(layers, images)
 
-    assert made["output"].flaw() == ""
-    np.testing.assert_allclose(network.logits(made, images), network.logits(layers, images), rtol=0.01)
+    assert quantised["output"].flaw() == ""
+    np.testing.assert_allclose(network.logits(quantised, images), network.logits(layers, images), rtol=0.01)
 
 
 def test_the_same_images_give_the_same_bits() -> None:

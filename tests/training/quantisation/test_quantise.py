@@ -33,8 +33,8 @@ def jobs(official: Split) -> tuple[FitJob, ...]:
 
 
 @pytest.fixture(scope="module")
-def context(folder: Path, watch: FitCallbacks) -> FitContext:
-    return FitContext(folder / "runs", lambda *_: watch, lambda _: None)
+def context(folder: Path, callbacks: FitCallbacks) -> FitContext:
+    return FitContext(folder / "runs", lambda *_: callbacks, lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def _history(published: Artifact, models: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def made(
+def quantised(
     floats: Artifact,
     recipe: Recipe,
     jobs: tuple[FitJob, ...],
@@ -63,9 +63,9 @@ def made(
 
 
 @pytest.fixture(scope="module")
-def whole(made: Quantised, folder: Path) -> Artifact:
+def whole(quantised: Quantised, folder: Path) -> Artifact:
     """The same network in whole numbers, published beside it."""
-    return publish_quantised(made.model, folder / "models").artifact
+    return publish_quantised(quantised.model, folder / "models").artifact
 
 
 def test_a_quantised_network_is_the_next_version(floats: Artifact, whole: Artifact) -> None:
@@ -114,7 +114,9 @@ def test_its_manifest_records_the_quantisation(floats: Artifact, whole: Artifact
     )
 
 
-def test_its_figures_are_its_own(whole: Artifact, made: Quantised, official: Split, lesson: Split) -> None:
+def test_its_figures_are_its_own(
+    whole: Artifact, quantised: Quantised, official: Split, lesson: Split
+) -> None:
     """
     Train and test as predicted by its file; comparisons on these and on unseen images.
     """
@@ -125,7 +127,7 @@ def test_its_figures_are_its_own(whole: Artifact, made: Quantised, official: Spl
         right = (engine.run(examples.pixels).logits.argmax(1) == examples.labels).mean()
         (metric,) = [metric for metric in whole.manifest.metrics if metric.split == part]
         assert metric.accuracy == pytest.approx(right)
-    assert [(loss.images, loss.examples, loss.is_gate) for loss in made.comparisons] == [
+    assert [(each.images, each.examples, each.is_gate) for each in quantised.comparisons] == [
         ("made up, train", 60, False),
         ("made up, test", 30, True),
         ("others, not met", len(lesson.train), True),
@@ -143,12 +145,12 @@ def test_its_history_is_that_of_the_published_fit(whole: Artifact, folder: Path)
 
 
 def test_the_same_quantised_network_is_not_published_twice(
-    made: Quantised, whole: Artifact, folder: Path
+    quantised: Quantised, whole: Artifact, folder: Path
 ) -> None:
     """
     The existing version is found.
     """
-    again = publish_quantised(made.model, folder / "models")
+    again = publish_quantised(quantised.model, folder / "models")
 
     assert not again.is_new
     assert again.artifact.identity == whole.identity
@@ -165,7 +167,7 @@ def test_other_data_is_refused(floats: Artifact, recipe: Recipe, context: FitCon
 def test_the_effect_on_held_out_donors_is_measured_on_their_fits(
     inky: Recipe,
     ink_jobs: tuple[FitJob, ...],
-    watch: FitCallbacks,
+    callbacks: FitCallbacks,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -174,16 +176,16 @@ def test_the_effect_on_held_out_donors_is_measured_on_their_fits(
     again.
     """
     monkeypatch.setattr(ood, "NONDIGITS", 30)
-    context = FitContext(tmp_path / "runs", lambda *_: watch, lambda _: None)
+    context = FitContext(tmp_path / "runs", lambda *_: callbacks, lambda _: None)
     published = run(inky, ink_jobs, context, tmp_path / "models").artifact
 
-    made = quantise(published, b"", replace(inky, epochs=1), ink_jobs, context, {})
-    manifest = publish_quantised(made.model, tmp_path / "models").artifact.manifest
+    quantised = quantise(published, b"", replace(inky, epochs=1), ink_jobs, context, {})
+    manifest = publish_quantised(quantised.model, tmp_path / "models").artifact.manifest
 
-    found = {loss.images: loss for loss in made.comparisons}
+    found = {each.images: each for each in quantised.comparisons}
     assert found["digits, not met: strokes, fits of 1 epochs"].examples == 15
     assert found["no digit, fits of 1 epochs"].examples == 3 * 30
-    assert [loss.images for loss in made.comparisons if loss.is_gate] == [
+    assert [each.images for each in quantised.comparisons if each.is_gate] == [
         "MNIST and pen strokes, test",
         "digits, not met: strokes, fits of 1 epochs",
     ]

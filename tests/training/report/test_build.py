@@ -56,26 +56,26 @@ def test_accuracy_and_confusion_are_counted(published: Artifact, quarters: Split
     Three of four test images are correct; the fourth is a dot in the fourth quarter with the label of the
     second.
     """
-    made = _make(published, quarters)
+    report = _make(published, quarters)
 
-    train, test = made.accuracy[:2]
+    train, test = report.accuracy[:2]
     assert (train.accuracy, test.accuracy, test.examples) == (1, 0.75, 4)
     probability = np.e / (np.e + 3)  # one logit of 1 and three of 0
     assert train.loss == pytest.approx(-np.log(probability), rel=1e-5)
-    (_, matrix) = made.confusion
+    (_, matrix) = report.confusion
     assert matrix.counts == ((2, 0, 0, 0), (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 0))
     assert [(each.truth, each.answer) for each in matrix.confused] == [("upper right", "lower right")]
-    assert made.lesson == {"test": 0.25}
+    assert report.lesson == {"test": 0.25}
 
 
 def test_extremes_are_in_order(published: Artifact, quarters: Split) -> None:
     """
     A single dot is more typical of its quarter than one of two; row numbers refer to the part.
     """
-    made = _make(published, quarters)
+    report = _make(published, quarters)
 
     first, second = (
-        entry for entry in made.extremes if entry.split == "test" and entry.label.startswith("upper")
+        entry for entry in report.extremes if entry.split == "test" and entry.label.startswith("upper")
     )
     assert [seen.row for seen in first.typical] == [0, 1]
     assert [seen.row for seen in first.troublesome] == [1, 0]
@@ -133,9 +133,9 @@ def test_history_becomes_columns(published: Artifact, quarters: Split) -> None:
         {"fit": "lesson", "seed": 2, "epochs": [{**EPOCH, "valid_accuracy": 0.5, "valid_loss": 1.0}]},
     ]
 
-    made = _make(published, quarters, {"history.json": json.dumps({"fits": fits}).encode()})
+    report = _make(published, quarters, {"history.json": json.dumps({"fits": fits}).encode()})
 
-    first, second = made.history
+    first, second = report.history
     assert (first.train_loss, first.valid_loss) == ((1.25, 1.25), None)
     assert (second.fit, second.seed, second.valid_accuracy) == ("lesson", 2, (0.5,))
 
@@ -162,9 +162,9 @@ def test_lesson_matrices_are_taken_from_the_record(published: Artifact, quarters
         "counts": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], "confused": [],
     }  # fmt: skip
 
-    made = _make(published, quarters, {"lesson.json": json.dumps({"confusion": [kept]}).encode()})
+    report = _make(published, quarters, {"lesson.json": json.dumps({"confusion": [kept]}).encode()})
 
-    assert [(matrix.fit, matrix.split) for matrix in made.confusion] == [
+    assert [(matrix.fit, matrix.split) for matrix in report.confusion] == [
         ("published", "train"),
         ("published", "test"),
         ("lesson", "valid"),
@@ -198,9 +198,9 @@ def test_a_report_identifies_its_network(published: Artifact, quarters: Split) -
     """
     Name, version, digest, layers and number of parameters.
     """
-    made = _make(published, quarters)
+    report = _make(published, quarters)
 
-    assert (made.model, made.version) == ("quadrants", "1")
-    assert made.sha256 == published.manifest.sha256[MODEL_FILE]
-    assert [(row.name, row.shape, row.parameters) for row in made.layers] == [("output", (784, 4), 3140)]
-    assert made.parameters == 3140
+    assert (report.model, report.version) == ("quadrants", "1")
+    assert report.sha256 == published.manifest.sha256[MODEL_FILE]
+    assert [(row.name, row.shape, row.parameters) for row in report.layers] == [("output", (784, 4), 3140)]
+    assert report.parameters == 3140

@@ -29,19 +29,19 @@ def _settings(
     return SweepSettings(base, 3, lesson.train, lesson.valid, storage, one_at_a_time, trials, "me", 60)
 
 
-def _callbacks(watch: FitCallbacks) -> SweepCallbacks:
-    return SweepCallbacks(watch, lambda *_: None, lambda _: None, lambda *_: None)
+def _callbacks(callbacks: FitCallbacks) -> SweepCallbacks:
+    return SweepCallbacks(callbacks, lambda *_: None, lambda _: None, lambda *_: None)
 
 
 @pytest.mark.parametrize("one_at_a_time", [True, False])
 def test_an_interrupted_sweep_resumes(
-    recipe: Recipe, lesson: Split, watch: FitCallbacks, tmp_path: Path, one_at_a_time: bool
+    recipe: Recipe, lesson: Split, callbacks: FitCallbacks, tmp_path: Path, one_at_a_time: bool
 ) -> None:
     """
     It has the same points and accuracies as an uninterrupted one; a finished sweep starts no trial.
     """
     (tmp_path / "whole").mkdir()
-    whole = sweep(_settings(recipe, lesson, tmp_path / "whole", 9, one_at_a_time), _callbacks(watch))
+    whole = sweep(_settings(recipe, lesson, tmp_path / "whole", 9, one_at_a_time), _callbacks(callbacks))
     epochs: list[Epoch] = []
 
     def interrupt(epoch: Epoch) -> None:
@@ -51,9 +51,9 @@ def test_an_interrupted_sweep_resumes(
 
     settings = _settings(recipe, lesson, tmp_path, 9, one_at_a_time)
     with pytest.raises(KeyboardInterrupt):
-        sweep(settings, _callbacks(replace(watch, on_epoch=interrupt)))
-    resumed = sweep(settings, _callbacks(watch))
-    again = sweep(settings, _callbacks(watch))
+        sweep(settings, _callbacks(replace(callbacks, on_epoch=interrupt)))
+    resumed = sweep(settings, _callbacks(callbacks))
+    again = sweep(settings, _callbacks(callbacks))
 
     assert [(each.point, each.curve) for each in counted_trials(resumed, 9)] == [
         (each.point, each.curve) for each in counted_trials(whole, 9)
@@ -62,25 +62,27 @@ def test_an_interrupted_sweep_resumes(
     assert again == resumed
 
 
-def test_a_trial_is_reproducible(recipe: Recipe, lesson: Split, watch: FitCallbacks, tmp_path: Path) -> None:
+def test_a_trial_is_reproducible(
+    recipe: Recipe, lesson: Split, callbacks: FitCallbacks, tmp_path: Path
+) -> None:
     """
     Fitting the recipe at its point gives the same accuracy after every epoch. The first point is the
     recipe's.
     """
     settings = _settings(recipe, lesson, tmp_path, 3, False)
 
-    trials = sweep(settings, _callbacks(watch))
+    trials = sweep(settings, _callbacks(callbacks))
 
     assert trials[0].point == point_of(recipe)
     for trial in trials:
         assert trial.point
         again = recipe_at(settings.recipe, trial.point)
-        fitted = fit(again, recipe.seed, 3, lesson.train, lesson.valid, callbacks=watch)
+        fitted = fit(again, recipe.seed, 3, lesson.train, lesson.valid, callbacks=callbacks)
         assert tuple(epoch.valid_accuracy for epoch in fitted.history) == trial.curve
 
 
 def test_a_fit_that_diverges_is_a_result(
-    recipe: Recipe, lesson: Split, watch: FitCallbacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe, lesson: Split, callbacks: FitCallbacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     The sweep continues; tables and charts can be made of diverged trials alone.
@@ -92,7 +94,7 @@ def test_a_fit_that_diverges_is_a_result(
     monkeypatch.setattr(module, "fit", diverge)
     settings = _settings(recipe, lesson, tmp_path, 2, False)
 
-    trials = sweep(settings, _callbacks(watch))
+    trials = sweep(settings, _callbacks(callbacks))
 
     findings = Findings(settings.recipe, recipe, False, trials, 2, 24)
     assert [trial.state for trial in trials] == ["diverged", "diverged"]

@@ -130,10 +130,10 @@ def test_a_trial_is_known_to_every_worker(tmp_path: Path) -> None:
         trial.report(0.75, 2)
         return 0.75
 
-    made = first.run_trial(objective)
+    finished = first.run_trial(objective)
 
-    assert second.trials() == [made]
-    assert (made.state, made.accuracy, made.curve) == ("done", 0.75, (0.25, 0.75))
+    assert second.trials() == [finished]
+    assert (finished.state, finished.accuracy, finished.curve) == ("done", 0.75, (0.25, 0.75))
 
 
 @pytest.mark.parametrize("reports", [False, True])

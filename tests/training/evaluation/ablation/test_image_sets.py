@@ -8,7 +8,7 @@ from training.evaluation.ablation.image_sets import SIZES, all_sets, choose_digi
 
 
 def digits(count: int) -> list[PenDigit]:
-    """The tests' own digits, of two donors in turn."""
+    """The tests' own digits, of two donors in job."""
     return [
         PenDigit(
             row % 10,

@@ -105,11 +105,11 @@ def test_the_most_frequent_colours_are_kept_exactly() -> None:
     """
 
     def many(_: plot_style.Palette) -> Figure:
-        made = Figure(figsize=(2, 2), dpi=100)
+        chart = Figure(figsize=(2, 2), dpi=100)
         shades = np.random.default_rng(1).random((200, 200, 3))
         shades[:100] = (1, 0, 0)
-        made.figimage(shades)
-        return made
+        chart.figimage(shades)
+        return chart
 
     image = _opened(plot_style.to_png(many, "light"))
 
