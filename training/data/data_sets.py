@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from training.data import flowers17, ink, mnist, pen_digits
-from training.data.download import Progress
+from training.data.download import ProgressCallback
 from training.data.examples import Examples, Split
 from training.data.ink import InkData
 from training.data.unipen import conversion
@@ -57,7 +57,7 @@ class DataSet:
     """
 
     folder: str
-    download: Callable[[Path, Progress], list[str]]
+    download: Callable[[Path, ProgressCallback], list[str]]
     fit_jobs: Callable[[Path, Recipe, Path, Notice], tuple[FitJob, ...]]
     published_split: Callable[[Path], Split]
     unseen: Callable[[Path], Mapping[str, Examples]]

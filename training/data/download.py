@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training.errors import DataCorrupt, DownloadFailed
 
-Progress = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 """Called during a download with file name, bytes received and bytes in total (0 if unknown)."""
 
 Check = Callable[[Path], object]
@@ -27,7 +27,7 @@ def download_file(
     path: Path,
     addresses: Sequence[str],
     check: Check,
-    progress: Progress,
+    progress: ProgressCallback,
     max_bytes: int = MAX_DOWNLOAD_BYTES,
 ) -> bool:
     """Download a file, unless it exists with the right content.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.core import photo
-from training.data.download import Progress, download_file
+from training.data.download import ProgressCallback, download_file
 from training.data.examples import Examples, Split
 from training.errors import DataCorrupt, DataMissing
 
@@ -132,7 +132,7 @@ def lesson_split(folder: Path, source: PhotographSource = FLOWERS17) -> Split:
     return Split("lesson", data_set, source.classes, train, valid, test)
 
 
-def download(folder: Path, progress: Progress, source: PhotographSource = FLOWERS17) -> list[str]:
+def download(folder: Path, progress: ProgressCallback, source: PhotographSource = FLOWERS17) -> list[str]:
     """Download the archive and the table where they are missing or invalid.
 
     Args:

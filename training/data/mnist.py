@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.download import Progress, download_file
+from training.data.download import ProgressCallback, download_file
 from training.data.examples import Examples, Split, concatenate
 from training.errors import DataCorrupt, DataMissing
 
@@ -166,7 +166,7 @@ def lesson_split(official: Split, seed: int, counts: tuple[int, int, int] = MNIS
     return Split("lesson", official.data_set, official.classes, train, valid, test)
 
 
-def download(folder: Path, progress: Progress, source: IdxSource = MNIST) -> list[str]:
+def download(folder: Path, progress: ProgressCallback, source: IdxSource = MNIST) -> list[str]:
     """Download the files that are missing or have the wrong content.
 
     Args:

@@ -18,7 +18,7 @@ ALL_HELD_OUT = "all that was left out, by the fit that has not met it"
 
 
 @dataclass(frozen=True)
-class Predictions:
+class LabelledLogits:
     """Logits of a fit on labelled examples.
 
     Attributes:
@@ -30,7 +30,7 @@ class Predictions:
     labels: NDArray[np.int64]
 
 
-_ByPart = dict[str, list[Predictions]]
+_ByPart = dict[str, list[LabelledLogits]]
 """By part, the predictions of each fit of a job."""
 
 
@@ -65,7 +65,7 @@ def measure(results: Sequence[JobResult]) -> tuple[list[Measurement], float, Cer
 
 def measurement(
     names: tuple[Role, str, str],
-    predictions: Sequence[Predictions],
+    predictions: Sequence[LabelledLogits],
     seeds: tuple[int, ...],
     temperature: float,
 ) -> Measurement:
@@ -96,20 +96,20 @@ def measurement(
 
 def _predict_parts(result: JobResult) -> _ByPart:
     return {
-        name: [Predictions(predict(fit.net, part.pixels), part.labels) for fit in result.fits]
+        name: [LabelledLogits(predict(fit.net, part.pixels), part.labels) for fit in result.fits]
         for name, part in result.job.split.parts.items()
     }
 
 
-def _held_out(predicted: Sequence[tuple[JobResult, _ByPart]]) -> dict[str, Predictions]:
+def _held_out(predicted: Sequence[tuple[JobResult, _ByPart]]) -> dict[str, LabelledLogits]:
     """Return by part the predictions of held-out data, over all jobs with held-out donors."""
     jobs = [(result, parts) for result, parts in predicted if result.job.role == "held-out"]
     names = dict.fromkeys(name for result, _ in jobs for name in result.job.split.extra)
     return {name: _concatenate([each for _, parts in jobs for each in parts[name]]) for name in names}
 
 
-def _concatenate(predictions: Sequence[Predictions]) -> Predictions:
-    return Predictions(
+def _concatenate(predictions: Sequence[LabelledLogits]) -> LabelledLogits:
+    return LabelledLogits(
         np.concatenate([each.logits for each in predictions]),
         np.concatenate([each.labels for each in predictions]),
     )
@@ -122,7 +122,7 @@ def _held_out_seeds(predicted: Sequence[tuple[JobResult, object]]) -> tuple[int,
 
 
 def _by_part(
-    result: JobResult, parts: Mapping[str, Sequence[Predictions]], temperature: float
+    result: JobResult, parts: Mapping[str, Sequence[LabelledLogits]], temperature: float
 ) -> list[Measurement]:
     job = result.job
     data = job.split.data_set if job.role != "held-out" else f"{job.split.data_set}, {job.split.name}"

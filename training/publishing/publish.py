@@ -20,7 +20,7 @@ from service.core.rounded import Rounded
 from training.model.softmax import softmax
 from training.publishing import golden
 from training.publishing.manifest import FittedModel, manifest_of
-from training.publishing.verification import predict, verify, verify_layers
+from training.publishing.verification import torch_outputs, verify, verify_layers
 
 GOLDEN_TOLERANCE = 1e-4
 """Largest difference with which another processor must reproduce the golden examples. Logits are compared
@@ -94,7 +94,7 @@ def publish(fitted: FittedModel, root: Path) -> Published:
     """
     train = fitted.splits[0].train.pixels
     images = golden.images(train.shape[1:])
-    logits, probabilities = predict(fitted.net, images, fitted.temperature)
+    logits, probabilities = torch_outputs(fitted.net, images, fitted.temperature)
     examples = Golden(images, logits, probabilities, GOLDEN_TOLERANCE)
     folder = _Folder(manifest_of(fitted), fitted.model, examples, fitted.report)
     return _publish(folder, root, lambda trial: verify(trial, fitted.net, train[:_COMPARED]))

@@ -33,7 +33,7 @@ def verify(published: Artifact, net: MLP, images: NDArray[np.uint8]) -> None:
         ExportMismatch: The file differs from the network, or from the sums over the manifest's layers.
         ArtifactError: The file does not load.
     """
-    expected = predict(net, images, published.manifest.temperature)[1]
+    expected = torch_outputs(net, images, published.manifest.temperature)[1]
     _compare(
         published,
         images,
@@ -46,7 +46,7 @@ def verify_layers(published: Artifact, images: NDArray[np.uint8]) -> None:
     _compare(published, images, {"the sums over its layers": _layer_probabilities(published, images)})
 
 
-def predict(
+def torch_outputs(
     net: MLP, images: NDArray[np.uint8], temperature: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return a network's logits, and its probabilities at a temperature."""

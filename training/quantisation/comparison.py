@@ -85,7 +85,7 @@ class EnergyThreshold:
         return float((energy(logits, self.temperature) >= self.threshold).mean())
 
 
-def predict(layers: Mapping[str, Layer], pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def layer_logits(layers: Mapping[str, Layer], pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the logits of images, (N, classes), in single precision as the runtime computes them."""
     logits = []
     for begin in range(0, len(pixels), _BATCH_SIZE):
@@ -97,11 +97,11 @@ def predict(layers: Mapping[str, Layer], pixels: NDArray[np.uint8]) -> NDArray[n
     return np.concatenate(logits)
 
 
-def predict_pair(
+def logit_pair(
     before: Mapping[str, Layer], after: Mapping[str, Layer], pixels: NDArray[np.uint8]
 ) -> LogitPair:
     """Return the logits of images before and after quantisation."""
-    return LogitPair(predict(before, pixels), predict(after, pixels))
+    return LogitPair(layer_logits(before, pixels), layer_logits(after, pixels))
 
 
 def concatenate(pairs: Sequence[LogitPair]) -> LogitPair:

@@ -22,7 +22,7 @@ from training.quantisation.comparison import (
     LogitPair,
     compare,
     concatenate,
-    predict_pair,
+    logit_pair,
 )
 from training.quantisation.gptq import quantise_layers
 
@@ -64,14 +64,14 @@ def compare_held_out(
     for part in dict.fromkeys(name for result in results for name in result.job.split.extra):
         parts = [result.job.split.extra[part] for result in results]
         logits = concatenate(
-            [predict_pair(*pair, each.pixels) for pair, each in zip(pairs, parts, strict=True)]
+            [logit_pair(*pair, each.pixels) for pair, each in zip(pairs, parts, strict=True)]
         )
         name = f"digits, not met: {part}, {title}"
         labels = np.concatenate([each.labels for each in parts])
         comparisons.append(compare(name, logits, labels, threshold, is_gate=part == STROKES))
         kept[name] = logits.after
     images, kinds = ood.nondigit_images()
-    logits = concatenate([predict_pair(*pair, images) for pair in pairs])
+    logits = concatenate([logit_pair(*pair, images) for pair in pairs])
     passed: dict[str, NDArray[np.float32]] = {}
     for kind, mask in ood.kind_masks(np.tile(kinds, len(pairs))).items():
         name = f"{kind}, {title}"

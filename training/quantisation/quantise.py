@@ -15,14 +15,14 @@ from service.core.manifest import MODEL_FILE, DataSource
 from service.core.rounded import LARGEST_WEIGHT
 from training.data.data_sets import FitJob
 from training.data.examples import Examples, Split
-from training.evaluation.measurements import Predictions, measurement
+from training.evaluation.measurements import LabelledLogits, measurement
 from training.fitting.jobs import FitContext, run_held_out_jobs
 from training.fitting.loop import THREADS
 from training.publishing import onnx_int8, provenance
 from training.publishing.onnx_float import OPSET
 from training.publishing.publish import QuantisedModel
 from training.quantisation import gptq
-from training.quantisation.comparison import Comparison, EnergyThreshold, compare, predict_pair
+from training.quantisation.comparison import Comparison, EnergyThreshold, compare, logit_pair
 from training.quantisation.held_out import SEED, calibration_images, compare_held_out
 from training.recipes.recipe import Recipe
 from training.report.records import HISTORY_FILE
@@ -75,13 +75,13 @@ def quantise(
     threshold = None
     if manifest.certainty:
         threshold = EnergyThreshold(manifest.certainty.threshold, manifest.temperature)
-    logits = {name: predict_pair(before, after, part.pixels) for name, part in split.parts.items()}
+    logits = {name: logit_pair(before, after, part.pixels) for name, part in split.parts.items()}
     comparisons = [
         compare(f"{split.data_set}, {name}", logits[name], part.labels, threshold, is_gate=name == "test")
         for name, part in split.parts.items()
     ]
     for name, part in unseen.items():
-        pair = predict_pair(before, after, part.pixels)
+        pair = logit_pair(before, after, part.pixels)
         comparisons.append(compare(f"{name}, not met", pair, part.labels, threshold, is_gate=True))
     held_out, certainty = compare_held_out(
         run_held_out_jobs(recipe, jobs, context), f"fits of {recipe.epochs} epochs", threshold
@@ -95,7 +95,7 @@ def quantise(
         "metrics": [
             measurement(
                 ("published", split.data_set, name),
-                [Predictions(logits[name].after, part.labels)],
+                [LabelledLogits(logits[name].after, part.labels)],
                 (manifest.making.seed,),
                 manifest.temperature,
             ).model_dump()

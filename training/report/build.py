@@ -13,7 +13,7 @@ from service.core.manifest import MODEL_FILE, Manifest, Measurement
 from service.core.report import Calibration, LayerRow, Report
 from training.data.examples import Examples, Split
 from training.report.confusion import confusion
-from training.report.predictions import Predictions, calibration_bins, extremes, predict
+from training.report.predictions import Predictions, calibration_bins, extremes, predict_part
 from training.report.records import HISTORY_FILE, LESSON_FILE, read_history, read_lesson_matrices
 
 
@@ -39,7 +39,7 @@ def build(
     manifest = published.manifest
     split.check_against(manifest)
     engine = Engine.load(published)
-    predictions = {part: predict(engine, examples) for part, examples in split.parts.items()}
+    predictions = {part: predict_part(engine, examples) for part, examples in split.parts.items()}
     lesson_matrices = read_lesson_matrices(manifest, records)
     return Report(
         model=manifest.name,

@@ -37,7 +37,7 @@ class Predictions:
     odds: NDArray[np.float64]
 
 
-def predict(engine: Engine, examples: Examples) -> Predictions:
+def predict_part(engine: Engine, examples: Examples) -> Predictions:
     """Return the predictions of a network; raises as `Engine.run` does."""
     scores = [
         engine.run(examples.pixels[start : start + _BATCH_SIZE])

@@ -114,6 +114,7 @@ def _panel(axes: Axes, findings: Findings, name: str, palette: Palette) -> None:
     axes.scatter(*positions(chosen), s=130, marker="*", color=palette.second, label="the best", zorder=3)
     axes.set_xlim(-0.5, len(column) - 0.5)
     axes.set_xticks(list(column.values()), [f"{value:g}" for value in column])
+    axes.tick_params(axis="x", labelsize=8)
     axes.set_xlabel(LABELS[name])
     axes.get_xticklabels()[column[getattr(start, name)]].set_fontweight("bold")  # the recipe's own value
     axes.grid(axis="y")

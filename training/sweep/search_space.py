@@ -80,8 +80,8 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Progress of the one-at-a-time search.
+class SearchProgress:
+    """SearchProgress of the one-at-a-time search.
 
     Attributes:
         stages: Finished stages, and the current one.
@@ -172,7 +172,7 @@ def lost_points(trials: Sequence[Trial]) -> dict[Point, int]:
     return losses
 
 
-def one_at_a_time(trials: Sequence[Trial], start: Point, values: Space) -> Progress:
+def one_at_a_time(trials: Sequence[Trial], start: Point, values: Space) -> SearchProgress:
     """Return the progress of the search that varies one hyperparameter after another, from the best point.
 
     Args:
@@ -186,13 +186,13 @@ def one_at_a_time(trials: Sequence[Trial], start: Point, values: Space) -> Progr
         if trial.point and trial.state != "running"
     }
     if start not in found:
-        return Progress((), start, (start,))
+        return SearchProgress((), start, (start,))
     best, stages = start, []
     for name, choices in values.items():
         others = (value for value in choices if value != getattr(best, name))
         alternatives = tuple(replace(best, **{name: value}) for value in others)
         stages.append(Stage(name, best, alternatives))
         if missing := tuple(point for point in alternatives if point not in found):
-            return Progress(tuple(stages), best, missing)
+            return SearchProgress(tuple(stages), best, missing)
         best = max((best, *alternatives), key=lambda point: found[point] or 0.0)  # the first of equals
-    return Progress(tuple(stages), best, ())
+    return SearchProgress(tuple(stages), best, ())

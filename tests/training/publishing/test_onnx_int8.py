@@ -12,7 +12,7 @@ from service.core.rounded import Rounded
 from tests import precision, toys
 from training.publishing.onnx_int8 import layers as described
 from training.publishing.onnx_int8 import to_onnx
-from training.quantisation.comparison import predict
+from training.quantisation.comparison import layer_logits
 from training.quantisation.gptq import quantise_layers
 
 SHAPE = (6, 5)
@@ -55,7 +55,7 @@ def test_the_file_gives_the_logits_of_its_layers(layers: dict[str, Rounded], con
     Bit by bit, with and without operator fusion, and by ONNX's reference implementation.
     """
     images = _images(3, 200)
-    expected = predict(layers, images)
+    expected = layer_logits(layers, images)
     levels = onnxruntime.GraphOptimizationLevel
 
     for level in (levels.ORT_ENABLE_ALL, levels.ORT_DISABLE_ALL):
@@ -75,7 +75,7 @@ def test_the_probabilities_are_those_of_the_temperature(layers: dict[str, Rounde
         ["probabilities"], {"image": images}
     )
 
-    logits = predict(layers, images)
+    logits = layer_logits(layers, images)
     off = np.abs(found - toys.softmax(logits, 2.5))
     assert np.all(off <= precision.softmax_error(logits, 2.5))
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from service.core import network
 from service.core.network import Dense
 from training.quantisation import gptq
-from training.quantisation.comparison import predict
+from training.quantisation.comparison import layer_logits
 from training.quantisation.gptq import quantise_layers
 
 
@@ -68,7 +68,7 @@ def test_single_and_double_precision_agree() -> None:
     images = np.concatenate([pictures(3, 100), np.full((1, 6, 5), 255, np.uint8)])
 
     np.testing.assert_array_equal(
-        predict(quantised, images), network.logits(quantised, images).astype(np.float32)
+        layer_logits(quantised, images), network.logits(quantised, images).astype(np.float32)
     )
 
 

@@ -92,7 +92,7 @@ def test_images_with_a_rounded_probability_are_ordered(tmp_path: Path) -> None:
     images[0, 7, 7], images[1, 7, 7] = 200, 255
     split = Split("official", "dots", toys.QUARTERS, Examples(images, np.zeros(2, np.int64)), None,
                   Examples(images, np.zeros(2, np.int64)))  # fmt: skip
-    answers = predictions.predict(Engine.load(published), split.parts["test"])
+    answers = predictions.predict_part(Engine.load(published), split.parts["test"])
 
     found = predictions.extremes(split, "test", 0, answers)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data import pen_digits
-from training.data.download import Progress, download_file
+from training.data.download import ProgressCallback, download_file
 from training.data.pen_digits import CLASSES, PEN_DIGITS, SIDE, PenDigit, PenDigitSource
 from training.data.unipen import reader
 from training.errors import DataCorrupt, DataMissing
@@ -75,7 +75,7 @@ def convert(archive: Path, folder: Path, source: PenDigitSource = PEN_DIGITS) ->
     return Conversion(tuple(digits), dict(skipped))
 
 
-def download(folder: Path, progress: Progress, source: PenDigitSource = PEN_DIGITS) -> list[str]:
+def download(folder: Path, progress: ProgressCallback, source: PenDigitSource = PEN_DIGITS) -> list[str]:
     """Download UNIPEN's archive and convert it, unless a valid pen digit file exists.
 
     Args:

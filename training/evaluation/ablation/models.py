@@ -23,7 +23,7 @@ _BATCH_SIZE = 1000
 
 
 @dataclass(frozen=True)
-class Model:
+class AblationModel:
     """A published network.
 
     Attributes:
@@ -56,7 +56,7 @@ class Accuracy:
         return f"{self.value:.1%}".replace("%", "") + f" ± {100 * error:.1f}"
 
 
-def load_models(root: Path, folds: Path, donors: Sequence[str]) -> list[Model]:
+def load_models(root: Path, folds: Path, donors: Sequence[str]) -> list[AblationModel]:
     """Load the published networks with inputs of 28 x 28 pixels.
 
     Args:
@@ -78,7 +78,7 @@ def load_models(root: Path, folds: Path, donors: Sequence[str]) -> list[Model]:
     return found
 
 
-def load_model(published: Artifact, folds: Path, donors: Sequence[str]) -> Model:
+def load_model(published: Artifact, folds: Path, donors: Sequence[str]) -> AblationModel:
     """Load one published network, see `load_models`."""
     engine = Engine.load(published)
 
@@ -91,7 +91,7 @@ def load_model(published: Artifact, folds: Path, donors: Sequence[str]) -> Model
     else:
         held_out = {donor: fold for donor in donors if (fold := _fold(published, folds / f"{donor}.onnx"))}
     name = f"{published.manifest.name} {published.manifest.version}"
-    return Model(name, predict, held_out, sure_shares(published))
+    return AblationModel(name, predict, held_out, sure_shares(published))
 
 
 def _fold(published: Artifact, path: Path) -> Predict | None:
@@ -113,7 +113,7 @@ def sure_shares(published: Artifact) -> tuple[str, ...]:
     )
 
 
-def accuracy(model: Model, images: ImageSet, step: str, donor: str = "") -> Accuracy | None:
+def accuracy(model: AblationModel, images: ImageSet, step: str, donor: str = "") -> Accuracy | None:
     """Measure one network on an image set after one step.
 
     Args:

@@ -6,10 +6,10 @@ import numpy as np
 
 from training.evaluation.ablation import steps
 from training.evaluation.ablation.image_sets import ImageSet
-from training.evaluation.ablation.models import Accuracy, Model, accuracy
+from training.evaluation.ablation.models import AblationModel, Accuracy, accuracy
 
 
-def to_markdown(models: Sequence[Model], sets: Sequence[ImageSet], digest: str) -> str:
+def to_markdown(models: Sequence[AblationModel], sets: Sequence[ImageSet], digest: str) -> str:
     """Return the tables of docs/ink.md.
 
     Args:
@@ -40,13 +40,17 @@ def to_markdown(models: Sequence[Model], sets: Sequence[ImageSet], digest: str) 
     return "\n".join(lines)
 
 
-def _by_donor(models: Sequence[Model], images: ImageSet) -> Iterator[tuple[str, list[Accuracy | None]]]:
+def _by_donor(
+    models: Sequence[AblationModel], images: ImageSet
+) -> Iterator[tuple[str, list[Accuracy | None]]]:
     for donor in np.unique(images.donors):
         title = f"{donor}, {int((images.donors == donor).sum())} digits"
         yield title, [accuracy(model, images, steps.DRAWN, str(donor)) for model in models]
 
 
-def _table(models: Sequence[Model], rows: Sequence[tuple[str, Sequence[Accuracy | None]]]) -> list[str]:
+def _table(
+    models: Sequence[AblationModel], rows: Sequence[tuple[str, Sequence[Accuracy | None]]]
+) -> list[str]:
     return [
         f"| | {' | '.join(f'`{model.name}`' for model in models)} |",
         f"|---|{'---|' * len(models)}",

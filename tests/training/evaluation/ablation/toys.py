@@ -4,7 +4,7 @@ import numpy as np
 
 from training.evaluation.ablation import steps
 from training.evaluation.ablation.image_sets import ImageSet
-from training.evaluation.ablation.models import Model, Predict
+from training.evaluation.ablation.models import AblationModel, Predict
 
 
 def always(label: int) -> Predict:
@@ -24,4 +24,4 @@ MNIST = ImageSet(
     np.array([], np.str_),
     {steps.SCALED: np.zeros((2, 28, 28), np.uint8)},
 )
-MODEL = Model("one 1", always(1), {"a": always(1), "b": always(2)}, ())
+MODEL = AblationModel("one 1", always(1), {"a": always(1), "b": always(2)}, ())
