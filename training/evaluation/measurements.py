@@ -45,7 +45,7 @@ def measure(results: Sequence[JobResult]) -> tuple[list[Measurement], float, Cer
 
     Returns:
         One measurement per part of each job, and one per held-out part over all donors; the temperature, 1
-        without held-out donors; the OOD threshold, None likewise.
+        without held-out donors; the OOD threshold, None without held-out donors.
     """
     predicted = [(result, _predict_parts(result)) for result in results if result.fits]
     held_out = _held_out(predicted)
@@ -73,8 +73,8 @@ def measurement(
 
     Args:
         names: Role of the fits, name of the data, name of the part.
-        predictions: Of each fit.
-        seeds: Of each fit.
+        predictions: Logits of each fit.
+        seeds: Seed of each fit.
         temperature: Temperature of the network.
     """
     role, data, part = names

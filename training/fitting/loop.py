@@ -38,12 +38,12 @@ class Epoch:
 
     Attributes:
         number: From 1.
-        learning_rate: Of the epoch's last step.
+        learning_rate: Learning rate of the epoch's last step.
         train_accuracy: Share of correct predictions during training; images without a class do not count.
         train_loss: The minimised loss in nats per example; with a teacher it includes the distillation loss,
             whose minimum is not zero.
-        valid_accuracy: After the epoch; None without a valid part.
-        valid_loss: Likewise, the cross-entropy with the labels alone.
+        valid_accuracy: Accuracy on the valid part after the epoch; None without one.
+        valid_loss: Cross-entropy with the labels after the epoch; None without a valid part.
         seconds: Wall-clock time.
     """
 

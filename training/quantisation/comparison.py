@@ -38,10 +38,10 @@ class Comparison:
         images: Name of the images and of the network.
         examples: Number of images.
         before: Accuracy before; None for images without a class.
-        after: Accuracy after; None likewise.
+        after: Accuracy after; None for images without a class.
         otherwise: Share of changed predictions.
         sure_before: Share above the OOD threshold before; None without a threshold.
-        sure_after: The same after; None likewise.
+        sure_after: Share above the OOD threshold after; None without a threshold.
         is_gate: Whether a loss here above `MAX_ACCURACY_LOSS` prevents publication.
     """
 

@@ -97,7 +97,7 @@ def extremes(split: Split, part: str, label: int, predictions: Predictions) -> E
         split: The data.
         part: Name of the part.
         label: Class index.
-        predictions: Of that part.
+        predictions: Predictions on that part.
     """
     rows = np.flatnonzero(split.parts[part].labels == label)
     order = rows[np.lexsort((predictions.odds[rows], -predictions.true_probability[rows]))]
