@@ -56,22 +56,22 @@ fmt: $(FULL) ## Change files into the agreed form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-data: $(FULL) ## Fetch, verify and describe the data sets that the trainer needs
+data: $(FULL) ## Download, verify and summarise the data sets of the trainer
 	$(BIN)/python -m training data $(ARGS)
 
-train: $(FULL) ## Train, verify and publish one network: make train MODEL=mlp-128
+train: $(FULL) ## Fit, verify and publish one network: make train MODEL=mlp-128
 	$(BIN)/python -m training fit $(MODEL) $(ARGS)
 
-quantise: $(FULL) ## Publish a network's next version in whole numbers: make quantise MODEL=mlp-512x4
+quantise: $(FULL) ## Publish a network's next version in int8: make quantise MODEL=mlp-512x4
 	$(BIN)/python -m training quantise $(MODEL) $(ARGS)
 
 engines: $(FULL) ## Measure how long the engines of a model's versions take: make engines MODEL=ink
 	$(BIN)/python -m bench.engines $(MODEL) $(ARGS)
 
-sweep: $(FULL) ## Search for better numbers: make sweep MODEL=mlp-128 ARGS=--one-at-a-time
+sweep: $(FULL) ## Search for better hyperparameters: make sweep MODEL=mlp-128 ARGS=--one-at-a-time
 	$(BIN)/python -m training sweep $(MODEL) $(ARGS)
 
-report: $(FULL) ## Measure and draw what is published: make report MODEL=mlp-128, or MODEL=all
+report: $(FULL) ## Evaluate published networks and draw their charts: make report MODEL=mlp-128, or MODEL=all
 	$(BIN)/python -m training report $(MODEL) $(ARGS)
 
 models: $(FULL) ## Verify every published folder; rewrite models/README.md and models/SHA256SUMS

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from bench import document, peers, results
 from bench.results import Key
 from service.core.report import Theme
-from training.painting import Ink, figure, paint
+from training.report.charts.plot_style import Palette, figure, to_png
 
 FOLDER = Path("docs/images")
 _PANELS = {"json": "JSON", "raw": "raw bytes"}
@@ -47,7 +47,7 @@ def write(text: str) -> None:
     for theme in get_args(Theme):
         suffix = "" if theme == "light" else f"-{theme}"
         path = FOLDER / f"performance{suffix}.png"
-        path.write_bytes(paint(lambda ink: _draw(panels, ink), theme))
+        path.write_bytes(to_png(lambda palette: _draw(panels, palette), theme))
 
 
 def bars(rates: Mapping[Key, float], case: str) -> list[Bar]:
@@ -69,18 +69,18 @@ def bars(rates: Mapping[Key, float], case: str) -> list[Bar]:
     ]
 
 
-def _draw(panels: Mapping[str, list[Bar]], ink: Ink) -> Figure:
+def _draw(panels: Mapping[str, list[Bar]], palette: Palette) -> Figure:
     most = max(len(shown) for shown in panels.values())
     title = f"Requests per second on one core: one image of 28 x 28, mlp-128, {_CONNECTIONS} connections"
     made = figure(11, 1.5 + 0.36 * most, title)
     for axes, (case, shown) in zip(made.subplots(1, len(panels)), panels.items(), strict=True):
-        _panel(axes, _PANELS[case], shown, ink)
+        _panel(axes, _PANELS[case], shown, palette)
     return made
 
 
-def _panel(axes: Axes, title: str, shown: list[Bar], ink: Ink) -> None:
+def _panel(axes: Axes, title: str, shown: list[Bar], palette: Palette) -> None:
     rows = range(len(shown))
-    colours = [ink.first if bar.is_ours else ink.faint for bar in shown]
+    colours = [palette.first if bar.is_ours else palette.faint for bar in shown]
     axes.barh(rows, [bar.rate for bar in shown], color=colours, height=0.7)
     for row, bar in zip(rows, shown, strict=True):
         weight = "bold" if bar.is_ours else "normal"

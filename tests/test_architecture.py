@@ -76,12 +76,53 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "service.__main__": ("service.command",),
     "training": ("service.core", "training"),
+    "training.recipes": ("training.recipes",),
+    "training.synthesis": ("service.core", "training.synthesis"),
     "training.data": (
         "service.core",
         "training.data",
-        "training.canvases",
         "training.errors",
-        "training.nondigits",
+        "training.recipes",
+        "training.synthesis",
+    ),
+    "training.data.unipen": (
+        "training.data.unipen",
+        "training.data.download",
+        "training.data.pen_digits",
+        "training.errors",
+    ),
+    "training.model": ("service.core", "training.model", "training.recipes"),
+    "training.batches": ("training.batches", "training.data", "training.recipes", "training.synthesis"),
+    "training.fitting": (
+        "training.fitting",
+        "training.batches",
+        "training.data",
+        "training.errors",
+        "training.model",
+        "training.recipes",
+    ),
+    "training.evaluation": (
+        "service.core",
+        "training.evaluation",
+        "training.data",
+        "training.errors",
+        "training.fitting",
+        "training.model",
+        "training.synthesis",
+    ),
+    "training.evaluation.ablation": (
+        "service.core",
+        "training.evaluation.ablation",
+        "training.data",
+        "training.errors",
+        "training.synthesis",
+    ),
+    "training.publishing": (
+        "service.core",
+        "training.publishing",
+        "training.data.examples",
+        "training.errors",
+        "training.model",
         "training.recipes",
     ),
     "training.report": (
@@ -89,24 +130,36 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "training.report",
         "training.data.examples",
         "training.errors",
-        "training.painting",
+    ),
+    "training.report.charts": (
+        "service.core",
+        "training.report.charts",
+        "training.data.examples",
+        "training.errors",
+    ),
+    "training.quantisation": (
+        "service.core",
+        "training.quantisation",
+        "training.data",
+        "training.errors",
+        "training.evaluation",
+        "training.fitting",
+        "training.model",
+        "training.publishing",
+        "training.recipes",
+        "training.report",
     ),
     "training.sweep": (
+        "service.core",
         "training.sweep",
         "training.data.examples",
         "training.errors",
-        "training.fit",
+        "training.fitting",
         "training.recipes",
-        "training.run",
+        "training.report.charts",
     ),
-    "training.publishing": (
-        "service.core",
-        "training.publishing",
-        "training.data.examples",
-        "training.errors",
-        "training.net",
-        "training.recipes",
-    ),
+    "training.cli": ("service.core", "training"),
+    "training.cli.commands": ("service.core", "training"),
 }
 """What each room may import of ours: what stands below it, and itself."""
 
@@ -125,9 +178,9 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "onnx": ("training",),
     "onnxscript": ("training",),
     "tqdm": ("training",),
-    "matplotlib": ("training.painting", "training.report", "training.sweep.picture"),
+    "matplotlib": ("training.report", "training.sweep.chart"),
     "optuna": ("training.sweep",),
-    "sqlalchemy": ("training.sweep.study",),
+    "sqlalchemy": ("training.sweep.storage", "training.sweep.study"),
     "onnxruntime": ("service.core.engine",),
     "threadpoolctl": ("service.core.network",),
     "fastapi": WEB,
@@ -302,6 +355,42 @@ def test_every_room_is_in_the_table() -> None:
     assert service | training == ROOMS.keys() - {"service"}
 
 
+def _trainer_floors() -> list[set[str]]:
+    """Return the modules and folders in the trainer's picture in ARCHITECTURE.md, top floor first."""
+    text = (REPOSITORY / "ARCHITECTURE.md").read_text("utf-8")
+    box = text.partition("  training/ --")[2].partition("\n  ------")[0]
+    lines = [line.split("|")[1] for line in box.splitlines()[1:]]
+    floors = [floor for line in lines for floor in line.split("->")]
+    return [{name.removesuffix("/") for name in floor.split()} for floor in floors]
+
+
+def test_the_trainers_picture_shows_its_imports() -> None:
+    """
+    It has every folder and module of the trainer; each imports lower floors and itself only.
+    """
+    floors = _trainer_floors()
+    level = {name: number for number, names in enumerate(floors) for name in names}
+    trainer = [module for module in MODULES if module.name.startswith("training.")]
+
+    assert set(level) == {module.name.split(".")[1] for module in trainer}
+    for module in trainer:
+        own = module.name.split(".")[1]
+        for name in module.imports:
+            if name.startswith("training."):
+                other = name.split(".")[1]
+                assert other == own or level[other] > level[own], f"{module.name} imports {name}"
+
+
+def test_folders_of_the_trainer_have_three_to_nine_modules() -> None:
+    """
+    A folder can be read in one sitting.
+    """
+    paths = [path for name, path in FILES.items() if _is_in(name, "training")]
+    for folder in {path.parent for path in paths}:
+        count = sum(path.parent == folder and path.name != "__init__.py" for path in paths)
+        assert 3 <= count <= 9, folder
+
+
 @pytest.mark.parametrize(
     ("rule", "name", "source"),
     [
@@ -309,17 +398,17 @@ def test_every_room_is_in_the_table() -> None:
         (upward_imports, "service.core.engine", "import service.app"),
         (upward_imports, "service.serving.registry", "def f():\n    from service.http.wire import decode"),
         (upward_imports, "service.http.v1", "from service.settings import Settings"),
-        (upward_imports, "service.http.v1", "import training.net"),
-        (upward_imports, "service.app", "from training import net"),
+        (upward_imports, "service.http.v1", "import training.model"),
+        (upward_imports, "service.app", "from training.model import mlp"),
         (upward_imports, "training.publishing.publish", "from service.serving.registry import Registry"),
         (upward_imports, "training.publishing.publish", "from service import settings"),
-        (upward_imports, "training.report.contents", "from training.fit import fit"),
+        (upward_imports, "training.report.build", "from training.fitting.loop import fit"),
         (upward_imports, "training.sweep.search", "from training.publishing import catalogue"),
-        (foreign_imports, "training.fit", "import matplotlib"),
+        (foreign_imports, "training.fitting.loop", "import matplotlib"),
         (foreign_imports, "service.app", "import torch.nn"),
         (foreign_imports, "service.core.graph", "import onnx"),
         (foreign_imports, "service.serving.registry", "import onnxruntime as ort"),
-        (foreign_imports, "training.publishing.export", "from onnxruntime import InferenceSession"),
+        (foreign_imports, "training.publishing.onnx_float", "from onnxruntime import InferenceSession"),
         (foreign_imports, "service.serving.predictor", "from starlette.requests import Request"),
         (foreign_imports, "service.protocol.inference", "from google.protobuf import json_format"),
         (upward_imports, "service.protocol.rest", "from service.grpc import messages"),

@@ -1,23 +1,23 @@
-"""Everything that can go wrong in the trainer and that a person can do something about.
+"""Errors of the trainer that a user can act on.
 
 * TrainingError
   + DataError
-    - DataMissing     files of a data set are not there
-    - DataCorrupt     they are there, and not what they should be
-    - FetchFailed     no public mirror could give them
-    - DataMismatch    they are not what a published network was made with
-  + Diverged          the loss is no number any more
-  + NotThere          a model, version, split, part or class of that name is not there
-  + RecordBroken      what a fit left for the report cannot be read
-  + PicturesAmiss     pictures of the data should go where nothing is published
-  + ExportMismatch    the exported file does not compute what the network computes
-  + LossTooLarge      a rounded network knows too little of what it knew before
+    - DataMissing        files of a data set do not exist
+    - DataCorrupt        a file has the wrong content
+    - DownloadFailed     no mirror returned the right file
+    - DataMismatch       the data differs from the data in a published manifest
+  + Diverged             the loss is not finite
+  + UnknownName          no model, version, split, part or class has this name
+  + RecordInvalid        a record that a fit wrote for the report cannot be parsed
+  + OutputInModels       images of the data would be written into the models folder
+  + ExportMismatch       the exported file computes something else than the network
+  + AccuracyLossTooLarge quantisation costs too much accuracy
   + SweepError
-    - NotSwept        a recipe has nothing that a sweep could vary
-    - StorageUnclear  what should say where a study is kept does not say it
-    - StorageFailed   a study's storage cannot be reached or used
+    - NotSearchable      a recipe has no hyperparameter that a sweep could vary
+    - StorageUrlInvalid  the storage URL of a study is invalid
+    - StorageFailed      the storage of a study cannot be reached or used
 
-What a published folder must be is the service's contract; its errors stand in `service.core.errors`.
+Errors of published folders are in `service.core.errors`, with the contract.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,15 +25,15 @@ from pathlib import Path
 
 
 class TrainingError(Exception):
-    """The root: every error that the trainer raises on purpose."""
+    """Base class of the trainer's errors."""
 
 
 class DataError(TrainingError):
-    """A data set is not as it should be."""
+    """Base class of errors of a data set."""
 
 
 class DataMissing(DataError):
-    """Files of a data set are not there."""
+    """Files of a data set do not exist."""
 
     def __init__(self, data_set: str, folder: Path, names: Sequence[str]) -> None:
         super().__init__(
@@ -46,7 +46,7 @@ class DataMissing(DataError):
 
 
 class DataCorrupt(DataError):
-    """A file is not what it should be."""
+    """A file has the wrong content."""
 
     def __init__(self, name: str, expected: str, got: str) -> None:
         finding = f"{name} should be {expected}; got {got}"
@@ -55,13 +55,13 @@ class DataCorrupt(DataError):
         self.finding = finding
 
 
-class FetchFailed(DataError):
-    """No public mirror could give a file."""
+class DownloadFailed(DataError):
+    """No mirror returned the right file."""
 
     def __init__(self, name: str, folder: Path, reasons: Mapping[str, str]) -> None:
         tried = "; ".join(f"{mirror}: {reason}" for mirror, reason in reasons.items())
         super().__init__(
-            f"{name} should come from a public mirror; none gave it ({tried}). Without internet "
+            f"{name} could not be downloaded from any mirror ({tried}). Without internet "
             f"access, put the data set's files into {folder}, or set INKLING_DATA to a folder "
             f"that holds {folder.name}/."
         )
@@ -70,91 +70,91 @@ class FetchFailed(DataError):
 
 
 class DataMismatch(DataError):
-    """The data is not that which a published network was made with."""
+    """The data differs from the data in a published manifest."""
 
     def __init__(self, published: str, part: str, got: str) -> None:
         super().__init__(
-            f"{part} should be among the data that the manifest of {published} names; "
-            f"got one of SHA-256 {got[:12]}…"
+            f"{part} should be among the data in the manifest of {published}; "
+            f"got data with SHA-256 {got[:12]}…"
         )
         self.published = published
 
 
-class NotThere(TrainingError):
-    """Something that was named is not there."""
+class UnknownName(TrainingError):
+    """No model, version, split, part or class has this name."""
 
-    def __init__(self, what: str, got: str, known: Sequence[str]) -> None:
-        super().__init__(f"{what} should be one of {', '.join(known) or '(none)'}; got {got!r}.")
+    def __init__(self, kind: str, got: str, known: Sequence[str]) -> None:
+        super().__init__(f"{kind} should be one of {', '.join(known) or '(none)'}; got {got!r}.")
         self.got = got
 
 
-class RecordBroken(TrainingError):
-    """A file that a fit left for the report cannot be read."""
+class RecordInvalid(TrainingError):
+    """A record that a fit wrote for the report cannot be parsed."""
 
     def __init__(self, published: str, file: str) -> None:
-        super().__init__(f"report/{file} of {published} should be as its fit left it; got something else.")
+        super().__init__(f"report/{file} of {published} should be as the fit wrote it; got something else.")
         self.file = file
 
 
-class PicturesAmiss(TrainingError):
-    """Pictures of the data would be written where networks are published."""
+class OutputInModels(TrainingError):
+    """Images of the data would be written into the models folder."""
 
     def __init__(self, got: Path, models: Path) -> None:
         super().__init__(
-            f"Pictures of the data should go to a place outside {models}, since the data is not ours to "
-            f"publish; got {got}."
+            f"Images of the data should go to a place outside {models}, since the data may not be "
+            f"published; got {got}."
         )
 
 
 class Diverged(TrainingError):
-    """The steps were so large that the loss is no number any more."""
+    """The loss is not finite."""
 
     def __init__(self, epoch: int, loss: float) -> None:
         super().__init__(
             f"The loss should be a finite number; after epoch {epoch} it is {loss}. "
-            "A smaller learning rate helps."
+            "Try a smaller learning rate."
         )
         self.epoch = epoch
 
 
 class ExportMismatch(TrainingError):
-    """The exported file does not compute what the network computes."""
+    """The exported file computes something else than the network."""
 
-    def __init__(self, name: str, what: str, limit: float, got: float) -> None:
+    def __init__(self, name: str, reference: str, limit: float, got: float) -> None:
         super().__init__(
-            f"{name} is not published: the exported file should agree with {what} within "
-            f"{limit:g}; it is {got:.3g} off."
+            f"{name} is not published: the exported file should agree with {reference} within "
+            f"{limit:g}; it differs by {got:.3g}."
         )
         self.got = got
 
 
-class LossTooLarge(TrainingError):
-    """A rounded network knows too little of what it knew before."""
+class AccuracyLossTooLarge(TrainingError):
+    """Quantisation costs too much accuracy."""
 
     def __init__(self, name: str, images: str, limit: float, got: float) -> None:
         super().__init__(
-            f"{name} is not published: rounding should cost at most {100 * limit:.2f} points of {images}; "
-            f"it costs {100 * got:.2f}."
+            f"{name} is not published: quantisation should cost at most {100 * limit:.2f} points of accuracy "
+            f"on {images}; it costs {100 * got:.2f}."
         )
         self.got = got
 
 
 class SweepError(TrainingError):
-    """A sweep cannot be made, or cannot go on."""
+    """Base class of errors of a sweep."""
 
 
-class NotSwept(SweepError):
-    """A recipe has nothing that a sweep could vary."""
+class NotSearchable(SweepError):
+    """A recipe has no hyperparameter that a sweep could vary."""
 
-    def __init__(self, name: str, why: str) -> None:
-        super().__init__(f"A sweep needs a recipe of dense hidden layers without a teacher; {name} {why}.")
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"A sweep needs a recipe of dense hidden layers without a teacher; {name} {reason}.")
         self.name = name
 
 
-class StorageUnclear(SweepError):
-    """What should say where a study is kept does not say it.
+class StorageUrlInvalid(SweepError):
+    """The storage URL of a study is invalid.
 
-    Nothing of it is shown, as it may hold a password.
+    The message does not repeat the URL, which may hold a password.
     """
 
     def __init__(self) -> None:
@@ -165,11 +165,11 @@ class StorageUnclear(SweepError):
 
 
 class StorageFailed(SweepError):
-    """A study's storage cannot be reached or used."""
+    """The storage of a study cannot be reached or used."""
 
     def __init__(self, storage: str, reason: str) -> None:
         super().__init__(
-            f"The study's storage, {storage}, does not answer as it should: {reason}. "
-            "When it does, the same command goes on from where it was."
+            f"The storage of the study, {storage}, failed: {reason}. "
+            "The same command resumes the sweep when the storage is available."
         )
         self.storage = storage

@@ -1,85 +1,53 @@
-"""One recipe, from data to a published folder.
+"""A run: from a recipe's fit jobs to a published folder.
 
-Which fits a recipe makes, and which of them is published, its data set says.
+1. `fitting.jobs` fits the networks.
+2. `evaluation` measures them, and chooses temperature and OOD threshold.
+3. `publishing` exports the last one, verifies the file and writes the folder.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
-from service.core.manifest import Making
 from service.core.report import Confusion, write_confusions
-from training.checkpoint import Checkpoint, Notice
-from training.data.examples import Split
-from training.data.sets import Turn
-from training.drawings import Drawings
-from training.errors import NotThere
-from training.fit import THREADS, Fitted, Watch, fit, logits, reproducible
-from training.material import Material
-from training.measuring import Fits, measure
-from training.net import Net
-from training.publishing import export, origin
-from training.publishing.publish import Product, Published, publish
-from training.recipes import Recipe
+from training.data.data_sets import FitJob
+from training.errors import UnknownName
+from training.evaluation.measurements import measure
+from training.fitting.jobs import (
+    FitContext,
+    JobResult,
+    remove_all_checkpoints,
+    remove_checkpoints,
+    run_job,
+)
+from training.fitting.loop import THREADS, reproducible
+from training.fitting.scoring import predict
+from training.model.mlp import MLP
+from training.publishing import onnx_float, provenance
+from training.publishing.manifest import FittedModel
+from training.publishing.publish import Published, publish
+from training.recipes.recipe import Recipe
 from training.report.confusion import confusion
-from training.report.contents import HISTORY_FILE, LESSON_FILE
-from training.versions import Versions
+from training.report.records import HISTORY_FILE, LESSON_FILE, write_history
 
 FOLDS = "folds"
-"""In a recipe's folder of runs: networks that have not met a donor, named after the donor."""
-
-CODE = (
-    "augment.py",
-    "canvases.py",
-    "convolutional.py",
-    "data/ink.py",
-    "drawings.py",
-    "fit.py",
-    "handwriting.py",
-    "material.py",
-    "net.py",
-    "nondigits.py",
-    "optimizer.py",
-    "versions.py",
-)
-"""The files that decide a fit's bits; a checkpoint of other code is not gone on from."""
+"""Folder in a recipe's runs folder: the networks fitted without a donor, named after the donor."""
 
 
-@dataclass(frozen=True)
-class Terms:
-    """What a run works with.
+def run(
+    recipe: Recipe, jobs: Sequence[FitJob], context: FitContext, models: Path, fresh: bool = False
+) -> Published:
+    """Run all fit jobs of a recipe, and publish the network of the last one.
 
-    Attributes:
-        turns: Which fits there are, and on what; the last makes the network that is published.
-        models: The folder to publish in.
-        runs: The folder for checkpoints.
-        watch: Asked for a watch before each fit, with a title and the number of epochs.
-        notice: Told what a person should know.
-    """
-
-    turns: tuple[Turn, ...]
-    models: Path
-    runs: Path
-    watch: Callable[[str, int], Watch]
-    notice: Notice
-
-
-def run(recipe: Recipe, terms: Terms, fresh: bool = False) -> Published:
-    """Make a recipe's fits, and publish the last.
-
-    Every fit keeps a checkpoint of its own, so that an interrupted run loses an epoch at most; when
-    all is published the checkpoints are removed. A teacher's are kept, for the next recipe that has
-    the same teacher.
+    Every fit has a checkpoint, so that an interrupted run loses at most one epoch. After the publication the
+    checkpoints are removed, except those of teachers, which other recipes can use.
 
     Args:
-        recipe: Every number of the run.
-        terms: Data, folders and watchers.
-        fresh: Begin anew, whatever checkpoints there are.
+        recipe: The hyperparameters.
+        jobs: The fit jobs; the last one is the published one.
+        context: Folder and callbacks of the fits.
+        models: Folder to publish in.
+        fresh: Remove existing checkpoints first.
 
     Returns:
         The published folder.
@@ -88,181 +56,102 @@ def run(recipe: Recipe, terms: Terms, fresh: bool = False) -> Published:
         TrainingError, ArtifactError: The network could not be published.
         OSError: A folder cannot be written.
     """
-    commit = origin.commit()  # now, not after minutes in which files may change
+    commit = provenance.commit()  # now, since files may change during the fits
     if fresh:
-        _forget(recipe, terms, terms.turns)
-    fits = [Fits(turn, _fits(recipe, terms, turn)) for turn in terms.turns]
-    for made in fits:
-        _keep_strangers(recipe, terms, made)
-    published = publish(_product(recipe, terms, fits, commit), terms.models)
-    for checkpoint in _own(recipe, terms, terms.turns):
-        checkpoint.remove()
+        remove_all_checkpoints(recipe, jobs, context)
+    results = [run_job(recipe, job, context) for job in jobs]
+    for result in results:
+        _export_folds(recipe, context, result)
+    published = publish(_fitted_model(recipe, results, commit), models)
+    remove_checkpoints(recipe, jobs, context)
     return published
 
 
-def fit_on(name: str, recipe: Recipe, terms: Terms, fresh: bool = False) -> None:
-    """Make a recipe's fits on one split, and keep them for the run that publishes.
+def fit_split(
+    name: str, recipe: Recipe, jobs: Sequence[FitJob], context: FitContext, fresh: bool = False
+) -> None:
+    """Run only the fit jobs on one split, so that a later run finds their checkpoints.
 
     Args:
-        name: Of the split.
-        recipe: As for `run`, as are the rest.
-        terms: Data, folders and watchers.
-        fresh: Begin these fits anew.
+        name: Name of the split.
+        recipe: The hyperparameters.
+        jobs: The fit jobs of the recipe.
+        context: Folder and callbacks of the fits.
+        fresh: Remove existing checkpoints of these jobs first.
 
     Raises:
-        NotThere: The recipe makes no fits on a split of that name.
+        UnknownName: The recipe has no fit job on a split of that name.
         TrainingError, OSError: As for `run`.
     """
-    turns = [turn for turn in terms.turns if turn.split.name == name]
-    if not turns:
-        raise NotThere("Split", name, list(dict.fromkeys(turn.split.name for turn in terms.turns)))
+    chosen = [job for job in jobs if job.split.name == name]
+    if not chosen:
+        raise UnknownName("Split", name, list(dict.fromkeys(job.split.name for job in jobs)))
     if fresh:
-        _forget(recipe, terms, turns)
-    for turn in turns:
-        _fits(recipe, terms, turn)
+        remove_all_checkpoints(recipe, chosen, context)
+    for job in chosen:
+        run_job(recipe, job, context)
 
 
-def strangers(recipe: Recipe, terms: Terms) -> list[Fits]:
-    """Make the fits that hold donors out, and none else; they are kept, and found again.
-
-    Args:
-        recipe: As for `run`, as are the rest.
-        terms: Data, folders and watchers.
-
-    Raises:
-        TrainingError, OSError: As for `run`.
-    """
-    return [Fits(turn, _fits(recipe, terms, turn)) for turn in terms.turns if turn.role == "held-out"]
-
-
-def _own(recipe: Recipe, terms: Terms, turns: Sequence[Turn]) -> list[Checkpoint]:
-    return [_checkpoint(recipe, terms, turn.split, seed) for turn in turns for seed in turn.seeds]
-
-
-def _forget(recipe: Recipe, terms: Terms, turns: Sequence[Turn]) -> None:
-    """Remove the checkpoints of fits and of their teachers'."""
-    teachers = [
-        _checkpoint(recipe.teacher, terms, turn.split, seed)
-        for turn in turns
-        for seed in recipe.seeds_of_teachers
-        if recipe.teacher
-    ]
-    for checkpoint in (*_own(recipe, terms, turns), *teachers):
-        checkpoint.remove()
-
-
-def _fits(recipe: Recipe, terms: Terms, turn: Turn) -> list[Fitted]:
-    """Fit a recipe once a seed; its teachers learn first, from the same images as their learners."""
-    if not turn.seeds:
-        return []
-    teachers = []
-    if recipe.teacher:
-        teachers = _fits(recipe.teacher, terms, replace(turn, seeds=recipe.seeds_of_teachers))
-    split = turn.split
-    nets = [fitted.net for fitted in teachers]
-    material: Material  # shared, since making its parts takes long
-    material = Drawings(recipe, turn.ink, nets) if turn.ink else Versions(recipe, split.train, nets)
-    return [
-        fit(
-            recipe,
-            seed,
-            len(split.classes),
-            split.train,
-            split.valid,
-            watch=terms.watch(f"{recipe.name}: {_title(turn)}, seed {seed}", recipe.epochs),
-            checkpoint=_checkpoint(recipe, terms, split, seed),
-            material=material,
-        )
-        for seed in turn.seeds
-    ]
-
-
-def _keep_strangers(recipe: Recipe, terms: Terms, fits: Fits) -> None:
-    """Keep the networks that have not met some donors, a file a donor, for whoever measures on these."""
-    for donor in fits.turn.held_out:
-        net = fits.made[0].net
-        assert isinstance(net, Net)
-        path = terms.runs / recipe.name / FOLDS / f"{donor}.onnx"
+def _export_folds(recipe: Recipe, context: FitContext, result: JobResult) -> None:
+    """Export the network of a job with held-out donors, one file per donor, for the ablation."""
+    for donor in result.job.held_out:
+        net = result.fits[0].net
+        assert isinstance(net, MLP)
+        path = context.runs / recipe.name / FOLDS / f"{donor}.onnx"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(export.to_onnx(net, fits.turn.split.train.pixels.shape[1:]))
+        path.write_bytes(onnx_float.to_onnx(net, result.job.split.train.pixels.shape[1:]))
 
 
-def _title(turn: Turn) -> str:
-    return f"fit {turn.split.name}" if turn.role == "held-out" else f"{turn.role} fit"
-
-
-def _checkpoint(recipe: Recipe, terms: Terms, split: Split, seed: int) -> Checkpoint:
-    """Return where a fit is kept: turns on one split with one seed are one fit, and made once."""
-    facts = [recipe.digest, str(seed), split.train.sha256, str(torch.__version__), str(THREADS)]
-    facts += [split.valid.sha256] if split.valid else []
-    facts += [(Path(__file__).parent / name).read_text() for name in CODE]
-    key = hashlib.sha256("\n".join(facts).encode()).hexdigest()
-    return Checkpoint(terms.runs / recipe.name / f"{split.name}-{seed}.pt", key, terms.notice)
-
-
-def _product(recipe: Recipe, terms: Terms, run: Sequence[Fits], commit: str) -> Product:
-    published = run[-1].made[-1]
-    assert isinstance(published.net, Net)  # convolutional ones only teach
-    official = terms.turns[-1].split
+def _fitted_model(recipe: Recipe, results: Sequence[JobResult], commit: str) -> FittedModel:
+    results = results[::-1]  # the published job first, in manifest and report
+    published = results[0].fits[-1]
+    assert isinstance(published.net, MLP)  # convolutional networks are teachers only
     with reproducible():
-        metrics, temperature, certainty = measure(run[::-1])  # what is published comes first
-    making = Making(
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=round(published.seconds, 3),
-        seed=recipe.seed,
-        hardware=origin.processor(),
-        threads=THREADS,
-        commit=commit,
-        libraries=origin.libraries(),
-    )
-    return Product(
+        metrics, temperature, certainty = measure(results)
+    image_shape = results[0].job.split.train.pixels.shape[1:]
+    splits = {result.job.split.name: result.job.split for result in results if result.fits}
+    return FittedModel(
         recipe=recipe,
         net=published.net,
-        model=export.to_onnx(published.net, official.train.pixels.shape[1:], temperature),
-        splits=tuple({fits.turn.split.name: fits.turn.split for fits in run[::-1] if fits.made}.values()),
-        making=making,
+        model=onnx_float.to_onnx(published.net, image_shape, temperature),
+        splits=tuple(splits.values()),
+        making=provenance.making(recipe.seed, published.seconds, commit, THREADS),
         metrics=tuple(metrics),
         report={
-            HISTORY_FILE: _history(run[::-1]),
-            LESSON_FILE: write_confusions(_confusions(run[::-1])),
+            HISTORY_FILE: _history(results),
+            LESSON_FILE: write_confusions(_lesson_matrices(results)),
         },
         temperature=temperature,
         certainty=certainty,
     )
 
 
-def _confusions(run: Sequence[Fits]) -> tuple[Confusion, ...]:
-    """Count what the fits for the lesson's figures take for what, since they are not kept."""
+def _lesson_matrices(results: Sequence[JobResult]) -> tuple[Confusion, ...]:
+    """Return the confusion matrices of the fits on the lesson's split, which are not kept."""
     return tuple(
         confusion(
             "lesson",
-            fits.turn.split,
+            result.job.split,
             name,
-            [logits(fitted.net, part.pixels).argmax(1) for fitted in fits.made],
-            fits.turn.seeds,
+            [predict(fit.net, part.pixels).argmax(1) for fit in result.fits],
+            result.job.seeds,
         )
-        for fits in run
-        if fits.turn.role == "lesson" and fits.made
-        for name, part in fits.turn.split.parts.items()
+        for result in results
+        if result.job.role == "lesson" and result.fits
+        for name, part in result.job.split.parts.items()
     )
 
 
-def _history(run: Sequence[Fits]) -> bytes:
-    entries = [
-        {
-            "fit": fits.turn.role,
-            "data": fits.turn.split.name,
-            "seed": seed,
-            "epochs": [_rounded(asdict(epoch)) for epoch in fitted.history],
-        }
-        for fits in run
-        for seed, fitted in zip(fits.turn.seeds, fits.made, strict=True)
-    ]
-    return (json.dumps({"fits": entries}, separators=(",", ":"), allow_nan=False) + "\n").encode()
-
-
-def _rounded(epoch: dict[str, float | None]) -> dict[str, float | None]:
-    """Keep six digits of each number: thousands of epochs stand in every clone of the repository."""
-    return {
-        name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in epoch.items()
-    }
+def _history(results: Sequence[JobResult]) -> bytes:
+    return write_history(
+        [
+            {
+                "fit": result.job.role,
+                "data": result.job.split.name,
+                "seed": seed,
+                "epochs": [asdict(epoch) for epoch in fit.history],
+            }
+            for result in results
+            for seed, fit in zip(result.job.seeds, result.fits, strict=True)
+        ]
+    )

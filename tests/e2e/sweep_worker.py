@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from training.data.examples import Examples
-from training.fit import Watch
-from training.recipes import RECIPES
+from training.fitting.loop import FitCallbacks
+from training.recipes.registry import RECIPES
 from training.sweep import search
-from training.sweep.study import storage_at
-from training.sweep.tuning import Trial, shortened
+from training.sweep.search_space import Trial, with_epochs
+from training.sweep.storage import parse_storage
 
 TRIALS = 8
 
@@ -29,14 +29,14 @@ def made_up(count: int, seed: int) -> Examples:
     return Examples(pixels, labels)
 
 
-def terms(storage: str, worker: str, grace_s: int) -> search.Terms:
-    """Return what every worker of the test works with."""
-    return search.Terms(
-        recipe=shortened(replace(RECIPES["mlp-128"], hidden=(4,)), 2),
+def settings(storage: str, worker: str, grace_s: int) -> search.SweepSettings:
+    """Return the settings of every worker of the test."""
+    return search.SweepSettings(
+        recipe=with_epochs(replace(RECIPES["mlp-128"], hidden=(4,)), 2),
         classes=3,
         train=made_up(60, 1),
         valid=made_up(60, 2),
-        storage=storage_at(storage),
+        storage=parse_storage(storage),
         one_at_a_time=False,
         trials=TRIALS,
         worker=worker,
@@ -72,11 +72,11 @@ def main(
         lines.send(f"ended {trial.number} {trial.state}")
 
     search.sweep(
-        terms(storage, worker, grace_s),
-        search.Listener(
-            watch=Watch(step=step, epoch=lambda _: None, clock=time.perf_counter),
-            begun=lambda *_: lines.send("begun"),
-            waiting=lambda others: lines.send(f"waiting {others}"),
-            ended=on_end,
+        settings(storage, worker, grace_s),
+        search.SweepCallbacks(
+            fit=FitCallbacks(on_step=step, on_epoch=lambda _: None, clock=time.perf_counter),
+            on_start=lambda *_: lines.send("begun"),
+            on_wait=lambda others: lines.send(f"waiting {others}"),
+            on_trial=on_end,
         ),
     )

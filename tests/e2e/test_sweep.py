@@ -20,10 +20,10 @@ import pytest
 
 pytest.importorskip("optuna", reason="the trainer is not installed")
 
-from tests.e2e.sweep_worker import TRIALS, main, terms
-from training.fit import Watch
-from training.sweep.search import Listener, sweep
-from training.sweep.tuning import Trial, counted
+from tests.e2e.sweep_worker import TRIALS, main, settings
+from training.fitting.loop import FitCallbacks
+from training.sweep.search import SweepCallbacks, sweep
+from training.sweep.search_space import Trial, counted_trials
 
 pytestmark = pytest.mark.slow
 
@@ -151,9 +151,9 @@ def finished(storage: str) -> list[Trial]:
     def unwanted(*_: object) -> None:
         pytest.fail("the study is not finished")
 
-    watch = Watch(step=unwanted, epoch=unwanted, clock=time.perf_counter)
-    listener = Listener(watch=watch, begun=lambda *_: None, waiting=unwanted, ended=unwanted)
-    return sweep(terms(storage, "late", GRACE_S), listener)
+    fit = FitCallbacks(on_step=unwanted, on_epoch=unwanted, clock=time.perf_counter)
+    callbacks = SweepCallbacks(fit, lambda *_: None, on_wait=unwanted, on_trial=unwanted)
+    return sweep(settings(storage, "late", GRACE_S), callbacks)
 
 
 def test_a_study_outlives_a_worker_that_is_killed(storage: str, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_study_outlives_a_worker_that_is_killed(storage: str, tmp_path: Path) 
             said = survivor.end()
 
     trials = finished(storage)
-    done = counted(trials, TRIALS)
+    done = counted_trials(trials, TRIALS)
     (lost,) = [trial for trial in trials if trial.state == "lost"]
     (again,) = [trial for trial in done if trial.point == lost.point]
     assert again.number > lost.number
@@ -188,6 +188,6 @@ def test_two_workers_share_the_trials_without_a_repetition(storage: str, tmp_pat
         one.end()
         two.end()
 
-    done = counted(finished(storage), TRIALS)
+    done = counted_trials(finished(storage), TRIALS)
     assert len({trial.point for trial in done}) == TRIALS
     assert {trial.state for trial in done} <= {"done", "stopped"}

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from training import nondigits
-from training.canvases import Kind, draw
-from training.data import strokes
-from training.data.strokes import PenDigit
+from training.data import pen_digits
+from training.data.pen_digits import PenDigit
+from training.synthesis import nondigits
+from training.synthesis.canvases import Kind, render
 
 pytestmark = [
     pytest.mark.data,
@@ -27,7 +27,7 @@ EVERY = 40
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[PenDigit, ...]:
-    return strokes.read(Path(os.environ["INKLING_DATA"]))[::EVERY]
+    return pen_digits.read(Path(os.environ["INKLING_DATA"]))[::EVERY]
 
 
 def _ask(client: TestClient, drawing: Iterable[NDArray[np.float64]]) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def test_canvases_are_read_as_well_as_strokes(
     right = 0
     for digit in digits:
         content = io.BytesIO()
-        draw(digit.strokes, generator, kind).save(content, "PNG")
+        render(digit.strokes, generator, kind).save(content, "PNG")
         answer = real_client.post(
             "/v1/models/ink/predict", content=content.getvalue(), headers={"content-type": "image/png"}
         )
@@ -88,7 +88,7 @@ def test_drawings_of_no_digit_are_rarely_sure(real_client: TestClient) -> None:
     Letters, signs, shapes and scribbles that no fit has met.
     """
     generator = np.random.default_rng(6)
-    drawn = [nondigits.strokes(generator, "measuring")[1] for _ in range(300)]
+    drawn = [nondigits.draw(generator, "evaluation")[1] for _ in range(300)]
 
     answers = [_ask(real_client, each) for each in drawn]
 

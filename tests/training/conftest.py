@@ -16,19 +16,20 @@ from tests.digits import DIGITS, arrays
 if any(find_spec(name) is None for name in ("torch", "tqdm", "matplotlib")):
     collect_ignore_glob = ["test_*.py", "*/test_*.py"]
 else:
-    from training.data import ink, strokes
+    from training.data import ink
+    from training.data import pen_digits as digit_file
+    from training.data.data_sets import FitJob
     from training.data.examples import Examples, Split
-    from training.data.ink import Ink
-    from training.data.mnist import Source, SourceFile
-    from training.data.sets import Turn
-    from training.data.strokes import PenDigit
-    from training.fit import Watch
-    from training.recipes import Recipe
+    from training.data.ink import InkData
+    from training.data.mnist import IdxFile, IdxSource
+    from training.data.pen_digits import PenDigit
+    from training.fitting.loop import FitCallbacks
+    from training.recipes.recipe import Recipe
 
     CLASSES = ("zero", "one", "two")
 
     def _examples(count: int, seed: int, shape: tuple[int, ...] = (6, 5)) -> Examples:
-        """Noise with a bright band whose place is the class."""
+        """Noise with a bright band whose position is the class."""
         generator = np.random.default_rng(seed)
         labels = np.arange(count) % len(CLASSES)
         pixels = generator.integers(0, 150, (count, *shape), np.uint8)
@@ -38,12 +39,12 @@ else:
 
     @pytest.fixture(scope="session")
     def official() -> Split:
-        """A data set as its makers cut it."""
+        """A data set in its official split, without a valid part."""
         return Split("official", "made up", CLASSES, _examples(60, 1), None, _examples(30, 2))
 
     @pytest.fixture(scope="session")
     def lesson() -> Split:
-        """The same kind of data with a valid part."""
+        """A split of the same kind of images, with a valid part."""
         parts = _examples(45, 3), _examples(24, 4), _examples(24, 5)
         return Split("lesson", "made up", CLASSES, *parts)
 
@@ -66,12 +67,12 @@ else:
         )
 
     @pytest.fixture(scope="session")
-    def watch() -> Watch:
-        """Nobody is told anything, and no time passes."""
-        return Watch(step=lambda *_: None, epoch=lambda _: None, clock=lambda: 0.0)
+    def callbacks() -> FitCallbacks:
+        """Callbacks that do nothing, with a constant clock."""
+        return FitCallbacks(on_step=lambda *_: None, on_epoch=lambda _: None, clock=lambda: 0.0)
 
     @pytest.fixture
-    def source(tmp_path: Path) -> Source:
+    def source(tmp_path: Path) -> IdxSource:
         """A data set of 28 x 28 pixels and ten classes, in files below tmp_path/data."""
         labels = {"train": np.repeat(np.arange(10), 8), "test": np.repeat(np.arange(10), 4)}
         generator = np.random.default_rng(7)
@@ -84,19 +85,19 @@ else:
                 path = tmp_path / "data" / "tiny" / f"{part}-{kind}.gz"
                 path.write_bytes(gzip.compress(content))
                 digest = hashlib.sha256(content).hexdigest()
-                files.append(SourceFile(path.name, digest, array.shape))
-        return Source("Tiny", "tiny", (), tuple("0123456789"), (6, 3, 3), *files)
+                files.append(IdxFile(path.name, digest, array.shape))
+        return IdxSource("Tiny", "tiny", (), tuple("0123456789"), (6, 3, 3), *files)
 
     @pytest.fixture(scope="session")
     def pen_digits() -> tuple[PenDigit, ...]:
-        """Pen digits of the donors whom `ink` knows, of each a few."""
+        """A few pen digits of each donor of `ink`."""
         generator = np.random.default_rng(3)
         counts = {"apa": 3, "apb": 2, "ced": 2, "gmd": 2, "syn": 6}
         donors = [donor for donor, count in counts.items() for _ in range(count)]
         return tuple(_pen_digit(place % 10, donor, generator) for place, donor in enumerate(donors))
 
     def _pen_digit(label: int, donor: str, generator: np.random.Generator) -> PenDigit:
-        """One of the tests' digits in a hand of its own."""
+        """One of the tests' digits, with random deviations."""
         drawn = arrays(DIGITS[str(label)][0])
         drawn = [stroke + generator.normal(0, 1, stroke.shape) for stroke in drawn]
         points = np.concatenate(drawn)
@@ -106,7 +107,7 @@ else:
 
     @pytest.fixture(scope="session")
     def inky(recipe: Recipe) -> Recipe:
-        """A small network of the kind that `ink` is."""
+        """A small recipe with every kind of image of `ink`."""
         return replace(
             recipe,
             name="inky",
@@ -124,28 +125,28 @@ else:
         )
 
     @pytest.fixture(scope="session")
-    def ink_turns(pen_digits: tuple[PenDigit, ...]) -> tuple[Turn, ...]:
-        """What it is fitted on: each group of donors left out in turn, then everybody."""
+    def ink_jobs(pen_digits: tuple[PenDigit, ...]) -> tuple[FitJob, ...]:
+        """Fit jobs of the small recipe: each group of donors held out in turn, then all donors."""
         everything = _ink(pen_digits)
-        official = Split("official", "Tiny", strokes.CLASSES, everything.mnist, None, everything.mnist)
-        turns = []
+        official = Split("official", "Tiny", digit_file.CLASSES, everything.mnist, None, everything.mnist)
+        jobs = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ink, "MNIST_HELD_OUT", 20)
-            for donors in ink.HELD_OUT:
-                split, kept = ink.without(everything, donors)
-                turns.append(Turn("held-out", split, (11,), donors, kept))
-        whole = ink.published(official, everything.digits)
-        return *turns, Turn("published", whole, (11,), ink=everything)
+            for donors in ink.HELD_OUT_DONORS:
+                split, kept = ink.held_out_split(everything, donors)
+                jobs.append(FitJob("held-out", split, (11,), donors, kept))
+        whole = ink.published_split(official, everything.digits)
+        return *jobs, FitJob("published", whole, (11,), ink=everything)
 
-    def _ink(digits: tuple[PenDigit, ...]) -> Ink:
-        """Take the pen digits, as the service draws them, for MNIST's images and for canvases as well."""
+    def _ink(digits: tuple[PenDigit, ...]) -> InkData:
+        """Use the pen digits, rendered by the service, as MNIST images and as canvases."""
         places = np.tile(np.arange(len(digits)), 3)
         kinds = np.repeat(["clean", "tools", "scan"], len(digits))
         nothing = Examples(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))
-        made = Ink(nothing, digits, nothing, places, kinds, (tuple(np.array(s) for s in DIGITS["4"][0]),))
-        drawn = ink.drawn(digits)
+        made = InkData(nothing, digits, nothing, places, kinds, (tuple(np.array(s) for s in DIGITS["4"][0]),))
+        drawn = ink.render_digits(digits)
         return replace(
-            made, mnist=drawn.take(np.tile(np.arange(len(digits)), 4)), canvases=drawn.take(places)
+            made, mnist=drawn.select(np.tile(np.arange(len(digits)), 4)), canvases=drawn.select(places)
         )
 
     def _idx(array: NDArray[np.uint8]) -> bytes:

@@ -7,28 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from training import losses
 from training.__main__ import main
-from training.data import strokes
-from training.data.mnist import Source
-from training.data.sets import digits
-from training.data.strokes import PenDigit
+from training.data import pen_digits as digit_file
+from training.data.data_sets import mnist_data_set
+from training.data.mnist import IdxSource
+from training.data.pen_digits import PenDigit
+from training.quantisation import comparison
 
 QUICK = ("--epochs", "1")
 
 
-def _main(tmp_path: Path, source: Source, *words: str) -> int:
+def _main(tmp_path: Path, source: IdxSource, *words: str) -> int:
     folders: list[str] = []
     if words[0] in ("fit", "quantise", "report", "sample"):
         folders += ["--models", str(tmp_path / "models")]
     if words[0] in ("fit", "quantise"):
         folders += ["--runs", str(tmp_path / "runs")]
-    return main([*words, *folders], {"INKLING_DATA": str(tmp_path / "data")}, {"mnist": digits(source)})
+    return main(
+        [*words, *folders], {"INKLING_DATA": str(tmp_path / "data")}, {"mnist": mnist_data_set(source)}
+    )
 
 
-def test_fit_trains_and_publishes(tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_trains_and_publishes(
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
+) -> None:
     """
-    One command leads from files to a published folder, and says where it is.
+    One command leads from data files to a published folder, and prints its path.
     """
     code = _main(tmp_path, source, "fit", "softmax", *QUICK)
 
@@ -41,34 +45,37 @@ def test_fit_trains_and_publishes(tmp_path: Path, source: Source, capsys: pytest
     assert f"Published {tmp_path / 'models' / 'softmax' / '1'}: 7,850 parameters" in written.out
 
 
-def test_fit_again_says_that_there_is_nothing_to_publish(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+def test_a_repeated_fit_publishes_nothing(
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    The same command twice ends well and leaves one version.
+    The same command succeeds twice and leaves one version.
     """
     _main(tmp_path, source, "fit", "softmax", *QUICK)
     code = _main(tmp_path, source, "fit", "softmax", *QUICK)
 
     assert code == 0
-    assert "is this very network already" in capsys.readouterr().out
+    assert "is the same network" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "models" / "softmax").iterdir()] == ["1"]
 
 
-def test_quantise_publishes_the_next_version_in_whole_numbers(
-    tmp_path: Path, source: Source, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
+def test_quantise_publishes_the_next_version(
+    tmp_path: Path, source: IdxSource, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    It says what is lost, on the data and on strokes; measured only, nothing is published. Reports follow.
+    It prints the effect on the data and on strokes; with --only-measure it publishes nothing. Reports work
+    on the result.
     """
-    strokes.write(strokes.INK.path(tmp_path / "data"), pen_digits)
+    digit_file.write(digit_file.PEN_DIGITS.path(tmp_path / "data"), pen_digits)
     _main(tmp_path, source, "fit", "softmax", *QUICK)
 
     measured = _main(tmp_path, source, "quantise", "softmax", "--only-measure")
     kept = [path.name for path in (tmp_path / "models" / "softmax").iterdir()]
     told = capsys.readouterr().out
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "MOST", 1.0)  # after one epoch of noise, the toy's answers are close calls
+        patch.setattr(
+            comparison, "MAX_ACCURACY_LOSS", 1.0
+        )  # after one epoch of noise, the toy's answers are close calls
         published = _main(tmp_path, source, "quantise", "softmax")
 
     assert (measured, kept, published) == (0, ["1"], 0)
@@ -77,48 +84,48 @@ def test_quantise_publishes_the_next_version_in_whole_numbers(
     assert _main(tmp_path, source, "report", "softmax", "2") == 0
 
 
-def test_quantise_refuses_what_costs_too_much(
-    tmp_path: Path, source: Source, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
+def test_quantise_refuses_a_large_loss(
+    tmp_path: Path, source: IdxSource, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    One line says what it costs; nothing is published.
+    One line has the loss; nothing is published.
     """
-    strokes.write(strokes.INK.path(tmp_path / "data"), pen_digits)
+    digit_file.write(digit_file.PEN_DIGITS.path(tmp_path / "data"), pen_digits)
     _main(tmp_path, source, "fit", "softmax", *QUICK)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "MOST", -1.1)
+        patch.setattr(comparison, "MAX_ACCURACY_LOSS", -1.1)
         code = _main(tmp_path, source, "quantise", "softmax")
 
     assert code == 1
-    assert "softmax is not published: rounding should cost at most" in capsys.readouterr().err
+    assert "softmax is not published: quantisation should cost at most" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "models" / "softmax").iterdir()] == ["1"]
 
 
-def test_quantise_begins_with_a_version_in_floats(
-    tmp_path: Path, source: Source, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
+def test_quantise_starts_at_a_float_version(
+    tmp_path: Path, source: IdxSource, pen_digits: tuple[PenDigit, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    The newest of them; a version that is in whole numbers is told from those that are not.
+    The newest one; a quantised version is refused.
     """
-    strokes.write(strokes.INK.path(tmp_path / "data"), pen_digits)
+    digit_file.write(digit_file.PEN_DIGITS.path(tmp_path / "data"), pen_digits)
     _main(tmp_path, source, "fit", "softmax", *QUICK)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "MOST", 1.0)
+        patch.setattr(comparison, "MAX_ACCURACY_LOSS", 1.0)
         _main(tmp_path, source, "quantise", "softmax")
         again = _main(tmp_path, source, "quantise", "softmax")
 
     assert again == 0
-    assert "is this very network already" in capsys.readouterr().out
+    assert "is the same network" in capsys.readouterr().out
     assert _main(tmp_path, source, "quantise", "softmax", "2") == 1
-    assert "Version of softmax in floats should be one of 1; got '2'" in capsys.readouterr().err
+    assert "Float32 version of softmax should be one of 1; got '2'" in capsys.readouterr().err
 
 
-def test_fits_on_one_split_are_kept_for_the_run_that_publishes(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+def test_fits_on_one_split_are_kept_for_a_later_run(
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    `--only` publishes nothing; the whole run goes on from what it kept.
+    `--only` publishes nothing; the whole run uses its checkpoints.
     """
     code = _main(tmp_path, source, "fit", "softmax", *QUICK, "--only", "official")
 
@@ -130,11 +137,11 @@ def test_fits_on_one_split_are_kept_for_the_run_that_publishes(
     assert (tmp_path / "models" / "softmax" / "1").is_dir()
 
 
-def test_fits_on_an_unknown_split_are_told_which_there_are(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+def test_an_unknown_split_is_refused(
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    One line names them; exit code 1.
+    One line lists the splits; exit code 1.
     """
     code = _main(tmp_path, source, "fit", "softmax", *QUICK, "--only", "nobody")
 
@@ -142,11 +149,11 @@ def test_fits_on_an_unknown_split_are_told_which_there_are(
     assert capsys.readouterr().err == "Split should be one of lesson, official; got 'nobody'.\n"
 
 
-def test_flags_replace_single_numbers(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+def test_flags_override_hyperparameters(
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    A number given on the command line takes the place of the recipe's, and is shown.
+    The value on the command line replaces the recipe's, and is printed.
     """
     words = ("fit", "softmax", *QUICK, "--learning-rate", "0.01", "--seed", "9")
 
@@ -168,11 +175,11 @@ def test_flags_replace_single_numbers(
         ([], "required: command"),
     ],
 )
-def test_a_command_that_is_not_understood_ends_with_2(
+def test_invalid_arguments_exit_with_2(
     words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    What was wrong with the words is said before anything is begun.
+    The message is printed before any work.
     """
     with pytest.raises(SystemExit) as ended:
         main(words, {})
@@ -182,13 +189,13 @@ def test_a_command_that_is_not_understood_ends_with_2(
 
 
 @pytest.mark.parametrize("words", [["fit", "softmax"], ["data"]])
-def test_without_data_one_line_says_what_to_do(
-    words: list[str], tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+def test_missing_data_is_reported_in_one_line(
+    words: list[str], tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    A missing data set is told in one line that names the variable; exit code 1.
+    The line names the environment variable; exit code 1.
     """
-    code = main(words, {"INKLING_DATA": str(tmp_path / "none")}, {"mnist": digits(source)})
+    code = main(words, {"INKLING_DATA": str(tmp_path / "none")}, {"mnist": mnist_data_set(source)})
 
     written = capsys.readouterr().err
     assert code == 1
@@ -196,11 +203,11 @@ def test_without_data_one_line_says_what_to_do(
     assert "INKLING_DATA" in written
 
 
-def test_a_corrupt_file_is_told_in_one_line(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+def test_a_corrupt_file_is_reported_in_one_line(
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    The file is named, with what it should be; exit code 1.
+    With its name and the expected content; exit code 1.
     """
     (tmp_path / "data" / "tiny" / "test-images.gz").write_bytes(b"oops")
 
@@ -208,15 +215,15 @@ def test_a_corrupt_file_is_told_in_one_line(
 
     written = capsys.readouterr().err
     assert code == 1
-    assert written.startswith("test-images.gz should be a whole gzip file")
+    assert written.startswith("test-images.gz should be a complete gzip file")
     assert written.count("\n") == 1
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_one_line(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+def test_an_unwritable_folder_is_reported_in_one_line(
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    A file in the place of a folder ends the run with exit code 1 and no traceback.
+    Exit code 1, no traceback.
     """
     (tmp_path / "runs").write_text("in the way")
 
@@ -227,14 +234,14 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(
     assert written.count("\n") == 1
 
 
-def test_an_interruption_says_how_to_go_on(
+def test_an_interruption_says_how_to_resume(
     tmp_path: Path,
-    source: Source,
+    source: IdxSource,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
-    Ctrl-C ends with 130 and one line.
+    Ctrl-C exits with 130 and one line.
     """
 
     def interrupt(*_: object) -> None:
@@ -245,29 +252,27 @@ def test_an_interruption_says_how_to_go_on(
     code = _main(tmp_path, source, "fit", "softmax")
 
     assert code == 130
-    assert capsys.readouterr().err == "Interrupted. The same command goes on from where it was.\n"
+    assert capsys.readouterr().err == "Interrupted. The same command resumes where it stopped.\n"
 
 
-def test_data_describes_what_is_there(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_data_prints_a_summary(tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    Nothing is fetched where all is right; sizes and digests of every part are shown.
+    Valid files are not downloaded; sizes and digests of every part are printed.
     """
     code = _main(tmp_path, replace(source, mirrors=("http://127.0.0.1:1/",)), "data")
 
     written = capsys.readouterr().out
     assert code == 0
-    assert "all as it should be" in written
-    assert re.search(r"official train +80 images, 8 to 8 a class", written)
-    assert re.search(r"lesson valid +30 images, 3 to 3 a class", written)
+    assert "complete and verified" in written
+    assert re.search(r"official train +80 images, 8 to 8 per class", written)
+    assert re.search(r"lesson valid +30 images, 3 to 3 per class", written)
 
 
 def test_models_verifies_and_writes_the_table(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    What is whole gets its row; what is damaged is told in one line and writes nothing.
+    Valid folders get a row; a damaged one is reported in one line, and nothing is written.
     """
     words = ["models", "--models", str(tmp_path / "models")]
     _main(tmp_path, source, "fit", "softmax", *QUICK)
@@ -285,11 +290,11 @@ def test_models_verifies_and_writes_the_table(
     assert capsys.readouterr().err.startswith("softmax/1: SHA-256 of model.onnx should be")
 
 
-def test_report_measures_and_draws_what_is_published(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+def test_report_writes_figures_and_charts(
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    Numbers and pictures stand beside what the fit left; pictures of the data only where they are asked for.
+    Beside the run's records; pictures of the data only on request.
     """
     _main(tmp_path, source, "fit", "softmax", *QUICK)
     folder = tmp_path / "models" / "softmax" / "1" / "report"
@@ -315,9 +320,9 @@ def test_report_measures_and_draws_what_is_published(
     assert "has no valid part" in written.out
 
 
-def test_report_again_gives_the_same_bytes(tmp_path: Path, source: Source) -> None:
+def test_a_repeated_report_has_the_same_bytes(tmp_path: Path, source: IdxSource) -> None:
     """
-    Numbers and pictures hold no date and no chance.
+    Figures and charts have no date and no randomness.
     """
     _main(tmp_path, source, "fit", "softmax", *QUICK)
     folder = tmp_path / "models" / "softmax" / "1" / "report"
@@ -331,10 +336,10 @@ def test_report_again_gives_the_same_bytes(tmp_path: Path, source: Source) -> No
 
 
 def test_sample_draws_images_of_a_class(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    Where it is told to, but not among the published networks.
+    Into the given file, but not into the models folder.
     """
     _main(tmp_path, source, "fit", "softmax", *QUICK)
     words = ("sample", "softmax", "--class", "7", "--out")
@@ -360,8 +365,8 @@ def test_sample_draws_images_of_a_class(
         ),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
+def test_unknown_names_are_reported_with_the_known_ones(
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
 ) -> None:
     """
     In one line; exit code 1.
@@ -378,7 +383,7 @@ def test_what_is_not_there_is_told_with_what_is(
 
 def test_list_shows_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     """
-    The recipes are listed with a sentence each.
+    One line per recipe.
     """
     code = main(["list"], {})
 
@@ -396,9 +401,9 @@ def test_list_shows_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_listing_recipes_does_not_wait_for_torch(tmp_path: Path) -> None:
+def test_listing_recipes_does_not_import_torch(tmp_path: Path) -> None:
     """
-    Commands that train nothing answer at once: torch is not even imported.
+    Commands that fit nothing start fast.
     """
     program = (
         "import sys; from training.__main__ import main; main(['list'], {});sys.exit('torch' in sys.modules)"
@@ -414,11 +419,11 @@ def test_listing_recipes_does_not_wait_for_torch(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-def test_pen_strokes_are_made_from_an_archive(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+def test_data_converts_a_unipen_archive(
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    The command says how many digits there were and what was left out, then describes the data sets.
+    It prints the numbers of digits and of skipped segments, then the summaries.
     """
     archive = tmp_path / "unipen" / "data" / "1a" / "syn"
     archive.mkdir(parents=True)
@@ -431,15 +436,15 @@ def test_pen_strokes_are_made_from_an_archive(
     written = capsys.readouterr().out
     assert code == 0
     assert f"Wrote {tmp_path / 'data' / 'ink' / 'digits.jsonl.gz'}: 1 digits." in written
-    assert "1 left out: its label is no digit" in written
+    assert "1 skipped: its label is no digit" in written
     assert "mnist in" in written
 
 
-def test_steps_without_the_strokes_says_what_is_missing(
-    tmp_path: Path, source: Source, capsys: pytest.CaptureFixture[str]
+def test_steps_without_strokes_is_refused(
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    One line, before anything is measured.
+    In one line, before any measurement.
     """
     code = _main(tmp_path, source, "steps")
 

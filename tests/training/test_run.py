@@ -1,4 +1,3 @@
-import ast
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,65 +12,77 @@ from service.core import artifact, graph
 from service.core.engine import Engine
 from service.core.report import Confusions
 from tests import precision, toys
-from tests.conftest import REPOSITORY
-from training import measuring
+from training.data.data_sets import FitJob
 from training.data.examples import Examples, Split
-from training.data.sets import Turn
-from training.data.strokes import PenDigit
-from training.errors import NotThere
-from training.fit import Epoch, Watch
+from training.data.pen_digits import PenDigit
+from training.errors import UnknownName
+from training.evaluation import ood
+from training.evaluation.measurements import ALL_HELD_OUT
+from training.fitting.jobs import FitContext
+from training.fitting.loop import Epoch, FitCallbacks
 from training.publishing.publish import Published
-from training.recipes import Recipe
-from training.run import CODE, Terms, fit_on, run
+from training.recipes.recipe import Recipe
+from training.run import fit_split, run
 
 STEPS = 2 * 4 * 7 + 4 * 9
 """Of a whole run: two lesson fits and the published one, four epochs each, of 45 and 60 by 7."""
 
 
 @dataclass
-class Listener:
-    """Hears what a run tells, and may interrupt it at a certain epoch of a certain fit."""
+class Recorder:
+    """Records the callbacks of a run, and can interrupt it at an epoch of a fit."""
 
-    watch: Watch
+    callbacks: FitCallbacks
     interrupt_at: tuple[str, int] | None = None
     steps: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
-    def watch_for(self, title: str, _: int) -> Watch:
-        """Return a watch that remembers under this title."""
+    def callbacks_of(self, title: str, _: int) -> FitCallbacks:
+        """Return callbacks that record steps under this title."""
 
         def epoch(done: Epoch) -> None:
             if (title, done.number) == self.interrupt_at:
                 raise KeyboardInterrupt
 
-        return replace(self.watch, step=lambda *_: self.steps.append(title), epoch=epoch)
+        return replace(self.callbacks, on_step=lambda *_: self.steps.append(title), on_epoch=epoch)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Arguments of a run, besides the recipe."""
+
+    jobs: tuple[FitJob, ...]
+    context: FitContext
+    models: Path
+
+
+def _run(recipe: Recipe, setup: Setup, fresh: bool = False) -> Published:
+    return run(recipe, setup.jobs, setup.context, setup.models, fresh)
 
 
 @dataclass(frozen=True)
 class Whole:
-    """A run that nothing interrupted, and the folder it worked in."""
+    """An uninterrupted run, and its folder."""
 
     folder: Path
     published: Published
 
 
 @pytest.fixture
-def listener(watch: Watch) -> Listener:
-    return Listener(watch)
+def recorder(callbacks: FitCallbacks) -> Recorder:
+    return Recorder(callbacks)
 
 
-def _turns(recipe: Recipe, official: Split, lesson: Split) -> tuple[Turn, ...]:
-    return Turn("lesson", lesson, recipe.lesson_seeds), Turn("published", official, (recipe.seed,))
+def _jobs(recipe: Recipe, official: Split, lesson: Split) -> tuple[FitJob, ...]:
+    return FitJob("lesson", lesson, recipe.lesson_seeds), FitJob("published", official, (recipe.seed,))
 
 
 @pytest.fixture
-def terms(recipe: Recipe, official: Split, lesson: Split, tmp_path: Path, listener: Listener) -> Terms:
-    return Terms(
-        turns=_turns(recipe, official, lesson),
+def setup(recipe: Recipe, official: Split, lesson: Split, tmp_path: Path, recorder: Recorder) -> Setup:
+    return Setup(
+        jobs=_jobs(recipe, official, lesson),
         models=tmp_path / "models",
-        runs=tmp_path / "runs",
-        watch=listener.watch_for,
-        notice=listener.notices.append,
+        context=FitContext(tmp_path / "runs", recorder.callbacks_of, recorder.notices.append),
     )
 
 
@@ -80,19 +91,20 @@ def whole(
     recipe: Recipe,
     official: Split,
     lesson: Split,
-    watch: Watch,
+    callbacks: FitCallbacks,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Whole:
     """A run that nothing interrupts; made once, since each takes some seconds."""
     folder = tmp_path_factory.mktemp("whole")
-    turns = _turns(recipe, official, lesson)
-    terms = Terms(turns, folder / "models", folder / "runs", lambda *_: watch, lambda _: None)
-    return Whole(folder, run(recipe, terms))
+    jobs = _jobs(recipe, official, lesson)
+    context = FitContext(folder / "runs", lambda *_: callbacks, lambda _: None)
+    setup = Setup(jobs, context, folder / "models")
+    return Whole(folder, _run(recipe, setup))
 
 
 def test_a_run_leads_from_data_to_a_published_folder(whole: Whole) -> None:
     """
-    Model, manifest, golden examples and history stand in one folder; checkpoints are gone.
+    Model, manifest, golden examples and records are in one folder; checkpoints are removed.
     """
     folder = whole.folder / "models" / "toy" / "1"
 
@@ -108,10 +120,10 @@ def test_a_run_leads_from_data_to_a_published_folder(whole: Whole) -> None:
     assert list((whole.folder / "runs" / "toy").iterdir()) == []
 
 
-def test_figures_name_their_fit_split_and_seeds(whole: Whole) -> None:
+def test_measurements_name_their_fit_split_and_seeds(whole: Whole) -> None:
     """
-    The published network is measured on the official split; the lesson's split has a mean and a
-    spread over its seeds.
+    The published network is measured on the official split; the lesson's split has mean and spread over its
+    seeds.
     """
     metrics = whole.published.artifact.manifest.metrics
 
@@ -126,9 +138,9 @@ def test_figures_name_their_fit_split_and_seeds(whole: Whole) -> None:
     assert metrics[1].accuracy > 0.8  # bands of light: a third would be chance
 
 
-def test_confusion_matrices_of_the_lessons_fits_are_kept(whole: Whole) -> None:
+def test_confusion_matrices_of_the_lessons_fits_are_recorded(whole: Whole) -> None:
     """
-    One for each part of the lesson's split, over both seeds, with the accuracies of the manifest.
+    One per part of the lesson's split, over both seeds, with the manifest's accuracies.
     """
     report = whole.folder / "models" / "toy" / "1" / "report"
     metrics = [metric for metric in whole.published.artifact.manifest.metrics if metric.fit == "lesson"]
@@ -142,9 +154,9 @@ def test_confusion_matrices_of_the_lessons_fits_are_kept(whole: Whole) -> None:
         assert right / (2 * matrix.examples) == pytest.approx(metric.accuracy)
 
 
-def test_the_published_figures_are_those_of_the_published_file(whole: Whole, official: Split) -> None:
+def test_the_published_accuracy_is_that_of_the_published_file(whole: Whole, official: Split) -> None:
     """
-    Counting right answers of the layers' plain sums gives the manifest's accuracy.
+    Correct predictions of the layers' plain sums give the manifest's accuracy.
     """
     published = whole.published.artifact
     tensors = graph.read(published.model).tensors
@@ -161,7 +173,7 @@ def test_the_published_figures_are_those_of_the_published_file(whole: Whole, off
 
 def test_the_history_of_every_fit_is_published(whole: Whole) -> None:
     """
-    Learning curves can be drawn from the report, of the published and of the lesson's fits.
+    The report has learning curves of the published and of the lesson's fits.
     """
     path = whole.folder / "models" / "toy" / "1" / "report" / "history.json"
 
@@ -172,26 +184,26 @@ def test_the_history_of_every_fit_is_published(whole: Whole) -> None:
 
 
 @pytest.mark.parametrize("interruption", [("toy: lesson fit, seed 2", 3), ("toy: published fit, seed 11", 1)])
-def test_an_interrupted_run_goes_on_from_its_last_epoch(
+def test_an_interrupted_run_resumes_at_its_last_epoch(
     recipe: Recipe,
-    terms: Terms,
-    listener: Listener,
+    setup: Setup,
+    recorder: Recorder,
     whole: Whole,
     interruption: tuple[str, int],
 ) -> None:
     """
-    Nothing is published by half; the same command makes only the steps that are missing, and
-    publishes what an uninterrupted run publishes.
+    Nothing incomplete is published; the same command runs only the missing steps, and publishes the same
+    network.
     """
-    listener.interrupt_at = interruption
+    recorder.interrupt_at = interruption
 
     with pytest.raises(KeyboardInterrupt):
-        run(recipe, terms)
-    listener.interrupt_at = None
-    assert not terms.models.exists()
-    resumed = run(recipe, terms).artifact
+        _run(recipe, setup)
+    recorder.interrupt_at = None
+    assert not setup.models.exists()
+    resumed = _run(recipe, setup).artifact
 
-    assert len(listener.steps) == STEPS
+    assert len(recorder.steps) == STEPS
     assert resumed.model == whole.published.artifact.model
     assert resumed.manifest.metrics == whole.published.artifact.manifest.metrics
 
@@ -204,48 +216,48 @@ def test_an_interrupted_run_goes_on_from_its_last_epoch(
     ],
     ids=["the same recipe", "another learning rate"],
 )
-def test_checkpoints_of_another_recipe_are_not_gone_on_from(
+def test_checkpoints_of_another_recipe_are_ignored(
     recipe: Recipe,
-    terms: Terms,
-    listener: Listener,
+    setup: Setup,
+    recorder: Recorder,
     change: Callable[[Recipe], Recipe],
     lines: int,
 ) -> None:
     """
-    A changed number means a new beginning, and a line that says so.
+    A changed hyperparameter restarts the fit, with a notice.
     """
-    listener.interrupt_at = ("toy: lesson fit, seed 1", 2)
+    recorder.interrupt_at = ("toy: lesson fit, seed 1", 2)
     with pytest.raises(KeyboardInterrupt):
-        run(recipe, terms)
-    listener.interrupt_at = None
+        _run(recipe, setup)
+    recorder.interrupt_at = None
 
-    run(change(recipe), terms)
+    _run(change(recipe), setup)
 
-    assert len(listener.notices) == lines
+    assert len(recorder.notices) == lines
 
 
-def test_a_fresh_run_begins_anew(recipe: Recipe, terms: Terms, listener: Listener) -> None:
+def test_a_fresh_run_ignores_checkpoints(recipe: Recipe, setup: Setup, recorder: Recorder) -> None:
     """
-    Asked to, a run makes every step again.
+    It runs every step again.
     """
-    listener.interrupt_at = ("toy: lesson fit, seed 1", 2)
+    recorder.interrupt_at = ("toy: lesson fit, seed 1", 2)
     with pytest.raises(KeyboardInterrupt):
-        run(recipe, terms)
-    listener.interrupt_at = None
-    listener.steps.clear()
+        _run(recipe, setup)
+    recorder.interrupt_at = None
+    recorder.steps.clear()
 
-    run(recipe, terms, fresh=True)
+    _run(recipe, setup, fresh=True)
 
-    assert len(listener.steps) == STEPS
+    assert len(recorder.steps) == STEPS
 
 
-def test_the_same_run_publishes_nothing_new(recipe: Recipe, terms: Terms, whole: Whole) -> None:
+def test_the_same_run_publishes_nothing_new(recipe: Recipe, setup: Setup, whole: Whole) -> None:
     """
-    Who runs a recipe twice gets the same file, byte for byte, and has one version.
+    A second run gives the same bytes, and no second version.
     """
     models = whole.folder / "models"
 
-    again = run(recipe, replace(terms, models=models))
+    again = _run(recipe, replace(setup, models=models))
 
     assert not again.is_new
     assert again.artifact.model == whole.published.artifact.model
@@ -253,27 +265,27 @@ def test_the_same_run_publishes_nothing_new(recipe: Recipe, terms: Terms, whole:
 
 
 def test_a_network_learns_from_the_official_images_alone(
-    recipe: Recipe, terms: Terms, official: Split, lesson: Split, whole: Whole
+    recipe: Recipe, setup: Setup, official: Split, lesson: Split, whole: Whole
 ) -> None:
     """
-    Whatever the test images and the lesson's split are, the published network is the same.
+    The published network depends neither on the test images nor on the lesson's split.
     """
-    turns = _turns(
+    jobs = _jobs(
         recipe, replace(official, test=official.train), replace(lesson, train=official.parts["test"])
     )
-    other = replace(terms, turns=turns)
+    other = replace(setup, jobs=jobs)
 
-    published = run(recipe, other)
+    published = _run(recipe, other)
 
     assert published.artifact.model == whole.published.artifact.model
 
 
-def test_teachers_are_fitted_before_their_learners(
-    recipe: Recipe, terms: Terms, listener: Listener, lesson: Split, official: Split
+def test_teachers_are_fitted_before_their_students(
+    recipe: Recipe, setup: Setup, recorder: Recorder, lesson: Split, official: Split
 ) -> None:
     """
-    Each split has teachers of its own, which learn from that split's images alone; they are kept, so
-    that a second run need not fit them again, unless asked to begin anew.
+    Each split has its own teachers, fitted on that split only; they are kept for a second run, unless it is
+    fresh.
     """
     square = _squares(official)
     squares = _squares(lesson)
@@ -288,15 +300,15 @@ def test_teachers_are_fitted_before_their_learners(
         teacher_share=0.5,
         lesson_seeds=(1,),
     )
-    small = replace(terms, turns=_turns(taught, square, squares))
+    small = replace(setup, jobs=_jobs(taught, square, squares))
 
-    manifest = run(taught, small).artifact.manifest
-    first = list(dict.fromkeys(listener.steps))
-    listener.steps.clear()
-    again = run(taught, small)
-    second = list(dict.fromkeys(listener.steps))
-    listener.steps.clear()
-    run(taught, small, fresh=True)
+    manifest = _run(taught, small).artifact.manifest
+    first = list(dict.fromkeys(recorder.steps))
+    recorder.steps.clear()
+    again = _run(taught, small)
+    second = list(dict.fromkeys(recorder.steps))
+    recorder.steps.clear()
+    _run(taught, small, fresh=True)
 
     learners = ["toy: lesson fit, seed 1", "toy: published fit, seed 11"]
     assert first == [
@@ -308,12 +320,12 @@ def test_teachers_are_fitted_before_their_learners(
         learners[1],
     ]
     assert (second, again.is_new) == (learners, False)
-    assert list(dict.fromkeys(listener.steps)) == first
-    assert manifest.recipe["teacher"] == teacher.numbers
+    assert list(dict.fromkeys(recorder.steps)) == first
+    assert manifest.recipe["teacher"] == teacher.to_dict()
 
 
 def _squares(split: Split) -> Split:
-    """Leave out what is below 5 x 5: augmentation needs squares."""
+    """Crop to 5 x 5: augmentation needs squares."""
     parts = {
         name: Examples(np.ascontiguousarray(part.pixels[:, :5]), part.labels)
         for name, part in split.parts.items()
@@ -321,46 +333,17 @@ def _squares(split: Split) -> Split:
     return replace(split, train=parts["train"], valid=parts.get("valid"), test=parts["test"])
 
 
-def test_checkpoints_depend_on_every_file_that_decides_a_fit() -> None:
-    """
-    What `fit` and the material of `ink` import of the trainer is in the list, but for files whose effect
-    the key holds otherwise: data and recipes by their digests; checkpoints and errors change no bit.
-    """
-    found: set[str] = set()
-    waiting = {"fit", "drawings"}
-    while waiting:
-        found.add(name := waiting.pop())
-        waiting |= _imported(name) - found
-
-    by_digest = {"recipes", "data.examples", "data.mnist", "data.strokes", "data.fetching", "data.unipen"}
-    assert {name.replace(".", "/") + ".py" for name in found - by_digest - {"checkpoint", "errors"}} == set(
-        CODE
-    )
-
-
-def _imported(name: str) -> set[str]:
-    """Return what a file of the trainer imports of the trainer."""
-    path = REPOSITORY / "training" / f"{name.replace('.', '/')}.py"
-    imports = [
-        node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)
-    ]
-    wholes = {node.module or "" for node in imports}
-    parts = {f"{node.module}.{alias.name}" for node in imports for alias in node.names}
-    names = {module.removeprefix("training.") for module in wholes | parts if module.startswith("training.")}
-    return {each for each in names if (REPOSITORY / "training" / f"{each.replace('.', '/')}.py").is_file()}
-
-
-def test_turns_on_one_split_with_one_seed_are_one_fit(
-    recipe: Recipe, terms: Terms, listener: Listener, lesson: Split
+def test_jobs_with_the_same_split_and_seed_share_a_fit(
+    recipe: Recipe, setup: Setup, recorder: Recorder, lesson: Split
 ) -> None:
     """
-    Where what is published learns from the lesson's own split, no fit is made twice.
+    If the published job uses the lesson's split, no fit runs twice.
     """
-    turns = Turn("lesson", lesson, (1, 2)), Turn("published", lesson, (1,))
+    jobs = FitJob("lesson", lesson, (1, 2)), FitJob("published", lesson, (1,))
 
-    manifest = run(replace(recipe, seed=1), replace(terms, turns=turns)).artifact.manifest
+    manifest = _run(replace(recipe, seed=1), replace(setup, jobs=jobs)).artifact.manifest
 
-    assert len(listener.steps) == 2 * 4 * 7
+    assert len(recorder.steps) == 2 * 4 * 7
     assert [(metric.fit, metric.seeds) for metric in manifest.metrics[::3]] == [
         ("published", (1,)),
         ("lesson", (1, 2)),
@@ -369,56 +352,59 @@ def test_turns_on_one_split_with_one_seed_are_one_fit(
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-def test_fits_on_one_split_are_made_apart(
-    recipe: Recipe, terms: Terms, listener: Listener, whole: Whole, fresh: bool
+def test_fits_on_one_split_can_run_separately(
+    recipe: Recipe, setup: Setup, recorder: Recorder, whole: Whole, fresh: bool
 ) -> None:
     """
-    A second time they are taken as they were kept, unless asked to begin anew; the run that publishes
-    makes the others only, and publishes what it would have without.
+    A second call uses their checkpoints, unless it is fresh; the publishing run only runs the others, with
+    the same result.
     """
-    fit_on("lesson", recipe, terms)
-    assert len(listener.steps) == 2 * 4 * 7
-    assert not terms.models.exists()
+    fit_split("lesson", recipe, setup.jobs, setup.context)
+    assert len(recorder.steps) == 2 * 4 * 7
+    assert not setup.models.exists()
 
-    listener.steps.clear()
-    fit_on("lesson", recipe, terms, fresh)
-    assert len(listener.steps) == (2 * 4 * 7 if fresh else 0)
+    recorder.steps.clear()
+    fit_split("lesson", recipe, setup.jobs, setup.context, fresh)
+    assert len(recorder.steps) == (2 * 4 * 7 if fresh else 0)
 
-    listener.steps.clear()
-    published = run(recipe, terms)
-    assert set(listener.steps) == {"toy: published fit, seed 11"}
+    recorder.steps.clear()
+    published = _run(recipe, setup)
+    assert set(recorder.steps) == {"toy: published fit, seed 11"}
     assert published.artifact.model == whole.published.artifact.model
 
 
-def test_a_split_that_no_fit_is_made_on_is_told(recipe: Recipe, terms: Terms) -> None:
+def test_a_split_without_a_job_is_refused(recipe: Recipe, setup: Setup) -> None:
     """
-    Those that there are, are named, each once.
+    The message lists the splits, each once.
     """
-    twice = replace(terms, turns=(*terms.turns, terms.turns[0]))
+    twice = replace(setup, jobs=(*setup.jobs, setup.jobs[0]))
 
-    with pytest.raises(NotThere, match="one of lesson, official; got 'other'"):
-        fit_on("other", recipe, twice)
+    with pytest.raises(UnknownName, match="one of lesson, official; got 'other'"):
+        fit_split("other", recipe, twice.jobs, twice.context)
 
 
 @pytest.fixture(scope="module")
-def strangers(
-    inky: Recipe, ink_turns: tuple[Turn, ...], watch: Watch, tmp_path_factory: pytest.TempPathFactory
+def held_out_run(
+    inky: Recipe,
+    ink_jobs: tuple[FitJob, ...],
+    callbacks: FitCallbacks,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Whole:
-    """A small run of the kind that `ink` is, with each group of donors left out in turn."""
+    """A small run like `ink`, with each group of donors held out in job."""
     folder = tmp_path_factory.mktemp("strangers")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "NONDIGITS", 30)
-        terms = Terms(ink_turns, folder / "models", folder / "runs", lambda *_: watch, lambda _: None)
-        return Whole(folder, run(inky, terms))
+        patch.setattr(ood, "NONDIGITS", 30)
+        context = FitContext(folder / "runs", lambda *_: callbacks, lambda _: None)
+        setup = Setup(ink_jobs, context, folder / "models")
+        return Whole(folder, _run(inky, setup))
 
 
-def test_strangers_are_measured_all_together_and_apart(strangers: Whole) -> None:
+def test_held_out_donors_are_measured_together_and_apart(held_out_run: Whole) -> None:
     """
-    Each group of donors has the figures of the fit without it, and all donors together have one a kind of
-    drawing.
+    Each group has the measurements of its held-out fit, and all donors together have one per kind of image.
     """
-    metrics = strangers.published.artifact.manifest.metrics
-    together = [metric for metric in metrics if metric.data == measuring.EVERYBODY]
+    metrics = held_out_run.published.artifact.manifest.metrics
+    together = [metric for metric in metrics if metric.data == ALL_HELD_OUT]
     apart = [metric for metric in metrics if metric.data.endswith("without-syn")]
 
     assert {metric.fit for metric in metrics} == {"held-out", "published"}
@@ -434,37 +420,35 @@ def test_strangers_are_measured_all_together_and_apart(strangers: Whole) -> None
     assert all(metric.calibration_error is not None for metric in metrics)
 
 
-def test_temperature_and_certainty_are_published(strangers: Whole) -> None:
+def test_temperature_and_threshold_are_published(held_out_run: Whole) -> None:
     """
-    Chosen by what donors drew whom the fits had not met; the file divides by that temperature.
+    Chosen on held-out donors; the file divides by the temperature.
     """
-    published = strangers.published.artifact
+    published = held_out_run.published.artifact
     manifest = published.manifest
 
     assert manifest.temperature != 1
     assert manifest.certainty is not None
     assert [share.examples for share in manifest.certainty.kept] == [60, 15, 15, 15, 15]
     passed = {share.images: share.examples for share in manifest.certainty.passed}
-    assert passed.pop(measuring.NO_DIGIT) == sum(passed.values()) == 3 * 30
+    assert passed.pop(ood.NO_DIGIT) == sum(passed.values()) == 3 * 30
     scores = Engine.load(published).run(published.golden.images)
     off = np.abs(scores.probabilities - toys.softmax(scores.logits, manifest.temperature))
     assert np.all(off <= precision.softmax_error(scores.logits, manifest.temperature))
 
 
-def test_networks_that_have_not_met_a_donor_are_kept(
-    strangers: Whole, pen_digits: tuple[PenDigit, ...]
-) -> None:
+def test_held_out_networks_are_exported(held_out_run: Whole, pen_digits: tuple[PenDigit, ...]) -> None:
     """
-    A file a donor, which onnxruntime opens; donors that were left out together share a network.
+    One file per donor, readable by onnxruntime; donors held out together share a network.
     """
-    folder = strangers.folder / "runs" / "inky"
+    folder = held_out_run.folder / "runs" / "inky"
 
     files = {path.stem: path.read_bytes() for path in (folder / "folds").iterdir()}
 
     assert set(files) == {digit.donor for digit in pen_digits}
     assert files["apa"] == files["apb"]
     assert len(set(files.values())) == 3
-    assert strangers.published.artifact.model not in files.values()
+    assert held_out_run.published.artifact.model not in files.values()
     for content in files.values():
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         logits, probabilities = session.run(None, {"image": np.zeros((2, 28, 28), np.uint8)})

@@ -1,1 +1,1 @@
-"""Data sets as whole arrays: fetched, verified by digest, split."""
+"""Data sets as whole arrays: downloaded, verified by digest, and divided into parts."""

@@ -1,7 +1,7 @@
-"""What `ink` learns from and is measured on: MNIST, pen strokes, canvases; whole donors held out.
+"""Data set of the model `ink`: MNIST, pen strokes and canvases, evaluated on held-out writers.
 
-A network that is to read strangers must be measured on strangers. So each group of donors in turn is
-left out of a fit, canvases of theirs included, and measured by it; what is published has seen them all.
+Each group of donors in turn is excluded from a fit, with its canvases, and is that fit's evaluation data. The
+published network is fitted on all donors.
 """
 
 import hashlib
@@ -12,41 +12,41 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core import ink as preparation
-from service.core import paper
+from service.core import ink as preprocessing
+from service.core import paper as segmentation
 from service.core.errors import BlankImage
-from training import canvases, nondigits
-from training.data import mnist, strokes
-from training.data.examples import Examples, Split
-from training.data.strokes import CLASSES, PenDigit
+from training.data import mnist, pen_digits
+from training.data.examples import Examples, Split, concatenate
+from training.data.pen_digits import CLASSES, PenDigit
+from training.synthesis import canvases, nondigits, polylines
 
 NAME = "MNIST and pen strokes"
 
-KINDS: tuple[canvases.Kind, ...] = ("clean", "clean", "tools", "scan", "scan")
-"""The canvases that are drawn of every digit."""
+CANVAS_KINDS: tuple[canvases.Kind, ...] = ("clean", "clean", "tools", "scan", "scan")
+"""Kinds of the canvases rendered from each digit."""
 
-HELD_OUT = (("apa", "apb"), ("ced", "gmd"), ("syn",))
-"""Donors that are left out together: large groups, since a fit without them takes as long as another."""
+HELD_OUT_DONORS = (("apa", "apb"), ("ced", "gmd"), ("syn",))
+"""Groups of donors that are held out together. Groups are large, since each costs one more fit."""
 
 MNIST_HELD_OUT = 8000
-"""Of MNIST's training images, the last of them: left out of the same fits, so that temperature and
-threshold can be chosen by images that the network has not seen."""
+"""Number of MNIST's training images, from the end, that the same fits exclude: temperature and threshold are
+chosen on images that the network has not been fitted on."""
 
 NONDIGITS = 16_000
-"""Different ones to learn from."""
+"""Number of different non-digits to train on."""
 
 
 @dataclass(frozen=True, eq=False)
-class Ink:
-    """What there is to learn from.
+class InkData:
+    """Training data of `ink`.
 
     Attributes:
-        mnist: Images of MNIST.
+        mnist: MNIST images.
         digits: Pen digits.
-        canvases: Canvases of these digits, prepared.
-        canvas_digits: (canvases,) int64, the place of each one's digit in `digits`.
-        canvas_kinds: (canvases,) str, each one's kind.
-        nondigits: Drawings of no digit, as strokes.
+        canvases: Preprocessed canvases of the pen digits.
+        canvas_digits: (canvases,) int64, index of each canvas's digit in `digits`.
+        canvas_kinds: (canvases,) str, kind of each canvas.
+        nondigits: Non-digits, as strokes.
     """
 
     mnist: Examples
@@ -58,128 +58,127 @@ class Ink:
 
     @property
     def donors(self) -> NDArray[np.str_]:
-        """(digits,) str, who gave each pen digit."""
+        """(digits,) str, donor of each pen digit."""
         return np.array([digit.donor for digit in self.digits])
 
-    def of(self, donors: Sequence[str]) -> "Ink":
-        """Return what these donors gave, with all of MNIST and of the non-digits."""
+    def select_donors(self, donors: Sequence[str]) -> "InkData":
+        """Return the digits and canvases of some donors, with all MNIST images and non-digits."""
         chosen = np.isin(self.donors, donors)
-        on_canvas = chosen[self.canvas_digits]
-        place = np.cumsum(chosen) - 1
+        is_chosen_canvas = chosen[self.canvas_digits]
+        new_index = np.cumsum(chosen) - 1
         return replace(
             self,
             digits=tuple(digit for digit, is_chosen in zip(self.digits, chosen, strict=True) if is_chosen),
-            canvases=self.canvases.take(np.flatnonzero(on_canvas)),
-            canvas_digits=place[self.canvas_digits[on_canvas]],
-            canvas_kinds=self.canvas_kinds[on_canvas],
+            canvases=self.canvases.select(np.flatnonzero(is_chosen_canvas)),
+            canvas_digits=new_index[self.canvas_digits[is_chosen_canvas]],
+            canvas_kinds=self.canvas_kinds[is_chosen_canvas],
         )
 
-    def kind(self, name: str) -> Examples:
+    def canvases_of_kind(self, kind: str) -> Examples:
         """Return the canvases of one kind."""
-        return self.canvases.take(np.flatnonzero(self.canvas_kinds == name))
+        return self.canvases.select(np.flatnonzero(self.canvas_kinds == kind))
 
 
-def read(folder: Path, scratch: Path, notice: Callable[[str], None]) -> tuple[Split, Ink]:
-    """Read MNIST and the pen strokes, and draw the canvases unless they have been drawn before.
+def read(folder: Path, cache: Path, notice: Callable[[str], None]) -> tuple[Split, InkData]:
+    """Read MNIST and the pen strokes, and render the canvases unless they are cached.
 
     Args:
-        folder: The data folder.
-        scratch: Where the canvases are kept.
-        notice: Told that drawing them takes minutes.
+        folder: Data folder.
+        cache: Folder of the cached canvases.
+        notice: Called with a message before rendering, which takes minutes.
 
     Returns:
-        MNIST's official split, and what there is to learn from.
+        MNIST's official split, and the training data.
 
     Raises:
         DataMissing, DataCorrupt: As for the two data sets.
-        OSError: The canvases cannot be kept.
+        OSError: The cache cannot be written.
     """
     official = mnist.official_split(folder)
-    digits = strokes.read(folder)
-    drawn, places, kinds = _canvases(digits, scratch, notice)
-    return official, Ink(official.train, digits, drawn, places, kinds, _nondigits())
+    digits = pen_digits.read(folder)
+    images, digit_rows, kinds = _canvases(digits, cache, notice)
+    return official, InkData(official.train, digits, images, digit_rows, kinds, _nondigits())
 
 
-def published(official: Split, digits: Sequence[PenDigit]) -> Split:
-    """Return what the published network learns from: all donors, all of MNIST's training images."""
-    return Split("all", NAME, CLASSES, _joined(official.train, drawn(digits)), None, official.test)
+def published_split(official: Split, digits: Sequence[PenDigit]) -> Split:
+    """Return the split of the published network: all donors and all of MNIST's training images."""
+    train = concatenate([official.train, render_digits(digits)])
+    return Split("all", NAME, CLASSES, train, None, official.test)
 
 
-def without(ink: Ink, donors: Sequence[str]) -> tuple[Split, Ink]:
-    """Return what a fit without some donors is measured on, and what it learns from.
+def held_out_split(data: InkData, donors: Sequence[str]) -> tuple[Split, InkData]:
+    """Exclude some donors from the training data, and make them the evaluation data.
 
     Args:
-        ink: All there is.
-        donors: Who is left out.
+        data: All training data.
+        donors: Donors to hold out.
 
     Returns:
-        A split whose valid part is what the donors drew, as strokes; further parts are the same, the
-        MNIST images that are left out as well, and canvases of theirs. And what is left to learn from.
+        The split and the remaining training data. The valid part is the donors' digits, rendered from their
+        strokes; extra parts are the same digits, the held-out MNIST images, and the donors' canvases.
     """
-    everyone = sorted(set(ink.donors))
-    kept = replace(
-        ink.of([donor for donor in everyone if donor not in donors]),
-        mnist=Examples(ink.mnist.pixels[:-MNIST_HELD_OUT], ink.mnist.labels[:-MNIST_HELD_OUT]),
+    remaining = replace(
+        data.select_donors([donor for donor in sorted(set(data.donors)) if donor not in donors]),
+        mnist=Examples(data.mnist.pixels[:-MNIST_HELD_OUT], data.mnist.labels[:-MNIST_HELD_OUT]),
     )
-    theirs = ink.of(donors)
-    further = {
-        "MNIST": Examples(ink.mnist.pixels[-MNIST_HELD_OUT:], ink.mnist.labels[-MNIST_HELD_OUT:]),
-        "strokes": drawn(theirs.digits),
-        **{f"{kind} canvases": theirs.kind(kind) for kind in dict.fromkeys(KINDS)},
+    held_out = data.select_donors(donors)
+    extra = {
+        "MNIST": Examples(data.mnist.pixels[-MNIST_HELD_OUT:], data.mnist.labels[-MNIST_HELD_OUT:]),
+        "strokes": render_digits(held_out.digits),
+        **{f"{kind} canvases": held_out.canvases_of_kind(kind) for kind in dict.fromkeys(CANVAS_KINDS)},
     }
+    train = concatenate([remaining.mnist, render_digits(remaining.digits)])
     name = f"without-{'-'.join(donors)}"
-    return Split(
-        name, NAME, CLASSES, _joined(kept.mnist, drawn(kept.digits)), further["strokes"], None, further
-    ), kept
+    return Split(name, NAME, CLASSES, train, extra["strokes"], None, extra), remaining
+
+
+def render_digits(digits: Sequence[PenDigit]) -> Examples:
+    """Return pen digits rendered by the service."""
+    pixels = np.stack([preprocessing.from_strokes(digit.strokes) for digit in digits])
+    return Examples(pixels, np.array([digit.label for digit in digits]))
 
 
 def _nondigits() -> tuple[nondigits.Strokes, ...]:
     generator = np.random.default_rng(1)
-    return tuple(nondigits.strokes(generator, "learning")[1] for _ in range(NONDIGITS))
-
-
-def drawn(digits: Sequence[PenDigit]) -> Examples:
-    """Return pen digits as the service would draw them."""
-    pixels = np.stack([preparation.from_strokes(digit.strokes) for digit in digits])
-    return Examples(pixels, np.array([digit.label for digit in digits]))
-
-
-def _joined(one: Examples, other: Examples) -> Examples:
-    return Examples(np.concatenate((one.pixels, other.pixels)), np.concatenate((one.labels, other.labels)))
+    return tuple(nondigits.draw(generator, "training")[1] for _ in range(NONDIGITS))
 
 
 def _canvases(
-    digits: Sequence[PenDigit], scratch: Path, notice: Callable[[str], None]
+    digits: Sequence[PenDigit], cache: Path, notice: Callable[[str], None]
 ) -> tuple[Examples, NDArray[np.int64], NDArray[np.str_]]:
-    """Return prepared canvases, the place of each one's digit, and its kind."""
-    code = [Path(module.__file__ or "").read_text() for module in (canvases, preparation, paper)]
-    facts = "\n".join((strokes.digest(digits), repr(KINDS), *code))
-    path = scratch / f"canvases-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.npz"
+    """Return preprocessed canvases, the index of each one's digit, and its kind.
+
+    The name of the cache file depends on the digits and on the code that makes the canvases.
+    """
+    modules = (canvases, polylines, preprocessing, segmentation)
+    code = [Path(module.__file__ or "").read_text() for module in modules]
+    facts = "\n".join((pen_digits.digest(digits), repr(CANVAS_KINDS), *code))
+    path = cache / f"canvases-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.npz"
     if not path.is_file():
-        notice(f"drawing {len(digits) * len(KINDS):,} canvases; they are kept in {path.name}")
+        notice(f"rendering {len(digits) * len(CANVAS_KINDS):,} canvases; they are cached in {path.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".new")
-        with aside.open("wb") as target:
-            pixels, places, kinds = _drawn_canvases(digits)
-            np.savez_compressed(target, pixels=pixels, places=places, kinds=kinds)
-        aside.replace(path)
-    with np.load(path) as kept:
-        labels = np.array([digits[place].label for place in kept["places"]])
-        return Examples(kept["pixels"], labels), kept["places"], kept["kinds"]
+        temporary = path.with_suffix(".new")
+        with temporary.open("wb") as target:
+            pixels, digit_rows, kinds = _render_canvases(digits)
+            np.savez_compressed(target, pixels=pixels, places=digit_rows, kinds=kinds)
+        temporary.replace(path)
+    with np.load(path) as cached:
+        labels = np.array([digits[row].label for row in cached["places"]])
+        return Examples(cached["pixels"], labels), cached["places"], cached["kinds"]
 
 
-def _drawn_canvases(
+def _render_canvases(
     digits: Sequence[PenDigit],
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.str_]]:
     generator = np.random.default_rng(1)
-    pixels, places, kinds = [], [], []
-    for place, digit in enumerate(digits):
-        for kind in KINDS:
+    pixels, digit_rows, kinds = [], [], []
+    for row, digit in enumerate(digits):
+        for kind in CANVAS_KINDS:
             try:
-                canvas = canvases.draw(digit.strokes, generator, kind)
-                pixels.append(preparation.from_picture(np.asarray(canvas.convert("L"))))
+                canvas = canvases.render(digit.strokes, generator, kind)
+                pixels.append(preprocessing.from_picture(np.asarray(canvas.convert("L"))))
             except BlankImage:
-                continue  # a pale dot on a bad scan: nothing that anybody could read
-            places.append(place)
+                continue  # for example a pale dot on a bad scan
+            digit_rows.append(row)
             kinds.append(kind)
-    return np.stack(pixels), np.array(places), np.array(kinds)
+    return np.stack(pixels), np.array(digit_rows), np.array(kinds)

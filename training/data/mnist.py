@@ -1,6 +1,6 @@
-"""MNIST: 70,000 handwritten digits of 28 x 28 pixels, in four IDX files.
+"""MNIST: 70,000 handwritten digits of 28 x 28 pixels, in four gzipped IDX files.
 
-Its official split is its makers'; the lesson's is rebuilt in kind.
+`official_split` is the division by MNIST's authors, `lesson_split` a random one like the lesson's.
 """
 
 import gzip
@@ -14,21 +14,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.examples import Examples, Split
-from training.data.fetching import Progress, fetch_file
+from training.data.download import ProgressCallback, download_file
+from training.data.examples import Examples, Split, concatenate
 from training.errors import DataCorrupt, DataMissing
 
 _IDX_UINT8 = 0x08
 
 
 @dataclass(frozen=True)
-class SourceFile:
-    """One gzipped IDX file.
+class IdxFile:
+    """A gzipped IDX file.
 
     Attributes:
-        name: Its file name, with mirrors and on disk alike.
-        sha256: Of the content without its wrapping, since gzip files of one content differ.
-        shape: Of the array within.
+        name: File name, on the mirrors and on disk.
+        sha256: Digest of the uncompressed content, since gzip files of one content differ.
+        shape: Shape of the array.
     """
 
     name: str
@@ -37,20 +37,20 @@ class SourceFile:
 
     @property
     def size(self) -> int:
-        """Bytes of the content: a header of 4 + 4 * dimensions, then a byte an element."""
+        """Bytes of the uncompressed content: a header of 4 + 4 * dimensions, then one byte per element."""
         return 4 + 4 * len(self.shape) + math.prod(self.shape)
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a data set in IDX files comes from and what it must be.
+class IdxSource:
+    """A data set of IDX files and its mirrors.
 
     Attributes:
-        name: For people.
-        folder: Below the data folder.
-        mirrors: Addresses that file names are appended to, the first choice first.
-        classes: Their names, in the order of their numbers.
-        lesson_counts: Images of each class in the lesson's train, valid and test parts.
+        name: Name of the data set in messages.
+        folder: Folder of the files, relative to the data folder.
+        mirrors: URLs that file names are appended to, in order of preference.
+        classes: Class names, by class index.
+        lesson_counts: Images per class in the lesson's train, valid and test parts.
     """
 
     name: str
@@ -58,18 +58,18 @@ class Source:
     mirrors: tuple[str, ...]
     classes: tuple[str, ...]
     lesson_counts: tuple[int, int, int]
-    train_pixels: SourceFile
-    train_labels: SourceFile
-    test_pixels: SourceFile
-    test_labels: SourceFile
+    train_pixels: IdxFile
+    train_labels: IdxFile
+    test_pixels: IdxFile
+    test_labels: IdxFile
 
     @property
-    def files(self) -> tuple[SourceFile, ...]:
-        """All of its files."""
+    def files(self) -> tuple[IdxFile, ...]:
+        """All files of the data set."""
         return self.train_pixels, self.train_labels, self.test_pixels, self.test_labels
 
 
-MNIST = Source(
+MNIST = IdxSource(
     name="MNIST",
     folder="mnist",
     mirrors=(
@@ -78,22 +78,22 @@ MNIST = Source(
     ),
     classes=tuple("0123456789"),
     lesson_counts=(3000, 1500, 1500),
-    train_pixels=SourceFile(
+    train_pixels=IdxFile(
         "train-images-idx3-ubyte.gz",
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         (60000, 28, 28),
     ),
-    train_labels=SourceFile(
+    train_labels=IdxFile(
         "train-labels-idx1-ubyte.gz",
         "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
         (60000,),
     ),
-    test_pixels=SourceFile(
+    test_pixels=IdxFile(
         "t10k-images-idx3-ubyte.gz",
         "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
         (10000, 28, 28),
     ),
-    test_labels=SourceFile(
+    test_labels=IdxFile(
         "t10k-labels-idx1-ubyte.gz",
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         (10000,),
@@ -101,19 +101,19 @@ MNIST = Source(
 )
 
 
-def official_split(folder: Path, source: Source = MNIST) -> Split:
-    """Read a data set and cut it as its makers did.
+def official_split(folder: Path, source: IdxSource = MNIST) -> Split:
+    """Read the data set in its official division.
 
     Args:
-        folder: The data folder, which holds the source's own folder.
-        source: Which data set.
+        folder: Data folder, which holds the source's folder.
+        source: The data set to read.
 
     Returns:
-        Its train and test parts, verified by digest; there is no valid part.
+        The train and test parts, verified by digest; there is no valid part.
 
     Raises:
-        DataMissing: A file is not there.
-        DataCorrupt: A file is not the one it should be.
+        DataMissing: A file does not exist.
+        DataCorrupt: A file has the wrong content.
     """
     home = folder / source.folder
     if missing := [file.name for file in source.files if not (home / file.name).is_file()]:
@@ -133,62 +133,59 @@ def official_split(folder: Path, source: Source = MNIST) -> Split:
 
 
 def lesson_split(official: Split, seed: int, counts: tuple[int, int, int] = MNIST.lesson_counts) -> Split:
-    """Cut a data set as the lesson did: equally many images of every class in every part.
+    """Divide a data set at random as the lesson did: equally many images of each class in each part.
 
-    The lesson's table does not say which image a row is, so its split is rebuilt in kind: images are
-    drawn from all that there are, the official test images among them. A network fitted on it is
-    therefore good for comparison with the lesson's figures, and never published.
+    The lesson does not publish its division, so this one only has the same class counts. Images are drawn
+    from the whole data set, official test images included. A network fitted on this split is comparable
+    with the lesson's figures, and is never published.
 
     Args:
-        official: The whole data set, in whatever parts.
-        seed: Of the drawing; the same seed gives the same rows.
-        counts: Images of each class in train, valid and test.
+        official: The whole data set, in any division.
+        seed: Seed of the random division.
+        counts: Images per class in train, valid and test.
 
     Returns:
-        The three parts, each in the order of the pooled images.
+        The three parts, each in the order of the whole data set.
 
     Raises:
         DataCorrupt: A class has too few images.
     """
-    whole = Examples(
-        np.concatenate([part.pixels for part in official.parts.values()]),
-        np.concatenate([part.labels for part in official.parts.values()]),
-    )
+    pool = concatenate(list(official.parts.values()))
     generator = np.random.default_rng(seed)
     chosen: list[list[NDArray[np.int64]]] = [[], [], []]
     ends = np.cumsum(counts)
-    for label in np.unique(whole.labels):
-        rows = generator.permutation(np.flatnonzero(whole.labels == label))
+    for label in np.unique(pool.labels):
+        rows = generator.permutation(np.flatnonzero(pool.labels == label))
         if len(rows) < ends[-1]:
             raise DataCorrupt(
                 official.data_set, f"at least {ends[-1]} images of class {label}", f"{len(rows)}"
             )
         for part, piece in zip(chosen, np.split(rows[: ends[-1]], ends[:-1]), strict=True):
             part.append(piece)
-    train, valid, test = (whole.take(np.sort(np.concatenate(part))) for part in chosen)
+    train, valid, test = (pool.select(np.sort(np.concatenate(part))) for part in chosen)
     return Split("lesson", official.data_set, official.classes, train, valid, test)
 
 
-def fetch(folder: Path, progress: Progress, source: Source = MNIST) -> list[str]:
-    """Fetch the files of a data set that are not there or not as they should be.
+def download(folder: Path, progress: ProgressCallback, source: IdxSource = MNIST) -> list[str]:
+    """Download the files that are missing or have the wrong content.
 
     Args:
-        folder: The data folder; the source's own folder is made in it.
+        folder: Data folder; the source's folder is created in it.
         progress: Called as bytes arrive.
-        source: Which data set.
+        source: The data set to download.
 
     Returns:
-        Names of the files that were fetched; what was there and right is left alone.
+        Names of the downloaded files.
 
     Raises:
-        FetchFailed: None of the mirrors gave a file.
+        DownloadFailed: No mirror returned a file.
         OSError: The folder cannot be written.
     """
     home = folder / source.folder
     return [
         file.name
         for file in source.files
-        if fetch_file(
+        if download_file(
             home / file.name,
             [mirror + file.name for mirror in source.mirrors],
             partial(_read, file=file),
@@ -198,20 +195,20 @@ def fetch(folder: Path, progress: Progress, source: Source = MNIST) -> list[str]
 
 
 def parse_idx(content: bytes, name: str) -> NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes.
+    """Parse an IDX file of unsigned bytes.
 
-    The format: two zero bytes, a byte for the type of the elements (8 is an unsigned byte), a byte
-    for the number of dimensions, each dimension as 4 bytes, big-endian, then the elements.
+    Format: two zero bytes, one byte for the element type (8 is an unsigned byte), one byte for the number of
+    dimensions, each dimension as 4 bytes, big-endian, then the elements.
 
     Args:
-        content: The whole file, unwrapped.
-        name: Of the file, for messages.
+        content: The whole file, uncompressed.
+        name: Name of the file, for messages.
 
     Returns:
-        A read-only view into the content, one to four dimensions.
+        A read-only view into the content, with one to four dimensions.
 
     Raises:
-        DataCorrupt: The content is anything else.
+        DataCorrupt: The content is no such file.
 
     Source: "The IDX file format", on the page of the MNIST database, Y. LeCun, C. Cortes, C. Burges.
     """
@@ -230,13 +227,13 @@ def parse_idx(content: bytes, name: str) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def _read(path: Path, file: SourceFile) -> bytes:
-    """Return the content of a gzipped file, verified by its digest."""
+def _read(path: Path, file: IdxFile) -> bytes:
+    """Return the uncompressed content of a file, verified by digest."""
     try:
         with gzip.open(path, "rb") as stream:
-            content = stream.read(file.size + 1)  # one more tells a longer file from the right one
+            content = stream.read(file.size + 1)  # one byte more, to detect a longer file
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataCorrupt(file.name, "a whole gzip file", str(error) or "something else") from error
+        raise DataCorrupt(file.name, "a complete gzip file", str(error) or "something else") from error
     digest = hashlib.sha256(content).hexdigest()
     if digest != file.sha256:
         raise DataCorrupt(file.name, f"of content with SHA-256 {file.sha256}", digest)

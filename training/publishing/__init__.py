@@ -1,1 +1,1 @@
-"""From a fitted network to a published folder, and what stands in the folders."""
+"""Publication of fitted networks: ONNX export, verification, folders, and their table."""

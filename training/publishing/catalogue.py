@@ -1,4 +1,4 @@
-"""What is published: verified folder by folder, and as a table for people."""
+"""Verification of all published folders, and their table `models/README.md`."""
 
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,16 @@ from service.core.manifest import Manifest, Measurement
 
 
 def verify(root: Path) -> list[Manifest]:
-    """Verify every published folder as the service does before it serves it.
+    """Verify every published folder as the service does when it loads a model.
 
     Args:
-        root: The models folder.
+        root: Models folder.
 
     Returns:
         The manifests, by name and then oldest version first.
 
     Raises:
-        ArtifactError: A folder would be refused.
+        ArtifactError: The service would refuse a folder.
         OSError: The models folder cannot be read.
     """
     manifests = []
@@ -34,23 +34,23 @@ def page(root: Path) -> str:
     """Verify every published folder and return `models/README.md`.
 
     Args:
-        root: The models folder.
+        root: Models folder.
 
     Raises:
-        ArtifactError: A folder would be refused.
+        ArtifactError: The service would refuse a folder.
         OSError: The models folder cannot be read.
     """
     lines = [
         "# Published networks",
         "",
-        "Generated from the manifests by `make models`, which first verifies every folder as the service",
-        "does: digests, graph, golden examples. A published folder never changes; a better network is the",
-        "next number. `SHA256SUMS` lists what never changes in it: `sha256sum --check SHA256SUMS` verifies a",
-        "copy, and the service refuses a version that differs from the list.",
+        "Generated from the manifests by `make models`, which verifies every folder as the service does:",
+        "digests, graph, golden examples. A published folder never changes; a better network is the next",
+        "version. `SHA256SUMS` lists the immutable files: `sha256sum --check SHA256SUMS` verifies a copy.",
+        "The service refuses a version that differs from it.",
         "",
-        "Where `valid` is empty, the network learned from everything that is not the test part.",
+        "Where `valid` is empty, the network was fitted on all data except the test part.",
         "",
-        "| network | layers | parameters | learned from | train | valid | test |",
+        "| network | layers | parameters | training data | train | valid | test |",
         "|---|---|---|---|---|---|---|",
     ]
     manifests = verify(root)
@@ -64,10 +64,10 @@ def page(root: Path) -> str:
         )
     lines += [
         "",
-        "The same recipes fitted on the lesson's split, for its figures only: mean and sample standard",
-        "deviation over the seeds. MNIST's is 30,000 / 15,000 / 15,000 images drawn from all 70,000; fits on",
-        "it see official test images and are never published. 17 Flowers has no other split: the published",
-        "network is one of these fits.",
+        "The same recipes fitted on the lesson's split, for comparison with its figures: mean and sample",
+        "standard deviation over the seeds. MNIST's lesson split has 30,000 / 15,000 / 15,000 images",
+        "drawn from all 70,000; fits on it use official test images and are never published. 17 Flowers has",
+        "no other split: the published network is one of these fits.",
         "",
         "| network | seeds | train | valid | test |",
         "|---|---|---|---|---|",
@@ -81,20 +81,20 @@ def page(root: Path) -> str:
             )
     for manifest in manifests:
         if any(metric.fit == "held-out" for metric in manifest.metrics):
-            lines += _strangers(manifest)
-        lines += _losses(manifest)
+            lines += _held_out(manifest)
+        lines += _quantisation(manifest)
     return "\n".join(lines) + "\n"
 
 
-def _strangers(manifest: Manifest) -> list[str]:
-    """Say how a network's recipe does on people whom its fits have not met, and what is sure."""
+def _held_out(manifest: Manifest) -> list[str]:
+    """Return the figures on held-out writers, and the shares of sure predictions."""
     lines = [
         "",
-        f"`{manifest.name}` {manifest.version} on people whom a fit has not met: the same recipe, fitted",
-        "without some donors and measured on these; with the calibration error at the published temperature,",
+        f"`{manifest.name}` {manifest.version} on held-out writers: the same recipe, fitted without some",
+        "donors and evaluated on them. The calibration error is at the published temperature,",
         f"{manifest.temperature:g}.",
         "",
-        "| measured on | what | examples | accuracy | calibration error |",
+        "| data | part | examples | accuracy | calibration error |",
         "|---|---|---|---|---|",
     ]
     lines += [
@@ -105,7 +105,13 @@ def _strangers(manifest: Manifest) -> list[str]:
         if metric.calibration_error is not None
     ]
     if manifest.certainty:
-        lines += ["", "Answers that are `sure`:", "", "| images | how many | sure |", "|---|---|---|"]
+        lines += [
+            "",
+            "Share of predictions that are `sure`:",
+            "",
+            "| images | count | sure |",
+            "|---|---|---|",
+        ]
         lines += [
             f"| {share.images} | {share.examples:,} | {share.share:.2%} |"
             for share in (*manifest.certainty.kept, *manifest.certainty.passed)
@@ -113,25 +119,26 @@ def _strangers(manifest: Manifest) -> list[str]:
     return lines
 
 
-def _losses(manifest: Manifest) -> list[str]:
-    """Say what a network lost when it was put into whole numbers; nothing of one in floats."""
+def _quantisation(manifest: Manifest) -> list[str]:
+    """Return the effect of quantisation; nothing for a float32 network."""
     quantised: Any = manifest.recipe.get("quantised")
     if not quantised:
         return []
-    of = quantised["from"].replace("/", " ", 1)
+    source = quantised["from"].replace("/", " ", 1)
     lines = [
         "",
-        f"`{manifest.name}` {manifest.version} is `{of}` in whole numbers: which answers are right and which",
-        "are sure, before and after. About people whom it has met, fits without these donors answer,",
-        "put into whole numbers in the same way.",
+        f"`{manifest.name}` {manifest.version} is `{source}` quantised to int8. Accuracy and share of sure",
+        "predictions before and after; on donors of the training data, those of fits that excluded these",
+        "donors, quantised in the same way.",
         "",
-        "| images | how many | right before | right after | answered otherwise | sure before | sure after |",
+        "| images | count | accuracy before | accuracy after | changed | sure before | sure after |",
         "|---|---|---|---|---|---|---|",
     ]
-    for loss in quantised["losses"]:
-        shares = (loss.get(each) for each in ("before", "after", "otherwise", "sure_before", "sure_after"))
+    for each in quantised["losses"]:
+        names = ("before", "after", "otherwise", "sure_before", "sure_after")
+        shares = (each.get(name) for name in names)
         cells = " | ".join("" if share is None else f"{share:.2%}" for share in shares)
-        lines.append(f"| {loss['images']} | {loss['examples']:,} | {cells} |")
+        lines.append(f"| {each['images']} | {each['examples']:,} | {cells} |")
     return lines
 
 

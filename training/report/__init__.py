@@ -1,1 +1,1 @@
-"""What is known of a published network, as numbers and pictures."""
+"""Reports on published networks: figures on their data, and charts."""

@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Confusion matrices."""
 
 from collections.abc import Sequence
 
@@ -6,32 +6,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.report import Confused, Confusion
-from training.data.examples import Examples, Split
+from training.data.examples import Split
 
 _NAMED = 5
-"""Mistakes that a matrix names."""
+"""Number of most frequent mistakes in a matrix's summary."""
 
 
 def confusion(
-    fit: str, split: Split, part: str, answers: Sequence[NDArray[np.int64]], seeds: Sequence[int]
+    fit: str, split: Split, part: str, predictions: Sequence[NDArray[np.int64]], seeds: Sequence[int]
 ) -> Confusion:
-    """Count how often each class was taken for each.
+    """Return the confusion matrix of one or several fits, summed.
 
     Args:
-        fit: What the fits were for, `published` or `lesson`.
-        split: That they were measured on.
-        part: Which part of it.
-        answers: For each fit (N,) int64, the classes it named.
-        seeds: One a fit.
+        fit: Role of the fits, `published` or `lesson`.
+        split: The evaluation data.
+        part: Name of the part.
+        predictions: (N,) int64 for each fit, the predicted classes.
+        seeds: One per fit.
 
     Returns:
-        The counts of all fits together, one row a class and one column an answer.
+        The counts, one row per class and one column per predicted class.
     """
-    examples: Examples = split.parts[part]
+    examples = split.parts[part]
     size = len(split.classes)
     counts = np.zeros((size, size), np.int64)
-    for named in answers:
-        np.add.at(counts, (examples.labels, named), 1)
+    for predicted in predictions:
+        np.add.at(counts, (examples.labels, predicted), 1)
     return Confusion(
         fit=fit,
         data=split.data_set,
@@ -46,7 +46,7 @@ def confusion(
 def _most_confused(counts: NDArray[np.int64], classes: Sequence[str]) -> tuple[Confused, ...]:
     wrong = counts - np.diag(np.diag(counts))
     order = np.argsort(-wrong, axis=None, kind="stable")[:_NAMED]
-    pairs = [divmod(int(place), len(classes)) for place in order]
+    pairs = [divmod(int(position), len(classes)) for position in order]
     return tuple(
         Confused(truth=classes[truth], answer=classes[answer], count=int(wrong[truth, answer]))
         for truth, answer in pairs

@@ -1,1 +1,1 @@
-"""The lesson's tuning advice as a search that many workers can share."""
+"""Hyperparameter search: a study of trials that several workers share."""

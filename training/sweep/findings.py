@@ -1,31 +1,41 @@
-"""What a sweep found, as words and tables, at the terminal and in Markdown."""
+"""Results of a sweep as text and as a Markdown page."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.recipes import Recipe
-from training.sweep.tuning import Point, Trial, counted, origin, recipe_at, replaced, space, walk
+from training.recipes.recipe import Recipe
+from training.sweep.search_space import (
+    Point,
+    Trial,
+    counted_trials,
+    differences,
+    one_at_a_time,
+    point_of,
+    recipe_at,
+    search_space,
+)
 
-MEANINGS = {
+LABELS = {
     "layers": "hidden layers",
-    "width": "units a layer",
+    "width": "units per layer",
     "dropout": "dropout",
     "learning_rate": "learning rate",
 }
+"""Names of the hyperparameters in texts and charts."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What trials of a sweep say.
+    """Results of a sweep.
 
     Attributes:
-        base: The recipe that was varied, with the epochs that each trial had.
-        original: The same recipe as it is published.
-        one_at_a_time: How it was varied.
-        trials: All of the study.
-        limit: How many of them were wanted; None for all.
-        valid: Images that judged them.
+        base: The varied recipe, with the epochs of each trial.
+        original: The recipe as published.
+        one_at_a_time: The search strategy.
+        trials: All trials of the study.
+        limit: Number of wanted trials; None for all.
+        valid: Number of images on which trials were compared.
     """
 
     base: Recipe
@@ -37,38 +47,43 @@ class Findings:
 
     @property
     def counted(self) -> list[Trial]:
-        """Those that count and came to an end."""
-        return [trial for trial in counted(self.trials, self.limit) if trial.state != "running"]
+        """The counted trials that have ended."""
+        return [trial for trial in counted_trials(self.trials, self.limit) if trial.state != "running"]
 
     @property
     def best(self) -> Trial | None:
-        """The one with the highest valid accuracy, of equals the first; None where all failed."""
+        """The trial with the highest valid accuracy, the first of equals; None if all failed."""
         done = [trial for trial in self.counted if trial.accuracy is not None]
         return max(done, key=lambda trial: trial.accuracy or 0.0, default=None)
 
     @property
     def reference(self) -> float | None:
         """Valid accuracy of the recipe itself."""
-        return next((trial.accuracy for trial in self.counted if trial.point == origin(self.base)), None)
+        return next((trial.accuracy for trial in self.counted if trial.point == point_of(self.base)), None)
 
     @property
-    def noise(self) -> float:
-        """Standard error of an accuracy around the best one's, in points."""
+    def standard_error(self) -> float:
+        """Standard error of an accuracy near the best one, in points."""
         accuracy = (self.best and self.best.accuracy) or 0.5
         return 100 * math.sqrt(accuracy * (1 - accuracy) / self.valid)
 
     @property
     def recipe(self) -> str | None:
-        """Python that makes the best trial's recipe."""
+        """Python expression of the best trial's recipe."""
         if self.best is None or self.best.point is None:
             return None
-        changes = replaced(self.original, recipe_at(self.base, self.best.point))
-        words = "".join(f", {name}={value!r}" for name, value in changes.items())
-        return f'replace(RECIPES["{self.base.name}"]{words})'
+        changes = differences(self.original, recipe_at(self.base, self.best.point))
+        arguments = "".join(f", {name}={value!r}" for name, value in changes.items())
+        return f'replace(RECIPES["{self.base.name}"]{arguments})'
+
+    @property
+    def strategy(self) -> str:
+        """The search strategy in words."""
+        return "one at a time" if self.one_at_a_time else "chosen by Optuna"
 
 
-def text(findings: Findings) -> list[str]:
-    """Return what was found, as lines for a terminal."""
+def to_text(findings: Findings) -> list[str]:
+    """Return the results as lines for the console."""
     head, *rows = _table(findings)
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = [
@@ -78,19 +93,18 @@ def text(findings: Findings) -> list[str]:
     return [*lines, "", *_notes(findings)]
 
 
-def page(findings: Findings, pictures: tuple[str, str]) -> str:
-    """Return what was found, as Markdown.
+def to_markdown(findings: Findings, charts: tuple[str, str]) -> str:
+    """Return the results as a Markdown page.
 
     Args:
-        findings: Of the sweep.
-        pictures: Names of the light and the dark picture, beside the page.
+        findings: The results.
+        charts: File names of the light and the dark chart, in the page's folder.
     """
-    how = "one thing at a time" if findings.one_at_a_time else "chosen by Optuna"
     head, *rows = _table(findings)
-    light, dark = pictures
+    light, dark = charts
     return "\n".join(
         [
-            f"# Sweep of {findings.base.name}, {how}",
+            f"# Sweep of {findings.base.name}, {findings.strategy}",
             "",
             *_notes(findings),
             "",
@@ -98,7 +112,7 @@ def page(findings: Findings, pictures: tuple[str, str]) -> str:
             "",
             "<picture>",
             f'  <source media="(prefers-color-scheme: dark)" srcset="{dark}">',
-            f'  <img alt="Valid error of every trial, by what was varied" src="{light}">',
+            f'  <img alt="Valid error of every trial, by hyperparameter" src="{light}">',
             "</picture>",
             "",
         ]
@@ -106,57 +120,57 @@ def page(findings: Findings, pictures: tuple[str, str]) -> str:
 
 
 def trial_line(trial: Trial, trials: Sequence[Trial], limit: int | None) -> str:
-    """Say in one line how a trial ended, and how many have."""
+    """Return one line about a finished trial, and the progress of the sweep."""
     ended = [each for each in trials if each.state != "running"]
     accuracies = [each.accuracy for each in ended if each.accuracy is not None]
     of = f" of {limit}" if limit else ""
     best = f"; best {max(accuracies):.2%}" if accuracies else ""
-    point = described(trial.point) if trial.point else "nothing"
+    point = describe(trial.point) if trial.point else "no point"
     outcome = f"{point}: {_outcome(trial)}, {trial.seconds:.1f} s"
     return f"trial {trial.number}: {outcome}; {len(ended)}{of} finished{best}"
 
 
-def described(point: Point) -> str:
-    """Say what a point is."""
+def describe(point: Point) -> str:
+    """Return a point as text."""
     dropout = f"dropout {point.dropout:g}" if point.dropout else "no dropout"
     return f"{point.layers} x {point.width}, {dropout}, rate {point.learning_rate:g}"
 
 
 def _table(findings: Findings) -> list[list[str]]:
-    return _steps(findings) if findings.one_at_a_time else _ranking(findings)
+    return _stages(findings) if findings.one_at_a_time else _ranking(findings)
 
 
-def _steps(findings: Findings) -> list[list[str]]:
-    """One row a change, with what it did to the network that it changed."""
-    of = {trial.point: trial for trial in findings.counted}
-    start = origin(findings.base)
-    path = walk(findings.trials, start, space(findings.base))
+def _stages(findings: Findings) -> list[list[str]]:
+    """Return one row per change, with its effect on the network that it changed."""
+    trial_at = {trial.point: trial for trial in findings.counted}
+    start = point_of(findings.base)
+    progress = one_at_a_time(findings.trials, start, search_space(findings.base))
     rows = [["change", "network", "valid, %", "points", "seconds"]]
-    rows.append(_row("none: the recipe", start, of, None))
-    chosen = [*(step.start for step in path.steps[1:]), path.best]
-    for step, best in zip(path.steps, chosen, strict=True):
-        for point in step.alternatives:
-            before, after = getattr(step.start, step.name), getattr(point, step.name)
-            change = f"{MEANINGS[step.name]} {before:g} → {after:g}{' (kept)' if point == best else ''}"
-            rows.append(_row(change, point, of, of.get(step.start)))
+    rows.append(_row("none: the recipe", start, trial_at, None))
+    chosen = [*(stage.start for stage in progress.stages[1:]), progress.best]
+    for stage, best in zip(progress.stages, chosen, strict=True):
+        for point in stage.alternatives:
+            before, after = getattr(stage.start, stage.name), getattr(point, stage.name)
+            change = f"{LABELS[stage.name]} {before:g} → {after:g}{' (kept)' if point == best else ''}"
+            rows.append(_row(change, point, trial_at, trial_at.get(stage.start)))
     return rows
 
 
-def _row(change: str, point: Point, of: dict[Point | None, Trial], before: Trial | None) -> list[str]:
-    trial = of.get(point)
+def _row(change: str, point: Point, trial_at: dict[Point | None, Trial], before: Trial | None) -> list[str]:
+    trial = trial_at.get(point)
     if trial is None:
-        return [change, described(point), "not tried", "", ""]
+        return [change, describe(point), "not tried", "", ""]
     gain = "" if before is None else _points(trial.accuracy, before.accuracy)
-    return [change, described(point), _outcome(trial, ""), gain, f"{trial.seconds:.1f}"]
+    return [change, describe(point), _outcome(trial, ""), gain, f"{trial.seconds:.1f}"]
 
 
 def _ranking(findings: Findings) -> list[list[str]]:
-    """One row a trial, the best first; those that did not come to their end last."""
-    rows = [["trial", *MEANINGS.values(), "valid, %", "points", "seconds"]]
+    """Return one row per trial, the best first; unfinished trials last."""
+    rows = [["trial", *LABELS.values(), "valid, %", "points", "seconds"]]
     order = sorted(findings.counted, key=lambda trial: (-(trial.accuracy or 0.0), trial.number))
-    start = origin(findings.base)
+    start = point_of(findings.base)
     for trial in order:
-        values = [f"{getattr(trial.point, name):g}" for name in MEANINGS]
+        values = [f"{getattr(trial.point, name):g}" for name in LABELS]
         gain = _points(trial.accuracy, findings.reference) if trial.point != start else "the recipe"
         rows.append([str(trial.number), *values, _outcome(trial, ""), gain, f"{trial.seconds:.1f}"])
     return rows
@@ -165,15 +179,16 @@ def _ranking(findings: Findings) -> list[list[str]]:
 def _notes(findings: Findings) -> list[str]:
     base, done = findings.base, findings.counted
     notes = [
-        f"Trials: {len(done)}; epochs of each: {base.epochs}; seed {base.seed}, judged by {findings.valid:,} "
-        "valid images alone; the test part was not looked at.",
-        f"The standard error of an accuracy is {findings.noise:.2f} points; smaller differences say little.",
+        f"Trials: {len(done)}; epochs of each: {base.epochs}; seed {base.seed}. Compared on "
+        f"{findings.valid:,} valid images; the test part was not used.",
+        f"The standard error of an accuracy is {findings.standard_error:.2f} points; smaller differences are "
+        "not significant.",
     ]
     lost = sum(trial.state == "lost" for trial in findings.trials)
     if lost:
-        notes.append(f"Lost with their workers, and not counted: {lost}.")
+        notes.append(f"Trials of lost workers, not counted: {lost}.")
     if findings.recipe:
-        notes.append(f"The best trial's recipe: `{findings.recipe}`")
+        notes.append(f"Recipe of the best trial: `{findings.recipe}`")
     return notes
 
 

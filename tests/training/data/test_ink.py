@@ -10,35 +10,44 @@ from numpy.typing import NDArray
 from service.core import ink as preparation
 from service.core.errors import BlankImage
 from service.core.ink import from_strokes
-from training import canvases
-from training.data import ink, mnist, sets, strokes
-from training.data.ink import HELD_OUT, KINDS, Ink, drawn, published, read, without
-from training.data.mnist import Source
-from training.data.strokes import PenDigit
+from training.data import data_sets, ink, mnist
+from training.data import pen_digits as digit_file
+from training.data.ink import (
+    CANVAS_KINDS,
+    HELD_OUT_DONORS,
+    InkData,
+    held_out_split,
+    published_split,
+    read,
+    render_digits,
+)
+from training.data.mnist import IdxSource
+from training.data.pen_digits import PenDigit
 from training.errors import DataMissing
-from training.recipes import RECIPES
+from training.recipes.registry import RECIPES
+from training.synthesis import canvases
 
 HELD_BACK = 20
 """Of the tiny MNIST's 80 training images."""
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch, source: Source) -> None:
+def _small(monkeypatch: pytest.MonkeyPatch, source: IdxSource) -> None:
     monkeypatch.setattr(mnist, "official_split", partial(mnist.official_split, source=source))
     monkeypatch.setattr(ink, "MNIST_HELD_OUT", HELD_BACK)
     monkeypatch.setattr(ink, "NONDIGITS", 5)
-    monkeypatch.setattr(canvases, "LARGEST", 220)  # small ones are drawn and prepared sooner
+    monkeypatch.setattr(canvases, "MAX_SIDE", 220)  # small ones are drawn and prepared sooner
 
 
 @pytest.fixture
 def data(tmp_path: Path, pen_digits: tuple[PenDigit, ...]) -> Path:
-    """A data folder with the tiny MNIST and the made-up pen digits."""
-    strokes.write(strokes.INK.path(tmp_path / "data"), pen_digits)
+    """A data folder with the tiny MNIST and the synthetic pen digits."""
+    digit_file.write(digit_file.PEN_DIGITS.path(tmp_path / "data"), pen_digits)
     return tmp_path / "data"
 
 
 @pytest.fixture
-def everything(data: Path, tmp_path: Path) -> Ink:
+def everything(data: Path, tmp_path: Path) -> InkData:
     return read(data, tmp_path / "scratch", lambda _: None)[1]
 
 
@@ -47,7 +56,7 @@ def _rows(pixels: NDArray[np.uint8]) -> set[bytes]:
 
 
 def test_everything_is_read(
-    data: Path, tmp_path: Path, source: Source, pen_digits: tuple[PenDigit, ...]
+    data: Path, tmp_path: Path, source: IdxSource, pen_digits: tuple[PenDigit, ...]
 ) -> None:
     """
     MNIST's training images, all pen digits, canvases of every kind of each, and non-digits.
@@ -56,29 +65,31 @@ def test_everything_is_read(
 
     assert (official.data_set, len(official.parts["test"])) == (source.name, 40)
     assert found.mnist is official.train
-    assert strokes.digest(found.digits) == strokes.digest(pen_digits)
-    assert found.canvases.pixels.shape == (len(pen_digits) * len(KINDS), 28, 28)
+    assert digit_file.digest(found.digits) == digit_file.digest(pen_digits)
+    assert found.canvases.pixels.shape == (len(pen_digits) * len(CANVAS_KINDS), 28, 28)
     assert found.canvases.labels.tolist() == [pen_digits[place].label for place in found.canvas_digits]
-    assert found.canvas_kinds.tolist() == list(KINDS) * len(pen_digits)
-    assert len(found.kind("scan")) == 2 * len(found.kind("tools")) == 2 * len(pen_digits)
+    assert found.canvas_kinds.tolist() == list(CANVAS_KINDS) * len(pen_digits)
+    assert (
+        len(found.canvases_of_kind("scan")) == 2 * len(found.canvases_of_kind("tools")) == 2 * len(pen_digits)
+    )
     assert len(found.nondigits) == 5
 
 
-def test_without_pen_strokes_it_is_said_what_is_missing(tmp_path: Path, source: Source) -> None:
+def test_missing_pen_strokes_are_named(tmp_path: Path, source: IdxSource) -> None:
     """
-    The file is named.
+    The message names the file.
     """
     assert source.folder == "tiny"  # MNIST is there
     with pytest.raises(DataMissing, match=r"digits\.jsonl\.gz"):
         read(tmp_path / "data", tmp_path / "scratch", pytest.fail)
 
 
-@pytest.mark.parametrize("donors", HELD_OUT)
-def test_whole_donors_are_left_out(everything: Ink, donors: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("donors", HELD_OUT_DONORS)
+def test_donors_are_held_out_as_a_whole(everything: InkData, donors: tuple[str, ...]) -> None:
     """
-    Neither a digit of theirs nor a canvas of one is learnt from; everybody else's all are.
+    The training data has none of their digits and canvases, and all of the other donors'.
     """
-    _, kept = without(everything, donors)
+    _, kept = held_out_split(everything, donors)
 
     assert set(kept.donors) == set(everything.donors) - set(donors)
     theirs = np.isin(everything.donors, donors)
@@ -91,73 +102,77 @@ def test_whole_donors_are_left_out(everything: Ink, donors: tuple[str, ...]) -> 
     assert kept.nondigits == everything.nondigits
 
 
-def test_donors_who_are_left_out_are_measured_on(everything: Ink) -> None:
+def test_held_out_donors_are_the_evaluation_data(everything: InkData) -> None:
     """
-    What they drew is the valid part, as the service draws it; their canvases are parts by kind. The
-    split is named after them, and its train part is what is learnt from.
+    The valid part is their digits, rendered by the service; their canvases are extra parts by kind. The
+    split is named after them.
     """
-    split, kept = without(everything, ("apa", "apb"))
+    split, kept = held_out_split(everything, ("apa", "apb"))
 
     own = [digit for digit in everything.digits if digit.donor in ("apa", "apb")]
     assert split.name == "without-apa-apb"
-    assert split.valid is split.further["strokes"]
-    assert split.further["strokes"].labels.tolist() == [digit.label for digit in own]
-    np.testing.assert_array_equal(split.further["strokes"].pixels[0], from_strokes(own[0].strokes))
-    assert list(split.further) == ["MNIST", "strokes", "clean canvases", "tools canvases", "scan canvases"]
-    assert [len(part) for part in split.further.values()] == [HELD_BACK, 5, 10, 5, 10]
-    assert _rows(split.train.pixels) == _rows(kept.mnist.pixels) | _rows(drawn(kept.digits).pixels)
+    assert split.valid is split.extra["strokes"]
+    assert split.extra["strokes"].labels.tolist() == [digit.label for digit in own]
+    np.testing.assert_array_equal(split.extra["strokes"].pixels[0], from_strokes(own[0].strokes))
+    assert list(split.extra) == ["MNIST", "strokes", "clean canvases", "tools canvases", "scan canvases"]
+    assert [len(part) for part in split.extra.values()] == [HELD_BACK, 5, 10, 5, 10]
+    assert _rows(split.train.pixels) == _rows(kept.mnist.pixels) | _rows(render_digits(kept.digits).pixels)
 
 
-def test_the_last_of_mnist_is_left_out_too(everything: Ink) -> None:
+def test_the_last_mnist_images_are_held_out_too(everything: InkData) -> None:
     """
-    Temperature and threshold are chosen by images of MNIST that the fit has not seen either.
+    Temperature and threshold are also chosen on MNIST images that the fit excluded.
     """
-    split, kept = without(everything, ("syn",))
+    split, kept = held_out_split(everything, ("syn",))
 
-    held_back = split.further["MNIST"]
+    held_back = split.extra["MNIST"]
     np.testing.assert_array_equal(held_back.pixels, everything.mnist.pixels[-HELD_BACK:])
     np.testing.assert_array_equal(held_back.labels, everything.mnist.labels[-HELD_BACK:])
     assert len(kept.mnist) == 80 - HELD_BACK
     assert _rows(split.train.pixels).isdisjoint(_rows(held_back.pixels))
 
 
-def test_what_is_published_learns_from_all(data: Path, tmp_path: Path) -> None:
+def test_the_published_split_has_all_donors(data: Path, tmp_path: Path) -> None:
     """
     All donors, all of MNIST's training images, none of its test images.
     """
     official, everything = read(data, tmp_path / "scratch", lambda _: None)
 
-    split = published(official, everything.digits)
+    split = published_split(official, everything.digits)
 
     assert len(split.train) == 80 + len(everything.digits)
     assert split.test is official.test
     assert _rows(split.train.pixels).isdisjoint(_rows(split.parts["test"].pixels))
 
 
-def test_a_recipe_makes_a_fit_without_each_group_and_one_with_all(data: Path, tmp_path: Path) -> None:
+def test_a_recipe_has_a_job_per_held_out_group_and_one_with_all(data: Path, tmp_path: Path) -> None:
     """
-    Every donor is left out once; the published fit is the last.
+    Every donor is held out once; the published job is the last.
     """
-    turns = sets.drawings().turns(data, RECIPES["ink"], tmp_path / "scratch", lambda _: None)
+    jobs = data_sets.ink_data_set().fit_jobs(data, RECIPES["ink"], tmp_path / "scratch", lambda _: None)
 
-    assert [turn.split.name for turn in turns] == ["without-apa-apb", "without-ced-gmd", "without-syn", "all"]
-    assert [turn.role for turn in turns] == [*["held-out"] * 3, "published"]
-    assert [turn.held_out for turn in turns] == [*HELD_OUT, ()]
-    for turn in turns:
-        assert turn.ink is not None
-        assert set(turn.ink.donors) == {"apa", "apb", "ced", "gmd", "syn"} - set(turn.held_out)
+    assert [job.split.name for job in jobs] == ["without-apa-apb", "without-ced-gmd", "without-syn", "all"]
+    assert [job.role for job in jobs] == [*["held-out"] * 3, "published"]
+    assert [job.held_out for job in jobs] == [*HELD_OUT_DONORS, ()]
+    for job in jobs:
+        assert job.ink is not None
+        assert set(job.ink.donors) == {"apa", "apb", "ced", "gmd", "syn"} - set(job.held_out)
 
 
-def test_what_was_published_is_measured_without_canvases(
+def test_the_published_split_needs_no_canvases(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A report reads the published fit's own split, and draws nothing for it.
+    A report reads the published split, and renders nothing.
     """
-    last = sets.drawings().turns(data, RECIPES["ink"], tmp_path / "scratch", lambda _: None)[-1].split
-    monkeypatch.setattr(canvases, "draw", lambda *_: pytest.fail("a canvas was drawn"))
+    last = (
+        data_sets.ink_data_set()
+        .fit_jobs(data, RECIPES["ink"], tmp_path / "scratch", lambda _: None)[-1]
+        .split
+    )
+    monkeypatch.setattr(canvases, "render", lambda *_: pytest.fail("a canvas was drawn"))
 
-    split = sets.drawings().measured(data)
+    split = data_sets.ink_data_set().published_split(data)
 
     assert (split.name, split.data_set) == (last.name, last.data_set)
     assert {name: part.sha256 for name, part in split.parts.items()} == {
@@ -165,9 +180,9 @@ def test_what_was_published_is_measured_without_canvases(
     }
 
 
-def test_canvases_are_drawn_once(data: Path, tmp_path: Path) -> None:
+def test_canvases_are_cached(data: Path, tmp_path: Path) -> None:
     """
-    A second reading takes the same ones from the scratch folder, and says nothing.
+    A second read uses the cache, without a notice.
     """
     notices: list[str] = []
 
@@ -175,7 +190,7 @@ def test_canvases_are_drawn_once(data: Path, tmp_path: Path) -> None:
     again = read(data, tmp_path / "scratch", pytest.fail)[1]
 
     assert len(notices) == 1
-    assert notices[0].startswith("drawing 75 canvases")
+    assert notices[0].startswith("rendering 75 canvases")
     assert first.canvases.sha256 == again.canvases.sha256
     np.testing.assert_array_equal(first.canvas_digits, again.canvas_digits)
     np.testing.assert_array_equal(first.canvas_kinds, again.canvas_kinds)
@@ -183,9 +198,9 @@ def test_canvases_are_drawn_once(data: Path, tmp_path: Path) -> None:
 
 
 def _other_digits(tmp_path: Path, _: pytest.MonkeyPatch) -> None:
-    path = strokes.INK.path(tmp_path / "data")
-    first, *rest = strokes.read(tmp_path / "data")
-    strokes.write(path, [replace(first, writer="another"), *rest])
+    path = digit_file.PEN_DIGITS.path(tmp_path / "data")
+    first, *rest = digit_file.read(tmp_path / "data")
+    digit_file.write(path, [replace(first, writer="another"), *rest])
 
 
 def _other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,18 +210,18 @@ def _other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _other_kinds(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ink, "KINDS", ("clean",))
+    monkeypatch.setattr(ink, "CANVAS_KINDS", ("clean",))
 
 
 @pytest.mark.parametrize("change", [_other_digits, _other_code, _other_kinds])
-def test_what_changes_canvases_draws_them_anew(
+def test_changes_invalidate_cached_canvases(
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[Path, pytest.MonkeyPatch], None],
 ) -> None:
     """
-    Other digits, other code that draws or prepares them, other kinds: what was kept does not count.
+    Other digits, other rendering or preprocessing code, other kinds.
     """
     notices: list[str] = []
     read(data, tmp_path / "scratch", notices.append)
@@ -217,34 +232,34 @@ def test_what_changes_canvases_draws_them_anew(
     assert len(notices) == 2
 
 
-def test_an_interruption_leaves_no_half_of_the_canvases(
+def test_an_interruption_leaves_no_incomplete_cache(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Who interrupts their drawing gets all of them the next time.
+    The next read renders all canvases.
     """
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(canvases, "draw", interrupt)
+        patch.setattr(canvases, "render", interrupt)
         with pytest.raises(KeyboardInterrupt):
             read(data, tmp_path / "scratch", lambda _: None)
 
     assert len(read(data, tmp_path / "scratch", lambda _: None)[1].canvases) == 75
 
 
-def test_blank_canvases_are_left_out(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blank_canvases_are_skipped(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Where nothing can be found on a canvas, the others keep their digits and kinds.
+    The other canvases keep their digits and kinds.
     """
     prepare = preparation.from_picture
     calls: list[int] = []
 
     def sometimes(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
         calls.append(1)
-        if len(calls) % len(KINDS) == 3:  # each digit's canvas of tools
+        if len(calls) % len(CANVAS_KINDS) == 3:  # each digit's canvas of tools
             raise BlankImage("Picture")
         return prepare(grey)
 
@@ -253,6 +268,6 @@ def test_blank_canvases_are_left_out(data: Path, tmp_path: Path, monkeypatch: py
     found = read(data, tmp_path / "scratch", lambda _: None)[1]
 
     assert len(found.canvases) == len(found.canvas_digits) == len(found.canvas_kinds) == 60
-    assert len(found.kind("tools")) == 0
+    assert len(found.canvases_of_kind("tools")) == 0
     assert found.canvas_digits.tolist() == sorted([*range(15)] * 4)
     assert found.canvases.labels.tolist() == [found.digits[place].label for place in found.canvas_digits]

@@ -17,8 +17,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from training.data.examples import Examples, Split
-from training.data.mnist import Source, SourceFile, fetch, lesson_split, official_split, parse_idx
-from training.errors import DataCorrupt, DataError, DataMissing, FetchFailed
+from training.data.mnist import IdxFile, IdxSource, download, lesson_split, official_split, parse_idx
+from training.errors import DataCorrupt, DataError, DataMissing, DownloadFailed
 
 Idx = Callable[[NDArray[np.uint8]], bytes]
 
@@ -38,7 +38,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def _mirror(folder: Path) -> Iterator[str]:
-    """Serve a folder on this machine; yield its address."""
+    """Serve a folder over HTTP on this machine; yield its address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -52,9 +52,9 @@ def _ignore(name: str, done: int, total: int) -> None:
 
 
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5)))
-def test_an_idx_file_gives_back_what_was_written(idx: Idx, array: NDArray[np.uint8]) -> None:
+def test_an_idx_file_round_trips(idx: Idx, array: NDArray[np.uint8]) -> None:
     """
-    Reading undoes writing, for every shape.
+    Parsing inverts writing, for every shape.
     """
     read = parse_idx(idx(array), "x")
 
@@ -63,9 +63,9 @@ def test_an_idx_file_gives_back_what_was_written(idx: Idx, array: NDArray[np.uin
 
 
 @given(st.binary() | st.binary().map(lambda tail: b"\0\0\x08\x02" + tail))
-def test_bytes_of_any_kind_are_read_or_refused(content: bytes) -> None:
+def test_arbitrary_bytes_are_parsed_or_refused(content: bytes) -> None:
     """
-    Whatever a file contains, the reader answers with an array or with its own error.
+    The parser returns an array or raises its own error.
     """
     try:
         array = parse_idx(content, "x")
@@ -88,17 +88,17 @@ def test_bytes_of_any_kind_are_read_or_refused(content: bytes) -> None:
         (b"\0\0\x08\x04" + b"\xff" * 16, "got 0"),
     ],
 )
-def test_a_broken_idx_file_is_refused_with_what_was_expected(content: bytes, complaint: str) -> None:
+def test_a_broken_idx_file_is_refused(content: bytes, complaint: str) -> None:
     """
-    Start, header and length are checked, and the message says what should have been there.
+    Magic number, header and length are checked; the message names the expected value.
     """
     with pytest.raises(DataCorrupt, match=complaint):
         parse_idx(content, "x")
 
 
-def test_a_data_set_is_read_as_whole_arrays(tmp_path: Path, source: Source) -> None:
+def test_a_data_set_is_read_as_whole_arrays(tmp_path: Path, source: IdxSource) -> None:
     """
-    The official split has the shapes that were declared, bytes for pixels, int64 for labels.
+    The official split has the declared shapes, uint8 pixels and int64 labels.
     """
     split = official_split(tmp_path / "data", source)
 
@@ -109,9 +109,9 @@ def test_a_data_set_is_read_as_whole_arrays(tmp_path: Path, source: Source) -> N
     assert list(split.parts) == ["train", "test"]
 
 
-def test_missing_files_are_named_with_the_way_to_get_them(tmp_path: Path, source: Source) -> None:
+def test_missing_files_are_named_with_instructions(tmp_path: Path, source: IdxSource) -> None:
     """
-    Without its files a data set says which are missing, what to run and what to set.
+    The message names the files, the command and the environment variable.
     """
     (tmp_path / "data" / "tiny" / "test-labels.gz").unlink()
 
@@ -123,9 +123,9 @@ def test_missing_files_are_named_with_the_way_to_get_them(tmp_path: Path, source
     assert "INKLING_DATA" in str(caught.value)
 
 
-def test_another_content_is_refused_by_its_digest(tmp_path: Path, source: Source, idx: Idx) -> None:
+def test_another_content_is_refused_by_its_digest(tmp_path: Path, source: IdxSource, idx: Idx) -> None:
     """
-    A whole and valid file with other numbers in it is not the data set.
+    A valid file with other values is not the data set.
     """
     other = idx(np.zeros(40, np.uint8))
     (tmp_path / "data" / "tiny" / "test-labels.gz").write_bytes(gzip.compress(other))
@@ -134,9 +134,9 @@ def test_another_content_is_refused_by_its_digest(tmp_path: Path, source: Source
         official_split(tmp_path / "data", source)
 
 
-def test_another_wrapping_of_the_same_content_is_welcome(tmp_path: Path, source: Source) -> None:
+def test_another_compression_of_the_same_content_is_accepted(tmp_path: Path, source: IdxSource) -> None:
     """
-    Digests are of what is inside, since mirrors compress differently.
+    Digests are of the uncompressed content, since mirrors compress differently.
     """
     path = tmp_path / "data" / "tiny" / "train-images.gz"
     before = path.read_bytes()
@@ -151,31 +151,31 @@ def test_another_wrapping_of_the_same_content_is_welcome(tmp_path: Path, source:
 @given(st.binary() | st.binary().map(lambda tail: b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + tail))
 def test_a_file_of_any_bytes_is_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     """
-    Whatever stands in place of a data set's files, the answer is the trainer's own error.
+    Any content raises the trainer's own error.
     """
     folder = tmp_path_factory.mktemp("any")
-    file = SourceFile("x.gz", "0" * 64, (1,))
-    source = Source("Any", ".", (), ("0", "1"), (1, 1, 1), file, file, file, file)
+    file = IdxFile("x.gz", "0" * 64, (1,))
+    source = IdxSource("Any", ".", (), ("0", "1"), (1, 1, 1), file, file, file, file)
     (folder / "x.gz").write_bytes(content)
 
     with pytest.raises(DataCorrupt, match=r"x\.gz should be"):
         official_split(folder, source)
 
 
-def test_a_file_cut_short_is_refused(tmp_path: Path, source: Source) -> None:
+def test_a_file_cut_short_is_refused(tmp_path: Path, source: IdxSource) -> None:
     """
-    Half a download does not pass for a data set.
+    A truncated file is not accepted.
     """
     path = tmp_path / "data" / "tiny" / "train-images.gz"
     path.write_bytes(path.read_bytes()[:-100])
 
-    with pytest.raises(DataCorrupt, match="a whole gzip file"):
+    with pytest.raises(DataCorrupt, match="a complete gzip file"):
         official_split(tmp_path / "data", source)
 
 
 def test_the_lesson_split_has_equally_many_of_every_class(official: Split) -> None:
     """
-    Every part has its count of each class, and no image stands in two parts.
+    Every part has its count of each class, and no image is in two parts.
     """
     split = lesson_split(official, seed=5, counts=(12, 6, 3))
 
@@ -185,9 +185,9 @@ def test_the_lesson_split_has_equally_many_of_every_class(official: Split) -> No
     assert len(np.unique(images, axis=0)) == 63
 
 
-def test_the_lesson_split_draws_on_train_and_test_images_alike(official: Split) -> None:
+def test_the_lesson_split_uses_train_and_test_images(official: Split) -> None:
     """
-    The lesson drew from all images there are, so its split does too.
+    As the lesson's own split does.
     """
     split = lesson_split(official, seed=5, counts=(12, 6, 3))
 
@@ -198,7 +198,7 @@ def test_the_lesson_split_draws_on_train_and_test_images_alike(official: Split) 
 
 def test_the_lesson_split_depends_on_its_seed_alone(official: Split) -> None:
     """
-    One seed gives one split; another gives another.
+    The same seed gives the same split; another seed gives another.
     """
     once, again, other = (lesson_split(official, seed, counts=(12, 6, 3)).train.sha256 for seed in (5, 5, 6))
 
@@ -208,7 +208,7 @@ def test_the_lesson_split_depends_on_its_seed_alone(official: Split) -> None:
 
 def test_a_class_with_too_few_images_is_named(official: Split) -> None:
     """
-    A split that cannot be made says which class falls short.
+    The error names the class.
     """
     with pytest.raises(DataCorrupt, match="at least 31 images of class 0; got 30"):
         lesson_split(official, seed=5, counts=(20, 10, 1))
@@ -216,16 +216,16 @@ def test_a_class_with_too_few_images_is_named(official: Split) -> None:
 
 def test_a_digest_is_of_pixels_then_labels() -> None:
     """
-    The manifest's digest can be computed from the files' own bytes.
+    The digest in a manifest can be computed from the files' bytes.
     """
     examples = Examples(np.arange(8, dtype=np.uint8).reshape(2, 2, 2), np.array([3, 1]))
 
     assert examples.sha256 == hashlib.sha256(bytes([0, 1, 2, 3, 4, 5, 6, 7, 3, 1])).hexdigest()
 
 
-def test_a_data_set_is_fetched_and_then_left_alone(tmp_path: Path, source: Source) -> None:
+def test_a_data_set_is_downloaded_once(tmp_path: Path, source: IdxSource) -> None:
     """
-    All four files arrive, progress is told to the last byte, and a second fetch does nothing.
+    All four files are downloaded with progress; a second call does nothing.
     """
     told: dict[str, tuple[int, int]] = {}
 
@@ -234,8 +234,8 @@ def test_a_data_set_is_fetched_and_then_left_alone(tmp_path: Path, source: Sourc
 
     with _mirror(tmp_path / "data" / "tiny") as address:
         near = replace(source, mirrors=(address,))
-        first = fetch(tmp_path / "new", progress, near)
-        second = fetch(tmp_path / "new", progress, near)
+        first = download(tmp_path / "new", progress, near)
+        second = download(tmp_path / "new", progress, near)
 
     assert first == [file.name for file in source.files]
     assert second == []
@@ -244,9 +244,9 @@ def test_a_data_set_is_fetched_and_then_left_alone(tmp_path: Path, source: Sourc
     assert len(official_split(tmp_path / "new", source).train) == 80
 
 
-def test_the_second_mirror_helps_where_the_first_fails(tmp_path: Path, source: Source) -> None:
+def test_the_second_mirror_is_used_if_the_first_fails(tmp_path: Path, source: IdxSource) -> None:
     """
-    A mirror without the file, or with another one, is passed over.
+    A mirror without the file, or with another one, is skipped.
     """
     (tmp_path / "wrong").mkdir()
     (tmp_path / "wrong" / "train-images.gz").write_bytes(gzip.compress(b"something else"))
@@ -255,69 +255,69 @@ def test_the_second_mirror_helps_where_the_first_fails(tmp_path: Path, source: S
         _mirror(tmp_path / "wrong") as wrong,
         _mirror(tmp_path / "data" / "tiny") as right,
     ):
-        fetch(tmp_path / "new", _ignore, replace(source, mirrors=(wrong, right)))
+        download(tmp_path / "new", _ignore, replace(source, mirrors=(wrong, right)))
 
     assert len(official_split(tmp_path / "new", source).train) == 80
 
 
-def test_a_corrupt_file_is_fetched_again(tmp_path: Path, source: Source) -> None:
+def test_a_corrupt_file_is_downloaded_again(tmp_path: Path, source: IdxSource) -> None:
     """
-    A fetch mends what is broken and keeps what is right.
+    Valid files are kept.
     """
     with _mirror(tmp_path / "data" / "tiny") as address:
         near = replace(source, mirrors=(address,))
-        fetch(tmp_path / "new", _ignore, near)
+        download(tmp_path / "new", _ignore, near)
         (tmp_path / "new" / "tiny" / "test-images.gz").write_bytes(b"oops")
-        fetched = fetch(tmp_path / "new", _ignore, near)
+        fetched = download(tmp_path / "new", _ignore, near)
 
     assert fetched == ["test-images.gz"]
 
 
-def test_a_failed_fetch_says_what_was_tried_and_leaves_nothing(tmp_path: Path, source: Source) -> None:
+def test_a_failed_download_gives_reasons_and_leaves_no_file(tmp_path: Path, source: IdxSource) -> None:
     """
-    Without any mirror that works, each one's reason is told, and what to do instead.
+    The message has the reason of each mirror, and instructions.
     """
     (tmp_path / "empty").mkdir()
 
     with _mirror(tmp_path / "empty") as empty:
         gone = "http://127.0.0.1:1/"
         mirrors = (empty, gone, "file:///")
-        with pytest.raises(FetchFailed) as caught:
-            fetch(tmp_path / "new", _ignore, replace(source, mirrors=mirrors))
+        with pytest.raises(DownloadFailed) as caught:
+            download(tmp_path / "new", _ignore, replace(source, mirrors=mirrors))
 
     first = "train-images.gz"
     assert "404" in caught.value.reasons[empty + first]
     assert "refused" in caught.value.reasons[gone + first]
-    assert caught.value.reasons["file:///" + first] == "its address is not of the web"
+    assert caught.value.reasons["file:///" + first] == "its address is neither http nor https"
     assert "INKLING_DATA" in str(caught.value)
     assert list((tmp_path / "new" / "tiny").iterdir()) == []
 
 
-def test_an_interrupted_fetch_leaves_nothing(tmp_path: Path, source: Source) -> None:
+def test_an_interrupted_download_leaves_no_file(tmp_path: Path, source: IdxSource) -> None:
     """
-    Who presses Ctrl-C during a download finds no half file afterwards.
+    Ctrl-C during a download leaves no incomplete file.
     """
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     with _mirror(tmp_path / "data" / "tiny") as address, pytest.raises(KeyboardInterrupt):
-        fetch(tmp_path / "new", interrupt, replace(source, mirrors=(address,)))
+        download(tmp_path / "new", interrupt, replace(source, mirrors=(address,)))
 
     assert list((tmp_path / "new" / "tiny").iterdir()) == []
 
 
-def test_every_error_of_data_is_of_one_family() -> None:
+def test_data_errors_have_one_base_class() -> None:
     """
-    The command line catches them all by one name.
+    The command line catches them by one name.
     """
-    assert all(issubclass(kind, DataError) for kind in (DataMissing, DataCorrupt, FetchFailed))
+    assert all(issubclass(kind, DataError) for kind in (DataMissing, DataCorrupt, DownloadFailed))
 
 
 @pytest.mark.data
 def test_the_real_files_are_mnist(real: Split) -> None:
     """
-    Sizes, mean and standard deviation are those that everybody knows.
+    Sizes, mean and standard deviation are the known ones.
     """
     pixels = real.train.pixels / 255
 
@@ -329,7 +329,7 @@ def test_the_real_files_are_mnist(real: Split) -> None:
 @pytest.mark.data
 def test_the_lesson_split_of_the_real_files_has_its_sizes(real: Split) -> None:
     """
-    30,000 to train, 15,000 to validate and 15,000 to test, equally many of each digit.
+    30,000 train, 15,000 valid and 15,000 test images, equally many of each digit.
     """
     split = lesson_split(real, seed=1)
 

@@ -5,9 +5,9 @@ from training.publishing import golden
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (6, 5), (64, 64, 3)])
-def test_golden_images_have_the_asked_for_shape(shape: tuple[int, ...]) -> None:
+def test_golden_images_have_the_requested_shape(shape: tuple[int, ...]) -> None:
     """
-    Eight images of bytes, gray or in colour, no two alike.
+    Eight uint8 images, greyscale or colour, all different.
     """
     images = golden.images(shape)
 
@@ -18,7 +18,7 @@ def test_golden_images_have_the_asked_for_shape(shape: tuple[int, ...]) -> None:
 
 def test_golden_images_reach_from_blank_to_full() -> None:
     """
-    The extremes of the range are among them, where scaling goes wrong first.
+    The extremes of the range reveal errors of scaling.
     """
     blank, full, down, across = golden.images((28, 28))[:4]
 
@@ -29,7 +29,7 @@ def test_golden_images_reach_from_blank_to_full() -> None:
 
 def test_golden_strokes_look_like_strokes() -> None:
     """
-    A stroke is mostly paper, has full ink in it, and edges in between.
+    Mostly background, some full ink, and antialiased edges.
     """
     for stroke in golden.images((28, 28))[4:]:
         assert 0.05 < (stroke > 0).mean() < 0.6
@@ -39,7 +39,7 @@ def test_golden_strokes_look_like_strokes() -> None:
 
 def test_golden_images_are_always_the_same() -> None:
     """
-    They are made by rule; another seed gives other strokes.
+    Another seed gives other strokes.
     """
     np.testing.assert_array_equal(golden.images((28, 28)), golden.images((28, 28)))
     assert not np.array_equal(golden.images((28, 28)), golden.images((28, 28), seed=1))

@@ -13,28 +13,29 @@ from service.core.engine import Engine
 from service.core.errors import GoldenMismatch, GraphRefused, ManifestInvalid
 from service.core.manifest import Certainty, Making, Measurement, Share
 from tests import precision, toys
-from tests.training.networks import layers_of
 from training.data.examples import Split
 from training.errors import ExportMismatch
-from training.net import Net
-from training.publishing.export import to_onnx
-from training.publishing.publish import Product, publish, verify
-from training.recipes import Recipe
+from training.model.mlp import MLP
+from training.publishing.manifest import FittedModel
+from training.publishing.onnx_float import to_onnx
+from training.publishing.publish import publish
+from training.publishing.verification import verify
+from training.recipes.recipe import Recipe
 
 
-def _net(seed: int) -> Net:
-    return Net(30, (4,), 3, "glorot-uniform", torch.Generator().manual_seed(seed)).eval()
+def _net(seed: int) -> MLP:
+    return MLP(30, (4,), 3, "glorot-uniform", torch.Generator().manual_seed(seed)).eval()
 
 
 @pytest.fixture(scope="module")
 def exported() -> bytes:
-    """The file of the network of seed 5; made once, since exporting takes a second."""
+    """The file of the network of seed 5, exported once since it takes a second."""
     return to_onnx(_net(5), (6, 5))
 
 
 @pytest.fixture
-def product(recipe: Recipe, official: Split, lesson: Split, exported: bytes) -> Product:
-    return Product(
+def fitted(recipe: Recipe, official: Split, lesson: Split, exported: bytes) -> FittedModel:
+    return FittedModel(
         recipe=recipe,
         net=_net(5),
         model=exported,
@@ -65,7 +66,7 @@ def product(recipe: Recipe, official: Split, lesson: Split, exported: bytes) -> 
 
 
 def _interrupt_at(count: int) -> Callable[[int], None]:
-    """A flush to disk that is interrupted the count-th time."""
+    """An fsync that raises at its count-th call."""
     calls: list[int] = []
 
     def flush(descriptor: int) -> None:
@@ -76,24 +77,24 @@ def _interrupt_at(count: int) -> Callable[[int], None]:
     return flush
 
 
-def test_what_is_published_loads_in_the_service(product: Product, tmp_path: Path) -> None:
+def test_a_published_folder_loads_in_the_service(fitted: FittedModel, tmp_path: Path) -> None:
     """
-    The folder is read back by the service's loader and answers as the network does.
+    The loaded model returns the network's outputs.
     """
-    publish(product, tmp_path)
+    publish(fitted, tmp_path)
 
     engine = Engine.load(artifact.read(tmp_path, "toy", "1"))
-    images = product.splits[0].parts["test"].pixels
-    logits = product.net(torch.tensor(images)).detach().numpy()
-    error = precision.logit_error(layers_of(product.net), images)
+    images = fitted.splits[0].parts["test"].pixels
+    logits = fitted.net(torch.tensor(images)).detach().numpy()
+    error = precision.logit_error(fitted.net.numpy_layers(), images)
     assert np.all(np.abs(engine.run(images).logits - logits) <= 2 * error)
 
 
-def test_a_manifest_says_how_its_network_was_made(product: Product, tmp_path: Path) -> None:
+def test_a_manifest_records_how_its_network_was_made(fitted: FittedModel, tmp_path: Path) -> None:
     """
-    Recipe, data with digests, layers with parameters and figures are all in it.
+    Recipe, data with digests, layers with parameters, and measurements.
     """
-    manifest = publish(product, tmp_path).artifact.manifest
+    manifest = publish(fitted, tmp_path).artifact.manifest
 
     assert manifest.recipe["learning_rate"] == 0.3
     assert manifest.parameters == 30 * 4 + 4 + 4 * 3 + 3
@@ -105,35 +106,33 @@ def test_a_manifest_says_how_its_network_was_made(product: Product, tmp_path: Pa
         "lesson valid",
         "lesson test",
     ]
-    assert manifest.data[0].sha256 == product.splits[0].train.sha256
-    assert manifest.making == product.making
-    assert manifest.metrics == product.metrics
+    assert manifest.data[0].sha256 == fitted.splits[0].train.sha256
+    assert manifest.making == fitted.making
+    assert manifest.metrics == fitted.metrics
 
 
-def test_the_layers_of_a_manifest_find_their_weights(product: Product, tmp_path: Path) -> None:
+def test_the_layers_of_a_manifest_find_their_weights(fitted: FittedModel, tmp_path: Path) -> None:
     """
-    Weight images can be made of what was published: [inputs, units] of each layer.
+    Weight images can be drawn: [inputs, units] of each layer.
     """
-    found = network.read(publish(product, tmp_path).artifact)
+    found = network.read(publish(fitted, tmp_path).artifact)
 
-    for name, layer in product.net.dense.items():
+    for name, layer in fitted.net.dense.items():
         np.testing.assert_array_equal(found[name].weight, layer.weight.detach().numpy().T)
 
 
 @pytest.fixture
-def tempered(product: Product) -> Product:
-    """The same network with a temperature, and a threshold for what it knows."""
+def tempered(fitted: FittedModel) -> FittedModel:
+    """The same network with a temperature and an OOD threshold."""
     shares = (Share(images="made up", examples=10, share=0.9),)
     certainty = Certainty(score="energy", threshold=1.5, kept=shares, passed=shares)
-    model = to_onnx(product.net, (6, 5), temperature=2.5)
-    return replace(product, model=model, temperature=2.5, certainty=certainty)
+    model = to_onnx(fitted.net, (6, 5), temperature=2.5)
+    return replace(fitted, model=model, temperature=2.5, certainty=certainty)
 
 
-def test_a_temperature_goes_through_to_the_manifest_and_the_answers(
-    tempered: Product, tmp_path: Path
-) -> None:
+def test_a_temperature_is_published(tempered: FittedModel, tmp_path: Path) -> None:
     """
-    The published folder says it, and its network, its layers and its golden examples agree with it.
+    Manifest, network, layers and golden examples agree with it.
     """
     published = publish(tempered, tmp_path).artifact
 
@@ -146,11 +145,9 @@ def test_a_temperature_goes_through_to_the_manifest_and_the_answers(
 
 
 @pytest.mark.parametrize("wrong", [1.0, 2.4])
-def test_a_product_that_does_not_know_its_files_temperature_is_not_published(
-    tempered: Product, tmp_path: Path, wrong: float
-) -> None:
+def test_a_wrong_temperature_is_not_published(tempered: FittedModel, tmp_path: Path, wrong: float) -> None:
     """
-    Golden examples made at another temperature than the file's tell.
+    Golden examples at another temperature than the file's do not match.
     """
     with pytest.raises((GoldenMismatch, GraphRefused)):
         publish(replace(tempered, temperature=wrong), tmp_path / "models")
@@ -158,9 +155,9 @@ def test_a_product_that_does_not_know_its_files_temperature_is_not_published(
     assert not (tmp_path / "models").exists()
 
 
-def test_another_threshold_becomes_the_next_version(tempered: Product, tmp_path: Path) -> None:
+def test_another_threshold_becomes_the_next_version(tempered: FittedModel, tmp_path: Path) -> None:
     """
-    The same bits with another rule of what is sure are not the same model.
+    The same weights with another OOD threshold are another version.
     """
     publish(tempered, tmp_path)
     second = publish(replace(tempered, certainty=None), tmp_path)
@@ -169,60 +166,60 @@ def test_another_threshold_becomes_the_next_version(tempered: Product, tmp_path:
     assert (second.artifact.manifest.version, second.artifact.manifest.certainty) == ("2", None)
 
 
-def test_golden_examples_come_from_no_data_set(product: Product, tmp_path: Path) -> None:
+def test_golden_examples_come_from_no_data_set(fitted: FittedModel, tmp_path: Path) -> None:
     """
-    What goes out with a model is made up by rule; no image of the data is among it.
+    They are generated; none is an image of the data.
     """
-    golden = publish(product, tmp_path).artifact.golden
+    golden = publish(fitted, tmp_path).artifact.golden
 
     known = {
-        image.tobytes() for split in product.splits for part in split.parts.values() for image in part.pixels
+        image.tobytes() for split in fitted.splits for part in split.parts.values() for image in part.pixels
     }
     assert len(golden.images) == 8
     assert not any(image.tobytes() in known for image in golden.images)
 
 
-def test_the_same_network_is_not_published_twice(product: Product, tmp_path: Path) -> None:
+def test_the_same_network_is_not_published_twice(fitted: FittedModel, tmp_path: Path) -> None:
     """
-    A second run that comes to the same bits finds the first one's folder.
+    A second run with the same result finds the first one's folder.
     """
-    first = publish(product, tmp_path)
-    second = publish(product, tmp_path)
+    first = publish(fitted, tmp_path)
+    second = publish(fitted, tmp_path)
 
     assert (first.is_new, second.is_new) == (True, False)
     assert second.artifact.manifest.version == "1"
     assert artifact.versions(tmp_path) == {"toy": ["1"]}
 
 
-def test_what_is_published_is_listed_with_its_digests(product: Product, tmp_path: Path) -> None:
+def test_published_files_are_listed_with_their_digests(fitted: FittedModel, tmp_path: Path) -> None:
     """
-    Also by the next run, if the first was killed before it could.
+    Also by the next run, if the first one was killed before.
     """
-    publish(product, tmp_path)
+    publish(fitted, tmp_path)
     listed = checksums.read(tmp_path)
     assert listed == checksums.of_version(tmp_path, "toy", "1")
 
     (tmp_path / "SHA256SUMS").unlink()
-    publish(product, tmp_path)
+    publish(fitted, tmp_path)
 
     assert checksums.read(tmp_path) == listed
 
 
-def test_nothing_is_published_beside_a_list_that_cannot_be_read(product: Product, tmp_path: Path) -> None:
+def test_an_unreadable_list_of_digests_prevents_publication(fitted: FittedModel, tmp_path: Path) -> None:
     """
-    The list stays as it is.
+    The list is unchanged.
     """
     (tmp_path / "SHA256SUMS").write_text("no digest\n")
 
     with pytest.raises(ManifestInvalid, match="SHA256SUMS: line 1"):
-        publish(product, tmp_path)
+        publish(fitted, tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["SHA256SUMS"]
 
 
-def test_what_a_killed_run_left_is_removed(product: Product, tmp_path: Path) -> None:
+def test_staging_folders_of_killed_runs_are_removed(fitted: FittedModel, tmp_path: Path) -> None:
     """
-    Of every model, once it is older than an hour; a fresh one may be somebody's.
+    Of every model, if older than an hour; a newer one may be in use.
     """
     for name, hours in (("toy", 2), ("other", 2), ("third", 0)):
         left = tmp_path / name / ".staging-killed"
@@ -230,7 +227,7 @@ def test_what_a_killed_run_left_is_removed(product: Product, tmp_path: Path) -> 
         changed = left.stat().st_mtime - 3600 * hours
         os.utime(left, (changed, changed))
 
-    publish(product, tmp_path)
+    publish(fitted, tmp_path)
 
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")) == [
         "third/.staging-killed",
@@ -238,89 +235,88 @@ def test_what_a_killed_run_left_is_removed(product: Product, tmp_path: Path) -> 
     ]
 
 
-def test_another_recipe_becomes_the_next_version(product: Product, recipe: Recipe, tmp_path: Path) -> None:
+def test_another_recipe_becomes_the_next_version(fitted: FittedModel, recipe: Recipe, tmp_path: Path) -> None:
     """
-    Published versions never change; what is made differently gets the next number.
+    Published versions never change; another recipe gets the next number.
     """
-    publish(product, tmp_path)
-    second = publish(replace(product, recipe=replace(recipe, epochs=5)), tmp_path)
+    publish(fitted, tmp_path)
+    second = publish(replace(fitted, recipe=replace(recipe, epochs=5)), tmp_path)
 
     assert second.is_new
     assert second.artifact.manifest.version == "2"
 
 
-def test_a_recipe_may_publish_under_another_name(product: Product, recipe: Recipe, tmp_path: Path) -> None:
+def test_a_recipe_may_publish_under_another_name(fitted: FittedModel, recipe: Recipe, tmp_path: Path) -> None:
     """
-    The manifest is named for the model, and its recipe keeps the name that it is fitted by.
+    The manifest has the model's name, and its recipe its own name.
     """
-    publish(product, tmp_path)
+    publish(fitted, tmp_path)
 
-    found = publish(replace(product, recipe=replace(recipe, name="toy-b", model="toy")), tmp_path)
+    found = publish(replace(fitted, recipe=replace(recipe, name="toy-b", model="toy")), tmp_path)
 
     manifest = found.artifact.manifest
     assert (manifest.name, manifest.version) == ("toy", "2")
     assert (manifest.recipe["name"], manifest.recipe["model"]) == ("toy-b", "toy")
 
 
-def test_a_broken_version_does_not_keep_the_next_from_being_published(
-    product: Product, tmp_path: Path
-) -> None:
+def test_a_broken_version_does_not_prevent_the_next(fitted: FittedModel, tmp_path: Path) -> None:
     """
-    A damaged folder is passed over when looking for the same network.
+    A damaged folder is skipped in the search for the same network.
     """
-    publish(product, tmp_path)
+    publish(fitted, tmp_path)
     (tmp_path / "toy" / "1" / "model.onnx").write_bytes(b"damaged")
 
-    second = publish(product, tmp_path)
+    second = publish(fitted, tmp_path)
 
     assert second.artifact.manifest.version == "2"
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 6, 8])
 def test_an_interrupted_publication_leaves_no_version(
-    product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+    fitted: FittedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """
-    Wherever writing stops, there is no folder, no part of one, and the next try is version 1.
+    At any point of the interruption there is no folder and no part of one, and the next attempt is version
+    1.
     """
     flush = os.fsync
     monkeypatch.setattr(os, "fsync", _interrupt_at(count))
 
     with pytest.raises(KeyboardInterrupt):
-        publish(product, tmp_path)
+        publish(fitted, tmp_path)
     monkeypatch.setattr(os, "fsync", flush)
 
     assert [path for path in tmp_path.rglob("*") if path.name != "toy"] == []
-    assert publish(product, tmp_path).artifact.manifest.version == "1"
+    assert publish(fitted, tmp_path).artifact.manifest.version == "1"
 
 
-def test_a_file_that_differs_from_its_network_is_not_published(product: Product, tmp_path: Path) -> None:
+def test_a_file_that_differs_from_its_network_is_not_published(fitted: FittedModel, tmp_path: Path) -> None:
     """
-    If the exporter wrote other weights, the golden examples would tell.
+    Golden examples reveal other weights.
     """
     with pytest.raises(GoldenMismatch):
-        publish(replace(product, net=_net(6)), tmp_path / "models")
+        publish(replace(fitted, net=_net(6)), tmp_path / "models")
 
     assert not (tmp_path / "models").exists()
 
 
-def test_verification_compares_with_the_network(product: Product, tmp_path: Path) -> None:
+def test_verification_compares_with_the_network(fitted: FittedModel, tmp_path: Path) -> None:
     """
-    A folder that is whole in itself, but of another network, is told apart.
+    A consistent folder of another network is refused.
     """
-    published = publish(product, tmp_path).artifact
-    images = product.splits[0].train.pixels
+    published = publish(fitted, tmp_path).artifact
+    images = fitted.splits[0].train.pixels
 
-    verify(published, product.net, images)
+    verify(published, fitted.net, images)
     with pytest.raises(ExportMismatch, match="its network within 1e-05"):
         verify(published, _net(6), images)
 
 
-def test_verification_compares_with_the_sums_over_the_layers(product: Product, tmp_path: Path) -> None:
+def test_verification_compares_with_the_sums_over_the_layers(fitted: FittedModel, tmp_path: Path) -> None:
     """
-    A file that answers rightly from weights other than those its layers name is told apart.
+    A file with correct outputs from other weights than its layers name is refused.
     """
-    published = publish(product, tmp_path).artifact
+    published = publish(fitted, tmp_path).artifact
     model = onnx.load_from_string(published.model)
     shown = onnx.numpy_helper.from_array(np.zeros((4, 30), np.float32), "shown")
     model.graph.initializer.append(shown)
@@ -335,4 +331,4 @@ def test_verification_compares_with_the_sums_over_the_layers(product: Product, t
     )
 
     with pytest.raises(ExportMismatch, match="the sums over its layers"):
-        verify(disguised, product.net, product.splits[0].train.pixels)
+        verify(disguised, fitted.net, fitted.splits[0].train.pixels)

@@ -25,9 +25,9 @@ def test_counts_and_most_frequent_mistakes_are_of_all_fits(official: Split) -> N
     assert (found.fit, found.split, found.examples, found.seeds) == ("lesson", "test", 6, (4, 5))
 
 
-def test_without_mistakes_none_is_named(official: Split) -> None:
+def test_without_mistakes_none_is_listed(official: Split) -> None:
     """
-    The diagonal is no mistake.
+    Diagonal counts are no mistakes.
     """
     found = confusion("published", official, "test", [official.parts["test"].labels], (1,))
 

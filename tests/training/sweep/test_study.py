@@ -5,9 +5,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from training.errors import StorageFailed, StorageUnclear
-from training.sweep.study import Storage, Study, storage_at, storage_in
-from training.sweep.tuning import Point
+from training.errors import StorageFailed, StorageUrlInvalid
+from training.sweep.search_space import Point
+from training.sweep.storage import Storage, parse_storage, sqlite_storage
+from training.sweep.study import Study
 
 VALUES = {"layers": (2, 3), "width": (64,), "dropout": (0.25,), "learning_rate": (0.1,)}
 
@@ -34,12 +35,12 @@ def opened(storage: Storage, grace_s: int = 60) -> Study:
         "sqlite://",
     ],
 )
-def test_what_is_no_storage_is_not_shown(text: str) -> None:
+def test_an_invalid_url_is_not_shown(text: str) -> None:
     """
-    The message says what was expected, and nothing of what came: it may hold a password.
+    The message has the expected form only, since the URL may contain a password.
     """
-    with pytest.raises(StorageUnclear) as raised:
-        storage_at(text)
+    with pytest.raises(StorageUrlInvalid) as raised:
+        parse_storage(text)
 
     assert "postgresql://USER:PASSWORD@HOST:PORT/DATABASE" in str(raised.value)
     assert "secret" not in str(raised.value)
@@ -48,21 +49,21 @@ def test_what_is_no_storage_is_not_shown(text: str) -> None:
 
 def test_a_storage_is_shown_without_user_and_password() -> None:
     """
-    People see database and host.
+    Messages show database and host.
     """
-    found = storage_at("postgresql://me:my%40secret@host:5432/base")
+    found = parse_storage("postgresql://me:my%40secret@host:5432/base")
 
-    assert found.shown == "the database base at host"
+    assert found.label == "the database base at host"
     assert found.url.password == "my@secret"
 
 
 @pytest.mark.parametrize("password", ["secret", "{SCHEMA_VERSION}", "%25s%40"])
-def test_a_database_that_does_not_answer_is_told_in_one_line(password: str) -> None:
+def test_an_unreachable_database_is_reported_in_one_line(password: str) -> None:
     """
-    Nobody listens there; the line names the place and the reason, and no password.
+    The line has the host and the reason, and no password.
     """
     with pytest.raises(StorageFailed) as raised:
-        opened(storage_at(f"postgresql://me:{password}@127.0.0.1:1/base"))
+        opened(parse_storage(f"postgresql://me:{password}@127.0.0.1:1/base"))
 
     message = str(raised.value)
     assert "the database base at 127.0.0.1" in message
@@ -72,57 +73,56 @@ def test_a_database_that_does_not_answer_is_told_in_one_line(password: str) -> N
 
 
 @pytest.mark.parametrize("content", [b"this is no database" * 100, None])
-def test_a_file_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+def test_an_unusable_file_is_reported_in_one_line(tmp_path: Path, content: bytes | None) -> None:
     """
-    Another kind of file, or a folder that is not there.
+    Another kind of file, or a missing folder.
     """
     file = tmp_path / "study.db" if content else tmp_path / "missing" / "study.db"
     if content:
         file.write_bytes(content)
 
-    with pytest.raises(StorageFailed, match=r"study\.db, does not answer as it should: .*database") as raised:
-        opened(storage_in(file))
+    with pytest.raises(StorageFailed, match=r"study\.db, failed: .*database") as raised:
+        opened(sqlite_storage(file))
 
     assert "\n" not in str(raised.value)
 
 
-def test_a_storage_that_fails_later_is_told_as_well(tmp_path: Path) -> None:
+def test_a_storage_that_fails_later_is_reported(tmp_path: Path) -> None:
     """
-    The file goes bad within a trial.
+    The file becomes invalid during a trial.
     """
-    study = opened(storage_in(tmp_path / "study.db"))
+    study = opened(sqlite_storage(tmp_path / "study.db"))
 
     def spoil(*_: object) -> float:
         (tmp_path / "study.db").write_bytes(b"spoilt" * 1000)
         return 0.5
 
-    with pytest.raises(StorageFailed, match="does not answer as it should"):
-        study.attempt(spoil)
+    with pytest.raises(StorageFailed, match=r"study, .*, failed: "):
+        study.run_trial(spoil)
 
 
-def test_a_beat_may_be_missed(tmp_path: Path) -> None:
+def test_a_failed_heartbeat_is_ignored(tmp_path: Path) -> None:
     """
-    Optuna's thread ends at an error, and the others would take the trial for lost: an error of the storage
-    stays within the beat.
+    Optuna's thread would end at an error, and other workers would mark the trial as lost.
     """
-    study = opened(storage_in(tmp_path / "study.db"))
+    study = opened(sqlite_storage(tmp_path / "study.db"))
 
     def spoil(*_: object) -> float:
         (tmp_path / "study.db").write_bytes(b"spoilt" * 1000)
-        study._rdb.record_heartbeat(1)
+        study._database.record_heartbeat(1)
         with pytest.raises(optuna.exceptions.StorageInternalError):
-            study._rdb.beat(1)
+            study._database.send_heartbeat(1)
         return 0.5
 
     with pytest.raises(StorageFailed):
-        study.attempt(spoil)
+        study.run_trial(spoil)
 
 
 def test_a_trial_is_known_to_every_worker(tmp_path: Path) -> None:
     """
-    What one worker finished, another sees.
+    A finished trial is visible to other workers.
     """
-    first, second = (opened(storage_in(tmp_path / "study.db")) for _ in range(2))
+    first, second = (opened(sqlite_storage(tmp_path / "study.db")) for _ in range(2))
 
     def objective(trial: optuna.Trial, point: Point) -> float:
         assert point == POINT
@@ -130,18 +130,18 @@ def test_a_trial_is_known_to_every_worker(tmp_path: Path) -> None:
         trial.report(0.75, 2)
         return 0.75
 
-    made = first.attempt(objective)
+    finished = first.run_trial(objective)
 
-    assert second.trials() == [made]
-    assert (made.state, made.accuracy, made.curve) == ("done", 0.75, (0.25, 0.75))
+    assert second.trials() == [finished]
+    assert (finished.state, finished.accuracy, finished.curve) == ("done", 0.75, (0.25, 0.75))
 
 
 @pytest.mark.parametrize("reports", [False, True])
-def test_a_trial_that_others_took_for_lost_does_not_count(tmp_path: Path, reports: bool) -> None:
+def test_a_trial_marked_as_lost_does_not_count(tmp_path: Path, reports: bool) -> None:
     """
-    This worker was silent for long, and the others put an end to its trial; it goes on without an error.
+    This worker sent no heartbeat, and others marked its trial; it continues without an error.
     """
-    study = opened(storage_in(tmp_path / "study.db"))
+    study = opened(sqlite_storage(tmp_path / "study.db"))
 
     def objective(trial: optuna.Trial, _: Point) -> float:
         other = optuna.load_study(study_name="a study", storage=f"sqlite:///{tmp_path / 'study.db'}")
@@ -150,44 +150,44 @@ def test_a_trial_that_others_took_for_lost_does_not_count(tmp_path: Path, report
             trial.report(0.5, 1)
         return 0.5
 
-    assert study.attempt(objective).state == "lost"
+    assert study.run_trial(objective).state == "lost"
 
 
 def test_other_errors_of_a_trial_are_not_hidden(tmp_path: Path) -> None:
     """
-    A mistake in the trial itself comes to light.
+    An error in the objective is raised.
     """
-    study = opened(storage_in(tmp_path / "study.db"))
+    study = opened(sqlite_storage(tmp_path / "study.db"))
 
     def objective(*_: object) -> float:
         raise ValueError("a mistake")
 
     with pytest.raises(ValueError, match="a mistake"):
-        study.attempt(objective)
+        study.run_trial(objective)
 
 
-def test_an_interrupted_trial_is_not_taken_for_a_lost_one(tmp_path: Path) -> None:
+def test_an_interrupted_trial_is_not_lost(tmp_path: Path) -> None:
     """
-    A person may interrupt as often as they like.
+    Interruptions are not counted.
     """
-    study = opened(storage_in(tmp_path / "study.db"))
+    study = opened(sqlite_storage(tmp_path / "study.db"))
 
     def objective(*_: object) -> float:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        study.attempt(objective)
+        study.run_trial(objective)
 
     assert [trial.state for trial in study.trials()] == ["interrupted"]
 
 
-def test_a_worker_that_was_lost_before_its_first_sign_of_life_is_buried(
+def test_a_worker_lost_before_its_first_heartbeat_is_detected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Optuna itself would wait for such a trial for ever. One with a name is left alone.
+    Optuna would wait for its trial forever. A trial with a worker name is left unchanged.
     """
-    study = opened(storage_in(tmp_path / "study.db"), grace_s=10)
+    study = opened(sqlite_storage(tmp_path / "study.db"), grace_s=10)
     other = optuna.load_study(study_name="a study", storage=f"sqlite:///{tmp_path / 'study.db'}")
     other.ask()
     other.ask().set_user_attr("worker", "somebody")
@@ -196,7 +196,7 @@ def test_a_worker_that_was_lost_before_its_first_sign_of_life_is_buried(
     states = []
     for later in (0, 9, 11):
         monkeypatch.setattr("training.sweep.study.time.monotonic", lambda later=later: now + later)
-        study.bury()
+        study.mark_lost_trials()
         states.append([trial.state for trial in study.trials()])
 
     assert states == [["running", "running"], ["running", "running"], ["lost", "running"]]

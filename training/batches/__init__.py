@@ -1,0 +1,1 @@
+"""Batch sources: the images, labels and teacher probabilities of each training step."""

@@ -1,0 +1,98 @@
+"""Console output of fits: a line per epoch, and tables of the results."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from service.core.manifest import Measurement
+from training.cli.progress_bars import ProgressBars
+from training.fitting.loop import Epoch, FitCallbacks
+from training.quantisation.comparison import Comparison
+
+Write = Callable[[str], None]
+"""Writes a line."""
+
+
+def print_line(line: str) -> None:
+    """Print a line, and flush it."""
+    print(line, flush=True)
+
+
+def print_notice(line: str) -> None:
+    """Print an indented line."""
+    print_line(f"  {line}")
+
+
+def fit_callbacks(title: str, epochs: int, bars: ProgressBars, write: Write) -> FitCallbacks:
+    """Write the title of a fit, and return callbacks that write one line per epoch.
+
+    Args:
+        title: Title of the fit.
+        epochs: Number of epochs.
+        bars: Show the steps of an epoch.
+        write: Writes a line.
+    """
+    write(f"\n{title}")
+
+    def on_epoch(epoch: Epoch) -> None:
+        bars.close()
+        write(epoch_line(epoch, epochs))
+
+    return FitCallbacks(
+        on_step=lambda step, steps: bars.show("  epoch", step, steps, "step"),
+        on_epoch=on_epoch,
+        clock=time.perf_counter,
+    )
+
+
+def quiet_callbacks(bars: ProgressBars) -> FitCallbacks:
+    """Return callbacks that show the steps of an epoch, and write no lines."""
+    return FitCallbacks(
+        on_step=lambda step, steps: bars.show("  epoch", step, steps, "step"),
+        on_epoch=lambda _: bars.close(),
+        clock=time.perf_counter,
+    )
+
+
+def epoch_line(epoch: Epoch, epochs: int) -> str:
+    """Return the figures of an epoch in one line."""
+    line = (
+        f"  epoch {epoch.number:>2}/{epochs}  rate {epoch.learning_rate:<6.3g}"
+        f"  loss {epoch.train_loss:.4f}  train {epoch.train_accuracy:.2%}"
+    )
+    if epoch.valid_accuracy is not None:
+        line += f"  valid {epoch.valid_accuracy:.2%}"
+    return f"{line}  {epoch.seconds:.1f} s"
+
+
+def accuracy_table(metrics: Sequence[Measurement], lesson: Mapping[str, float]) -> list[str]:
+    """Return a table of the measured accuracies beside the lesson's.
+
+    Args:
+        metrics: Measurements in a manifest.
+        lesson: The lesson's accuracies by part; may lack parts.
+    """
+    lines = [f"{'':<28}{'ours':<20}{'the lesson':<10}"]
+    for metric in metrics:
+        spread = "" if metric.spread is None else f" ± {100 * metric.spread:.2f}"
+        ours = f"{100 * metric.accuracy:.2f}{spread} %"
+        theirs = lesson.get(metric.split) if metric.fit == "lesson" else None
+        title = {"published": "published", "lesson": "lesson's split"}.get(metric.fit, metric.data)
+        reference = "" if theirs is None else f"{100 * theirs:.2f} %"
+        lines.append(f"{f'{title}, {metric.split}':<28}{ours:<20}{reference}".rstrip())
+    return lines
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return a table of the effect of quantisation: accuracy and share of sure predictions, in per cent."""
+    width = max(len(each.images) for each in comparisons)
+    lines = [f"{'':<{width}}  images  accuracy, from > to, loss     changed  sure, from > to"]
+    for each in comparisons:
+        accuracy = sure = ""
+        if each.before is not None and each.after is not None:
+            accuracy = f"{100 * each.before:.2f} > {100 * each.after:.2f}, {100 * each.accuracy_loss:+.2f}"
+        if each.sure_before is not None and each.sure_after is not None:
+            sure = f"{100 * each.sure_before:.2f} > {100 * each.sure_after:.2f}"
+        changed = f"{100 * each.otherwise:.2f}"
+        line = f"{each.images:<{width}}  {each.examples:>6,}  {accuracy:<26}{changed:>11}  {sure}"
+        lines.append(line.rstrip())
+    return lines

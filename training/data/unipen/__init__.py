@@ -1,0 +1,1 @@
+"""UNIPEN archives: reading, parsing, and conversion to the pen digit format."""

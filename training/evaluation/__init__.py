@@ -1,0 +1,1 @@
+"""Evaluation of fits: accuracy, calibration, out-of-distribution threshold, preprocessing ablation."""

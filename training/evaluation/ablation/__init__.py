@@ -1,0 +1,1 @@
+"""Preprocessing ablation: accuracy of the published networks after each preprocessing step."""

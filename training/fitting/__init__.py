@@ -1,0 +1,1 @@
+"""Fitting: training loop, loss, optimizer, checkpoints, and the execution of fit jobs."""

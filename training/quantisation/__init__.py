@@ -1,0 +1,1 @@
+"""Post-training quantisation of a published float32 network to int8."""

@@ -1,0 +1,1 @@
+"""Training recipes: every hyperparameter of a run, and the named recipes."""

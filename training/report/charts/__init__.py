@@ -1,0 +1,1 @@
+"""Charts of a report as PNG files, in a light and a dark theme."""
