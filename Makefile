@@ -140,7 +140,7 @@ $(BASE): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	@touch $@
 
 $(FULL): $(BASE)
-	$(PIP_INSTALL) -e '.[training,dev,grpc]'
+	$(PIP_INSTALL) -e '.[training,dev,docs,grpc]'
 	@touch $@
 
 # Without npm the service and its tests run all the same; the tests that need its packages say that they are skipped.
