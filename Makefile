@@ -102,16 +102,16 @@ up: image ## Start the container in the background on http://127.0.0.1:8000
 down: ## Stop the container
 	$(COMPOSE) down
 
-bench: $(FULL) ## Measure what a request costs, and write docs/performance.md; needs wrk
+bench: $(FULL) ## Measure what a request costs, and write docs/reference/performance.md; needs wrk
 	$(BIN)/python -m bench $(ARGS)
 
 bench-peers: $(FULL) ## The same beside other model servers; makes their environments in ~/.cache/inkling-bench
 	$(BIN)/python -m bench --peers $(ARGS)
 
-bench-phases: $(FULL) ## Measure where the time of a request goes, and write it into docs/performance.md; needs wrk
+bench-phases: $(FULL) ## Measure where the time of a request goes, and write it into docs/reference/performance.md; needs wrk
 	$(BIN)/python -m bench.phases $(ARGS)
 
-bench-start: $(FULL) ## Measure the service's start and its imports, and write them into docs/performance.md
+bench-start: $(FULL) ## Measure the service's start and its imports, and write them into docs/reference/performance.md
 	$(BIN)/python -m bench.start $(ARGS)
 
 test-container: $(FULL) ## Build the image, run it and test it

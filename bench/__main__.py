@@ -1,4 +1,4 @@
-"""Start each server in turn, check its answers, measure it, and write docs/performance.md."""
+"""Start each server in turn, check its answers, measure it, and write docs/reference/performance.md."""
 
 import argparse
 import dataclasses

@@ -1,4 +1,4 @@
-"""The figures as docs/performance.md shows them."""
+"""The figures as docs/reference/performance.md shows them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from bench import results
 from bench.results import Run
 
-PATH = Path("docs/performance.md")
+PATH = Path("docs/reference/performance.md")
 MEASURED = ("<!-- measured: begin -->", "<!-- measured: end -->")
 PEERS = ("<!-- peers: begin -->", "<!-- peers: end -->")
 PHASES = ("<!-- phases: begin -->", "<!-- phases: end -->")

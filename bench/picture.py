@@ -1,4 +1,4 @@
-"""The picture of docs/performance.md: requests per second, a bar a server, as its tables have them.
+"""The picture of docs/reference/performance.md: requests per second, a bar a server, as its tables have them.
 
 It is drawn from the document, so that it never shows anything else than what stands there.
 """

@@ -63,7 +63,7 @@ def messages(suffix: str) -> str:
 GENERATED: Mapping[str, Callable[[], str]] = {
     "models/manifest.schema.json": manifest.schema,
     "models/README.md": lambda: catalogue.page(ROOT / "models"),
-    "docs/settings.md": settings_page,
+    "docs/reference/settings.md": settings_page,
     "service/grpc/inference_pb2.py": lambda: messages(".py"),
     "service/grpc/inference_pb2.pyi": lambda: messages(".pyi"),
 }

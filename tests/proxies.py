@@ -47,7 +47,7 @@ UPGRADING: dict[str, dict[str, str]] = {
 
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 _CONFIGURATIONS = {"nginx": "deploy/nginx/inkling.conf", "haproxy": "deploy/haproxy/haproxy.cfg"}
-_GUIDE = REPOSITORY / "docs" / "operations.md"
+_GUIDE = REPOSITORY / "docs" / "how-to" / "proxies.md"
 
 
 @dataclass(frozen=True)
@@ -233,9 +233,8 @@ class ServiceLog:
 
 
 def snippet(language: str, title: str) -> str:
-    """Return a block of "Behind a proxy" in docs/operations.md, by what its first comment begins with."""
-    section = _GUIDE.read_text().partition("\n## Behind a proxy\n")[2].partition("\n## ")[0]
-    blocks = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    """Return a block of docs/how-to/proxies.md by the words that its first comment begins with."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", _GUIDE.read_text(), re.DOTALL)
     (found,) = [str(block) for block in blocks if block.startswith(f"# {title}:")]
     return found
 

@@ -17,8 +17,8 @@ from tests.digits import DIGITS, canvas
 
 DOCUMENTS = sorted(
     path
-    for folder in (REPOSITORY, REPOSITORY / "docs", REPOSITORY / "docs" / "decisions", REPOSITORY / "models")
-    for path in folder.glob("*.md")
+    for pages in (REPOSITORY.glob("*.md"), REPOSITORY.glob("docs/**/*.md"), REPOSITORY.glob("models/*.md"))
+    for path in pages
 )
 
 

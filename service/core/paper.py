@@ -1,7 +1,7 @@
 """Where the ink is on a picture: paper of any brightness, drawn on by any pen, cut out round the digit.
 
 A drawing program's canvas has one paper colour; a scan or a photograph has light that falls unevenly,
-noise and specks. The constants were chosen on pen strokes rendered as both: docs/experiments.md.
+noise and specks. The constants were chosen on pen strokes rendered as both: docs/explanation/experiments.md.
 """
 
 from collections.abc import Callable

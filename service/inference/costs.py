@@ -6,7 +6,7 @@ counted when it is known: the pixels of a picture file (`picture_cost`), the ima
 (`image_cost`), the elements of a message of gRPC (`elements_cost`).
 
 The figures were measured by `tests/security/measure_costs.py`, which sends the worst bodies that we know of
-to a process of its own and reads its peak; docs/operations.md shows them.
+to a process of its own and reads its peak; docs/how-to/memory.md shows them.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The service behind real proxies, nginx and HAProxy, with the files of `deploy/` and docs/operations.md."""
+"""The service behind nginx and HAProxy, with the files of `deploy/` and docs/how-to/proxies.md."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""Measure what the costliest bodies take in a service process: the figures of docs/operations.md.
+"""Measure what the costliest bodies take in a service process: the figures of docs/how-to/memory.md.
 
     python -m tests.security.measure_costs [PART OF A NAME]
 

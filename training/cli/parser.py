@@ -53,7 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(commands.add_parser("data", help="download, verify and summarise the data sets"))
     models = commands.add_parser("models", help="verify the published networks, and write their table")
     _add_models_folder(models)
-    _add_steps(commands.add_parser("steps", help="measure each preprocessing step, and write docs/ink.md"))
+    _add_steps(
+        commands.add_parser(
+            "steps", help="measure each preprocessing step, and write docs/explanation/preprocessing.md"
+        )
+    )
     _add_fit(commands.add_parser("fit", help="fit a network, verify it and publish it"))
     _add_quantise(commands.add_parser("quantise", help="publish a network's next version in int8"))
     _add_sweep(commands.add_parser("sweep", help="search for better hyperparameters"))
@@ -81,7 +85,9 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 def _add_steps(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--digits", type=int, default=600, metavar="N", help="digits per donor")
-    parser.add_argument("--page", type=Path, default=Path("docs/ink.md"), help="page to write into")
+    parser.add_argument(
+        "--page", type=Path, default=Path("docs/explanation/preprocessing.md"), help="page to write into"
+    )
     parser.add_argument(
         "--folds",
         type=Path,

@@ -1,4 +1,4 @@
-"""Recipe of the network for freehand drawings, `ink`; see docs/experiments.md."""
+"""Recipe of the network for freehand drawings, `ink`; see docs/explanation/experiments.md."""
 
 from training.recipes.lesson import LESSON_SPLIT_SEED
 from training.recipes.recipe import Recipe

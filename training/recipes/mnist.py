@@ -85,7 +85,7 @@ MNIST_RECIPES = (
         dropout=0.5,
         momentum=0.9,
     ),
-    # From here on: the best training found for the same architectures, see docs/experiments.md.
+    # From here on: the best training found for the same architectures, see docs/explanation/experiments.md.
     Recipe(
         name="softmax-2",
         description="Multinomial regression, its weights averaged over the last steps.",

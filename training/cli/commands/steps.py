@@ -1,4 +1,4 @@
-"""`steps`: measure each preprocessing step, and write docs/ink.md."""
+"""`steps`: measure each preprocessing step, and write docs/explanation/preprocessing.md."""
 
 from argparse import Namespace
 from collections.abc import Mapping

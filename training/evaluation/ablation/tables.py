@@ -10,7 +10,7 @@ from training.evaluation.ablation.models import AblationModel, Accuracy, accurac
 
 
 def to_markdown(models: Sequence[AblationModel], sets: Sequence[ImageSet], digest: str) -> str:
-    """Return the tables of docs/ink.md.
+    """Return the tables of docs/explanation/preprocessing.md.
 
     Args:
         models: The networks, one column each.

@@ -22,7 +22,7 @@ def test_the_page_in_the_repository_has_its_markers_and_its_figure() -> None:
     """
     The command needs both.
     """
-    page = (REPOSITORY / "docs" / "ink.md").read_text("utf-8")
+    page = (REPOSITORY / "docs" / "explanation" / "preprocessing.md").read_text("utf-8")
 
     assert replace_figures(page, "x")
     assert (REPOSITORY / "docs" / "images" / "ink-steps.png").is_file()
@@ -32,7 +32,7 @@ def test_figures_in_the_text_are_in_the_tables() -> None:
     """
     Every percentage with a decimal in the page's text was measured.
     """
-    page = (REPOSITORY / "docs" / "ink.md").read_text("utf-8")
+    page = (REPOSITORY / "docs" / "explanation" / "preprocessing.md").read_text("utf-8")
     words, _, tables = page.partition(BEGIN)
 
     cited = re.findall(r"\b\d+\.\d %", words)
