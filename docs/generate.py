@@ -5,48 +5,13 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pages
 from grpc_tools import protoc
 
-from service import settings
 from service.core import manifest
 from training.publishing import catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
-
-_NOTHING = (None, (), "")
-"""Defaults of settings that switch nothing on."""
-
-
-def settings_page() -> str:
-    """Return the table of settings."""
-    lines = [
-        "# Settings",
-        "",
-        "A flag goes before an environment variable, and that before a line in a file `.env`.",
-        "A value that cannot be stops the start with one line that names the setting.",
-        "",
-        "| flag | variable | default | meaning |",
-        "|---|---|---|---|",
-    ]
-    for name, field in settings.Settings.model_fields.items():
-        flag = f"--{name.replace('_', '-')}"
-        variable = f"{settings.ENVIRONMENT_PREFIX}{name.upper()}"
-        default = "off" if field.default in _NOTHING else f"`{field.default}`"
-        lines.append(f"| `{flag}` | `{variable}` | {default} | {field.description} |")
-    lines += [
-        "",
-        "## Several workers",
-        "",
-        "With `--workers 2` two processes serve on one port; a third starts and replaces them.",
-        "Every limit above is that of each: two take twice the connections, threads and memory.",
-        "One worker a core is enough.",
-        "Whoever answers `/metrics`, or the statistics of `/v2`, says what all counted, 0.1 s late at most.",
-        "`inkling_processes` says how many serve.",
-        "Processor time, memory and open files are sums; memory that processes share counts for each.",
-        "Connections are dealt out, not requests: a caller with a single connection gets one process.",
-        "SIGHUP to the parent, or management of any worker, changes the models of all workers or of none.",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def messages(suffix: str) -> str:
@@ -63,7 +28,11 @@ def messages(suffix: str) -> str:
 GENERATED: Mapping[str, Callable[[], str]] = {
     "models/manifest.schema.json": manifest.schema,
     "models/README.md": lambda: catalogue.page(ROOT / "models"),
-    "docs/reference/settings.md": settings_page,
+    "docs/reference/settings.md": pages.settings_page,
+    "docs/reference/api.md": pages.api_page,
+    "docs/reference/metrics.md": pages.metrics_page,
+    "docs/reference/manifest.md": pages.manifest_page,
+    "docs/decisions/README.md": pages.decisions_page,
     "service/grpc/inference_pb2.py": lambda: messages(".py"),
     "service/grpc/inference_pb2.pyi": lambda: messages(".pyi"),
 }

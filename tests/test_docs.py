@@ -131,6 +131,19 @@ def test_generated_documents_are_current() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_every_metric_is_in_the_reference() -> None:
+    """
+    Every name of a metric in the service's code is on the generated page.
+    """
+    page = (REPOSITORY / "docs" / "reference" / "metrics.md").read_text()
+    code = "\n".join(path.read_text() for path in (REPOSITORY / "service").rglob("*.py"))
+
+    named = set(re.findall(r'"(inkling_[a-z_]+)"', code))
+
+    assert len(named) >= 9
+    assert {name for name in named if not re.search(rf"`{name}(_total)?`", page)} == set()
+
+
 def test_every_dependency_has_an_exact_version() -> None:
     """
     What `pyproject.toml` asks for as a range stands in `constraints.txt` as one version.
