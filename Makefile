@@ -24,7 +24,7 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help serve test torture fuzz check lint types fmt data train quantise engines sweep report models docs docs-check screenshots image sbom lock up down bench bench-peers bench-phases bench-start test-container
+.PHONY: help serve test torture fuzz check lint types fmt data train quantise engines sweep report models docs docs-site docs-check screenshots image sbom lock up down bench bench-peers bench-phases bench-start test-container
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -80,7 +80,10 @@ models: $(FULL) ## Verify every published folder; rewrite models/README.md and m
 docs: $(FULL) ## Rewrite what is generated from the code
 	$(BIN)/python docs/generate.py
 
-docs-check: $(FULL)
+docs-site: $(FULL) ## Build the documentation as a site in dist/site; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+docs-check: docs-site ## Check what is generated from the code, and build the site
 	$(BIN)/python docs/generate.py --check
 
 screenshots: $(FULL) ## Draw the page's picture for the README, in a real browser
