@@ -68,7 +68,7 @@ def api_page() -> str:
     for paths, method, operation in _operations(document["paths"]):
         if operation["tags"][0] != tag:
             tag = operation["tags"][0]
-            lines += ["", f"## {tag[0].upper()}{tag[1:]}"]
+            lines += ["", f"## Endpoints: {tag}"]  # the tag alone is the name of a schema, too
         lines += ["", f"### `{method.upper()} {paths[0]}`", "", f"{_cell(operation['summary'])}."]
         if len(paths) > 1:
             lines += ["", f"With a version: `{paths[1]}`."]

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.digits import DIGITS, canvas
 
@@ -73,17 +75,110 @@ def test_the_curl_of_the_readme_that_asks_for_weights_gets_a_picture(real_client
     assert answer.headers["content-type"] == "image/png"
 
 
-def test_the_targets_that_the_readme_names_are_in_the_makefile() -> None:
+def test_the_targets_that_the_pages_name_are_in_the_makefile() -> None:
     """
-    Every `make …` of the README is a target.
+    Every `make …` of a page is a target.
     """
-    text = (REPOSITORY / "README.md").read_text() + (REPOSITORY / "CONTRIBUTING.md").read_text()
-    named = set(re.findall(r"`?\bmake ([a-z-]+)", "\n".join(re.findall(r"`[^`]+`|^make .*$", text, re.M))))
+    pages = [path for path in DOCUMENTS if path.parent.name != "decisions" and path.name != "CHANGELOG.md"]
+    text = "\n".join(path.read_text() for path in pages)
+    named = set(re.findall(r"`?\bmake ([a-z-]+)", "\n".join(re.findall(r"`[^`\n]+`|^make .*$", text, re.M))))
 
     targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
 
     assert named
     assert named <= targets
+
+
+def commands(module: str) -> list[list[str]]:
+    """Return the arguments of every `python -m MODULE` in a shell block of a page."""
+    blocks = [
+        block for path in DOCUMENTS for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)
+    ]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    found = [re.fullmatch(rf"(?:\.venv/bin/)?python -m {module}\b(.*)", line) for line in lines]
+    return [shlex.split(match[1]) for match in found if match]
+
+
+def test_the_trainers_commands_in_the_pages_are_valid() -> None:
+    """
+    Each is accepted by the trainer's parser.
+    """
+    parser = pytest.importorskip("training.cli.parser", exc_type=ImportError)
+    found = commands("training")
+
+    assert found
+    for arguments in found:
+        if "--help" not in arguments:
+            parser.parse(arguments)
+
+
+def test_the_settings_in_the_pages_commands_exist() -> None:
+    """
+    Each flag of `python -m service` is a setting; `key` is a command of its own.
+    """
+    found = [arguments for arguments in commands("service") if arguments[:1] != ["key"]]
+    flags = {word for arguments in found for word in arguments if word.startswith("--")}
+
+    assert flags
+    assert flags <= {f"--{name.replace('_', '-')}" for name in Settings.model_fields}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site; skipped where MkDocs is not installed."""
+    pytest.importorskip("mkdocs", reason="MkDocs is not installed: the extra docs")
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        cwd=REPOSITORY,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_site_has_every_page(site: Path) -> None:
+    """
+    Those under docs/, and those at the root of the repository; the build fails at a broken link.
+    """
+    built = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
+
+    pages = [path.relative_to(REPOSITORY / "docs") for path in (REPOSITORY / "docs").rglob("*.md")]
+    expected = {str(page.with_suffix(".html")).replace("README", "index") for page in pages}
+    assert expected <= built
+    assert {"explanation/architecture.html", "contributing.html", "reference/networks.html"} <= built
+
+
+def test_reading_the_site_asks_no_other_host(site: Path) -> None:
+    """
+    No script, style sheet, font or picture comes from elsewhere; links are followed by readers alone.
+    """
+    fetched = re.compile(
+        r"<(?:script|img|source|iframe|link)\b[^>]*?(?:src|srcset|href)=\"?(?:https?:)?//[^>]*>"
+    )
+    foreign = [
+        (page.name, tag)
+        for page in site.rglob("*.html")
+        for tag in fetched.findall(page.read_text())
+        if 'rel="canonical"' not in tag
+    ]
+    styles = [
+        path.name for path in site.rglob("*.css") if re.search(r"url\(\W?(https?:)?//", path.read_text())
+    ]
+
+    assert foreign == []
+    assert styles == []
+
+
+def test_files_outside_of_the_pages_can_be_read_on_the_site(site: Path) -> None:
+    """
+    The site has a copy of each file that a page links to.
+    """
+    assert (site / "source" / "deploy" / "nginx" / "inkling.conf").is_file()
+    assert "../source/deploy/nginx/inkling.conf" in (site / "how-to" / "proxies.html").read_text()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))

@@ -1,0 +1,131 @@
+"""The commands of the tutorials, run in their order against a service that the test starts."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.processes import PATIENCE_S, Process, clean_environment, running
+
+TUTORIALS = REPOSITORY / "docs" / "tutorials"
+
+_BLOCK = re.compile(r"(<!-- not run: [^\n]+ -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
+
+_PORT, _SECOND_PORT = "127.0.0.1:8000", "127.0.0.1:8001"
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block of a page: a program in `sh` or `python`, or its output in `json` or `text`."""
+
+    language: str
+    text: str
+    skipped: bool
+
+
+def blocks(page: str) -> list[Block]:
+    text = (TUTORIALS / page).read_text()
+    return [Block(language, code, bool(mark)) for mark, language, code in _BLOCK.findall(text)]
+
+
+def run(block: Block, folder: Path, addresses: Mapping[str, str]) -> str:
+    """Run a block in a folder and return its output.
+
+    Args:
+        block: Shell commands or a Python program.
+        folder: The working directory.
+        addresses: Host and port in the page, and those of the service to use instead.
+    """
+    text = block.text.replace(".venv/bin/python", sys.executable)
+    for old, new in addresses.items():
+        text = text.replace(old, new)
+    program = (
+        ["bash", "-euo", "pipefail", "-c", text] if block.language == "sh" else [sys.executable, "-c", text]
+    )
+    done = subprocess.run(
+        program,
+        cwd=folder,
+        env=clean_environment(PYTHONPATH=str(REPOSITORY), INKLING_DATA=os.environ.get("INKLING_DATA", "")),
+        capture_output=True,
+        text=True,
+        timeout=3 * PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{block.text}\n{done.stderr}"
+    return done.stdout
+
+
+def matches(shown: str, printed: str) -> bool:
+    """Return whether an output is the one that a page shows, in which `…` stands for anything."""
+    pattern = ".*?".join(re.escape(part.strip("\n")) for part in shown.split("…"))
+    return re.fullmatch(pattern, printed.strip("\n"), re.DOTALL) is not None
+
+
+def follow(page: str, folder: Path, addresses: Mapping[str, str]) -> Iterator[Block]:
+    """Run a page's blocks in order, and yield those that are skipped; compare each output that is shown."""
+    printed = ""
+    for block in blocks(page):
+        if block.skipped:
+            yield block
+        elif block.language in ("sh", "python"):
+            printed = run(block, folder, addresses)
+        else:
+            assert matches(block.text, printed), f"shown: {block.text}\nprinted: {printed}"
+
+
+@pytest.fixture(scope="module")
+def process(published: Path) -> Iterator[Process]:
+    """A service with the repository's models."""
+    with running(published, "--no-access-log") as process:
+        yield process
+
+
+@pytest.mark.parametrize("page", ["first-request.md", "draw-and-see-why.md", "own-digits.md"])
+def test_the_commands_of_a_tutorial_print_what_it_shows(page: str, process: Process, tmp_path: Path) -> None:
+    """
+    In a folder of its own, from the first block to the last.
+    """
+    skipped = list(follow(page, tmp_path, {_PORT: f"127.0.0.1:{process.port}"}))
+
+    assert all(block.text.startswith("make serve") for block in skipped)
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("INKLING_DATA"), reason="INKLING_DATA names no folder")
+def test_the_tutorial_on_training_publishes_a_network_that_is_served(tmp_path: Path) -> None:
+    """
+    The real MNIST, one epoch; the page's service is started where the page starts it.
+    """
+    page = follow("train.md", tmp_path, addresses := dict[str, str]())
+
+    assert next(page).text == "make data\n"
+    start = next(page)
+    assert start.text == ".venv/bin/python -m service --models runs/models --port 8001\n"
+    with running(tmp_path / "runs" / "models", "--no-access-log") as process:
+        addresses[_SECOND_PORT] = f"127.0.0.1:{process.port}"
+        rest = list(page)
+
+    assert [block.text.split()[2:5] for block in rest] == [["training", "fit", "mlp-128"]]
+
+
+def test_every_tutorial_is_followed() -> None:
+    """
+    A new page needs a test above.
+    """
+    assert {path.name for path in TUTORIALS.glob("*.md")} == {
+        "README.md",
+        "draw-and-see-why.md",
+        "first-request.md",
+        "own-digits.md",
+        "train.md",
+    }
