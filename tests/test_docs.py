@@ -1,4 +1,3 @@
-import io
 import json
 import os
 import re
@@ -10,12 +9,10 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from starlette.testclient import TestClient
 
 from service.settings import Settings
 from tests.conftest import REPOSITORY
-from tests.digits import DIGITS, canvas
 
 DOCUMENTS = sorted(
     path
@@ -37,7 +34,7 @@ def path_of(words: list[str]) -> str:
     return address.removeprefix("http://127.0.0.1:8000")
 
 
-def test_the_first_curl_of_the_readme_gets_the_answer_that_stands_below_it(real_client: TestClient) -> None:
+def test_the_curl_of_the_readme_gets_the_answer_that_stands_below_it(real_client: TestClient) -> None:
     """
     The README's drawing is a seven, and the shown answer begins as the real one does.
     """
@@ -51,28 +48,13 @@ def test_the_first_curl_of_the_readme_gets_the_answer_that_stands_below_it(real_
     assert answer.text.startswith(shown[1].split("…")[0])
 
 
-def test_the_curl_of_the_readme_that_sends_a_picture_names_the_digit(real_client: TestClient) -> None:
+def test_the_readme_fits_two_screens() -> None:
     """
-    A form with one PNG of a drawn digit is answered.
+    What a reader of it does not need first is a page under docs/.
     """
-    words = next(words for words in curls() if "-F" in words)
-    field, _, _ = words[words.index("-F") + 1].partition("=@")
-    picture = canvas(DIGITS["3"][0])
+    lines = (REPOSITORY / "README.md").read_text().splitlines()
 
-    answer = real_client.post(path_of(words), files={field: ("digit.png", _png(picture), "image/png")})
-
-    assert answer.json()["predictions"][0]["label"] == "3"
-
-
-def test_the_curl_of_the_readme_that_asks_for_weights_gets_a_picture(real_client: TestClient) -> None:
-    """
-    The weight image exists under the path that the README names.
-    """
-    words = next(words for words in curls() if "-o" in words)
-
-    answer = real_client.get(path_of(words))
-
-    assert answer.headers["content-type"] == "image/png"
+    assert len(lines) <= 80
 
 
 def test_the_targets_that_the_pages_name_are_in_the_makefile() -> None:
@@ -255,9 +237,3 @@ def test_every_dependency_has_an_exact_version() -> None:
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _png(picture: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, "PNG")
-    return stream.getvalue()
