@@ -232,7 +232,7 @@ def _operators(
     """Return what answers operators: these operations, and problems for everything else."""
     app = FastAPI(title="Inkling, for operators", openapi_url=None, redirect_slashes=False)
     operations.mount(app, "operators", described)
-    problems.install(app)
+    problems.install(app, "of /livez, /readyz, /metrics and /v2/repository/…")
     routes = Routes(described)
     return Dispatcher(Observer(Router(app, routes, control), journal, root_path), routes)
 

@@ -60,7 +60,8 @@ def _check(settings: Settings) -> None:
     if settings.grpc_port is not None:
         for package in ("grpc", "grpc_health", "grpc_reflection"):
             if importlib.util.find_spec(package) is None:
-                needed = "needs more packages; pip install 'inkling[grpc]' installs them"
+                install = "pip install -e '.[grpc]' -c constraints.txt"
+                needed = f"needs more packages; {install}, in this project's folder, installs them"
                 raise BadSettings(f"{_named('grpc_port')}: {needed}.")
     if settings.workers > 1 and not hasattr(os, "fork"):
         raise BadSettings(f"{_named('workers')}: should be 1 on this system; got {settings.workers}.")

@@ -209,11 +209,16 @@ class Settings(BaseSettings):
     drain_timeout_s: float = Field(
         1.5, ge=0, allow_inf_nan=False, description="How long a stopping process lets running requests finish"
     )
-    max_connections: int = Field(512, ge=1, description="Open connections; one more gets a 503 and is closed")
+    max_connections: int = Field(
+        512,
+        ge=1,
+        description="Open connections; for one more the oldest idle one is closed, or it gets a 503",
+    )
     max_connections_per_client: int | None = Field(
         None,
         ge=1,
-        description="Open connections of one client address; one more gets a 503 and is closed; if it is not "
+        description="Open connections of one client address; for one more its oldest idle one is closed, or "
+        "it gets a 503; if it is not "
         "set, all but 8 of `max_connections`",
     )
     trusted_proxy: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)] = Field(

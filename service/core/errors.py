@@ -164,7 +164,10 @@ class ManagementOff(RequestError):
     """Models are not loaded and unloaded for callers."""
 
     def __init__(self) -> None:
-        super().__init__("Management should be switched on, with INKLING_MANAGEMENT=true; it is off.")
+        super().__init__(
+            "Management should be asked over the operators' port (--admin-port), or switched on "
+            "(--management, INKLING_MANAGEMENT=true); it is off."
+        )
 
 
 class Unauthenticated(RequestError):

@@ -10,7 +10,7 @@ from typing import Protocol
 from service.http.exchange import CLIENT_CLOSED, Exchange
 from service.http.metrics import Metrics
 from service.observability import json_logging
-from service.serving.statistics import Duration, Statistics
+from service.serving.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
@@ -98,15 +98,9 @@ class Journal:
         if exchange.status != 200:
             self._statistics.count_failure(exchange.model, exchange.version, seconds)
             return
-        phase = exchange.phases.get
-        took = Duration(
-            seconds,
-            phase("queue", 0) / 1000,
-            (phase("decode", 0) + phase("prepare", 0)) / 1000,
-            (phase("infer", 0) + phase("explain", 0)) / 1000,
-            phase("encode", 0) / 1000,
+        self._statistics.count(
+            exchange.model, exchange.version, exchange.images, exchange.batch, seconds, exchange.phases
         )
-        self._statistics.count(exchange.model, exchange.version, exchange.images, exchange.batch, took)
 
 
 def _fields(exchange: Exchange, seconds: float) -> dict[str, object]:

@@ -22,8 +22,9 @@ from service.observability import json_logging
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
-_UNCOUNTED = 1024
-"""Requests whose values are kept until they are counted together."""
+_UNCOUNTED = 256
+"""Requests that are kept until they are counted together: one by itself takes several times as long, as its
+code has left the processor's caches since the one before."""
 
 
 class _Histogram:
@@ -97,7 +98,7 @@ class Metrics(Collector):
             "inkling_phase_seconds", "Time spent in one phase of a request", "phase", _SECONDS
         )
         self._images = _Histogram("inkling_batch_images", "Images in one request", "model", _IMAGES)
-        self._uncounted = 0
+        self._uncounted: list[tuple[Exchange, float]] = []
         self._ready: set[tuple[str, str]] = set()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -109,23 +110,27 @@ class Metrics(Collector):
 
     def count(self, ended: Sequence[tuple[Exchange, float]]) -> None:
         """Count answered requests, each with the seconds that it took."""
+        with self._lock:
+            self._uncounted += ended
+            if len(self._uncounted) >= _UNCOUNTED:
+                self._count_all()
+
+    def _count_all(self) -> None:
+        """Count the requests that are kept; the lock is held."""
         requests, seconds_by_route = self._requests, self._seconds.observed
         phases, images = self._phases.observed, self._images.observed
-        with self._lock:
-            for exchange, seconds in ended:
-                route = exchange.route
-                key = (route, exchange.model, exchange.status)
-                requests[key] = requests.get(key, 0) + 1
-                seconds_by_route[route].append(seconds)
-                for phase, ms in exchange.phases.items():
-                    phases[phase].append(ms / 1000)
-                if exchange.images:
-                    images[exchange.model].append(exchange.images)
-            self._uncounted += len(ended)
-            if self._uncounted >= _UNCOUNTED:
-                self._uncounted = 0
-                for histogram in (self._seconds, self._phases, self._images):
-                    histogram.count()
+        for exchange, seconds in self._uncounted:
+            route = exchange.route
+            key = (route, exchange.model, exchange.status)
+            requests[key] = requests.get(key, 0) + 1
+            seconds_by_route[route].append(seconds)
+            for phase, ms in exchange.phases.items():
+                phases[phase].append(ms / 1000)
+            if exchange.images:
+                images[exchange.model].append(exchange.images)
+        self._uncounted.clear()
+        for histogram in (self._seconds, self._phases, self._images):
+            histogram.count()
 
     def count_accept_error(self, reason: Literal["descriptors", "other"]) -> None:
         """Count one connection that could not be accepted.
@@ -139,6 +144,7 @@ class Metrics(Collector):
     def answered(self) -> int:
         """Return how many requests were counted."""
         with self._lock:
+            self._count_all()
             return sum(self._requests.values())
 
     def accept_errors(self) -> int:
@@ -156,6 +162,7 @@ class Metrics(Collector):
     def snapshot(self) -> dict[str, list[Any]]:
         """Return everything that was counted, as JSON can have it, for `add`."""
         with self._lock:
+            self._count_all()
             return {
                 "requests": [(*key, count) for key, count in self._requests.items()],
                 "seconds": self._seconds.snapshot(),

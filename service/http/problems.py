@@ -171,8 +171,13 @@ def answer_to(request: Request, error: Exception) -> Response:
     return answer(error, request.scope["path"], exchange_of(request).request_id)
 
 
-def install(app: FastAPI) -> None:
-    """Let an app answer every failure with a problem document, the router's and the unforeseen included."""
+def install(app: FastAPI, where: str = "that /docs lists") -> None:
+    """Answer every error that reaches the framework with a problem document.
+
+    Args:
+        app: The application.
+        where: Which paths it has, for the error of an unknown one.
+    """
     # Coroutines, though they wait for nothing: the framework calls plain functions in threads of its own.
 
     async def of_ours(request: Request, error: Exception) -> Response:
@@ -188,7 +193,7 @@ def install(app: FastAPI) -> None:
             response = _respond(request, WRONG_METHOD, detail)
             response.headers["Allow"] = allowed
             return response
-        return _respond(request, NOT_FOUND, f"Path should be one that /docs lists; got {path}.")
+        return _respond(request, NOT_FOUND, f"Path should be one {where}; got {path}.")
 
     async def of_nobody(request: Request, error: Exception) -> Response:
         del error  # the observer logs it

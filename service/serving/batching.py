@@ -7,7 +7,8 @@ the processor's caches. Long work does not come here, but goes to `workers`.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -45,6 +46,25 @@ class Asker(Protocol):
 _Read = tuple[NDArray[np.uint8], Asker]
 
 
+def _images_of(asker: Asker) -> NDArray[np.uint8] | None:
+    """Return the images of a request; None if it is answered otherwise, or gets an error."""
+    try:
+        return asker.images()
+    except Exception as error:  # whatever it is, it is its own
+        with _logged():
+            asker.fail(error)
+    return None
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Log whatever one request raises: the others still wait."""
+    try:
+        yield
+    except Exception:
+        log.exception("unforeseen")
+
+
 class Batching:
     """Predicts on the event loop, concurrent requests in one batch.
 
@@ -78,7 +98,8 @@ class Batching:
             predictions = self._predict(model, together)
         except Exception as error:  # whatever it is, nobody may wait for ever
             for _, asker in together:
-                asker.fail(error)
+                with _logged():
+                    asker.fail(error)
             return
         for (_, asker), prediction in zip(together, predictions, strict=True):
             try:
@@ -98,12 +119,10 @@ class Batching:
                 break
             if asker.is_gone():
                 continue
-            try:
-                own = asker.images()
-            except Exception as error:  # whatever it is, it is its own
-                asker.fail(error)
-                continue
-            if own is not None:
+            own = _images_of(asker)
+            if own is None:
+                images += 1  # it took time, too
+            else:
                 together.append((own, asker))
                 images += len(own)
         return together

@@ -4,10 +4,12 @@ The counts and nanoseconds of the Open Inference Protocol's statistics extension
 requests for Prometheus, by route.
 """
 
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 
 @dataclass
@@ -44,24 +46,6 @@ class BatchTally:
     def tallies(self) -> tuple[Tally, ...]:
         """Return all, always in one order."""
         return self.input, self.infer, self.output
-
-
-class Duration(NamedTuple):
-    """How long the parts of one answered request took, in seconds.
-
-    Attributes:
-        whole: From its head to its answer.
-        queue: Waiting for a worker.
-        input: Reading and preparing its images.
-        infer: In the network.
-        output: Writing the answer.
-    """
-
-    whole: float
-    queue: float
-    input: float
-    infer: float
-    output: float
 
 
 @dataclass
@@ -101,18 +85,35 @@ class Records(Protocol):
         """Return the record of a version; an empty one if nobody asked it yet."""
 
 
+_Answered = tuple[str, str, int, int, float, Mapping[str, float], float]
+
+_UNCOUNTED = 256
+"""Answered requests that are kept until they are counted together, as `Metrics` does."""
+
+
 class Statistics:
     """A record of every version that was ever asked; counted on the event loop, read from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._records: dict[tuple[str, str], Record] = {}
+        self._uncounted: deque[_Answered] = deque()
+        self._lock = threading.Lock()
 
     def of(self, name: str, version: str) -> Record:
         """Return the record of a version; an empty one if nobody asked it yet."""
+        self._count_all()
         return self._records.get((name, version)) or Record()
 
-    def count(self, name: str, version: str, images: int, batch: int, took: Duration) -> None:
+    def count(
+        self,
+        name: str,
+        version: str,
+        images: int,
+        batch: int,
+        seconds: float,
+        phases: Mapping[str, float],
+    ) -> None:
         """Count an answered request.
 
         Args:
@@ -120,24 +121,50 @@ class Statistics:
             version: Its version.
             images: How many it answered.
             batch: How many ran together with them; 0 if another request of the same run is counted for it.
-            took: How long its parts took.
+            seconds: From its head to its answer.
+            phases: Milliseconds spent in each phase; not changed later.
         """
+        self._uncounted.append((name, version, images, batch, seconds, phases, self._clock()))
+        if len(self._uncounted) >= _UNCOUNTED:
+            self._count_all()
+
+    def _count_all(self) -> None:
+        """Count the requests that are kept."""
+        with self._lock:
+            while self._uncounted:
+                self._count_one(*self._uncounted.popleft())
+
+    def _count_one(
+        self,
+        name: str,
+        version: str,
+        images: int,
+        batch: int,
+        seconds: float,
+        phases: Mapping[str, float],
+        ended: float,
+    ) -> None:
+        phase = phases.get
+        queued = phase("queue", 0) / 1000
+        taken_in = (phase("decode", 0) + phase("prepare", 0)) / 1000
+        inferred = (phase("infer", 0) + phase("explain", 0)) / 1000
+        written = phase("encode", 0) / 1000
         record = self._record(name, version)
         record.images += images
-        record.last_ms = round(1000 * self._clock())
-        record.success.add(took.whole)
-        record.queue.add(took.queue)
-        record.input.add(took.input)
-        record.infer.add(took.infer)
-        record.output.add(took.output)
+        record.last_ms = round(1000 * ended)
+        record.success.add(seconds)
+        record.queue.add(queued)
+        record.input.add(taken_in)
+        record.infer.add(inferred)
+        record.output.add(written)
         if batch:
             record.executions += 1
             tally = record.batches.get(batch)
             if tally is None:
                 tally = record.batches[batch] = BatchTally()
-            tally.input.add(took.input)
-            tally.infer.add(took.infer)
-            tally.output.add(took.output)
+            tally.input.add(taken_in)
+            tally.infer.add(inferred)
+            tally.output.add(written)
 
     def count_failure(self, name: str, version: str, seconds: float) -> None:
         """Count a request that ended in an error after so long."""
@@ -145,6 +172,7 @@ class Statistics:
 
     def snapshot(self) -> list[Any]:
         """Return everything that was counted, as JSON can have it, for `add`."""
+        self._count_all()
         return [
             (
                 *version,

@@ -165,6 +165,11 @@ function trouble(error, retry) {
   if (!(error instanceof api.Offline || error instanceof api.ApiError)) {
     throw error; // a mistake of this page, for the console
   }
+  if (error instanceof api.ApiError && error.status === 401) { // and will be the next time, too
+    notice.textContent = "This service needs an API key, which this page cannot send. Programs can: see /docs.";
+    notice.hidden = false;
+    return;
+  }
   if (retry) {
     retries.add(retry);
   }

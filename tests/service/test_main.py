@@ -227,7 +227,7 @@ def test_the_packages_of_grpc_are_asked_for_in_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert status == 2
     assert line.startswith("INKLING_GRPC_PORT (--grpc-port): ")
-    assert "pip install 'inkling[grpc]'" in line
+    assert "pip install -e '.[grpc]' -c constraints.txt" in line
     assert not started
 
 

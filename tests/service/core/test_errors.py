@@ -85,7 +85,11 @@ EXAMPLES: list[tuple[ServiceError, str]] = [
         "Key 'a' should have the right manage; got predict.",
     ),
     (RateExceeded(10, "requests", 1.0, 0.5), "A client should send at most 10 requests in 1 s; got more."),
-    (ManagementOff(), "Management should be switched on, with INKLING_MANAGEMENT=true; it is off."),
+    (
+        ManagementOff(),
+        "Management should be asked over the operators' port (--admin-port), or switched on "
+        "(--management, INKLING_MANAGEMENT=true); it is off.",
+    ),
     (
         ReloadRefused("ink", ["ink/2: it is broken.", "ink/3: no."]),
         "Every published version of 'ink' should be sound; got ink/2: it is broken. ink/3: no.",

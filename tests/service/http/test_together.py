@@ -15,9 +15,9 @@ from service.multiprocess.channel import Channel
 from service.multiprocess.coordinator import CommittedState
 from service.multiprocess.shared_memory import SharedMemory
 from service.multiprocess.worker import WorkerProcess
-from service.serving.statistics import Duration, Statistics
+from service.serving.statistics import Statistics
 
-TOOK = Duration(whole=0.25, queue=0, input=0, infer=0.125, output=0)
+PHASES = {"infer": 125.0}
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Counting:
         exchange = Exchange("id")
         exchange.route, exchange.model, exchange.status, exchange.images = "/predict", "ink", 200, images
         self.metrics.count([(exchange, 0.25)])
-        self.statistics.count("ink", "1", images, images, TOOK)
+        self.statistics.count("ink", "1", images, images, 0.25, PHASES)
 
     def values(self) -> dict[str, float]:
         """Return what a scrape reads, by name; of several series the sum, but for histograms' buckets."""

@@ -253,3 +253,36 @@ def test_one_that_cannot_take_its_answer_takes_nobody_elses(predictor: Counting)
 
     assert len(asyncio.run(main()).images) == 1
     assert predictor.sizes == [2]
+
+
+def test_one_that_cannot_be_read_takes_nobody_elses_answer(predictor: Counting) -> None:
+    """
+    Nor one that cannot even take its error.
+    """
+
+    @dataclass
+    class Broken(Awaiting):
+        def images(self) -> NDArray[np.uint8]:
+            raise ZeroDivisionError
+
+    class Worse(Broken):
+        def fail(self, error: Exception) -> None:
+            raise ValueError from error
+
+    async def main() -> tuple[Prediction, BaseException | None]:
+        batching = Batching(predictor)
+        model = predictor.find("quadrants")
+        broken, worse = (
+            kind(dots(0), asyncio.get_running_loop().create_future()) for kind in (Broken, Worse)
+        )
+        batching.submit(model, worse)
+        batching.submit(model, broken)
+        async with asyncio.timeout(10):
+            good = await predict(batching, model, dots(1))
+        return good, broken.future.exception()
+
+    good, error = asyncio.run(main())
+
+    assert good.count == 1
+    assert isinstance(error, ZeroDivisionError)
+    assert predictor.sizes == [1]
