@@ -99,6 +99,19 @@ def test_the_commands_of_a_tutorial_print_what_it_shows(page: str, process: Proc
     assert all(block.text.startswith("make serve") for block in skipped)
 
 
+def test_the_curl_of_the_protocols_page_names_the_digit(process: Process, tmp_path: Path) -> None:
+    """
+    With the image file that a tutorial draws.
+    """
+    addresses = {_PORT: f"127.0.0.1:{process.port}"}
+    run(blocks("own-digits.md")[0], tmp_path, addresses)
+    (curl,) = [
+        block for block in blocks("../reference/open-inference-protocol.md") if block.text.startswith("curl ")
+    ]
+
+    assert ":7:7" in run(curl, tmp_path, addresses)
+
+
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("INKLING_DATA"), reason="INKLING_DATA names no folder")
