@@ -1,4 +1,4 @@
-"""The commands of the tutorials, run in their order against a service that the test starts."""
+"""The commands of tutorials and guides, run against a service that the test starts."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.processes import PATIENCE_S, Process, clean_environment, running
+from tests.processes import PATIENCE_S, Process, clean_environment, free_port, running
 
 TUTORIALS = REPOSITORY / "docs" / "tutorials"
 
@@ -51,10 +51,12 @@ def run(block: Block, folder: Path, addresses: Mapping[str, str]) -> str:
     program = (
         ["bash", "-euo", "pipefail", "-c", text] if block.language == "sh" else [sys.executable, "-c", text]
     )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    data = os.environ.get("INKLING_DATA", "")
     done = subprocess.run(
         program,
         cwd=folder,
-        env=clean_environment(PYTHONPATH=str(REPOSITORY), INKLING_DATA=os.environ.get("INKLING_DATA", "")),
+        env=clean_environment(PATH=path, PYTHONPATH=str(REPOSITORY), INKLING_DATA=data),
         capture_output=True,
         text=True,
         timeout=3 * PATIENCE_S,
@@ -110,6 +112,29 @@ def test_the_curl_of_the_protocols_page_names_the_digit(process: Process, tmp_pa
     ]
 
     assert ":7:7" in run(curl, tmp_path, addresses)
+
+
+def test_the_curls_of_the_operators_guide_are_answered(published: Path, tmp_path: Path) -> None:
+    """
+    Readiness, and a load, at the operators' port.
+    """
+    (curls,) = [block for block in blocks("../how-to/operators-port.md") if block.text.startswith("curl ")]
+    port = free_port()
+    with running(published, "--no-access-log", "--admin-port", str(port)):
+        printed = run(curls, tmp_path, {_SECOND_PORT: f"127.0.0.1:{port}"})
+
+    assert '"status":"ready"' in printed
+    assert '"state":"READY"' in printed
+
+
+def test_the_command_of_the_guide_on_keys_makes_a_key(tmp_path: Path) -> None:
+    """
+    The key, and the line of the key file.
+    """
+    printed = run(blocks("../how-to/keys.md")[0], tmp_path, {})
+
+    assert "sha256:" in printed
+    assert "rights=predict,read" in printed
 
 
 @pytest.mark.data
