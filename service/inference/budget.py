@@ -101,7 +101,7 @@ _CLIENT_SHARE = 0.75
 class ClientShares:
     """Limits how much of a budget one client's request bodies hold, so that some is left for others.
 
-    A single body is not limited. Not thread-safe: for the event loop alone.
+    A single body is not limited. Thread-safe: operators have an event loop of their own.
     """
 
     def __init__(self, budget: Budget) -> None:
@@ -112,6 +112,7 @@ class ClientShares:
         """
         self._max_bytes = int(_CLIENT_SHARE * budget.max_bytes)
         self._used: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     def acquire(self, client: str, own: int, size: int) -> None:
         """Acquire `size` bytes for one body of a client.
@@ -124,18 +125,20 @@ class ClientShares:
         Raises:
             TooManyBytes: The client's bodies exceed its share together; nothing was acquired.
         """
-        used = self._used.get(client, 0)
-        if used > own and used + size > self._max_bytes:
-            raise TooManyBytes(self._max_bytes)
-        self._used[client] = used + size
+        with self._lock:
+            used = self._used.get(client, 0)
+            if used > own and used + size > self._max_bytes:
+                raise TooManyBytes(self._max_bytes)
+            self._used[client] = used + size
 
     def release(self, client: str, size: int) -> None:
         """Return bytes that were acquired before."""
-        left = self._used[client] - size
-        if left:
-            self._used[client] = left
-        else:
-            del self._used[client]
+        with self._lock:
+            left = self._used[client] - size
+            if left:
+                self._used[client] = left
+            else:
+                del self._used[client]
 
     def __len__(self) -> int:
         """Return how many clients hold bytes."""

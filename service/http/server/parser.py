@@ -8,7 +8,7 @@ from typing import Protocol
 import httptools
 
 from service.http import problems
-from service.http.server.request import CACHED_BYTES, HeadCache, Headers, Refused, Request
+from service.http.server.request import HeadCache, Headers, Refused, Request, head_bytes
 
 
 class Events(Protocol):
@@ -127,7 +127,7 @@ class RequestParser:
             return
         parser, limit, target = self._parser, self._max_head_bytes, b"".join(self._target)
         try:
-            if self._framing > limit and _size(target, self._headers) > limit:
+            if self._framing > limit and head_bytes(target, self._headers) > limit:
                 raise _head_too_large(limit)
             head = self._heads.get(
                 parser.get_method(),
@@ -135,7 +135,6 @@ class RequestParser:
                 parser.get_http_version(),
                 parser.should_keep_alive(),
                 self._headers,
-                self._framing <= CACHED_BYTES,
             )
         except Refused as refused:
             self._refused = refused
@@ -160,10 +159,6 @@ class RequestParser:
             self._framing = 0
             request.is_complete = True
             self._events.on_complete(request)
-
-
-def _size(url: bytes, headers: Headers) -> int:
-    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
 
 
 def _head_too_large(limit: int) -> Refused:

@@ -12,9 +12,11 @@ from service.http.problems import BAD_FRAMING, BAD_HOST, BAD_TARGET, BAD_VERSION
 Headers = list[tuple[bytes, bytes]]
 """Names and values, in the order of arrival; names in lower case but in what the parser found."""
 
-CACHED_BYTES = 4096
-_CACHED = 512
-"""Size up to which a head is kept, and how many are: at most 2 MB."""
+_CACHED = 256
+_CACHED_BYTES = 2048
+_CACHED_HEADERS = 24
+"""How many heads are kept, and up to which size and number of headers: at most some 4 MB, as each header
+takes about 350 bytes beside its own."""
 
 _SECRET = frozenset({b"authorization", b"x-api-key", b"cookie", b"proxy-authorization"})
 """Headers whose values are not kept."""
@@ -100,6 +102,11 @@ class Request:
         return None if length is None else length - self.received
 
 
+def head_bytes(target: bytes, headers: Headers) -> int:
+    """Return about how many bytes a head has, without its method and version."""
+    return len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
+
+
 class HeadCache:
     """Turns what the parser found into heads, and keeps small ones: the heads of one client differ in little.
 
@@ -116,7 +123,6 @@ class HeadCache:
         version: str,
         keep_alive: bool,
         headers: Headers,
-        is_small: bool = False,
     ) -> Head:
         """Return a head.
 
@@ -126,20 +132,17 @@ class HeadCache:
             version: Such as `1.1`.
             keep_alive: Whether its headers keep the connection open.
             headers: As they came.
-            is_small: Whether it has at most `CACHED_BYTES`, and may be kept.
 
         Raises:
             Refused: The head breaks a rule that the parser does not check: RFC 9112, sections 2.3 (version),
                 3.2 (target and Host) and 6.1 (transfer codings).
         """
-        found = tuple(headers)
-        if not is_small:
-            return _check(method, target, version, keep_alive, found)
-        key = (method, target, version, keep_alive, found)
+        key = (method, target, version, keep_alive, tuple(headers))
         head = self._heads.get(key)
         if head is None:
             head = _check(*key)
-            if _SECRET.isdisjoint(head.first_headers):
+            is_small = len(headers) <= _CACHED_HEADERS and head_bytes(target, headers) <= _CACHED_BYTES
+            if is_small and _SECRET.isdisjoint(head.first_headers):
                 if len(self._heads) >= _CACHED:
                     del self._heads[next(iter(self._heads))]
                 self._heads[key] = head

@@ -1,6 +1,7 @@
 """`service/serving/batching.py`: what waits together runs together, and nothing is lost."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -286,3 +287,62 @@ def test_one_that_cannot_be_read_takes_nobody_elses_answer(predictor: Counting) 
     assert good.count == 1
     assert isinstance(error, ZeroDivisionError)
     assert predictor.sizes == [1]
+
+
+def test_a_request_that_comes_while_others_are_read_is_answered(predictor: Counting) -> None:
+    """
+    As the next one of a connection does whose request fails; also where the batch is full.
+    """
+
+    class Pipelined(Awaiting):
+        next: Awaiting
+
+        def images(self) -> NDArray[np.uint8]:
+            raise ZeroDivisionError
+
+        def fail(self, error: Exception) -> None:
+            super().fail(error)
+            batching.submit(model, self.next)
+
+    async def main() -> list[int]:
+        def awaiting(kind: type[Awaiting], count: int) -> Awaiting:
+            return kind(dots(*[1] * count), asyncio.get_running_loop().create_future())
+
+        first = awaiting(Pipelined, 1)
+        assert isinstance(first, Pipelined)
+        first.next = awaiting(Awaiting, 1)
+        others = [awaiting(Awaiting, 100) for _ in range(4)]
+        for asker in (first, *others):
+            batching.submit(model, asker)
+        async with asyncio.timeout(10):
+            found = await asyncio.gather(*(asker.future for asker in (*others, first.next)))
+        assert isinstance(first.future.exception(), ZeroDivisionError)
+        assert not batching._waiting
+        return [prediction.count for prediction in found]
+
+    batching, model = Batching(predictor), predictor.find("quadrants")
+
+    assert asyncio.run(main()) == [100, 100, 100, 100, 1]
+
+
+def test_long_reading_is_divided_among_turns(predictor: Counting) -> None:
+    """
+    So that other connections are served in between.
+    """
+
+    class Slow(Awaiting):
+        def images(self) -> NDArray[np.uint8]:
+            time.sleep(0.01)
+            return super().images()
+
+    async def main() -> None:
+        batching, model = Batching(predictor), predictor.find("quadrants")
+        askers = [Slow(dots(0), asyncio.get_running_loop().create_future()) for _ in range(3)]
+        for asker in askers:
+            batching.submit(model, asker)
+        async with asyncio.timeout(10):
+            await asyncio.gather(*(asker.future for asker in askers))
+
+    asyncio.run(main())
+
+    assert predictor.sizes == [1, 1, 1]

@@ -178,3 +178,20 @@ def test_the_first_of_several_headers_counts() -> None:
 
     assert request.first_headers[b"a"] == b"1"
     assert request.headers == [HOST, (b"a", b"1"), (b"a", b"2")]
+
+
+def test_only_small_heads_are_kept_and_not_many() -> None:
+    """
+    Many headers take many times their bytes; keys and cookies are not kept at all.
+    """
+    heads = HeadCache()
+    for extra in ([(b"a", b"")] * 24, [(b"a", b"x" * 2048)], [(b"X-API-Key", b"k")], [(b"Cookie", b"c")]):
+        heads.get(b"GET", b"/", "1.1", True, [HOST, *extra])
+    assert len(heads._heads) == 0
+
+    for number in range(300):
+        heads.get(b"GET", b"/%d" % number, "1.1", True, [HOST])
+
+    assert len(heads._heads) == 256
+    one = heads.get(b"GET", b"/299", "1.1", True, [HOST])
+    assert heads.get(b"GET", b"/299", "1.1", True, [HOST]) is one
