@@ -14,7 +14,7 @@ import orjson
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from service.core import ink
+from service.core.drawing import mnist
 from service.grpc import inference_pb2 as pb
 
 _SEED = 6
@@ -103,7 +103,7 @@ def images(count: int, shape: tuple[int, ...] = (28, 28)) -> list[NDArray[np.uin
     if len(shape) == 3:
         shown = _photographs(shape)
     else:
-        shown = np.stack([ink.from_strokes([np.array(s, np.float64) for s in one]) for one in drawings()])
+        shown = np.stack([mnist.from_strokes([np.array(s, np.float64) for s in one]) for one in drawings()])
     return [shown[(np.arange(count) + start) % _BODIES] for start in range(_BODIES)]
 
 
@@ -232,7 +232,7 @@ def inkling(case: str, count: int, model: str, engine: Engine) -> Request:
             headers = {"Content-Type": "image/png"}
             canvases = [_canvas(strokes) for strokes in drawings()]
             bodies = [_picture(canvas) for canvas in canvases]
-            batches = [ink.from_picture(canvas)[None] for canvas in canvases]
+            batches = [mnist.from_picture(canvas)[None] for canvas in canvases]
         case "strokes":
             bodies = [orjson.dumps({"strokes": strokes}) for strokes in drawings()]
         case "v2_json":

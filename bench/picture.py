@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from bench import document, peers, results
 from bench.results import Key
-from service.core.report import Theme
+from service.core.artifact.report import Theme
 from training.report.charts.plot_style import Palette, figure, to_png
 
 FOLDER = Path("docs/images")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pages
 from grpc_tools import protoc
 
-from service.core import manifest
+from service.core.artifact import manifest
 from training.publishing import catalogue
 
 ROOT = Path(__file__).resolve().parent.parent

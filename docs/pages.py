@@ -11,8 +11,8 @@ from starlette.testclient import TestClient
 
 from service import settings
 from service.app import create_app
-from service.core import manifest
-from service.http.metrics import Metrics
+from service.core.artifact import manifest
+from service.observability.metrics import Metrics
 
 DOCS = Path(__file__).resolve().parent
 

@@ -14,9 +14,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _leave)
     if sys.stderr is None:  # closed; else the next socket would get its number, and other programs' errors
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the process's own
-    from service import command  # noqa: PLC0415 - the signal is to be caught while this is imported
+    from service import cli  # noqa: PLC0415 - the signal is to be caught while this is imported
 
-    status = command.main(sys.argv[1:])
+    status = cli.main(sys.argv[1:])
     # A worker thread may be deep in somebody's picture, and Python would wait for it; its caller is gone.
     logging.shutdown()
     sys.stderr.flush()

@@ -12,37 +12,45 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.core import network
-from service.http import documentation, explain, operations, ops, page, problems, reports, v1, weights
-from service.http.access import AccessControl
-from service.http.answering import Answering
-from service.http.body_reader import BodyLimits
-from service.http.cors import CorsPolicy
-from service.http.drawings import Limits
-from service.http.hosts import KnownHosts
-from service.http.journal import Journal, Recorder
-from service.http.metrics import Metrics
-from service.http.observe import Observer
-from service.http.operations import Operation
-from service.http.response_cache import ResponseCache, version_of
-from service.http.router import Router, Routes
-from service.http.server.dispatch import Dispatcher
-from service.http.server.prediction_call import Predictions
-from service.http.together import Together
-from service.inference import allocator
+from service.codecs.drawings import Limits
+from service.core.network import dense_layers
+from service.http.api import explain, health, page, predict, reports, weights
+from service.http.calls.dispatcher import Dispatcher
+from service.http.calls.prediction_call import Predictions
+from service.http.messages import problems
+from service.http.messages.body_reader import BodyLimits
+from service.http.messages.response_cache import ResponseCache, version_of
+from service.http.oip import endpoints, kserve_v1, repository
+from service.http.routing import openapi, operations
+from service.http.routing.middleware import Observer
+from service.http.routing.operations import Operation
+from service.http.routing.router import Router, Routes
+from service.http.security.access_control import AccessControl
+from service.http.security.cors import CorsPolicy
+from service.http.security.hosts import KnownHosts
 from service.inference.admission import rates
 from service.inference.admission.access import Access
 from service.inference.admission.buckets import Buckets
-from service.inference.budget import Budget
+from service.inference.batching import Batching
+from service.inference.model_changes import (
+    ChangesOfLoop,
+    LocalChanges,
+    ReloadSignal,
+    SharedChanges,
+    Stager,
+)
+from service.inference.pipeline import Answering
+from service.inference.predictor import Predictor
+from service.inference.registry import Registry
+from service.inference.thread_pool import Workers
+from service.memory import allocator
+from service.memory.budget import Budget
+from service.multiprocess.aggregation import Together
 from service.multiprocess.worker import WorkerProcess
-from service.protocol import instances, repository, rest
-from service.protocol.management import Management
-from service.serving.batching import Batching
-from service.serving.changes import ChangesOfLoop, LocalChanges, ReloadSignal, SharedChanges, Stager
-from service.serving.predictor import Predictor
-from service.serving.registry import Registry
-from service.serving.statistics import Records, Statistics
-from service.serving.workers import Workers
+from service.observability.metrics import Metrics
+from service.observability.model_statistics import Records, Statistics
+from service.observability.request_log import Journal, Recorder
+from service.oip.model_repository import Management
 from service.settings import Settings
 
 _DISTRIBUTION = "inkling"
@@ -110,7 +118,7 @@ def create_app(
         OSError: The models folder cannot be read.
     """
     allocator.bound()
-    network.use_threads(settings.engine_threads)
+    dense_layers.use_threads(settings.engine_threads)
     registry = _load(settings, worker)
     metrics = Metrics()
     statistics = Statistics()
@@ -165,14 +173,14 @@ def create_app(
     )
     tags = {
         "models": [
-            *v1.Endpoints(registry, answering, settings.default_model).operations(),
+            *predict.Endpoints(registry, answering, settings.default_model).operations(),
             *explain.Endpoints(answering).operations(),
-            *instances.Endpoints(answering).operations(),
+            *kserve_v1.Endpoints(answering).operations(),
         ],
         "weights": weights.Endpoints(answering, cache).operations(),
         "reports": reports.Endpoints(answering, cache, settings.models, settings.root_path).operations(),
         "Open Inference Protocol": [
-            *rest.Endpoints(
+            *endpoints.Endpoints(
                 registry,
                 answering,
                 together or statistics,
@@ -182,12 +190,14 @@ def create_app(
             ).operations(),
             *repository.Endpoints(management, bodies, hosts).operations(),
         ],
-        "operators": ops.Endpoints(registry, ops.Scrapes((together or metrics).registry, cache)).operations(),
+        "operators": health.Endpoints(
+            registry, health.Scrapes((together or metrics).registry, cache)
+        ).operations(),
     }
     for tag, described in tags.items():
         operations.mount(app, tag, described)
     everything = [operation for described in tags.values() for operation in described]
-    documentation.install(app, everything, cache, settings.root_path)
+    openapi.install(app, everything, cache, settings.root_path)
     page.install(app, settings.root_path)
     problems.install(app)
     routes = Routes(everything)
@@ -196,7 +206,7 @@ def create_app(
     def operators(journal: Recorder, loop: asyncio.AbstractEventLoop) -> Dispatcher:
         unrestricted = Management(registry, ChangesOfLoop(changes, loop), is_on=True)
         described = [
-            *ops.Endpoints(registry, (together or metrics).registry).operations(),
+            *health.Endpoints(registry, (together or metrics).registry).operations(),
             *repository.Endpoints(unrestricted, bodies, hosts).operations(),
         ]
         return _operators(described, replace(control, is_operator=True), journal, settings.root_path)
@@ -299,8 +309,8 @@ def _grpc(
         return nullcontext
     from service.grpc import server  # noqa: PLC0415 - an extra, and memory that others need not spend
     from service.grpc.access import KeyAccess  # noqa: PLC0415 - as above
-    from service.grpc.calls import Calls  # noqa: PLC0415 - as above
-    from service.grpc.message_reader import MessageReader  # noqa: PLC0415 - as above
+    from service.grpc.limits.calls import Calls  # noqa: PLC0415 - as above
+    from service.grpc.messages.reader import MessageReader  # noqa: PLC0415 - as above
     from service.grpc.servicer import Servicer  # noqa: PLC0415 - as above
 
     budget = answering.bodies.budget

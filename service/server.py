@@ -20,20 +20,20 @@ from service import addresses
 from service.addresses import CannotServe
 from service.app import App, create_app
 from service.core.errors import ArtifactError
-from service.http.client_address import TrustedProxies
-from service.http.cors import CorsPolicy
-from service.http.journal import ThreadRecorder
-from service.http.root_path import strip_root_path
-from service.http.security_headers import Header, constant_headers
+from service.http.routing.root_path import strip_root_path
+from service.http.security.client_address import TrustedProxies
+from service.http.security.cors import CorsPolicy
+from service.http.security.response_headers import Header, constant_headers
 from service.http.server.connection import Connection
-from service.http.server.connections import Connections
+from service.http.server.connection_table import Connections
 from service.http.server.context import Context, Limits, Stopping
 from service.http.server.listener import Listener
 from service.http.server.request import Request
 from service.http.server.tls import Certificates
 from service.inference.admission.buckets import Buckets
-from service.inference.budget import Budget
+from service.memory.budget import Budget
 from service.multiprocess.worker import WorkerProcess
+from service.observability.request_log import ThreadRecorder
 from service.settings import ENVIRONMENT_PREFIX, Settings
 
 log = logging.getLogger(__name__)

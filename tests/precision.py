@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.network import Layer
-from service.core.rounded import Rounded
+from service.core.network.dense_layers import Layer
+from service.core.network.int8 import Rounded
 
 ROUNDOFF = 2.0**-24
 """Largest relative error of one float32 operation, u."""

@@ -64,17 +64,17 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "service.addresses",
         "service.settings",
     ),
-    "service.key_command": ("service.inference.admission",),
-    "service.command": (
+    "service.key_cli": ("service.inference.admission",),
+    "service.cli": (
         "service.inference.admission",
         "service.multiprocess",
-        "service.key_command",
+        "service.key_cli",
         "service.server",
         "service.addresses",
         "service.observability",
         "service.settings",
     ),
-    "service.__main__": ("service.command",),
+    "service.__main__": ("service.cli",),
     "training": ("service.core", "training"),
     "training.recipes": ("training.recipes",),
     "training.synthesis": ("service.core", "training.synthesis"),
@@ -168,9 +168,9 @@ WEB = (
     "service.server",
     "service.app",
     "service.http",
-    "service.protocol.rest",
-    "service.protocol.repository",
-    "service.protocol.instances",
+    "service.http.oip.endpoints",
+    "service.http.oip.repository",
+    "service.http.oip.kserve_v1",
 )
 
 OWNERS: dict[str, tuple[str, ...]] = {
@@ -181,19 +181,19 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "matplotlib": ("training.report", "training.sweep.chart"),
     "optuna": ("training.sweep",),
     "sqlalchemy": ("training.sweep.storage", "training.sweep.study"),
-    "onnxruntime": ("service.core.engine",),
-    "threadpoolctl": ("service.core.network",),
+    "onnxruntime": ("service.core.network.engine",),
+    "threadpoolctl": ("service.core.network.dense_layers",),
     "fastapi": WEB,
     "fastapi_offline": WEB,
     "starlette": WEB,
     "uvicorn": WEB,
     "pydantic": (
         "service.http",
-        "service.protocol.schemas",
+        "service.http.oip.schemas",
         "service.settings",
-        "service.core.manifest",
-        "service.core.golden",
-        "service.core.report",
+        "service.core.artifact.manifest",
+        "service.core.artifact.golden",
+        "service.core.artifact.report",
     ),
     "pydantic_settings": ("service.settings",),
     "prometheus_client": ("service.http",),
@@ -294,7 +294,7 @@ def environment_uses(module: Module) -> list[str]:
             uses.append(ast.unparse(node))
         elif isinstance(node, ast.ImportFrom) and node.module in ("os", "dotenv"):
             uses += [alias.name for alias in node.names if alias.name in names]
-    if "telemetry" in uses and module.name == "service.core.engine":
+    if "telemetry" in uses and module.name == "service.core.network.engine":
         uses.remove("telemetry")
         uses.remove("os.environ")
     return uses
@@ -394,29 +394,33 @@ def test_folders_of_the_trainer_have_three_to_nine_modules() -> None:
 @pytest.mark.parametrize(
     ("rule", "name", "source"),
     [
-        (upward_imports, "service.core.engine", "from service.serving import registry"),
-        (upward_imports, "service.core.engine", "import service.app"),
-        (upward_imports, "service.serving.registry", "def f():\n    from service.http.wire import decode"),
-        (upward_imports, "service.http.v1", "from service.settings import Settings"),
-        (upward_imports, "service.http.v1", "import training.model"),
+        (upward_imports, "service.core.network.engine", "from service.serving import registry"),
+        (upward_imports, "service.core.network.engine", "import service.app"),
+        (
+            upward_imports,
+            "service.inference.registry",
+            "def f():\n    from service.http.messages.content_types import decode",
+        ),
+        (upward_imports, "service.http.api.predict", "from service.settings import Settings"),
+        (upward_imports, "service.http.api.predict", "import training.model"),
         (upward_imports, "service.app", "from training.model import mlp"),
-        (upward_imports, "training.publishing.publish", "from service.serving.registry import Registry"),
+        (upward_imports, "training.publishing.publish", "from service.inference.registry import Registry"),
         (upward_imports, "training.publishing.publish", "from service import settings"),
         (upward_imports, "training.report.build", "from training.fitting.loop import fit"),
         (upward_imports, "training.sweep.search", "from training.publishing import catalogue"),
         (foreign_imports, "training.fitting.loop", "import matplotlib"),
         (foreign_imports, "service.app", "import torch.nn"),
-        (foreign_imports, "service.core.graph", "import onnx"),
-        (foreign_imports, "service.serving.registry", "import onnxruntime as ort"),
+        (foreign_imports, "service.core.network.onnx_graph", "import onnx"),
+        (foreign_imports, "service.inference.registry", "import onnxruntime as ort"),
         (foreign_imports, "training.publishing.onnx_float", "from onnxruntime import InferenceSession"),
-        (foreign_imports, "service.serving.predictor", "from starlette.requests import Request"),
-        (foreign_imports, "service.protocol.inference", "from google.protobuf import json_format"),
-        (upward_imports, "service.protocol.rest", "from service.grpc import messages"),
-        (foreign_imports, "service.core.insight", "from pydantic import BaseModel"),
+        (foreign_imports, "service.inference.predictor", "from starlette.requests import Request"),
+        (foreign_imports, "service.oip.inference", "from google.protobuf import json_format"),
+        (upward_imports, "service.http.oip.endpoints", "from service.grpc import messages"),
+        (foreign_imports, "service.core.network.weight_images", "from pydantic import BaseModel"),
         (environment_uses, "service.app", "import os\nos.environ['A']"),
         (environment_uses, "service.app", "import os\nos.getenv('A')"),
         (environment_uses, "training.data", "from os import environ"),
-        (environment_uses, "service.core.engine", "import os\nos.environ.setdefault('OMP', '1')"),
+        (environment_uses, "service.core.network.engine", "import os\nos.environ.setdefault('OMP', '1')"),
         (environment_uses, "service.app", f"import os\n{TELEMETRY}"),
     ],
 )
@@ -432,7 +436,7 @@ def test_who_starts_processes_loads_nothing_heavy() -> None:
     What it has in memory, every process that it starts has too; and a thread would not survive the fork.
     """
     program = (
-        "import threading, service.command, service.multiprocess.supervisor as _\n"
+        "import threading, service.cli, service.multiprocess.supervisor as _\n"
         "assert threading.active_count() == 1"
     )
 

@@ -15,11 +15,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from service.core import artifact, report
-from service.core.artifact import Artifact
-from service.core.golden import Golden
-from service.core.network import Dense, Layer
-from service.core.report import Report
+from service.core.artifact import artifact, report
+from service.core.artifact.artifact import Artifact
+from service.core.artifact.golden import Golden
+from service.core.artifact.report import Report
+from service.core.network.dense_layers import Dense, Layer
 
 QUARTERS = ("upper left", "upper right", "lower left", "lower right")
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from service.core.report import Confusion, write_confusions
+from service.core.artifact.report import Confusion, write_confusions
 from training.data.data_sets import FitJob
 from training.errors import UnknownName
 from training.evaluation.measurements import measure

@@ -33,7 +33,7 @@
     - InferenceFailed
 
 Each class builds its own sentence from facts and keeps the facts as attributes. What each of them
-means in HTTP stands in `service.http.problems`.
+means in HTTP stands in `service.http.messages.problems`.
 """
 
 from collections.abc import Sequence

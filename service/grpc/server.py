@@ -13,10 +13,10 @@ from grpc_health.v1 import health, health_pb2
 
 from service.core.errors import ModelNotReady, Stopping
 from service.grpc import tls
-from service.grpc.connections import Connections
+from service.grpc.limits.connections import Connections
 from service.grpc.servicer import SERVICE, Servicer
-from service.grpc.standard import StandardServices
-from service.serving.registry import Registry
+from service.grpc.standard_services import StandardServices
+from service.inference.registry import Registry
 
 log = logging.getLogger(__name__)
 

@@ -13,22 +13,24 @@ from google.protobuf.message import Message
 
 from service.core.errors import DeadlineExceeded, ModelError, ModelNotReady, ServiceError, Stopping
 from service.grpc import inference_pb2 as pb
-from service.grpc import messages, statuses
+from service.grpc import statuses
 from service.grpc.access import UNLIMITED, Access, Grant, Metadata, Right
-from service.grpc.calls import Call, Calls
-from service.grpc.clients import client_of
-from service.grpc.envelope import Envelope
-from service.grpc.message_reader import MessageReader
-from service.http import problems
-from service.http.answering import Answering, Question
-from service.http.exchange import CLIENT_CLOSED, Exchange, request_id_from
-from service.http.journal import Journal
+from service.grpc.limits.calls import Call, Calls
+from service.grpc.limits.clients import client_of
+from service.grpc.messages import codec
+from service.grpc.messages.reader import MessageReader
+from service.grpc.messages.scan import Envelope
+from service.http.messages import problems
 from service.inference.admission.audit import Actor
-from service.protocol import description, inference
-from service.protocol.inference import Inferred
-from service.protocol.management import Management
-from service.serving.registry import Model, Registry
-from service.serving.statistics import Records
+from service.inference.pipeline import Answering, Question
+from service.inference.registry import Model, Registry
+from service.inference.request_context import CLIENT_CLOSED, Exchange, request_id_from
+from service.observability.model_statistics import Records
+from service.observability.request_log import Journal
+from service.oip import inference
+from service.oip import model_metadata as description
+from service.oip.inference import Inferred
+from service.oip.model_repository import Management
 
 log = logging.getLogger(__name__)
 
@@ -189,10 +191,10 @@ class Servicer:
         limits = self.answering.limits
 
         def understand() -> Question[bytes]:
-            asked, is_raw = messages.read(envelope)
+            asked, is_raw = codec.read(envelope)
 
             def write(inferred: Inferred) -> bytes:
-                return messages.write(inferred, is_raw)
+                return codec.write(inferred, is_raw)
 
             question = inference.question(asked, model, limits, exchange, write)
             call.grant.charge(len(question.drawings))
@@ -342,9 +344,9 @@ def _note(exchange: Exchange, content: bytes) -> None:
     exchange.mark("read")
 
 
-def _parsed(kind: type[messages.AnyMessage], call: Request) -> messages.AnyMessage:
+def _parsed(kind: type[codec.AnyMessage], call: Request) -> codec.AnyMessage:
     """Parse a message that is no inference."""
-    return messages.parse(kind, call.content)
+    return codec.parse(kind, call.content)
 
 
 def _written(message: Message) -> bytes:

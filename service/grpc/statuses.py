@@ -4,7 +4,7 @@ from grpc import StatusCode
 
 from service.core import errors
 from service.core.errors import CapacityError, ServiceError
-from service.http import problems
+from service.http.messages import problems
 from service.inference.admission import headers
 
 REQUEST_ID = "x-request-id"

@@ -105,7 +105,7 @@ export function paintSeen(canvas, seen) {
 }
 
 /**
- * Paint shares as the lesson paints weights, with v = share / max|share|; see `service/core/insight.py`.
+ * Paint shares as the lesson paints weights, with v = share / max|share|; see `service/core/network/weight_images.py`.
  * @param {HTMLCanvasElement} canvas
  * @param {number[][]} shares  [height][width].
  * @param {Palette} palette

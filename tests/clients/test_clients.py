@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.core import artifact, explanation, ink, network
-from service.core.engine import Engine
+from service.core.artifact import artifact
+from service.core.drawing import mnist
+from service.core.network import attribution, dense_layers
+from service.core.network.engine import Engine
 from tests import digits, toys
 from tests.conftest import REPOSITORY
 from tests.processes import PATIENCE_S, Process, clean_environment, running
@@ -54,7 +56,7 @@ def names(file: str) -> list[str]:
 
 def drawn() -> NDArray[np.uint8]:
     """Return 1,000 digits of different brightness, (1000, 28, 28)."""
-    ways = [ink.from_strokes(digits.arrays(way)) for found in digits.DIGITS.values() for way in found]
+    ways = [mnist.from_strokes(digits.arrays(way)) for found in digits.DIGITS.values() for way in found]
     random = np.random.default_rng(1)
     chosen = np.stack(ways)[random.integers(len(ways), size=MOST_IMAGES)]
     return np.asarray(chosen * random.uniform(0.5, 1, (MOST_IMAGES, 1, 1)), np.uint8)
@@ -99,16 +101,16 @@ def write_scores(folder: Path, models: Path) -> None:
 def write_answers_of_ink(folder: Path, models: Path) -> None:
     """Write canvases and a picture file with what `ink` says of them prepared, and explanations."""
     published = artifact.read(models, "ink", artifact.versions(models)["ink"][-1])
-    engine, layers = Engine.load(published), network.read(published)
+    engine, layers = Engine.load(published), dense_layers.read(published)
     pictures = [digits.canvas(digits.DIGITS[label][0]) for label in "27"]
     pictures[0].save(folder / "two.png")
     canvases = np.stack([np.asarray(picture, np.uint8) for picture in pictures])
     np.save(folder / "canvases.npy", canvases)
-    prepared = np.stack([ink.from_picture(canvas) for canvas in canvases])
+    prepared = np.stack([mnist.from_picture(canvas) for canvas in canvases])
     np.save(folder / "canvases-probabilities.npy", engine.run(prepared).probabilities)
     np.save(folder / "two-probabilities.npy", engine.run(prepared[:1]).probabilities)
     images = drawn()[:1]
-    explained = explanation.explain(layers, images, np.array([LABEL], np.intp))
+    explained = attribution.explain(layers, images, np.array([LABEL], np.intp))
     np.save(folder / "explained-logits.npy", engine.run(images).logits)
     np.save(folder / "explained-shares.npy", explained.shares)
     np.save(folder / "explained-bias.npy", explained.bias)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.core import ink
+from service.core.drawing import mnist
 from tests import digits, toys
 from tests.processes import PATIENCE_S, Process, ended, running
 
@@ -53,7 +53,7 @@ def test_strokes_get_the_answer_of_the_pixels_they_become(real: Process) -> None
     And it is the right one.
     """
     strokes = digits.DIGITS["7"][0]
-    pixels = ink.from_strokes(digits.arrays(strokes))
+    pixels = mnist.from_strokes(digits.arrays(strokes))
 
     drawn = real.get("/v1/models/mlp-128/predict", {"strokes": strokes})
     seen = real.get("/v1/models/mlp-128/predict", {"image": pixels.tolist()})

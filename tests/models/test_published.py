@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from service.core import artifact, checksums, graph, network
-from service.core.artifact import Artifact
-from service.core.engine import Engine
+from service.core.artifact import artifact, checksums
+from service.core.artifact.artifact import Artifact
+from service.core.network import dense_layers, onnx_graph
+from service.core.network.engine import Engine
 from tests import toys
 from tests.conftest import REPOSITORY
 
@@ -52,7 +53,7 @@ def forward(published: Artifact, images: NDArray[np.uint8]) -> NDArray[np.float6
     """
     model = onnx.ModelProto.FromString(published.model)
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    layers = network.read(published)
+    layers = dense_layers.read(published)
     if published.manifest.layers[0].rounding:
         return forward_in_whole_numbers(published, tensors, images)
     signal = images.reshape(len(images), -1) / 255.0  # (B, inputs)
@@ -173,7 +174,7 @@ def test_weights_are_read_as_the_onnx_package_reads_them(name: str, version: str
     model = onnx.ModelProto.FromString(data)
     expected = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
-    found = graph.read(data)
+    found = onnx_graph.read(data)
 
     assert found.operators == {node.op_type for node in model.graph.node}
     assert found.tensors.keys() == expected.keys()

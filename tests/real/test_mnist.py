@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from service.core import artifact
+from service.core.artifact import artifact
 
 pytestmark = [
     pytest.mark.data,

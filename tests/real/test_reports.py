@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.core import artifact, report
-from service.core.engine import Engine
+from service.core.artifact import artifact, report
+from service.core.network.engine import Engine
 from tests.conftest import REPOSITORY
 from training.data.mnist import MNIST, official_split
 

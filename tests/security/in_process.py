@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from uvicorn.server import ServerState
 
 from service.core.errors import ServiceError
-from service.http.journal import Journal
 from service.http.server.connection import Connection, Stage
-from service.http.server.connections import Connections
+from service.http.server.connection_table import Connections
 from service.http.server.context import Call, Context, Limits, Responder, Stopping
 from service.http.server.request import Refused, Request
-from service.inference.budget import Budget
+from service.memory.budget import Budget
+from service.observability.request_log import Journal
 from tests.service.http.server.fakes import ReadingClient
 
 PATIENCE_S = 60.0

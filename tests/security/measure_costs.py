@@ -8,7 +8,7 @@ peak of the process's memory above what it had before. Linux alone.
 
 import sys
 
-from service.inference import costs
+from service.memory import costs
 from tests.security import costly
 from tests.security.bodies import everything
 

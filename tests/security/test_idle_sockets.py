@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from service.http.server.connections import _IDLE_S
+from service.http.server.connection_table import _IDLE_S
 from tests import toys
 from tests.processes import Process, connections, free_port, running, wait_until
 from tests.security.client import LIVE, ask, connect, many, read_response, repeating

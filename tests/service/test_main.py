@@ -1,4 +1,4 @@
-"""`service/__main__.py`, `service/command.py` and `service/server.py`: settings in, a server out."""
+"""`service/__main__.py`, `service/cli.py` and `service/server.py`: settings in, a server out."""
 
 import importlib.util
 import logging

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
-from service import addresses, command
+from service import addresses, cli
 from service.app import App, create_app
 from service.http.server import tls
 from service.http.server.tls import Certificates
@@ -507,7 +507,7 @@ SOCKETS_LEFT = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExcept
 
 def start(*arguments: str) -> int:
     """Run the command, which cannot serve."""
-    return command.main(arguments)
+    return cli.main(arguments)
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,10 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from service.core import artifact, graph
-from service.core.engine import Engine
-from service.core.report import Confusions
+from service.core.artifact import artifact
+from service.core.artifact.report import Confusions
+from service.core.network import onnx_graph
+from service.core.network.engine import Engine
 from tests import precision, toys
 from training.data.data_sets import FitJob
 from training.data.examples import Examples, Split
@@ -159,7 +160,7 @@ def test_the_published_accuracy_is_that_of_the_published_file(whole: Whole, offi
     Correct predictions of the layers' plain sums give the manifest's accuracy.
     """
     published = whole.published.artifact
-    tensors = graph.read(published.model).tensors
+    tensors = onnx_graph.read(published.model).tensors
 
     signal: NDArray[np.float64] = official.parts["test"].pixels.reshape(30, -1) / 255
     for layer in published.manifest.layers:

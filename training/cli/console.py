@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from service.core.manifest import Measurement
+from service.core.artifact.manifest import Measurement
 from training.cli.progress_bars import ProgressBars
 from training.fitting.loop import Epoch, FitCallbacks
 from training.quantisation.comparison import Comparison

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from service.core import artifact
-from service.core.artifact import Artifact
-from service.core.manifest import Manifest
+from service.core.artifact import artifact
+from service.core.artifact.artifact import Artifact
+from service.core.artifact.manifest import Manifest
 from training.data.data_sets import DataSet
 from training.data.examples import Split
 from training.errors import UnknownName

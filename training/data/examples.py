@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.manifest import Manifest
+from service.core.artifact.manifest import Manifest
 from training.errors import DataMismatch
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.core import photo
+from service.core.drawing import photo
 from training.data.download import ProgressCallback, download_file
 from training.data.examples import Examples, Split
 from training.errors import DataCorrupt, DataMissing

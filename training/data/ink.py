@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core import ink as preprocessing
-from service.core import paper as segmentation
+from service.core.drawing import mnist as preprocessing
+from service.core.drawing import segmentation
 from service.core.errors import BlankImage
 from training.data import mnist, pen_digits
 from training.data.examples import Examples, Split, concatenate

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.manifest import Certainty, Measurement
+from service.core.artifact.manifest import Certainty, Measurement
 from training.data.data_sets import Role
 from training.evaluation import calibration, ood
 from training.fitting.jobs import JobResult

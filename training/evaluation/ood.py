@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.certainty import energy
-from service.core.ink import from_strokes
-from service.core.manifest import Certainty, Share
+from service.core.artifact.manifest import Certainty, Share
+from service.core.drawing.mnist import from_strokes
+from service.core.network.ood_score import energy
 from training.synthesis import nondigits
 
 NONDIGITS = 3000

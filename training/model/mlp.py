@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor, nn
 
-from service.core.network import Dense
+from service.core.network.dense_layers import Dense
 from training.model.dropout import dropout
 from training.model.initialisation import INITIALISATIONS
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from service.core import artifact
-from service.core.engine import Engine
-from service.core.manifest import Manifest, Measurement
+from service.core.artifact import artifact
+from service.core.artifact.manifest import Manifest, Measurement
+from service.core.network.engine import Engine
 
 
 def verify(root: Path) -> list[Manifest]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.core.manifest import (
+from service.core.artifact.manifest import (
     INPUT_NAME,
     LOGITS_NAME,
     PROBABILITIES_NAME,
@@ -49,7 +49,7 @@ class FittedModel:
 
 
 def manifest_of(fitted: FittedModel) -> dict[str, Any]:
-    """Return the manifest as `service.core.artifact.publish` takes it."""
+    """Return the manifest as `service.core.artifact.artifact.publish` takes it."""
     classes = fitted.splits[0].classes
     layers = onnx_float.layers(fitted.net)
     image = Tensor(

@@ -10,7 +10,7 @@ import torch
 from onnxscript import optimizer
 from torch import Tensor, nn
 
-from service.core.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME, Layer
+from service.core.artifact.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME, Layer
 from training.model.mlp import MLP, OUTPUT
 
 OPSET = 20

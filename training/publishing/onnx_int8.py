@@ -11,8 +11,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from service.core.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME, Layer, Rounding
-from service.core.rounded import Rounded
+from service.core.artifact.manifest import (
+    INPUT_NAME,
+    LOGITS_NAME,
+    PROBABILITIES_NAME,
+    Layer,
+    Rounding,
+)
+from service.core.network.int8 import Rounded
 from training.publishing.onnx_float import OPSET
 
 _IR_VERSION = 10

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from service.core.manifest import Making
+from service.core.artifact.manifest import Making
 
 _ROOT = Path(__file__).parents[2]
 

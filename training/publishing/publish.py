@@ -1,6 +1,6 @@
 """Publication of a network: verify its exported file, then write the next version's folder.
 
-`service.core.artifact` writes the folder.
+`service.core.artifact.artifact` writes the folder.
 """
 
 import tempfile
@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core import artifact, checksums, network, staging
-from service.core.artifact import Artifact
+from service.core.artifact import artifact, checksums, staging
+from service.core.artifact.artifact import Artifact
+from service.core.artifact.golden import Golden
 from service.core.errors import ArtifactError
-from service.core.golden import Golden
-from service.core.rounded import Rounded
+from service.core.network import dense_layers
+from service.core.network.int8 import Rounded
 from training.model.softmax import softmax
 from training.publishing import golden
 from training.publishing.manifest import FittedModel, manifest_of
@@ -115,7 +116,7 @@ def publish_quantised(quantised: QuantisedModel, root: Path) -> Published:
         ArtifactError, OSError: As for `publish`.
     """
     images = golden.images(quantised.images.shape[1:])
-    logits = network.logits(quantised.layers, images)
+    logits = dense_layers.logits(quantised.layers, images)
     examples = Golden(
         images,
         logits.astype(np.float32),

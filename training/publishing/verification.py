@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from service.core import network
-from service.core.artifact import Artifact
-from service.core.engine import Engine
+from service.core.artifact.artifact import Artifact
+from service.core.network import dense_layers
+from service.core.network.engine import Engine
 from training.errors import ExportMismatch
 from training.model.mlp import MLP
 from training.model.softmax import softmax
@@ -67,4 +67,4 @@ def _compare(
 
 def _layer_probabilities(published: Artifact, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return probabilities computed in double precision, without torch and without the runtime."""
-    return softmax(network.logits(network.read(published), images) / published.manifest.temperature)
+    return softmax(dense_layers.logits(dense_layers.read(published), images) / published.manifest.temperature)

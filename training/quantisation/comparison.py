@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.certainty import energy
-from service.core.network import Layer
+from service.core.network.dense_layers import Layer
+from service.core.network.ood_score import energy
 from training.errors import AccuracyLossTooLarge
 
 MAX_ACCURACY_LOSS = 0.0005

@@ -1,6 +1,6 @@
 """Quantisation of dense layers to int8 weights and uint8 activations with GPTQ.
 
-The arithmetic of a quantised layer is defined in `service.core.rounded`. Scales and weights are chosen from
+The arithmetic of a quantised layer is defined in `service.core.network.int8`. Scales and weights are chosen from
 unlabelled calibration images.
 """
 
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.network import Dense, Layer
-from service.core.rounded import LARGEST_SIGNAL, LARGEST_SUM, LARGEST_WEIGHT, Rounded
+from service.core.network.dense_layers import Dense, Layer
+from service.core.network.int8 import LARGEST_SIGNAL, LARGEST_SUM, LARGEST_WEIGHT, Rounded
 
 DAMPING = 0.01
 """Added to the diagonal of the Hessian, relative to its mean; for inputs with little variance."""

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.manifest import Certainty, Share
-from service.core.network import Dense
-from service.core.rounded import Rounded
+from service.core.artifact.manifest import Certainty, Share
+from service.core.network.dense_layers import Dense
+from service.core.network.int8 import Rounded
 from training.data.examples import Examples
 from training.evaluation import ood
 from training.fitting.jobs import JobResult

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.core import network
-from service.core.artifact import Artifact
-from service.core.manifest import MODEL_FILE, DataSource
-from service.core.rounded import LARGEST_WEIGHT
+from service.core.artifact.artifact import Artifact
+from service.core.artifact.manifest import MODEL_FILE, DataSource
+from service.core.network import dense_layers
+from service.core.network.int8 import LARGEST_WEIGHT
 from training.data.data_sets import FitJob
 from training.data.examples import Examples, Split
 from training.evaluation.measurements import LabelledLogits, measurement
@@ -69,7 +69,7 @@ def quantise(
     split.check_against(manifest)
     began = time.perf_counter()
     calibration = calibration_images(split.train)
-    before = network.read(published)
+    before = dense_layers.read(published)
     after = gptq.quantise_layers(before, calibration.pixels)
     seconds = time.perf_counter() - began
     threshold = None

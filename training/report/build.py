@@ -1,16 +1,16 @@
 """Report of a published network on its data: accuracy, confusion, calibration, extreme images, history.
 
-The charts are drawn by `training.report.charts`; the file format is `service.core.report`.
+The charts are drawn by `training.report.charts`; the file format is `service.core.artifact.report`.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from service.core.artifact import Artifact
-from service.core.engine import Engine
-from service.core.manifest import MODEL_FILE, Manifest, Measurement
-from service.core.report import Calibration, LayerRow, Report
+from service.core.artifact.artifact import Artifact
+from service.core.artifact.manifest import MODEL_FILE, Manifest, Measurement
+from service.core.artifact.report import Calibration, LayerRow, Report
+from service.core.network.engine import Engine
 from training.data.examples import Examples, Split
 from training.report.confusion import confusion
 from training.report.predictions import Predictions, calibration_bins, extremes, predict_part

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.report import Confused, Confusion
+from service.core.artifact.report import Confused, Confusion
 from training.data.examples import Split
 
 _NAMED = 5

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.engine import Engine
-from service.core.report import Bin, Extremes, Seen
+from service.core.artifact.report import Bin, Extremes, Seen
+from service.core.network.engine import Engine
 from training.data.examples import Examples, Split
 
 BINS = 15

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.core.manifest import Manifest
-from service.core.report import Confusion, Confusions, Curve
+from service.core.artifact.manifest import Manifest
+from service.core.artifact.report import Confusion, Confusions, Curve
 from training.errors import RecordInvalid
 
 HISTORY_FILE = "history.json"

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from service.core.report import Theme
+from service.core.artifact.report import Theme
 from training.report.charts.plot_style import Palette, figure, to_png
 from training.sweep.findings import LABELS, Findings, to_markdown
 from training.sweep.search_space import Point, Trial, one_at_a_time, point_of, search_space

@@ -1,7 +1,7 @@
 """Handwriting synthesis: renders pen strokes with random writer, pen and style, in batches.
 
 A digit is a path: evenly spaced points along its strokes, scaled to a bounding box with larger side 1. The
-rendering that the service uses is `service.core.ink`; this one is fast on batches, and random.
+rendering that the service uses is `service.core.drawing.mnist`; this one is fast on batches, and random.
 """
 
 import math
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.nn.functional import interpolate
 
-from service.core.ink import CENTRE, FIT, PEN, SIDE
+from service.core.drawing.mnist import CENTRE, FIT, PEN, SIDE
 from training.synthesis.polylines import resample
 from training.synthesis.randomness import coin, normal, uniform
 
@@ -193,7 +193,7 @@ def _cut_gaps(points: Tensor, generator: Generator, share: float) -> Tensor:
 
 
 def _place(points: Tensor, pen: Tensor, generator: Generator, strength: float) -> Tensor:
-    """Scale and centre paths as `service.core.ink` does, with random deviation; in pixels."""
+    """Scale and centre paths as `service.core.drawing.mnist` does, with random deviation; in pixels."""
     count = len(points)
     side = (points.amax(1) - points.amin(1)).amax(1).clamp(min=0.05)
     scale = (FIT - pen) / side * torch.exp(normal(generator, count) * 0.03 * strength)

@@ -25,18 +25,18 @@ from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
 from service.core.errors import BodyTimeout, ServiceError, TooManyBytes
-from service.http import problems
-from service.http.exchange import Exchange, new_request_id
-from service.http.server.connections import TooManyConnections
+from service.http.messages import problems
+from service.http.server.connection_table import TooManyConnections
 from service.http.server.parser import RequestParser
 from service.http.server.request import Refused, Request
 from service.http.server.sockets import unread_bytes
 from service.http.server.writer import Writer
+from service.inference.request_context import Exchange, new_request_id
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
-    from service.http.server.connections import Place
+    from service.http.server.connection_table import Place
     from service.http.server.context import Call, Context
 
 log = logging.getLogger(__name__)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
     from service.core.errors import ServiceError
-    from service.http.journal import Recorder
-    from service.http.server.connections import Connections
+    from service.http.server.connection_table import Connections
     from service.http.server.request import Refused, Request
-    from service.inference.budget import Budget
+    from service.memory.budget import Budget
+    from service.observability.request_log import Recorder
 
 
 class Call(Protocol):

@@ -12,7 +12,12 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from service.http.server.connections import MOST_REFUSED, Connections, Place, TooManyConnections
+from service.http.server.connection_table import (
+    MOST_REFUSED,
+    Connections,
+    Place,
+    TooManyConnections,
+)
 
 if TYPE_CHECKING:
     from service.http.server.tls import Certificates

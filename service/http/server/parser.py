@@ -7,7 +7,7 @@ from typing import Protocol
 
 import httptools
 
-from service.http import problems
+from service.http.messages import problems
 from service.http.server.request import HeadCache, Headers, Refused, Request, head_bytes
 
 

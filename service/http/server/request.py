@@ -7,7 +7,14 @@ from urllib.parse import unquote
 
 import httptools
 
-from service.http.problems import BAD_FRAMING, BAD_HOST, BAD_TARGET, BAD_VERSION, UNKNOWN_CODING, Problem
+from service.http.messages.problems import (
+    BAD_FRAMING,
+    BAD_HOST,
+    BAD_TARGET,
+    BAD_VERSION,
+    UNKNOWN_CODING,
+    Problem,
+)
 
 Headers = list[tuple[bytes, bytes]]
 """Names and values, in the order of arrival; names in lower case but in what the parser found."""

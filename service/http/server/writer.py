@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from service.http.server.sockets import unacknowledged_bytes
 
 if TYPE_CHECKING:
-    from service.inference.budget import Budget
+    from service.memory.budget import Budget
 
 SEND_BYTES = 65_536
 """Bytes of a response that are handed to the transport at once."""

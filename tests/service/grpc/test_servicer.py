@@ -14,7 +14,7 @@ import pytest
 from service.core.errors import InferenceFailed
 from service.grpc import inference_pb2 as pb
 from service.grpc.servicer import SERVICE
-from service.serving.predictor import Predictor
+from service.inference.predictor import Predictor
 from service.settings import Settings
 from tests import toys
 from tests.service.grpc.calls import DOT, Client, raw, refused, serving, typed
@@ -117,7 +117,7 @@ def test_a_call_is_in_the_statistics_and_metrics(toy_settings: Settings) -> None
 
 def test_a_call_is_a_line_of_the_log(grpc_client: Client, caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("service").setLevel(logging.INFO)
-    with caplog.at_level(logging.INFO, "service.http.journal"):
+    with caplog.at_level(logging.INFO, "service.observability.request_log"):
         answer = grpc_client.infer(raw(), metadata=[("x-request-id", "mine")])
 
         assert answer.trailing["x-request-id"] == "mine"
@@ -196,7 +196,7 @@ def test_a_message_may_not_be_larger_than_a_body(
     Nor hold more, once it is unpacked. The log says so too.
     """
     logging.getLogger("service").setLevel(logging.INFO)
-    with caplog.at_level(logging.INFO, "service.http.journal"):
+    with caplog.at_level(logging.INFO, "service.observability.request_log"):
         answer = grpc_client.infer(raw(bytes(200_001)), compression=compression)
         deadline = time.monotonic() + PATIENCE_S
         while not caplog.records and time.monotonic() < deadline:
@@ -245,7 +245,7 @@ def test_a_callers_deadline_ends_its_call_alone(
     held = Held(monkeypatch)
     images = np.repeat(DOT, 64, axis=0)
     large = raw(images.tobytes(), shape=list(images.shape))
-    with caplog.at_level(logging.INFO, "service.http.journal"), serving(toy_settings) as client:
+    with caplog.at_level(logging.INFO, "service.observability.request_log"), serving(toy_settings) as client:
         late = Background(lambda: client.infer(large, timeout_s=0.3))
         held.wait_for_one()
         code = late.answer().code

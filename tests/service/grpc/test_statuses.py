@@ -8,7 +8,7 @@ from grpc import StatusCode
 from service.core import errors
 from service.core.errors import ServiceError
 from service.grpc import statuses
-from service.http import problems
+from service.http.messages import problems
 
 
 def subclasses(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message
 
 from service.app import create_app
-from service.serving.predictor import Predictor
+from service.inference.predictor import Predictor
 from service.settings import Settings
 
 PATIENCE_S = 10.0

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.core.manifest import Measurement
+from service.core.artifact.manifest import Measurement
 from training.cli.console import accuracy_table, epoch_line, fit_callbacks
 from training.cli.progress_bars import ProgressBars
 from training.fitting.loop import Epoch

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.core import photo
+from service.core.drawing import photo
 from training.data.flowers17 import FLOWERS17, PhotographSource, download, lesson_split
 from training.errors import DataCorrupt, DataMissing, DownloadFailed
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.core import ink as preparation
+from service.core.drawing import mnist as preparation
+from service.core.drawing.mnist import from_strokes
 from service.core.errors import BlankImage
-from service.core.ink import from_strokes
 from training.data import data_sets, ink, mnist
 from training.data import pen_digits as digit_file
 from training.data.ink import (

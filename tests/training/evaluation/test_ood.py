@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.core.certainty import energy
+from service.core.network.ood_score import energy
 from training.evaluation.ood import choose_threshold
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from service.core import graph as reader
+from service.core.network import onnx_graph as reader
 from tests import precision, toys
 from tests.conftest import REPOSITORY
 from training.model.mlp import MLP

@@ -5,10 +5,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from service.core import graph
-from service.core.manifest import Layer
-from service.core.network import Dense
-from service.core.rounded import Rounded
+from service.core.artifact.manifest import Layer
+from service.core.network import onnx_graph
+from service.core.network.dense_layers import Dense
+from service.core.network.int8 import Rounded
 from tests import precision, toys
 from training.publishing.onnx_int8 import layers as described
 from training.publishing.onnx_int8 import to_onnx
@@ -84,7 +84,7 @@ def test_the_service_reads_the_quantised_file(content: bytes) -> None:
     """
     Its ONNX reader knows every operator, and finds int8 matrices.
     """
-    found = graph.read(content)
+    found = onnx_graph.read(content)
 
     assert found.tensors["hidden1.weight"].dtype == np.dtype(np.int8)
     assert found.tensors["hidden1.weight"].shape == (30, 12)

@@ -8,10 +8,11 @@ import onnx
 import pytest
 import torch
 
-from service.core import artifact, checksums, network
-from service.core.engine import Engine
+from service.core.artifact import artifact, checksums
+from service.core.artifact.manifest import Certainty, Making, Measurement, Share
 from service.core.errors import GoldenMismatch, GraphRefused, ManifestInvalid
-from service.core.manifest import Certainty, Making, Measurement, Share
+from service.core.network import dense_layers
+from service.core.network.engine import Engine
 from tests import precision, toys
 from training.data.examples import Split
 from training.errors import ExportMismatch
@@ -115,7 +116,7 @@ def test_the_layers_of_a_manifest_find_their_weights(fitted: FittedModel, tmp_pa
     """
     Weight images can be drawn: [inputs, units] of each layer.
     """
-    found = network.read(publish(fitted, tmp_path).artifact)
+    found = dense_layers.read(publish(fitted, tmp_path).artifact)
 
     for name, layer in fitted.net.dense.items():
         np.testing.assert_array_equal(found[name].weight, layer.weight.detach().numpy().T)

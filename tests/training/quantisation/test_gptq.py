@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.core import network
-from service.core.network import Dense
+from service.core.network import dense_layers
+from service.core.network.dense_layers import Dense
 from training.quantisation import gptq
 from training.quantisation.comparison import layer_logits
 from training.quantisation.gptq import quantise_layers
@@ -41,7 +41,7 @@ def test_quantisation_changes_logits_little(hidden: list[int]) -> None:
     quantised = quantise_layers(layers, pictures(2, 500))
 
     images = pictures(3, 200)
-    before, after = network.logits(layers, images), network.logits(quantised, images)
+    before, after = dense_layers.logits(layers, images), dense_layers.logits(quantised, images)
     assert np.sqrt(((before - after) ** 2).mean()) < 0.03 * before.std()
 
 
@@ -68,7 +68,7 @@ def test_single_and_double_precision_agree() -> None:
     images = np.concatenate([pictures(3, 100), np.full((1, 6, 5), 255, np.uint8)])
 
     np.testing.assert_array_equal(
-        layer_logits(quantised, images), network.logits(quantised, images).astype(np.float32)
+        layer_logits(quantised, images), dense_layers.logits(quantised, images).astype(np.float32)
     )
 
 
@@ -81,7 +81,9 @@ def test_gptq_is_better_than_rounding_to_nearest(monkeypatch: pytest.MonkeyPatch
 
     def change() -> float:
         quantised = quantise_layers(layers, pictures(2, 500))
-        return float(np.abs(network.logits(layers, images) - network.logits(quantised, images)).mean())
+        return float(
+            np.abs(dense_layers.logits(layers, images) - dense_layers.logits(quantised, images)).mean()
+        )
 
     compensated = change()
     monkeypatch.setattr(gptq, "_MAX_GPTQ_INPUTS", 0)
@@ -116,7 +118,7 @@ def test_zero_units_and_large_biases_are_quantised() -> None:
     quantised = quantise_layers(layers, images)
 
     assert [layer.flaw() for layer in quantised.values()] == ["", ""]
-    np.testing.assert_allclose(network.logits(quantised, images), [[0, 3, 50]] * 60, atol=0.15)
+    np.testing.assert_allclose(dense_layers.logits(quantised, images), [[0, 3, 50]] * 60, atol=0.15)
 
 
 def test_sums_stay_exact_for_many_inputs() -> None:
@@ -130,7 +132,9 @@ def test_sums_stay_exact_for_many_inputs() -> None:
     quantised = quantise_layers(layers, images)
 
     assert quantised["output"].flaw() == ""
-    np.testing.assert_allclose(network.logits(quantised, images), network.logits(layers, images), rtol=0.01)
+    np.testing.assert_allclose(
+        dense_layers.logits(quantised, images), dense_layers.logits(layers, images), rtol=0.01
+    )
 
 
 def test_the_same_images_give_the_same_bits() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.core import network
-from service.core.artifact import Artifact
-from service.core.engine import Engine
-from service.core.explanation import explain
+from service.core.artifact.artifact import Artifact
+from service.core.network import dense_layers
+from service.core.network.attribution import explain
+from service.core.network.engine import Engine
 from training.data.data_sets import FitJob
 from training.data.examples import Split
 from training.errors import DataMismatch
@@ -88,7 +88,7 @@ def test_explanations_of_a_quantised_network_add_up_to_the_logit(whole: Artifact
     """
     noise = np.random.default_rng(1).integers(0, 256, (20, 6, 5), np.uint8)
     images = np.concatenate([official.train.pixels[:20], noise])
-    layers, logits = network.read(whole), Engine.load(whole).run(images).logits
+    layers, logits = dense_layers.read(whole), Engine.load(whole).run(images).logits
 
     for label in range(3):
         found = explain(layers, images, np.full(len(images), label))

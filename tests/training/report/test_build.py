@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.core.artifact import Artifact
-from service.core.engine import Engine
-from service.core.manifest import MODEL_FILE, DataSource
-from service.core.report import Report
+from service.core.artifact.artifact import Artifact
+from service.core.artifact.manifest import MODEL_FILE, DataSource
+from service.core.artifact.report import Report
+from service.core.network.engine import Engine
 from tests import toys
 from training.data.examples import Examples, Split
 from training.errors import DataMismatch, RecordInvalid

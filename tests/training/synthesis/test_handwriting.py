@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from service.core.ink import from_strokes
+from service.core.drawing.mnist import from_strokes
 from tests.digits import DIGITS, arrays
 from training.synthesis.handwriting import POINTS, add_variants, render, to_path
 

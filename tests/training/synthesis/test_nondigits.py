@@ -3,7 +3,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from service.core import ink
+from service.core.drawing import mnist
 from training.synthesis.nondigit_glyphs import EVALUATION_GLYPHS, TRAINING_GLYPHS
 from training.synthesis.nondigits import Purpose, draw
 
@@ -25,7 +25,7 @@ def test_every_drawing_can_be_rendered(purpose: Purpose) -> None:
     """
     for _, drawn in drawings(purpose, 300):
         assert all(stroke.ndim == 2 and len(stroke) and np.isfinite(stroke).all() for stroke in drawn)
-        assert ink.from_strokes(drawn).max() == 255
+        assert mnist.from_strokes(drawn).max() == 255
 
 
 @each_purpose

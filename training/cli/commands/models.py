@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
-from service.core import artifact, checksums
+from service.core.artifact import artifact, checksums
 from training.data.data_sets import DataSet
 from training.publishing import catalogue
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from service.core import artifact
+from service.core.artifact import artifact
 from training.cli.commands.fit import print_published
 from training.cli.console import comparison_table, fit_callbacks, print_line, print_notice
 from training.cli.progress_bars import ProgressBars

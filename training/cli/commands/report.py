@@ -4,8 +4,9 @@ from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
-from service.core import artifact, network
-from service.core.report import write as write_report
+from service.core.artifact import artifact
+from service.core.artifact.report import write as write_report
+from service.core.network import dense_layers
 from training.cli.published import data_of, find_versions
 from training.data.data_sets import DataSet
 from training.recipes.lesson import LESSON_FIGURES
@@ -30,7 +31,7 @@ def run(arguments: Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> N
             if (folder / file).is_file()
         }
         report = build(published, split, records, LESSON_FIGURES.get(name, {}))
-        first = next(iter(network.read(published).values()))
+        first = next(iter(dense_layers.read(published).values()))
         report, files = render(report, first.weight, published.manifest.input.shape[1:])
         write_report(models, report, files)
         print(f"{name} {version}: report.json and {len(files)} charts in {folder}")

@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
-from service.core import artifact
+from service.core.artifact import artifact
 from training.cli.published import data_of, find_versions
 from training.data.data_sets import DataSet
 from training.errors import UnknownName

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core import artifact, ink, network
-from service.core.artifact import Artifact
-from service.core.engine import Engine
+from service.core.artifact import artifact
+from service.core.artifact.artifact import Artifact
+from service.core.drawing import mnist
+from service.core.network import dense_layers
+from service.core.network.engine import Engine
 from training.evaluation.ablation.image_sets import ImageSet, Pixels
 
 Predict = Callable[[Pixels], NDArray[np.floating]]
@@ -73,7 +75,7 @@ def load_models(root: Path, folds: Path, donors: Sequence[str]) -> list[Ablation
     for name, versions in artifact.versions(root).items():
         for version in versions:
             published = artifact.read(root, name, version)
-            if published.manifest.input.shape[1:] == (ink.SIDE, ink.SIDE):
+            if published.manifest.input.shape[1:] == (mnist.SIDE, mnist.SIDE):
                 found.append(load_model(published, folds, donors))
     return found
 
@@ -98,8 +100,8 @@ def _fold(published: Artifact, path: Path) -> Predict | None:
     """Return the network fitted without a donor, if its file exists; quantised networks have none."""
     if not path.is_file() or published.manifest.layers[0].rounding:
         return None
-    layers = network.read(replace(published, model=path.read_bytes()))
-    return lambda pixels: network.logits(layers, pixels)
+    layers = dense_layers.read(replace(published, model=path.read_bytes()))
+    return lambda pixels: dense_layers.logits(layers, pixels)
 
 
 def sure_shares(published: Artifact) -> tuple[str, ...]:

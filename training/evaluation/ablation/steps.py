@@ -1,6 +1,6 @@
 """Preprocessing steps of the ablation: from scaling alone to the service's full preprocessing.
 
-The service itself uses `service.core.ink` only.
+The service itself uses `service.core.drawing.mnist` only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.core import ink, paper
+from service.core.drawing import mnist, segmentation
 from service.core.errors import BlankImage
 
 Grey = NDArray[np.uint8]
@@ -26,7 +26,7 @@ DRAWN = "drawn from the strokes"
 STEPS = (SCALED, INVERTED, CROPPED, FITTED, CENTRED, FOUND, FULL)
 """In order; each includes the steps before it. The last is the service's full preprocessing."""
 
-_EMPTY: Grey = np.zeros((ink.SIDE, ink.SIDE), np.uint8)
+_EMPTY: Grey = np.zeros((mnist.SIDE, mnist.SIDE), np.uint8)
 
 
 def preprocess(grey: Grey) -> Mapping[str, Grey]:
@@ -54,12 +54,12 @@ def preprocess(grey: Grey) -> Mapping[str, Grey]:
 
 def scale(grey: Grey) -> Grey:
     """Scale an image to 28 x 28: (28, 28) uint8."""
-    return _resize(grey, ink.SIDE, ink.SIDE)
+    return _resize(grey, mnist.SIDE, mnist.SIDE)
 
 
 def render_strokes(strokes: Sequence[NDArray[np.float64]]) -> Grey:
     """Render strokes as the service does: (28, 28) uint8."""
-    return ink.from_strokes(strokes)
+    return mnist.from_strokes(strokes)
 
 
 def _crop(light_on_dark: Grey) -> Grey:
@@ -84,10 +84,10 @@ def _pad_to_square(box: Grey) -> Grey:
 
 def _fit(box: Grey) -> Grey:
     """Scale a crop into 20 x 20, in the middle of 28 x 28."""
-    unit = ink.FIT / max(box.shape)
+    unit = mnist.FIT / max(box.shape)
     height, width = (max(1, round(side * unit)) for side in box.shape)
     page = _EMPTY.copy()
-    top, left = (ink.SIDE - height) // 2, (ink.SIDE - width) // 2
+    top, left = (mnist.SIDE - height) // 2, (mnist.SIDE - width) // 2
     page[top : top + height, left : left + width] = _resize(box, width, height)
     return page
 
@@ -100,8 +100,8 @@ def _centre_by_mass(page: Grey) -> Grey:
     for axis in (0, 1):
         mass = moved.sum(axis=1 - axis, dtype=np.float64)
         occupied = np.flatnonzero(mass)
-        centre = mass @ (np.arange(ink.SIDE) + 0.5) / mass.sum()
-        distance = int(np.clip(round(ink.CENTRE - centre), -occupied[0], ink.SIDE - 1 - occupied[-1]))
+        centre = mass @ (np.arange(mnist.SIDE) + 0.5) / mass.sum()
+        distance = int(np.clip(round(mnist.CENTRE - centre), -occupied[0], mnist.SIDE - 1 - occupied[-1]))
         moved = np.roll(moved, distance, axis)
     return moved
 
@@ -109,15 +109,15 @@ def _centre_by_mass(page: Grey) -> Grey:
 def _segment(grey: Grey) -> Grey:
     """Segment background, ink and specks as the service does; crop, fit and centre as above."""
     try:
-        found = paper.cut_out(grey, 4 * ink.FIT, 0).ink
-    except paper.Blank:
+        found = segmentation.cut_out(grey, 4 * mnist.FIT, 0).ink
+    except segmentation.Blank:
         return _EMPTY
     return _centre_by_mass(_fit(_crop(np.asarray(np.clip(found, 0, 1) * 255, np.uint8))))
 
 
 def _full(grey: Grey) -> Grey:
     try:
-        return ink.from_picture(grey)
+        return mnist.from_picture(grey)
     except BlankImage:
         return _EMPTY
 

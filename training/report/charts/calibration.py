@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from service.core.report import Calibration
+from service.core.artifact.report import Calibration
 from training.report.charts.plot_style import Palette, figure
 
 _FEW = 20

@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from service.core.report import Confusion
+from service.core.artifact.report import Confusion
 from training.report.charts.plot_style import Palette, figure
 
 

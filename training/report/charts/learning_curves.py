@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from service.core.report import Curve
+from service.core.artifact.report import Curve
 from training.report.charts.axes import error, name_ends, scale_accuracy, scale_loss
 from training.report.charts.plot_style import Palette, figure
 

@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.core.report import Theme
+from service.core.artifact.report import Theme
 
 DOTS_PER_INCH = 120
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from service.core.report import Confusion, Picture, Report, Theme, picture_file
+from service.core.artifact.report import Confusion, Picture, Report, Theme, picture_file
 from training.report.charts.calibration import calibration_chart
 from training.report.charts.confusion_matrix import confusion_matrix
 from training.report.charts.learning_curves import learning_curves

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from service.core.report import Extremes, Report, Theme
+from service.core.artifact.report import Extremes, Report, Theme
 from training.data.examples import Split
 from training.errors import OutputInModels
 from training.report.charts.plot_style import figure, to_png

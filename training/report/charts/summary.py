@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from service.core.report import Report
+from service.core.artifact.report import Report
 from training.report.charts.axes import error, scale_accuracy
 from training.report.charts.plot_style import Palette, figure
 

@@ -8,7 +8,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from service.core import insight
+from service.core.network import weight_images
 from training.report.charts.plot_style import DOTS_PER_INCH, Palette
 
 _MAX_WIDTH, _MIN_WIDTH, _MARGIN, _HEAD = 1090, 700, 16, 62
@@ -31,14 +31,14 @@ def weight_grid(weights: NDArray[np.float32], shape: tuple[int, ...], model: str
         palette: Colours of the theme.
     """
     units = weights.shape[1]
-    columns = insight.grid_columns(units)
+    columns = weight_images.grid_columns(units)
     images = weights.T.reshape(units, *shape).astype(np.float64)
     is_halved = len(shape) == 3 and not any(side % 2 for side in shape[:2])  # limits the size of the file
     if is_halved:
         images = images.reshape(units, shape[0] // 2, 2, shape[1] // 2, 2, -1).mean(axis=(2, 4))
         images = images.reshape(*images.shape[:3], *shape[2:])
     height, width = images.shape[1:3]
-    grid = np.empty((*insight.grid_size(units, height, width), 3))
+    grid = np.empty((*weight_images.grid_size(units, height, width), 3))
     grid[:] = to_rgb(palette.background)
     for unit, image in enumerate(images):
         top, left = (unit // columns) * (height + 1), (unit % columns) * (width + 1)
@@ -46,7 +46,7 @@ def weight_grid(weights: NDArray[np.float32], shape: tuple[int, ...], model: str
             image, 9 if units > _MANY else 24, palette
         )
     scale = max(1, (_MAX_WIDTH - 2 * _MARGIN) // grid.shape[1])
-    pixels = insight.enlarge(np.round(grid * 255).astype(np.uint8), scale)
+    pixels = weight_images.enlarge(np.round(grid * 255).astype(np.uint8), scale)
     tall, wide = pixels.shape[0] + _HEAD + _MARGIN, max(pixels.shape[1] + 2 * _MARGIN, _MIN_WIDTH)
     chart = Figure(figsize=(wide / DOTS_PER_INCH, tall / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
     chart.figimage(pixels, _MARGIN, _MARGIN, origin="upper")

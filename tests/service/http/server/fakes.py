@@ -9,13 +9,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from service.core.errors import ServiceError
-from service.http.exchange import Exchange
-from service.http.server.asgi_call import AsgiCall
+from service.http.calls.asgi_call import AsgiCall
 from service.http.server.connection import Connection
-from service.http.server.connections import Connections
+from service.http.server.connection_table import Connections
 from service.http.server.context import Call, Context, Limits, Responder, Stopping
 from service.http.server.request import Refused, Request
-from service.inference.budget import Budget
+from service.inference.request_context import Exchange
+from service.memory.budget import Budget
 from tests.service.http.running import PATIENCE_S
 
 Result = TypeVar("Result")

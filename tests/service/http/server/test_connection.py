@@ -20,7 +20,7 @@ from starlette.datastructures import Headers
 
 from service.app import create_app
 from service.http.server import connection as connection_module
-from service.http.server import connections
+from service.http.server import connection_table
 from service.server import Server
 from service.settings import Settings
 from tests import toys
@@ -463,7 +463,7 @@ def test_the_oldest_idle_connection_makes_room(
     """
     A new client is worth more than one that is silent.
     """
-    monkeypatch.setattr(connections, "_IDLE_S", 0.0)
+    monkeypatch.setattr(connection_table, "_IDLE_S", 0.0)
     inside = [connect() for _ in range(MAX_CONNECTIONS)]
     for connection in inside:
         connection.send(GET)

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from starlette.types import Receive, Scope, Send
 
 from service.core.errors import ServiceError
-from service.http.server.asgi_call import AsgiCall
+from service.http.calls.asgi_call import AsgiCall
 from service.http.server.context import Call, Responder
 from service.http.server.request import Refused, Request
 from tests.service.http.server.fakes import LIMITS, Response, Rig, Scripted, echo, responses, rig, turns

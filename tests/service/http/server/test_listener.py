@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from service.http.server import listener
-from service.http.server.connections import RESERVED, Connections, Place
+from service.http.server.connection_table import RESERVED, Connections, Place
 from service.http.server.listener import Listener
 from service.http.server.tls import Certificates
 from tests.certificates import connect, make

@@ -4,7 +4,14 @@ import hmac
 import pytest
 
 from service.inference.admission import keys
-from service.inference.admission.keys import KeysInvalid, Right, Scrypt, hash_of, new_key, parse_keys
+from service.inference.admission.keys import (
+    KeysInvalid,
+    Right,
+    Scrypt,
+    hash_of,
+    new_key,
+    parse_keys,
+)
 from service.inference.admission.rates import UNLIMITED, Limits, parse
 
 A = "sha256:" + "a" * 64

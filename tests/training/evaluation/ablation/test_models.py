@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core import artifact
+from service.core.artifact import artifact
 from tests import toys
 from tests.training.evaluation.ablation.toys import IMAGES, MNIST, MODEL
 from training.evaluation.ablation import steps

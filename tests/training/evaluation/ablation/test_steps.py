@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.core import ink
+from service.core.drawing import mnist
 from tests.digits import DIGITS, arrays, canvas
 from training.evaluation.ablation import figure, steps
 from training.evaluation.ablation.steps import STEPS, preprocess
@@ -53,9 +53,9 @@ def test_the_last_step_is_the_services_preprocessing() -> None:
     """
     grey = np.asarray(canvas(DIGITS["7"][0]))
 
-    np.testing.assert_array_equal(preprocess(grey)[steps.FULL], ink.from_picture(grey))
+    np.testing.assert_array_equal(preprocess(grey)[steps.FULL], mnist.from_picture(grey))
     np.testing.assert_array_equal(
-        steps.render_strokes(arrays(DIGITS["7"][0])), ink.from_strokes(arrays(DIGITS["7"][0]))
+        steps.render_strokes(arrays(DIGITS["7"][0])), mnist.from_strokes(arrays(DIGITS["7"][0]))
     )
 
 

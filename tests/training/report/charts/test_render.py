@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from service.core.report import Report
+from service.core.artifact.report import Report
 from tests import toys
 from training.report.charts import plot_style, render
 from training.report.charts.axes import error

@@ -1,0 +1,115 @@
+"""`application/octet-stream` and `application/x-npy` to images, and arrays to `.npy`."""
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.codecs.drawings import Limits, Shape, check_count, from_unit, quote, slices
+from service.core.errors import MalformedRequest
+
+_MAX_NPY_HEADER_BYTES = 1000
+_MAX_DIMS = 8
+_DTYPES = [np.dtype(order + code) for order in "<>" for code in ("u1", "f2", "f4", "f8")]
+
+
+def read_octets(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
+    """Read images as one byte a pixel, row by row, one image after another.
+
+    Args:
+        body: The whole body.
+        shape: Of one image as the model takes it.
+        limits: How much one request may hold.
+
+    Returns:
+        (B, *shape) uint8, a view into the body.
+
+    Raises:
+        MalformedRequest: No whole number of images, or none.
+        PayloadTooLarge: More images than the limit.
+    """
+    size = math.prod(shape)
+    if not body or len(body) % size:
+        raise MalformedRequest("Body", f"n x {size:,} bytes with n >= 1", f"{len(body):,} bytes")
+    check_count(len(body) // size, limits)
+    return np.ndarray((len(body) // size, *shape), np.uint8, body)
+
+
+def read_npy(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
+    """Read a NumPy file: uint8, or floats 0..1; one image or many, nested or flat.
+
+    Args:
+        body: The whole body.
+        shape: Of one image as the model takes it.
+        limits: How much one request may hold.
+
+    Returns:
+        (B, *shape) uint8.
+
+    Raises:
+        MalformedRequest: It is no such file, or of another shape, dtype or range.
+        PayloadTooLarge: More images than the limit.
+    """
+    array = _load_npy(body)
+    size = math.prod(shape)
+    if array.shape in (shape, (size,)):
+        array = array[None]
+    if array.shape[1:] not in (shape, (size,)) or not len(array):
+        sides = ", ".join(str(side) for side in shape)
+        wanted = f"({sides}), ({size},), (n, {sides}) or (n, {size})"
+        raise MalformedRequest("Array", f"of shape {wanted}, n >= 1", str(array.shape))
+    check_count(len(array), limits)
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array).view(np.uint8).reshape(-1, *shape)
+    images = np.empty((len(array), *shape), np.uint8)
+    for rows in slices(array):
+        images[rows] = _from_unit(array[rows].reshape(-1, *shape), rows.start)
+    return images
+
+
+def _from_unit(part: NDArray[Any], start: int) -> NDArray[np.uint8]:
+    """Return numbers 0..1 of consecutive images as pixels; `start` is the first image's number."""
+    bad = ~((part >= 0) & (part <= 1))  # written so that NaN is bad
+    if bad.any():
+        row, *where = np.unravel_index(int(bad.argmax()), part.shape)
+        index = ", ".join(str(i) for i in (row + start, *where))
+        raise MalformedRequest(f"Array[{index}]", "a number 0..1", f"{part[row, *where]:g}")
+    return from_unit(part)
+
+
+def _load_npy(body: bytes) -> NDArray[Any]:
+    """Read an array whose header fits its bytes; nothing larger than the body is ever allocated."""
+    stream = io.BytesIO(body)
+    expected = "a NumPy .npy file, format 1.0 or 2.0, of plain numbers"
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise MalformedRequest("Body", expected, f"format {version[0]}.{version[1]}")
+        read_header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, fortran, dtype = read_header(stream, max_header_size=_MAX_NPY_HEADER_BYTES)
+    except MalformedRequest:
+        raise
+    except Exception as error:  # the header is a Python literal: parsing it can fail in many ways
+        raise MalformedRequest("Body", expected, "another header") from error
+    if dtype not in _DTYPES:
+        raise MalformedRequest("Array", "uint8, or float16, float32 or float64 0..1", quote(str(dtype)))
+    data = memoryview(body)[stream.tell() :]
+    if len(shape) > _MAX_DIMS or not all(type(side) is int and 0 <= side <= len(data) for side in shape):
+        expected = f"of at most {_MAX_DIMS} dimensions, each of 0 to {len(data):,}"
+        raise MalformedRequest("Array", expected, quote(shape))
+    size = math.prod(shape) * dtype.itemsize
+    if size != len(data):
+        expected = f"{size:,} bytes after its header of shape {shape}"
+        raise MalformedRequest("Body", expected, f"{len(data):,}")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def write_npy(array: NDArray[Any]) -> bytes:
+    """Write an array as a NumPy .npy file, row by row."""
+    stream = io.BytesIO()
+    np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
+    return stream.getvalue()

@@ -1,0 +1,106 @@
+"""Golden examples: a few inputs, and the outputs that a network must give for them before it is ready."""
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Base64Bytes, Field, ValidationError
+
+from service.core.artifact.manifest import (
+    GOLDEN_FILE,
+    INPUT_NAME,
+    LOGITS_NAME,
+    PROBABILITIES_NAME,
+    Manifest,
+    Part,
+    first_mistake,
+)
+from service.core.errors import ManifestInvalid
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Inputs and the outputs that the network must give for them.
+
+    Attributes:
+        images: (B, ...) uint8, of the model's input shape.
+        logits: (B, classes) float32.
+        probabilities: (B, classes) float32.
+        tolerance: Largest allowed difference; of a probability absolutely, of a logit relatively to
+            max(1, |logit|), since processors sum in different orders.
+    """
+
+    images: NDArray[np.uint8]
+    logits: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    tolerance: float
+
+
+class _GoldenTensor(Part):
+    dtype: str
+    shape: tuple[int, ...]
+    base64: Base64Bytes
+
+
+class _GoldenFile(Part):
+    tolerance: float = Field(gt=0, le=0.01)
+    image: _GoldenTensor
+    logits: _GoldenTensor
+    probabilities: _GoldenTensor
+
+
+def parse(identity: str, content: bytes, manifest: Manifest) -> Golden:
+    """Read golden examples.
+
+    Args:
+        identity: `name/version`, for messages.
+        content: The file.
+        manifest: Says which tensors there are.
+
+    Raises:
+        ManifestInvalid: They are not the manifest's tensors, one row an image, all finite.
+    """
+    try:
+        file = _GoldenFile.model_validate_json(content)
+    except ValidationError as error:
+        raise ManifestInvalid(identity, f"{GOLDEN_FILE}, {first_mistake(error)}.") from error
+    images = file.image.shape[0] if file.image.shape else 0
+    arrays = []
+    for declared, tensor in zip(
+        (manifest.input, *manifest.outputs), (file.image, file.logits, file.probabilities), strict=True
+    ):
+        shape = (images, *declared.shape[1:])
+        size = int(np.prod(shape, dtype=object)) * np.dtype(declared.dtype).itemsize
+        if images < 1 or (tensor.dtype, tensor.shape) != (declared.dtype, shape):
+            expected = f"{declared.dtype} of shape (B, {str(declared.shape[1:])[1:]} with B >= 1"
+            raise ManifestInvalid(identity, f"{GOLDEN_FILE}, {declared.name} should be {expected}.")
+        if len(tensor.base64) != size:
+            got = f"{len(tensor.base64):,} bytes"
+            raise ManifestInvalid(
+                identity, f"{GOLDEN_FILE}, {declared.name} should hold {size:,} bytes; got {got}."
+            )
+        array = np.frombuffer(tensor.base64, declared.dtype).reshape(shape)
+        if not np.isfinite(array).all():
+            raise ManifestInvalid(identity, f"{GOLDEN_FILE}, {declared.name} should be finite.")
+        arrays.append(array)
+    return Golden(arrays[0], arrays[1], arrays[2], file.tolerance)
+
+
+def write(golden: Golden) -> bytes:
+    """Return the file."""
+    tensors: dict[str, NDArray[Any]] = {
+        INPUT_NAME: golden.images,
+        LOGITS_NAME: golden.logits,
+        PROBABILITIES_NAME: golden.probabilities,
+    }
+    content: dict[str, Any] = {"tolerance": golden.tolerance}
+    for name, tensor in tensors.items():
+        content[name] = {
+            "dtype": str(tensor.dtype),
+            "shape": list(tensor.shape),
+            "base64": base64.b64encode(np.ascontiguousarray(tensor).tobytes()).decode(),
+        }
+    return (json.dumps(content, indent=2) + "\n").encode()

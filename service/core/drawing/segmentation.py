@@ -1,0 +1,279 @@
+"""Where the ink is on a picture: paper of any brightness, drawn on by any pen, cut out round the digit.
+
+A drawing program's canvas has one paper colour; a scan or a photograph has light that falls unevenly,
+noise and specks. The constants were chosen on pen strokes rendered as both: docs/explanation/experiments.md.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.core.drawing import steps
+
+Floats = NDArray[np.float32]
+
+_COARSE = 72
+"""The digit is looked for on the picture reduced to about this many pixels a side."""
+
+_CELLS = 24
+"""The paper's brightness is fitted to the picture reduced to about this many cells a side."""
+
+_SPECK = 0.05
+"""What lies apart from the digit and has less than this share of all ink is dirt."""
+
+_FAINTEST = 6
+"""Grey levels between ink and paper below which nothing is drawn."""
+
+_INK_FLOOR = 0.3
+"""Share of the strongest ink that a pixel must have to belong to the digit."""
+
+_EVEN = 0.9
+"""Share of equal pixels in the picture's frame from which on it counts as a canvas of one colour."""
+
+_FRAME = 3
+"""Coarse pixels that a line round the picture is at most wide."""
+
+_SIGMA = 1.4826
+"""Standard deviation over median absolute deviation, for normal noise."""
+
+
+class Blank(ValueError):
+    """There is no ink on the paper."""
+
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
+
+@dataclass(frozen=True)
+class _Paper:
+    """What an empty picture would look like, and how to tell ink from it.
+
+    Attributes:
+        level: A box of the picture, and into how many columns and rows it is divided, to the paper's grey
+            there, (rows, columns) float32; or one grey for all.
+        sign: 1 for light ink on dark paper, -1 for dark ink on light paper.
+        floor: Grey levels of ink from which on a pixel belongs to the digit.
+    """
+
+    level: Callable[[Box, int, int], Floats] | float
+    sign: int
+    floor: float
+
+    def ink(self, grey: NDArray[np.uint8], box: Box) -> Floats:
+        """Return grey levels of ink of a box of the picture that was scaled to (tall, wide) uint8."""
+        ink = grey.astype(np.float32)
+        tall, wide = grey.shape
+        ink -= self.level(box, wide, tall) if callable(self.level) else self.level
+        return ink if self.sign > 0 else np.negative(ink, out=ink)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A digit cut out of a picture.
+
+    Attributes:
+        ink: (h, w) float32: 0 is paper, 1 is what the middle of the strokes has; may lie outside 0..1.
+    """
+
+    ink: Floats
+    _picture: Image.Image
+    _paper: _Paper
+    _full: float
+
+    def whole(self) -> Floats:
+        """Return the ink of the whole picture, as `ink` and reduced as a step is: (h, w) float32.
+
+        Of a picture with a line round it, what lies within the line.
+        """
+        everything = (0, 0, *self._picture.size)
+        wide, tall = steps.reduced(*self._picture.size)
+        return _ink(self._picture, self._paper, everything, wide, tall) / np.float32(self._full)
+
+
+def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int) -> Cut:
+    """Cut the digit out of a picture, as amounts of ink.
+
+    Args:
+        picture: Of mode L, or (H, W) uint8; any size, dark on light or light on dark.
+        side: The larger side that the digit should have in the answer, in pixels.
+        margin: Pixels to leave round it, where the picture has them.
+
+    Returns:
+        The digit, with as much of the margin as there is.
+
+    Raises:
+        Blank: There is no ink on the paper.
+    """
+    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    width, height = picture.size
+    step_x, step_y = max(1, round(width / _COARSE)), max(1, round(height / _COARSE))
+    coarse = _greys(picture.reduce((step_x, step_y)))
+    if _has_frame(coarse):
+        wide, tall = _FRAME * step_x, _FRAME * step_y
+        return cut_out(picture.crop((wide, tall, width - wide, height - tall)), side, margin)
+    frame = np.concatenate((coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]))
+    is_canvas = np.count_nonzero(frame == frame[0]) > _EVEN * len(frame)
+    paper = _canvas(coarse, int(frame[0])) if is_canvas else _sheet(coarse, step_x, step_y)
+    ink = paper.ink(coarse, (0, 0, coarse.shape[1] * step_x, coarse.shape[0] * step_y))
+    ink *= ink > paper.floor
+    left, top, right, bottom = _box(ink)
+    left, right, top, bottom = left * step_x, right * step_x, top * step_y, bottom * step_y
+    unit = max(right - left, bottom - top) / side  # picture pixels for one of the answer's
+    around = margin * unit + max(step_x, step_y)
+    box = (
+        max(left - around, 0),
+        max(top - around, 0),
+        min(right + around, width),
+        min(bottom + around, height),
+    )
+    wide, tall = max(1, round((box[2] - box[0]) / unit)), max(1, round((box[3] - box[1]) / unit))
+    ink = _ink(picture, paper, box, wide, tall)
+    full = _median(ink[ink > 0.45 * ink.max()])
+    ink /= full
+    return Cut(ink, picture, paper, full)
+
+
+def _ink(picture: Image.Image, paper: _Paper, box: Box, wide: int, tall: int) -> Floats:
+    """Return grey levels of ink within a box, scaled to a size: (tall, wide) float32."""
+    return paper.ink(_greys(picture.resize((wide, tall), Image.Resampling.BILINEAR, box=box)), box)
+
+
+def _greys(picture: Image.Image) -> NDArray[np.uint8]:
+    """Return a small grey picture as an array, which takes np.asarray longer: (H, W) uint8."""
+    return np.frombuffer(picture.tobytes(), np.uint8).reshape(picture.height, picture.width)
+
+
+def _has_frame(coarse: NDArray[np.uint8]) -> bool:
+    """Tell whether a line is drawn round the picture, as round a canvas on a screenshot.
+
+    Its corners, a little further in, are all the same paper, and every side's edge is something else.
+    """
+    height, width = coarse.shape
+    if min(height, width) < 6 * _FRAME:
+        return False
+    corners = [int(coarse[y, x]) for y in (_FRAME, -1 - _FRAME) for x in (_FRAME, -1 - _FRAME)]
+    if max(corners) - min(corners) > 16:
+        return False
+    x, y = width // 3, height // 3
+    edges = coarse[0, x], coarse[-1, x], coarse[y, 0], coarse[y, -1]
+    return all(abs(int(edge) - corners[0]) > 40 for edge in edges)
+
+
+def _canvas(coarse: NDArray[np.uint8], level: int) -> _Paper:
+    """Return the paper of a drawing program: one grey, no noise."""
+    lighter, darker = int(coarse.max()) - level, level - int(coarse.min())
+    full = max(lighter, darker)
+    if full < _FAINTEST:
+        raise Blank
+    return _Paper(level, 1 if lighter >= darker else -1, _INK_FLOOR * full)
+
+
+def _sheet(coarse: NDArray[np.uint8], step_x: int, step_y: int) -> _Paper:
+    """Return the paper of a scan or a photograph: a smooth surface under noise."""
+    height, width = coarse.shape
+    tall, wide = max(1, height // _CELLS), max(1, width // _CELLS)  # one cell
+    rows, columns = height // tall, width // wide
+    cells = coarse[: rows * tall, : columns * wide].reshape(rows, tall, columns, wide)
+    few = cells.mean(axis=(1, 3), dtype=np.float32)
+    reach = (columns * wide * step_x, rows * tall * step_y)  # picture pixels that the cells cover
+    fit = _quadratic(few)
+
+    def level(box: Box, wide: int, tall: int) -> Floats:
+        x = 2 * _middles(box[0], box[2], wide) / reach[0] - 1
+        y = 2 * _middles(box[1], box[3], tall) / reach[1] - 1
+        # Along x and y apart, they take a tenth of the time of all terms on a grid.
+        surface = np.asarray(np.multiply.outer(y, fit[4] * x + fit[2]), np.float32)
+        surface += fit[0] + (fit[1] + fit[3] * x) * x
+        surface += (fit[5] * y * y)[:, None]
+        return surface
+
+    away = (coarse - level((0, 0, width * step_x, height * step_y), width, height)).ravel()
+    rank = min(6, len(away) - 1)  # a few wild pixels are not what the pen did
+    ranked = np.partition(away, (rank, len(away) - 1 - rank))
+    lighter, darker = float(ranked[-1 - rank]), -float(ranked[rank])
+    full = max(lighter, darker)
+    if full < _FAINTEST:
+        raise Blank
+    noise = _SIGMA * _median(np.abs(away))
+    floor = max(_INK_FLOOR * full, min(4 * noise, 0.6 * full))
+    return _Paper(level, 1 if lighter > darker else -1, floor)
+
+
+def _quadratic(cells: Floats) -> Floats:
+    """Fit a quadratic surface to cells of paper, leaving out those with ink: (6,) float32.
+
+    Three rounds of least squares on the cells within three standard deviations of the surface before,
+    beginning with the level of the frame.
+    """
+    terms = _terms(*cells.shape)
+    values = cells.ravel()
+    frame = np.concatenate((cells[0], cells[-1], cells[:, 0], cells[:, -1]))
+    fit = np.zeros(6, np.float32)
+    fit[0] = _middle(frame)
+    spread = _middle(np.abs(frame - fit[0]))
+    for _ in range(3):
+        away = np.abs(values - terms @ fit)
+        empty = away <= max(3 * _SIGMA * spread, 2)
+        if spread == 0 or np.count_nonzero(empty) < len(values) // 4:
+            break
+        chosen = terms[empty]
+        ridge = np.eye(6, dtype=np.float32) * 1e-3  # for pictures of few cells
+        fit = np.linalg.solve(chosen.T @ chosen + ridge, chosen.T @ values[empty])
+        spread = _middle(away[empty])
+    return np.asarray(fit, np.float32)
+
+
+@lru_cache(maxsize=64)
+def _terms(rows: int, columns: int) -> Floats:
+    """1, x, y, x², xy, y² in the middles of cells that reach from -1 to 1: (rows x columns, 6) float32."""
+    x, y = np.meshgrid(_middles(-1, 1, columns), _middles(-1, 1, rows))
+    return np.stack((np.ones_like(x), x, y, x**2, x * y, y**2), axis=-1).reshape(-1, 6)
+
+
+def _box(ink: Floats) -> tuple[int, int, int, int]:
+    """Return left, top, right, bottom of the digit, without the specks beside, above and below it."""
+    left, right = _span(ink.sum(axis=0))
+    rows = ink[:, left:right].sum(axis=1)
+    top, bottom = _span(rows)
+    if np.count_nonzero(rows) > np.count_nonzero(rows[top:bottom]):  # then it may have become narrower
+        inner_left, inner_right = _span(ink[top:bottom, left:right].sum(axis=0))
+        left, right = left + inner_left, left + inner_right
+    return left, top, right, bottom
+
+
+def _span(profile: Floats) -> tuple[int, int]:
+    """Return the first and one after the last place with ink, runs of less than a speck left out."""
+    places = profile.nonzero()[0]
+    if not len(places):
+        raise Blank
+    first, last = int(places[0]), int(places[-1])
+    if last - first < len(places):  # one run
+        return first, last + 1
+    gaps = np.flatnonzero(np.diff(places) > 1)
+    starts = places[np.concatenate(([0], gaps + 1))]
+    ends = places[np.concatenate((gaps, [len(places) - 1]))] + 1
+    amounts = np.add.reduceat(profile, starts)  # between runs there is none
+    kept = np.flatnonzero(amounts >= _SPECK * amounts.sum())
+    return int(starts[kept[0]]), int(ends[kept[-1]])
+
+
+def _middles(start: float, end: float, count: int) -> Floats:
+    """Return the middles of so many equal intervals from start to end: (count,) float32."""
+    return np.asarray(start + (np.arange(count) + 0.5) * ((end - start) / count), np.float32)
+
+
+def _middle(values: Floats) -> float:
+    """Return the median, of an even number of values the mean of two; np.median takes longer."""
+    low, high = (len(values) - 1) // 2, len(values) // 2
+    ranked = np.partition(values, (low, high))
+    return float((ranked[low] + ranked[high]) / 2)
+
+
+def _median(values: NDArray[np.float32]) -> float:
+    """Return the upper median, of which any will do."""
+    return float(np.partition(values, len(values) // 2)[len(values) // 2])

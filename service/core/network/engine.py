@@ -1,0 +1,197 @@
+"""One loaded network.
+
+The only file that imports onnxruntime. Where a network comes from is `artifact`'s work, which networks
+are in memory is `registry`'s.
+"""
+
+import math
+import os
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.core.artifact.artifact import Artifact
+from service.core.artifact.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME, Tensor
+from service.core.errors import GoldenMismatch, GraphRefused, InferenceFailed, TensorMismatch
+from service.core.network import onnx_graph
+
+# ONNX Runtime reports its use to its makers over the network unless it is told not to before it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
+
+_LOG_ERRORS_ONLY = 3
+
+_SMALLEST = 1e-30
+"""Probabilities below this are no exact numbers in single precision any more."""
+
+_TEMPERED = 1e-3
+"""What logarithms of probabilities may be off by, relatively to max(1, |logarithm|), when they are compared
+with those that follow from the logits in double precision."""
+
+_MOST_NUMBERS = 256 * 28 * 28
+"""Of the images of one run; more images are run in several, and take no longer. 4,096 images at once took 70
+to 126 MB for the signals of the published networks, 256 take 5 to 8 MB."""
+
+_ORT_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+
+
+class Scores(NamedTuple):
+    """What a network says of a batch.
+
+    Attributes:
+        logits: (B, classes) float32.
+        probabilities: (B, classes) float32, each row adds up to 1.
+    """
+
+    logits: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+
+
+class Engine:
+    """A network that has reproduced its golden examples and answers batches."""
+
+    def __init__(self, artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
+        self._manifest = artifact.manifest
+        self._session = session
+
+    @classmethod
+    def load(cls, artifact: Artifact, threads: int = 1) -> Self:
+        """Check a network, load it from its bytes, and let it reproduce its golden examples.
+
+        Args:
+            artifact: A published folder in memory.
+            threads: Threads of one inference, >= 1. ONNX Runtime's own default is every core, which
+                makes small networks slower and neighbours wait.
+
+        Returns:
+            An engine that is ready and warm.
+
+        Raises:
+            GraphRefused: The file is no ONNX, holds what our networks never need, or its inputs,
+                outputs or temperature are not those of the manifest.
+            GoldenMismatch: It does not reproduce its golden examples.
+        """
+        _check_graph(artifact)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        # What it keeps for the next run took 14 MB of ours; runs of 1 to 1,000 images are as quick without.
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = _LOG_ERRORS_ONLY
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Bytes that could be its own format would be loaded as such, past every check of ours.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        try:
+            session = onnxruntime.InferenceSession(
+                artifact.model, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
+        except Exception as error:  # ONNX Runtime raises a dozen types without a common base
+            raise GraphRefused(artifact.identity, "model.onnx could not be loaded.") from error
+        session._model_bytes = None  # it would hold the file for its fallback, which is off: 33 MB of ours
+        _check_signature(artifact, session)
+        engine = cls(artifact, session)
+        _check_temperature(artifact, engine._reproduce(artifact))
+        return engine
+
+    def run(self, images: NDArray[np.uint8]) -> Scores:
+        """Run the network on one batch.
+
+        Args:
+            images: (B, ...) uint8 of the declared shape, B >= 1.
+
+        Returns:
+            Its scores, one row an image.
+
+        Raises:
+            TensorMismatch: Another dtype or shape.
+            InferenceFailed: The runtime could not compute an answer.
+        """
+        shape = self._manifest.input.shape[1:]
+        if images.dtype != np.uint8 or images.shape[1:] != shape or len(images) < 1:
+            wanted = ", ".join(str(size) for size in shape)
+            raise TensorMismatch(
+                f"Input {INPUT_NAME!r}",
+                f"(B, {wanted}) uint8 with B >= 1",
+                f"{images.shape} {images.dtype}",
+            )
+        if images.size <= _MOST_NUMBERS:
+            return self._run(images)
+        step = max(1, _MOST_NUMBERS // math.prod(shape))
+        parts = [self._run(images[start : start + step]) for start in range(0, len(images), step)]
+        logits, probabilities = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Scores(logits, probabilities)
+
+    def _run(self, images: NDArray[np.uint8]) -> Scores:
+        try:
+            logits, probabilities = self._session.run([LOGITS_NAME, PROBABILITIES_NAME], {INPUT_NAME: images})
+        except Exception as error:  # as above: no common base
+            raise InferenceFailed(self._manifest.name, self._manifest.version) from error
+        return Scores(logits, probabilities)
+
+    def _reproduce(self, artifact: Artifact) -> Scores:
+        golden = artifact.golden
+        try:
+            scores = self.run(golden.images)
+        except InferenceFailed as error:
+            raise GoldenMismatch(artifact.identity, "it could not run its golden examples.") from error
+        if (scores.logits.shape, scores.probabilities.shape) != (
+            golden.logits.shape,
+            golden.probabilities.shape,
+        ):
+            raise GoldenMismatch(artifact.identity, "it should give one row of scores an image; got others.")
+        scale = np.maximum(1, np.abs(golden.logits))
+        off_logits = np.abs(scores.logits - golden.logits) / scale
+        off_probabilities = np.abs(scores.probabilities - golden.probabilities)
+        worst = float(np.max(np.concatenate((off_logits, off_probabilities))))
+        if not worst <= golden.tolerance:  # written so that NaN fails too
+            raise GoldenMismatch(
+                artifact.identity,
+                f"golden examples should be met within {golden.tolerance:g}; got {worst:.3g} off.",
+            )
+        return scores
+
+
+def _check_graph(artifact: Artifact) -> None:
+    try:
+        onnx_graph.read(artifact.model)
+    except onnx_graph.GraphError as error:
+        raise GraphRefused(artifact.identity, f"model.onnx is refused: {error}.") from error
+
+
+def _check_temperature(artifact: Artifact, scores: Scores) -> None:
+    """Compare the probabilities with those that the manifest's temperature makes of the logits.
+
+    As logarithms, in which the small probabilities of a network that is nearly certain tell as much of the
+    temperature as any others.
+    """
+    temperature = artifact.manifest.temperature
+    tempered = scores.logits / np.float64(temperature)
+    expected = tempered - np.logaddexp.reduce(tempered, axis=1, keepdims=True)
+    told = (scores.probabilities > _SMALLEST) | (expected > np.log(_SMALLEST))
+    found = np.log(np.maximum(scores.probabilities, _SMALLEST), dtype=np.float64)
+    off = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+    if not np.all(off[told] <= _TEMPERED):  # written so that NaN fails too
+        wanted = f"the softmax of the logits over {temperature:g}"
+        raise GraphRefused(artifact.identity, f"probabilities should be {wanted}; got others.")
+
+
+def _check_signature(artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
+    declared = [artifact.manifest.input, *artifact.manifest.outputs]
+    try:
+        found = [
+            Tensor.model_construct(
+                name=node.name,
+                dtype=_ORT_DTYPES.get(node.type, node.type),
+                shape=tuple(-1 if isinstance(size, str) else size for size in node.shape[:1])
+                + tuple(node.shape[1:]),
+            )
+            for node in [*session.get_inputs(), *session.get_outputs()]
+        ]
+    except UnicodeDecodeError as error:
+        raise GraphRefused(
+            artifact.identity, "names in model.onnx should be UTF-8; got other bytes."
+        ) from error
+    if found != declared:
+        raise GraphRefused(artifact.identity, f"inputs and outputs should be {declared}; got {found}.")

@@ -1,0 +1,41 @@
+"""What a POST may carry, documented with examples that work."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from service.core.drawing import mnist
+from service.http.api import schemas
+from service.http.messages import content_types
+
+SEVEN = [np.array([[20, 20], [80, 20], [40, 110]], np.float64)]
+"""A drawing, as strokes."""
+
+
+def image_bodies() -> Mapping[str, Any]:
+    """Document what a POST may carry, with examples that work."""
+    seven = mnist.from_strokes(SEVEN)
+    json_body = {
+        "schema": {"$ref": "#/components/schemas/ImageBody"},
+        "examples": {
+            "strokes": {
+                "summary": "A drawing, as strokes",
+                "value": {"strokes": [stroke.tolist() for stroke in SEVEN]},
+            },
+            "image": {"summary": "28 x 28 numbers", "value": {"image": seven.tolist()}},
+            "images": {"summary": "Two images, flat", "value": {"images": [seven.ravel().tolist()] * 2}},
+            "unit": {
+                "summary": "Numbers 0..1",
+                "value": {"image": (seven / 255).round(4).ravel().tolist(), "scale": "unit"},
+            },
+        },
+    }
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    files = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
+    form = {"schema": {"type": "object", "properties": {"images": files}, "required": ["images"]}}
+    return {
+        content_types.JSON: json_body,
+        **dict.fromkeys(schemas.BINARY_BODIES, binary),
+        content_types.FORM: form,
+    }

@@ -1,0 +1,169 @@
+"""Reports of models: what the trainer measured, as JSON and as pictures.
+
+For each request the files are looked at, and read again only if they have changed since: a new report needs
+no restart.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import orjson
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.core.artifact import artifact, report
+from service.core.artifact.manifest import NAME_PATTERN
+from service.core.artifact.report import Numbers, Theme
+from service.core.errors import ReportBroken, UnknownPicture
+from service.http.api import schemas
+from service.http.messages import conditional, content_types
+from service.http.messages.response_cache import Key, ResponseCache, version_of
+from service.http.routing.operations import Operation, Options
+from service.inference.pipeline import Answering
+from service.inference.registry import Model
+
+log = logging.getLogger(__name__)
+
+_COST = 4 * report.MAX_BYTES
+"""Upper limit of the memory that reading and parsing a report takes, in bytes."""
+
+_NAME = re.compile(NAME_PATTERN)
+
+
+class ThemeOptions(Options):
+    """How a picture is asked for."""
+
+    theme: Theme = Field("light", description="dark is for dark paper")
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Everything under `…/report`.
+
+    Attributes:
+        answering: Finds models.
+        cache: Renders and keeps the bodies.
+        models: The models folder.
+        root_path: Prefix of the paths of pictures, under which a proxy shows the service.
+    """
+
+    answering: Answering
+    cache: ResponseCache
+    models: Path
+    root_path: str = ""
+
+    def operations(self) -> list[Operation]:
+        """Describe every endpoint."""
+        return [
+            Operation(
+                name="report",
+                method="GET",
+                path="/v1/models/{model}/report",
+                summary="Give what was measured: layers, accuracies, confusion, calibration, learning curves",
+                handle=self.numbers,
+                answers={content_types.JSON: schemas.ModelReport},
+                errors=(504,),
+            ),
+            Operation(
+                name="report picture",
+                method="GET",
+                path="/v1/models/{model}/report/{picture}.png",
+                summary="Show a picture of the report",
+                handle=self.picture,
+                answers={"image/png": "The picture"},
+                errors=(504,),
+                options=ThemeOptions,
+            ),
+        ]
+
+    async def numbers(self, request: Request, options: Options) -> Response:
+        """Answer `GET …/report`."""
+        del options
+        model = self.answering.find(request)
+        (stamp,) = await self._stamps(model, report.REPORT_FILE)
+
+        def render() -> bytes:
+            return _document(self._read(model), self.root_path)
+
+        return await self._respond(
+            request, Key("report", version_of(model), stamp), render, content_types.JSON
+        )
+
+    async def picture(self, request: Request, options: ThemeOptions) -> Response:
+        """Answer `GET …/report/{picture}.png`."""
+        model = self.answering.find(request)
+        name = request.path_params["picture"]
+        file = report.picture_file(name, options.theme) if _NAME.fullmatch(name) else report.REPORT_FILE
+        stamp, picture_stamp = await self._stamps(model, report.REPORT_FILE, file)
+
+        def list_names() -> bytes:
+            return orjson.dumps([picture.name for picture in self._read(model).pictures])
+
+        names = Key("report pictures", version_of(model), stamp)
+        listed = await conditional.get(request, self.cache, names, list_names, _COST)
+        try:
+            known = orjson.loads(listed.body)
+        finally:
+            listed.release()
+        if name not in known:
+            raise UnknownPicture(model.name, name, known)
+
+        def render() -> bytes:
+            with _logged():
+                return report.read_picture(self.models, model.manifest, name, options.theme)
+
+        key = Key("report picture", version_of(model), (name, options.theme, *stamp, *picture_stamp))
+        return await self._respond(request, key, render, "image/png")
+
+    async def _stamps(self, model: Model, *files: str) -> list[tuple[int, ...]]:
+        """Return what tells that a file of a report has changed; nothing of one that is not there."""
+        folder = self.models / model.name / model.version / artifact.REPORT_FOLDER
+        return await self.cache.workers.run(lambda: [_stamp(folder / file) for file in files], priority=1)
+
+    def _read(self, model: Model) -> report.Report:
+        with _logged():
+            return report.read(self.models, model.manifest)
+
+    async def _respond(
+        self, request: Request, key: Key, render: Callable[[], bytes], content_type: str
+    ) -> Response:
+        # A report may be written anew, even of a version that never changes: keep it, but ask again.
+        headers = {"Cache-Control": "no-cache"}
+        return await conditional.respond(request, self.cache, key, render, _COST, content_type, headers)
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except ReportBroken as error:
+        log.warning("report broken", extra={"fields": {"reason": str(error)}})
+        raise
+
+
+def _document(found: report.Report, root_path: str) -> bytes:
+    home = f"{root_path}/v1/models/{found.model}/versions/{found.version}/report"
+    pictures = [
+        schemas.ReportPicture(
+            name=picture.name,
+            title=picture.title,
+            **{theme: f"{home}/{picture.name}.png?theme={theme}" for theme in get_args(Theme)},
+        )
+        for picture in found.pictures
+    ]
+    numbers = {name: getattr(found, name) for name in Numbers.model_fields}
+    return schemas.ModelReport.model_construct(**numbers, pictures=pictures).model_dump_json().encode()

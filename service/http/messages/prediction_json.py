@@ -1,0 +1,131 @@
+"""What an answer says of each image: its likeliest classes, and perhaps every class's probability.
+
+Members of a JSON object as text, without its braces. Every number is written by one call for all images, and
+what stands between the numbers is looked up, so that many images take no loop in Python.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from service.inference.predictor import Prediction, Run
+
+_FEW = 6
+"""Images below which a loop takes less than whole columns do."""
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What stands before the numbers of each class; the same as arrays, to look up many at once.
+
+    Attributes:
+        likeliest: Before its probability where it is the likeliest.
+        first: And again, as the first of those that are named.
+        others: As another of those that are named.
+    """
+
+    likeliest: list[str]
+    first: list[str]
+    others: list[str]
+    many_likeliest: NDArray[np.object_]
+    many_first: NDArray[np.object_]
+    many_others: NDArray[np.object_]
+
+
+@lru_cache
+def _words(labels: tuple[str, ...]) -> _Words:
+    names = [_dump(label) for label in labels]
+    columns = (
+        [f'"label":{name},"index":{i},"confidence":' for i, name in enumerate(names)],
+        [f',"top":[{{"label":{name},"probability":' for name in names],
+        [f'}},{{"label":{name},"probability":' for name in names],
+    )
+    return _Words(*columns, *(np.array(column, object) for column in columns))
+
+
+_UNSAID = repeat("}]")
+_SURE = {True: '}],"sure":true', False: '}],"sure":false'}
+
+
+def write(prediction: Prediction, top: int, is_full: bool) -> Sequence[str]:
+    """Write what is said of each image.
+
+    Args:
+        prediction: What the model said.
+        top: How many of the likeliest classes to name; of equally likely ones the first comes first.
+        is_full: Whether to give the probability of every class.
+
+    Returns:
+        The members of an object for each image.
+    """
+    return prediction.of_each(_write, top, is_full)
+
+
+def _write(run: Run, top: int, is_full: bool) -> list[str]:
+    scores = run.scores.probabilities
+    words = _words(run.model.manifest.labels)
+    rankings = (-scores).argsort(axis=1, kind="stable")[:, :top]
+    sure = _UNSAID if run.sure is None else map(_SURE.__getitem__, run.sure.tolist())
+    if len(scores) < _FEW:
+        return _one_by_one(scores, rankings, words, sure, is_full)
+    return _together(scores, rankings, words, sure, is_full)
+
+
+def _one_by_one(
+    scores: NDArray[np.float32],
+    rankings: NDArray[np.intp],
+    words: _Words,
+    sure: Iterable[str],
+    is_full: bool,
+) -> list[str]:
+    likeliest, first, others = words.likeliest, words.first, words.others
+    entries = []
+    for row, best, certainty in zip(_rows(scores), rankings.tolist(), sure, strict=False):
+        numbers = row.split(",")
+        one = best[0]
+        number = numbers[one]
+        more = "".join([f"{others[i]}{numbers[i]}" for i in best[1:]])
+        entry = f"{likeliest[one]}{number}{first[one]}{number}{more}{certainty}"
+        entries.append(f'{entry},"probabilities":[{row}]' if is_full else entry)
+    return entries
+
+
+def _together(
+    scores: NDArray[np.float32],
+    rankings: NDArray[np.intp],
+    words: _Words,
+    sure: Iterable[str],
+    is_full: bool,
+) -> list[str]:
+    """Write the same column by column: first what begins every entry, then what comes second in each."""
+    images = len(scores)
+    best = rankings.T
+    numbers = _dump(scores.take(best + np.arange(0, scores.size, scores.shape[1])).ravel())[1:-1].split(",")
+    first = numbers[:images]
+    columns: list[Iterable[str]] = [
+        words.many_likeliest.take(best[0]).tolist(),
+        first,
+        words.many_first.take(best[0]).tolist(),
+        first,
+    ]
+    for place, others in enumerate(words.many_others.take(best[1:]).tolist(), start=1):
+        columns += others, numbers[place * images : (place + 1) * images]
+    columns.append(sure)
+    if is_full:
+        columns += repeat(',"probabilities":['), _rows(scores), repeat("]")
+    return list(map("".join, zip(*columns, strict=False)))
+
+
+def _rows(scores: NDArray[np.float32]) -> list[str]:
+    """Write the numbers of each image, joined by commas."""
+    return _dump(scores)[2:-2].split("],[")
+
+
+def _dump(value: NDArray[Any] | str) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()

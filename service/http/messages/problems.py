@@ -1,0 +1,209 @@
+"""The one table that pairs each error with a status, a title and a kind; and the one body for all of them.
+
+The body is a problem document (RFC 9457) with one more member, `error`, where clients of the Open
+Inference Protocol look for the message.
+"""
+
+import logging
+import math
+import random
+from dataclasses import dataclass
+
+import orjson
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from service.core import errors
+from service.core.errors import CapacityError, ModelError, ServiceError
+from service.inference.admission import headers
+from service.inference.request_context import CLIENT_CLOSED, exchange_of
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+
+_MAX_INSTANCE = 200
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an error means in HTTP."""
+
+    status: int
+    kind: str
+    title: str
+
+
+TABLE: dict[type[ServiceError], Problem] = {
+    errors.MalformedRequest: Problem(400, "malformed-request", "Request is not what it should be"),
+    errors.BrokenPicture: Problem(400, "broken-picture", "Picture cannot be read"),
+    errors.TensorMismatch: Problem(400, "tensor-mismatch", "Array does not match the model"),
+    errors.Unauthenticated: Problem(401, "unauthenticated", "API key is missing or unknown"),
+    errors.Forbidden: Problem(403, "forbidden", "Not allowed"),
+    errors.RateExceeded: Problem(429, "rate-exceeded", "Rate is used up"),
+    errors.ManagementOff: Problem(403, "management-off", "Management is switched off"),
+    errors.UnknownModel: Problem(404, "unknown-model", "Model is not known"),
+    errors.UnknownVersion: Problem(404, "unknown-version", "Version is not known"),
+    errors.UnknownLayer: Problem(404, "unknown-layer", "Layer is not known"),
+    errors.UnknownUnit: Problem(404, "unknown-unit", "Unit is not known"),
+    errors.ReportUnavailable: Problem(404, "no-report", "Model has no report that can be read"),
+    errors.UnknownPicture: Problem(404, "unknown-picture", "Picture is not known"),
+    errors.BodyTimeout: Problem(408, "body-timeout", "Body arrived too slowly"),
+    errors.ReloadRefused: Problem(409, "artifact-refused", "Published folder is not what it should be"),
+    errors.PayloadTooLarge: Problem(413, "payload-too-large", "Request is too large"),
+    errors.UnsupportedMediaType: Problem(415, "unsupported-media-type", "Body is of an unknown kind"),
+    errors.BlankImage: Problem(422, "blank-image", "Nothing is drawn"),
+    errors.RequestError: Problem(400, "malformed-request", "Request is not what it should be"),
+    errors.ModelNotReady: Problem(503, "model-not-ready", "Model is not ready"),
+    errors.Overloaded: Problem(503, "overloaded", "Too many requests are waiting"),
+    errors.Stopping: Problem(503, "stopping", "Service is stopping"),
+    errors.TooManyBytes: Problem(503, "too-many-bytes", "Too much is being sent at once"),
+    errors.DeadlineExceeded: Problem(504, "deadline-exceeded", "Answer took too long"),
+    errors.CapacityError: Problem(503, "unavailable", "Service is not available"),
+    errors.InferenceFailed: Problem(500, "inference-failed", "Model could not compute an answer"),
+    errors.ServiceError: Problem(500, "internal", "Something is wrong on our side"),
+}
+"""Errors that are not listed have the meaning of their nearest listed base class."""
+
+NOT_FOUND = Problem(404, "not-found", "Path is not known")
+WRONG_METHOD = Problem(405, "wrong-method", "Method is not allowed here")
+BROKEN_HTTP = Problem(400, "broken-http", "Request is not HTTP")
+BAD_HOST = Problem(400, "bad-host", "Header Host is missing or repeated")
+BAD_TARGET = Problem(400, "bad-target", "Request target is not a path or URL")
+BAD_FRAMING = Problem(400, "bad-framing", "Length of the body is not clear")
+TOO_MANY_PIECES = Problem(400, "too-many-pieces", "Body comes in too many small pieces")
+UNKNOWN_CODING = Problem(501, "unknown-transfer-coding", "Transfer coding is not known")
+BAD_VERSION = Problem(505, "http-version", "HTTP version is not supported")
+HEAD_TOO_LARGE = Problem(431, "head-too-large", "Request line and headers are too large")
+TOO_MANY_CONNECTIONS = Problem(503, "too-many-connections", "Too many connections are open")
+INTERNAL = TABLE[ServiceError]
+
+
+def lookup(error: ServiceError) -> Problem:
+    """Return what an error means in HTTP: the row of its own class or of its nearest base."""
+    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+
+
+def sentence(error: ServiceError) -> str:
+    """Return what a caller is told of an error; of errors of ours that they are ours and no more."""
+    problem = lookup(error)
+    return str(error) if problem.status != INTERNAL.status else problem.title + "."
+
+
+def answer(error: ServiceError, instance: str, request_id: str) -> Response:
+    """Return the answer for an error, and write down one that is ours.
+
+    Args:
+        error: What was raised.
+        instance: The request's path.
+        request_id: As it stands in the log.
+    """
+    if isinstance(error, ModelError):
+        log.error("model failed", exc_info=error, extra={"fields": {"request_id": request_id}})
+    response = respond(lookup(error), sentence(error), instance, request_id)
+    for name, value in headers.of_error(error):
+        response.headers[name] = value
+    if isinstance(error, CapacityError):
+        response.headers["retry-after"] = str(retry_after_s(error.retry_after_s))
+    if isinstance(error, errors.BodyTimeout):
+        response.headers["Connection"] = "close"  # the rest of the body may still come
+    return response
+
+
+def retry_after_s(shortest_s: float) -> int:
+    """Return a random number of whole seconds for `Retry-After`, a new one for every answer.
+
+    Clients that were refused together then do not come back together.
+
+    Args:
+        shortest_s: Seconds after which it is worth trying again, not negative.
+
+    Returns:
+        From `shortest_s`, rounded up and at least 1, to twice that and a second, all equally likely.
+    """
+    shortest = max(1, math.ceil(shortest_s))
+    return random.randint(shortest, 2 * shortest + 1)  # noqa: S311 - no secret
+
+
+def respond(problem: Problem, detail: str, instance: str, request_id: str) -> Response:
+    """Return a problem document as an answer."""
+    return Response(body(problem, detail, instance, request_id), problem.status, media_type=CONTENT_TYPE)
+
+
+def body(problem: Problem, detail: str, instance: str, request_id: str) -> bytes:
+    """Write a problem document.
+
+    Args:
+        problem: Its kind.
+        detail: A sentence about this occurrence: what was expected, what came.
+        instance: The request's path; only its beginning is repeated.
+        request_id: As it stands in the log.
+    """
+    document = {
+        "type": f"/problems/{problem.kind}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": detail,
+        "instance": instance[:_MAX_INSTANCE],
+        "request_id": request_id,
+        "error": detail,
+    }
+    return orjson.dumps(document, default=str)
+
+
+def unforeseen(instance: str, request_id: str) -> Response:
+    """Return the answer for what nobody foresaw, which says no more than that."""
+    return respond(INTERNAL, INTERNAL.title + ".", instance, request_id)
+
+
+def answer_to(request: Request, error: Exception) -> Response:
+    """Return the answer for an error that was raised on purpose, and write down those that are ours.
+
+    Args:
+        request: It must have come through `Observer`.
+        error: A `ServiceError`, or the `ClientDisconnect` of a caller who left.
+    """
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=CLIENT_CLOSED)  # nobody reads it; log and metrics do
+    assert isinstance(error, ServiceError)
+    return answer(error, request.scope["path"], exchange_of(request).request_id)
+
+
+def install(app: FastAPI, where: str = "that /docs lists") -> None:
+    """Answer every error that reaches the framework with a problem document.
+
+    Args:
+        app: The application.
+        where: Which paths it has, for the error of an unknown one.
+    """
+    # Coroutines, though they wait for nothing: the framework calls plain functions in threads of its own.
+
+    async def of_ours(request: Request, error: Exception) -> Response:
+        return answer_to(request, error)
+
+    async def of_router(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        path = repr(request.url.path[:200])
+        if error.status_code == 405:
+            methods = set((error.headers or {}).get("Allow", "GET").split(", "))
+            allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+            detail = f"Method for {path} should be {allowed}; got {request.method}."
+            response = _respond(request, WRONG_METHOD, detail)
+            response.headers["Allow"] = allowed
+            return response
+        return _respond(request, NOT_FOUND, f"Path should be one {where}; got {path}.")
+
+    async def of_nobody(request: Request, error: Exception) -> Response:
+        del error  # the observer logs it
+        return unforeseen(request.url.path, exchange_of(request).request_id)
+
+    app.add_exception_handler(ServiceError, of_ours)
+    app.add_exception_handler(HTTPException, of_router)
+    app.add_exception_handler(ClientDisconnect, of_ours)
+    app.add_exception_handler(Exception, of_nobody)
+
+
+def _respond(request: Request, problem: Problem, detail: str) -> Response:
+    return respond(problem, detail, request.url.path, exchange_of(request).request_id)

@@ -1,0 +1,83 @@
+"""Every request's id and timings as headers of its answer; what is written down of it is `journal`'s work."""
+
+import asyncio
+import logging
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.core.errors import Stopping
+from service.http.messages import problems
+from service.http.messages.conditional import HEAD_ONLY
+from service.http.routing.root_path import strip_root_path
+from service.inference.request_context import STARTED, Exchange, request_id_from
+from service.observability.request_log import Recorder
+
+log = logging.getLogger(__name__)
+
+
+class Observer:
+    """Outermost ASGI middleware: every request gets a response, a metric and a log line."""
+
+    def __init__(self, app: ASGIApp, journal: Recorder, root_path: str = "") -> None:
+        """Wrap an application.
+
+        Args:
+            app: Answers requests.
+            journal: Records them.
+            root_path: Prefix of paths under which a proxy shows the service.
+        """
+        self._app = app
+        self._journal = journal
+        self._root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI asks."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        exchange = Exchange(
+            request_id_from(headers.get(b"x-request-id", b"").decode("latin-1")),
+            scope.get(STARTED, 0.0) or time.perf_counter(),
+        )
+        head_only = scope["method"] == "HEAD"
+
+        async def send_observed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                self._add_headers(message, exchange)
+            elif head_only:
+                message = {**message, "body": b""}
+            await send(message)
+
+        # HEAD is GET without the body, on every route; the server's own scope keeps the real method.
+        path = strip_root_path(scope["path"], self._root_path)
+        method = "GET" if head_only else scope["method"]
+        inner = {**scope, "exchange": exchange, "method": method, "path": path, HEAD_ONLY: head_only}
+        self._journal.begin()
+        try:
+            await self._app(inner, receive, send_observed)
+        except asyncio.CancelledError:  # the time to drain is over
+            if exchange.status:
+                raise
+            response = problems.answer(Stopping(), path, exchange.request_id)
+            await response(inner, receive, send_observed)
+        except Exception:
+            log.exception("unforeseen", extra={"fields": {"request_id": exchange.request_id}})
+            if not exchange.status:
+                response = problems.unforeseen(path, exchange.request_id)
+                await response(inner, receive, send_observed)
+        finally:
+            client = scope.get("client")
+            self._journal.end(exchange, scope["method"], path, client[0] if client else "-")
+
+    def _add_headers(self, message: Message, exchange: Exchange) -> None:
+        headers = [*message["headers"], (b"x-request-id", exchange.request_id.encode())]
+        if exchange.grant is not None:
+            written = {name for name, _ in headers}
+            fields = [(name.encode(), value.encode()) for name, value in exchange.grant.fields()]
+            headers += [field for field in fields if field[0] not in written]
+        if timing := exchange.server_timing():
+            headers.append((b"server-timing", timing))
+        message["headers"] = headers

@@ -1,0 +1,112 @@
+"""Finds the operation of a path without the framework's routing, and checks who may send the request.
+
+The framework knows the same operations, documents them, and answers all other requests: the documentation,
+the page, unknown paths and wrong methods. Its routing takes longer than a small network does.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.core.errors import ServiceError
+from service.http.messages import problems
+from service.http.routing.operations import Endpoint, Operation
+from service.http.security.access_control import AccessControl, host_of
+from service.http.security.cors import PREFLIGHT_STATUS
+from service.inference.admission.access import GRANT
+from service.inference.request_context import exchange_of
+
+_REMEMBERED = 1024
+"""Paths whose operations are remembered."""
+
+_LONGEST = 200
+"""Characters of a path that is worth remembering."""
+
+
+@dataclass(frozen=True)
+class _Route:
+    method: str
+    pattern: re.Pattern[str]
+    endpoint: Endpoint
+
+
+class Routes:
+    """Every operation by its paths."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._routes = [
+            _Route(operation.method, compile_path(path)[0], endpoint)
+            for operation in operations
+            for path, endpoint in operation.endpoints()
+        ]
+        self._remembered = lru_cache(_REMEMBERED)(self._find)
+
+    def find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
+        """Return what answers on a path, and the parameters that it holds; None if no operation does."""
+        return self._remembered(method, path) if len(path) <= _LONGEST else self._find(method, path)
+
+    def _find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
+        for route in self._routes:
+            if route.method == method and (match := route.pattern.match(path)):
+                return route.endpoint, match.groupdict()
+        return None
+
+
+class Router:
+    """Answers what an operation answers, and leaves the rest to the framework."""
+
+    def __init__(self, app: ASGIApp, routes: Routes, control: AccessControl) -> None:
+        """Wrap an application.
+
+        Args:
+            app: Answers what no operation does.
+            routes: The operations.
+            control: Decides who may send a request.
+        """
+        self._app = app
+        self._routes = routes
+        self._control = control
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI asks."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except (ServiceError, ClientDisconnect) as error:
+            response = problems.answer_to(request, error)
+        await (response or self._app)(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response | None:
+        """Return the response of an operation; None for other requests that may be sent."""
+        scope, control = request.scope, self._control
+        headers = scope["headers"]
+        if control.hosts.is_enforced:
+            control.check_host(host_of(headers))
+        if scope["method"] == "OPTIONS":
+            allowed = control.cors.preflight("OPTIONS", scope["path"], dict(headers))
+            if allowed is not None:
+                response = Response(status_code=PREFLIGHT_STATUS)
+                response.raw_headers = list(allowed)
+                return response
+        found = self._routes.find(scope["method"], scope["path"])
+        if found is None:
+            return None
+        endpoint, scope["path_params"] = found
+        exchange = exchange_of(request)
+        exchange.route = endpoint.path
+        key = control.key(headers)
+        client = scope["client"][0] if scope.get("client") else "-"
+        if control.access.needs_verify(key):
+            await control.access.verify(key, client)
+        right, model = endpoint.operation.right, scope["path_params"].get("model")
+        exchange.grant = scope[GRANT] = control.authorize(key, client, right, model)
+        return await endpoint(request)

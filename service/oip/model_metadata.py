@@ -1,0 +1,154 @@
+"""What the Open Inference Protocol says of server and models: metadata, configuration, statistics.
+
+Documents in the members' order of the protocol, as JSON has them; messages of gRPC are made of the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.core.artifact.manifest import MODEL_FILE, Tensor
+from service.inference.registry import Model, Standing
+from service.inference.thread_pool import DEFAULT_PRIORITY, LEVELS
+from service.observability.model_statistics import BatchTally, Record, Tally
+from service.oip import tensors
+
+NAME = "inkling"
+
+PLATFORM = "onnx_onnxv1"
+"""The protocol's word for networks in ONNX files."""
+
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+)
+"""Beyond the protocol itself; always there."""
+
+REPOSITORY_EXTENSION = "model_repository"
+"""There while management is switched on."""
+
+Document = dict[str, Any]
+
+
+def server(version: str, is_managed: bool) -> Document:
+    """Describe the server."""
+    extensions = sorted([*EXTENSIONS, REPOSITORY_EXTENSION] if is_managed else EXTENSIONS)
+    return {"name": NAME, "version": version, "extensions": extensions}
+
+
+def model(model: Model, versions: Sequence[str]) -> Document:
+    """Describe a model: its tensors, -1 standing for the batch.
+
+    Args:
+        model: One version of it.
+        versions: All that are served.
+    """
+    manifest = model.manifest
+    return {
+        "name": model.name,
+        "versions": versions,
+        "platform": PLATFORM,
+        "inputs": [_tensor(manifest.input)],
+        "outputs": [_tensor(output) for output in manifest.outputs],
+    }
+
+
+def configuration(model: Model, versions: Sequence[str], max_images: int, threads: int) -> Document:
+    """Describe how a model is served, in the words of Triton's model configuration.
+
+    Args:
+        model: One version of it.
+        versions: All that are served.
+        max_images: In one request.
+        threads: Of one inference.
+    """
+    manifest = model.manifest
+    return {
+        "name": model.name,
+        "platform": "onnxruntime_onnx",
+        "backend": "onnxruntime",
+        "version_policy": {"specific": {"versions": [int(version) for version in versions]}},
+        "max_batch_size": max_images,
+        "input": [_configured(manifest.input)],
+        "output": [_configured(output) for output in manifest.outputs],
+        "instance_group": [{"name": model.name, "kind": "KIND_CPU", "count": 1}],
+        "default_model_filename": MODEL_FILE,
+        "dynamic_batching": {
+            "priority_levels": LEVELS,
+            "default_priority_level": DEFAULT_PRIORITY,
+            "default_queue_policy": {"timeout_action": "REJECT", "allow_timeout_override": True},
+        },
+        "parameters": {"engine_threads": {"string_value": str(threads)}},
+    }
+
+
+def statistics(records: Mapping[tuple[str, str], Record]) -> Document:
+    """Say what versions were asked: counts, and nanoseconds in all.
+
+    Args:
+        records: By name and version.
+    """
+    return {"model_stats": [_record(*version, record) for version, record in records.items()]}
+
+
+def index(standings: Sequence[Standing]) -> list[Document]:
+    """Say what is published, and what of it can answer."""
+    return [
+        {
+            "name": standing.name,
+            "version": standing.version,
+            "state": "READY" if standing.is_ready else "UNAVAILABLE",
+            "reason": standing.reason,
+        }
+        for standing in standings
+    ]
+
+
+def _tensor(tensor: Tensor) -> Document:
+    return {
+        "name": tensor.name,
+        "datatype": tensors.datatype_of(tensor.dtype),
+        "shape": list(tensor.shape),
+    }
+
+
+def _configured(tensor: Tensor) -> Document:
+    return {
+        "name": tensor.name,
+        "data_type": f"TYPE_{tensors.datatype_of(tensor.dtype)}",
+        "dims": list(tensor.shape[1:]),
+    }
+
+
+def _record(name: str, version: str, record: Record) -> Document:
+    return {
+        "name": name,
+        "version": version,
+        "last_inference": record.last_ms,
+        "inference_count": record.images,
+        "execution_count": record.executions,
+        "inference_stats": {
+            "success": _tally(record.success),
+            "fail": _tally(record.fail),
+            "queue": _tally(record.queue),
+            **_parts(record),
+        },
+        "batch_stats": [
+            {"batch_size": images, **_parts(batch)} for images, batch in sorted(record.batches.items())
+        ],
+    }
+
+
+def _parts(tallies: Record | BatchTally) -> Document:
+    return {
+        "compute_input": _tally(tallies.input),
+        "compute_infer": _tally(tallies.infer),
+        "compute_output": _tally(tallies.output),
+    }
+
+
+def _tally(tally: Tally) -> Document:
+    return {"count": tally.count, "ns": tally.ns}

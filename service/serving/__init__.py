@@ -1,1 +1,0 @@
-"""The use case: which network answers, when, and where it runs."""

@@ -1,0 +1,340 @@
+"""`service/codecs/arrays.py`: bytes and NumPy files to images, and arrays to NumPy files."""
+
+import io
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+
+from service.codecs import arrays as array_body
+from service.core.errors import MalformedRequest, PayloadTooLarge, RequestError
+from tests.examples import examples
+from tests.service.http.bodies import (
+    LIMITS,
+    SHAPE,
+    check_images_or_refusal,
+    check_sentence,
+    images,
+    npy,
+    npy_file,
+)
+
+TIE = 1e-12
+"""In pixels of 0 to 1, far above the rounding of double precision: a number may lie between two greys."""
+
+EXAMPLES = examples(60, HealthCheck.data_too_large, HealthCheck.large_base_example)
+BATCH = st.integers(1, 4).map(lambda n: (n, *SHAPE))
+
+
+def npy_refusal(body: bytes, kind: type[RequestError] = MalformedRequest) -> str:
+    with pytest.raises(kind) as caught:
+        array_body.read_npy(body, SHAPE, LIMITS)
+    assert type(caught.value) is kind
+    check_sentence(str(caught.value))
+    return str(caught.value)
+
+
+@EXAMPLES
+@given(batch=arrays.arrays(np.uint8, BATCH))
+def test_octets_are_images_one_after_another(batch: NDArray[np.uint8]) -> None:
+    """
+    One byte a pixel, row by row.
+    """
+    found = array_body.read_octets(batch.tobytes(), SHAPE, LIMITS)
+
+    np.testing.assert_array_equal(found, batch)
+
+
+@EXAMPLES
+@given(body=st.binary(max_size=2000))
+@example(body=b"")
+@example(body=bytes(783))
+@example(body=bytes(785))
+def test_octets_are_refused_unless_they_are_whole_images(body: bytes) -> None:
+    """
+    The message says how many bytes came.
+    """
+    if body and len(body) % 784 == 0:
+        assert array_body.read_octets(body, SHAPE, LIMITS).shape == (len(body) // 784, 28, 28)
+        return
+
+    with pytest.raises(MalformedRequest) as caught:
+        array_body.read_octets(body, SHAPE, LIMITS)
+
+    assert str(caught.value) == f"Body should be n x 784 bytes with n >= 1; got {len(body):,} bytes."
+
+
+def test_more_images_than_the_limit_are_refused() -> None:
+    """
+    As octets and as an array; exactly the limit is taken.
+    """
+    taken = array_body.read_octets(bytes(784 * 64), SHAPE, LIMITS)
+    with pytest.raises(PayloadTooLarge) as caught:
+        array_body.read_octets(bytes(784 * 65), SHAPE, LIMITS)
+    message = npy_refusal(npy(np.zeros((65, 28, 28), np.uint8)), PayloadTooLarge)
+
+    assert len(taken) == 64
+    assert str(caught.value) == message == "Batch should be at most 64 images; got 65."
+
+
+@EXAMPLES
+@given(
+    batch=arrays.arrays(np.uint8, BATCH),
+    dtype=st.sampled_from(["u1", "<f2", "<f4", "<f8", ">f2", ">f4", ">f8"]),
+    flat=st.booleans(),
+    one=st.booleans(),
+    fortran=st.booleans(),
+    version=st.sampled_from([(1, 0), (2, 0)]),
+)
+def test_an_array_of_any_allowed_kind_holds_the_same_images(
+    batch: NDArray[np.uint8], dtype: str, flat: bool, one: bool, fortran: bool, version: tuple[int, int]
+) -> None:
+    """
+    Every dtype, byte order, memory order and format; nested or flat; one image or many.
+    """
+    wanted = batch[:1] if one else batch
+    array: NDArray[Any] = wanted.reshape(len(wanted), -1) if flat else wanted
+    array = array[0] if one else array
+    array = (array if dtype == "u1" else array / 255).astype(dtype, order="F" if fortran else "C")
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, array, version=version)
+
+    found = array_body.read_npy(stream.getvalue(), SHAPE, LIMITS)
+
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, wanted)
+
+
+@EXAMPLES
+@given(units=arrays.arrays(np.float32, SHAPE, elements=st.floats(0, 1, width=32)))
+def test_floats_become_the_nearest_grey(units: NDArray[np.float32]) -> None:
+    """
+    No pixel is further from its number than half a grey.
+    """
+    found = array_body.read_npy(npy(units), SHAPE, LIMITS)
+
+    assert np.abs(found[0] / 255 - units.astype(np.float64)).max() <= 0.5 / 255 + TIE
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -0.001, 1.001, 255.0])
+@pytest.mark.parametrize("dtype", ["f2", "f4", ">f8"])
+def test_a_float_outside_0_to_1_is_named_with_its_place(value: float, dtype: str) -> None:
+    """
+    NaN is refused like any other number that is no grey.
+    """
+    array = np.zeros((2, 784), dtype)
+    array[1, 28 * 2 + 7] = value
+
+    message = npy_refusal(npy(array))
+
+    assert message.startswith("Array[1, 2, 7] should be a number 0..1; got ")
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u2", "<i4", ">i8", "u8", "?", "c8", "g"])
+def test_other_numbers_are_refused_by_dtype(dtype: str) -> None:
+    """
+    They could be guessed at; they are not.
+    """
+    message = npy_refusal(npy(np.zeros((1, 784), dtype)))
+
+    assert message.startswith("Array should be uint8, or float16, float32 or float64 0..1; got ")
+    assert str(np.dtype(dtype)) in message
+
+
+@pytest.mark.parametrize("dtype", ["U1", "S1", "M8[s]", "m8[s]", [("a", "u1")], "V1"])
+def test_elements_that_are_no_numbers_are_refused(dtype: Any) -> None:  # noqa: ANN401 - numpy takes many forms
+    """
+    Texts, times, records.
+    """
+    assert npy_refusal(npy(np.zeros(784, dtype))).startswith("Array should be uint8, or float16")
+
+
+class _Bomb:
+    """Says so when it is unpickled."""
+
+    exploded = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (setattr, (_Bomb, "exploded", True))
+
+
+def test_pickled_objects_are_never_opened() -> None:
+    """
+    An array of objects is refused by its header.
+    """
+    array = np.empty((1, 784), object)
+    array[:] = _Bomb()
+
+    message = npy_refusal(npy(array))
+    plain = npy_refusal(pickle.dumps(_Bomb()))
+
+    assert "got 'object'" in message
+    assert "a NumPy .npy file" in plain
+    assert not _Bomb.exploded
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(), (0,), (783,), (785,), (0, 784), (0, 28, 28), (28, 27), (1, 1, 28, 28), (1, 28, 28, 1), (2, 783)],
+)
+def test_an_array_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    """
+    The message says which shape came.
+    """
+    message = npy_refusal(npy(np.zeros(shape, np.uint8)))
+
+    assert message.startswith("Array should be of ")
+    assert message.rstrip(".'").endswith(f"{shape}")
+
+
+def test_the_shapes_that_are_taken_are_listed() -> None:
+    """
+    All four of them.
+    """
+    message = npy_refusal(npy(np.zeros((2, 783), np.uint8)))
+
+    assert "(28, 28), (784,), (n, 28, 28) or (n, 784), n >= 1" in message
+
+
+@pytest.mark.parametrize(
+    ("shape", "data"),
+    [
+        ("(1000000000, 784)", bytes(784)),
+        ("(1000000000000000000000, 784)", bytes(784)),
+        ("(2, 784)", bytes(784)),
+        ("(1, 784)", bytes(785)),
+        ("(-1, 784)", bytes(784)),
+        ("(-1, -784)", bytes(784)),
+        ("(-784,)", b""),
+        (f"({'1, ' * 65})", b"\0"),
+        (f"({'1, ' * 200})", b"\0"),
+        ("(0, 1000000000000000000000000000000)", b""),
+        ("(1000000000000000000000000000000, 0)", b""),
+        ("(True, 784)", bytes(784)),
+        ("(1.0, 784)", bytes(784)),
+        ("('a', 784)", bytes(784)),
+        ("[1, 784]", bytes(784)),
+        ("784", bytes(784)),
+        ("None", bytes(784)),
+    ],
+)
+def test_a_shape_that_does_not_fit_its_bytes_is_refused(shape: str, data: bytes) -> None:
+    """
+    Huge, negative, many-dimensional and nonsensical shapes, without anything being allocated for them.
+    """
+    body = npy_file(f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}", data)
+
+    npy_refusal(body)
+
+
+@pytest.mark.parametrize("dtype", ["<f8", ">f4"])
+def test_a_shape_is_measured_in_bytes_of_its_elements(dtype: str) -> None:
+    """
+    784 bytes are not 784 floats.
+    """
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': (784,)}}"
+
+    message = npy_refusal(npy_file(header, bytes(784)))
+
+    assert f"{784 * np.dtype(dtype).itemsize:,} bytes" in message
+    assert "got 784" in message
+
+
+def test_format_3_is_refused_by_its_number() -> None:
+    """
+    It exists for names of fields, which no array of pixels has.
+    """
+    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (784,)}"
+
+    message = npy_refusal(npy_file(header, bytes(784), (3, 0)))
+
+    assert message.endswith("got format 3.0.")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "{}",
+        "[]",
+        "(" * 900,
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (784,), 'more': 1}",
+        "{'descr': '|u1', 'fortran_order': 'no', 'shape': (784,)}",
+        "{'descr': 'no dtype', 'fortran_order': False, 'shape': (784,)}",
+        "{'descr': ('|u1', (-1,)), 'fortran_order': False, 'shape': (784,)}",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (784L,)}",
+        "__import__('os').abort()",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (784,)}" + " " * 2000,
+    ],
+)
+def test_a_header_that_is_none_is_refused(header: str) -> None:
+    """
+    Whatever it holds is read as a literal and never run.
+    """
+    assert npy_refusal(npy_file(header, bytes(784))).startswith("Body should be a NumPy .npy file")
+
+
+@EXAMPLES
+@given(body=st.binary(max_size=300) | st.binary(max_size=300).map(lambda rest: b"\x93NUMPY\x01\x00" + rest))
+def test_arbitrary_bytes_are_refused(body: bytes) -> None:
+    """
+    With and without the magic number of a NumPy file.
+    """
+    message = npy_refusal(body)
+
+    assert message.startswith(("Body should be ", "Array"))
+
+
+@examples(150, HealthCheck.data_too_large, HealthCheck.large_base_example)
+@given(data=st.data(), dtype=st.sampled_from(["u1", "<f4", ">f8"]))
+def test_a_mutated_file_gives_images_or_a_request_error(data: st.DataObject, dtype: str) -> None:
+    """
+    Bytes of a good header are replaced, cut out and put in.
+    """
+    body = bytearray(npy(np.zeros((2, 784), dtype)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, 100))
+        end = start + data.draw(st.integers(0, 3))
+        body[start:end] = data.draw(
+            st.sampled_from(list(b"0159,()[]'{}-+.:<>|ufiOVS \x00")).map(lambda b: bytes([b]))
+        )
+
+    check_images_or_refusal(lambda: array_body.read_npy(bytes(body), SHAPE, LIMITS))
+
+
+@EXAMPLES
+@given(
+    matrix=arrays.arrays(
+        np.float32, arrays.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.floats(width=32)
+    ),
+    transposed=st.booleans(),
+)
+def test_a_written_array_is_read_again_by_numpy(matrix: NDArray[np.float32], transposed: bool) -> None:
+    """
+    Bit for bit, and row by row even if the array lies column by column in memory.
+    """
+    array = matrix.T if transposed else matrix
+
+    body = array_body.write_npy(array)
+
+    found = np.load(io.BytesIO(body), allow_pickle=False)
+    assert found.dtype == np.float32
+    assert found.flags.c_contiguous
+    np.testing.assert_array_equal(found, array)
+
+
+def test_octets_and_an_array_of_the_same_pixels_agree() -> None:
+    """
+    Two ways to say one thing.
+    """
+    batch = images(1, 2, 3)
+
+    octets = array_body.read_octets(batch.tobytes(), SHAPE, LIMITS)
+    array = array_body.read_npy(npy(batch), SHAPE, LIMITS)
+
+    np.testing.assert_array_equal(octets, array)

@@ -1,0 +1,175 @@
+"""`service/core/artifact/checksums.py`: digests outside the folders that they protect."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from service.core.artifact import artifact, checksums
+from service.core.errors import DigestMismatch, ManifestInvalid
+from service.inference.registry import Registry
+from tests import toys
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A models folder with two listed versions of `quadrants`."""
+    for sign in (1, -1):
+        toys.publish(tmp_path, weights=sign * toys.quadrant_weights())
+        checksums.update(tmp_path, artifact.versions(tmp_path))
+    return tmp_path
+
+
+def lines(root: Path) -> list[str]:
+    return (root / "SHA256SUMS").read_text().splitlines()
+
+
+def served(root: Path) -> list[str]:
+    registry = Registry(root)
+    registry.load()
+    return [model.version for model in registry.models()]
+
+
+def test_every_file_that_never_changes_is_listed(root: Path) -> None:
+    """
+    With its digest, in the order of models, versions and files; a report is not.
+    """
+    assert [line.split("  ")[1] for line in lines(root)] == [
+        f"quadrants/{version}/{file}"
+        for version in (1, 2)
+        for file in ("golden.json", "manifest.json", "model.onnx")
+    ]
+    assert checksums.read(root) == {
+        path: hashlib.sha256((root / path).read_bytes()).hexdigest() for path in checksums.read(root)
+    }
+
+
+def test_versions_are_listed_as_numbers(tmp_path: Path) -> None:
+    """
+    Ten comes after nine.
+    """
+    (tmp_path / "quadrants" / "8").mkdir(parents=True)
+    for _ in range(2):
+        toys.publish(tmp_path)
+    checksums.update(tmp_path, {"quadrants": ["9", "10"]})
+
+    assert [line.split("/")[1] for line in lines(tmp_path)] == ["9"] * 3 + ["10"] * 3
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum is not installed")
+def test_the_list_can_be_verified_without_inkling(root: Path) -> None:
+    """
+    `sha256sum --check` is content, and no longer once a byte differs.
+    """
+    check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(check, cwd=root, check=False).returncode == 0
+
+    (root / "quadrants" / "1" / "golden.json").write_bytes(b"[]")
+    assert subprocess.run(check, cwd=root, check=False, capture_output=True).returncode == 1
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "golden.json", "manifest.json"])
+def test_a_version_that_differs_from_the_list_is_refused(root: Path, file: str) -> None:
+    """
+    Though the whole folder was replaced, and its own manifest says so; the other version is served.
+    """
+    digest = checksums.read(root)[f"quadrants/2/{file}"]
+    toys.publish(root / "elsewhere", weights=2 * toys.quadrant_weights())
+    shutil.rmtree(root / "quadrants" / "2")
+    shutil.copytree(root / "elsewhere" / "quadrants" / "1", root / "quadrants" / "2")
+    manifest = json.loads((root / "quadrants" / "2" / "manifest.json").read_text()) | {"version": "2"}
+    (root / "quadrants" / "2" / "manifest.json").write_text(json.dumps(manifest))
+    if file != "manifest.json":  # as if the list named this file alone
+        kept = [line for line in lines(root) if line.endswith(f"2/{file}")]
+        (root / "SHA256SUMS").write_text("\n".join(kept) + "\n")
+
+    with pytest.raises(DigestMismatch, match=rf"SHA-256 of {file} should be {digest}; got "):
+        artifact.read(root, "quadrants", "2")
+    assert served(root) == ["1"]
+
+
+def test_a_version_that_is_not_listed_is_served(root: Path) -> None:
+    """
+    It was published just now, or there is no list at all.
+    """
+    toys.publish(root, weights=3 * toys.quadrant_weights())
+    assert served(root) == ["1", "2", "3"]
+
+    (root / "SHA256SUMS").unlink()
+    assert checksums.read(root) == {}
+    assert served(root) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\n", "line 1 should be"),
+        (b"abc  quadrants/1/model.onnx\n", "line 1 should be"),
+        (b"\xff" * 80, "line 1 should be"),
+        (b"0" * 64 + b"  a\n" + b"1" * 64 + b"  a\n", "line 2 should be"),
+        (b"0" * 2**20 + b"\n", "file should be readable; got 'more than"),
+    ],
+    ids=["empty line", "short digest", "no text", "a path with two digests", "too large"],
+)
+def test_a_list_that_cannot_be_read_lets_nothing_be_served(root: Path, content: bytes, reason: str) -> None:
+    """
+    Nobody can tell what it protects. It is named, and nothing is quoted from it.
+    """
+    (root / "SHA256SUMS").write_bytes(content)
+
+    with pytest.raises(ManifestInvalid, match=f"SHA256SUMS: {reason}"):
+        artifact.read(root, "quadrants", "1")
+    assert served(root) == []
+
+
+def test_a_folder_instead_of_a_list_is_refused(root: Path) -> None:
+    (root / "SHA256SUMS").unlink()
+    (root / "SHA256SUMS").mkdir()
+
+    with pytest.raises(ManifestInvalid, match="SHA256SUMS: file should be readable; got 'not a file'"):
+        checksums.read(root)
+
+
+def test_a_listed_digest_is_never_replaced(root: Path) -> None:
+    """
+    Neither when a version is added nor when the list is written anew.
+    """
+    before = lines(root)
+    (root / "quadrants" / "1" / "model.onnx").write_bytes(b"another")
+
+    checksums.add(root, "quadrants", "1")
+    checksums.update(root, artifact.versions(root))
+
+    assert lines(root) == before
+
+
+def test_a_version_whose_folder_is_gone_is_listed_no_longer(root: Path) -> None:
+    """
+    Once the list is written anew.
+    """
+    shutil.rmtree(root / "quadrants" / "1")
+
+    checksums.update(root, artifact.versions(root))
+
+    assert {line.split("/")[1] for line in lines(root)} == {"2"}
+
+
+def test_publishers_at_once_are_all_listed(tmp_path: Path) -> None:
+    """
+    Each adds its own lines to the list as it is then; a reader meanwhile finds a whole list.
+    """
+
+    def publish(_: int) -> None:
+        published = toys.publish(tmp_path).manifest
+        checksums.add(tmp_path, published.name, published.version)
+        checksums.read(tmp_path)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(publish, range(12)))
+
+    assert len(lines(tmp_path)) == 12 * 3
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.core.drawing import photo
+from tests.examples import examples
+
+PHOTOS = npst.arrays(np.uint8, st.tuples(st.integers(1, 90), st.integers(1, 90), st.just(3)))
+
+MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"]
+
+
+@examples()
+@given(pixels=npst.arrays(np.uint8, (64, 64, 3)))
+def test_what_has_the_size_already_is_left_alone(pixels: NDArray[np.uint8]) -> None:
+    """
+    Preparing twice is preparing once.
+    """
+    np.testing.assert_array_equal(photo.prepare(Image.fromarray(pixels)), pixels)
+
+
+@pytest.mark.parametrize(("wide", "tall"), [(128, 128), (300, 128), (128, 131), (129, 128)])
+def test_each_pixel_is_the_mean_of_its_square_of_the_middle(wide: int, tall: int) -> None:
+    """
+    Computed by hand: the middle 128 x 128, in squares of 2 x 2.
+    """
+    pixels = np.random.default_rng(1).integers(0, 256, (tall, wide, 3), np.uint8)
+    top, left = (tall - 128) // 2, (wide - 128) // 2
+    middle = pixels[top : top + 128, left : left + 128].astype(float)
+    means = middle.reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
+
+    found = photo.prepare(Image.fromarray(pixels))
+
+    assert found.dtype == np.uint8
+    assert np.abs(found - means).max() <= 1  # Pillow rounds twice: along rows, then along columns
+
+
+@examples(30)
+@given(pixels=PHOTOS, mode=st.sampled_from(MODES))
+def test_any_size_and_mode_gives_a_photograph(pixels: NDArray[np.uint8], mode: str) -> None:
+    """
+    And the picture that came is left as it was.
+    """
+    picture = Image.fromarray(pixels)
+    if mode == "I;16":
+        picture = Image.fromarray(pixels[..., 0].astype(np.uint16) * 256)
+    elif mode == "PA":
+        picture = picture.convert("P").convert("PA")
+    else:
+        picture = picture.convert(mode)
+    before = picture.tobytes()
+
+    found = photo.prepare(picture)
+
+    assert (found.shape, str(found.dtype)) == (photo.SHAPE, "uint8")
+    assert (picture.mode, picture.tobytes()) == (mode, before)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (128, 200)])
+@pytest.mark.parametrize("mode", ["RGB", "P", "RGBA", "CMYK"])
+def test_colours_survive_every_mode(mode: str, size: tuple[int, int]) -> None:
+    """
+    A plain orange is as orange afterwards.
+    """
+    picture = Image.new("RGB", size, (255, 128, 0)).convert(mode)
+
+    found = photo.prepare(picture)
+
+    assert np.abs(found.astype(int) - (255, 128, 0)).max() <= 26  # the usual palette has steps of 51
+
+
+@pytest.mark.parametrize("grey", [0, 100, 255])
+def test_grey_has_three_equal_colours(grey: int) -> None:
+    """
+    Of 8 or 16 bits a pixel, whose upper 8 are taken.
+    """
+    pixels = np.full((70, 70), grey, np.uint8)
+
+    for picture in (Image.fromarray(pixels), Image.fromarray(pixels.astype(np.uint16) * 256 + 5)):
+        assert (photo.prepare(picture) == grey).all()
+
+
+def test_what_is_transparent_becomes_white_whatever_colour_it_hides() -> None:
+    """
+    Left half clear black, right half opaque blue; between them no dark rim.
+    """
+    pixels = np.zeros((130, 130, 4), np.uint8)
+    pixels[:, 65:] = (0, 0, 255, 255)
+
+    found = photo.prepare(Image.fromarray(pixels))
+
+    assert (found[:, :31] == 255).all()
+    assert (found[:, 33:] == (0, 0, 255)).all()
+    assert (found[..., 2] == 255).all()
+
+
+def test_half_transparent_is_half_way_to_white() -> None:
+    """
+    Black at half strength is grey.
+    """
+    found = photo.prepare(Image.new("RGBA", (90, 90), (0, 0, 0, 128)))
+
+    assert np.abs(found.astype(int) - 127).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_a_colour_declared_transparent_becomes_white(mode: str) -> None:
+    """
+    PNG's second way of transparency.
+    """
+    picture = Image.new("L", (64, 64), 0).convert(mode)
+    picture.info["transparency"] = (0, 0, 0) if mode == "RGB" else 0
+
+    assert (photo.prepare(picture) == 255).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 2), (63, 64)])
+def test_tiny_and_narrow_pictures_are_enlarged(size: tuple[int, int]) -> None:
+    """
+    A single colour stays it.
+    """
+    assert (photo.prepare(Image.new("RGB", size, (1, 2, 3))) == (1, 2, 3)).all()

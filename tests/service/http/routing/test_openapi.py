@@ -1,0 +1,79 @@
+"""`service/http/routing/openapi.py`: the description, Swagger UI and its files, rendered once."""
+
+from importlib import resources
+
+import pytest
+from fastapi.openapi.utils import get_openapi
+from starlette.testclient import TestClient
+
+from service.http.routing import openapi
+from service.settings import Settings
+from tests.service.http.running import service
+
+PATHS = ["/openapi.json", "/docs", *(f"/docs/static/{name}" for name in openapi.FILES)]
+
+
+@pytest.mark.parametrize("name", openapi.FILES)
+def test_files_of_swagger_ui_are_served_as_they_are_installed(client: TestClient, name: str) -> None:
+    """
+    With their length and type.
+    """
+    answer = client.get(f"/docs/static/{name}")
+
+    file = resources.files("fastapi_offline") / "static" / name
+    assert answer.content == file.read_bytes()
+    assert answer.headers["content-length"] == str(len(answer.content))
+    assert answer.headers["content-type"] == openapi.FILES[name]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_browser_that_has_it_is_told_so(client: TestClient, path: str) -> None:
+    """
+    And HEAD says what GET says.
+    """
+    first = client.get(path)
+    again = client.get(path, headers={"If-None-Match": first.headers["etag"]})
+    head = client.head(path)
+
+    assert first.headers["cache-control"] == "no-cache"
+    assert (again.status_code, again.content) == (304, b"")
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-length", "content-type", "etag"):
+        assert head.headers[name] == first.headers[name]
+
+
+def test_the_description_is_rendered_once(toy_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Also when nothing is kept in the cache.
+    """
+    times = []
+    real = get_openapi
+
+    def counting(**arguments: object) -> object:
+        times.append(arguments["title"])
+        return real(**arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(openapi, "get_openapi", counting)
+    with service(toy_settings, max_cached_bytes=0) as client:
+        assert not times
+        bodies = {client.get("/openapi.json").content for _ in range(3)}
+
+    assert len(bodies) == len(times) == 1
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_documentation_can_only_be_read(client: TestClient, path: str) -> None:
+    """
+    The answer says how.
+    """
+    answer = client.post(path)
+
+    assert answer.status_code == 405
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
+def test_other_files_of_the_package_are_not_served(client: TestClient) -> None:
+    """
+    Nothing asks for them.
+    """
+    assert client.get("/docs/static/redoc.standalone.js").status_code == 404

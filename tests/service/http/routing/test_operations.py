@@ -1,0 +1,184 @@
+"""`service/http/routing/operations.py`: routes, options and documentation come from one description."""
+
+import re
+from typing import Any, Literal
+
+import pytest
+from fastapi import FastAPI
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.core.errors import ServiceError
+from service.http.api import schemas
+from service.http.messages import problems
+from service.http.routing import operations
+from service.http.routing.middleware import Observer
+from service.http.routing.operations import Operation, Options
+from service.observability.metrics import Metrics
+from service.observability.model_statistics import Statistics
+from service.observability.request_log import Journal
+from service.settings import Settings
+
+
+class Wishes(Options):
+    """What can be wished for."""
+
+    count: int = Field(3, ge=1, le=5, description="How many")
+    colour: Literal["red", "blue"] | None = Field(None, description="Which")
+
+
+async def echo(request: Request, options: Wishes) -> Response:
+    return JSONResponse({"path": request.path_params, "options": options.model_dump()})
+
+
+ECHO = Operation(
+    name="echo it",
+    method="GET",
+    path="/v1/models/{model}/echo/{layer}",
+    summary="Repeat what was asked",
+    handle=echo,
+    answers={"application/json": schemas.Status, "text/plain": "Words"},
+    errors=(415,),
+    options=Wishes,
+)
+
+
+@pytest.fixture
+def echoing() -> TestClient:
+    """A service with one operation that repeats what it was asked."""
+    app = FastAPI()
+    operations.mount(app, "echoes", [ECHO])
+
+    def answer(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ServiceError)
+        return problems.answer(error, request.url.path, "id")
+
+    app.add_exception_handler(ServiceError, answer)
+    return TestClient(Observer(app, Journal(Metrics(), Statistics(), access_log=False)))
+
+
+@pytest.mark.parametrize(("versions", "path"), [("", {}), ("/versions/7", {"version": "7"})])
+def test_an_operation_on_a_model_exists_with_and_without_a_version(
+    echoing: TestClient, versions: str, path: dict[str, str]
+) -> None:
+    """
+    Both ways lead to the same handler.
+    """
+    answer = echoing.get(f"/v1/models/m{versions}/echo/output")
+
+    assert answer.json()["path"] == {"model": "m", "layer": "output", **path}
+
+
+def test_an_operation_without_a_model_has_one_path() -> None:
+    """
+    A version of nothing means nothing.
+    """
+    operation = Operation("a", "GET", "/v1/models", "", echo, {})
+
+    assert operation.paths() == ["/v1/models"]
+    assert ECHO.paths() == [
+        "/v1/models/{model}/echo/{layer}",
+        "/v1/models/{model}/versions/{version}/echo/{layer}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "options"),
+    [
+        ("", {"count": 3, "colour": None}),
+        ("?count=5&colour=blue", {"count": 5, "colour": "blue"}),
+        ("?colour=red", {"count": 3, "colour": "red"}),
+        ("?", {"count": 3, "colour": None}),
+    ],
+)
+def test_options_are_read_from_the_query(echoing: TestClient, query: str, options: dict[str, Any]) -> None:
+    """
+    With their types and defaults.
+    """
+    answer = echoing.get(f"/v1/models/m/echo/output{query}")
+
+    assert answer.json()["options"] == options
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("count=6", "Query 'count' should be less than or equal to 5; got '6'."),
+        ("colour=green", "Query 'colour' should be 'red' or 'blue'; got 'green'."),
+        ("colour=red&colour=red", "Query 'colour' should be given once; got more."),
+        ("size=1", "Query should be among count, colour; got 'size'."),
+        ("COUNT=1", "Query should be among count, colour; got 'COUNT'."),
+        ("colour=" + "r" * 500, "Query 'colour' should be 'red' or 'blue'; got '" + "r" * 40 + "'."),
+    ],
+)
+def test_a_wrong_option_is_named(echoing: TestClient, query: str, said: str) -> None:
+    """
+    What was expected, and what came.
+    """
+    answer = echoing.get(f"/v1/models/m/echo/output?{query}")
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == said
+
+
+def test_the_documentation_says_what_the_description_says(echoing: TestClient) -> None:
+    """
+    Parameters, statuses, content types, a name for each of the two paths.
+    """
+    paths = echoing.get("/openapi.json").json()["paths"]
+
+    plain, versioned = (paths[path]["get"] for path in ECHO.paths())
+    assert (plain["operationId"], versioned["operationId"]) == ("echo_it", "echo_it_of_version")
+    assert plain["summary"] == ECHO.summary
+    assert plain["tags"] == ["echoes"]
+    parameters = {(p["in"], p["name"], p["required"]) for p in plain["parameters"]}
+    assert parameters == {
+        ("path", "model", True),
+        ("path", "layer", True),
+        ("query", "count", False),
+        ("query", "colour", False),
+    }
+    assert {p["name"] for p in versioned["parameters"]} == {"model", "version", "layer", "count", "colour"}
+    count = next(p for p in plain["parameters"] if p["name"] == "count")
+    assert count["description"] == "How many"
+    assert (count["schema"]["minimum"], count["schema"]["maximum"], count["schema"]["default"]) == (1, 5, 3)
+    assert {"200", "400", "404", "415", "503"} <= set(plain["responses"])
+    assert set(plain["responses"]["200"]["content"]) == {"application/json", "text/plain"}
+    assert "requestBody" not in plain
+
+
+def test_every_operation_of_the_service_has_a_name_of_its_own(toy_settings: Settings) -> None:
+    """
+    Programs that are generated from the documentation name functions after them.
+    """
+    document = TestClient(create_app(toy_settings)).get("/openapi.json").json()
+
+    names = [operation["operationId"] for item in document["paths"].values() for operation in item.values()]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch("[a-z_]+", name) for name in names)
+
+
+def test_every_error_of_every_operation_is_documented_as_a_problem(toy_settings: Settings) -> None:
+    """
+    With the titles of the table.
+    """
+    document = TestClient(create_app(toy_settings)).get("/openapi.json").json()
+
+    found = 0
+    for item in document["paths"].values():
+        for operation in item.values():
+            for status, response in operation["responses"].items():
+                if status == "200":
+                    continue
+                found += 1
+                (schema,) = [entry["schema"] for entry in response["content"].values()]
+                assert list(response["content"]) == ["application/problem+json"]
+                assert schema == {"$ref": "#/components/schemas/ProblemDocument"}
+                titles = {
+                    problem.title for problem in problems.TABLE.values() if str(problem.status) == status
+                }
+                assert set(response["description"].split("; ")) <= titles
+    assert found > 20

@@ -1,0 +1,31 @@
+"""`service/http/routing/root_path.py`: paths as they come through proxies."""
+
+import pytest
+
+from service.http.routing.root_path import strip_root_path
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "expected"),
+    [
+        ("/inkling/v1/models", "/inkling", "/v1/models"),
+        ("/inkling/", "/inkling", "/"),
+        ("/a/b/docs", "/a/b", "/docs"),
+        ("/v1/models", "/inkling", "/v1/models"),
+        ("/", "/inkling", "/"),
+        ("/inkling", "/inkling", "/inkling"),
+        ("/inklings/v1", "/inkling", "/inklings/v1"),
+        ("/Inkling/v1", "/inkling", "/Inkling/v1"),
+        ("/v1/inkling/x", "/inkling", "/v1/inkling/x"),
+        ("/inkling//v1", "/inkling", "//v1"),
+        ("/inkling/inkling/v1", "/inkling", "/inkling/v1"),
+        ("/v1/models", "", "/v1/models"),
+        ("", "/inkling", ""),
+        ("*", "/inkling", "*"),
+    ],
+)
+def test_the_root_path_is_removed_where_it_is_a_prefix(path: str, root: str, expected: str) -> None:
+    """
+    Of whole segments, once; any other path stays as it is.
+    """
+    assert strip_root_path(path, root) == expected

@@ -1,0 +1,261 @@
+"""`service/http/server/connection_table.py`: places, whose they are, and who gives way."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from service.http.server.connection_table import RESERVED, Connections, Place, TooManyConnections
+from tests.service.http.server.fakes import run, until
+
+
+@dataclass(eq=False)
+class Peer:
+    """A connection as the table sees it."""
+
+    accepted: float = 0.0
+    idle: bool = True
+    evictable: bool = True
+    unread: bool = False
+    evicted: int = 0
+    checked: list[float] = field(default_factory=list)
+
+    def is_idle(self) -> bool:
+        return self.idle
+
+    def idle_s(self, now: float) -> float:
+        return now if self.idle else 0.0
+
+    def has_unread(self) -> bool:
+        return self.unread
+
+    def is_evictable(self) -> bool:
+        return self.evictable
+
+    def check(self, now: float) -> None:
+        self.checked.append(now)
+
+    def evict(self) -> None:
+        self.evicted += 1
+
+
+@dataclass
+class Table:
+    """A table, and the connections in it."""
+
+    table: Connections
+    places: list[Place] = field(default_factory=list)
+    peers: list[Peer] = field(default_factory=list)
+
+    def open(
+        self, client: str, *, idle: bool = True, evictable: bool = True, is_exempt: bool = False
+    ) -> Place:
+        place = self.table.take(client, is_exempt)
+        peer = Peer(float(len(self.peers)), idle, evictable)
+        place.connection = peer
+        self.places.append(place)
+        self.peers.append(peer)
+        return place
+
+    def busy(self, client: str, count: int, *, is_exempt: bool = False) -> None:
+        """Open connections that are being answered."""
+        for _ in range(count):
+            self.open(client, idle=False, evictable=False, is_exempt=is_exempt)
+
+    def evicted(self) -> list[int]:
+        """Return the numbers of those that had to give way."""
+        return [number for number, peer in enumerate(self.peers) if peer.evicted]
+
+
+def with_table(test: Callable[[Table], None], most: int = 4, per_client: int = 4) -> None:
+    """Run a test of a table in an event loop."""
+
+    async def inside() -> None:
+        made = Table(Connections(most, per_client, 1))
+        test(made)
+        for place in made.places:
+            made.table.leave(place)
+        assert len(made.table) == 0
+        assert not made.table.of_clients()
+
+    run(inside())
+
+
+def test_the_oldest_idle_connection_gives_way() -> None:
+    """
+    To anybody, its own client included.
+    """
+
+    def test(table: Table) -> None:
+        table.open("a", idle=False)
+        for _ in range(3):
+            table.open("a")
+        table.open("b")
+        assert table.evicted() == [1]
+        assert len(table.table) == 4
+
+    with_table(test)
+
+
+def test_the_client_with_most_connections_loses_one() -> None:
+    """
+    Not the oldest of all.
+    """
+
+    def test(table: Table) -> None:
+        for client in ("a", "b", "b", "b"):
+            table.open(client)
+        table.open("c")
+        assert table.evicted() == [1]
+        assert table.table.of_clients() == {"a": 1, "b": 2, "c": 1}
+
+    with_table(test)
+
+
+def test_one_that_is_still_sending_gives_way_to_a_client_with_fewer() -> None:
+    """
+    And not to its own client: then it takes a reserved place.
+    """
+
+    def test(table: Table) -> None:
+        for _ in range(4):
+            table.open("a", idle=False)
+        assert table.open("a", idle=False).is_reserved
+        assert table.evicted() == []
+        assert not table.open("b").is_reserved
+        assert table.evicted() == [0]
+
+    with_table(test, per_client=9)
+
+
+def test_a_place_for_probes_does_not_give_way_to_others() -> None:
+    """
+    Else every newcomer would get a normal place for one that was reserved, and the table would grow.
+    """
+
+    def test(table: Table) -> None:
+        table.busy("a", 4)
+        for number in range(10):
+            assert table.open(f"client {number}").is_reserved
+        assert len(table.table) == 14
+        assert table.evicted() == []
+
+    with_table(test)
+
+
+def test_one_whose_next_request_was_not_read_yet_does_not_give_way() -> None:
+    """
+    The next oldest does.
+    """
+
+    def test(table: Table) -> None:
+        for _ in range(4):
+            table.open("a")
+        table.peers[0].unread = True
+        table.open("b")
+        assert table.evicted() == [1]
+
+    with_table(test)
+
+
+def test_what_is_being_answered_never_gives_way() -> None:
+    """
+    Whoever comes gets a reserved place, as long as there is one. Those that have been there for long give
+    way, whatever they do: a probe takes milliseconds.
+    """
+
+    def test(table: Table) -> None:
+        table.busy("a", 4)
+        for number in range(RESERVED):
+            assert table.open(f"client {number}", idle=False).is_reserved
+        assert table.open("late", idle=False).is_reserved
+        assert table.evicted() == [4]
+        for peer in table.peers:
+            peer.evictable = False
+            peer.accepted = time.perf_counter() + 60
+        with pytest.raises(TooManyConnections, match=r"^Connections should be at most 4; "):
+            table.open("later")
+        table.table.leave(table.places[0])
+        assert not table.open("later").is_reserved
+
+    with_table(test)
+
+
+def test_one_client_has_a_limit_of_its_own() -> None:
+    """
+    Its own idle connections give way; an exempt one has none.
+    """
+
+    def test(table: Table) -> None:
+        table.busy("a", 2)
+        with pytest.raises(TooManyConnections, match=r"^Connections of one client should be at most 2; "):
+            table.open("a")
+        table.open("a", is_exempt=True)
+        table.open("a")
+        assert table.evicted() == [2]
+        table.open("b")
+
+    with_table(test, per_client=2)
+
+
+def test_a_place_is_given_back_once() -> None:
+    """
+    An evicted connection ends later, when its place is another's.
+    """
+
+    def test(table: Table) -> None:
+        place = table.open("a")
+        table.table.leave(place)
+        table.table.leave(place)
+        assert len(table.table) == 0
+        reserved = table.table.take("a")
+        reserved.is_reserved = True
+        table.table._reserved += 1
+        table.table.leave(reserved)
+        table.table.leave(reserved)
+        assert table.table._reserved == 0
+
+    with_table(test)
+
+
+def test_one_whose_protocol_is_not_made_yet_is_left_alone() -> None:
+    def test(table: Table) -> None:
+        places = [table.table.take("a") for _ in range(4)]
+        assert table.table.take("b").is_reserved
+        assert table.table.all() == []
+        for place in [*places, *table.table._places]:
+            table.table.leave(place)
+
+    with_table(test)
+
+
+def test_all_are_looked_at_every_so_often() -> None:
+    """
+    While there are any, and also after one of them has failed.
+    """
+
+    class Broken(Peer):
+        def check(self, now: float) -> None:
+            super().check(now)
+            raise ZeroDivisionError
+
+    async def test() -> None:
+        table = Connections(4, 4, 0.02)
+        place = table.take("a")
+        broken = Broken()
+        place.connection = broken
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        await until(lambda: len(broken.checked) > 2)
+        table.leave(place)
+        await until(lambda: table._timer is None)
+        seen = len(broken.checked)
+        again = table.take("a")
+        peer = Peer()
+        again.connection = peer
+        await until(lambda: peer.checked)
+        assert len(broken.checked) == seen
+        table.leave(again)
+
+    run(test())

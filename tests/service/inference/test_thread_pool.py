@@ -1,0 +1,552 @@
+import asyncio
+import gc
+import random
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
+
+import pytest
+
+from service.core.errors import DeadlineExceeded, Overloaded
+from service.inference import thread_pool as workers_module
+from service.inference.thread_pool import Workers
+
+Answer = TypeVar("Answer")
+
+LONG_S = 30.0
+"""No test waits that long; a test that would hang fails then."""
+
+SHORT_S = 0.01
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """What blocked work waits for; opened at the end whatever happens."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def behind(gate: threading.Event, answer: Answer) -> Callable[[], Answer]:
+    """Return work that ends when the gate is opened."""
+
+    def work() -> Answer:
+        assert gate.wait(LONG_S)
+        return answer
+
+    return work
+
+
+async def started(workers: Workers, gate: threading.Event, answer: Answer) -> "asyncio.Task[Answer]":
+    """Start work behind a gate, and return once a thread is busy with it."""
+    running = threading.Event()
+
+    def work() -> Answer:
+        running.set()
+        return behind(gate, answer)()
+
+    task = asyncio.create_task(workers.run(work))
+    assert await asyncio.to_thread(running.wait, LONG_S)
+    return task
+
+
+async def queued(
+    workers: Workers, work: Callable[[], Answer], priority: int = 0, timeout_s: float | None = None
+) -> "asyncio.Task[Answer]":
+    """Put work into the queue, and return once it has its place."""
+    task = asyncio.create_task(workers.run(work, timeout_s=timeout_s, priority=priority))
+    await asyncio.sleep(0)  # lets the task begin; its place is taken before it first waits
+    return task
+
+
+def test_work_runs_in_another_thread_and_its_answer_comes_back() -> None:
+    """
+    The event loop stays free meanwhile.
+    """
+    workers = Workers(threads=1, max_waiting=0, timeout_s=LONG_S)
+
+    thread = asyncio.run(workers.run(threading.get_ident))
+
+    workers.close()
+    assert thread != threading.get_ident()
+
+
+def test_as_much_runs_at_once_as_there_are_threads(gate: threading.Event) -> None:
+    """
+    Three pieces of work are all running before any of them ends.
+    """
+    workers = Workers(threads=3, max_waiting=0, timeout_s=LONG_S)
+
+    async def scenario() -> list[int]:
+        tasks = [await started(workers, gate, number) for number in range(3)]
+        gate.set()
+        return await asyncio.gather(*tasks)
+
+    answers = asyncio.run(scenario())
+
+    workers.close()
+    assert answers == [0, 1, 2]
+
+
+def test_one_more_than_there_are_places_is_turned_away_at_once(gate: threading.Event) -> None:
+    """
+    Nothing of it is started, and the error says how many are there already.
+    """
+    workers = Workers(threads=1, max_waiting=2, timeout_s=LONG_S)
+    began: list[str] = []
+
+    async def scenario() -> list[str]:
+        first = await started(workers, gate, "first")
+        waiting = [await queued(workers, behind(gate, name)) for name in ("second", "third")]
+        with pytest.raises(Overloaded) as caught:
+            await workers.run(lambda: began.append("fourth"))
+        assert caught.value.taken == 3
+        gate.set()
+        return await asyncio.gather(first, *waiting)
+
+    answers = asyncio.run(scenario())
+
+    workers.close()
+    assert answers == ["first", "second", "third"]
+    assert began == []
+
+
+def test_without_a_queue_only_running_work_has_a_place(gate: threading.Event) -> None:
+    """
+    `max_waiting` of 0 turns away whatever would have to wait.
+    """
+    workers = Workers(threads=1, max_waiting=0, timeout_s=LONG_S)
+
+    async def scenario() -> None:
+        task = await started(workers, gate, None)
+        with pytest.raises(Overloaded):
+            await workers.run(int)
+        gate.set()
+        await task
+
+    asyncio.run(scenario())
+    workers.close()
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyError("missing"), TimeoutError("its own")])
+def test_what_the_work_raises_is_raised(error: Exception) -> None:
+    """
+    The caller gets the exception itself; a TimeoutError of the work's own is no missed deadline.
+    """
+    workers = Workers(threads=1, max_waiting=0, timeout_s=LONG_S)
+
+    def work() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        asyncio.run(workers.run(work))
+    workers.close()
+    assert (type(caught.value), caught.value.args) == (type(error), error.args)
+
+
+def test_answer_that_is_late_is_not_waited_for(gate: threading.Event) -> None:
+    """
+    The caller hears of it when the deadline passes, though the work goes on.
+    """
+    workers = Workers(threads=1, max_waiting=0, timeout_s=SHORT_S)
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        asyncio.run(workers.run(behind(gate, "late")))
+    gate.set()
+    workers.close()
+    assert caught.value.limit_s == SHORT_S
+
+
+def test_late_work_keeps_its_place_until_it_ends(gate: threading.Event) -> None:
+    """
+    Its thread is busy all the same, so the next one must not be promised it.
+    """
+    workers = Workers(threads=1, max_waiting=0, timeout_s=SHORT_S)
+
+    async def scenario() -> None:
+        with pytest.raises(DeadlineExceeded):
+            await workers.run(behind(gate, "late"))
+        with pytest.raises(Overloaded):
+            await workers.run(int)
+
+    asyncio.run(scenario())
+    gate.set()
+    workers.close()
+
+
+def test_work_that_missed_its_deadline_in_the_queue_is_never_started(gate: threading.Event) -> None:
+    """
+    Nobody waits for its answer any more; its place is given back at once.
+    """
+    workers = Workers(threads=1, max_waiting=1, timeout_s=SHORT_S)
+    began: list[str] = []
+
+    async def scenario() -> None:
+        with pytest.raises(DeadlineExceeded):
+            await workers.run(behind(gate, "first"))
+        for name in ("second", "third"):  # there is one place: the second's must be free again
+            with pytest.raises(DeadlineExceeded):
+                await workers.run(lambda name=name: began.append(name))  # type: ignore[misc]
+
+    asyncio.run(scenario())
+    gate.set()
+    workers._pool.shutdown(wait=True)
+    assert began == []
+
+
+@pytest.mark.parametrize("outcome", ["answer", "error"])
+def test_places_are_given_back(outcome: str) -> None:
+    """
+    Many more pieces of work than places, one after the other, whether they end well or not.
+    """
+    workers = Workers(threads=1, max_waiting=0, timeout_s=LONG_S)
+
+    def work() -> str:
+        if outcome == "error":
+            raise ValueError(outcome)
+        return outcome
+
+    async def scenario() -> list[str]:
+        ends = []
+        for _ in range(20):
+            try:
+                ends.append(await workers.run(work))
+            except ValueError as error:
+                ends.append(str(error))
+        return ends
+
+    ends = asyncio.run(scenario())
+
+    workers.close()
+    assert ends == [outcome] * 20
+
+
+def test_place_of_a_caller_that_went_away_is_given_back(gate: threading.Event) -> None:
+    """
+    A cancelled request leaves the queue.
+    """
+    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+
+    async def scenario() -> str:
+        first = await started(workers, gate, "first")
+        gone = await queued(workers, behind(gate, "gone"))
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        second = await queued(workers, behind(gate, "second"))
+        gate.set()
+        return await first + await second
+
+    answers = asyncio.run(scenario())
+
+    workers.close()
+    assert answers == "firstsecond"
+
+
+def test_closing_lets_running_work_end_and_drops_what_waits(gate: threading.Event) -> None:
+    """
+    The running answer still comes; what had only a place in the queue is never started.
+    """
+    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+    began: list[str] = []
+
+    async def scenario() -> str:
+        running = await started(workers, gate, "done")
+        waiting = await queued(workers, lambda: began.append("waiting"))
+        workers.close()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert not running.done()
+        gate.set()
+        return await running
+
+    answer = asyncio.run(scenario())
+
+    assert answer == "done"
+    assert began == []
+
+
+def test_closing_does_not_wait(gate: threading.Event) -> None:
+    """
+    A process that must stop is not held up by work that will not end.
+    """
+    workers = Workers(threads=1, max_waiting=0, timeout_s=LONG_S)
+
+    async def scenario() -> bool:
+        task = await started(workers, gate, None)
+        workers.close()
+        was_done = task.done()
+        gate.set()
+        await task
+        return was_done
+
+    assert asyncio.run(scenario()) is False
+
+
+def order(gate: threading.Event, priorities: list[int]) -> list[int]:
+    """Return in which order one thread takes work of these priorities, by their places in the list."""
+    workers = Workers(threads=1, max_waiting=len(priorities), timeout_s=LONG_S)
+    taken: list[int] = []
+
+    async def scenario() -> None:
+        first = await started(workers, gate, None)
+        waiting = [
+            await queued(workers, lambda place=place: taken.append(place), priority)  # type: ignore[misc]
+            for place, priority in enumerate(priorities)
+        ]
+        gate.set()
+        await asyncio.gather(first, *waiting)
+
+    asyncio.run(scenario())
+    workers.close()
+    return taken
+
+
+def test_waiting_work_is_taken_by_priority(gate: threading.Event) -> None:
+    """
+    1 comes first and 10 last, in whatever order they came.
+    """
+    priorities = random.Random(0).sample(range(1, 11), 10)
+
+    assert [priorities[place] for place in order(gate, priorities)] == list(range(1, 11))
+
+
+def test_work_of_one_priority_is_taken_as_it_came(gate: threading.Event) -> None:
+    """
+    First come, first served, within each level.
+    """
+    assert order(gate, [2, 1, 2, 1, 2, 1]) == [1, 3, 5, 0, 2, 4]
+
+
+@pytest.mark.parametrize("priority", [0, -1, 11, 2**64])
+def test_priority_that_is_no_level_counts_as_the_default(gate: threading.Event, priority: int) -> None:
+    """
+    After 4, before 6, and among those of 5 as it came.
+    """
+    assert order(gate, [6, 5, priority, 5, 4]) == [4, 1, 2, 3, 0]
+
+
+def test_work_of_first_priority_has_no_place_in_a_full_queue(gate: threading.Event) -> None:
+    """
+    Priority says who is taken first, not who is let in.
+    """
+    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+
+    async def scenario() -> None:
+        first = await started(workers, gate, None)
+        waiting = await queued(workers, int, priority=10)
+        with pytest.raises(Overloaded):
+            await workers.run(int, priority=1)
+        gate.set()
+        await asyncio.gather(first, waiting)
+
+    asyncio.run(scenario())
+    workers.close()
+
+
+@pytest.mark.parametrize(
+    ("own_s", "asked_s", "limit_s"),
+    [(LONG_S, SHORT_S, SHORT_S), (SHORT_S, LONG_S, SHORT_S), (SHORT_S, None, SHORT_S), (LONG_S, 0, 0)],
+)
+def test_the_shorter_time_is_the_limit_and_the_error_says_which(
+    gate: threading.Event, own_s: float, asked_s: float | None, limit_s: float
+) -> None:
+    """
+    A caller can shorten the workers' own time and never lengthen it.
+    """
+    workers = Workers(threads=1, max_waiting=0, timeout_s=own_s)
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        asyncio.run(workers.run(behind(gate, "late"), timeout_s=asked_s))
+
+    gate.set()
+    workers.close()
+    assert caught.value.limit_s == limit_s
+
+
+def test_expiry_in_the_queue_frees_its_place_alone(gate: threading.Event) -> None:
+    """
+    Of three that wait, the one in the middle gives up: a fourth gets its place, and the order stays.
+    """
+    workers = Workers(threads=1, max_waiting=3, timeout_s=LONG_S)
+    taken: list[str] = []
+
+    async def scenario() -> None:
+        first = await started(workers, gate, None)
+        waiting = [await queued(workers, lambda: taken.append("late"), 9)]
+        expiring = await queued(workers, lambda: taken.append("expired"), 1, SHORT_S)
+        waiting.append(await queued(workers, lambda: taken.append("early"), 2))
+        with pytest.raises(Overloaded):
+            await workers.run(int)
+        with pytest.raises(DeadlineExceeded) as caught:
+            await expiring
+        assert caught.value.limit_s == SHORT_S
+        waiting.append(await queued(workers, lambda: taken.append("between"), 3))
+        gate.set()
+        await asyncio.gather(first, *waiting)
+
+    asyncio.run(scenario())
+    workers.close()
+    assert taken == ["early", "between", "late"]
+
+
+def test_cancelled_work_is_never_started_and_nothing_holds_it(gate: threading.Event) -> None:
+    """
+    What its caller sent can go while the thread is still busy with another.
+    """
+    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+    began: list[str] = []
+
+    class Body:
+        pass
+
+    async def scenario() -> None:
+        first = await started(workers, gate, None)
+        body = Body()
+        held = weakref.ref(body)
+        gone = await queued(workers, lambda body=body: began.append(repr(body)))  # type: ignore[misc]
+        del body
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        del gone
+        await asyncio.sleep(0)  # lets the event loop forget the task
+        gc.collect()
+        assert held() is None
+        gate.set()
+        await first
+
+    asyncio.run(scenario())
+    workers._pool.shutdown(wait=True)
+    assert began == []
+
+
+def test_work_whose_time_passed_unnoticed_is_never_started(
+    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The event loop may be too busy to end a wait: the thread looks at the clock itself.
+    """
+    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+    now = 1000.0
+    monkeypatch.setattr(workers_module, "monotonic", lambda: now)
+    began: list[str] = []
+
+    async def scenario() -> None:
+        nonlocal now
+        first = await started(workers, gate, None)
+        waiting = await queued(workers, lambda: began.append("late"), timeout_s=LONG_S / 2)
+        now += LONG_S / 2
+        gate.set()
+        with pytest.raises(DeadlineExceeded) as caught:
+            await waiting
+        assert caught.value.limit_s == LONG_S / 2
+        await first
+
+    asyncio.run(scenario())
+    workers.close()
+    assert began == []
+
+
+def test_what_was_sent_is_not_held_by_its_error() -> None:
+    """
+    Without waiting for the collector of cycles: a body may be large, and many are refused.
+    """
+    workers = Workers(threads=1, max_waiting=0, timeout_s=LONG_S)
+
+    class Body:
+        pass
+
+    async def scenario() -> "weakref.ref[Body]":
+        body = Body()
+
+        def work() -> None:
+            raise ValueError(repr(body))
+
+        with pytest.raises(ValueError, match="Body"):
+            await workers.run(work)
+        return weakref.ref(body)
+
+    gc.disable()
+    try:
+        held = asyncio.run(scenario())
+        workers._pool.shutdown(wait=True)
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+def test_many_callers_on_many_threads_lose_nothing() -> None:
+    """
+    Every piece of work is done once, whatever its priority, and every place is free again.
+    """
+    workers = Workers(threads=4, max_waiting=200, timeout_s=LONG_S)
+    chance = random.Random(0)
+
+    async def scenario() -> list[int]:
+        work = [workers.run(lambda n=n: n, priority=chance.randrange(12)) for n in range(200)]  # type: ignore[misc]
+        return list(await asyncio.gather(*work))
+
+    answers = [asyncio.run(scenario()) for _ in range(3)]
+
+    workers.close()
+    assert answers == [list(range(200))] * 3
+
+
+def test_nothing_is_taken_after_closing() -> None:
+    """
+    A process that stops turns away what comes.
+    """
+    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+
+    workers.close()
+
+    with pytest.raises(Overloaded):
+        asyncio.run(workers.run(int))
+
+
+def test_nothing_waits_for_the_garbage_collector() -> None:
+    """
+    What work returned, or held when it raised, is freed with the last reference: a body of 16 MB that stayed
+    until garbage is collected, as each refused one did, filled a container after twenty requests.
+    """
+
+    class Large:
+        pass
+
+    class Refused(Exception):
+        pass
+
+    def keep(large: Large) -> Large:
+        return large
+
+    def refuse(large: Large) -> Large:
+        raise Refused(id(large))
+
+    async def ask() -> None:
+        workers = Workers(1, 1, LONG_S)
+        freed = []
+        for work in (keep, refuse):
+            large = Large()
+            freed.append(weakref.ref(large))
+            task = asyncio.create_task(workers.run(partial(work, large)))
+            if work is keep:
+                assert await task is large
+            else:
+                with pytest.raises(Refused) as caught:
+                    await task
+                del caught
+            del large, task
+            await asyncio.sleep(0)
+        workers.close()
+        await asyncio.to_thread(workers._pool.shutdown)
+        assert [reference() for reference in freed] == [None, None]
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(ask())
+    finally:
+        gc.enable()

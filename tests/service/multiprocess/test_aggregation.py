@@ -1,0 +1,212 @@
+"""`service/multiprocess/aggregation.py`: what several processes counted, whichever is asked."""
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+import pytest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.inference.request_context import Exchange
+from service.multiprocess.aggregation import Together
+from service.multiprocess.channel import Channel
+from service.multiprocess.coordinator import CommittedState
+from service.multiprocess.shared_memory import SharedMemory
+from service.multiprocess.worker import WorkerProcess
+from service.observability.metrics import Metrics
+from service.observability.model_statistics import Statistics
+
+PHASES = {"infer": 125.0}
+
+
+@dataclass
+class Counting:
+    """What one process counts; in this test's process, as all of them."""
+
+    together: Together
+    metrics: Metrics
+    statistics: Statistics
+
+    def predict(self, images: int) -> None:
+        exchange = Exchange("id")
+        exchange.route, exchange.model, exchange.status, exchange.images = "/predict", "ink", 200, images
+        self.metrics.count([(exchange, 0.25)])
+        self.statistics.count("ink", "1", images, images, 0.25, PHASES)
+
+    def values(self) -> dict[str, float]:
+        """Return what a scrape reads, by name; of several series the sum, but for histograms' buckets."""
+        values: dict[str, float] = {}
+        for family in text_string_to_metric_families(generate_latest(self.together.registry).decode()):
+            for sample in family.samples:
+                if not sample.name.endswith("_bucket"):
+                    values[sample.name] = values.get(sample.name, 0.0) + sample.value
+        return values
+
+
+@pytest.fixture
+def memory() -> SharedMemory:
+    memory = SharedMemory(2, 100_000)
+    for slot in range(2):
+        memory.set_pid(slot, os.getpid())
+    return memory
+
+
+def process(memory: SharedMemory, slot: int) -> Counting:
+    """Begin to count in a slot."""
+    metrics, statistics = Metrics(), Statistics(clock=lambda: 1.0)
+    unused, other = Channel.pair()
+    unused.close()
+    other.close()
+    worker = WorkerProcess(memory, slot, os.getppid(), CommittedState(frozenset()), unused)
+    return Counting(Together(metrics, statistics, worker), metrics, statistics)
+
+
+def leave(*processes: Counting) -> None:
+    """Let processes leave what they counted, as they do when they end."""
+
+    async def follow() -> None:
+        for one in processes:
+            async with one.together.following():
+                pass
+
+    asyncio.run(follow())
+
+
+def test_whichever_is_asked_says_what_all_counted(memory: SharedMemory) -> None:
+    """
+    Its own is always the newest.
+    """
+    first, second = process(memory, 0), process(memory, 1)
+    first.predict(8)
+    leave(first)
+    second.predict(1)
+    second.predict(1)
+
+    values = second.values()
+    record = second.together.of("ink", "1")
+
+    assert values["inkling_requests_total"] == 3
+    assert values["inkling_batch_images_sum"] == 10
+    assert values["inkling_request_seconds_sum"] == 0.75
+    assert values["inkling_processes"] == 2
+    assert (record.images, record.executions, record.success.count) == (10, 3, 3)
+    assert first.values()["inkling_requests_total"] == 3
+
+
+def test_what_is_counted_is_left_by_and_by(memory: SharedMemory) -> None:
+    """
+    Without anybody asking that process.
+    """
+    first, second = process(memory, 0), process(memory, 1)
+
+    async def wait() -> None:
+        async with first.together.following():
+            first.predict(1)
+            while second.values().get("inkling_requests_total") != 1:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(wait(), 10))
+
+
+def test_one_that_replaces_another_counts_on(memory: SharedMemory) -> None:
+    """
+    So that nothing goes back, whoever is asked; only what was in flight went with the other.
+    """
+    first, second = process(memory, 0), process(memory, 1)
+    first.predict(8)
+    first.metrics.in_flight = 5
+    leave(first)
+    second.metrics.in_flight = 1
+    with_both = second.values()
+
+    memory.set_pid(0, 0)
+    without = second.values()
+    memory.set_pid(0, 1)  # some process that has left nothing yet
+    starting = second.values()
+    memory.set_pid(0, os.getpid())
+    third = process(memory, 0)
+    third.predict(1)
+    leave(third)
+
+    assert with_both["inkling_requests_in_flight"] == 6
+    assert without["inkling_requests_in_flight"] == starting["inkling_requests_in_flight"] == 1
+    assert without["inkling_requests_total"] == starting["inkling_requests_total"] == 1
+    assert (without["inkling_processes"], starting["inkling_processes"]) == (1, 1)
+    for one in (second, third):
+        assert one.values()["inkling_requests_total"] == 2
+        assert one.together.of("ink", "1").images == 9
+
+
+def test_a_model_is_ready_that_every_process_can_answer_with(memory: SharedMemory) -> None:
+    """
+    A process that serves less than the others is seen, whichever is asked.
+    """
+    first, second = process(memory, 0), process(memory, 1)
+    first.metrics.show_ready([("ink", "1"), ("softmax", "1")])
+    second.metrics.show_ready([("ink", "1"), ("softmax", "1")])
+    leave(first, second)
+    both = first.values()["inkling_model_ready"]
+
+    second.metrics.show_ready([("ink", "1")])
+    leave(second)
+
+    assert both == 2
+    assert first.values()["inkling_model_ready"] == second.values()["inkling_model_ready"] == 1
+
+
+def test_too_much_to_leave_changes_nothing(memory: SharedMemory) -> None:
+    """
+    Counters may stand still; they do not go back.
+    """
+    first, second = process(memory, 0), process(memory, 1)
+    first.predict(1)
+    leave(first)
+    for images in range(2, 4097):
+        first.predict(images)
+
+    leave(first)
+
+    assert second.values()["inkling_requests_total"] == 1
+
+
+def test_processes_are_measured_together(memory: SharedMemory) -> None:
+    """
+    Of this process, which has both places, twice its memory and descriptors, and the parent's beside them.
+    """
+    here = process(memory, 0)
+    alone = CollectorRegistry()
+    ProcessCollector(registry=alone)
+    own = {sample.name: sample.value for family in alone.collect() for sample in family.samples}
+
+    values = here.values()
+
+    assert own.keys() <= values.keys()
+    assert values["process_resident_memory_bytes"] > 1.9 * own["process_resident_memory_bytes"]
+    assert values["process_open_fds"] > 2 * own["process_open_fds"]
+    assert values["process_cpu_seconds_total"] >= 2 * own["process_cpu_seconds_total"]
+    assert values["process_start_time_seconds"] <= own["process_start_time_seconds"]
+
+
+def test_dropped_log_lines_and_accept_errors_of_all_are_summed(
+    memory: SharedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Each process's once, though no request was answered since; one that replaces another counts on.
+    """
+    dropped = {"first": 3, "second": 4}
+    first, second = process(memory, 0), process(memory, 1)
+    for name, one in (("first", first), ("second", second)):
+        monkeypatch.setattr(one.metrics, "_lines_dropped", lambda name=name: dropped[name])
+        one.metrics.count_accept_error("descriptors")
+    leave(first, second)
+    both = first.values()
+
+    dropped["first"] = 5
+    first.metrics.count_accept_error("other")
+    leave(first)
+    third = process(memory, 0)
+
+    for values, lines, errors in ((both, 7, 2), (second.values(), 9, 3), (third.values(), 9, 3)):
+        assert values["inkling_log_lines_dropped_total"] == lines
+        assert values["inkling_accept_errors_total"] == errors

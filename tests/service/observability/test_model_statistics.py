@@ -1,0 +1,93 @@
+"""`service/observability/model_statistics.py`: what each version was asked, and how long it took."""
+
+import orjson
+
+from service.observability.model_statistics import Statistics, Tally
+
+
+def counted(tally: Tally) -> tuple[int, int]:
+    return tally.count, tally.ns
+
+
+PHASES = {"queue": 1.0, "prepare": 2.0, "infer": 3.0, "encode": 4.0}
+
+
+def test_nobody_asked_yet() -> None:
+    """
+    A version that was never asked has a record of zeros, and looking at it makes none.
+    """
+    statistics = Statistics()
+
+    record = statistics.of("ink", "1")
+    record.images = 5
+
+    assert (record.executions, record.last_ms, record.batches) == (0, 0, {})
+    assert statistics.of("ink", "1").images == 0
+
+
+def test_counts_images_batches_and_nanoseconds() -> None:
+    """
+    Two batches of 8 images and one of 1: three executions, 17 images.
+    """
+    statistics = Statistics(clock=lambda: 12.3456)
+
+    for images in (8, 1, 8):
+        statistics.count("ink", "1", images, images, 0.010, PHASES)
+
+    record = statistics.of("ink", "1")
+    assert (record.images, record.executions, record.last_ms) == (17, 3, 12346)
+    assert counted(record.success) == (3, 30_000_000)
+    assert counted(record.queue) == (3, 3_000_000)
+    assert counted(record.input) == (3, 6_000_000)
+    assert counted(record.infer) == (3, 9_000_000)
+    assert counted(record.output) == (3, 12_000_000)
+    assert set(record.batches) == {1, 8}
+    assert counted(record.batches[8].infer) == (2, 6_000_000)
+    assert counted(record.batches[1].output) == (1, 4_000_000)
+
+
+def test_failures_count_apart() -> None:
+    """
+    A request that failed says nothing of its parts.
+    """
+    statistics = Statistics()
+
+    statistics.count_failure("ink", "1", 0.5)
+
+    record = statistics.of("ink", "1")
+    assert counted(record.fail) == (1, 500_000_000)
+    assert counted(record.success) == (0, 0)
+    assert (record.executions, record.batches) == (0, {})
+
+
+def test_versions_are_counted_apart() -> None:
+    """
+    One version's requests are not another's, nor another model's.
+    """
+    statistics = Statistics()
+
+    statistics.count("ink", "1", 1, 1, 0.010, PHASES)
+
+    assert statistics.of("ink", "2").executions == 0
+    assert statistics.of("softmax", "1").executions == 0
+
+
+def test_what_others_counted_is_added_as_if_it_had_been_counted_here() -> None:
+    """
+    Through JSON, as it travels: versions and batch sizes that are new, and the later of two times.
+    """
+    early, late = (Statistics(clock=lambda now=now: now) for now in (1.0, 2.0))  # type: ignore[misc]
+    whole = Statistics(clock=lambda: 2.0)
+    for statistics in (early, whole):
+        statistics.count("ink", "1", 8, 8, 0.010, PHASES)
+    for statistics in (late, whole):
+        statistics.count("ink", "1", 8, 8, 0.010, PHASES)
+        statistics.count("ink", "1", 1, 1, 0.010, PHASES)
+        statistics.count("softmax", "2", 1, 0, 0.010, PHASES)
+        statistics.count_failure("ink", "1", 0.5)
+
+    late.add(orjson.loads(orjson.dumps(early.snapshot())))
+
+    assert late.of("ink", "1") == whole.of("ink", "1")
+    assert late.of("softmax", "2") == whole.of("softmax", "2")
+    assert early.of("ink", "1").images == 8
