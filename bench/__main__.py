@@ -49,11 +49,12 @@ def main() -> int:
         "runs": [],
         "missing": {},
     }
-    wanted = [servers.own(name) for name in arguments.servers]
+    requested_output = [servers.own(name) for name in arguments.servers]
     if beside_peers:
-        wanted += _install(arguments.peers, Path(arguments.home).expanduser(), record)
+        requested_output += _install(arguments.peers, Path(arguments.home).expanduser(), record)
     plans = {
-        server: plan.make(server, arguments.cases, engines, is_beside_peers=beside_peers) for server in wanted
+        server: plan.make(server, arguments.cases, engines, is_beside_peers=beside_peers)
+        for server in requested_output
     }
     for server, planned in plans.items():
         if server.is_peer and not planned:

@@ -97,7 +97,7 @@ def _beside_peers(record: Mapping[str, Any], runs: Sequence[Run]) -> list[str]:
 
 def _targets(targets: Sequence[results.Target]) -> list[str]:
     rows = [
-        f"| {target.name} | {target.wanted} | {target.got} | {'yes' if target.is_met else 'no'} |"
+        f"| {target.name} | {target.requested_output} | {target.got} | {'yes' if target.is_met else 'no'} |"
         for target in targets
     ]
     return ["| What should be reached | Wanted | Got | Reached |", "|---|---|---|---|", *rows]

@@ -115,13 +115,13 @@ def install(peer: Peer, home: Path) -> dict[str, str]:
         if shutil.which(program) is None:
             raise RuntimeError(f"It needs {program}, which is not installed.")
     environment = home / peer.name
-    wanted = (peer.folder / "requirements.txt").read_text()
+    requested_output = (peer.folder / "requirements.txt").read_text()
     stamp = environment / "installed.txt"
-    if not stamp.is_file() or stamp.read_text() != wanted:
+    if not stamp.is_file() or stamp.read_text() != requested_output:
         _say([sys.executable, "-m", "venv", "--clear", str(environment)])
         pip = [str(_python(environment)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _say([*pip, "-r", str(peer.folder / "requirements.txt")])
-        stamp.write_text(wanted)
+        stamp.write_text(requested_output)
     versions: dict[str, str] = json.loads(_say([str(_python(environment)), "-c", _VERSIONS, *peer.packages]))
     return versions
 

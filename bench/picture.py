@@ -56,8 +56,8 @@ def bars(rates: Mapping[Key, float], case: str) -> list[Bar]:
     best: dict[str, tuple[float, str]] = {}
     for (server, asked, images, model, connections), rate in rates.items():
         name = server if server in results.OURS else server.partition("-")[0]
-        wanted = (case,) if server in results.OURS else results.CLOSEST[case]
-        if asked in wanted and (images, model, connections) == (1, "mlp-128", _CONNECTIONS):
+        requested_output = (case,) if server in results.OURS else results.CLOSEST[case]
+        if asked in requested_output and (images, model, connections) == (1, "mlp-128", _CONNECTIONS):
             best[name] = max(best.get(name, (0.0, "")), (rate, asked))
     return [
         Bar(

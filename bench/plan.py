@@ -36,17 +36,17 @@ def make(
         engines: The networks, by model.
         is_beside_peers: Whether peers are measured too, which take less.
     """
-    wanted = [
+    requested_output = [
         (case, count, "mlp-128")
         for case in cases
         for count in (_PEER_BATCHES if is_beside_peers else _BATCHES.get(case, (1,)))
     ]
     if server.name == "inkling" and "raw" in cases:
-        wanted += [
+        requested_output += [
             ("raw", count, model) for model in engines if model != "mlp-128" for count in _OTHER_BATCHES
         ]
     plan: list[Planned] = []
-    for case, count, model in wanted:
+    for case, count, model in requested_output:
         asked = server.request(case, count, model, engines[model])
         if asked is not None:
             plan += [((case, count, model, connections), asked) for connections in CONNECTIONS]

@@ -82,13 +82,13 @@ class Target:
 
     Attributes:
         name: In words.
-        wanted: In words.
+        requested_output: In words.
         got: The figure.
         is_met: Whether it is reached.
     """
 
     name: str
-    wanted: str
+    requested_output: str
     got: str
     is_met: bool
 

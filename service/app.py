@@ -22,8 +22,9 @@ from service.http.messages.body_reader import BodyLimits
 from service.http.messages.response_cache import ResponseCache, version_of
 from service.http.oip import endpoints, kserve_v1, repository
 from service.http.routing import openapi, operations
-from service.http.routing.middleware import Observer
+from service.http.routing.middleware import RequestMiddleware
 from service.http.routing.operations import Operation
+from service.http.routing.predict_endpoint import HttpPipeline
 from service.http.routing.router import Router, Routes
 from service.http.security.access_control import AccessControl
 from service.http.security.cors import CorsPolicy
@@ -39,17 +40,17 @@ from service.inference.model_changes import (
     SharedChanges,
     Stager,
 )
-from service.inference.pipeline import Answering
+from service.inference.pipeline import Pipeline
 from service.inference.predictor import Predictor
 from service.inference.registry import Registry
-from service.inference.thread_pool import Workers
+from service.inference.thread_pool import ThreadPool
 from service.memory import allocator
 from service.memory.budget import Budget
-from service.multiprocess.aggregation import Together
+from service.multiprocess.aggregation import MetricsAggregation
 from service.multiprocess.worker import WorkerProcess
 from service.observability.metrics import Metrics
 from service.observability.model_statistics import Records, Statistics
-from service.observability.request_log import Journal, Recorder
+from service.observability.request_log import Recorder, RequestLog
 from service.oip.model_repository import Management
 from service.settings import Settings
 
@@ -81,7 +82,7 @@ class App:
         access: API keys and rates.
         budget: Memory of requests and responses.
         metrics: What is counted.
-        journal: Records every request.
+        request_log: Records every request.
     """
 
     asgi: ASGIApp
@@ -92,7 +93,7 @@ class App:
     access: Access
     budget: Budget
     metrics: Metrics
-    journal: Journal
+    request_log: RequestLog
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI asks."""
@@ -123,42 +124,45 @@ def create_app(
     metrics = Metrics()
     statistics = Statistics()
     registry.subscribe(lambda: metrics.show_ready((model.name, model.version) for model in registry.models()))
-    together = Together(metrics, statistics, worker) if worker else None
-    workers = Workers(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
+    aggregation = MetricsAggregation(metrics, statistics, worker) if worker else None
+    thread_pool = ThreadPool(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
 
     budget = Budget(settings.max_pending_bytes)
     hosts = KnownHosts(settings.host, settings.allowed_host)
     access = Access(settings.keys, _rates(settings), buckets)
     control = AccessControl(access, hosts, CorsPolicy(settings.cors_origin))
     bodies = BodyLimits(budget, settings.max_body_bytes, settings.body_timeout_s)
-    rendering = Workers(1, _MAX_WAITING_TO_RENDER, settings.request_timeout_s)
+    rendering = ThreadPool(1, _MAX_WAITING_TO_RENDER, settings.request_timeout_s)
     cache = ResponseCache(rendering, budget, settings.max_cached_bytes)
     registry.subscribe(lambda: cache.serve_only(version_of(model) for model in registry.models()))
-    answering = Answering(
+    pipeline = Pipeline(
         batching=Batching(Predictor(registry)),
-        workers=workers,
-        bodies=bodies,
+        thread_pool=thread_pool,
+        budget=budget,
         limits=Limits(settings.max_images, settings.max_picture_pixels, settings.max_points),
     )
+    http = HttpPipeline(pipeline, bodies)
 
     stager = Stager(registry)
     stager.hooks.append(lambda: _reload_keys(access))
-    loading = Workers(1, _MAX_WAITING_TO_LOAD, _LOADING_S)
+    loading = ThreadPool(1, _MAX_WAITING_TO_LOAD, _LOADING_S)
     changes = SharedChanges(worker, settings.request_timeout_s) if worker else LocalChanges(stager, loading)
     management = Management(registry, changes, settings.management)
-    journal = Journal(metrics, statistics, settings.access_log)
-    with_grpc = _grpc(settings, registry, answering, together or statistics, management, journal, control)
+    request_log = RequestLog(metrics, statistics, settings.access_log)
+    with_grpc = _grpc(
+        settings, registry, pipeline, aggregation or statistics, management, request_log, control
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
-        async with _joining(worker, together, stager), with_grpc(), _polling(access):
+        async with _joining(worker, aggregation, stager), with_grpc(), _polling(access):
             if worker:
                 worker.report_ready()
             elif hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ReloadSignal(changes))
             yield
-        workers.close()
+        thread_pool.close()
         access.close()
         rendering.close()
         loading.close()
@@ -173,17 +177,17 @@ def create_app(
     )
     tags = {
         "models": [
-            *predict.Endpoints(registry, answering, settings.default_model).operations(),
-            *explain.Endpoints(answering).operations(),
-            *kserve_v1.Endpoints(answering).operations(),
+            *predict.Endpoints(registry, http, settings.default_model).operations(),
+            *explain.Endpoints(http).operations(),
+            *kserve_v1.Endpoints(http).operations(),
         ],
-        "weights": weights.Endpoints(answering, cache).operations(),
-        "reports": reports.Endpoints(answering, cache, settings.models, settings.root_path).operations(),
+        "weights": weights.Endpoints(http, cache).operations(),
+        "reports": reports.Endpoints(http, cache, settings.models, settings.root_path).operations(),
         "Open Inference Protocol": [
             *endpoints.Endpoints(
                 registry,
-                answering,
-                together or statistics,
+                http,
+                aggregation or statistics,
                 app.version,
                 settings.engine_threads,
                 settings.management,
@@ -191,7 +195,7 @@ def create_app(
             *repository.Endpoints(management, bodies, hosts).operations(),
         ],
         "operators": health.Endpoints(
-            registry, health.Scrapes((together or metrics).registry, cache)
+            registry, health.Scrapes((aggregation or metrics).registry, cache)
         ).operations(),
     }
     for tag, described in tags.items():
@@ -201,26 +205,26 @@ def create_app(
     page.install(app, settings.root_path)
     problems.install(app)
     routes = Routes(everything)
-    asgi = Observer(Router(app, routes, control), journal, settings.root_path)
+    asgi = RequestMiddleware(Router(app, routes, control), request_log, settings.root_path)
 
-    def operators(journal: Recorder, loop: asyncio.AbstractEventLoop) -> Dispatcher:
+    def operators(request_log: Recorder, loop: asyncio.AbstractEventLoop) -> Dispatcher:
         unrestricted = Management(registry, ChangesOfLoop(changes, loop), is_on=True)
         described = [
-            *health.Endpoints(registry, (together or metrics).registry).operations(),
+            *health.Endpoints(registry, (aggregation or metrics).registry).operations(),
             *repository.Endpoints(unrestricted, bodies, hosts).operations(),
         ]
-        return _operators(described, replace(control, is_operator=True), journal, settings.root_path)
+        return _operators(described, replace(control, is_operator=True), request_log, settings.root_path)
 
     return App(
         asgi,
-        Dispatcher(asgi, routes, Predictions(answering, journal, control), settings.root_path),
+        Dispatcher(asgi, routes, Predictions(http, request_log, control), settings.root_path),
         operators,
         registry,
         stager,
         access,
         budget,
         metrics,
-        journal,
+        request_log,
     )
 
 
@@ -237,14 +241,14 @@ def _load(settings: Settings, worker: WorkerProcess | None) -> Registry:
 
 
 def _operators(
-    described: list[Operation], control: AccessControl, journal: Recorder, root_path: str
+    described: list[Operation], control: AccessControl, request_log: Recorder, root_path: str
 ) -> Dispatcher:
     """Return what answers operators: these operations, and problems for everything else."""
     app = FastAPI(title="Inkling, for operators", openapi_url=None, redirect_slashes=False)
     operations.mount(app, "operators", described)
     problems.install(app, "of /livez, /readyz, /metrics and /v2/repository/…")
     routes = Routes(described)
-    return Dispatcher(Observer(Router(app, routes, control), journal, root_path), routes)
+    return Dispatcher(RequestMiddleware(Router(app, routes, control), request_log, root_path), routes)
 
 
 def _rates(settings: Settings) -> rates.Limits:
@@ -284,24 +288,24 @@ async def _polling(access: Access) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _joining(
-    worker: WorkerProcess | None, together: Together | None, stager: Stager
+    worker: WorkerProcess | None, aggregation: MetricsAggregation | None, stager: Stager
 ) -> AsyncIterator[None]:
-    """Take part in what several processes do together; nothing if this is the only one."""
-    if worker is None or together is None:
+    """Take part in what several processes do aggregation; nothing if this is the only one."""
+    if worker is None or aggregation is None:
         yield
         return
     with worker.connected(stager):
-        async with together.following():
+        async with aggregation.following():
             yield
 
 
 def _grpc(
     settings: Settings,
     registry: Registry,
-    answering: Answering,
+    pipeline: Pipeline,
     statistics: Records,
     management: Management,
-    journal: Journal,
+    request_log: RequestLog,
     control: AccessControl,
 ) -> Callable[[], AbstractAsyncContextManager[object]]:
     """Return what serves gRPC too, while it is entered; nothing if the settings do not ask for it."""
@@ -313,14 +317,14 @@ def _grpc(
     from service.grpc.messages.reader import MessageReader  # noqa: PLC0415 - as above
     from service.grpc.servicer import Servicer  # noqa: PLC0415 - as above
 
-    budget = answering.bodies.budget
+    budget = pipeline.budget
     calls = Calls(settings.max_connections, budget, settings.write_timeout_s)
     servicer = Servicer(
         registry,
-        answering,
+        pipeline,
         statistics,
         management,
-        journal,
+        request_log,
         version(_DISTRIBUTION),
         settings.engine_threads,
         calls,

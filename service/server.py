@@ -26,9 +26,9 @@ from service.http.security.cors import CorsPolicy
 from service.http.security.response_headers import Header, constant_headers
 from service.http.server.connection import Connection
 from service.http.server.connection_table import Connections
-from service.http.server.context import Context, Limits, Stopping
 from service.http.server.listener import Listener
 from service.http.server.request import Request
+from service.http.server.server_context import Limits, ServerContext, Stopping
 from service.http.server.tls import Certificates
 from service.inference.admission.buckets import Buckets
 from service.memory.budget import Budget
@@ -126,7 +126,7 @@ class Server(uvicorn.Server):
     """uvicorn's server, with our own listeners, a lame duck period and a listener for operators.
 
     Attributes:
-        context: What its connections share.
+        server_context: What its connections share.
         connections: Those that are open.
     """
 
@@ -165,11 +165,11 @@ class Server(uvicorn.Server):
         def headers(request: Request | None) -> bytes:
             return cors.lines(request.head.first_headers.get(b"origin") if request else None)
 
-        self.context = Context(
+        self.server_context = ServerContext(
             limits=_limits(settings),
             connections=self.connections,
             budget=app.budget,
-            journal=app.journal,
+            request_log=app.request_log,
             dispatch=app.dispatch,
             stopping=self._stopping,
             constant_headers=constant,
@@ -201,7 +201,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets=[])
         self._loop = asyncio.get_running_loop()
         self._listener = Listener(
-            lambda place, refusal: Connection(self.context, self.server_state, place, refusal),
+            lambda place, refusal: Connection(self.server_context, self.server_state, place, refusal),
             self.connections,
             handshake_timeout_s=self._settings.header_timeout_s,
             certificates=self._certificates,
@@ -264,7 +264,7 @@ class Server(uvicorn.Server):
     def _connect(self, *, server_state: ServerState, **others: Any) -> Connection:  # noqa: ANN401 - uvicorn's
         """Make a connection, as uvicorn asks for one."""
         del others
-        return Connection(self.context, server_state)
+        return Connection(self.server_context, server_state)
 
     def _client(self, peer: str, request: Request) -> str:
         return self._proxies.client(peer, request.head.headers)
@@ -293,7 +293,7 @@ class OperatorsThread:
         self._settings = settings
         self._listening = listening
         self._certificates = certificates
-        self._recorder = ThreadRecorder(app.journal, loop)
+        self._recorder = ThreadRecorder(app.request_log, loop)
         self._dispatch = app.operators(self._recorder, loop)
         self._count_error = app.metrics.count_accept_error
         self._stop: Callable[[], object] = lambda: None
@@ -322,11 +322,11 @@ class OperatorsThread:
             _OPERATORS_CONNECTIONS, _OPERATORS_CONNECTIONS, _shortest_timeout_s(self._settings)
         )
         constant = _lines(constant_headers(tls=self._certificates is not None, cors=False))
-        context = Context(
+        server_context = ServerContext(
             limits=_limits(self._settings),
             connections=connections,
             budget=Budget(_OPERATORS_BYTES),
-            journal=self._recorder,
+            request_log=self._recorder,
             dispatch=self._dispatch,
             stopping=Stopping(),
             constant_headers=constant,
@@ -334,7 +334,7 @@ class OperatorsThread:
         )
         state = ServerState()
         listener = Listener(
-            lambda place, refusal: Connection(context, state, place, refusal),
+            lambda place, refusal: Connection(server_context, state, place, refusal),
             connections,
             handshake_timeout_s=self._settings.header_timeout_s,
             certificates=self._certificates,

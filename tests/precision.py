@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.network.dense_layers import Layer
-from service.core.network.int8 import Rounded
+from service.core.network.int8 import Int8Dense
 
 ROUNDOFF = 2.0**-24
 """Largest relative error of one float32 operation, u."""
@@ -51,7 +51,7 @@ def magnitude(layers: Mapping[str, Layer], images: NDArray[np.uint8]) -> NDArray
         sums = layer.sums(signal)
         signal = layer.answer(sums)
         terms = terms @ np.abs(layer.weight.astype(np.float64)) + np.abs(layer.bias.astype(np.float64))
-        if isinstance(layer, Rounded):
+        if isinstance(layer, Int8Dense):
             terms = terms + np.where(signal > 0, np.abs(signal - sums), 0)
     return terms
 

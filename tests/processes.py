@@ -111,7 +111,7 @@ def wait_until(true: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def answering(connection: socket.socket, pids: Sequence[int]) -> int:
+def pipeline(connection: socket.socket, pids: Sequence[int]) -> int:
     """Return which of some processes has the other end of a connection, which it has answered before."""
     own, other = connection.getsockname()[1], connection.getpeername()[1]
     (found,) = [pid for pid in pids if (other, own, _ESTABLISHED) in _sockets(pid)]

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.codecs.drawings import Limits, Shape, check_count, from_unit, quote, slices
+from service.codecs.drawings import Limits, Shape, check_count, from_unit, slices
 from service.core.errors import MalformedRequest
+from service.core.wording import quote
 
 _MAX_NPY_HEADER_BYTES = 1000
 _MAX_DIMS = 8
@@ -58,8 +59,8 @@ def read_npy(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
         array = array[None]
     if array.shape[1:] not in (shape, (size,)) or not len(array):
         sides = ", ".join(str(side) for side in shape)
-        wanted = f"({sides}), ({size},), (n, {sides}) or (n, {size})"
-        raise MalformedRequest("Array", f"of shape {wanted}, n >= 1", str(array.shape))
+        requested_output = f"({sides}), ({size},), (n, {sides}) or (n, {size})"
+        raise MalformedRequest("Array", f"of shape {requested_output}, n >= 1", str(array.shape))
     check_count(len(array), limits)
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array).view(np.uint8).reshape(-1, *shape)

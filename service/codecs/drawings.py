@@ -1,11 +1,7 @@
-"""What a body holds once it is read: images of the model's shape, or drawings that need preparation.
-
-Also the few words in which the readers of bodies say what was expected and what came.
-"""
+"""Decoded request bodies: images of the model's shape, or drawings that need preprocessing."""
 
 import math
-import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,12 +11,6 @@ from numpy.typing import NDArray
 from service.core.errors import PayloadTooLarge
 
 Shape = tuple[int, ...]
-
-_REPR = reprlib.Repr()
-"""Writes as `repr` does, but of a long value only the beginning: its whole may be many megabytes."""
-_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 20
-_REPR.maxstring = _REPR.maxlong = _REPR.maxother = 200
-_REPR.maxlevel = 3
 
 _USUAL_SIZE = 28 * 28
 
@@ -87,14 +77,3 @@ def slices(array: NDArray[Any]) -> Iterator[slice]:
     rows = max(1, _SLICE_NUMBERS * len(array) // max(1, array.size))
     for start in range(0, len(array), rows):
         yield slice(start, start + rows)
-
-
-def by(shape: Sequence[int]) -> str:
-    """Write a shape as `28 x 28`."""
-    return " x ".join(str(size) for size in shape)
-
-
-def quote(value: object) -> str:
-    """Repeat a little of what came, so that a message stays a line and never holds a payload."""
-    text = _REPR.repr(value)
-    return text if len(text) <= 40 else text[:36] + " ..."

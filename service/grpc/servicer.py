@@ -19,14 +19,14 @@ from service.grpc.limits.calls import Call, Calls
 from service.grpc.limits.clients import client_of
 from service.grpc.messages import codec
 from service.grpc.messages.reader import MessageReader
-from service.grpc.messages.scan import Envelope
+from service.grpc.messages.scan import ScannedRequest
 from service.http.messages import problems
 from service.inference.admission.audit import Actor
-from service.inference.pipeline import Answering, Question
+from service.inference.pipeline import Pipeline, PredictionRequest
 from service.inference.registry import Model, Registry
-from service.inference.request_context import CLIENT_CLOSED, Exchange, request_id_from
+from service.inference.request_context import CLIENT_CLOSED, RequestContext, request_id_from
 from service.observability.model_statistics import Records
-from service.observability.request_log import Journal
+from service.observability.request_log import RequestLog
 from service.oip import inference
 from service.oip import model_metadata as description
 from service.oip.inference import Inferred
@@ -47,14 +47,14 @@ class Request:
 
     Attributes:
         content: Its message, as it came; empty for a method whose message has no fields.
-        exchange: What is known of it.
+        request_context: What is known of it.
         grant: What its client may do.
         address: The client's IP address, or `-`.
         deadline_s: When its client gives up, in seconds since it began; None if never.
     """
 
     content: bytes
-    exchange: Exchange
+    request_context: RequestContext
     grant: Grant
     address: str
     deadline_s: float | None
@@ -81,10 +81,10 @@ class Servicer:
 
     Attributes:
         registry: What is served.
-        answering: The prediction pipeline.
+        pipeline: The prediction pipeline.
         statistics: Counts and times by model.
         management: The model repository.
-        journal: The request log.
+        request_log: The request log.
         version: Of the server.
         engine_threads: Of one inference.
         calls: The calls in progress.
@@ -93,10 +93,10 @@ class Servicer:
     """
 
     registry: Registry
-    answering: Answering
+    pipeline: Pipeline
     statistics: Records
     management: Management
-    journal: Journal
+    request_log: RequestLog
     version: str
     engine_threads: int
     calls: Calls
@@ -166,7 +166,7 @@ class Servicer:
         """Describe how a model is served."""
         asked = _parsed(pb.ModelConfigRequest, call)
         model = self._find(call, asked.name, asked.version)
-        max_images = self.answering.limits.of(model.shape).images
+        max_images = self.pipeline.limits.of(model.shape).images
         document = description.configuration(model, self._versions(model), max_images, self.engine_threads)
         return _written(json_format.ParseDict({"config": document}, pb.ModelConfigResponse()))
 
@@ -184,24 +184,24 @@ class Servicer:
 
     async def model_infer(self, call: Request) -> bytes:
         """Run a model on tensors."""
-        envelope = Envelope.of(call.content, self.answering.limits.images)
-        exchange = call.exchange
+        envelope = ScannedRequest.of(call.content, self.pipeline.limits.images)
+        request_context = call.request_context
         model = self._find(call, envelope.model, envelope.version or "")
-        exchange.is_prediction = True
-        limits = self.answering.limits
+        request_context.is_prediction = True
+        limits = self.pipeline.limits
 
-        def understand() -> Question[bytes]:
+        def understand() -> PredictionRequest[bytes]:
             asked, is_raw = codec.read(envelope)
 
             def write(inferred: Inferred) -> bytes:
                 return codec.write(inferred, is_raw)
 
-            question = inference.question(asked, model, limits, exchange, write)
+            question = inference.question(asked, model, limits, request_context, write)
             call.grant.charge(len(question.drawings))
             times = [time for time in (question.timeout_s, call.deadline_s) if time is not None]
             return question._replace(timeout_s=min(times, default=None))
 
-        def read() -> Question[bytes]:
+        def read() -> PredictionRequest[bytes]:
             try:
                 return understand()
             except ServiceError as error:
@@ -210,7 +210,9 @@ class Servicer:
         cost = _BYTES_PER_NUMBER * envelope.numbers
         self.calls.budget.acquire(cost)
         try:
-            return await self.answering.respond(exchange, model, read, len(call.content), len(envelope.rest))
+            return await self.pipeline.respond(
+                request_context, model, read, len(call.content), len(envelope.rest)
+            )
         finally:
             self.calls.budget.release(cost)
 
@@ -249,43 +251,43 @@ class Servicer:
         """
         del requests
         metadata = context.invocation_metadata() or ()
-        exchange = Exchange(_request_id(metadata), route=path)
+        request_context = RequestContext(_request_id(metadata), route=path)
         deadline_s = context.time_remaining()
-        trailing = statuses.metadata(exchange.request_id)
+        trailing = statuses.metadata(request_context.request_id)
         call: Call | None = None
         answer = b""
-        self.journal.begin()
+        self.request_log.begin()
         try:
             call = self.calls.begin(context)
             grant = await self._authorize(metadata, call, method)
-            answer = await self._run(method, grant, call, exchange, deadline_s, context)
+            answer = await self._run(method, grant, call, request_context, deadline_s, context)
             trailing += tuple(grant.fields())
             self.calls.answer(call, len(answer))
-            exchange.status = 200
+            request_context.status = 200
         except ServiceError as error:
             answer = b""
-            exchange.status = problems.lookup(error).status
+            request_context.status = problems.lookup(error).status
             if isinstance(error, ModelError):
-                fields = {"request_id": exchange.request_id}
+                fields = {"request_id": request_context.request_id}
                 log.error("model failed", exc_info=error, extra={"fields": fields})
             context.set_code(statuses.code(error))
             context.set_details(statuses.sentence(error))
-            trailing = statuses.metadata(exchange.request_id, error)
+            trailing = statuses.metadata(request_context.request_id, error)
         except asyncio.CancelledError:
-            is_late = deadline_s is not None and exchange.age_s() >= deadline_s
+            is_late = deadline_s is not None and request_context.age_s() >= deadline_s
             if call is not None and not is_late:
                 self.calls.cancelled(call)
-            exchange.status = problems.TABLE[DeadlineExceeded].status if is_late else CLIENT_CLOSED
+            request_context.status = problems.TABLE[DeadlineExceeded].status if is_late else CLIENT_CLOSED
             raise
         except Exception:
             answer = b""
-            exchange.status = problems.INTERNAL.status
-            log.exception("unforeseen", extra={"fields": {"request_id": exchange.request_id}})
+            request_context.status = problems.INTERNAL.status
+            log.exception("unforeseen", extra={"fields": {"request_id": request_context.request_id}})
             context.set_code(grpc.StatusCode.INTERNAL)
             context.set_details(statuses.INTERNAL_SENTENCE)
         finally:
-            self.journal.end(exchange, "POST", path, client_of(context.peer()).address)
-        if call is not None and exchange.status != 200:
+            self.request_log.end(request_context, "POST", path, client_of(context.peer()).address)
+        if call is not None and request_context.status != 200:
             self.calls.finish(call)
         context.set_trailing_metadata(trailing)
         return answer
@@ -301,28 +303,28 @@ class Servicer:
         method: Method,
         grant: Grant,
         call: Call,
-        exchange: Exchange,
+        request_context: RequestContext,
         deadline_s: float | None,
         context: grpc.aio.ServicerContext,
     ) -> bytes:
         """Read a call's message and return the answer."""
         address = call.client.address
         if method.reads == "none":
-            return await method.answer(Request(b"", exchange, grant, address, deadline_s))
+            return await method.answer(Request(b"", request_context, grant, address, deadline_s))
         if method.reads == "small":
             content = await self.reader.read_small(call, context)
-            _note(exchange, content)
-            return await method.answer(Request(content, exchange, grant, address, deadline_s))
+            _note(request_context, content)
+            return await method.answer(Request(content, request_context, grant, address, deadline_s))
         content = await self.reader.read(call, context)
         try:
-            _note(exchange, content)
-            return await method.answer(Request(content, exchange, grant, address, deadline_s))
+            _note(request_context, content)
+            return await method.answer(Request(content, request_context, grant, address, deadline_s))
         finally:
             self.reader.release(content)
 
     def _find(self, call: Request, name: str, version: str) -> Model:
         call.grant.check_model(name)
-        return self.answering.find_by_name(call.exchange, name, version or None)
+        return self.pipeline.find_model(call.request_context, name, version or None)
 
     def _versions(self, model: Model) -> list[str]:
         return [other.version for other in self.registry.models() if other.name == model.name]
@@ -330,7 +332,7 @@ class Servicer:
 
 def _actor(call: Request) -> Actor:
     """Return who asks, for the audit record."""
-    return Actor(call.grant.client, call.address, call.exchange.request_id)
+    return Actor(call.grant.client, call.address, call.request_context.request_id)
 
 
 def _request_id(metadata: Metadata) -> str:
@@ -338,10 +340,10 @@ def _request_id(metadata: Metadata) -> str:
     return request_id_from(str(next((value for key, value in metadata if key == statuses.REQUEST_ID), "")))
 
 
-def _note(exchange: Exchange, content: bytes) -> None:
-    exchange.received = len(content)
-    exchange.body_read = True
-    exchange.mark("read")
+def _note(request_context: RequestContext, content: bytes) -> None:
+    request_context.received = len(content)
+    request_context.body_read = True
+    request_context.mark("read")
 
 
 def _parsed(kind: type[codec.AnyMessage], call: Request) -> codec.AnyMessage:

@@ -30,10 +30,10 @@ _MOST_READ_S = 0.005
 """Seconds after which no further request is read in one turn: a small picture may take four milliseconds."""
 
 
-class Asker(Protocol):
+class BatchedRequest(Protocol):
     """A request that waits for a prediction; called from the event loop."""
 
-    def is_gone(self) -> bool:
+    def is_cancelled(self) -> bool:
         """Return whether the prediction is no longer wanted."""
 
     def images(self) -> NDArray[np.uint8] | None:
@@ -42,23 +42,23 @@ class Asker(Protocol):
         None if it is answered in another way.
         """
 
-    def take(self, prediction: Prediction) -> None:
+    def on_prediction(self, prediction: Prediction) -> None:
         """Take the prediction."""
 
     def fail(self, error: Exception) -> None:
         """Take the error there is instead."""
 
 
-_Read = tuple[NDArray[np.uint8], Asker]
+_Read = tuple[NDArray[np.uint8], BatchedRequest]
 
 
-def _images_of(asker: Asker) -> NDArray[np.uint8] | None:
+def _images_of(request: BatchedRequest) -> NDArray[np.uint8] | None:
     """Return the images of a request; None if it is answered otherwise, or gets an error."""
     try:
-        return asker.images()
+        return request.images()
     except Exception as error:  # whatever it is, it is its own
         with _logged():
-            asker.fail(error)
+            request.fail(error)
     return None
 
 
@@ -80,67 +80,67 @@ class Batching:
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
-        self._waiting: dict[int, deque[Asker]] = {}  # by the model's identity
+        self._waiting: dict[int, deque[BatchedRequest]] = {}  # by the model's identity
 
-    def submit(self, model: Model, asker: Asker) -> None:
+    def submit(self, model: Model, request: BatchedRequest) -> None:
         """Have a request's images predicted at the end of this turn of the event loop.
 
         Args:
             model: As the predictor found it.
-            asker: Gives its images then, and gets their prediction: the same together as alone, up to
+            request: Gives its images then, and gets their prediction: the same together as alone, up to
                 rounding. If a step raises, it gets the error.
         """
         waiting = self._waiting.get(id(model))
         if waiting is None:
             waiting = self._waiting[id(model)] = deque()
             asyncio.get_running_loop().call_soon(self._run, model)
-        waiting.append(asker)
+        waiting.append(request)
 
     def _run(self, model: Model) -> None:
-        together = self._next_batch(model)
-        if not together:
+        batch = self._next_batch(model)
+        if not batch:
             return
         try:
-            predictions = self._predict(model, together)
+            predictions = self._predict(model, batch)
         except Exception as error:  # whatever it is, nobody may wait for ever
-            for _, asker in together:
+            for _, request in batch:
                 with _logged():
-                    asker.fail(error)
+                    request.fail(error)
             return
-        for (_, asker), prediction in zip(together, predictions, strict=True):
+        for (_, request), prediction in zip(batch, predictions, strict=True):
             try:
-                asker.take(prediction)
+                request.on_prediction(prediction)
             except Exception:  # whatever it is, it is its own and logged; the others still wait
                 log.exception("unforeseen")
 
     def _next_batch(self, model: Model) -> list[_Read]:
         """Read the requests that run now; the others run in the next turn of the event loop."""
         waiting = self._waiting[id(model)]  # requests that are submitted meanwhile join it
-        together: list[_Read] = []
+        batch: list[_Read] = []
         images, ends = 0, perf_counter() + _MOST_READ_S
         while waiting and images < _MOST_IMAGES and perf_counter() < ends:
-            asker = waiting.popleft()
-            if asker.is_gone():
+            request = waiting.popleft()
+            if request.is_cancelled():
                 continue
-            own = _images_of(asker)
+            own = _images_of(request)
             if own is None:
                 images += 1  # it took time, too
             else:
-                together.append((own, asker))
+                batch.append((own, request))
                 images += len(own)
         if waiting:
             asyncio.get_running_loop().call_soon(self._run, model)
         else:
             del self._waiting[id(model)]
-        return together
+        return batch
 
-    def _predict(self, model: Model, together: Sequence[_Read]) -> Sequence[Prediction]:
-        if len(together) == 1:
-            return [self.predictor.predict(model, together[0][0])]
-        run = self.predictor.run(model, np.concatenate([images for images, _ in together]))
+    def _predict(self, model: Model, batch: Sequence[_Read]) -> Sequence[Prediction]:
+        if len(batch) == 1:
+            return [self.predictor.predict(model, batch[0][0])]
+        run = self.predictor.run(model, np.concatenate([images for images, _ in batch]))
         predictions = []
         start = 0
-        for images, _ in together:
+        for images, _ in batch:
             count = len(images)
             predictions.append(Prediction(run, start, count))
             start += count

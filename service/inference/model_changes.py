@@ -13,7 +13,7 @@ from typing import Protocol
 
 from service.core.errors import DeadlineExceeded, Overloaded, ReloadRefused, ServiceError, Stopping
 from service.inference.registry import Registry, StagedChange
-from service.inference.thread_pool import Workers
+from service.inference.thread_pool import ThreadPool
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Stager:
 class LocalChanges:
     """Applies changes in this process, one after the other."""
 
-    def __init__(self, stager: Stager, workers: Workers) -> None:
+    def __init__(self, stager: Stager, workers: ThreadPool) -> None:
         """Apply nothing yet.
 
         Args:

@@ -1,6 +1,7 @@
-"""The way of one prediction: a body comes in, the model's answer goes out.
+"""Prediction pipeline: the steps from a decoded request to an encoded response, shared by HTTP and gRPC.
 
-Every interface that predicts goes this way; they differ in how they read bodies and write answers.
+Charge the client, preprocess, predict in a batch with concurrent requests, encode. Short requests run on the
+event loop, long ones in the thread pool. A transport only parses the request and writes the response.
 """
 
 from __future__ import annotations  # of functions that are made anew for every request
@@ -8,95 +9,57 @@ from __future__ import annotations  # of functions that are made anew for every 
 import asyncio
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 
 from service.codecs.drawings import Drawings, Limits
 from service.core.drawing.steps import Trace
 from service.core.errors import DeadlineExceeded
-from service.http.messages.body_reader import BodyLimits
-from service.http.messages.headers import Headers
 from service.inference import preprocessing
 from service.inference.batching import Batching
 from service.inference.predictor import Prediction
-from service.inference.preprocessing import Preparation
+from service.inference.preprocessing import Preprocessing
 from service.inference.registry import Model
-from service.inference.request_context import Exchange, exchange_of
-from service.inference.thread_pool import Workers
+from service.inference.request_context import RequestContext
+from service.inference.thread_pool import ThreadPool
 from service.memory import costs
+from service.memory.budget import Budget
 
 INLINE_BYTES = 16_384
-"""Bodies up to this size are read on the event loop, and answered there if what they hold is quick:
-docs/decisions/0003-inline-or-thread.md, and for pictures 0028."""
+"""Size of a body up to which it is parsed on the event loop, and answered there if preprocessing is quick:
+docs/decisions/0003-inline-or-thread.md; for image files 0028."""
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
-
-class Posted(NamedTuple):
-    """What a caller sent.
-
-    Attributes:
-        body: All of it, unpacked.
-        headers: By their names in small letters; of several the first.
-        exchange: The request's.
-    """
-
-    body: bytes
-    headers: Mapping[bytes, bytes]
-    exchange: Exchange
-
-    def header(self, name: bytes) -> str | None:
-        """Return a header, by its name in small letters; None if it did not come."""
-        value = self.headers.get(name)
-        return None if value is None else value.decode("latin-1")
+Disconnected = Callable[[], Awaitable[None]] | None
+"""Coroutine function that raises when the client disconnects; None if disconnecting cancels the task."""
 
 
-class Reply(NamedTuple):
-    """What a caller is answered, with status 200.
+class PredictionRequest(NamedTuple, Generic[Response]):
+    """A parsed request.
 
     Attributes:
-        content: The body.
-        headers: The type of the content, and others that belong to it.
-    """
-
-    content: bytes
-    headers: Headers
-
-
-Ask = Callable[["Posted", "Model", Any], "Question[Reply]"]
-"""Makes a question of what a caller sent, for a model, with the options of the operation."""
-
-Left = Callable[[], Awaitable[None]] | None
-
-
-class Question(NamedTuple, Generic[Answer]):
-    """What a body asks of a model.
-
-    Attributes:
-        drawings: Of what.
-        encode: Writes the answer.
-        prepare: How to prepare the drawings, as `preparation.prepare` takes it.
-        most_inline: Images of a small body up to which the answer is written on the event loop; None: as many
-            as there are.
-        traces: Where the steps of preparation go before `encode` is called; None if nobody wants them.
-        timeout_s: Longest time from the request's head to the prediction's beginning, and longest time in
-            which it must be done; None for the service's own.
-        priority: Before whom it is taken if it must wait, as `Workers.run` takes it.
-        image_bytes: Memory that preparing, predicting and answering takes for each image, as
-            `costs.image_cost` gives it; None for what it takes at least.
+        drawings: The images or drawings.
+        encode: Encodes the response.
+        prepare: The preprocessing, as `preprocessing.prepare` takes it.
+        most_inline: Number of images up to which a small body is encoded on the event loop; None for any.
+        traces: List to which `preprocessing.prepare` adds the steps of each image; None if not requested.
+        timeout_s: Deadline for the start of the prediction and for its end, in seconds after the request's
+            head arrived; None for none of its own.
+        priority: Priority in the thread pool, as `ThreadPool.run` takes it.
+        image_bytes: Memory per image of preprocessing, prediction and response, as `costs.image_cost`
+            returns it; None for the minimum.
     """
 
     drawings: Drawings
-    encode: Callable[[Prediction], Answer]
-    prepare: Preparation | None = None
+    encode: Callable[[Prediction], Response]
+    prepare: Preprocessing | None = None
     most_inline: int | None = None
     traces: list[Trace] | None = None
     timeout_s: float | None = None
@@ -104,113 +67,116 @@ class Question(NamedTuple, Generic[Answer]):
     image_bytes: int | None = None
 
     def is_short(self) -> bool:
-        """Tell whether the event loop can prepare and answer it without keeping others waiting."""
+        """Return whether it can run on the event loop without delaying other requests."""
         is_small = self.most_inline is None or len(self.drawings) <= self.most_inline
         return self.traces is None and is_small and preprocessing.is_quick(self.drawings, self.prepare)
 
 
-class PredictionJob(ABC, Generic[Answer]):
-    """A request whose body has arrived: reads it, and encodes the answer.
+class PredictionJob(ABC, Generic[Response]):
+    """One request in the pipeline, from its complete body to its response.
 
     Attributes:
-        task: The task of long work, which ends without an answer if it is cancelled; None for short work.
+        task: Task of a long request; cancelling it drops the request. None for a short one.
     """
 
-    __slots__ = ("_answering", "_exchange", "_model", "_question", "_size", "task")
+    __slots__ = ("_context", "_model", "_pipeline", "_prediction_request", "_size", "task")
 
     def __init__(self) -> None:
-        """Begin without a body."""
+        """Create a job; `submit` starts it."""
         self.task: asyncio.Task[None] | None = None
 
-    def submit(self, answering: Answering, exchange: Exchange, model: Model, size: int, unread: int) -> None:
-        """Answer the request: on the event loop at the end of this turn, or in the thread pool if it is long.
+    def submit(
+        self, pipeline: Pipeline, context: RequestContext, model: Model, size: int, unparsed: int
+    ) -> None:
+        """Start the job: at the end of this turn of the event loop, or in the thread pool if it is long.
 
         Args:
-            answering: The prediction pipeline.
-            exchange: The request's.
-            model: Whom it asks.
-            size: Of the whole body, in bytes.
-            unread: Bytes of it that `read` has to parse one by one.
+            pipeline: The pipeline.
+            context: The request context.
+            model: The model.
+            size: Size of the body in bytes.
+            unparsed: Bytes of it that `parse` has to parse one by one.
         """
-        self._answering = answering
-        self._exchange = exchange
+        self._pipeline = pipeline
+        self._context = context
         self._model = model
         self._size = size
-        if unread > INLINE_BYTES:
-            self._spawn(lambda: answering.workers.run(self._read_and_reply))
+        if unparsed > INLINE_BYTES:
+            self._spawn(lambda: pipeline.thread_pool.run(self._run))
         else:
-            answering.batching.submit(model, self)
+            pipeline.batching.submit(model, self)
 
     @abstractmethod
-    def read(self) -> Question[Answer]:
-        """Make a question of the body; on the event loop or in a thread.
+    def parse(self) -> PredictionRequest[Response]:
+        """Parse the body; called on the event loop or in the thread pool.
 
         Raises:
-            ServiceError: The body is not what it should be.
+            ServiceError: The request is not valid.
         """
 
     @abstractmethod
-    def is_gone(self) -> bool:
-        """Return whether the answer is no longer wanted."""
+    def is_cancelled(self) -> bool:
+        """Return whether the response is no longer wanted."""
 
     @abstractmethod
-    def answer(self, answer: Answer) -> None:
-        """Take the answer."""
+    def respond(self, response: Response) -> None:
+        """Send the response."""
 
     @abstractmethod
     def fail(self, error: Exception) -> None:
-        """Take the error there is instead, whatever it is."""
+        """Send an error response."""
 
     def images(self) -> NDArray[np.uint8] | None:
-        """Return the images to predict; None if preparing or answering them is long work, which begins."""
-        question, left_s = self._ask()
-        answering, exchange, model = self._answering, self._exchange, self._model
-        if self._size <= INLINE_BYTES and question.is_short():
-            self._question = question
-            return answering.prepare(exchange, model, question)
+        """Return the preprocessed images for a batch; None if the request is long and runs on its own."""
+        request = self._parse()
+        pipeline, context, model = self._pipeline, self._context, self._model
+        timeout_s = None if request.timeout_s is None else time_left(request, context)
+        if self._size <= INLINE_BYTES and request.is_short():
+            self._prediction_request = request
+            return pipeline.preprocess(context, model, request)
         self._spawn(
-            lambda: answering.workers.run(
-                lambda: answering.reply(exchange, model, question),
-                timeout_s=left_s,
-                priority=question.priority,
+            lambda: pipeline.thread_pool.run(
+                lambda: pipeline.run(context, model, request), timeout_s=timeout_s, priority=request.priority
             )
         )
         return None
 
-    def take(self, prediction: Prediction) -> None:
-        """Encode the answer."""
+    def on_prediction(self, prediction: Prediction) -> None:
+        """Encode and send the response."""
         try:
-            answer = self._answering.encode(self._exchange, self._question, prediction)
-        except Exception as error:  # whatever it is: a client waits
+            response = self._pipeline.encode(self._context, self._prediction_request, prediction)
+        except Exception as error:  # any error: the client waits
             self.fail(error)
         else:
-            self.answer(answer)
+            self.respond(response)
 
-    def _read_and_reply(self) -> Answer:
-        """Read the body, predict and encode the answer, in a thread of the pool."""
-        question, _ = self._ask()
-        return self._answering.reply(self._exchange, self._model, question)
+    def _run(self) -> Response:
+        """Parse the body, predict and encode, in the thread pool."""
+        request = self._parse()
+        if request.timeout_s is not None:
+            time_left(request, self._context)
+        return self._pipeline.run(self._context, self._model, request)
 
-    def _ask(self) -> tuple[Question[Answer], float | None]:
-        """Read the body, and charge the client for its images; return the seconds that are left, too."""
-        exchange = self._exchange
-        exchange.mark("queue")
-        question = self.read()
-        if exchange.grant is not None:
-            exchange.grant.charge(len(question.drawings))
-        exchange.mark("decode")
-        return question, None if question.timeout_s is None else time_left(question, exchange)
+    def _parse(self) -> PredictionRequest[Response]:
+        """Parse the body, and charge its images to the client's rate limit."""
+        context = self._context
+        context.mark("queue")
+        request = self.parse()
+        if context.grant is not None:
+            context.grant.charge(len(request.drawings))
+        context.mark("decode")
+        return request
 
-    def _spawn(self, work: Callable[[], Coroutine[None, None, Answer]]) -> None:
-        """Run long work in a task."""
+    def _spawn(self, work: Callable[[], Coroutine[None, None, Response]]) -> None:
+        """Run a long request in a task."""
 
         async def run() -> None:
             try:
-                answer = await work()
-            except Exception as error:  # whatever it is: a client waits
+                response = await work()
+            except Exception as error:  # any error: the client waits
                 self.fail(error)
             else:
-                self.answer(answer)
+                self.respond(response)
             finally:
                 self.task = None  # which refers to this job
 
@@ -218,222 +184,153 @@ class PredictionJob(ABC, Generic[Answer]):
 
 
 @dataclass(frozen=True)
-class Answering:
-    """The prediction pipeline: reads bodies, runs models, and keeps long work off the event loop.
+class Pipeline:
+    """The steps of a prediction, and what they need.
 
     Attributes:
-        batching: Runs models, concurrent requests in one batch.
-        workers: Thread pool for long work.
-        bodies: Limits of request bodies.
-        limits: How much one request may hold.
+        batching: Runs models on the event loop, concurrent requests in one batch.
+        thread_pool: Runs long requests.
+        budget: Memory budget of requests.
+        limits: Limits of the images in one request.
     """
 
     batching: Batching
-    workers: Workers
-    bodies: BodyLimits
+    thread_pool: ThreadPool
+    budget: Budget
     limits: Limits
 
-    def find(self, request: Request) -> Model:
-        """Return the model that the path names, and note it for log and metrics.
+    def find_model(self, context: RequestContext, name: str, version: str | None) -> Model:
+        """Return a model by name and optionally version, and note it in the request context.
 
         Raises:
             UnknownModel, UnknownVersion, ModelNotReady: As `Registry.get`.
         """
-        parameters = request.path_params
-        return self.find_by_name(exchange_of(request), parameters["model"], parameters.get("version"))
-
-    def find_by_name(self, exchange: Exchange, name: str, version: str | None) -> Model:
-        """Return a model by name and perhaps version, and note it; raises as `find`."""
         model = self.batching.predictor.find(name, version)
-        exchange.model, exchange.version = model.name, model.version
+        context.model, context.version = model.name, model.version
         return model
-
-    def asking(self, ask: Ask, count_unread: Callable[[Posted], int] | None = None) -> Asking:
-        """Return what handles an operation that asks a model.
-
-        Args:
-            ask: Makes the question.
-            count_unread: Tells how many bytes of what was sent `ask` has to understand one by one; None if
-                all.
-        """
-        return Asking(self, ask, count_unread or _whole)
 
     async def respond(
         self,
-        exchange: Exchange,
+        context: RequestContext,
         model: Model,
-        read: Callable[[], Question[Answer]],
+        parse: Callable[[], PredictionRequest[Response]],
         size: int,
-        unread: int,
-        left: Left = None,
-    ) -> Answer:
-        """Answer a request whose body has arrived, as `PredictionJob.submit`, and wait for the answer.
+        unparsed: int,
+        disconnected: Disconnected = None,
+    ) -> Response:
+        """Run a request whose body is complete; the awaitable variant of `PredictionJob.submit`.
 
         Args:
-            exchange: The request's.
-            model: Whom it asks.
-            read: As `PredictionJob.read`.
-            size: Of the whole body, in bytes.
-            unread: Bytes of it that `read` has to parse one by one.
-            left: Awaitable that completes when the client disconnects; None if that cancels this task.
+            context: The request context.
+            model: The model.
+            parse: As `PredictionJob.parse`.
+            size: Size of the body in bytes.
+            unparsed: Bytes of it that `parse` has to parse one by one.
+            disconnected: Raises when the client disconnects; the request is then dropped unless it has
+                started.
 
         Returns:
-            What the question's `encode` returns.
+            The encoded response.
 
         Raises:
-            ServiceError: Whatever the readers, the model and the workers raise.
-            ClientDisconnect: The client left; work that had not begun is dropped.
+            ServiceError: Any error of parsing, the model or the thread pool.
         """
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        job = _AwaitedJob(read, future)
-        job.submit(self, exchange, model, size, unread)
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        job = _AwaitedJob(parse, future)
+        job.submit(self, context, model, size, unparsed)
         try:
-            return await _unless(left, future)
+            return await _await_unless(disconnected, future)
         finally:
             future.cancel()
             if job.task is not None:
                 job.task.cancel()
-            del future, job  # an error's traceback would hold the error, and with it the request's body
+            del future, job  # the traceback of an error would hold them, and with them the body
 
-    def reply(self, exchange: Exchange, model: Model, question: Question[Answer]) -> Answer:
-        """Predict and write the answer, in a thread of the pool."""
-        exchange.mark("queue")
-        with self.acquired(model, question):
-            images = self.prepare(exchange, model, question)
-            return self.encode(exchange, question, self.batching.predictor.predict(model, images))
+    def run(self, context: RequestContext, model: Model, request: PredictionRequest[Response]) -> Response:
+        """Preprocess, predict and encode, in the thread pool."""
+        context.mark("queue")
+        with self.acquired(model, request):
+            images = self.preprocess(context, model, request)
+            return self.encode(context, request, self.batching.predictor.predict(model, images))
 
-    def acquired(self, model: Model, question: Question[Answer]) -> AbstractContextManager[None]:
-        """Acquire the memory that a question's images take, until the context is left; raises as `Budget`."""
-        each = question.image_bytes or costs.image_cost(math.prod(model.shape), len(model.manifest.labels))
-        return self.bodies.budget.acquired(each * len(question.drawings))
+    def acquired(self, model: Model, request: PredictionRequest[Response]) -> AbstractContextManager[None]:
+        """Acquire the memory of a request's images while the context is active; raises as `Budget.acquired`."""
+        each = request.image_bytes or costs.image_cost(math.prod(model.shape), len(model.manifest.labels))
+        return self.budget.acquired(each * len(request.drawings))
 
-    def prepare(self, exchange: Exchange, model: Model, question: Question[Answer]) -> NDArray[np.uint8]:
-        """Return the images of a question as the model takes them; raises as `preparation.prepare`."""
+    def preprocess(
+        self, context: RequestContext, model: Model, request: PredictionRequest[Response]
+    ) -> NDArray[np.uint8]:
+        """Return the images in the model's input shape; raises as `preprocessing.prepare`."""
         images = preprocessing.prepare(
-            question.drawings,
-            model.shape,
-            self.limits,
-            question.prepare,
-            question.traces,
-            self.bodies.budget,
+            request.drawings, model.shape, self.limits, request.prepare, request.traces, self.budget
         )
-        exchange.mark("prepare")
+        context.mark("prepare")
         return images
 
-    def encode(self, exchange: Exchange, question: Question[Answer], prediction: Prediction) -> Answer:
-        """Write the answer to a question, and note what it took."""
+    def encode(
+        self, context: RequestContext, request: PredictionRequest[Response], prediction: Prediction
+    ) -> Response:
+        """Encode the response, and record the time and the batch size of the prediction."""
         now = perf_counter()
-        exchange.mark("queue", now - prediction.seconds)
-        exchange.mark("infer", now)
-        answer = question.encode(prediction)
-        exchange.mark("encode")
-        exchange.images, exchange.batch = prediction.count, prediction.batch
-        return answer
-
-
-@dataclass(frozen=True)
-class Asking:
-    """Handles an operation that asks a model.
-
-    Attributes:
-        answering: The way of its predictions.
-        ask: Makes a question of what was sent.
-        count_unread: Tells how many bytes of it `ask` has to understand one by one.
-    """
-
-    answering: Answering
-    ask: Ask
-    count_unread: Callable[[Posted], int]
-
-    async def __call__(self, request: Request, options: Any) -> Response:  # noqa: ANN401 - as the operation has it
-        """Read a request's body, predict, and write the answer.
-
-        Raises:
-            ServiceError: Whatever the model, the gate, the readers and the workers raise.
-            ClientDisconnect: The caller left before.
-        """
-        exchange = exchange_of(request)
-        model = self.answering.find(request)
-        exchange.is_prediction = True
-        async with self.answering.bodies.read(request) as body:
-            exchange.mark("read")
-            posted = Posted(body, dict(reversed(request.scope["headers"])), exchange)
-            reply = await self.answering.respond(
-                exchange,
-                model,
-                lambda: self.ask(posted, model, options),
-                len(body),
-                self.count_unread(posted),
-                _left(request),
-            )
-        response = Response(reply.content)
-        response.raw_headers += reply.headers
+        context.mark("queue", now - prediction.seconds)
+        context.mark("infer", now)
+        response = request.encode(prediction)
+        context.mark("encode")
+        context.images, context.batch = prediction.count, prediction.batch
         return response
 
 
-def _whole(posted: Posted) -> int:
-    return len(posted.body)
+class _AwaitedJob(PredictionJob[Response]):
+    """A job that resolves a future."""
 
+    __slots__ = ("_future", "_read")
 
-def _left(request: Request) -> Callable[[], Awaitable[None]]:
-    """Return what waits until the caller of a request whose body was read has left."""
-
-    async def wait() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    return wait
-
-
-async def _unless(left: Left, future: asyncio.Future[Answer]) -> Answer:
-    """Await an answer; raise ClientDisconnect if the client leaves first."""
-    if left is None:
-        return await future
-    leaving = asyncio.ensure_future(left())
-    try:
-        await asyncio.wait((future, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not future.done():
-            raise ClientDisconnect
-        return future.result()
-    finally:
-        leaving.cancel()
-        del future  # as in `respond`
-
-
-class _AwaitedJob(PredictionJob[Answer]):
-    """A job that sets a future."""
-
-    __slots__ = ("_body", "_future")
-
-    def __init__(self, body: Callable[[], Question[Answer]], future: asyncio.Future[Answer]) -> None:
+    def __init__(
+        self, parse: Callable[[], PredictionRequest[Response]], future: asyncio.Future[Response]
+    ) -> None:
         super().__init__()
-        self._body = body
+        self._read = parse
         self._future = future
 
-    def read(self) -> Question[Answer]:
-        return self._body()
+    def parse(self) -> PredictionRequest[Response]:
+        return self._read()
 
-    def is_gone(self) -> bool:
+    def is_cancelled(self) -> bool:
         return self._future.done()
 
-    def answer(self, answer: Answer) -> None:
+    def respond(self, response: Response) -> None:
         if not self._future.done():
-            self._future.set_result(answer)
+            self._future.set_result(response)
 
     def fail(self, error: Exception) -> None:
         if not self._future.done():
             self._future.set_exception(error)
 
 
-def time_left(question: Question[Answer], exchange: Exchange) -> float | None:
-    """Return the seconds that are left for an answer; None if the caller named no limit.
+async def _await_unless(disconnected: Disconnected, future: asyncio.Future[Response]) -> Response:
+    """Await a response; raise what `disconnected` raises if the client disconnects first."""
+    if disconnected is None:
+        return await future
+    disconnecting = asyncio.ensure_future(disconnected())
+    try:
+        await asyncio.wait((future, disconnecting), return_when=asyncio.FIRST_COMPLETED)
+        if not future.done():
+            disconnecting.result()
+        return future.result()
+    finally:
+        disconnecting.cancel()
+        del future  # as in `respond`
+
+
+def time_left(request: PredictionRequest[Response], context: RequestContext) -> float:
+    """Return the seconds until the deadline of a request that has one.
 
     Raises:
-        DeadlineExceeded: None are.
+        DeadlineExceeded: The deadline has passed.
     """
-    if question.timeout_s is None:
-        return None
-    left = question.timeout_s - exchange.age_s()
-    if left <= 0:
-        raise DeadlineExceeded(question.timeout_s)
-    return left
+    assert request.timeout_s is not None
+    left_s = request.timeout_s - context.age_s()
+    if left_s <= 0:
+        raise DeadlineExceeded(request.timeout_s)
+    return left_s

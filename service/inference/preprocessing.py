@@ -9,14 +9,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.codecs.drawings import Drawing, Drawings, Limits, Shape, by
+from service.codecs.drawings import Drawing, Drawings, Limits, Shape
 from service.codecs.pictures import header, image_files
 from service.core.drawing import mnist, photo
 from service.core.drawing.steps import Trace
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
+from service.core.wording import shape_text
 from service.memory.budget import Budget
 
-Preparation = Literal["none", "mnist"]
+Preprocessing = Literal["none", "mnist"]
 
 _DRAWN = (mnist.SIDE, mnist.SIDE)
 
@@ -32,7 +33,7 @@ _MOST_TRACED = 16
 answer, that of noise, which nothing compresses, 314 KB."""
 
 
-def is_quick(drawings: Drawings, preparation: Preparation | None) -> bool:
+def is_quick(drawings: Drawings, preparation: Preprocessing | None) -> bool:
     """Tell whether the event loop can prepare the drawings without keeping others waiting.
 
     Four milliseconds at worst: docs/decisions/0028-small-pictures-on-the-loop.md.
@@ -52,7 +53,7 @@ def prepare(
     drawings: Drawings,
     shape: Shape,
     limits: Limits,
-    preparation: Preparation | None,
+    preparation: Preprocessing | None,
     traces: list[Trace] | None = None,
     budget: Budget | None = None,
 ) -> NDArray[np.uint8]:
@@ -81,7 +82,7 @@ def prepare(
         MalformedRequest: `mnist` for a model whose images are not 28 x 28.
     """
     if preparation == "mnist" and shape != _DRAWN:
-        expected = f"none, or left out, for a model of {by(shape)} numbers an image"
+        expected = f"none, or left out, for a model of {shape_text(shape)} numbers an image"
         raise MalformedRequest("Query 'prepare'", expected, "'mnist'")
     if traces is not None and len(drawings) > _MOST_TRACED:
         raise PayloadTooLarge("Batch with include=steps", _MOST_TRACED, "images", f"{len(drawings):,}")
@@ -115,7 +116,7 @@ def _from_file(
     field: str,
     shape: Shape,
     room: int,
-    preparation: Preparation | None,
+    preparation: Preprocessing | None,
     trace: Trace | None,
     budget: Budget | None,
 ) -> tuple[NDArray[np.uint8], int]:
@@ -123,14 +124,14 @@ def _from_file(
     if shape == photo.SHAPE:
         return image_files.read_photo(data, field, room, preparation != "none", trace, budget)
     if shape != _DRAWN:
-        raise TensorMismatch(field, f"{by(shape)} numbers for this model", "a picture file")
+        raise TensorMismatch(field, f"{shape_text(shape)} numbers for this model", "a picture file")
     picture, pixels = image_files.read_picture(data, field, room, budget)
     if picture.size == shape[::-1] and preparation != "mnist":
         grey = np.asarray(picture)
         if preparation == "none" or not _is_on_light_paper(grey):
             return _taken(grey, trace), pixels
     if preparation == "none":
-        raise TensorMismatch(field, f"{by(shape)} pixels", by(picture.size))
+        raise TensorMismatch(field, f"{shape_text(shape)} pixels", shape_text(picture.size))
     return mnist.from_picture(picture, field, trace), pixels
 
 
@@ -150,12 +151,12 @@ def _from_strokes(
     strokes: list[NDArray[np.float64]],
     field: str,
     shape: Shape,
-    preparation: Preparation | None,
+    preparation: Preprocessing | None,
     trace: Trace | None,
 ) -> NDArray[np.uint8]:
     if shape != _DRAWN:
         other = "numbers or a picture file" if shape == photo.SHAPE else "numbers"
-        raise TensorMismatch(field, f"{by(shape)} {other} for this model", "strokes")
+        raise TensorMismatch(field, f"{shape_text(shape)} {other} for this model", "strokes")
     if preparation == "none":
-        raise TensorMismatch(field, f"{by(shape)} pixels", "strokes")
+        raise TensorMismatch(field, f"{shape_text(shape)} pixels", "strokes")
     return mnist.from_strokes(strokes, field, trace)

@@ -63,7 +63,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ModelStatus:
     """How one published version stands.
 
     Attributes:
@@ -335,10 +335,10 @@ class Registry:
         """Return why folders were refused, by name and version."""
         return [error for shelf in self._shelves.values() for error in shelf.refused.values()]
 
-    def index(self) -> list[Standing]:
+    def index(self) -> list[ModelStatus]:
         """Return how every version stands that is known: by name, and each name's versions oldest first."""
         return [
-            Standing(name, version, version in shelf.models, shelf.reason(version))
+            ModelStatus(name, version, version in shelf.models, shelf.reason(version))
             for name, shelf in self._shelves.items()
             for version in shelf.versions()
         ]

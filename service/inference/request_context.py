@@ -7,16 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from starlette.requests import Request
 
 from service.inference.admission.access import Grant
 
 CLIENT_CLOSED = 499
 """Status in log and metrics for a caller who left before the answer, as nginx writes it."""
 
-
-STARTED = "inkling.started"
-"""Key of an ASGI scope: when the request's first byte was parsed, by `time.perf_counter`."""
 
 _IDS = 256
 """Request ids that are made at once."""
@@ -25,7 +21,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(slots=True)
-class Exchange:
+class RequestContext:
     """What is known of one request while it is being answered.
 
     Attributes:
@@ -97,13 +93,6 @@ class Exchange:
     def age_s(self) -> float:
         """Return the seconds since it began."""
         return time.perf_counter() - self.started
-
-
-def exchange_of(request: Request) -> Exchange:
-    """Return what is known of a request; it must have come through `Observer`."""
-    exchange = request.scope["exchange"]
-    assert isinstance(exchange, Exchange)
-    return exchange
 
 
 _unused_ids: list[str] = []

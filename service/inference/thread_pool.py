@@ -85,7 +85,7 @@ class _Kept:
         return outcome
 
 
-class Workers:
+class ThreadPool:
     """A few threads with a short queue in front of them, and a deadline for everything in it."""
 
     def __init__(self, threads: int, max_waiting: int, timeout_s: float) -> None:

@@ -43,7 +43,7 @@ class _Left:
     ready: list[list[str]]
 
 
-class Together(Collector):
+class MetricsAggregation(Collector):
     """Reads as `Metrics` and `Statistics` do, for all processes.
 
     `collect` may be called from any thread, everything else from the event loop alone.

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from service.inference.request_context import Exchange
+from service.inference.request_context import RequestContext
 from service.observability import json_logging
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -98,7 +98,7 @@ class Metrics(Collector):
             "inkling_phase_seconds", "Time spent in one phase of a request", "phase", _SECONDS
         )
         self._images = _Histogram("inkling_batch_images", "Images in one request", "model", _IMAGES)
-        self._uncounted: list[tuple[Exchange, float]] = []
+        self._uncounted: list[tuple[RequestContext, float]] = []
         self._ready: set[tuple[str, str]] = set()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -108,7 +108,7 @@ class Metrics(Collector):
         """Show which models can answer, by name and version, and no others; from any thread."""
         self._ready = set(models)
 
-    def count(self, ended: Sequence[tuple[Exchange, float]]) -> None:
+    def count(self, ended: Sequence[tuple[RequestContext, float]]) -> None:
         """Count answered requests, each with the seconds that it took."""
         with self._lock:
             self._uncounted += ended
@@ -119,15 +119,15 @@ class Metrics(Collector):
         """Count the requests that are kept; the lock is held."""
         requests, seconds_by_route = self._requests, self._seconds.observed
         phases, images = self._phases.observed, self._images.observed
-        for exchange, seconds in self._uncounted:
-            route = exchange.route
-            key = (route, exchange.model, exchange.status)
+        for context, seconds in self._uncounted:
+            route = context.route
+            key = (route, context.model, context.status)
             requests[key] = requests.get(key, 0) + 1
             seconds_by_route[route].append(seconds)
-            for phase, ms in exchange.phases.items():
+            for phase, ms in context.phases.items():
                 phases[phase].append(ms / 1000)
-            if exchange.images:
-                images[exchange.model].append(exchange.images)
+            if context.images:
+                images[context.model].append(context.images)
         self._uncounted.clear()
         for histogram in (self._seconds, self._phases, self._images):
             histogram.count()

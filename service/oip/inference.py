@@ -12,17 +12,18 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.codecs.drawings import Drawing, Drawings, Limits, Shape, check_count, quote
+from service.codecs.drawings import Drawing, Drawings, Limits, Shape, check_count
 from service.core.artifact.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME
 from service.core.drawing import mnist
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
 from service.core.network import attribution
-from service.http.api import explain
-from service.inference.pipeline import Question
+from service.core.wording import list_text, quote
+from service.inference import explanation
+from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction
-from service.inference.preprocessing import Preparation
+from service.inference.preprocessing import Preprocessing
 from service.inference.registry import Model
-from service.inference.request_context import Exchange
+from service.inference.request_context import RequestContext
 from service.oip import tensors
 from service.oip.tensors import BYTES, Tensor
 
@@ -37,7 +38,7 @@ _MICROSECOND = 1e-6
 _SHARED_MEMORY = "shared_memory_"
 
 
-class Wanted(NamedTuple):
+class RequestedOutput(NamedTuple):
     """An output that a caller asks for.
 
     Attributes:
@@ -56,15 +57,15 @@ class Wanted(NamedTuple):
         return f"output {quote(self.name)}"
 
 
-def wanted(name: str, parameters: Mapping[str, Any]) -> Wanted:
+def requested_output(name: str, parameters: Mapping[str, Any]) -> RequestedOutput:
     """Return what a caller asks for with an output's name and parameters.
 
     Raises:
         MalformedRequest: A parameter is not what it should be.
     """
     if not parameters:
-        return Wanted(name)
-    asked = Wanted(name)
+        return RequestedOutput(name)
+    asked = RequestedOutput(name)
     _check_no_shared_memory(parameters, asked)
     classes = parameters.get("classification", 0)
     if not isinstance(classes, int) or isinstance(classes, bool) or not 0 <= classes < 2**31:
@@ -73,7 +74,7 @@ def wanted(name: str, parameters: Mapping[str, Any]) -> Wanted:
     is_binary = parameters.get("binary_data")
     if is_binary is not None and not isinstance(is_binary, bool):
         raise MalformedRequest(f"Parameter 'binary_data' of {asked.named}", "true or false", quote(is_binary))
-    return Wanted(name, is_binary, classes)
+    return RequestedOutput(name, is_binary, classes)
 
 
 class Inference(NamedTuple):
@@ -88,7 +89,7 @@ class Inference(NamedTuple):
     """
 
     inputs: Sequence[Tensor]
-    outputs: Sequence[Wanted] = ()
+    outputs: Sequence[RequestedOutput] = ()
     id: str = ""
     parameters: Mapping[str, Any] = MappingProxyType({})
 
@@ -128,8 +129,13 @@ class Inferred(NamedTuple):
     outputs: Sequence[Output]
 
 
-_SCORES = (Wanted(LOGITS_NAME), Wanted(PROBABILITIES_NAME))
-_EXPLAINED = (*_SCORES, Wanted(SHARES_NAME), Wanted(BIAS_NAME), Wanted(EXPLAINED_NAME))
+_SCORES = (RequestedOutput(LOGITS_NAME), RequestedOutput(PROBABILITIES_NAME))
+_EXPLAINED = (
+    *_SCORES,
+    RequestedOutput(SHARES_NAME),
+    RequestedOutput(BIAS_NAME),
+    RequestedOutput(EXPLAINED_NAME),
+)
 
 
 @dataclass(frozen=True)
@@ -143,16 +149,16 @@ def question(
     inference: Inference,
     model: Model,
     limits: Limits,
-    exchange: Exchange,
+    context: RequestContext,
     write: Callable[[Inferred], Written],
-) -> Question[Written]:
-    """Make of an inference what `Answering` answers.
+) -> PredictionRequest[Written]:
+    """Make of an inference what `Pipeline` answers.
 
     Args:
         inference: What is asked.
         model: Of whom.
         limits: How much one request may hold.
-        exchange: Where an explanation's time is noted.
+        context: Where an explanation's time is noted.
         write: Writes the answer.
 
     Raises:
@@ -164,7 +170,7 @@ def question(
     wants_explanation = _explanation(parameters, model)
     outputs = _check_wanted(inference.outputs, wants_explanation is not None)
     if wants_explanation is not None:
-        limits = explain.limits_of(limits)
+        limits = explanation.limits_of(limits)
     prepare = _prepare(parameters, model)
 
     def encode(prediction: Prediction) -> Written:
@@ -174,23 +180,23 @@ def question(
         }
         if wants_explanation is not None and any(output.name not in found for output in outputs):
             found |= _explained(prediction, wants_explanation)
-            exchange.mark("explain")
+            context.mark("explain")
         labels = model.manifest.labels
         answered = [_output(output, found[output.name], labels) for output in outputs]
         return write(Inferred(model, inference.id, answered))
 
-    return Question(
+    return PredictionRequest(
         _drawings(inference, model, limits, prepare),
         encode,
         prepare,
-        most_inline=None if wants_explanation is None else explain.MOST_INLINE,
+        most_inline=None if wants_explanation is None else explanation.MOST_INLINE,
         timeout_s=_timeout_s(parameters),
         priority=_natural(parameters, "priority") or 0,
-        image_bytes=None if wants_explanation is None else explain.image_bytes(model),
+        image_bytes=None if wants_explanation is None else explanation.image_bytes(model),
     )
 
 
-def _drawings(inference: Inference, model: Model, limits: Limits, prepare: Preparation | None) -> Drawings:
+def _drawings(inference: Inference, model: Model, limits: Limits, prepare: Preprocessing | None) -> Drawings:
     inputs = inference.inputs
     if len(inputs) != 1 or inputs[0].name != INPUT_NAME:
         got = ", ".join(quote(tensor.name) for tensor in inputs[:4]) or "none"
@@ -234,7 +240,7 @@ def _is_unit(parameters: Mapping[str, Any], tensor: Tensor) -> bool:
     return bool(scale == "unit")
 
 
-def _prepare(parameters: Mapping[str, Any], model: Model) -> Preparation | None:
+def _prepare(parameters: Mapping[str, Any], model: Model) -> Preprocessing | None:
     prepare = parameters.get("prepare")
     if prepare is None or prepare == "none":
         return prepare
@@ -253,7 +259,7 @@ def _explanation(parameters: Mapping[str, Any], model: Model) -> _Explain | None
         return _Explain(None)
     labels = model.manifest.labels
     if asked not in labels:
-        expected = f"true, false or one of {explain.listed(labels)}"
+        expected = f"true, false or one of {list_text(labels)}"
         raise MalformedRequest("Parameter 'explain'", expected, quote(asked))
     return _Explain(labels.index(asked))
 
@@ -288,7 +294,7 @@ def _natural(parameters: Mapping[str, Any], name: str) -> int | None:
     return value
 
 
-def _check_wanted(asked: Sequence[Wanted], explains: bool) -> Sequence[Wanted]:
+def _check_wanted(asked: Sequence[RequestedOutput], explains: bool) -> Sequence[RequestedOutput]:
     if not asked:
         return _EXPLAINED if explains else _SCORES
     known = [output.name for output in (_EXPLAINED if explains else _SCORES)]
@@ -312,19 +318,19 @@ def _check_wanted(asked: Sequence[Wanted], explains: bool) -> Sequence[Wanted]:
     return asked
 
 
-def _output(wanted: Wanted, values: NDArray[Any], labels: Sequence[str]) -> Output:
-    if not wanted.classes:
-        return Output(wanted.name, values, values.shape, wanted.is_binary)
-    best = np.argsort(-values, axis=1, kind="stable")[:, : wanted.classes]
+def _output(requested_output: RequestedOutput, values: NDArray[Any], labels: Sequence[str]) -> Output:
+    if not requested_output.classes:
+        return Output(requested_output.name, values, values.shape, requested_output.is_binary)
+    best = np.argsort(-values, axis=1, kind="stable")[:, : requested_output.classes]
     elements = [
         f"{np.format_float_positional(row[i], trim='0')}:{i}:{labels[i]}".encode()
         for row, order in zip(values, best, strict=True)
         for i in order
     ]
-    return Output(wanted.name, elements, best.shape, wanted.is_binary)
+    return Output(requested_output.name, elements, best.shape, requested_output.is_binary)
 
 
-def _check_no_shared_memory(parameters: Mapping[str, Any], whose: Tensor | Wanted) -> None:
+def _check_no_shared_memory(parameters: Mapping[str, Any], whose: Tensor | RequestedOutput) -> None:
     for name in parameters:
         if name.startswith(_SHARED_MEMORY):
             field = f"Parameters of {whose.named}"

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from service.codecs.drawings import Limits, Shape, by, quote
+from service.codecs.drawings import Limits, Shape
 from service.codecs.json import documents, images, number_lists
 from service.core.artifact.manifest import INPUT_NAME
 from service.core.errors import MalformedRequest, PayloadTooLarge, RequestError, TensorMismatch
-from service.http.messages import content_types
+from service.core.wording import quote, shape_text
 from service.oip import tensors
-from service.oip.inference import Inference, Inferred, Output, Wanted, wanted
+from service.oip.inference import Inference, Inferred, Output, RequestedOutput, requested_output
 from service.oip.tensors import BYTES, Tensor
 
 HEADER = "Inference-Header-Content-Length"
@@ -117,24 +117,24 @@ def write(inferred: Inferred, is_binary: bool) -> tuple[bytes, int | None]:
             contents.append(binary_content(output))
             outputs.append(b'%b"parameters":{"binary_data_size":%d}}' % (described, len(contents[-1])))
         elif isinstance(output.content, list):
-            elements = content_types.dump_json([element.decode() for element in output.content])
+            elements = documents.dump([element.decode() for element in output.content])
             outputs.append(b'%b"data":%b}' % (described, elements))
         else:
-            outputs.append(b'%b"data":%b}' % (described, content_types.dump_json(output.content.ravel())))
+            outputs.append(b'%b"data":%b}' % (described, documents.dump(output.content.ravel())))
     model = inferred.model
-    name = b',"id":' + content_types.dump_json(inferred.id) if inferred.id else b""
+    name = b',"id":' + documents.dump(inferred.id) if inferred.id else b""
     text = b'%b%b,"outputs":[%b]}' % (_named(model.name, model.version), name, b",".join(outputs))
     return b"".join((text, *contents)), len(text) if contents else None
 
 
 @lru_cache
 def _named(name: str, version: str) -> bytes:
-    return content_types.dump_json({"model_name": name, "model_version": version})[:-1]
+    return documents.dump({"model_name": name, "model_version": version})[:-1]
 
 
 @lru_cache
 def _described(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
-    return content_types.dump_json({"name": name, "datatype": datatype, "shape": shape})[:-1] + b","
+    return documents.dump({"name": name, "datatype": datatype, "shape": shape})[:-1] + b","
 
 
 def binary_content(output: Output) -> bytes:
@@ -305,7 +305,9 @@ def _numbers(cut: number_lists.Cut, datatype: str, sides: tuple[int, ...]) -> ND
 def _raw_input(content: bytes, shape: Shape) -> Tensor:
     size = math.prod(shape)
     if len(content) % size:
-        raise TensorMismatch("Body", f"n x {size:,} bytes, each image {by(shape)}", f"{len(content):,} bytes")
+        raise TensorMismatch(
+            "Body", f"n x {size:,} bytes, each image {shape_text(shape)}", f"{len(content):,} bytes"
+        )
     return Tensor(INPUT_NAME, "UINT8", (len(content) // size, *shape), memoryview(content))
 
 
@@ -352,9 +354,9 @@ def _blobs(data: Sequence[object], where: str) -> list[bytes]:
     return blobs
 
 
-def _wanted(item: Mapping[str, Any], row: int) -> Wanted:
+def _wanted(item: Mapping[str, Any], row: int) -> RequestedOutput:
     where = f"outputs[{row}]"
-    return wanted(_text(item, "name", where), member_object(item, "parameters", where))
+    return requested_output(_text(item, "name", where), member_object(item, "parameters", where))
 
 
 def _objects(document: Mapping[str, Any], member: str) -> Sequence[Mapping[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.core.artifact.manifest import MODEL_FILE, Tensor
-from service.inference.registry import Model, Standing
+from service.inference.registry import Model, ModelStatus
 from service.inference.thread_pool import DEFAULT_PRIORITY, LEVELS
 from service.observability.model_statistics import BatchTally, Record, Tally
 from service.oip import tensors
@@ -94,7 +94,7 @@ def statistics(records: Mapping[tuple[str, str], Record]) -> Document:
     return {"model_stats": [_record(*version, record) for version, record in records.items()]}
 
 
-def index(standings: Sequence[Standing]) -> list[Document]:
+def index(standings: Sequence[ModelStatus]) -> list[Document]:
     """Say what is published, and what of it can answer."""
     return [
         {

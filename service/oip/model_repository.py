@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.codecs.drawings import quote
 from service.core.errors import MalformedRequest, ManagementOff, ServiceError
+from service.core.wording import quote
 from service.inference.admission import audit
 from service.inference.admission.audit import Actor
 from service.inference.model_changes import LOAD, UNLOAD, Changes
-from service.inference.registry import Registry, Standing
+from service.inference.registry import ModelStatus, Registry
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Management:
     is_on: bool
     _applying: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def index(self, only_ready: bool = False) -> list[Standing]:
+    def index(self, only_ready: bool = False) -> list[ModelStatus]:
         """Return how every published version stands, or every one that can answer.
 
         Raises:
@@ -40,7 +40,7 @@ class Management:
         self.check()
         return [standing for standing in self.registry.index() if standing.is_ready or not only_ready]
 
-    async def load(self, name: str, parameters: Mapping[str, Any], actor: Actor) -> list[Standing]:
+    async def load(self, name: str, parameters: Mapping[str, Any], actor: Actor) -> list[ModelStatus]:
         """Load what is published of a model now, and write an audit record.
 
         Args:
@@ -64,7 +64,7 @@ class Management:
         await self._apply(LOAD, name, actor)
         return self._of(name)
 
-    async def unload(self, name: str, actor: Actor) -> list[Standing]:
+    async def unload(self, name: str, actor: Actor) -> list[ModelStatus]:
         """Stop serving a model, and write an audit record.
 
         Args:
@@ -104,7 +104,7 @@ class Management:
     def _ready(self, name: str) -> list[str]:
         return [standing.version for standing in self._of(name) if standing.is_ready]
 
-    def _of(self, name: str) -> list[Standing]:
+    def _of(self, name: str) -> list[ModelStatus]:
         return [standing for standing in self.registry.index() if standing.name == name]
 
     def check(self) -> None:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.codecs.drawings import from_unit, quote, slices
+from service.codecs.drawings import from_unit, slices
 from service.core.errors import MalformedRequest, TensorMismatch
+from service.core.wording import quote
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),

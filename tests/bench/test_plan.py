@@ -16,8 +16,8 @@ def engines() -> dict[str, Engine]:
 
 def asked(name: str, engines: dict[str, Engine], *, beside: bool = False) -> list[Planned]:
     """What one of our own servers is asked."""
-    wanted = peers.CASES if beside else cases.CASES
-    return plan.make(servers.own(name), wanted, engines, is_beside_peers=beside)
+    requested_output = peers.CASES if beside else cases.CASES
+    return plan.make(servers.own(name), requested_output, engines, is_beside_peers=beside)
 
 
 def test_every_case_is_asked_of_inkling_with_one_image_and_many_connections(

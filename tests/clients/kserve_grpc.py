@@ -88,9 +88,9 @@ def test_answers_are_the_engines_to_the_last_bit(
 def test_outputs_are_those_asked_for(
     client: InferenceGRPCClient, service: Service, outputs: tuple[str, ...]
 ) -> None:
-    wanted = [RequestedOutput(name) for name in outputs]
+    requested_output = [RequestedOutput(name) for name in outputs]
 
-    answer = client.infer(request(tensor(service.images(64)), request_outputs=wanted))
+    answer = client.infer(request(tensor(service.images(64)), request_outputs=requested_output))
 
     check(answer, service, 64, outputs)
 
@@ -134,9 +134,9 @@ def test_numbers_up_to_1_are_greys_if_the_request_or_the_input_says_so(
 
 
 def test_likeliest_classes_are_named(client: InferenceGRPCClient, service: Service) -> None:
-    wanted = [RequestedOutput("probabilities", {"classification": 3})]
+    requested_output = [RequestedOutput("probabilities", {"classification": 3})]
 
-    answer = client.infer(request(tensor(service.images(64)), request_outputs=wanted))
+    answer = client.infer(request(tensor(service.images(64)), request_outputs=requested_output))
 
     (output,) = answer.outputs
     assert output.datatype == "BYTES"

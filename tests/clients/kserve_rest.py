@@ -129,9 +129,11 @@ def test_outputs_are_those_asked_for(
     """
     Some of them or all, one as JSON beside one that is binary, in their order.
     """
-    wanted = [RequestedOutput(name, {"binary_data": name == "logits"}) for name in outputs]
+    requested_output = [RequestedOutput(name, {"binary_data": name == "logits"}) for name in outputs]
 
-    answer = client.infer(url, request(tensor(service.images(64)), request_outputs=wanted), "mlp-128")
+    answer = client.infer(
+        url, request(tensor(service.images(64)), request_outputs=requested_output), "mlp-128"
+    )
 
     check(answer, service, 64, outputs)
 
@@ -171,9 +173,11 @@ def test_numbers_up_to_1_are_greys_if_the_request_or_the_input_says_so(
 def test_likeliest_classes_are_named(
     client: InferenceRESTClient, service: Service, url: str, is_binary: bool
 ) -> None:
-    wanted = [RequestedOutput("probabilities", {"classification": 3, "binary_data": is_binary})]
+    requested_output = [RequestedOutput("probabilities", {"classification": 3, "binary_data": is_binary})]
 
-    answer = client.infer(url, request(tensor(service.images(64)), request_outputs=wanted), "mlp-128")
+    answer = client.infer(
+        url, request(tensor(service.images(64)), request_outputs=requested_output), "mlp-128"
+    )
 
     (output,) = answer.outputs
     assert output.datatype == "BYTES"

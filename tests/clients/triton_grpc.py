@@ -176,9 +176,9 @@ def test_statistics_grow_by_what_was_asked(client: InferenceServerClient, servic
 def test_answers_are_the_engines_to_the_last_bit(
     client: InferenceServerClient, service: Service, count: int
 ) -> None:
-    wanted = [InferRequestedOutput(output) for output in OUTPUTS]
+    requested_output = [InferRequestedOutput(output) for output in OUTPUTS]
 
-    result = client.infer("mlp-128", [tensor(service.images(count))], outputs=wanted)
+    result = client.infer("mlp-128", [tensor(service.images(count))], outputs=requested_output)
 
     check(result, service, count)
 
@@ -190,9 +190,11 @@ def test_outputs_are_those_asked_for(
     """
     Some of them or all, in the order in which they are asked for.
     """
-    wanted = [InferRequestedOutput(output) for output in outputs]
+    requested_output = [InferRequestedOutput(output) for output in outputs]
 
-    check(client.infer("mlp-128", [tensor(service.images(64))], outputs=wanted), service, 64, outputs)
+    check(
+        client.infer("mlp-128", [tensor(service.images(64))], outputs=requested_output), service, 64, outputs
+    )
 
 
 def test_every_output_comes_if_none_is_named(client: InferenceServerClient, service: Service) -> None:
@@ -252,9 +254,9 @@ def test_likeliest_classes_are_named(client: InferenceServerClient, service: Ser
     """
     As `value:index:label`, the likeliest first.
     """
-    wanted = [InferRequestedOutput(output, class_count=classes) for output in OUTPUTS]
+    requested_output = [InferRequestedOutput(output, class_count=classes) for output in OUTPUTS]
 
-    result = client.infer("mlp-128", [tensor(service.images(64))], outputs=wanted)
+    result = client.infer("mlp-128", [tensor(service.images(64))], outputs=requested_output)
 
     for output in OUTPUTS:
         assert result.get_output(output).datatype == "BYTES"

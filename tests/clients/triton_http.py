@@ -193,12 +193,12 @@ def test_outputs_can_differ_in_form(client: InferenceServerClient, service: Serv
     """
     One output as JSON beside one that is binary, in the order in which they are asked for.
     """
-    wanted = [
+    requested_output = [
         InferRequestedOutput("probabilities", binary_data=False),
         InferRequestedOutput("logits", binary_data=True),
     ]
 
-    result = client.infer("mlp-128", [tensor(service.images(64))], outputs=wanted)
+    result = client.infer("mlp-128", [tensor(service.images(64))], outputs=requested_output)
 
     check(result, service, 64, ("probabilities", "logits"))
     assert "data" in result.get_output("probabilities")
@@ -275,9 +275,9 @@ def test_likeliest_classes_are_named(
     """
     As `value:index:label`, the likeliest first; JSON gives text and binary contents bytes.
     """
-    wanted = [InferRequestedOutput(output, is_binary, class_count=classes) for output in OUTPUTS]
+    requested_output = [InferRequestedOutput(output, is_binary, class_count=classes) for output in OUTPUTS]
 
-    result = client.infer("mlp-128", [tensor(service.images(64))], outputs=wanted)
+    result = client.infer("mlp-128", [tensor(service.images(64))], outputs=requested_output)
 
     for output in OUTPUTS:
         assert result.get_output(output)["datatype"] == "BYTES"

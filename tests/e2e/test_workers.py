@@ -19,11 +19,11 @@ from tests import toys
 from tests.processes import (
     PATIENCE_S,
     Process,
-    answering,
     children,
     ended,
     is_listening,
     is_running,
+    pipeline,
     running,
     wait_until,
 )
@@ -95,7 +95,7 @@ def predict_with_both(process: Process) -> dict[int, int]:
     for _ in range(200):
         with connected(process.port) as connection:
             assert predict(connection) == 200
-            answered[answering(connection.sock, pids)] += 1
+            answered[pipeline(connection.sock, pids)] += 1
         if all(answered.values()):
             return answered
     pytest.fail(f"one process had no share: {answered}")
@@ -114,7 +114,7 @@ def test_two_processes_share_the_port_and_count_together(standing: Process) -> N
         with connected(standing.port) as connection:
             text = ask(connection, "/metrics")
             stats = json.loads(ask(connection, "/v2/models/quadrants/stats"))
-            seen.add(answering(connection.sock, [*answered]))
+            seen.add(pipeline(connection.sock, [*answered]))
         assert f"{PREDICTED} {float(asked)}\n" in text
         assert "inkling_processes 2.0\n" in text
         assert sum(model["inference_count"] for model in stats["model_stats"]) == asked
@@ -179,7 +179,7 @@ def staying(process: Process, pid: int) -> Iterator[http.client.HTTPConnection]:
     for _ in range(200):
         with connected(process.port) as connection:
             ask(connection, "/livez")
-            if answering(connection.sock, children(process.handle.pid)) == pid:
+            if pipeline(connection.sock, children(process.handle.pid)) == pid:
                 yield connection
                 return
     pytest.fail("it never answered")
@@ -229,7 +229,7 @@ def newest(process: Process) -> dict[int, str]:
         with connected(process.port) as connection:
             connection.request("GET", "/v1/models/quadrants")
             answer = json.loads(connection.getresponse().read())
-            found[answering(connection.sock, pids)] = answer.get("version") or answer["type"]
+            found[pipeline(connection.sock, pids)] = answer.get("version") or answer["type"]
         if len(found) == len(pids):
             return found
     pytest.fail(f"one process had no share: {found}")
@@ -337,7 +337,7 @@ def test_requests_that_run_when_the_signal_comes_are_answered(two: Process) -> N
         connection.recv(4096)
         connection.sendall(PREDICT + DOT[:400])
         connections.append(connection)
-        served.add(answering(connection, pids))
+        served.add(pipeline(connection, pids))
     wait_until(lambda: count(two, "inkling_requests_in_flight") == len(connections) + 1)
 
     two.handle.send_signal(signal.SIGTERM)
@@ -393,7 +393,7 @@ def test_one_worker_is_one_process(toy_root: Path) -> None:
     with running(toy_root, "--workers", "1") as process:
         with connected(process.port) as connection:
             text = ask(connection, "/metrics")
-            pid = answering(connection.sock, [process.handle.pid])
+            pid = pipeline(connection.sock, [process.handle.pid])
         started = children(process.handle.pid)
 
     assert pid == process.handle.pid

@@ -22,9 +22,11 @@ def photographs() -> dict[int, bytes]:
     """The files of the test part by their numbers."""
     folder = Path(os.environ["INKLING_DATA"]) / "flowers17"
     with (folder / "flowers_17.csv").open(encoding="utf-8") as table:
-        wanted = {int(row["obs_id"][-6:]) for row in csv.DictReader(table) if row["train_id"] == "test"}
+        requested_output = {
+            int(row["obs_id"][-6:]) for row in csv.DictReader(table) if row["train_id"] == "test"
+        }
     with tarfile.open(folder / "17flowers.tgz") as archive:
-        return {number: _file(archive, f"jpg/image_{number:04}.jpg") for number in sorted(wanted)}
+        return {number: _file(archive, f"jpg/image_{number:04}.jpg") for number in sorted(requested_output)}
 
 
 def _file(archive: tarfile.TarFile, name: str) -> bytes:

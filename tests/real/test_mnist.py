@@ -105,14 +105,14 @@ def test_an_image_gets_the_same_answer_alone_as_in_a_batch(
     tolerance = artifact.read(published, model, "1").golden.tolerance
     path = f"/v1/models/{model}/versions/1/probabilities"
 
-    for image, wanted in zip(images[:ALONE], together, strict=True):
+    for image, requested_output in zip(images[:ALONE], together, strict=True):
         for body in (
             {"image": image.tolist()},
             {"image": image.ravel().tolist()},
             {"image": (image / 255).tolist(), "scale": "unit"},
         ):
             (found,) = real_client.post(path, json=body).json()["predictions"]
-            assert found["label"] == wanted["label"]
+            assert found["label"] == requested_output["label"]
             np.testing.assert_allclose(
-                found["probabilities"], wanted["probabilities"], rtol=0, atol=tolerance
+                found["probabilities"], requested_output["probabilities"], rtol=0, atol=tolerance
             )

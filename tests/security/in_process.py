@@ -10,10 +10,10 @@ from uvicorn.server import ServerState
 from service.core.errors import ServiceError
 from service.http.server.connection import Connection, Stage
 from service.http.server.connection_table import Connections
-from service.http.server.context import Call, Context, Limits, Responder, Stopping
 from service.http.server.request import Refused, Request
+from service.http.server.server_context import Call, Limits, Responder, ServerContext, Stopping
 from service.memory.budget import Budget
-from service.observability.request_log import Journal
+from service.observability.request_log import RequestLog
 from tests.service.http.server.fakes import ReadingClient
 
 PATIENCE_S = 60.0
@@ -62,13 +62,13 @@ class Server:
     """Makes connections that share a budget and a journal."""
 
     dispatch: Dispatch
-    journal: Journal
+    request_log: RequestLog
     budget: Budget = field(default_factory=lambda: Budget(2**28))
     max_head_bytes: int = 32_768
     state: ServerState = field(default_factory=ServerState)
 
     def connect(self) -> tuple[Connection, ReadingClient]:
-        context = Context(
+        server_context = ServerContext(
             limits=Limits(
                 max_head_bytes=self.max_head_bytes,
                 header_timeout_s=PATIENCE_S,
@@ -80,11 +80,11 @@ class Server:
             ),
             connections=Connections(100_000, 100_000, PATIENCE_S),
             budget=self.budget,
-            journal=self.journal,
+            request_log=self.request_log,
             dispatch=self.dispatch,
             stopping=Stopping(),
         )
-        connection, peer = Connection(context, self.state), ReadingClient()
+        connection, peer = Connection(server_context, self.state), ReadingClient()
         connection.connection_made(peer)
         return connection, peer
 

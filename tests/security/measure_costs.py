@@ -13,11 +13,11 @@ from tests.security import costly
 from tests.security.bodies import everything
 
 
-def main(wanted: str) -> None:
+def main(requested_output: str) -> None:
     """Measure every body whose name holds a text, and print a line for each."""
     print(f"{'body':52} {'MB':>6} {'peak MB':>8} {'factor':>7} {'kept MB':>8} status")
     for one in everything():
-        if wanted not in one.name:
+        if requested_output not in one.name:
             continue
         body = one.make()
         with costly.serving("--max-pending-bytes", str(2**30)) as service:

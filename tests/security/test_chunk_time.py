@@ -58,7 +58,7 @@ def test_a_body_in_tiny_chunks_is_refused_after_a_bounded_number_of_bytes(
     app = create_app(toy_settings)
 
     async def run(step: int) -> tuple[int, bytes]:
-        connection, peer = Server(app.dispatch, app.journal, max_head_bytes=LIMIT).connect()
+        connection, peer = Server(app.dispatch, app.request_log, max_head_bytes=LIMIT).connect()
         connection.data_received(HEAD)
         sent = 0
         while not peer.written and sent < len(CHUNKS):

@@ -369,7 +369,7 @@ def test_no_declared_shape_gives_a_5xx(
             sent.append([f"{head}\r\n\r\n{content}".encode()])
 
     for dispatch in (open_app.dispatch, replace(open_app.dispatch, predictions=None)):
-        outcomes = exchange(partial(Server, dispatch, open_app.journal), sent, settles=True)
+        outcomes = exchange(partial(Server, dispatch, open_app.request_log), sent, settles=True)
 
         statuses = [status for outcome in outcomes for status in outcome.statuses]
         assert len(statuses) == len(sent)

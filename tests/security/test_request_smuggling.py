@@ -287,7 +287,7 @@ def test_a_cut_changes_nothing_of_what_was_requested(app: App, name: str, settin
     """
     case = SETTINGS[setting](echoed(name))
 
-    outcomes = exchange(lambda: Server(Echo, app.journal), in_two(case.sent), case.methods, settles=True)
+    outcomes = exchange(lambda: Server(Echo, app.request_log), in_two(case.sent), case.methods, settles=True)
 
     check(outcomes, case)
 
@@ -302,7 +302,7 @@ def test_a_cut_changes_nothing_of_what_the_application_answers(app: App, name: s
 
     for settles in (True, False):
         outcomes = exchange(
-            lambda: Server(app.dispatch, app.journal), in_two(case.sent), case.methods, settles=settles
+            lambda: Server(app.dispatch, app.request_log), in_two(case.sent), case.methods, settles=settles
         )
         check(outcomes, case)
 
@@ -315,7 +315,9 @@ def test_bytes_that_come_one_by_one_are_the_same_request(app: App, name: str) ->
     case = followed(preceded(echoed(name)))
     parts = [case.sent[at : at + 1] for at in range(len(case.sent))]
 
-    outcomes = exchange(lambda: Server(Echo, app.journal), [parts, [case.sent]], case.methods, settles=True)
+    outcomes = exchange(
+        lambda: Server(Echo, app.request_log), [parts, [case.sent]], case.methods, settles=True
+    )
 
     check(outcomes, case)
 
@@ -328,7 +330,9 @@ def test_the_refusal_of_a_body_of_head_has_no_body(app: App) -> None:
     case = preceded(Case(head + b"+1\r\n" + get(), (400,), True, ("HEAD",)))
     case = Case(case.sent, (200, 400), True, case.methods)
 
-    check(exchange(lambda: Server(Echo, app.journal), in_two(case.sent), case.methods, settles=True), case)
+    check(
+        exchange(lambda: Server(Echo, app.request_log), in_two(case.sent), case.methods, settles=True), case
+    )
 
 
 Seen = list[tuple[str, str, bytes]]
@@ -383,7 +387,7 @@ def test_h11_finds_the_same_requests(app: App, name: str, setting: str) -> None:
     case = SETTINGS[setting](CLEAR[name])
     sent = case.sent.replace(b"HEAD ", b"GET ")
 
-    (outcome,) = exchange(lambda: Server(Echo, app.journal), [[sent]], settles=True)
+    (outcome,) = exchange(lambda: Server(Echo, app.request_log), [[sent]], settles=True)
     found, is_sound = by_h11(sent)
 
     assert is_sound
@@ -407,7 +411,7 @@ def agree(app: App, sent: bytes, cuts: list[int]) -> None:
     """Check that h11 and we find the same, however it is cut, up to where one of both refuses."""
     places = sorted({cut % len(sent) for cut in cuts} - {0})
     parts = [sent[start:end] for start, end in zip([0, *places], [*places, len(sent)], strict=True)]
-    whole, cut = exchange(lambda: Server(Echo, app.journal), [[sent], parts], settles=True)
+    whole, cut = exchange(lambda: Server(Echo, app.request_log), [[sent], parts], settles=True)
     ours = by_us(whole)
     theirs = without_host(by_h11(sent)[0])
     shared = min(len(ours), len(theirs))
@@ -520,7 +524,7 @@ def test_a_body_that_nobody_wants_is_no_request(app: App, name: str) -> None:
     """
     sent = EARLY[name] + get()
 
-    outcomes = exchange(lambda: Server(app.dispatch, app.journal), in_two(sent), settles=True)
+    outcomes = exchange(lambda: Server(app.dispatch, app.request_log), in_two(sent), settles=True)
 
     for outcome in outcomes:
         first, *others = outcome.statuses

@@ -72,7 +72,7 @@ def test_the_server_gets_every_limit_from_the_settings(
 
     assert status == 0
     (server,) = started
-    config, limits = server.config, server.context.limits
+    config, limits = server.config, server.server_context.limits
     assert server.connections.max_connections == 7
     assert (limits.max_head_bytes, limits.header_timeout_s) == (2048, 1.5)
     assert (limits.keep_alive_s, limits.drain_timeout_s) == (4, 2.5)

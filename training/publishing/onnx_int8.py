@@ -18,14 +18,14 @@ from service.core.artifact.manifest import (
     Layer,
     Rounding,
 )
-from service.core.network.int8 import Rounded
+from service.core.network.int8 import Int8Dense
 from training.publishing.onnx_float import OPSET
 
 _IR_VERSION = 10
 """ONNX IR version, the same as in exported float32 networks."""
 
 
-def to_onnx(layers: Mapping[str, Rounded], image_shape: tuple[int, ...], temperature: float = 1.0) -> bytes:
+def to_onnx(layers: Mapping[str, Int8Dense], image_shape: tuple[int, ...], temperature: float = 1.0) -> bytes:
     """Return a quantised network as a self-contained ONNX file.
 
     A layer is MatMulInteger, Add, Cast, Mul, and Relu and QuantizeLinear except in the last layer: integers

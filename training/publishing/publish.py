@@ -17,7 +17,7 @@ from service.core.artifact.artifact import Artifact
 from service.core.artifact.golden import Golden
 from service.core.errors import ArtifactError
 from service.core.network import dense_layers
-from service.core.network.int8 import Rounded
+from service.core.network.int8 import Int8Dense
 from training.model.softmax import softmax
 from training.publishing import golden
 from training.publishing.manifest import FittedModel, manifest_of
@@ -46,7 +46,7 @@ class QuantisedModel:
 
     manifest: Mapping[str, Any]
     model: bytes
-    layers: Mapping[str, Rounded]
+    layers: Mapping[str, Int8Dense]
     images: NDArray[np.uint8]
     temperature: float
     report: Mapping[str, bytes]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.network.dense_layers import Dense, Layer
-from service.core.network.int8 import LARGEST_SIGNAL, LARGEST_SUM, LARGEST_WEIGHT, Rounded
+from service.core.network.int8 import LARGEST_SIGNAL, LARGEST_SUM, LARGEST_WEIGHT, Int8Dense
 
 DAMPING = 0.01
 """Added to the diagonal of the Hessian, relative to its mean; for inputs with little variance."""
@@ -30,7 +30,7 @@ _BLOCK = 64
 _Floats = NDArray[np.float64]
 
 
-def quantise_layers(layers: Mapping[str, Layer], images: NDArray[np.uint8]) -> dict[str, Rounded]:
+def quantise_layers(layers: Mapping[str, Layer], images: NDArray[np.uint8]) -> dict[str, Int8Dense]:
     """Quantise a network layer by layer, each on the quantised output of the previous ones.
 
     Each unit has a weight scale, the smallest power of two that keeps its weights in range. Weights are
@@ -66,7 +66,7 @@ def quantise_layers(layers: Mapping[str, Layer], images: NDArray[np.uint8]) -> d
         output_scale = (
             None if is_last else float(_power_of_two(np.maximum(signal.max(), 1e-6) / (LARGEST_SIGNAL + 0.5)))
         )
-        result[name] = Rounded(
+        result[name] = Int8Dense(
             matrix=matrix.astype(np.int8),
             addend=addend.astype(np.int32),
             step=scale.astype(np.float32),

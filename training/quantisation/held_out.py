@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.core.artifact.manifest import Certainty, Share
 from service.core.network.dense_layers import Dense
-from service.core.network.int8 import Rounded
+from service.core.network.int8 import Int8Dense
 from training.data.examples import Examples
 from training.evaluation import ood
 from training.fitting.jobs import JobResult
@@ -89,7 +89,7 @@ def compare_held_out(
     return comparisons, certainty
 
 
-def _quantise_fit(result: JobResult) -> tuple[Mapping[str, Dense], Mapping[str, Rounded]]:
+def _quantise_fit(result: JobResult) -> tuple[Mapping[str, Dense], Mapping[str, Int8Dense]]:
     """Return the layers of a job's fit before and after quantisation."""
     net = result.fits[0].net
     assert isinstance(net, MLP)

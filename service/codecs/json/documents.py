@@ -11,11 +11,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.codecs.drawings import Drawing, Drawings, Limits, Shape, check_count, quote
+from service.codecs.drawings import Drawing, Drawings, Limits, Shape, check_count
 from service.codecs.json import memory, number_lists
 from service.codecs.json.images import ImageReader, kind, reader_of
 from service.codecs.json.images import is_number as _is_number
 from service.core.errors import BlankImage, MalformedRequest, PayloadTooLarge, RequestError
+from service.core.wording import quote
 
 LONG_BYTES = 8192
 """From this size on it pays to look at a document before it is parsed."""
@@ -310,3 +311,8 @@ def _is_point(point: object) -> bool:
         and len(point) == 2
         and all(_is_number(number) and abs(number) <= _MAX_COORDINATE for number in point)
     )
+
+
+def dump(document: object) -> bytes:
+    """Encode a document as JSON: arrays as lists, float32 in the fewest digits that identify it."""
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.codecs.drawings import Drawing, Shape, by, from_unit, quote
+from service.codecs.drawings import Drawing, Shape, from_unit
 from service.core.errors import MalformedRequest
+from service.core.wording import quote, shape_text
 
 _DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 
@@ -119,7 +120,7 @@ class ImageReader:
 
     def _no_image(self, name: str, got: str) -> MalformedRequest:
         size = math.prod(self.shape)
-        expected = f"{by(self.shape)} numbers nested, {size:,} flat, or a picture file in base64"
+        expected = f"{shape_text(self.shape)} numbers nested, {size:,} flat, or a picture file in base64"
         return MalformedRequest(f"Field {name!r}", expected, got)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFile, PngImagePlugin, UnidentifiedImageError
 from python_multipart.multipart import parse_options_header
 
-from service.codecs.drawings import Drawing, Limits, by, check_count, quote
+from service.codecs.drawings import Drawing, Limits, check_count
 from service.core.drawing import photo
 from service.core.drawing.steps import Trace
 from service.core.errors import (
@@ -24,6 +24,7 @@ from service.core.errors import (
     TensorMismatch,
     TooManyBytes,
 )
+from service.core.wording import quote, shape_text
 from service.memory import costs
 from service.memory.budget import Budget
 
@@ -227,7 +228,9 @@ def read_photo(
     with _opened(data, field, room) as picture:
         width, height = picture.size
         if not scaled and (width, height) != (photo.SIDE, photo.SIDE):
-            raise TensorMismatch(field, f"{by((photo.SIDE, photo.SIDE))} pixels", by((width, height)))
+            raise TensorMismatch(
+                field, f"{shape_text((photo.SIDE, photo.SIDE))} pixels", shape_text((width, height))
+            )
         channels = len(picture.getbands())
         picture.draft(None, (_LARGE, _LARGE))
         with _acquired(picture, width * height, channels, data, field, budget, as_photo=True):
@@ -241,9 +244,9 @@ def _opened(data: bytes, field: str, room: int) -> Iterator[ImageFile.ImageFile]
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
             if picture.width * picture.height > room:
-                raise PayloadTooLarge(field, room, "pixels", by(picture.size))
+                raise PayloadTooLarge(field, room, "pixels", shape_text(picture.size))
             if max(picture.size) > _LONGEST:
-                raise PayloadTooLarge(field, _LONGEST, "pixels a side", by(picture.size))
+                raise PayloadTooLarge(field, _LONGEST, "pixels a side", shape_text(picture.size))
             try:
                 yield picture
             except BaseException as error:  # whose traceback would hold the pixels until it is told
@@ -286,7 +289,7 @@ def _acquired(
     )
     if cost > budget.max_bytes:
         expected = f"bytes of memory to decode as a {kind} of its pixels"
-        raise PayloadTooLarge(field, budget.max_bytes, expected, f"{cost:,} for {by(picture.size)}")
+        raise PayloadTooLarge(field, budget.max_bytes, expected, f"{cost:,} for {shape_text(picture.size)}")
     with budget.acquired(cost):
         yield
 

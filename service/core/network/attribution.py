@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.network.dense_layers import Layer
-from service.core.network.int8 import Rounded
+from service.core.network.int8 import Int8Dense
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def explain(layers: Mapping[str, Layer], images: NDArray[np.uint8], classes: NDA
         sums = layer.sums(signal)  # (B, units)
         signal = layer.answer(sums)
         activations[name] = signal
-        if isinstance(layer, Rounded):
+        if isinstance(layer, Int8Dense):
             rounded_by[name] = signal - sums
     gradient = (classes[:, None] == np.arange(signal.shape[1])).astype(np.float32)  # (B, classes)
     bias = np.zeros(len(images), np.float32)

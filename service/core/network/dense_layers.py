@@ -15,7 +15,7 @@ from service.core.artifact.artifact import Artifact
 from service.core.artifact.manifest import Layer as Described
 from service.core.errors import GraphRefused
 from service.core.network import onnx_graph
-from service.core.network.int8 import Float, Rounded
+from service.core.network.int8 import Float, Int8Dense
 
 _AGREED = 1e-3
 """What two computations of logits may be off by, relatively to max(1, the image's largest |logit|)."""
@@ -54,7 +54,7 @@ class Dense:
         return np.asarray(gradient @ self.weight.T, np.float32)
 
 
-Layer = Dense | Rounded
+Layer = Dense | Int8Dense
 
 _PIXEL = 1 / 255
 """What one of a pixel's whole numbers stands for."""
@@ -160,17 +160,17 @@ class _Tensors:
         found = self.named.get(name)
         if found is None or found.shape != shape or found.dtype != kind:
             got = "none" if found is None else f"{found.shape} {found.dtype}"
-            wanted = f"{shape} {np.dtype(kind)}"
-            raise GraphRefused(self.identity, f"tensor {name!r} should be {wanted}; got {got}.")
+            requested_output = f"{shape} {np.dtype(kind)}"
+            raise GraphRefused(self.identity, f"tensor {name!r} should be {requested_output}; got {got}.")
         copied = np.array(found, kind)
         copied.setflags(write=False)
         return copied
 
-    def rounded(self, layer: Described, taken: float) -> Rounded:
+    def rounded(self, layer: Described, taken: float) -> Int8Dense:
         """Return a layer in whole numbers; raises GraphRefused if another processor could round otherwise."""
         assert layer.rounding  # it is called for those alone
         given = layer.rounding.given
-        made = Rounded(
+        made = Int8Dense(
             matrix=self.copy(layer.weight, (layer.inputs, layer.units), np.int8),
             addend=self.copy(layer.bias, (layer.units,), np.int32),
             step=self.copy(layer.rounding.step, (layer.units,), np.float32),

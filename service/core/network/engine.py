@@ -110,10 +110,10 @@ class Engine:
         """
         shape = self._manifest.input.shape[1:]
         if images.dtype != np.uint8 or images.shape[1:] != shape or len(images) < 1:
-            wanted = ", ".join(str(size) for size in shape)
+            requested_output = ", ".join(str(size) for size in shape)
             raise TensorMismatch(
                 f"Input {INPUT_NAME!r}",
-                f"(B, {wanted}) uint8 with B >= 1",
+                f"(B, {requested_output}) uint8 with B >= 1",
                 f"{images.shape} {images.dtype}",
             )
         if images.size <= _MOST_NUMBERS:
@@ -173,8 +173,8 @@ def _check_temperature(artifact: Artifact, scores: Scores) -> None:
     found = np.log(np.maximum(scores.probabilities, _SMALLEST), dtype=np.float64)
     off = np.abs(found - expected) / np.maximum(1, np.abs(expected))
     if not np.all(off[told] <= _TEMPERED):  # written so that NaN fails too
-        wanted = f"the softmax of the logits over {temperature:g}"
-        raise GraphRefused(artifact.identity, f"probabilities should be {wanted}; got others.")
+        requested_output = f"the softmax of the logits over {temperature:g}"
+        raise GraphRefused(artifact.identity, f"probabilities should be {requested_output}; got others.")
 
 
 def _check_signature(artifact: Artifact, session: onnxruntime.InferenceSession) -> None:

@@ -27,7 +27,7 @@ Float = TypeVar("Float", np.float32, np.float64)
 
 
 @dataclass(frozen=True)
-class Rounded:
+class Int8Dense:
     """One layer in whole numbers; what goes in and comes out is in the units of the network it came from.
 
     Attributes:

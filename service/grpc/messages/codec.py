@@ -11,9 +11,9 @@ from google.protobuf.message import DecodeError, Message
 
 from service.core.errors import MalformedRequest
 from service.grpc.inference_pb2 import ModelInferRequest, ModelInferResponse
-from service.grpc.messages.scan import Envelope, unreadable
+from service.grpc.messages.scan import ScannedRequest, unreadable
 from service.oip import json_codec, tensors
-from service.oip.inference import Inference, Inferred, wanted
+from service.oip.inference import Inference, Inferred, requested_output
 from service.oip.tensors import Tensor
 
 FIELDS: Mapping[str, str] = {
@@ -40,7 +40,7 @@ def parse(kind: type[AnyMessage], content: bytes) -> AnyMessage:
     raise unreadable()
 
 
-def read(envelope: Envelope) -> tuple[Inference, bool]:
+def read(envelope: ScannedRequest) -> tuple[Inference, bool]:
     """Read an inference.
 
     Args:
@@ -60,7 +60,7 @@ def read(envelope: Envelope) -> tuple[Inference, bool]:
         raise MalformedRequest("Member 'raw_input_contents'", expected, f"{len(raw):,}")
     inference = Inference(
         inputs=[_input(item, raw[row] if raw else None) for row, item in enumerate(request.inputs)],
-        outputs=[wanted(item.name, _parameters(item.parameters)) for item in request.outputs],
+        outputs=[requested_output(item.name, _parameters(item.parameters)) for item in request.outputs],
         id=request.id,
         parameters=_parameters(request.parameters),
     )

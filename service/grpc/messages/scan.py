@@ -44,7 +44,7 @@ contents each element is a field, so as many more are taken as images."""
 
 
 @dataclass(frozen=True)
-class Envelope:
+class ScannedRequest:
     """An inference's message, its raw contents apart.
 
     Attributes:
@@ -62,7 +62,7 @@ class Envelope:
     numbers: int = 0
 
     @classmethod
-    def of(cls, content: bytes, max_images: int) -> "Envelope":
+    def of(cls, content: bytes, max_images: int) -> "ScannedRequest":
         """Look at a message.
 
         Args:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from service.codecs import content_types
 from service.core.drawing import mnist
 from service.http.api import schemas
-from service.http.messages import content_types
 
 SEVEN = [np.array([[20, 20], [80, 20], [40, 110]], np.float64)]
 """A drawing, as strokes."""

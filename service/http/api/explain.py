@@ -3,41 +3,35 @@
 What a share is stands in `service/core/network/attribution.py`.
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from service.codecs.drawings import Limits, quote
+from service.codecs import content_types
 from service.codecs.pictures import image_files
 from service.core.errors import MalformedRequest
 from service.core.network import attribution, weight_images
 from service.core.network.attribution import Explanation
+from service.core.wording import list_text, quote
 from service.http.api import examples, schemas
 from service.http.api.predict import PredictionOptions
 from service.http.api.weights import scale_of
-from service.http.messages import content_types
-from service.http.routing.operations import Operation, Words
+from service.http.messages import prediction_json
+from service.http.messages.responses import AS_JSON, VARY_ACCEPT, RawResponse
+from service.http.routing.operations import CommaSeparated, Operation
+from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
+from service.inference import explanation
 from service.inference.admission.keys import Right
-from service.inference.pipeline import Answering, Posted, Question, Reply
+from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction
 from service.inference.registry import Model
-from service.memory import costs
 
 _PNG = "image/png"
-_AS_PNG = ((b"content-type", _PNG.encode()), *content_types.VARY_ACCEPT)
-_AS_JSON = (*content_types.AS_JSON, *content_types.VARY_ACCEPT)
-
-
-_MOST_IMAGES = 256
-"""Of 28 x 28: an answer of about two megabytes. docs/decisions/0018-explanations-are-exact.md"""
-
-MOST_INLINE = 1
-"""Images that are explained on the event loop, in about a millisecond."""
+_AS_PNG = ((b"content-type", _PNG.encode()), *VARY_ACCEPT)
+_AS_JSON = (*AS_JSON, *VARY_ACCEPT)
 
 
 class ExplainOptions(PredictionOptions):
@@ -48,7 +42,7 @@ class ExplainOptions(PredictionOptions):
         description="Whose logit to explain: one of the model's labels. Without it, of each image the "
         "likeliest class's",
     )
-    include: Words[Literal["seen", "activations"]] = Field(
+    include: CommaSeparated[Literal["seen", "activations"]] = Field(
         (),
         description="seen adds the pixels that the network saw to each entry, activations what the units of "
         "each layer say; several have commas between them",
@@ -68,7 +62,7 @@ class ExplainOptions(PredictionOptions):
 class Endpoints:
     """Everything under `…/explain`."""
 
-    answering: Answering
+    http: HttpPipeline
 
     def operations(self) -> list[Operation]:
         """Describe the endpoint."""
@@ -79,7 +73,7 @@ class Endpoints:
                 path="/v1/models/{model}/explain",
                 summary="Give each pixel's exact share in the logit of a class; as a picture, of one image, "
                 "if the Accept header asks for image/png",
-                handle=self.answering.asking(self.explain),
+                handle=self.http.endpoint(self.explain),
                 right=Right.PREDICT,
                 answers={
                     content_types.JSON: schemas.Explanations,
@@ -91,44 +85,34 @@ class Endpoints:
             ),
         ]
 
-    def explain(self, posted: Posted, model: Model, options: ExplainOptions) -> Question[Reply]:
+    def explain(
+        self, raw: RawRequest, model: Model, options: ExplainOptions
+    ) -> PredictionRequest[RawResponse]:
         """Ask what `POST …/explain` answers."""
-        is_picture = content_types.asks_for(_PNG, posted.header(b"accept"))
+        is_picture = content_types.is_accepted(_PNG, raw.header(b"accept"))
 
-        def encode(prediction: Prediction) -> Reply:
+        def encode(prediction: Prediction) -> RawResponse:
             if is_picture:
                 _check_picture(prediction)
             model = prediction.model
             classes = _classes(prediction, options.label)
             explained = attribution.explain(model.layers, prediction.images, classes)
-            posted.exchange.mark("explain")
+            raw.context.mark("explain")
             if is_picture:
-                return Reply(_picture(explained, options), _AS_PNG)
-            return Reply(_document(prediction, classes, explained, options), _AS_JSON)
+                return RawResponse(_picture(explained, options), _AS_PNG)
+            return RawResponse(_document(prediction, classes, explained, options), _AS_JSON)
 
-        content_type = posted.headers.get(b"content-type", b"")
+        content_type = raw.headers.get(b"content-type", b"")
         drawings = content_types.decode(
-            content_type, posted.body, model.shape, limits_of(self.answering.limits)
+            content_type, raw.body, model.shape, explanation.limits_of(self.http.limits)
         )
-        return Question(
+        return PredictionRequest(
             drawings,
             encode,
             options.prepare,
-            most_inline=0 if is_picture else MOST_INLINE,
-            image_bytes=image_bytes(model, seen="seen" in options.include),
+            most_inline=0 if is_picture else explanation.MOST_INLINE,
+            image_bytes=explanation.image_bytes(model, seen="seen" in options.include),
         )
-
-
-def image_bytes(model: Model, seen: bool = False) -> int:
-    """Return how much memory explaining one image takes, as `costs.image_cost` gives it."""
-    units = sum(layer.units for layer in model.manifest.layers)
-    classes = len(model.manifest.labels)
-    return costs.image_cost(math.prod(model.shape), classes, seen=seen, explained=units)
-
-
-def limits_of(limits: Limits) -> Limits:
-    """Return how much of what the service takes at once it explains at once."""
-    return replace(limits, images=min(limits.images, _MOST_IMAGES))
 
 
 def _classes(prediction: Prediction, label: str | None) -> NDArray[np.intp]:
@@ -137,14 +121,8 @@ def _classes(prediction: Prediction, label: str | None) -> NDArray[np.intp]:
         return np.asarray(prediction.scores.probabilities.argmax(axis=1), np.intp)
     labels = prediction.model.manifest.labels
     if label not in labels:
-        raise MalformedRequest("Query 'label'", f"one of {listed(labels)}", quote(label))
+        raise MalformedRequest("Query 'label'", f"one of {list_text(labels)}", quote(label))
     return np.full(len(prediction.images), labels.index(label), np.intp)
-
-
-def listed(labels: Sequence[str]) -> str:
-    """Name labels, of very many only the first, for a message."""
-    text = ", ".join(labels)
-    return text if len(text) <= 200 else text[:196] + " ..."
 
 
 def _check_picture(prediction: Prediction) -> None:
@@ -176,8 +154,8 @@ def _document(
 
     def describe(prediction: Prediction, top: int) -> list[str]:
         return [
-            content_types.add(entry, **said(row))
-            for row, entry in enumerate(content_types.labels(prediction, top))
+            prediction_json.add(entry, **said(row))
+            for row, entry in enumerate(prediction_json.labels(prediction, top))
         ]
 
     def said(row: int) -> dict[str, Any]:
@@ -193,4 +171,4 @@ def _document(
             ]
         return answer
 
-    return content_types.encode(prediction, describe, options.top, "seen" in options.include)
+    return prediction_json.encode(prediction, describe, options.top, "seen" in options.include)

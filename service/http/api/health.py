@@ -9,10 +9,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.codecs import content_types
 from service.http.api import schemas
-from service.http.messages import content_types
 from service.http.messages.conditional import SharedResponse
 from service.http.messages.response_cache import Key, Rendered, ResponseCache
+from service.http.messages.responses import json_response
 from service.http.routing.operations import Operation, Options
 from service.inference.registry import Registry
 
@@ -70,7 +71,7 @@ class Endpoints:
     async def live(self, request: Request, options: Options) -> Response:
         """Answer `GET /livez`."""
         del request, options
-        return content_types.respond({"status": "live"})
+        return json_response({"status": "live"})
 
     async def ready(self, request: Request, options: Options) -> Response:
         """Answer `GET /readyz`; raises ModelNotReady if a published model cannot answer."""
@@ -79,7 +80,7 @@ class Endpoints:
         served: dict[str, list[str]] = {}
         for model in self.registry.models():
             served.setdefault(model.name, []).append(model.version)
-        return content_types.respond({"status": "ready", "models": served})
+        return json_response({"status": "ready", "models": served})
 
     async def measure(self, request: Request, options: Options) -> Response:
         """Answer `GET /metrics`."""

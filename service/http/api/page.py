@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from service.http.messages.conditional import Constant
+from service.http.messages.request_scope import context_of
 from service.http.security.response_headers import DOCUMENT_HEADERS
-from service.inference.request_context import exchange_of
 
 FOLDER = Path(__file__).parents[2] / "static"
 
@@ -48,7 +48,7 @@ def install(app: FastAPI, root_path: str = "") -> None:
 
 def _route(path: str, constant: Constant) -> Callable[[Request], Awaitable[Response]]:
     async def route(request: Request) -> Response:
-        exchange_of(request).route = path
+        context_of(request).route = path
         return constant.respond(request)
 
     return route
@@ -56,7 +56,7 @@ def _route(path: str, constant: Constant) -> Callable[[Request], Awaitable[Respo
 
 def _redirect(root_path: str) -> Callable[[Request], Awaitable[Response]]:
     async def route(request: Request) -> Response:
-        exchange_of(request).route = root_path
+        context_of(request).route = root_path
         return RedirectResponse(f"{root_path}/")
 
     return route

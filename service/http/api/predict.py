@@ -10,17 +10,18 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.codecs import arrays
+from service.codecs import arrays, content_types
 from service.core.drawing.steps import LARGEST, Trace
 from service.core.errors import MalformedRequest
 from service.http.api import examples, schemas
-from service.http.messages import content_types
-from service.http.messages.headers import Headers
-from service.http.routing.operations import Operation, Options, Words
+from service.http.messages import prediction_json
+from service.http.messages.responses import AS_JSON, VARY_ACCEPT, Headers, RawResponse, json_response
+from service.http.routing.operations import CommaSeparated, Operation, Options
+from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
 from service.inference.admission.keys import Right
-from service.inference.pipeline import Answering, Posted, Question, Reply
+from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction
-from service.inference.preprocessing import Preparation
+from service.inference.preprocessing import Preprocessing
 from service.inference.registry import Model, Registry
 from service.memory import costs
 
@@ -29,7 +30,7 @@ class PredictionOptions(Options):
     """How images are taken and how much is said of each."""
 
     top: int = Field(3, ge=1, le=1000, description="How many of the likeliest classes to name")
-    prepare: Preparation | None = Field(
+    prepare: Preprocessing | None = Field(
         None,
         description="mnist prepares every image as the MNIST images were made, none takes every image "
         "as it is; without it a 28 x 28 image is taken as it is, anything else is prepared, and so is any "
@@ -41,7 +42,7 @@ class PredictionOptions(Options):
 class AnswerOptions(PredictionOptions):
     """How a prediction is asked for."""
 
-    include: Words[Literal["seen", "steps"]] = Field(
+    include: CommaSeparated[Literal["seen", "steps"]] = Field(
         (),
         description="What else to say of each image, joined by commas: seen adds the pixels that the network "
         "saw, steps how it was prepared, step by step as pictures, for at most 16 images",
@@ -53,7 +54,7 @@ class Endpoints:
     """Models, predictions and probabilities."""
 
     registry: Registry
-    answering: Answering
+    http: HttpPipeline
     default: str
     """Name of the model for those who have no reason for another; it need not be served."""
 
@@ -81,7 +82,7 @@ class Endpoints:
                 method="POST",
                 path="/v1/models/{model}/predict",
                 summary="Name what every image shows",
-                handle=self.answering.asking(self.predict),
+                handle=self.http.endpoint(self.predict),
                 right=Right.PREDICT,
                 answers={content_types.JSON: schemas.Predictions},
                 errors=(408, 413, 415, 422, 504),
@@ -94,7 +95,7 @@ class Endpoints:
                 path="/v1/models/{model}/probabilities",
                 summary="Give the probability of every class for every image; as npy if the Accept header "
                 "asks for application/x-npy",
-                handle=self.answering.asking(self.probabilities),
+                handle=self.http.endpoint(self.probabilities),
                 right=Right.PREDICT,
                 answers={
                     content_types.JSON: schemas.Probabilities,
@@ -112,21 +113,25 @@ class Endpoints:
         newest = {model.name: model for model in self.registry.models()}
         default = self.default if self.default in newest else None
         models = [self._summary(model) for model in newest.values()]
-        return content_types.respond({"default": default, "models": models})
+        return json_response({"default": default, "models": models})
 
     async def model(self, request: Request, options: Options) -> Response:
         """Answer `GET /v1/models/{model}`."""
         del options
-        return content_types.respond(self._summary(self.answering.find(request)))
+        return json_response(self._summary(self.http.find_model(request)))
 
-    def predict(self, posted: Posted, model: Model, options: AnswerOptions) -> Question[Reply]:
+    def predict(
+        self, raw: RawRequest, model: Model, options: AnswerOptions
+    ) -> PredictionRequest[RawResponse]:
         """Ask what `POST …/predict` answers."""
-        return self._question(posted, model, options, content_types.labels, content_types.AS_JSON)
+        return self._question(raw, model, options, prediction_json.labels, AS_JSON)
 
-    def probabilities(self, posted: Posted, model: Model, options: AnswerOptions) -> Question[Reply]:
+    def probabilities(
+        self, raw: RawRequest, model: Model, options: AnswerOptions
+    ) -> PredictionRequest[RawResponse]:
         """Ask what `POST …/probabilities` answers."""
-        question = self._question(posted, model, options, content_types.probabilities, _JSON_OR_NPY)
-        if not content_types.asks_for(content_types.NPY, posted.header(b"accept")):
+        question = self._question(raw, model, options, prediction_json.probabilities, _JSON_OR_NPY)
+        if not content_types.is_accepted(content_types.NPY, raw.header(b"accept")):
             return question
         if options.include:
             raise MalformedRequest("Query 'include'", f"left out of an answer as {content_types.NPY}", "one")
@@ -134,29 +139,31 @@ class Endpoints:
 
     def _question(
         self,
-        posted: Posted,
+        raw: RawRequest,
         model: Model,
         options: AnswerOptions,
-        describe: content_types.Describe,
+        describe: prediction_json.Describe,
         headers: Headers,
-    ) -> Question[Reply]:
+    ) -> PredictionRequest[RawResponse]:
         top, include = options.top, options.include
         traces: list[Trace] | None = [] if "steps" in include else None
 
-        def encode(prediction: Prediction) -> Reply:
-            return Reply(content_types.encode(prediction, describe, top, "seen" in include, traces), headers)
+        def encode(prediction: Prediction) -> RawResponse:
+            return RawResponse(
+                prediction_json.encode(prediction, describe, top, "seen" in include, traces), headers
+            )
 
-        content_type = posted.headers.get(b"content-type", b"")
-        drawings = content_types.decode(content_type, posted.body, model.shape, self.answering.limits)
+        content_type = raw.headers.get(b"content-type", b"")
+        drawings = content_types.decode(content_type, raw.body, model.shape, self.http.limits)
         if not include:
-            return Question(drawings, encode, options.prepare)
+            return PredictionRequest(drawings, encode, options.prepare)
         image_bytes = costs.image_cost(
             math.prod(model.shape),
             len(model.manifest.labels),
             seen="seen" in include,
             pictures=0 if traces is None else _STEPS_BYTES,
         )
-        return Question(drawings, encode, options.prepare, traces=traces, image_bytes=image_bytes)
+        return PredictionRequest(drawings, encode, options.prepare, traces=traces, image_bytes=image_bytes)
 
     def _summary(self, model: Model) -> dict[str, Any]:
         manifest = model.manifest
@@ -189,15 +196,15 @@ class Endpoints:
 _STEPS_BYTES = 3 * LARGEST**2 * 3
 """Pixels of the steps of one image at most: three in colours, or nine in grey."""
 
-_JSON_OR_NPY = (*content_types.AS_JSON, *content_types.VARY_ACCEPT)
+_JSON_OR_NPY = (*AS_JSON, *VARY_ACCEPT)
 
 
-def _write_npy(prediction: Prediction) -> Reply:
+def _write_npy(prediction: Prediction) -> RawResponse:
     model = prediction.model
     headers = (
         (b"content-type", content_types.NPY.encode()),
         (b"inkling-model", model.name.encode()),
         (b"inkling-version", model.version.encode()),
-        *content_types.VARY_ACCEPT,
+        *VARY_ACCEPT,
     )
-    return Reply(arrays.write_npy(prediction.scores.probabilities), headers)
+    return RawResponse(arrays.write_npy(prediction.scores.probabilities), headers)

@@ -17,15 +17,16 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.codecs import content_types
 from service.core.artifact import artifact, report
 from service.core.artifact.manifest import NAME_PATTERN
 from service.core.artifact.report import Numbers, Theme
 from service.core.errors import ReportBroken, UnknownPicture
 from service.http.api import schemas
-from service.http.messages import conditional, content_types
+from service.http.messages import conditional
 from service.http.messages.response_cache import Key, ResponseCache, version_of
 from service.http.routing.operations import Operation, Options
-from service.inference.pipeline import Answering
+from service.http.routing.predict_endpoint import HttpPipeline
 from service.inference.registry import Model
 
 log = logging.getLogger(__name__)
@@ -47,13 +48,13 @@ class Endpoints:
     """Everything under `…/report`.
 
     Attributes:
-        answering: Finds models.
+        http: Finds models.
         cache: Renders and keeps the bodies.
         models: The models folder.
         root_path: Prefix of the paths of pictures, under which a proxy shows the service.
     """
 
-    answering: Answering
+    http: HttpPipeline
     cache: ResponseCache
     models: Path
     root_path: str = ""
@@ -85,7 +86,7 @@ class Endpoints:
     async def numbers(self, request: Request, options: Options) -> Response:
         """Answer `GET …/report`."""
         del options
-        model = self.answering.find(request)
+        model = self.http.find_model(request)
         (stamp,) = await self._stamps(model, report.REPORT_FILE)
 
         def render() -> bytes:
@@ -97,7 +98,7 @@ class Endpoints:
 
     async def picture(self, request: Request, options: ThemeOptions) -> Response:
         """Answer `GET …/report/{picture}.png`."""
-        model = self.answering.find(request)
+        model = self.http.find_model(request)
         name = request.path_params["picture"]
         file = report.picture_file(name, options.theme) if _NAME.fullmatch(name) else report.REPORT_FILE
         stamp, picture_stamp = await self._stamps(model, report.REPORT_FILE, file)

@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.codecs import content_types
 from service.core.artifact.manifest import Certainty, Measurement
 from service.core.artifact.report import Numbers
 from service.core.drawing.steps import LARGEST
-from service.http.messages import content_types
 
 
 class _Schema(BaseModel):

@@ -11,16 +11,17 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.codecs import arrays
+from service.codecs import arrays, content_types
+from service.codecs.json import documents
 from service.codecs.pictures import png
 from service.core.artifact.manifest import Layer
 from service.core.errors import MalformedRequest, UnknownLayer, UnknownUnit
 from service.core.network import weight_images
 from service.http.api import schemas
-from service.http.messages import conditional, content_types
+from service.http.messages import conditional
 from service.http.messages.response_cache import Key, ResponseCache, version_of
 from service.http.routing.operations import Operation, Options
-from service.inference.pipeline import Answering
+from service.http.routing.predict_endpoint import HttpPipeline
 from service.inference.registry import Model
 
 _FOREVER = "max-age=31536000, immutable"
@@ -71,11 +72,11 @@ class Endpoints:
     """Everything under `…/weights`.
 
     Attributes:
-        answering: Finds models.
+        http: Finds models.
         cache: Renders and keeps the bodies.
     """
 
-    answering: Answering
+    http: HttpPipeline
     cache: ResponseCache
 
     def operations(self) -> list[Operation]:
@@ -124,16 +125,16 @@ class Endpoints:
     async def layers(self, request: Request, options: Options) -> Response:
         """Answer `GET …/weights`."""
         del options
-        model = self.answering.find(request)
+        model = self.http.find_model(request)
         key = Key("weights", version_of(model))
         return await self._respond(request, key, lambda: _list(model), _list_cost(model), content_types.JSON)
 
     async def matrix(self, request: Request, options: Options) -> Response:
         """Answer `GET …/weights/{layer}`."""
         del options
-        model = self.answering.find(request)
+        model = self.http.find_model(request)
         layer = _layer(request, model)
-        as_npy = content_types.asks_for(content_types.NPY, request.headers.get("accept"))
+        as_npy = content_types.is_accepted(content_types.NPY, request.headers.get("accept"))
         kind = content_types.NPY if as_npy else content_types.JSON
         write, cost = (_npy, _NPY_COST) if as_npy else (_json, _JSON_COST)
         return await self._respond(
@@ -147,7 +148,7 @@ class Endpoints:
 
     async def unit_png(self, request: Request, options: PictureOptions) -> Response:
         """Answer `GET …/weights/{layer}/{unit}.png`."""
-        model = self.answering.find(request)
+        model = self.http.find_model(request)
         layer = _layer(request, model)
         unit = request.path_params["unit"]
         if not _shows_images(layer.name, model):
@@ -167,7 +168,7 @@ class Endpoints:
 
     async def layer_png(self, request: Request, options: PictureOptions) -> Response:
         """Answer `GET …/weights/{layer}.png`."""
-        model = self.answering.find(request)
+        model = self.http.find_model(request)
         layer = _layer(request, model)
         size: tuple[int, int] = (layer.inputs, layer.units)
         if _shows_images(layer.name, model):
@@ -199,7 +200,9 @@ class Endpoints:
         pixels = size[0] * size[1]
         return await self._respond(
             request,
-            Key("weights png", version_of(self.answering.find(request)), (layer.name, *unit, scale, palette)),
+            Key(
+                "weights png", version_of(self.http.find_model(request)), (layer.name, *unit, scale, palette)
+            ),
             lambda: png.write_enlarged(draw(), scale),
             _FIXED_COST
             + _DRAWN_COST * layer.inputs * layer.units
@@ -236,7 +239,7 @@ def _list(model: Model) -> bytes:
                 "images": _shows_images(name, model),
             }
         )
-    return content_types.dump_json({"model": model.name, "version": model.version, "layers": layers})
+    return documents.dump({"model": model.name, "version": model.version, "layers": layers})
 
 
 def _list_cost(model: Model) -> int:
@@ -248,10 +251,10 @@ def _json(model: Model, name: str) -> bytes:
     weights = model.layers[name].weight
     head = {"model": model.name, "version": model.version, "layer": name, "shape": weights.shape}
     stream = io.BytesIO()
-    stream.write(content_types.dump_json(head)[:-1] + b',"weights":[')
+    stream.write(documents.dump(head)[:-1] + b',"weights":[')
     rows = max(1, _BLOCK // weights.shape[1])
     for top in range(0, len(weights), rows):
-        text = content_types.dump_json(np.ascontiguousarray(weights[top : top + rows]))
+        text = documents.dump(np.ascontiguousarray(weights[top : top + rows]))
         stream.write(b"," if top else b"")
         stream.write(memoryview(text)[1:-1])
         time.sleep(0)  # orjson holds the interpreter's lock; lets the event loop have it
@@ -269,11 +272,11 @@ def _palette(options: PictureOptions, shape: tuple[int, ...]) -> weight_images.P
     return usual if options.palette in (None, "colour") else options.palette
 
 
-def scale_of(wanted: int | None, size: tuple[int, ...]) -> int:
+def scale_of(requested_output: int | None, size: tuple[int, ...]) -> int:
     """Return the scale that was asked for or the usual one, if the picture is not too large then.
 
     Args:
-        wanted: The query's; None for the usual one or the largest below it that will do.
+        requested_output: The query's; None for the usual one or the largest below it that will do.
         size: Height and width of the picture before it is enlarged, in pixels.
 
     Raises:
@@ -281,9 +284,11 @@ def scale_of(wanted: int | None, size: tuple[int, ...]) -> int:
     """
     height, width = size
     most = max(1, int((_MOST_PIXELS / (height * width)) ** 0.5))
-    if wanted is not None and wanted > most:
-        raise MalformedRequest("Query 'scale'", f"at most {most} for {width} x {height} numbers", str(wanted))
-    return wanted or min(most, _USUAL_SCALE)
+    if requested_output is not None and requested_output > most:
+        raise MalformedRequest(
+            "Query 'scale'", f"at most {most} for {width} x {height} numbers", str(requested_output)
+        )
+    return requested_output or min(most, _USUAL_SCALE)
 
 
 def _layer(request: Request, model: Model) -> Layer:

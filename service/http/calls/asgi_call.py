@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from service.core.errors import ServiceError, Stopping
 from service.http.messages import problems
+from service.http.messages.request_scope import STARTED
 from service.http.server.request import Refused, Request
-from service.inference.request_context import STARTED, new_request_id
+from service.inference.request_context import new_request_id
 
 if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Scope
 
-    from service.http.server.context import Responder
+    from service.http.server.server_context import Responder
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class AsgiCall:
         self._buffered = 0
         self._is_complete = request.is_complete
         self._has_read_all = False
-        self._is_gone = False
+        self._is_cancelled = False
         self._changed = asyncio.Event()
         self._head: tuple[int, bytes] | None = None  # until the body's first part
         self._has_begun = False  # to write
@@ -64,7 +65,7 @@ class AsgiCall:
         """Answer broken framing; how long a body takes is the application's to say."""
         if not isinstance(error, Refused):
             return
-        self._is_gone = True
+        self._is_cancelled = True
         self._changed.set()
         self._connection.close_after_response()
         request_id = new_request_id()
@@ -74,7 +75,7 @@ class AsgiCall:
 
     def on_disconnect(self) -> None:
         """Tell the application that the client has left."""
-        self._is_gone = True
+        self._is_cancelled = True
         self._changed.set()
 
     def cancel(self) -> None:
@@ -101,7 +102,7 @@ class AsgiCall:
 
     @property
     def _is_over(self) -> bool:
-        return self._has_ended or self._is_gone
+        return self._has_ended or self._is_cancelled
 
     def _scope(self) -> Scope:
         request, connection = self._request, self._connection

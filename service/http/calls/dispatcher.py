@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from service.http.calls.asgi_call import AsgiCall
 from service.http.calls.prediction_call import PredictionCall, PredictionRoute, Predictions
+from service.http.routing.predict_endpoint import PredictEndpoint
 from service.http.routing.root_path import strip_root_path
-from service.inference.pipeline import Asking
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from service.http.routing.router import Routes
-    from service.http.server.context import Call, Responder
     from service.http.server.request import Head, Request
+    from service.http.server.server_context import Call, Responder
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Dispatcher:
             return None
         path = strip_root_path(head.path, self.root_path)
         found = self.routes.find(head.method, path)
-        if found is None or not isinstance(found[0].operation.handle, Asking):
+        if found is None or not isinstance(found[0].operation.handle, PredictEndpoint):
             return None
         return PredictionRoute.of(head, path, *found)
 

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, cast
 from service.core.errors import MalformedRequest, ServiceError, Stopping
 from service.http.messages import problems
 from service.http.messages.body_reader import BodyForm, BodyReader, reader_of
-from service.http.messages.headers import Headers, header_lines
+from service.http.messages.responses import Headers, RawResponse, header_lines
+from service.http.routing.predict_endpoint import HttpPipeline, PredictEndpoint, RawRequest
 from service.http.server.request import Refused, Request
-from service.inference.pipeline import Answering, Posted, PredictionJob, Question, Reply
-from service.inference.request_context import Exchange, new_request_id, request_id_from
+from service.inference.pipeline import PredictionJob, PredictionRequest
+from service.inference.request_context import RequestContext, new_request_id, request_id_from
 
 if TYPE_CHECKING:
     from service.http.routing.operations import Endpoint, Options
     from service.http.security.access_control import AccessControl
-    from service.http.server.context import Responder
     from service.http.server.request import Head
+    from service.http.server.server_context import Responder
     from service.inference.admission.access import Grant
-    from service.inference.pipeline import Asking
-    from service.observability.request_log import Journal
+    from service.observability.request_log import RequestLog
 
 log = logging.getLogger(__name__)
 
@@ -33,34 +33,34 @@ class Predictions:
     """Dependencies shared by all prediction requests.
 
     Attributes:
-        answering: The prediction pipeline.
-        journal: Records requests.
+        http: The prediction pipeline, and limits of request bodies.
+        request_log: Records requests.
         control: Decides who may send a request.
     """
 
-    answering: Answering
-    journal: Journal
+    http: HttpPipeline
+    request_log: RequestLog
     control: AccessControl
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionRoute:
-    """What follows from the head of a request for a prediction, whatever the state of the service.
+    """What a request head determines of a prediction, independent of the state of the service.
 
     Attributes:
-        endpoint: What is requested.
-        path: The request's path without the root path.
-        asking: Makes a question of the body.
+        endpoint: The matched endpoint.
+        path: Path of the request without the root path.
+        predict: The endpoint's handler.
         model: Name of the model.
-        version: Its version; None for the newest.
-        options: What the query says; None if it is to be read again, as it is wrong.
-        request_id: The header `X-Request-Id`; None if it did not come.
-        body: What the head says of the body.
+        version: Version of the model; None for the newest.
+        options: The parsed query; None if it is invalid, and to be parsed again for its error.
+        request_id: The header `X-Request-Id`; None if it is absent.
+        body: What the head declares of the body.
     """
 
     endpoint: Endpoint
     path: str
-    asking: Asking
+    predict: PredictEndpoint
     model: str
     version: str | None
     options: Options | None
@@ -72,10 +72,10 @@ class PredictionRoute:
         """Return the route of a request.
 
         Args:
-            head: Its head.
-            path: Its path without the root path.
-            endpoint: What is requested; its operation is handled by an `Asking`.
-            parameters: Values in the path: `model`, perhaps `version`.
+            head: The request head.
+            path: Path of the request without the root path.
+            endpoint: The matched endpoint; its operation is handled by a `PredictEndpoint`.
+            parameters: Path parameters: `model`, optionally `version`.
         """
         options = None
         with suppress(MalformedRequest):
@@ -85,7 +85,7 @@ class PredictionRoute:
         return cls(
             endpoint,
             path,
-            cast("Asking", endpoint.operation.handle),
+            cast("PredictEndpoint", endpoint.operation.handle),
             parameters["model"],
             parameters.get("version"),
             options,
@@ -94,7 +94,7 @@ class PredictionRoute:
         )
 
 
-class PredictionCall(PredictionJob[Reply]):
+class PredictionCall(PredictionJob[RawResponse]):
     """One request for a prediction: reads the body, asks the pipeline, writes the response.
 
     Attributes:
@@ -105,12 +105,12 @@ class PredictionCall(PredictionJob[Reply]):
         "_connection",
         "_early",
         "_has_body",
+        "_is_cancelled",
         "_is_done",
-        "_is_gone",
         "_is_waiting",
         "_options",
-        "_posted",
         "_predictions",
+        "_raw",
         "_reader",
         "_request",
         "_route",
@@ -131,13 +131,13 @@ class PredictionCall(PredictionJob[Reply]):
         self._connection = connection
         self._request = request
         self._route = route
-        self._has_body = self._is_done = self._is_gone = self._is_waiting = False
+        self._has_body = self._is_done = self._is_cancelled = self._is_waiting = False
         self._reader: BodyReader | None = None
         self.task = None
         given = route.request_id
         request_id = new_request_id() if given is None else request_id_from(given)
-        self._exchange = Exchange(request_id, request.started, route.endpoint.path, is_prediction=True)
-        predictions.journal.begin()
+        self._context = RequestContext(request_id, request.started, route.endpoint.path, is_prediction=True)
+        predictions.request_log.begin()
         control = predictions.control
         try:
             if control.is_open:
@@ -160,14 +160,14 @@ class PredictionCall(PredictionJob[Reply]):
             ServiceError: Whatever the checks of the head find.
         """
         request, route, predictions = self._request, self._route, self._predictions
-        answering, control = predictions.answering, predictions.control
+        http, control = predictions.http, predictions.control
         if not control.is_open:
             right = route.endpoint.operation.right
             client = self._connection.client(request)
-            self._exchange.grant = control.authorize(key, client, right, route.model)
-        self._model = answering.find_by_name(self._exchange, route.model, route.version)
+            self._context.grant = control.authorize(key, client, right, route.model)
+        self._model = http.pipeline.find_model(self._context, route.model, route.version)
         self._options = route.options or route.endpoint.options(request.head.query)
-        self._reader = reader_of(answering.bodies, route.body, self._connection.client(request))
+        self._reader = reader_of(http.bodies, route.body, self._connection.client(request))
         if request.head.expects_continue:
             self._connection.send_continue()
 
@@ -206,16 +206,16 @@ class PredictionCall(PredictionJob[Reply]):
         self._has_body = True
         if self._is_done or self._is_waiting:
             return
-        exchange, reader = self._exchange, self._reader
+        context, reader = self._context, self._reader
         assert reader is not None
         try:
             body = reader.end()
-            exchange.received = self._request.received
-            exchange.body_read = True
-            exchange.mark("read")
-            posted = self._posted = Posted(body, self._request.head.first_headers, exchange)
-            unread = self._route.asking.count_unread(posted)
-            self.submit(self._predictions.answering, exchange, self._model, len(body), unread)
+            context.received = self._request.received
+            context.body_read = True
+            context.mark("read")
+            raw = self._raw = RawRequest(body, self._request.head.first_headers, context)
+            unparsed = self._route.predict.count_unparsed(raw)
+            self.submit(self._predictions.http.pipeline, context, self._model, len(body), unparsed)
         except Exception as error:  # whatever it is: a client waits
             self.fail(error)
 
@@ -227,7 +227,7 @@ class PredictionCall(PredictionJob[Reply]):
 
     def on_disconnect(self) -> None:
         """Record that the client left before the response."""
-        self._is_gone = True
+        self._is_cancelled = True
         if not self._is_done:
             self._end()
         if self.task is not None:
@@ -284,46 +284,46 @@ class PredictionCall(PredictionJob[Reply]):
 
     # The pipeline
 
-    def read(self) -> Question[Reply]:
+    def parse(self) -> PredictionRequest[RawResponse]:
         """Make a question of the body; raises what it finds."""
-        return self._route.asking.ask(self._posted, self._model, self._options)
+        return self._route.predict.parse(self._raw, self._model, self._options)
 
-    def is_gone(self) -> bool:
+    def is_cancelled(self) -> bool:
         """Return whether the answer is no longer wanted."""
-        return self._is_gone or self._is_done
+        return self._is_cancelled or self._is_done
 
-    def answer(self, reply: Reply) -> None:
+    def respond(self, response: RawResponse) -> None:
         """Write the response."""
         if not self._is_done:
-            self._respond(200, reply.headers, reply.content)
+            self._send(200, response.headers, response.content)
 
     def fail(self, error: Exception) -> None:
         """Write an error response; an unforeseen error is logged, and the client told no more than that."""
         if self._is_done:
             return
-        exchange, path = self._exchange, self._request.path
+        context, path = self._context, self._request.path
         if isinstance(error, Refused):
-            response = problems.respond(error.problem, error.detail, path, exchange.request_id)
+            response = problems.respond(error.problem, error.detail, path, context.request_id)
         elif isinstance(error, ServiceError):
-            response = problems.answer(error, path, exchange.request_id)
+            response = problems.answer(error, path, context.request_id)
         else:
-            log.error("unforeseen", exc_info=error, extra={"fields": {"request_id": exchange.request_id}})
-            response = problems.unforeseen(path, exchange.request_id)
+            log.error("unforeseen", exc_info=error, extra={"fields": {"request_id": context.request_id}})
+            response = problems.unforeseen(path, context.request_id)
         skipped = (b"content-length", b"connection")
         headers = tuple(header for header in response.raw_headers if header[0] not in skipped)
         error.__traceback__ = None  # its frames would hold the body
-        self._respond(response.status_code, headers, bytes(response.body))
+        self._send(response.status_code, headers, bytes(response.body))
 
-    def _respond(self, status: int, headers: Headers, content: bytes) -> None:
-        exchange = self._exchange
-        exchange.status = status
+    def _send(self, status: int, headers: Headers, content: bytes) -> None:
+        context = self._context
+        context.status = status
         lines = header_lines(headers)
-        if exchange.grant is not None:
-            lines += self._rate_lines(exchange.grant, headers)
-        timing = exchange.server_timing()
+        if context.grant is not None:
+            lines += self._rate_lines(context.grant, headers)
+        timing = context.server_timing()
         if timing:
             lines += b"server-timing: %b\r\n" % timing
-        request_id = exchange.request_id.encode()
+        request_id = context.request_id.encode()
         head = b"%bcontent-length: %d\r\nx-request-id: %b\r\n" % (lines, len(content), request_id)
         self._end()
         self._connection.write_response(status, head, content)
@@ -339,8 +339,8 @@ class PredictionCall(PredictionJob[Reply]):
         if self._reader is not None:
             self._reader.release()
             self._reader = None
-        exchange, request = self._exchange, self._request
-        exchange.received = request.received
-        self._predictions.journal.end(
-            exchange, request.head.method, request.path, self._connection.client(request)
+        context, request = self._context, self._request
+        context.received = request.received
+        self._predictions.request_log.end(
+            context, request.head.method, request.path, self._connection.client(request)
         )

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from starlette.requests import ClientDisconnect, Request
 
 from service.core.errors import BodyTimeout, PayloadTooLarge
-from service.http.messages.content_coding import IDENTITY, Unpacker
-from service.inference.request_context import exchange_of
+from service.http.messages.content_coding import IDENTITY, Decompressor
+from service.http.messages.request_scope import context_of
 from service.memory import costs
 from service.memory.budget import Budget, ClientShares
 
@@ -95,7 +95,7 @@ class BodyLimits:
             UnsupportedMediaType: Its Content-Encoding is not known.
             ClientDisconnect: The client left.
         """
-        exchange = exchange_of(request)
+        context = context_of(request)
         headers = dict(reversed(request.scope["headers"]))
         declared = headers.get(b"content-length", b"")
         length = int(declared[:20]) if declared.isdigit() else None
@@ -111,14 +111,14 @@ class BodyLimits:
                             raise ClientDisconnect
                         piece = message.get("body", b"")
                         more = message.get("more_body", False)
-                        exchange.received += len(piece)
+                        context.received += len(piece)
                         reader.push(piece)
                         while reader.has_more:
                             await asyncio.sleep(0)  # others run between two slices
                             reader.step()
             except TimeoutError as error:
-                raise BodyTimeout(self.timeout_s, exchange.received) from error
-            exchange.body_read = True
+                raise BodyTimeout(self.timeout_s, context.received) from error
+            context.body_read = True
             yield reader.end()
         finally:
             reader.release()
@@ -235,7 +235,7 @@ class CompressedBodyReader(BodyReader):
         """
         super().__init__(limits, form, client)
         self._received = 0
-        self._unpacker = Unpacker(coding)
+        self._unpacker = Decompressor(coding)
 
     def push(self, piece: bytes) -> None:
         """Take the next bytes as they arrived, and decompress a first slice; raises as `BodyReader.push`."""

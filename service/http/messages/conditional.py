@@ -93,7 +93,7 @@ async def respond(
     A HEAD, and a GET with an `If-None-Match` that matches, render nothing if the body was rendered before.
 
     Args:
-        request: It must have come through `Observer`.
+        request: It must have come through `RequestMiddleware`.
         cache: Where the body is looked up and rendered.
         key: As `ResponseCache.get` takes it.
         render: As above.

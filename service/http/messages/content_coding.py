@@ -2,9 +2,9 @@
 
 import zlib
 
-from service.codecs.drawings import quote
 from service.core.errors import MalformedRequest, UnsupportedMediaType
-from service.http.messages.headers import Headers
+from service.core.wording import quote
+from service.http.messages.responses import Headers
 
 IDENTITY = "identity"
 
@@ -21,7 +21,7 @@ _QUICKLY = 1
 _VARY: Headers = ((b"vary", b"Accept-Encoding"),)
 
 
-class Unpacker:
+class Decompressor:
     """Unpacks one body while it arrives."""
 
     def __init__(self, coding: str) -> None:

@@ -1,10 +1,11 @@
-"""What an answer says of each image: its likeliest classes, and perhaps every class's probability.
+"""Encodes predictions as JSON: the likeliest classes of each image, and optionally all probabilities.
 
-Members of a JSON object as text, without its braces. Every number is written by one call for all images, and
-what stands between the numbers is looked up, so that many images take no loop in Python.
+The members of each object are assembled as text. All numbers are formatted by one call, and the text between
+them is looked up, so that a large batch needs no Python loop per image.
 """
 
-from collections.abc import Iterable, Sequence
+import base64
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
@@ -14,7 +15,68 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from service.codecs.json import documents
+from service.codecs.pictures import image_files
+from service.core.drawing.steps import Trace
 from service.inference.predictor import Prediction, Run
+
+Describe = Callable[[Prediction, int], Sequence[str]]
+"""What an answer says of each image: of the prediction, and how many classes to name; the members of a JSON
+object, without its braces."""
+
+
+def encode(
+    prediction: Prediction, describe: Describe, top: int, seen: bool, traces: list[Trace] | None = None
+) -> bytes:
+    """Write the answer of a POST.
+
+    Args:
+        prediction: What the model said.
+        describe: `labels` or `probabilities`, or what adds to them.
+        top: How many of the likeliest classes to name for each image.
+        seen: Whether to add the pixels that the network saw.
+        traces: How each image was prepared, to be added as steps; None adds none.
+
+    Returns:
+        JSON.
+    """
+    said = [*describe(prediction, top)]
+    if seen:
+        said = [add(entry, seen=image) for entry, image in zip(said, prediction.images, strict=True)]
+    if traces is not None:
+        said = [add(entry, steps=write_steps(trace)) for entry, trace in zip(said, traces, strict=True)]
+    model = prediction.model
+    said[0] = _head(model.name, model.version) + said[0]  # not to copy a long text once more
+    said[-1] += "}]}"
+    return "},{".join(said).encode()
+
+
+def labels(prediction: Prediction, top: int) -> Sequence[str]:
+    """Name the likeliest class of each image, and the `top` likeliest with their probabilities.
+
+    A model that can tell what it does not know also says whether it is sure.
+    """
+    return _members(prediction, top, is_full=False)
+
+
+def probabilities(prediction: Prediction, top: int) -> Sequence[str]:
+    """Say what `labels` says, and the probability of every class."""
+    return _members(prediction, top, is_full=True)
+
+
+def add(entry: str, **members: object) -> str:
+    """Add members to those of an object."""
+    return f"{entry},{documents.dump(members)[1:-1].decode()}"
+
+
+@lru_cache
+def _head(name: str, version: str) -> str:
+    return f'{{"model":{_quoted(name)},"version":{_quoted(version)},"predictions":[{{'
+
+
+def _quoted(text: str) -> str:
+    return documents.dump(text).decode()
+
 
 _FEW = 6
 """Images below which a loop takes less than whole columns do."""
@@ -53,7 +115,7 @@ _UNSAID = repeat("}]")
 _SURE = {True: '}],"sure":true', False: '}],"sure":false'}
 
 
-def write(prediction: Prediction, top: int, is_full: bool) -> Sequence[str]:
+def _members(prediction: Prediction, top: int, is_full: bool) -> Sequence[str]:
     """Write what is said of each image.
 
     Args:
@@ -129,3 +191,35 @@ def _rows(scores: NDArray[np.float32]) -> list[str]:
 
 def _dump(value: NDArray[Any] | str) -> str:
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+_TITLES = {
+    "drawn": "As drawn",
+    "ink": "Ink found",
+    "cropped": "Cropped",
+    "pen": "Pen made usual",
+    "fitted": "Fitted into 20 x 20",
+    "centred": "Centred by mass in 28 x 28",
+    "taken": "As the network sees it",
+}
+
+_PHOTO_TITLES = {**_TITLES, "drawn": "As photographed", "cropped": "Middle square"}
+
+
+def write_steps(trace: Trace) -> list[dict[str, Any]]:
+    """Return what an answer says of an image's steps, in order, their pictures as data: URLs of PNG files."""
+    entries = []
+    for step in trace.steps:
+        height, width = step.picture.shape[:2]
+        titles = _TITLES if step.picture.ndim == 2 else _PHOTO_TITLES
+        png = base64.b64encode(image_files.write_png(step.picture)).decode("ascii")
+        entries.append(
+            {
+                "name": step.name,
+                "title": titles[step.name],
+                "width": width,
+                "height": height,
+                "picture": f"data:image/png;base64,{png}",
+            }
+        )
+    return entries

@@ -17,8 +17,9 @@ from starlette.responses import Response
 
 from service.core import errors
 from service.core.errors import CapacityError, ModelError, ServiceError
+from service.http.messages.request_scope import context_of
 from service.inference.admission import headers
-from service.inference.request_context import CLIENT_CLOSED, exchange_of
+from service.inference.request_context import CLIENT_CLOSED
 
 log = logging.getLogger(__name__)
 
@@ -162,13 +163,13 @@ def answer_to(request: Request, error: Exception) -> Response:
     """Return the answer for an error that was raised on purpose, and write down those that are ours.
 
     Args:
-        request: It must have come through `Observer`.
+        request: It must have come through `RequestMiddleware`.
         error: A `ServiceError`, or the `ClientDisconnect` of a caller who left.
     """
     if isinstance(error, ClientDisconnect):
         return Response(status_code=CLIENT_CLOSED)  # nobody reads it; log and metrics do
     assert isinstance(error, ServiceError)
-    return answer(error, request.scope["path"], exchange_of(request).request_id)
+    return answer(error, request.scope["path"], context_of(request).request_id)
 
 
 def install(app: FastAPI, where: str = "that /docs lists") -> None:
@@ -197,7 +198,7 @@ def install(app: FastAPI, where: str = "that /docs lists") -> None:
 
     async def of_nobody(request: Request, error: Exception) -> Response:
         del error  # the observer logs it
-        return unforeseen(request.url.path, exchange_of(request).request_id)
+        return unforeseen(request.url.path, context_of(request).request_id)
 
     app.add_exception_handler(ServiceError, of_ours)
     app.add_exception_handler(HTTPException, of_router)
@@ -206,4 +207,4 @@ def install(app: FastAPI, where: str = "that /docs lists") -> None:
 
 
 def _respond(request: Request, problem: Problem, detail: str) -> Response:
-    return respond(problem, detail, request.url.path, exchange_of(request).request_id)
+    return respond(problem, detail, request.url.path, context_of(request).request_id)

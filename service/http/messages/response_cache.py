@@ -17,7 +17,7 @@ from typing import NamedTuple
 from service.core.artifact.manifest import MODEL_FILE
 from service.core.errors import TooManyBytes
 from service.inference.registry import Model
-from service.inference.thread_pool import DEFAULT_PRIORITY, Workers
+from service.inference.thread_pool import DEFAULT_PRIORITY, ThreadPool
 from service.memory.budget import Budget
 
 _MAX_KNOWN = 1024
@@ -114,7 +114,7 @@ class ResponseCache:
         workers: The threads that render.
     """
 
-    def __init__(self, workers: Workers, budget: Budget, retained_bytes: int, share: float = 0.5) -> None:
+    def __init__(self, workers: ThreadPool, budget: Budget, retained_bytes: int, share: float = 0.5) -> None:
         """Create an empty cache.
 
         Args:
@@ -181,7 +181,7 @@ class ResponseCache:
             render: Makes the body, in a rendering thread.
             cost_bytes: Upper limit of the memory that `render` takes at its peak, its result included.
             retain: Whether to keep it for later requests.
-            priority: In the queue for rendering, as `Workers.run` takes it.
+            priority: In the queue for rendering, as `ThreadPool.run` takes it.
 
         Returns:
             The caller's share of it, to be released. If this is cancelled while it waits, nothing is left

@@ -8,12 +8,14 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.http.messages import content_coding, content_types
-from service.http.messages.headers import Headers
+from service.codecs import content_types
+from service.http.messages import content_coding
+from service.http.messages.responses import AS_JSON, Headers, RawResponse, json_response
 from service.http.oip import schemas
 from service.http.routing.operations import Operation, Options
+from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
 from service.inference.admission.keys import Right
-from service.inference.pipeline import Answering, Posted, Question, Reply
+from service.inference.pipeline import PredictionRequest
 from service.inference.registry import Model, Registry
 from service.observability.model_statistics import Records
 from service.oip import inference, json_codec, model_metadata
@@ -32,7 +34,7 @@ class Endpoints:
 
     Attributes:
         registry: What is served.
-        answering: The way of a prediction.
+        http: The prediction pipeline.
         statistics: What was asked.
         version: Of the server.
         engine_threads: Of one inference.
@@ -40,7 +42,7 @@ class Endpoints:
     """
 
     registry: Registry
-    answering: Answering
+    http: HttpPipeline
     statistics: Records
     version: str
     engine_threads: int
@@ -114,7 +116,7 @@ class Endpoints:
                 method="POST",
                 path="/v2/models/{model}/infer",
                 summary="Run a model on tensors",
-                handle=self.answering.asking(self.infer, _count_json),
+                handle=self.http.endpoint(self.infer, _count_json),
                 right=Right.PREDICT,
                 answers={content_types.JSON: schemas.Inferred, content_types.OCTETS: _ANSWER},
                 errors=(408, 413, 415, 422, 504),
@@ -126,36 +128,36 @@ class Endpoints:
     async def server(self, request: Request, options: Options) -> Response:
         """Answer `GET /v2`."""
         del request, options
-        return content_types.respond(model_metadata.server(self.version, self.is_managed))
+        return json_response(model_metadata.server(self.version, self.is_managed))
 
     async def live(self, request: Request, options: Options) -> Response:
         """Answer `GET /v2/health/live`."""
         del request, options
-        return content_types.respond({"live": True})
+        return json_response({"live": True})
 
     async def ready(self, request: Request, options: Options) -> Response:
         """Answer `GET /v2/health/ready`; raises ModelNotReady if a model that should answer cannot."""
         del request, options
         self.registry.check_ready()
-        return content_types.respond({"ready": True})
+        return json_response({"ready": True})
 
     async def model(self, request: Request, options: Options) -> Response:
         """Answer `GET /v2/models/{model}`."""
         del options
-        model = self.answering.find(request)
-        return content_types.respond(model_metadata.model(model, self._versions(model)))
+        model = self.http.find_model(request)
+        return json_response(model_metadata.model(model, self._versions(model)))
 
     async def model_ready(self, request: Request, options: Options) -> Response:
         """Answer `GET …/ready`; raises ModelNotReady if it cannot answer."""
         del options
-        return content_types.respond({"name": self.answering.find(request).name, "ready": True})
+        return json_response({"name": self.http.find_model(request).name, "ready": True})
 
     async def configuration(self, request: Request, options: Options) -> Response:
         """Answer `GET …/config`."""
         del options
-        model = self.answering.find(request)
-        max_images = self.answering.limits.of(model.shape).images
-        return content_types.respond(
+        model = self.http.find_model(request)
+        max_images = self.http.limits.of(model.shape).images
+        return json_response(
             model_metadata.configuration(model, self._versions(model), max_images, self.engine_threads)
         )
 
@@ -167,38 +169,38 @@ class Endpoints:
     async def model_statistics(self, request: Request, options: Options) -> Response:
         """Answer `GET …/stats`: of every version that is served, or of the one that is named."""
         del options
-        model = self.answering.find(request)
+        model = self.http.find_model(request)
         versions = [model.version] if "version" in request.path_params else self._versions(model)
         return self._statistics([(model.name, version) for version in versions])
 
-    def infer(self, posted: Posted, model: Model, options: Options) -> Question[Reply]:
+    def infer(self, raw: RawRequest, model: Model, options: Options) -> PredictionRequest[RawResponse]:
         """Ask what `POST …/infer` answers."""
         del options
-        asked, is_binary = json_codec.read(_divided(posted), model.shape, self.answering.limits)
+        asked, is_binary = json_codec.read(_divided(raw), model.shape, self.http.limits)
 
-        def write(inferred: Inferred) -> Reply:
-            return _reply(*json_codec.write(inferred, is_binary), posted.header(b"accept-encoding") or "")
+        def write(inferred: Inferred) -> RawResponse:
+            return _reply(*json_codec.write(inferred, is_binary), raw.header(b"accept-encoding") or "")
 
-        return inference.question(asked, model, self.answering.limits, posted.exchange, write)
+        return inference.question(asked, model, self.http.limits, raw.context, write)
 
     def _versions(self, model: Model) -> list[str]:
         return [other.version for other in self.registry.models() if other.name == model.name]
 
     def _statistics(self, versions: list[tuple[str, str]]) -> Response:
         records = {version: self.statistics.of(*version) for version in versions}
-        return content_types.respond(model_metadata.statistics(records))
+        return json_response(model_metadata.statistics(records))
 
 
-def _divided(posted: Posted) -> Body:
-    return Body.of(posted.body, posted.header(_JSON_BYTES))
+def _divided(raw: RawRequest) -> Body:
+    return Body.of(raw.body, raw.header(_JSON_BYTES))
 
 
-def _count_json(posted: Posted) -> int:
-    return _divided(posted).json_bytes
+def _count_json(raw: RawRequest) -> int:
+    return _divided(raw).json_bytes
 
 
-def _reply(content: bytes, json_bytes: int | None, accepted: str) -> Reply:
+def _reply(content: bytes, json_bytes: int | None, accepted: str) -> RawResponse:
     packed, headers = content_coding.pack(content, accepted)
     if json_bytes is None:
-        return Reply(packed, content_types.AS_JSON + headers)
-    return Reply(packed, (*_AS_OCTETS, *headers, (_JSON_BYTES, b"%d" % json_bytes)))
+        return RawResponse(packed, AS_JSON + headers)
+    return RawResponse(packed, (*_AS_OCTETS, *headers, (_JSON_BYTES, b"%d" % json_bytes)))

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+from service.codecs import content_types
 from service.codecs.json import documents
 from service.http.api import schemas
-from service.http.messages import content_types
+from service.http.messages import prediction_json
+from service.http.messages.responses import AS_JSON, RawResponse
 from service.http.oip.schemas import instances_body
 from service.http.routing.operations import Operation, Options
+from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
 from service.inference.admission.keys import Right
-from service.inference.pipeline import Answering, Posted, Question, Reply
+from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction
 from service.inference.registry import Model
 
@@ -19,7 +22,7 @@ _TOP = 3
 class Endpoints:
     """`POST /v1/models/{model}:predict`."""
 
-    answering: Answering
+    http: HttpPipeline
 
     def operations(self) -> list[Operation]:
         """Describe the endpoint."""
@@ -29,7 +32,7 @@ class Endpoints:
                 method="POST",
                 path="/v1/models/{model}:predict",
                 summary="Name what every image shows, as KServe's and TensorFlow Serving's clients ask",
-                handle=self.answering.asking(self.predict),
+                handle=self.http.endpoint(self.predict),
                 right=Right.PREDICT,
                 answers={content_types.JSON: schemas.Probabilities},
                 errors=(408, 413, 415, 422, 504),
@@ -37,14 +40,14 @@ class Endpoints:
             )
         ]
 
-    def predict(self, posted: Posted, model: Model, options: Options) -> Question[Reply]:
+    def predict(self, raw: RawRequest, model: Model, options: Options) -> PredictionRequest[RawResponse]:
         """Ask what `POST …/probabilities` answers."""
         del options
-        limits = self.answering.limits.of(model.shape)
-        return Question(documents.read_instances(posted.body, model.shape, limits), _encode)
+        limits = self.http.limits.of(model.shape)
+        return PredictionRequest(documents.read_instances(raw.body, model.shape, limits), _encode)
 
 
-def _encode(prediction: Prediction) -> Reply:
-    return Reply(
-        content_types.encode(prediction, content_types.probabilities, _TOP, seen=False), content_types.AS_JSON
+def _encode(prediction: Prediction) -> RawResponse:
+    return RawResponse(
+        prediction_json.encode(prediction, prediction_json.probabilities, _TOP, seen=False), AS_JSON
     )

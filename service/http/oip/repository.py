@@ -7,10 +7,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.codecs import content_types
 from service.codecs.json import documents, images
 from service.core.errors import MalformedRequest
-from service.http.messages import content_types
 from service.http.messages.body_reader import BodyLimits
+from service.http.messages.request_scope import context_of
+from service.http.messages.responses import json_response
 from service.http.oip import schemas
 from service.http.routing.operations import Handler, Operation, Options
 from service.http.security import csrf
@@ -18,8 +20,7 @@ from service.http.security.hosts import KnownHosts
 from service.inference.admission.access import ANONYMOUS, GRANT, Grant
 from service.inference.admission.audit import Actor
 from service.inference.admission.keys import Right
-from service.inference.registry import Standing
-from service.inference.request_context import exchange_of
+from service.inference.registry import ModelStatus
 from service.oip import json_codec, model_metadata
 from service.oip.model_repository import Management
 
@@ -111,8 +112,8 @@ def _actor(request: Request) -> Actor:
     grant = request.scope.get(GRANT)
     key = grant.client if isinstance(grant, Grant) else ANONYMOUS
     address = request.client.host if request.client else "-"
-    return Actor(key, address, exchange_of(request).request_id)
+    return Actor(key, address, context_of(request).request_id)
 
 
-def _respond(standings: list[Standing]) -> Response:
-    return content_types.respond(model_metadata.index(standings))
+def _respond(standings: list[ModelStatus]) -> Response:
+    return json_response(model_metadata.index(standings))

@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from service.codecs import content_types
 from service.core.artifact.manifest import INPUT_NAME
 from service.core.drawing import mnist
 from service.http.api.examples import SEVEN
-from service.http.messages import content_types
 from service.oip.tensors import DATATYPES
 
 

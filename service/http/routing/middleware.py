@@ -1,4 +1,4 @@
-"""Every request's id and timings as headers of its answer; what is written down of it is `journal`'s work."""
+"""Every request's id and timings as headers of its answer; what is written down of it is `request_log`'s work."""
 
 import asyncio
 import logging
@@ -9,26 +9,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.core.errors import Stopping
 from service.http.messages import problems
 from service.http.messages.conditional import HEAD_ONLY
+from service.http.messages.request_scope import STARTED
 from service.http.routing.root_path import strip_root_path
-from service.inference.request_context import STARTED, Exchange, request_id_from
+from service.inference.request_context import RequestContext, request_id_from
 from service.observability.request_log import Recorder
 
 log = logging.getLogger(__name__)
 
 
-class Observer:
+class RequestMiddleware:
     """Outermost ASGI middleware: every request gets a response, a metric and a log line."""
 
-    def __init__(self, app: ASGIApp, journal: Recorder, root_path: str = "") -> None:
+    def __init__(self, app: ASGIApp, request_log: Recorder, root_path: str = "") -> None:
         """Wrap an application.
 
         Args:
             app: Answers requests.
-            journal: Records them.
+            request_log: Records them.
             root_path: Prefix of paths under which a proxy shows the service.
         """
         self._app = app
-        self._journal = journal
+        self._request_log = request_log
         self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,7 +38,7 @@ class Observer:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        exchange = Exchange(
+        context = RequestContext(
             request_id_from(headers.get(b"x-request-id", b"").decode("latin-1")),
             scope.get(STARTED, 0.0) or time.perf_counter(),
         )
@@ -45,8 +46,8 @@ class Observer:
 
         async def send_observed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                exchange.status = message["status"]
-                self._add_headers(message, exchange)
+                context.status = message["status"]
+                self._add_headers(message, context)
             elif head_only:
                 message = {**message, "body": b""}
             await send(message)
@@ -54,30 +55,30 @@ class Observer:
         # HEAD is GET without the body, on every route; the server's own scope keeps the real method.
         path = strip_root_path(scope["path"], self._root_path)
         method = "GET" if head_only else scope["method"]
-        inner = {**scope, "exchange": exchange, "method": method, "path": path, HEAD_ONLY: head_only}
-        self._journal.begin()
+        inner = {**scope, "context": context, "method": method, "path": path, HEAD_ONLY: head_only}
+        self._request_log.begin()
         try:
             await self._app(inner, receive, send_observed)
         except asyncio.CancelledError:  # the time to drain is over
-            if exchange.status:
+            if context.status:
                 raise
-            response = problems.answer(Stopping(), path, exchange.request_id)
+            response = problems.answer(Stopping(), path, context.request_id)
             await response(inner, receive, send_observed)
         except Exception:
-            log.exception("unforeseen", extra={"fields": {"request_id": exchange.request_id}})
-            if not exchange.status:
-                response = problems.unforeseen(path, exchange.request_id)
+            log.exception("unforeseen", extra={"fields": {"request_id": context.request_id}})
+            if not context.status:
+                response = problems.unforeseen(path, context.request_id)
                 await response(inner, receive, send_observed)
         finally:
             client = scope.get("client")
-            self._journal.end(exchange, scope["method"], path, client[0] if client else "-")
+            self._request_log.end(context, scope["method"], path, client[0] if client else "-")
 
-    def _add_headers(self, message: Message, exchange: Exchange) -> None:
-        headers = [*message["headers"], (b"x-request-id", exchange.request_id.encode())]
-        if exchange.grant is not None:
+    def _add_headers(self, message: Message, context: RequestContext) -> None:
+        headers = [*message["headers"], (b"x-request-id", context.request_id.encode())]
+        if context.grant is not None:
             written = {name for name, _ in headers}
-            fields = [(name.encode(), value.encode()) for name, value in exchange.grant.fields()]
+            fields = [(name.encode(), value.encode()) for name, value in context.grant.fields()]
             headers += [field for field in fields if field[0] not in written]
-        if timing := exchange.server_timing():
+        if timing := context.server_timing():
             headers.append((b"server-timing", timing))
         message["headers"] = headers

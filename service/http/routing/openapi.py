@@ -14,13 +14,14 @@ from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from service.http.messages import conditional, content_types
+from service.codecs import content_types
+from service.http.messages import conditional
 from service.http.messages.conditional import Constant
+from service.http.messages.request_scope import context_of
 from service.http.messages.response_cache import Key, ResponseCache
 from service.http.routing import operations
 from service.http.routing.operations import Operation
 from service.http.security.response_headers import DOCUMENT_HEADERS
-from service.inference.request_context import exchange_of
 
 FILES = {
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
@@ -91,7 +92,7 @@ def install(app: FastAPI, described: Sequence[Operation], bodies: ResponseCache,
 
 
 async def _page(request: Request) -> Response:
-    exchange_of(request).route = "/docs"
+    context_of(request).route = "/docs"
     return _HTML.respond(request)
 
 
@@ -101,7 +102,7 @@ def _route(
     key = Key("documentation", details=(path,))
 
     async def route(request: Request) -> Response:
-        exchange_of(request).route = path
+        context_of(request).route = path
         return await conditional.respond(request, bodies, key, render, _COST, content_type, _HEADERS)
 
     return route

@@ -57,8 +57,8 @@ class _Joined:
 
 _Word = TypeVar("_Word", bound=str)
 
-Words = Annotated[tuple[_Word, ...], _Joined()]
-"""Words joined by commas in a query, at most once each; of a `Literal`: `Words[Literal["seen", "steps"]]`."""
+CommaSeparated = Annotated[tuple[_Word, ...], _Joined()]
+"""Words joined by commas in a query, at most once each; of a `Literal`: `CommaSeparated[Literal["seen", "steps"]]`."""
 
 
 class Options(BaseModel):

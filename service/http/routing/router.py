@@ -16,11 +16,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.core.errors import ServiceError
 from service.http.messages import problems
+from service.http.messages.request_scope import context_of
 from service.http.routing.operations import Endpoint, Operation
 from service.http.security.access_control import AccessControl, host_of
 from service.http.security.cors import PREFLIGHT_STATUS
 from service.inference.admission.access import GRANT
-from service.inference.request_context import exchange_of
 
 _REMEMBERED = 1024
 """Paths whose operations are remembered."""
@@ -101,12 +101,12 @@ class Router:
         if found is None:
             return None
         endpoint, scope["path_params"] = found
-        exchange = exchange_of(request)
-        exchange.route = endpoint.path
+        context = context_of(request)
+        context.route = endpoint.path
         key = control.key(headers)
         client = scope["client"][0] if scope.get("client") else "-"
         if control.access.needs_verify(key):
             await control.access.verify(key, client)
         right, model = endpoint.operation.right, scope["path_params"].get("model")
-        exchange.grant = scope[GRANT] = control.authorize(key, client, right, model)
+        context.grant = scope[GRANT] = control.authorize(key, client, right, model)
         return await endpoint(request)

@@ -6,8 +6,8 @@ The headers of an answer depend on nothing but the request's `Origin`, so they a
 
 from collections.abc import Mapping, Sequence
 
-from service.codecs.drawings import quote
 from service.core.errors import Forbidden
+from service.core.wording import quote
 from service.http.security.response_headers import Header
 
 ANY = "*"
@@ -125,18 +125,18 @@ class CorsPolicy:
             Forbidden: The page may not send that request: its origin, its method, one of its headers, model
                 management, or a public page that asks for a private network where every origin is allowed.
         """
-        wanted = headers.get(b"access-control-request-method")
+        requested_output = headers.get(b"access-control-request-method")
         origin = headers.get(b"origin")
-        if method != "OPTIONS" or wanted is None or origin is None or not self.is_on:
+        if method != "OPTIONS" or requested_output is None or origin is None or not self.is_on:
             return None
         is_named = origin in self._headers
         if not (is_named or self._allows_any):
             raise Forbidden("Origin should be one that --cors-origin names", _quote(origin))
         if path.startswith(MANAGEMENT):
             raise Forbidden("Model management should be used from the service's own origin", _quote(origin))
-        if wanted.decode("latin-1") not in ALLOWED_METHODS:
+        if requested_output.decode("latin-1") not in ALLOWED_METHODS:
             expected = f"Access-Control-Request-Method should be one of {', '.join(ALLOWED_METHODS)}"
-            raise Forbidden(expected, _quote(wanted))
+            raise Forbidden(expected, _quote(requested_output))
         for name in headers.get(b"access-control-request-headers", b"").lower().split(b","):
             if name.strip() and name.strip().decode("latin-1") not in ALLOWED_HEADERS:
                 expected = f"Access-Control-Request-Headers should be among {', '.join(ALLOWED_HEADERS)}"

@@ -6,8 +6,8 @@ send neither.
 
 from collections.abc import Iterable
 
-from service.codecs.drawings import quote
 from service.core.errors import Forbidden
+from service.core.wording import quote
 from service.http.security.hosts import KnownHosts
 from service.http.security.response_headers import Header
 

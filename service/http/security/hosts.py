@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from service.codecs.drawings import quote
 from service.core.errors import Forbidden
+from service.core.wording import quote
 
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([a-z0-9_](?:[a-z0-9_.-]{0,252})))(?::([0-9]{1,5})?)?")
 _ORIGIN = re.compile(r"(https?)://(.+)")

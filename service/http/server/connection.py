@@ -31,13 +31,13 @@ from service.http.server.parser import RequestParser
 from service.http.server.request import Refused, Request
 from service.http.server.sockets import unread_bytes
 from service.http.server.writer import Writer
-from service.inference.request_context import Exchange, new_request_id
+from service.inference.request_context import RequestContext, new_request_id
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
     from service.http.server.connection_table import Place
-    from service.http.server.context import Call, Context
+    from service.http.server.server_context import Call, ServerContext
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(
         self,
-        context: Context,
+        server_context: ServerContext,
         server_state: ServerState,
         place: Place | None = None,
         refusal: str | None = None,
@@ -109,7 +109,7 @@ class Connection(asyncio.Protocol):
         """Create a connection that is not connected yet; to be called in the event loop.
 
         Args:
-            context: What all connections share.
+            server_context: What all connections share.
             server_state: As the attribute.
             place: Its place in the table; None takes one when it is connected.
             refusal: Why the client is turned away as soon as it is connected; None if it is not.
@@ -120,14 +120,14 @@ class Connection(asyncio.Protocol):
         self.peer: tuple[str, int] | None = None
         self.local: tuple[str, int] | None = None
         self.scheme = "http"
-        self._context = context
+        self._server_context = server_context
         self._place = place
         self._refusal = refusal
         self._transport = cast("asyncio.Transport", None)  # until `connection_made`
         self._writer = cast("Writer", None)  # as the transport
         self._is_connected = False
 
-        self._parser = RequestParser(self, context.limits.max_head_bytes, context.heads)
+        self._parser = RequestParser(self, server_context.limits.max_head_bytes, server_context.heads)
         self._queue: deque[Request | Refused] = deque()
         self._unfed: list[bytes] = []
         self._unfed_bytes = 0
@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
         """Return the address of the client that sent a request, or `-`."""
         if self.peer is None:
             return "-"
-        find = self._context.client
+        find = self._server_context.client
         return self.peer[0] if find is None else find(self.peer[0], request)
 
     # asyncio.Protocol
@@ -196,18 +196,18 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         is_tls = transport.get_extra_info("sslcontext") is not None
         self.scheme = "https" if is_tls else "http"
-        self._writer = Writer(self._transport, self._context.budget, is_tls=is_tls)
+        self._writer = Writer(self._transport, self._server_context.budget, is_tls=is_tls)
         self._is_connected = True
         self.peer = _address(transport.get_extra_info("peername"))
         self.local = _address(transport.get_extra_info("sockname"))
         self.server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes
         if self._place is None and self._refusal is None:
             try:
-                self._place = self._context.connections.take(self.peer[0] if self.peer else "-")
+                self._place = self._server_context.connections.take(self.peer[0] if self.peer else "-")
             except TooManyConnections as error:
                 self._refusal = str(error)
         if self._place is None:
-            self._context.connections.refused += 1
+            self._server_context.connections.refused += 1
         if self._place is not None:
             self._place.connection = self
         if self._refusal is not None:
@@ -220,9 +220,9 @@ class Connection(asyncio.Protocol):
         self._is_closed = self._is_over = True
         self.server_state.connections.discard(self)
         if self._place is not None:
-            self._context.connections.leave(self._place)
+            self._server_context.connections.leave(self._place)
         elif self._refusal is not None:
-            self._context.connections.refused -= 1
+            self._server_context.connections.refused -= 1
         self._drop_input()
         if self._is_connected:
             self._writer.resume()
@@ -272,10 +272,12 @@ class Connection(asyncio.Protocol):
         if self._is_over:  # parsed together with the last request that is answered
             return
         is_next = self._request is None and not self._queue and not self._writer.is_paused
-        if is_next and not self._context.stopping.is_set:  # which closes after the last of those queued
+        if (
+            is_next and not self._server_context.stopping.is_set
+        ):  # which closes after the last of those queued
             self._dispatch(request)
         else:
-            self._context.budget.add(_QUEUED_COST)
+            self._server_context.budget.add(_QUEUED_COST)
             self._queue.append(request)
 
     def on_body(self, request: Request, piece: bytes) -> None:
@@ -356,7 +358,7 @@ class Connection(asyncio.Protocol):
                 self._break(refusal)
         elif request is not self._request:
             self._queue.remove(request)
-            self._context.budget.release(_QUEUED_COST)
+            self._server_context.budget.release(_QUEUED_COST)
             refusal.request = request
             self._break(refusal)
         elif self._call is not None:
@@ -374,8 +376,8 @@ class Connection(asyncio.Protocol):
         """Keep bytes for later, and read no more meanwhile."""
         if self._is_broken or self._is_over:
             return
-        if not self._context.budget.try_acquire(len(data)):
-            error = TooManyBytes(self._context.budget.max_bytes)
+        if not self._server_context.budget.try_acquire(len(data)):
+            error = TooManyBytes(self._server_context.budget.max_bytes)
             self._refuse(Refused(problems.lookup(error), str(error)))
             return
         self._unfed.append(data)
@@ -385,7 +387,7 @@ class Connection(asyncio.Protocol):
     def _take_unfed(self) -> bytes:
         """Return the bytes that are held, which are held no longer."""
         data = b"".join(self._unfed)
-        self._context.budget.release(self._unfed_bytes)
+        self._server_context.budget.release(self._unfed_bytes)
         self._unfed, self._unfed_bytes = [], 0
         return data
 
@@ -393,7 +395,7 @@ class Connection(asyncio.Protocol):
         """Forget the bytes and requests that wait."""
         self._take_unfed()
         queued = sum(isinstance(waiting, Request) for waiting in self._queue)
-        self._context.budget.release(queued * _QUEUED_COST)
+        self._server_context.budget.release(queued * _QUEUED_COST)
         self._queue.clear()
 
     def _pause_reading(self) -> None:
@@ -467,7 +469,7 @@ class Connection(asyncio.Protocol):
             self._request = waiting.request
             self._answer_refusal(waiting)
             return
-        self._context.budget.release(_QUEUED_COST)
+        self._server_context.budget.release(_QUEUED_COST)
         self._dispatch(waiting)
         pieces, waiting.pieces = waiting.pieces, []
         for piece in pieces:
@@ -480,15 +482,15 @@ class Connection(asyncio.Protocol):
         self._request = request
         self._has_begun = self._has_continued = self._is_body_paused = False
         self.server_state.total_requests += 1
-        context, place = self._context, self._place
-        if place is not None and place.is_reserved and not context.is_probe(request.path):
-            expected = f"Connections should be at most {context.connections.max_connections:,}"
+        server_context, place = self._server_context, self._place
+        if place is not None and place.is_reserved and not server_context.is_probe(request.path):
+            expected = f"Connections should be at most {server_context.connections.max_connections:,}"
             detail = f"{expected}, with a few more for probes; as many are open already."
             self._answer_refusal(Refused(problems.TOO_MANY_CONNECTIONS, detail))
             return
         self._call = _NOT_BEGUN  # a call may end before `dispatch` returns it
         try:
-            call = context.dispatch(self, request)
+            call = server_context.dispatch(self, request)
         except Exception:  # whatever it is: a client waits
             log.exception("unforeseen")
             self._call = None
@@ -501,20 +503,20 @@ class Connection(asyncio.Protocol):
         """Write the response for bytes that are no request, and close."""
         self._is_broken = True
         request, problem = self._request, refusal.problem
-        exchange = Exchange(new_request_id())
-        exchange.status = problem.status
+        context = RequestContext(new_request_id())
+        context.status = problem.status
         method, path, client = "-", "-", self.peer[0] if self.peer else "-"
         if request is not None:
             method, path, client = request.head.method, request.path, self.client(request)
             request.keep_alive = False
-        self._context.journal.begin()
-        body = problems.body(problem, refusal.detail, path if request else "", exchange.request_id)
+        self._server_context.request_log.begin()
+        body = problems.body(problem, refusal.detail, path if request else "", context.request_id)
         lines = [f"content-type: {problems.CONTENT_TYPE}\r\ncontent-length: {len(body)}\r\n"]
         if problem.status == 503:
             lines.append(f"retry-after: {problems.retry_after_s(1)}\r\n")
-        lines.append(f"x-request-id: {exchange.request_id}\r\n")
+        lines.append(f"x-request-id: {context.request_id}\r\n")
         self.write_response(problem.status, "".join(lines).encode(), body)
-        self._context.journal.end(exchange, method, path, client)
+        self._server_context.request_log.end(context, method, path, client)
 
     # Output
 
@@ -570,14 +572,14 @@ class Connection(asyncio.Protocol):
         dates = self.server_state.default_headers  # uvicorn renews it every second
         date = b"date: %b\r\n" % dates[0][1] if dates else b""
         first = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-        context = self._context
-        further = b"" if context.headers is None else context.headers(self._request)
-        return first, date, context.constant_headers, further, _CLOSE if self._closes else b""
+        server_context = self._server_context
+        further = b"" if server_context.headers is None else server_context.headers(self._request)
+        return first, date, server_context.constant_headers, further, _CLOSE if self._closes else b""
 
     def _must_close(self) -> bool:
         """Return whether the connection closes after the response to the present request."""
         request = self._request
-        is_stopping = self._context.stopping.is_set
+        is_stopping = self._server_context.stopping.is_set
         if request is None or not request.keep_alive:
             return True
         if self._place is not None and self._place.is_reserved:
@@ -601,7 +603,7 @@ class Connection(asyncio.Protocol):
         is_clean = not self._is_broken and not self._unfed and (request is None or request.is_complete)
         self._drop_input()
         self._is_over = True
-        self._drains_until = perf_counter() + min(_LINGER_S, self._context.limits.header_timeout_s)
+        self._drains_until = perf_counter() + min(_LINGER_S, self._server_context.limits.header_timeout_s)
         if is_clean or self._is_at_eof or self._transport.is_closing():
             self._close()
             return
@@ -630,7 +632,7 @@ class Connection(asyncio.Protocol):
     def shutdown(self) -> None:
         """Close, once what has arrived is answered; uvicorn calls it when the server stops."""
         self.loop.call_later(_IDLE_GRACE_S, self._close_if_idle)
-        self.loop.call_later(self._context.limits.drain_timeout_s, self._end_drain)
+        self.loop.call_later(self._server_context.limits.drain_timeout_s, self._end_drain)
 
     def _close_if_idle(self) -> None:
         if self.is_idle():
@@ -652,7 +654,7 @@ class Connection(asyncio.Protocol):
         Args:
             now: By `time.perf_counter`.
         """
-        limits = self._context.limits
+        limits = self._server_context.limits
         if self._writer.is_paused:
             interval_s, rate = limits.write_timeout_s, limits.min_send_rate
             if self._is_memory_short():
@@ -674,7 +676,7 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def _check_body(self, now: float, inactive_s: float) -> None:
-        limits, request = self._context.limits, self._request
+        limits, request = self._server_context.limits, self._request
         timeout_s = limits.body_timeout_s
         if self._is_memory_short():
             timeout_s = min(timeout_s, _SHORT_S)
@@ -686,7 +688,7 @@ class Connection(asyncio.Protocol):
 
     def _is_memory_short(self) -> bool:
         """Return whether so much of the budget is used that slow clients have to make room for others."""
-        budget = self._context.budget
+        budget = self._server_context.budget
         return budget.used > _SHORT_SHARE * budget.max_bytes
 
 

@@ -97,8 +97,8 @@ def test_an_array_of_any_allowed_kind_holds_the_same_images(
     """
     Every dtype, byte order, memory order and format; nested or flat; one image or many.
     """
-    wanted = batch[:1] if one else batch
-    array: NDArray[Any] = wanted.reshape(len(wanted), -1) if flat else wanted
+    requested_output = batch[:1] if one else batch
+    array: NDArray[Any] = requested_output.reshape(len(requested_output), -1) if flat else requested_output
     array = array[0] if one else array
     array = (array if dtype == "u1" else array / 255).astype(dtype, order="F" if fortran else "C")
     stream = io.BytesIO()
@@ -107,7 +107,7 @@ def test_an_array_of_any_allowed_kind_holds_the_same_images(
     found = array_body.read_npy(stream.getvalue(), SHAPE, LIMITS)
 
     assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(found, requested_output)
 
 
 @EXAMPLES

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from service.codecs import drawings
 from service.codecs.drawings import Limits
 from service.core.errors import PayloadTooLarge
+from service.core.wording import quote, shape_text
 from tests.examples import examples
 
 LIMITS = Limits(images=3, picture_pixels=1, points=1)
@@ -54,8 +55,8 @@ def test_a_shape_is_written_as_people_say_it() -> None:
     """
     Side by side, whatever their number.
     """
-    assert drawings.by((28, 28)) == "28 x 28"
-    assert drawings.by((64, 64, 3)) == "64 x 64 x 3"
+    assert shape_text((28, 28)) == "28 x 28"
+    assert shape_text((64, 64, 3)) == "64 x 64 x 3"
 
 
 @examples()
@@ -64,7 +65,7 @@ def test_a_quotation_is_one_short_line(value: object) -> None:
     """
     Short values are repeated in full, of long ones only the beginning.
     """
-    text = drawings.quote(value)
+    text = quote(value)
 
     assert len(text) <= 40
     assert "\n" not in text

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.codecs import content_types
 from service.codecs.drawings import Limits
 from service.core.errors import RequestError
-from service.http.messages import content_types
 from service.inference import preprocessing
 
 SHAPE = (28, 28)
@@ -143,7 +143,7 @@ def form(*files: tuple[str, bytes], boundary: str = "a-boundary") -> tuple[str, 
     return f"multipart/form-data; boundary={boundary}", b"".join([*parts, f"--{boundary}--\r\n".encode()])
 
 
-def read(content_type: str, body: bytes, how: preprocessing.Preparation | None = None) -> NDArray[np.uint8]:
+def read(content_type: str, body: bytes, how: preprocessing.Preprocessing | None = None) -> NDArray[np.uint8]:
     """Read a body to the end: to images as the network takes them."""
     return preprocessing.prepare(
         content_types.decode(content_type.encode("latin-1"), body, SHAPE, LIMITS), SHAPE, LIMITS, how

@@ -39,13 +39,13 @@ class Awaiting:
     batch: NDArray[np.uint8]
     future: asyncio.Future[Prediction]
 
-    def is_gone(self) -> bool:
+    def is_cancelled(self) -> bool:
         return self.future.done()
 
     def images(self) -> NDArray[np.uint8]:
         return self.batch
 
-    def take(self, prediction: Prediction) -> None:
+    def on_prediction(self, prediction: Prediction) -> None:
         self.future.set_result(prediction)
 
     def fail(self, error: Exception) -> None:
@@ -54,9 +54,9 @@ class Awaiting:
 
 async def predict(batching: Batching, model: Model, images: NDArray[np.uint8]) -> Prediction:
     """Submit one request and await its prediction."""
-    asker = Awaiting(images, asyncio.get_running_loop().create_future())
-    batching.submit(model, asker)
-    return await asker.future
+    request = Awaiting(images, asyncio.get_running_loop().create_future())
+    batching.submit(model, request)
+    return await request.future
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def dots(*quarters: int) -> NDArray[np.uint8]:
     return np.stack([toys.dot(quarter) for quarter in quarters])
 
 
-async def together(*asked: Awaitable[Prediction]) -> list[Prediction | BaseException]:
+async def batch(*asked: Awaitable[Prediction]) -> list[Prediction | BaseException]:
     return await asyncio.gather(*asked, return_exceptions=True)
 
 
@@ -80,7 +80,7 @@ def ask(
     """Ask several questions in one turn of an event loop."""
 
     async def main() -> list[Prediction | BaseException]:
-        return await together(*asking(Batching(predictor)))
+        return await batch(*asking(Batching(predictor)))
 
     return asyncio.run(main())
 
@@ -232,13 +232,13 @@ def test_one_that_cannot_take_its_answer_takes_nobody_elses(predictor: Counting)
     """
 
     class Bad:
-        def is_gone(self) -> bool:
+        def is_cancelled(self) -> bool:
             return False
 
         def images(self) -> NDArray[np.uint8]:
             return dots(0)
 
-        def take(self, prediction: Prediction) -> None:
+        def on_prediction(self, prediction: Prediction) -> None:
             del prediction
             raise ZeroDivisionError
 
@@ -312,10 +312,10 @@ def test_a_request_that_comes_while_others_are_read_is_answered(predictor: Count
         assert isinstance(first, Pipelined)
         first.next = awaiting(Awaiting, 1)
         others = [awaiting(Awaiting, 100) for _ in range(4)]
-        for asker in (first, *others):
-            batching.submit(model, asker)
+        for request in (first, *others):
+            batching.submit(model, request)
         async with asyncio.timeout(10):
-            found = await asyncio.gather(*(asker.future for asker in (*others, first.next)))
+            found = await asyncio.gather(*(request.future for request in (*others, first.next)))
         assert isinstance(first.future.exception(), ZeroDivisionError)
         assert not batching._waiting
         return [prediction.count for prediction in found]
@@ -338,10 +338,10 @@ def test_long_reading_is_divided_among_turns(predictor: Counting) -> None:
     async def main() -> None:
         batching, model = Batching(predictor), predictor.find("quadrants")
         askers = [Slow(dots(0), asyncio.get_running_loop().create_future()) for _ in range(3)]
-        for asker in askers:
-            batching.submit(model, asker)
+        for request in askers:
+            batching.submit(model, request)
         async with asyncio.timeout(10):
-            await asyncio.gather(*(asker.future for asker in askers))
+            await asyncio.gather(*(request.future for request in askers))
 
     asyncio.run(main())
 

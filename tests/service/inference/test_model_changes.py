@@ -27,7 +27,7 @@ from service.inference.model_changes import (
     Stager,
 )
 from service.inference.registry import Registry
-from service.inference.thread_pool import Workers
+from service.inference.thread_pool import ThreadPool
 from tests import toys
 
 
@@ -47,7 +47,7 @@ def served(registry: Registry) -> list[str]:
 
 def in_one_process(registry: Registry, use: Callable[[LocalChanges], Coroutine[Any, Any, None]]) -> None:
     """Run something with the changes of a service of one process."""
-    workers = Workers(1, 8, 30)
+    workers = ThreadPool(1, 8, 30)
 
     async def run() -> None:
         await use(LocalChanges(Stager(registry), workers))

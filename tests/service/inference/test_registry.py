@@ -24,7 +24,7 @@ from service.core.errors import (
 from service.core.network.engine import Engine
 from service.inference import registry as registry_module
 from service.inference.predictor import Predictor
-from service.inference.registry import Registry, Standing
+from service.inference.registry import ModelStatus, Registry
 from tests import toys
 
 LOGGER = registry_module.__name__
@@ -648,8 +648,8 @@ def test_reload_brings_an_unloaded_model_back(tmp_path: Path) -> None:
     registry.reload("quadrants")
 
     assert registry.index() == [
-        Standing("quadrants", "1", is_ready=True, reason=""),
-        Standing("quadrants", "2", is_ready=True, reason=""),
+        ModelStatus("quadrants", "1", is_ready=True, reason=""),
+        ModelStatus("quadrants", "2", is_ready=True, reason=""),
     ]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from service.core.errors import DeadlineExceeded, Overloaded
 from service.inference import thread_pool as workers_module
-from service.inference.thread_pool import Workers
+from service.inference.thread_pool import ThreadPool
 
 Answer = TypeVar("Answer")
 
@@ -39,7 +39,7 @@ def behind(gate: threading.Event, answer: Answer) -> Callable[[], Answer]:
     return work
 
 
-async def started(workers: Workers, gate: threading.Event, answer: Answer) -> "asyncio.Task[Answer]":
+async def started(workers: ThreadPool, gate: threading.Event, answer: Answer) -> "asyncio.Task[Answer]":
     """Start work behind a gate, and return once a thread is busy with it."""
     running = threading.Event()
 
@@ -53,7 +53,7 @@ async def started(workers: Workers, gate: threading.Event, answer: Answer) -> "a
 
 
 async def queued(
-    workers: Workers, work: Callable[[], Answer], priority: int = 0, timeout_s: float | None = None
+    workers: ThreadPool, work: Callable[[], Answer], priority: int = 0, timeout_s: float | None = None
 ) -> "asyncio.Task[Answer]":
     """Put work into the queue, and return once it has its place."""
     task = asyncio.create_task(workers.run(work, timeout_s=timeout_s, priority=priority))
@@ -65,7 +65,7 @@ def test_work_runs_in_another_thread_and_its_answer_comes_back() -> None:
     """
     The event loop stays free meanwhile.
     """
-    workers = Workers(threads=1, max_waiting=0, timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     thread = asyncio.run(workers.run(threading.get_ident))
 
@@ -77,7 +77,7 @@ def test_as_much_runs_at_once_as_there_are_threads(gate: threading.Event) -> Non
     """
     Three pieces of work are all running before any of them ends.
     """
-    workers = Workers(threads=3, max_waiting=0, timeout_s=LONG_S)
+    workers = ThreadPool(threads=3, max_waiting=0, timeout_s=LONG_S)
 
     async def scenario() -> list[int]:
         tasks = [await started(workers, gate, number) for number in range(3)]
@@ -94,7 +94,7 @@ def test_one_more_than_there_are_places_is_turned_away_at_once(gate: threading.E
     """
     Nothing of it is started, and the error says how many are there already.
     """
-    workers = Workers(threads=1, max_waiting=2, timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=2, timeout_s=LONG_S)
     began: list[str] = []
 
     async def scenario() -> list[str]:
@@ -117,7 +117,7 @@ def test_without_a_queue_only_running_work_has_a_place(gate: threading.Event) ->
     """
     `max_waiting` of 0 turns away whatever would have to wait.
     """
-    workers = Workers(threads=1, max_waiting=0, timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     async def scenario() -> None:
         task = await started(workers, gate, None)
@@ -135,7 +135,7 @@ def test_what_the_work_raises_is_raised(error: Exception) -> None:
     """
     The caller gets the exception itself; a TimeoutError of the work's own is no missed deadline.
     """
-    workers = Workers(threads=1, max_waiting=0, timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     def work() -> None:
         raise error
@@ -150,7 +150,7 @@ def test_answer_that_is_late_is_not_waited_for(gate: threading.Event) -> None:
     """
     The caller hears of it when the deadline passes, though the work goes on.
     """
-    workers = Workers(threads=1, max_waiting=0, timeout_s=SHORT_S)
+    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=SHORT_S)
 
     with pytest.raises(DeadlineExceeded) as caught:
         asyncio.run(workers.run(behind(gate, "late")))
@@ -163,7 +163,7 @@ def test_late_work_keeps_its_place_until_it_ends(gate: threading.Event) -> None:
     """
     Its thread is busy all the same, so the next one must not be promised it.
     """
-    workers = Workers(threads=1, max_waiting=0, timeout_s=SHORT_S)
+    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=SHORT_S)
 
     async def scenario() -> None:
         with pytest.raises(DeadlineExceeded):
@@ -180,7 +180,7 @@ def test_work_that_missed_its_deadline_in_the_queue_is_never_started(gate: threa
     """
     Nobody waits for its answer any more; its place is given back at once.
     """
-    workers = Workers(threads=1, max_waiting=1, timeout_s=SHORT_S)
+    workers = ThreadPool(threads=1, max_waiting=1, timeout_s=SHORT_S)
     began: list[str] = []
 
     async def scenario() -> None:
@@ -201,7 +201,7 @@ def test_places_are_given_back(outcome: str) -> None:
     """
     Many more pieces of work than places, one after the other, whether they end well or not.
     """
-    workers = Workers(threads=1, max_waiting=0, timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     def work() -> str:
         if outcome == "error":
@@ -227,7 +227,7 @@ def test_place_of_a_caller_that_went_away_is_given_back(gate: threading.Event) -
     """
     A cancelled request leaves the queue.
     """
-    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
 
     async def scenario() -> str:
         first = await started(workers, gate, "first")
@@ -249,7 +249,7 @@ def test_closing_lets_running_work_end_and_drops_what_waits(gate: threading.Even
     """
     The running answer still comes; what had only a place in the queue is never started.
     """
-    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
     began: list[str] = []
 
     async def scenario() -> str:
@@ -272,7 +272,7 @@ def test_closing_does_not_wait(gate: threading.Event) -> None:
     """
     A process that must stop is not held up by work that will not end.
     """
-    workers = Workers(threads=1, max_waiting=0, timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     async def scenario() -> bool:
         task = await started(workers, gate, None)
@@ -287,7 +287,7 @@ def test_closing_does_not_wait(gate: threading.Event) -> None:
 
 def order(gate: threading.Event, priorities: list[int]) -> list[int]:
     """Return in which order one thread takes work of these priorities, by their places in the list."""
-    workers = Workers(threads=1, max_waiting=len(priorities), timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=len(priorities), timeout_s=LONG_S)
     taken: list[int] = []
 
     async def scenario() -> None:
@@ -332,7 +332,7 @@ def test_work_of_first_priority_has_no_place_in_a_full_queue(gate: threading.Eve
     """
     Priority says who is taken first, not who is let in.
     """
-    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
 
     async def scenario() -> None:
         first = await started(workers, gate, None)
@@ -356,7 +356,7 @@ def test_the_shorter_time_is_the_limit_and_the_error_says_which(
     """
     A caller can shorten the workers' own time and never lengthen it.
     """
-    workers = Workers(threads=1, max_waiting=0, timeout_s=own_s)
+    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=own_s)
 
     with pytest.raises(DeadlineExceeded) as caught:
         asyncio.run(workers.run(behind(gate, "late"), timeout_s=asked_s))
@@ -370,7 +370,7 @@ def test_expiry_in_the_queue_frees_its_place_alone(gate: threading.Event) -> Non
     """
     Of three that wait, the one in the middle gives up: a fourth gets its place, and the order stays.
     """
-    workers = Workers(threads=1, max_waiting=3, timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=3, timeout_s=LONG_S)
     taken: list[str] = []
 
     async def scenario() -> None:
@@ -396,7 +396,7 @@ def test_cancelled_work_is_never_started_and_nothing_holds_it(gate: threading.Ev
     """
     What its caller sent can go while the thread is still busy with another.
     """
-    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
     began: list[str] = []
 
     class Body:
@@ -429,7 +429,7 @@ def test_work_whose_time_passed_unnoticed_is_never_started(
     """
     The event loop may be too busy to end a wait: the thread looks at the clock itself.
     """
-    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
     now = 1000.0
     monkeypatch.setattr(workers_module, "monotonic", lambda: now)
     began: list[str] = []
@@ -454,7 +454,7 @@ def test_what_was_sent_is_not_held_by_its_error() -> None:
     """
     Without waiting for the collector of cycles: a body may be large, and many are refused.
     """
-    workers = Workers(threads=1, max_waiting=0, timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     class Body:
         pass
@@ -482,7 +482,7 @@ def test_many_callers_on_many_threads_lose_nothing() -> None:
     """
     Every piece of work is done once, whatever its priority, and every place is free again.
     """
-    workers = Workers(threads=4, max_waiting=200, timeout_s=LONG_S)
+    workers = ThreadPool(threads=4, max_waiting=200, timeout_s=LONG_S)
     chance = random.Random(0)
 
     async def scenario() -> list[int]:
@@ -499,7 +499,7 @@ def test_nothing_is_taken_after_closing() -> None:
     """
     A process that stops turns away what comes.
     """
-    workers = Workers(threads=1, max_waiting=1, timeout_s=LONG_S)
+    workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
 
     workers.close()
 
@@ -526,7 +526,7 @@ def test_nothing_waits_for_the_garbage_collector() -> None:
         raise Refused(id(large))
 
     async def ask() -> None:
-        workers = Workers(1, 1, LONG_S)
+        workers = ThreadPool(1, 1, LONG_S)
         freed = []
         for work in (keep, refuse):
             large = Large()

@@ -9,7 +9,7 @@ from tests.conftest import REPOSITORY
 
 _SCRIPT = """
 import re, threading
-from service.inference import allocator
+from service.memory import allocator
 
 def resident():
     return int(re.search(r"VmRSS:\\s+([0-9]+)", open("/proc/self/status").read())[1]) // 1024

@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.inference.request_context import Exchange
-from service.multiprocess.aggregation import Together
+from service.inference.request_context import RequestContext
+from service.multiprocess.aggregation import MetricsAggregation
 from service.multiprocess.channel import Channel
 from service.multiprocess.coordinator import CommittedState
 from service.multiprocess.shared_memory import SharedMemory
@@ -24,12 +24,12 @@ PHASES = {"infer": 125.0}
 class Counting:
     """What one process counts; in this test's process, as all of them."""
 
-    together: Together
+    together: MetricsAggregation
     metrics: Metrics
     statistics: Statistics
 
     def predict(self, images: int) -> None:
-        exchange = Exchange("id")
+        exchange = RequestContext("id")
         exchange.route, exchange.model, exchange.status, exchange.images = "/predict", "ink", 200, images
         self.metrics.count([(exchange, 0.25)])
         self.statistics.count("ink", "1", images, images, 0.25, PHASES)
@@ -59,7 +59,7 @@ def process(memory: SharedMemory, slot: int) -> Counting:
     unused.close()
     other.close()
     worker = WorkerProcess(memory, slot, os.getppid(), CommittedState(frozenset()), unused)
-    return Counting(Together(metrics, statistics, worker), metrics, statistics)
+    return Counting(MetricsAggregation(metrics, statistics, worker), metrics, statistics)
 
 
 def leave(*processes: Counting) -> None:

@@ -14,7 +14,7 @@ SERVED = {"ink": ["1", "2"], "softmax": ["1"]}
 
 
 @dataclass
-class Workers:
+class ThreadPool:
     """What a coordinator sends to workers, and which it kills; the clock stands still unless it is set."""
 
     sent: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
@@ -38,11 +38,11 @@ class Workers:
 
 
 @pytest.fixture
-def workers() -> Workers:
-    return Workers()
+def workers() -> ThreadPool:
+    return ThreadPool()
 
 
-def prepared(workers: Workers) -> Coordinator:
+def prepared(workers: ThreadPool) -> Coordinator:
     """Return a coordinator that waits for workers 10 and 11 to prepare a load that worker 10 requested."""
     coordinator = workers.coordinator()
     coordinator.request(Kind.LOAD, "ink", requester=10, request=7)
@@ -50,7 +50,7 @@ def prepared(workers: Workers) -> Coordinator:
     return coordinator
 
 
-def test_a_change_is_committed_once_every_worker_has_prepared_it(workers: Workers) -> None:
+def test_a_change_is_committed_once_every_worker_has_prepared_it(workers: ThreadPool) -> None:
     """
     The requester gets the result once every worker has committed, not before.
     """
@@ -94,7 +94,7 @@ def test_a_change_is_committed_once_every_worker_has_prepared_it(workers: Worker
     ids=["refused", "another result", "death", "death of the requester, who was prepared", "stop"],
 )
 def test_no_worker_commits_what_not_all_have_prepared(
-    workers: Workers, happens: Callable[[Coordinator], None], reason: str
+    workers: ThreadPool, happens: Callable[[Coordinator], None], reason: str
 ) -> None:
     """
     All are told to drop it, the requester is told why, and a worker that starts loads what was served.
@@ -118,7 +118,7 @@ def test_no_worker_commits_what_not_all_have_prepared(
     assert not coordinator.is_running
 
 
-def test_a_worker_that_does_not_prepare_in_time_stops_the_change_alone(workers: Workers) -> None:
+def test_a_worker_that_does_not_prepare_in_time_stops_the_change_alone(workers: ThreadPool) -> None:
     """
     It may load a large model; a late answer changes nothing.
     """
@@ -138,7 +138,7 @@ def test_a_worker_that_does_not_prepare_in_time_stops_the_change_alone(workers: 
     assert coordinator.state == CommittedState(OLD)
 
 
-def test_a_worker_that_dies_while_it_commits_does_not_stop_the_change(workers: Workers) -> None:
+def test_a_worker_that_dies_while_it_commits_does_not_stop_the_change(workers: ThreadPool) -> None:
     """
     Its replacement loads the new state.
     """
@@ -154,7 +154,7 @@ def test_a_worker_that_dies_while_it_commits_does_not_stop_the_change(workers: W
     assert coordinator.state == CommittedState(NEW)
 
 
-def test_a_worker_that_does_not_commit_in_time_is_killed(workers: Workers) -> None:
+def test_a_worker_that_does_not_commit_in_time_is_killed(workers: ThreadPool) -> None:
     """
     Once; the change is finished when it has ended.
     """
@@ -174,7 +174,7 @@ def test_a_worker_that_does_not_commit_in_time_is_killed(workers: Workers) -> No
     assert not coordinator.is_running
 
 
-def test_a_change_waits_for_workers_that_start_and_for_the_one_before(workers: Workers) -> None:
+def test_a_change_waits_for_workers_that_start_and_for_the_one_before(workers: ThreadPool) -> None:
     """
     So that a worker that starts loads either the state before or the state after.
     """
@@ -200,7 +200,7 @@ def test_a_change_waits_for_workers_that_start_and_for_the_one_before(workers: W
     assert [message.get("kind") for _, message in workers.sent] == ["load", "load"]
 
 
-def test_what_waits_too_long_or_with_too_many_is_refused(workers: Workers) -> None:
+def test_what_waits_too_long_or_with_too_many_is_refused(workers: ThreadPool) -> None:
     """
     The queue is bounded; signals that arrive while one waits are one.
     """
@@ -221,7 +221,7 @@ def test_what_waits_too_long_or_with_too_many_is_refused(workers: Workers) -> No
     assert len(coordinator._queue) == 1
 
 
-def test_a_worker_that_ended_gets_no_result_and_its_waiting_requests_are_dropped(workers: Workers) -> None:
+def test_a_worker_that_ended_gets_no_result_and_its_waiting_requests_are_dropped(workers: ThreadPool) -> None:
     """
     Nobody waits for them.
     """
@@ -234,7 +234,7 @@ def test_a_worker_that_ended_gets_no_result_and_its_waiting_requests_are_dropped
     assert workers.sent == []
 
 
-def test_a_models_folder_that_cannot_be_read_is_a_refusal(workers: Workers) -> None:
+def test_a_models_folder_that_cannot_be_read_is_a_refusal(workers: ThreadPool) -> None:
     """
     Without its path.
     """
@@ -259,7 +259,7 @@ def test_the_committed_state_is_what_a_new_worker_must_serve() -> None:
     """
     A load changes one model, a reload all but the unloaded; one of which nothing is served is not expected.
     """
-    coordinator = Workers().coordinator()
+    coordinator = ThreadPool().coordinator()
 
     def after(
         state: CommittedState, kind: Kind, model: str, served: Mapping[str, list[str]]

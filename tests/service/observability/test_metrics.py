@@ -5,7 +5,7 @@ import threading
 import orjson
 from prometheus_client import generate_latest
 
-from service.inference.request_context import Exchange
+from service.inference.request_context import RequestContext
 from service.observability.metrics import Metrics
 
 
@@ -47,7 +47,7 @@ def counted(*exchanges: tuple[str, int, int, float]) -> Metrics:
     """Return what was counted of requests: their model, status, images and seconds."""
     metrics = Metrics()
     for model, status, images, seconds in exchanges:
-        exchange = Exchange("id")
+        exchange = RequestContext("id")
         exchange.route, exchange.model, exchange.status, exchange.images = "/predict", model, status, images
         exchange.phases["infer"] = 1000 * seconds / 2
         metrics.count([(exchange, seconds)])
@@ -133,7 +133,7 @@ def test_scrapes_in_other_threads_lose_nothing_and_see_no_half() -> None:
     for thread in threads:
         thread.start()
     for number in range(20_000):
-        exchange = Exchange("id")
+        exchange = RequestContext("id")
         exchange.route, exchange.model, exchange.status = f"/{number % 50}", "ink", 200 + number % 7
         exchange.phases[f"phase{number % 13}"] = 500
         metrics.count([(exchange, 0.25)])

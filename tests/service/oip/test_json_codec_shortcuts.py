@@ -131,9 +131,9 @@ def test_a_text_that_came_before_means_what_it_meant(
         found = outcome(lambda: json_codec.read(sent, SHAPE, LIMITS))  # noqa: B023
         with monkeypatch.context() as patch:
             patch.setattr(json_codec, "_REMEMBERED_BYTES", -1)
-            wanted = outcome(lambda: json_codec.read(sent, SHAPE, LIMITS))  # noqa: B023
+            requested_output = outcome(lambda: json_codec.read(sent, SHAPE, LIMITS))  # noqa: B023
 
-        assert found == wanted
+        assert found == requested_output
 
 
 def test_what_is_remembered_is_not_understood_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +269,9 @@ def test_an_answer_is_the_same_text_as_one_document(name: str, is_binary: bool) 
     document = {"model_name": 'to"y', "model_version": "3", "id": name, "outputs": described}
     if not name:
         del document["id"]
-    wanted = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    requested_output = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
-    assert json_codec.write(Inferred(model, name, outputs), is_binary) == (wanted + contents, len(wanted))
+    assert json_codec.write(Inferred(model, name, outputs), is_binary) == (
+        requested_output + contents,
+        len(requested_output),
+    )

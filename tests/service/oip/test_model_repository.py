@@ -10,7 +10,7 @@ from service.core.errors import ManagementOff, UnknownModel
 from service.inference.admission.audit import Actor
 from service.inference.model_changes import LocalChanges, Stager
 from service.inference.registry import Registry
-from service.inference.thread_pool import Workers
+from service.inference.thread_pool import ThreadPool
 from service.oip.model_repository import Management
 from tests import toys
 
@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> Path:
 def management(root: Path) -> Iterator[Management]:
     registry = Registry(root)
     registry.load()
-    workers = Workers(1, 4, 30)
+    workers = ThreadPool(1, 4, 30)
     yield Management(registry, LocalChanges(Stager(registry), workers), is_on=True)
     workers.close()
 

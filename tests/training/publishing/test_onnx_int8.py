@@ -8,7 +8,7 @@ from onnx.reference import ReferenceEvaluator
 from service.core.artifact.manifest import Layer
 from service.core.network import onnx_graph
 from service.core.network.dense_layers import Dense
-from service.core.network.int8 import Rounded
+from service.core.network.int8 import Int8Dense
 from tests import precision, toys
 from training.publishing.onnx_int8 import layers as described
 from training.publishing.onnx_int8 import to_onnx
@@ -23,7 +23,7 @@ def _images(seed: int, count: int) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def layers() -> dict[str, Rounded]:
+def layers() -> dict[str, Int8Dense]:
     """A quantised network 30-12-8-4 with random weights."""
     generator = np.random.default_rng(1)
 
@@ -40,7 +40,7 @@ def layers() -> dict[str, Rounded]:
 
 
 @pytest.fixture(scope="module")
-def content(layers: dict[str, Rounded]) -> bytes:
+def content(layers: dict[str, Int8Dense]) -> bytes:
     return to_onnx(layers, SHAPE, 2.5)
 
 
@@ -50,7 +50,7 @@ def _session(content: bytes, level: onnxruntime.GraphOptimizationLevel) -> onnxr
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def test_the_file_gives_the_logits_of_its_layers(layers: dict[str, Rounded], content: bytes) -> None:
+def test_the_file_gives_the_logits_of_its_layers(layers: dict[str, Int8Dense], content: bytes) -> None:
     """
     Bit by bit, with and without operator fusion, and by ONNX's reference implementation.
     """
@@ -65,7 +65,7 @@ def test_the_file_gives_the_logits_of_its_layers(layers: dict[str, Rounded], con
     np.testing.assert_array_equal(defined, expected)
 
 
-def test_the_probabilities_are_those_of_the_temperature(layers: dict[str, Rounded], content: bytes) -> None:
+def test_the_probabilities_are_those_of_the_temperature(layers: dict[str, Int8Dense], content: bytes) -> None:
     """
     Softmax of the logits over 2.5.
     """
@@ -91,7 +91,7 @@ def test_the_service_reads_the_quantised_file(content: bytes) -> None:
     assert found.tensors["output.bias"].dtype == np.dtype(np.int32)
 
 
-def test_the_same_layers_give_the_same_bytes(layers: dict[str, Rounded], content: bytes) -> None:
+def test_the_same_layers_give_the_same_bytes(layers: dict[str, Int8Dense], content: bytes) -> None:
     """
     Without a temperature there is no division.
     """

@@ -13,10 +13,10 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.codecs import content_types
 from service.codecs.drawings import Drawing, Drawings
 from service.codecs.json import documents
 from service.core.errors import BlankImage, MalformedRequest, PayloadTooLarge, RequestError
-from service.http.messages import content_types
 from tests import digits
 from tests.examples import examples
 from tests.service.http.bodies import (

@@ -87,10 +87,10 @@ def test_one_bit_a_pixel_is_black_and_white(pixels: NDArray[np.uint8]) -> None:
     """
     0 and 255, nothing else.
     """
-    wanted = np.where(pixels > 127, 255, 0)
+    requested_output = np.where(pixels > 127, 255, 0)
     file = picture(Image.fromarray(pixels > 127))
 
-    np.testing.assert_array_equal(greys(file), wanted)
+    np.testing.assert_array_equal(greys(file), requested_output)
 
 
 @EXAMPLES

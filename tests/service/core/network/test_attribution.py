@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from service.core.network import dense_layers
 from service.core.network.attribution import explain
 from service.core.network.dense_layers import Dense, Layer
-from service.core.network.int8 import Rounded
+from service.core.network.int8 import Int8Dense
 from tests import precision, toys
 from tests.examples import examples
 
@@ -185,7 +185,7 @@ def whole(seed: int, widths: list[int]) -> dict[str, Layer]:
     for depth, (inputs, units) in enumerate(pairwise(widths), start=1):
         given = None if depth == len(widths) - 1 else 0.25
         tensors = toys.rounded_tensors("", seed + depth, inputs, units, given)
-        layers[f"layer{depth}"] = Rounded(
+        layers[f"layer{depth}"] = Int8Dense(
             tensors[".weight"], tensors[".bias"], tensors[".step"], taken, given, given is not None
         )
         taken = given or taken
@@ -225,7 +225,7 @@ def test_what_is_rounded_is_in_the_bias_alone() -> None:
     Its share is what the weights say, 6.35; the other 1.65 are in the bias, beside the class's own 1.
     """
     layers: dict[str, Layer] = {
-        "hidden1": Rounded(
+        "hidden1": Int8Dense(
             matrix=np.array([[51]], np.int8),
             addend=np.array([0], np.int32),
             step=np.array([2.0**-12], np.float32),
@@ -233,7 +233,7 @@ def test_what_is_rounded_is_in_the_bias_alone() -> None:
             given=2.0,
             is_rectified=True,
         ),
-        "output": Rounded(
+        "output": Int8Dense(
             matrix=np.array([[4, 0]], np.int8),
             addend=np.array([1, 0], np.int32),
             step=np.array([1, 1], np.float32),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.grpc import inference_pb2 as pb
-from service.grpc.messages.scan import Envelope
+from service.grpc.messages.scan import ScannedRequest
 from tests import precision, toys
 from tests.service.grpc.calls import DOT, Client, raw, refused, typed
 
@@ -60,8 +60,8 @@ def test_typed_contents_are_answered_with_typed_contents(
 
 def test_classes_are_bytes(grpc_client: Client) -> None:
     for asked in (raw(), typed("uint_contents", PIXELS, "UINT8")):
-        wanted = asked.outputs.add(name="logits")
-        wanted.parameters["classification"].int64_param = 1
+        requested_output = asked.outputs.add(name="logits")
+        requested_output.parameters["classification"].int64_param = 1
 
         message = grpc_client.infer(asked).message
 
@@ -180,7 +180,7 @@ def test_an_envelope_copies_no_raw_contents() -> None:
     first = pb.ModelInferRequest(raw_input_contents=[b"first"]).SerializeToString()
     content = first + asked.SerializeToString()
 
-    envelope = Envelope.of(content, 64)
+    envelope = ScannedRequest.of(content, 64)
 
     assert (envelope.model, envelope.version) == ("quadrants", None)
     assert [bytes(part) for part in envelope.raw] == [b"first", bytes(range(200))]

@@ -17,7 +17,7 @@ from service.core.drawing import mnist
 from service.core.network import weight_images
 from service.core.network.engine import Engine
 from service.http.api import schemas
-from service.inference.thread_pool import Workers
+from service.inference.thread_pool import ThreadPool
 from service.settings import Settings
 from tests import digits, toys
 from tests.conftest import REPOSITORY
@@ -338,13 +338,13 @@ def test_only_the_numbers_of_a_single_image_stay_on_the_event_loop(
     Several, and a picture, go to the workers.
     """
     runs = []
-    real = Workers.run
+    real = ThreadPool.run
 
-    def run(workers: Workers, work: Callable[[], Any], **limits: Any) -> Any:  # noqa: ANN401 - the work's
+    def run(workers: ThreadPool, work: Callable[[], Any], **limits: Any) -> Any:  # noqa: ANN401 - the work's
         runs.append(work)
         return real(workers, work, **limits)
 
-    monkeypatch.setattr(Workers, "run", run)
+    monkeypatch.setattr(ThreadPool, "run", run)
 
     answer = client.post(EXPLAIN, content=bytes(images * 784), headers={**OCTETS, "accept": accept})
 

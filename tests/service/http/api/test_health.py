@@ -19,7 +19,7 @@ from service import app as app_module
 from service.core.network import weight_images
 from service.http.api.health import Scrapes
 from service.http.messages.response_cache import ResponseCache
-from service.inference.thread_pool import Workers
+from service.inference.thread_pool import ThreadPool
 from service.memory.budget import Budget
 from service.settings import Settings
 from tests import toys
@@ -148,7 +148,7 @@ def scrapes(interval_s: float) -> tuple[Scrapes, Counter, Budget]:
     registry.register(counter)
     counter.scraped = 0  # registering scrapes, too
     counter.begun.clear()
-    return Scrapes(registry, ResponseCache(Workers(1, 4, 10), budget, 1000), interval_s), counter, budget
+    return Scrapes(registry, ResponseCache(ThreadPool(1, 4, 10), budget, 1000), interval_s), counter, budget
 
 
 def test_scrapes_that_come_while_another_is_rendered_share_the_next() -> None:

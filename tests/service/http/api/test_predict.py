@@ -18,7 +18,7 @@ from service.core.drawing import mnist
 from service.core.errors import InferenceFailed
 from service.core.network.engine import Engine
 from service.http.api import schemas
-from service.inference.thread_pool import Workers
+from service.inference.thread_pool import ThreadPool
 from service.settings import Settings
 from tests import digits, precision, toys
 from tests.service.http.bodies import PREDICT, QUADRANTS, form, images, npy, picture, problem
@@ -86,7 +86,7 @@ def test_a_picture_of_any_size_is_prepared(client: TestClient, form: str) -> Non
     `include=seen` shows the 28 x 28 that the network saw: what `ink` makes of the picture.
     """
     canvas = digits.canvas(digits.DIGITS["3"][0], 200)
-    wanted = mnist.from_picture(np.asarray(canvas)).astype(int)
+    requested_output = mnist.from_picture(np.asarray(canvas)).astype(int)
     body = picture(canvas.convert("RGB"), form, quality=95)
 
     answer = client.post(
@@ -95,7 +95,7 @@ def test_a_picture_of_any_size_is_prepared(client: TestClient, form: str) -> Non
 
     seen = np.array(answer.json()["predictions"][0]["seen"])
     assert seen.shape == (28, 28)
-    assert np.abs(seen - wanted).mean() < 1
+    assert np.abs(seen - requested_output).mean() < 1
 
 
 def test_strokes_are_drawn(client: TestClient) -> None:
@@ -419,7 +419,7 @@ def test_weights_are_the_networks_own_as_json_and_as_an_array(client: TestClient
     """
     [inputs, units], float32, row by row in memory.
     """
-    wanted = toys.quadrant_weights()[:: 1 if version == "1" else -1].T
+    requested_output = toys.quadrant_weights()[:: 1 if version == "1" else -1].T
     path = f"{versioned(WEIGHTS, version)}/output"
 
     as_json = client.get(path)
@@ -428,12 +428,12 @@ def test_weights_are_the_networks_own_as_json_and_as_an_array(client: TestClient
     schemas.Weights.model_validate(as_json.json())
     assert as_json.json()["shape"] == [784, 4]
     assert as_json.json()["layer"] == "output"
-    np.testing.assert_array_equal(as_json.json()["weights"], wanted)
+    np.testing.assert_array_equal(as_json.json()["weights"], requested_output)
     assert as_array.headers["content-type"] == "application/x-npy"
     array = np.load(io.BytesIO(as_array.content), allow_pickle=False)
     assert array.dtype == np.float32
     assert array.flags.c_contiguous
-    np.testing.assert_array_equal(array, wanted)
+    np.testing.assert_array_equal(array, requested_output)
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", ""])
@@ -499,8 +499,8 @@ def test_a_units_weight_image_follows_the_fixed_formula_pixel_for_pixel(
         blank = opened(client.get(f"{path}/4.png{query}").content)
 
     for unit, image in zip((0, 3, 9), found, strict=True):
-        wanted = enlarged(formula(matrix[:, unit].reshape(28, 28)), scale)
-        np.testing.assert_array_equal(image, wanted)
+        requested_output = enlarged(formula(matrix[:, unit].reshape(28, 28)), scale)
+        np.testing.assert_array_equal(image, requested_output)
     assert blank.shape == (28 * scale, 28 * scale, 4)
     assert not blank[..., 3].any()
 
@@ -667,13 +667,13 @@ def test_a_small_picture_gets_the_same_answer_with_and_without_a_worker(
     A canvas is prepared on the event loop; with a remark that must be unpacked it might take longer.
     """
     asked: list[object] = []
-    run = Workers.run
+    run = ThreadPool.run
 
-    def counted(workers: Workers, work: Callable[[], object], **options: Any) -> object:  # noqa: ANN401 - any
+    def counted(workers: ThreadPool, work: Callable[[], object], **options: Any) -> object:  # noqa: ANN401 - any
         asked.append(work)
         return run(workers, work, **options)
 
-    monkeypatch.setattr(Workers, "run", counted)
+    monkeypatch.setattr(ThreadPool, "run", counted)
     canvas = digits.canvas(digits.DIGITS["4"][0])
     remark = PngInfo()
     remark.add_text("Comment", "a" * 100, zip=True)

@@ -233,10 +233,10 @@ def test_a_matrix_is_written_in_blocks_that_make_the_same_document(many_units: P
     assert list(document) == ["model", "version", "layer", "shape", "weights"]
     assert document["shape"] == list(matrix.shape)
     np.testing.assert_array_equal(np.array(document["weights"], np.float32), matrix)
-    wanted = orjson.dumps(
+    requested_output = orjson.dumps(
         {**document, "weights": np.ascontiguousarray(matrix)}, option=orjson.OPT_SERIALIZE_NUMPY
     )
-    assert text == wanted
+    assert text == requested_output
 
 
 def test_rendering_stays_within_its_estimate(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def length(size: int) -> tuple[bytes, bytes]:
     return b"content-length", b"%d" % size
 
 
-def ask(app: ASGIApp, *sent: bytes, methods: Sequence[str] = ()) -> tuple[list[Response], bool]:
+def parse(app: ASGIApp, *sent: bytes, methods: Sequence[str] = ()) -> tuple[list[Response], bool]:
     """Send bytes; return the responses, and whether the connection ended."""
 
     async def test() -> tuple[list[Response], bool]:
@@ -64,7 +64,7 @@ def test_the_scope_is_the_request() -> None:
         scopes.append(scope)
         await echo(scope, receive, send)
 
-    ask(app, GET)
+    parse(app, GET)
 
     (scope,) = scopes
     assert scope["type"] == "http"
@@ -84,7 +84,7 @@ def test_a_body_keeps_its_bytes_and_the_connection(size: int, has_length: bool) 
     headers = [length(size)] * has_length
     app = sending(start(200, *headers), part(body[:1], more=True), part(b"", more=True), part(body[1:]))
 
-    (first, second), is_over = ask(app, GET + GET)
+    (first, second), is_over = parse(app, GET + GET)
 
     assert first.body == second.body == body
     assert first.is_whole
@@ -97,7 +97,7 @@ def test_http_1_0_has_no_chunks_and_the_end_is_the_end() -> None:
     A body without a length ends with the connection: the output, or the whole.
     """
     for sent in (OLD, OLD + GET, OLD + b"x" * 10_000):
-        (answer,), is_over = ask(sending(start(), part(b"one", more=True), part(b"two")), sent)
+        (answer,), is_over = parse(sending(start(), part(b"one", more=True), part(b"two")), sent)
 
         assert answer.body == b"onetwo"
         assert not {"transfer-encoding", "content-length"} & set(answer.headers)
@@ -112,7 +112,7 @@ def test_a_response_to_head_has_a_head_alone(headers: list[tuple[bytes, bytes]])
     """
     app = sending(start(200, *headers), part(b"ab", more=True), part(b"cd"))
 
-    (first, second), _ = ask(app, HEAD + GET, methods=("HEAD", "GET"))
+    (first, second), _ = parse(app, HEAD + GET, methods=("HEAD", "GET"))
 
     assert first.body == b""
     assert first.headers.get("content-length") == ("4" if headers else None)
@@ -125,7 +125,7 @@ def test_some_statuses_have_no_body(status: int) -> None:
     """
     Even if the application sends one: it would be taken for the next response.
     """
-    (first, second), is_over = ask(sending(start(status), part(b"body")), GET + GET)
+    (first, second), is_over = parse(sending(start(status), part(b"body")), GET + GET)
 
     assert (first.status, second.status) == (status, status)
     assert not {"transfer-encoding", "content-length"} & set(first.headers)
@@ -133,7 +133,9 @@ def test_some_statuses_have_no_body(status: int) -> None:
 
 
 def test_an_application_may_close_the_connection() -> None:
-    (answer,), is_over = ask(sending(start(200, length(1), (b"Connection", b"Close")), part(b"a")), GET + GET)
+    (answer,), is_over = parse(
+        sending(start(200, length(1), (b"Connection", b"Close")), part(b"a")), GET + GET
+    )
 
     assert answer.headers["connection"] == "close"
     assert is_over
@@ -144,7 +146,7 @@ def test_a_body_that_is_not_read_is_skipped(sent: bytes) -> None:
     """
     The next request is answered.
     """
-    answers, _ = ask(sending(start(200, length(1)), part(b"a")), sent + GET)
+    answers, _ = parse(sending(start(200, length(1)), part(b"a")), sent + GET)
 
     assert len(answers) == 2
 
@@ -177,7 +179,7 @@ def test_an_application_that_breaks_before_its_response_gets_a_500(
     """
     caplog.set_level(logging.ERROR, "service")
 
-    answers, is_over = ask(BROKEN[name], GET + GET)
+    answers, is_over = parse(BROKEN[name], GET + GET)
 
     assert [answer.status for answer in answers] == [500, 500]
     assert b'"/problems/internal"' in answers[0].body
@@ -204,7 +206,7 @@ def test_an_application_that_breaks_within_its_response_ends_the_connection(
     """
     Without an end to the response, so that nobody takes it for a whole one.
     """
-    answers, is_over = ask(sending(*messages), sent)
+    answers, is_over = parse(sending(*messages), sent)
 
     assert len(answers) == 1
     assert not answers[0].is_whole
@@ -215,7 +217,7 @@ def test_headers_need_not_be_ascii() -> None:
     """
     They go out as they are.
     """
-    (answer,), _ = ask(sending(start(200, length(1), (b"a", b"\xe9\xff")), part(b"a")), GET)
+    (answer,), _ = parse(sending(start(200, length(1), (b"a", b"\xe9\xff")), part(b"a")), GET)
 
     assert answer.headers["a"] == "\xe9\xff"
 
@@ -348,8 +350,8 @@ def test_a_client_that_asks_first_is_told_to_go_on_when_the_body_is_wanted() -> 
         await send(part(b"a"))
         await task
 
-    assert [one.status for one in ask(echo, expecting, b"0123456789")[0]] == [100, 200]
-    assert [one.status for one in ask(late, expecting)[0]] == [200]
+    assert [one.status for one in parse(echo, expecting, b"0123456789")[0]] == [100, 200]
+    assert [one.status for one in parse(late, expecting)[0]] == [200]
 
 
 def test_a_client_that_does_not_take_holds_the_application() -> None:
@@ -402,7 +404,7 @@ def test_a_stop_is_answered_with_503(turns_before: int, begins: bool) -> None:
         made = rig(asgi(app))
         made.send(GET)
         await turns(turns_before)
-        made.context.stopping.is_set = True
+        made.server_context.stopping.is_set = True
         made.calls[0].cancel()
         await turns()
         has_begun = begins and turns_before > 0

@@ -21,7 +21,7 @@ from service.core.errors import InferenceFailed
 from service.http.messages import content_coding
 from service.http.server.connection import Connection, Stage
 from service.http.server.connection_table import Connections
-from service.http.server.context import Context, Limits, Stopping
+from service.http.server.server_context import Limits, ServerContext, Stopping
 from service.inference.predictor import Prediction, Predictor
 from service.inference.registry import Model
 from service.settings import Settings
@@ -63,15 +63,15 @@ class Server:
 
     def connect(self) -> tuple[Connection, ReadingClient]:
         dispatch = self.app.dispatch if self.is_direct else replace(self.app.dispatch, predictions=None)
-        context = Context(
+        server_context = ServerContext(
             limits=Limits(32_768, 10, 10, 10, 10, 10, 1024),
             connections=Connections(100, 100, 10),
             budget=self.app.budget,
-            journal=self.app.journal,
+            request_log=self.app.request_log,
             dispatch=dispatch,
             stopping=Stopping(),
         )
-        connection, client = Connection(context, self.state), ReadingClient()
+        connection, client = Connection(server_context, self.state), ReadingClient()
         connection.connection_made(client)
         return connection, client
 
@@ -90,7 +90,7 @@ async def settled(happened: Callable[[], object]) -> None:
     await turns(3)
 
 
-def ask(app: App, *requests: Sequence[bytes], is_direct: bool = True) -> list[list[Exchanged]]:
+def parse(app: App, *requests: Sequence[bytes], is_direct: bool = True) -> list[list[Exchanged]]:
     """Ask in one turn of an event loop: a connection for each request, whose parts come one by one."""
     server = Server(app, is_direct)
 
@@ -113,14 +113,14 @@ def ask(app: App, *requests: Sequence[bytes], is_direct: bool = True) -> list[li
 
 def direct(app: App, *requests: bytes) -> list[Exchanged]:
     """Ask without ASGI; one answer to each request."""
-    answers = ask(app, *[[one] for one in requests])
+    answers = parse(app, *[[one] for one in requests])
     assert all(len(found) == 1 for found in answers)
     return [found[0] for found in answers]
 
 
 def through_asgi(app: App, body: bytes, *headers: tuple[str, str], path: str = PREDICT) -> Exchanged:
     """Ask on a connection of ours that answers predictions through the application."""
-    ((answer,),) = ask(app, [request(body, *headers, path=path)], is_direct=False)
+    ((answer,),) = parse(app, [request(body, *headers, path=path)], is_direct=False)
     return answer
 
 
@@ -196,8 +196,8 @@ def test_however_it_comes_the_answer_is_that_of_the_application(app: App, name: 
     """
     In chunks, compressed, with a query, on a connection that closes.
     """
-    ((answer,),) = ask(app, [FORMS[name]])
-    ((expected,),) = ask(app, [FORMS[name]], is_direct=False)
+    ((answer,),) = parse(app, [FORMS[name]])
+    ((expected,),) = parse(app, [FORMS[name]], is_direct=False)
 
     assert answer.status_code == 200
     assert shown(answer) == shown(expected)
@@ -290,10 +290,10 @@ def test_an_error_is_that_of_the_application(app: App, name: str) -> None:
     (answer,) = direct(app, request(body, *headers, path=path))
 
     expected = through_asgi(app, body, *headers, path=path)
-    found, wanted = answer.json(), expected.json()
+    found, requested_output = answer.json(), expected.json()
     assert found.pop("request_id") == answer.headers["x-request-id"]
-    wanted.pop("request_id")
-    assert (answer.status_code, found) == (expected.status_code, wanted)
+    requested_output.pop("request_id")
+    assert (answer.status_code, found) == (expected.status_code, requested_output)
     assert set(answer.headers) ^ set(expected.headers) <= {"server-timing"}
     assert counted(app) == before
 
@@ -338,7 +338,7 @@ def test_nothing_that_comes_goes_wrong(app: App, start: bytes, body: bytes, cut:
     """
     Whatever bytes: answers, or a wait for more; nothing is left behind.
     """
-    (answers,) = ask(app, [start[:cut] + body])
+    (answers,) = parse(app, [start[:cut] + body])
 
     assert all(answer.status_code in (200, 400, 415, 501, 505) for answer in answers)
     assert counted(app) == (0, 0)
@@ -355,7 +355,7 @@ def test_a_request_may_come_in_pieces(app: App, name: str, cuts: list[int]) -> N
     places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
     pieces = [whole[start:stop] for start, stop in itertools.pairwise(places) if stop > start]
 
-    (answers,) = ask(app, pieces)
+    (answers,) = parse(app, pieces)
 
     expected = shown(through_asgi(app, body, *headers, path=path))
     assert [shown(answer) for answer in answers] == [expected] * 2
@@ -431,7 +431,7 @@ def test_a_client_that_left_is_not_predicted_for(
     What waits beside it is, and the log says who left: before the body was here, or the answer.
     """
     logging.getLogger("service").setLevel(logging.INFO)
-    caplog.set_level(logging.INFO, logger="service.http")
+    caplog.set_level(logging.INFO, logger="service")
     sizes = []
     real = Predictor.predict
 

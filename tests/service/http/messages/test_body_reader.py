@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from service.core.errors import BodyTimeout, PayloadTooLarge, TooManyBytes, UnsupportedMediaType
 from service.http.messages.body_reader import BodyForm, BodyLimits, reader_of
-from service.inference.request_context import Exchange
+from service.inference.request_context import RequestContext
 from service.memory import costs
 from service.memory.budget import Budget
 from tests.examples import examples
@@ -40,7 +40,7 @@ class Body:
     def __init__(self, *arriving: Message) -> None:
         self._arriving = list(arriving)
         self.taken = 0
-        self.exchange = Exchange("1")
+        self.context = RequestContext("1")
 
     async def receive(self) -> Message:
         if self.taken == len(self._arriving):
@@ -49,7 +49,7 @@ class Body:
         return self._arriving[self.taken - 1]
 
     def read(self, bounds: BodyLimits = LIMITS, headers: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
-        scope = {**SCOPE, "headers": list(headers), "exchange": self.exchange}
+        scope = {**SCOPE, "headers": list(headers), "context": self.context}
 
         async def enter() -> bytes:
             async with bounds.read(Request(scope, self.receive)) as body:
@@ -70,11 +70,11 @@ def test_a_body_is_all_its_parts_or_too_large(parts: list[bytes]) -> None:
     if len(whole) > 100:
         with pytest.raises(PayloadTooLarge, match=r"^Body should be at most 100 bytes; got more.$"):
             body.read()
-        assert not body.exchange.body_read
+        assert not body.context.body_read
     else:
         assert body.read() == whole
-        assert body.exchange.received == len(whole)
-        assert body.exchange.body_read
+        assert body.context.received == len(whole)
+        assert body.context.body_read
 
 
 def test_a_body_that_declares_itself_too_large_is_refused_unread() -> None:
@@ -194,7 +194,7 @@ def test_bodies_that_are_too_much_together_are_turned_away() -> None:
 
     async def enter(size: int) -> int:
         body = Body(chunk(bytes(size), more=False))
-        scope = {**SCOPE, "headers": [], "exchange": body.exchange}
+        scope = {**SCOPE, "headers": [], "context": body.context}
         async with bounds.read(Request(scope, body.receive)) as content:
             if size < 100:
                 return len(content)
@@ -216,8 +216,8 @@ def test_what_a_compressed_body_holds_is_what_counts(coding: str) -> None:
     body = Body(chunk(fitting, more=False))
 
     assert body.read(headers=headers) == bytes(100)
-    assert body.exchange.received == len(fitting) < 40
-    assert body.exchange.body_read
+    assert body.context.received == len(fitting) < 40
+    assert body.context.body_read
     with pytest.raises(PayloadTooLarge, match=r"^Body should be at most 100 bytes; got more.$"):
         Body(chunk(large, more=False)).read(headers=headers)
 
@@ -268,7 +268,7 @@ def test_a_body_in_very_many_pieces_takes_hardly_more_than_its_size() -> None:
         return next(messages)
 
     async def enter() -> bytes:
-        scope = {**SCOPE, "headers": [], "exchange": Exchange("1")}
+        scope = {**SCOPE, "headers": [], "context": RequestContext("1")}
         async with limits(10**6, 10**6).read(Request(scope, receive)) as body:
             return body
 

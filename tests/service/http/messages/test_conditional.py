@@ -13,7 +13,7 @@ from starlette.types import Message
 from service.http.messages import conditional
 from service.http.messages.conditional import HEAD_ONLY, SHARED, Constant, SharedResponse
 from service.http.messages.response_cache import Key, ResponseCache
-from service.inference.thread_pool import Workers
+from service.inference.thread_pool import ThreadPool
 from service.memory.budget import Budget
 
 PATIENCE_S = 10.0
@@ -41,7 +41,7 @@ class Rendering:
 
     def __init__(self, retained: int = 0) -> None:
         self.budget = Budget(10_000)
-        self.cache = ResponseCache(Workers(1, 4, PATIENCE_S), self.budget, retained)
+        self.cache = ResponseCache(ThreadPool(1, 4, PATIENCE_S), self.budget, retained)
         self.times = 0
         self.gate = threading.Event()
         self.gate.set()

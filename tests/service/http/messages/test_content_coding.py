@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.errors import MalformedRequest, UnsupportedMediaType
-from service.http.messages.content_coding import Unpacker, pack
+from service.http.messages.content_coding import Decompressor, pack
 from tests.examples import examples
 from tests.service.http.bodies import compressed
 
@@ -17,7 +17,7 @@ UNPACK: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate
 LONG = b"0.1234567," * 1000
 
 
-def slices(unpacker: Unpacker, chunk: bytes) -> Iterator[bytes]:
+def slices(unpacker: Decompressor, chunk: bytes) -> Iterator[bytes]:
     """Everything that a part of a body holds."""
     unpacker.push(chunk)
     while unpacker.has_more:
@@ -25,7 +25,7 @@ def slices(unpacker: Unpacker, chunk: bytes) -> Iterator[bytes]:
 
 
 def unpack(coding: str, *chunks: bytes) -> bytes:
-    unpacker = Unpacker(coding)
+    unpacker = Decompressor(coding)
     whole = b"".join(piece for chunk in chunks for piece in slices(unpacker, chunk))
     unpacker.end()
     return whole
@@ -53,7 +53,7 @@ def test_large_contents_come_in_slices(size: int) -> None:
     """
     None larger than a quarter of a megabyte, and together they are all of it.
     """
-    unpacker = Unpacker("gzip")
+    unpacker = Decompressor("gzip")
 
     pieces = list(slices(unpacker, gzip.compress(bytes(size))))
 
@@ -76,7 +76,7 @@ def test_other_codings_are_refused(coding: str) -> None:
     With those that there are.
     """
     with pytest.raises(UnsupportedMediaType, match="one of gzip, deflate, identity"):
-        Unpacker(coding)
+        Decompressor(coding)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])

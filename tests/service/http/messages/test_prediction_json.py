@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from service.core.network.engine import Scores
-from service.http.messages import content_types, prediction_json
+from service.http.messages import prediction_json
 from service.inference.predictor import Prediction, Run
 from service.inference.registry import Model
 from tests.examples import examples
@@ -68,10 +68,10 @@ def test_an_answer_is_the_same_text_as_objects_written_one_by_one(
     sure = data.draw(st.none() | arrays.arrays(np.bool_, len(scores)))
     asked = prediction(scores, sure)
 
-    assert content_types.encode(asked, content_types.labels, top, seen=False) == written(
+    assert prediction_json.encode(asked, prediction_json.labels, top, seen=False) == written(
         scores, top, sure, is_full=False
     )
-    assert content_types.encode(asked, content_types.probabilities, top, seen=False) == written(
+    assert prediction_json.encode(asked, prediction_json.probabilities, top, seen=False) == written(
         scores, top, sure, is_full=True
     )
 
@@ -86,17 +86,17 @@ def test_any_number_of_images_is_described_as_each_alone(images: int) -> None:
     scores = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
     whole = prediction(scores, rng.random(images) < 0.5)
 
-    together = content_types.probabilities(whole, 3)
+    together = prediction_json.probabilities(whole, 3)
     assert whole.sure is not None
     alone = [
-        content_types.probabilities(prediction(scores[row : row + 1], whole.sure[row : row + 1]), 3)[0]
+        prediction_json.probabilities(prediction(scores[row : row + 1], whole.sure[row : row + 1]), 3)[0]
         for row in range(images)
     ]
 
     assert together == alone
-    parts = [content_types.probabilities(Prediction(whole._run, row, 1), 3)[0] for row in range(images)]
+    parts = [prediction_json.probabilities(Prediction(whole._run, row, 1), 3)[0] for row in range(images)]
     assert parts == alone
-    assert content_types.labels(whole, 3) == [entry.partition(',"probabilities"')[0] for entry in together]
+    assert prediction_json.labels(whole, 3) == [entry.partition(',"probabilities"')[0] for entry in together]
 
 
 def test_what_is_described_is_not_changed_by_writing_it() -> None:
@@ -104,9 +104,9 @@ def test_what_is_described_is_not_changed_by_writing_it() -> None:
     What a batch was described as may be written into several answers.
     """
     asked = prediction(np.array([[0.25, 0.75]], np.float32), None)
-    described = prediction_json.write(asked, 1, is_full=False)
+    described = prediction_json.labels(asked, 1)
 
-    first, second = (content_types.encode(asked, lambda *_: described, 1, seen=False) for _ in range(2))
+    first, second = (prediction_json.encode(asked, lambda *_: described, 1, seen=False) for _ in range(2))
 
     assert first == second
     assert orjson.loads(first)["predictions"][0]["index"] == 1

@@ -214,8 +214,8 @@ def test_every_route_answers_something_wrong_with_a_problem(client: TestClient) 
             problem(client.post(path, json=[]), 400, "malformed-request")
             # Clients of the protocols need not name the type of the one kind of body that there is.
             is_ours = path.startswith("/v1/") and ":" not in path
-            wanted = (415, "unsupported-media-type") if is_ours else (400, "malformed-request")
-            problem(client.post(path, content=b"x"), *wanted)
+            requested_output = (415, "unsupported-media-type") if is_ours else (400, "malformed-request")
+            problem(client.post(path, content=b"x"), *requested_output)
 
 
 @pytest.mark.parametrize(

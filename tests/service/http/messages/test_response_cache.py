@@ -9,7 +9,7 @@ import pytest
 
 from service.core.errors import DeadlineExceeded, Overloaded, TooManyBytes
 from service.http.messages.response_cache import Key, Rendered, ResponseCache, Version
-from service.inference.thread_pool import Workers
+from service.inference.thread_pool import ThreadPool
 from service.memory.budget import Budget
 
 PATIENCE_S = 10.0
@@ -45,7 +45,7 @@ class Renderer:
 def cache(
     budget: Budget | None = None, retained: int = 1000, waiting: int = 8, timeout_s: float = PATIENCE_S
 ) -> ResponseCache:
-    return ResponseCache(Workers(1, waiting, timeout_s), budget or Budget(4000), retained)
+    return ResponseCache(ThreadPool(1, waiting, timeout_s), budget or Budget(4000), retained)
 
 
 def get(of: ResponseCache, key: Key, render: Callable[[], bytes], cost: int = 400) -> Rendered:
@@ -219,13 +219,13 @@ def test_rendering_that_nobody_waits_for_any_longer_is_not_begun(gate: threading
     Its place in the queue is free at once; if one of two still waits, it is rendered.
     """
     own = cache(waiting=2)
-    busy, left, wanted = Renderer(10, gate), Renderer(10), Renderer(10)
+    busy, left, requested_output = Renderer(10, gate), Renderer(10), Renderer(10)
 
     async def ask() -> None:
         first = await waiting(own, Key("busy"), busy)
         assert await asyncio.to_thread(busy.begun.wait, PATIENCE_S)
         alone = await waiting(own, Key("left"), left)
-        pair = [await waiting(own, Key("wanted"), wanted) for _ in range(2)]
+        pair = [await waiting(own, Key("wanted"), requested_output) for _ in range(2)]
         with pytest.raises(Overloaded):
             await own.get(Key("one too many"), Renderer(10), 10)
         alone.cancel()
@@ -238,7 +238,7 @@ def test_rendering_that_nobody_waits_for_any_longer_is_not_begun(gate: threading
 
     run(ask())
 
-    assert (left.times, wanted.times) == (0, 1)
+    assert (left.times, requested_output.times) == (0, 1)
 
 
 def test_a_rendering_whose_waiters_left_is_kept_for_the_next(gate: threading.Event) -> None:

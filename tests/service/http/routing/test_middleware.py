@@ -39,7 +39,7 @@ LINE = {
 @pytest.fixture(autouse=True)
 def _observed(caplog: pytest.LogCaptureFixture) -> None:
     """Let the observer's lines through, which the other tests keep quiet."""
-    caplog.set_level(logging.INFO, logger="service.http")
+    caplog.set_level(logging.INFO, logger="service")
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:

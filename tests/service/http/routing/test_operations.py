@@ -15,11 +15,11 @@ from service.core.errors import ServiceError
 from service.http.api import schemas
 from service.http.messages import problems
 from service.http.routing import operations
-from service.http.routing.middleware import Observer
+from service.http.routing.middleware import RequestMiddleware
 from service.http.routing.operations import Operation, Options
 from service.observability.metrics import Metrics
 from service.observability.model_statistics import Statistics
-from service.observability.request_log import Journal
+from service.observability.request_log import RequestLog
 from service.settings import Settings
 
 
@@ -57,7 +57,7 @@ def echoing() -> TestClient:
         return problems.answer(error, request.url.path, "id")
 
     app.add_exception_handler(ServiceError, answer)
-    return TestClient(Observer(app, Journal(Metrics(), Statistics(), access_log=False)))
+    return TestClient(RequestMiddleware(app, RequestLog(Metrics(), Statistics(), access_log=False)))
 
 
 @pytest.mark.parametrize(("versions", "path"), [("", {}), ("/versions/7", {"version": "7"})])

@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from service.core.errors import UnknownModel
-from service.http.routing.middleware import Observer
+from service.http.routing.middleware import RequestMiddleware
 from service.http.routing.operations import Operation, Options
 from service.http.routing.router import Router, Routes
 from service.http.security.access_control import AccessControl
@@ -17,7 +17,7 @@ from service.inference.admission.access import Access
 from service.inference.admission.rates import Limits
 from service.observability.metrics import Metrics
 from service.observability.model_statistics import Statistics
-from service.observability.request_log import Journal
+from service.observability.request_log import RequestLog
 from tests.service.http.bodies import problem
 
 
@@ -45,9 +45,9 @@ async def framework(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture
 def routed() -> TestClient:
     """A router with two operations, and something behind it."""
-    journal = Journal(Metrics(), Statistics(), access_log=False)
+    request_log = RequestLog(Metrics(), Statistics(), access_log=False)
     control = AccessControl(Access(None, Limits(None, None)), KnownHosts("127.0.0.1", ()), CorsPolicy(()))
-    app = Observer(Router(framework, Routes([ECHO, PLAIN]), control), journal)
+    app = RequestMiddleware(Router(framework, Routes([ECHO, PLAIN]), control), request_log)
     return TestClient(app, raise_server_exceptions=False)
 
 

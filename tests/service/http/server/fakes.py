@@ -12,9 +12,9 @@ from service.core.errors import ServiceError
 from service.http.calls.asgi_call import AsgiCall
 from service.http.server.connection import Connection
 from service.http.server.connection_table import Connections
-from service.http.server.context import Call, Context, Limits, Responder, Stopping
 from service.http.server.request import Refused, Request
-from service.inference.request_context import Exchange
+from service.http.server.server_context import Call, Limits, Responder, ServerContext, Stopping
+from service.inference.request_context import RequestContext
 from service.memory.budget import Budget
 from tests.service.http.running import PATIENCE_S
 
@@ -177,16 +177,16 @@ class ReadingClient(asyncio.Transport):
 
 
 @dataclass
-class Journal:
+class RequestLog:
     """Keeps what was recorded."""
 
     begun: int = 0
-    ended: list[tuple[Exchange, str, str, str]] = field(default_factory=list)
+    ended: list[tuple[RequestContext, str, str, str]] = field(default_factory=list)
 
     def begin(self) -> None:
         self.begun += 1
 
-    def end(self, exchange: Exchange, method: str, path: str, client: str) -> None:
+    def end(self, exchange: RequestContext, method: str, path: str, client: str) -> None:
         self.ended.append((exchange, method, path, client))
 
 
@@ -244,8 +244,8 @@ class Rig:
         calls: The calls that were dispatched.
         budget: Where bytes are counted.
         connections: The table.
-        journal: What was recorded.
-        context: What it shares.
+        request_log: What was recorded.
+        server_context: What it shares.
         errors: What the event loop's exception handler was given.
     """
 
@@ -254,8 +254,8 @@ class Rig:
     calls: list[Any]
     budget: Budget
     connections: Connections
-    journal: Journal
-    context: Context
+    request_log: RequestLog
+    server_context: ServerContext
     errors: list[dict[str, Any]]
 
     def send(self, *parts: bytes) -> None:
@@ -294,12 +294,12 @@ def rig(
         calls.append(call)
         return call
 
-    connections, journal = Connections(8, 8, 10), Journal()
-    context = Context(
+    connections, request_log = Connections(8, 8, 10), RequestLog()
+    server_context = ServerContext(
         limits=limits,
         connections=connections,
         budget=Budget(budget),
-        journal=journal,
+        request_log=request_log,
         dispatch=dispatched,
         stopping=Stopping(),
         is_probe=lambda path: path == "/livez",
@@ -307,9 +307,11 @@ def rig(
     place = connections.take(PEER[0])
     place.is_reserved = is_reserved
     connections._reserved += is_reserved
-    connection, transport = Connection(context, ServerState(), place), Transport(is_tls=is_tls)
+    connection, transport = Connection(server_context, ServerState(), place), Transport(is_tls=is_tls)
     transport.protocol = connection
-    made = Rig(connection, transport, calls, context.budget, connections, journal, context, errors)
+    made = Rig(
+        connection, transport, calls, server_context.budget, connections, request_log, server_context, errors
+    )
     connection.connection_made(transport)
     return made
 
@@ -346,7 +348,7 @@ async def end(made: Rig) -> None:
     assert len(made.connections) == 0
     assert not made.connection.server_state.connections
     assert not made.errors
-    assert made.journal.begun == len(made.journal.ended)
+    assert made.request_log.begun == len(made.request_log.ended)
 
 
 @dataclass

@@ -38,7 +38,7 @@ DOT = toys.dot(2).tobytes()
 
 
 @dataclass
-class Reply:
+class RawResponse:
     """One answer as it came over the wire."""
 
     status_code: int
@@ -96,7 +96,7 @@ class Connection:
         """Say that nothing more will be sent; an answer can still come."""
         self._socket.shutdown(socket.SHUT_WR)
 
-    def reply(self, of_head: bool = False) -> Reply:
+    def reply(self, of_head: bool = False) -> RawResponse:
         """Read one answer."""
         version, status, _ = self._file.readline().split(b" ", 2)
         assert version == b"HTTP/1.1"
@@ -104,7 +104,7 @@ class Connection:
         pairs = [line.strip().split(b": ", 1) for line in lines]
         headers = Headers(raw=[(name.lower(), value) for name, value in pairs])
         size = 0 if of_head or int(status) < 200 else int(headers["content-length"])
-        return Reply(int(status), headers, self._file.read(size))
+        return RawResponse(int(status), headers, self._file.read(size))
 
     def is_closed(self) -> bool:
         """Wait for the end; anything else that comes instead is none."""

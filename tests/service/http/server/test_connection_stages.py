@@ -10,8 +10,8 @@ from uvicorn.server import ServerState
 
 from service.core.errors import BodyTimeout
 from service.http.server.connection import SLICE_BYTES, Connection, Stage
-from service.http.server.context import Responder
 from service.http.server.request import Refused, Request
+from service.http.server.server_context import Responder
 from tests.service.http.server.fakes import LIMITS, Rig, Scripted, Transport, asgi, echo, end, rig, run, turns
 
 
@@ -132,7 +132,7 @@ def test_nothing_is_dispatched_after_the_last_response(cause: str) -> None:
     async def test() -> None:
         made = rig(AtOnce, is_reserved=cause == "place")
         first = get("/now1", *(["Connection: close"] if cause == "close" else []))
-        made.context.stopping.is_set = cause == "stop"
+        made.server_context.stopping.is_set = cause == "stop"
         made.send(first + post("/now2", b"abc") + get("/now3"))
         told = made.responses()
         assert told[-1].headers["connection"] == "close"
@@ -154,7 +154,7 @@ def test_a_stop_answers_everything_that_has_arrived(path: str) -> None:
         made = rig(AtOnce)
         made.send(*[get(f"/later{number}") for number in range(3)])
         made.send(b"".join(get(f"{path}{number}") for number in range(3, 200)))
-        made.context.stopping.is_set = True
+        made.server_context.stopping.is_set = True
         made.connection.shutdown()
         while not made.connection._is_over:
             made.calls[-1].answer()
@@ -423,7 +423,7 @@ def test_a_stop_ends_every_stage(name: str) -> None:
         made = rig(limits=replace(LIMITS, drain_timeout_s=0.15))
         made.transport.takes = True
         STAGES[name](made)
-        made.context.stopping.is_set = True
+        made.server_context.stopping.is_set = True
         made.connection.shutdown()
         for _ in range(300):
             if made.transport.is_lost or made.transport.has_ended_output:
@@ -605,7 +605,7 @@ def test_a_refused_client_is_told_why() -> None:
 
     async def test() -> None:
         made = rig()
-        connection, transport = Connection(made.context, ServerState(), None, "Too many."), Transport()
+        connection, transport = Connection(made.server_context, ServerState(), None, "Too many."), Transport()
         transport.protocol = connection
         connection.connection_made(transport)
         assert b"HTTP/1.1 503 " in transport.taken

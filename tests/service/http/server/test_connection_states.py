@@ -12,8 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from service.core.errors import ServiceError
 from service.http.calls.asgi_call import AsgiCall
-from service.http.server.context import Call, Responder
 from service.http.server.request import Refused, Request
+from service.http.server.server_context import Call, Responder
 from tests.service.http.server.fakes import LIMITS, Response, Rig, Scripted, echo, responses, rig, turns
 
 TURNS = 12
@@ -243,7 +243,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.05, 0.2, 21.0]))
     def stop(self, seconds: float) -> None:
-        self.rig.context.stopping.is_set = True
+        self.rig.server_context.stopping.is_set = True
         if not self.has_stopped:
             self.has_stopped = True
             self.step(self.rig.connection.shutdown)
@@ -306,7 +306,7 @@ class Machine(RuleBasedStateMachine):
         assert self.rig.budget.used == 0
         assert len(self.rig.connections) == 0
         assert not self.rig.connection.server_state.connections
-        assert self.rig.journal.begun == len(self.rig.journal.ended)
+        assert self.rig.request_log.begun == len(self.rig.request_log.ended)
         assert not self.rig.errors, self.rig.errors
         assert not self.rig.connection.server_state.tasks
 

@@ -38,8 +38,8 @@ def test_a_bucket_behaves_as_the_model(tried: list[tuple[int, int]], per_s: int,
     rate = Rate.of(Fraction(per_s), burst)
     model = Model(Fraction(per_s, NS), burst)
     now, full_at = START, 0
-    for ns, wanted in tried:
-        tokens = min(wanted, burst)
+    for ns, requested_output in tried:
+        tokens = min(requested_output, burst)
         now += ns
         model.wait(ns)
 
@@ -65,8 +65,8 @@ def test_no_client_gets_more_than_the_rate_and_two_bursts(
     rate = Rate.of(per_s, burst)
     now, full_at, singles_full_at = START, 0, 0
     taken = singles = 0
-    for ns, wanted in tried:
-        tokens = min(wanted, burst)
+    for ns, requested_output in tried:
+        tokens = min(requested_output, burst)
         now += ns
         spent = rate.spend(full_at, now, tokens)
         if spent is not None:

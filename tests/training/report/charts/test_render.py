@@ -81,9 +81,9 @@ def test_weights_are_drawn_pixel_by_pixel() -> None:
     pixels = np.asarray(_opened(content).convert("RGB")).reshape(-1, 3)
     colours = {tuple(pixel) for pixel in np.unique(pixels, axis=0)}
     for colour in (plot_style.PALETTES["light"].first, plot_style.PALETTES["light"].second):
-        wanted = tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
-        assert wanted in colours
-        assert (pixels == wanted).all(axis=1).sum() % 784 == 0
+        requested_output = tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
+        assert requested_output in colours
+        assert (pixels == requested_output).all(axis=1).sum() % 784 == 0
 
 
 def test_colour_weights_are_halved() -> None:

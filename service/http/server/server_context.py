@@ -100,14 +100,14 @@ class Stopping:
 
 
 @dataclass(frozen=True)
-class Context:
+class ServerContext:
     """What all connections of a listener share.
 
     Attributes:
         limits: Limits of each connection.
         connections: Table of those that are open.
         budget: Where unread input and unsent output are counted.
-        journal: Records refused requests.
+        request_log: Records refused requests.
         dispatch: Begins to answer a request on a connection.
         stopping: Whether the server is about to stop.
         heads: Request heads, checked and kept.
@@ -122,7 +122,7 @@ class Context:
     limits: Limits
     connections: Connections
     budget: Budget
-    journal: Recorder
+    request_log: Recorder
     dispatch: Callable[[Responder, Request], Call]
     stopping: Stopping
     heads: HeadCache = field(default_factory=HeadCache)

@@ -11,10 +11,12 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.codecs import content_types
 from service.codecs.drawings import Drawing, Drawings
+from service.codecs.json import documents
 from service.core.drawing import mnist
 from service.core.errors import BlankImage, MalformedRequest, TensorMismatch, UnsupportedMediaType
-from service.http.messages import content_types
+from service.http.messages import prediction_json
 from service.inference import preprocessing
 from service.inference.predictor import Predictor
 from service.inference.registry import Registry
@@ -106,9 +108,9 @@ def test_an_image_of_the_networks_size_is_taken_as_it_is_unless_preparation_is_a
     found = [read("application/octet-stream", BATCH[0].tobytes(), how) for how in (None, "none", "mnist")]
     drawn = [read("image/png", ONE, how) for how in (None, "none", "mnist")]
 
-    for one, two, wanted in zip(found, drawn, [BATCH[0], BATCH[0], prepared], strict=True):
-        np.testing.assert_array_equal(one, wanted[None])
-        np.testing.assert_array_equal(two, wanted[None])
+    for one, two, requested_output in zip(found, drawn, [BATCH[0], BATCH[0], prepared], strict=True):
+        np.testing.assert_array_equal(one, requested_output[None])
+        np.testing.assert_array_equal(two, requested_output[None])
     assert not np.array_equal(prepared, BATCH[0])
 
 
@@ -139,7 +141,7 @@ def test_without_preparation_another_size_is_a_mismatch() -> None:
 
 
 @pytest.mark.parametrize("how", [None, "none"])
-def test_a_network_of_another_shape_takes_numbers_alone(how: preprocessing.Preparation | None) -> None:
+def test_a_network_of_another_shape_takes_numbers_alone(how: preprocessing.Preprocessing | None) -> None:
     """
     Nothing is known of how its images were made, so pictures and strokes are refused, and nothing is decoded.
     """
@@ -186,19 +188,19 @@ def test_an_answer_says_what_the_scores_say(
     """
     model = predictor.find("quadrants", "1")
     weights = toys.quadrant_weights()
-    wanted = toys.softmax(toys.expected_logits(batch, weights))
+    requested_output = toys.softmax(toys.expected_logits(batch, weights))
     allowed = precision.probability_error(precision.logit_error(toys.layers(weights), batch))
     prediction = predictor.predict(model, batch)
 
-    short = json.loads(content_types.encode(prediction, content_types.labels, top, seen))
-    long = json.loads(content_types.encode(prediction, content_types.probabilities, top, seen))
+    short = json.loads(prediction_json.encode(prediction, prediction_json.labels, top, seen))
+    long = json.loads(prediction_json.encode(prediction, prediction_json.probabilities, top, seen))
 
     assert {"model": short["model"], "version": short["version"]} == {"model": "quadrants", "version": "1"}
     assert len(short["predictions"]) == len(batch)
     for row, (brief, full) in enumerate(zip(short["predictions"], long["predictions"], strict=True)):
         said = np.array(full["probabilities"], np.float32)
         np.testing.assert_array_equal(said, prediction.scores.probabilities[row])
-        assert np.abs(said - wanted[row]).max() <= allowed[row]
+        assert np.abs(said - requested_output[row]).max() <= allowed[row]
         assert {**brief, "probabilities": full["probabilities"]} == full
         best = np.argsort(-np.array(full["probabilities"]), kind="stable")
         assert brief["index"] == best[0]
@@ -218,7 +220,7 @@ def test_numbers_are_written_in_as_few_digits_as_keep_them() -> None:
     """
     values = np.random.default_rng(1).random(100, np.float32)
 
-    text = content_types.dump_json({"values": values})
+    text = documents.dump({"values": values})
 
     np.testing.assert_array_equal(np.array(json.loads(text)["values"], np.float32), values)
     assert len(text) < 100 * 14
@@ -229,7 +231,7 @@ def test_numbers_are_written_in_as_few_digits_as_keep_them() -> None:
     [(BATCH.tobytes(), None, True), (BATCH.tobytes(), "none", True), (BATCH.tobytes(), "mnist", False)],
 )
 def test_only_numbers_that_need_no_preparation_are_quick(
-    body: bytes, how: preprocessing.Preparation | None, quick: bool
+    body: bytes, how: preprocessing.Preprocessing | None, quick: bool
 ) -> None:
     """
     Whoever decides where work runs is told what takes long.
@@ -260,7 +262,9 @@ def canvas(side: int, mode: str) -> bytes:
     ],
 )
 @pytest.mark.parametrize("how", [None, "none", "mnist"])
-def test_one_small_picture_is_quick(file: bytes, quick: bool, how: preprocessing.Preparation | None) -> None:
+def test_one_small_picture_is_quick(
+    file: bytes, quick: bool, how: preprocessing.Preprocessing | None
+) -> None:
     """
     A canvas of a page is, in a file or in JSON; a large picture is not, nor are several small ones.
     """
@@ -307,4 +311,4 @@ def test_a_content_type_is_asked_for_by_its_name(accepted: str | None, asks: boo
     """
     As RFC 9110 writes it; whoever accepts anything gets what everybody gets.
     """
-    assert content_types.asks_for("application/x-npy", accepted) == asks
+    assert content_types.is_accepted("application/x-npy", accepted) == asks

@@ -1,0 +1,134 @@
+"""Endpoints that predict: an HTTP request in, the prediction pipeline, a response out."""
+
+from __future__ import annotations  # of functions that are made anew for every request
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from service.codecs.drawings import Limits
+from service.http.messages.body_reader import BodyLimits
+from service.http.messages.request_scope import context_of
+from service.http.messages.responses import RawResponse
+from service.inference.pipeline import Pipeline, PredictionRequest
+from service.inference.registry import Model
+from service.inference.request_context import RequestContext
+
+
+class RawRequest(NamedTuple):
+    """A request with its whole body, independent of the web framework.
+
+    Attributes:
+        body: The body, decompressed.
+        headers: The first value of each header, by its name in lower case.
+        context: The request context.
+    """
+
+    body: bytes
+    headers: Mapping[bytes, bytes]
+    context: RequestContext
+
+    def header(self, name: bytes) -> str | None:
+        """Return a header by its name in lower case; None if it is absent."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+
+Parse = Callable[[RawRequest, Model, Any], PredictionRequest[RawResponse]]
+"""Parses a request for a model, with the options of the operation."""
+
+
+@dataclass(frozen=True)
+class HttpPipeline:
+    """The prediction pipeline, with what only HTTP adds: limits of request bodies and models by path.
+
+    Attributes:
+        pipeline: Runs predictions.
+        bodies: Limits of request bodies.
+    """
+
+    pipeline: Pipeline
+    bodies: BodyLimits
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of the images in one request."""
+        return self.pipeline.limits
+
+    def find_model(self, request: Request) -> Model:
+        """Return the model that the path names, and note it in the request context.
+
+        Raises:
+            UnknownModel, UnknownVersion, ModelNotReady: As `Registry.get`.
+        """
+        parameters = request.path_params
+        return self.pipeline.find_model(context_of(request), parameters["model"], parameters.get("version"))
+
+    def endpoint(
+        self, parse: Parse, count_unparsed: Callable[[RawRequest], int] | None = None
+    ) -> PredictEndpoint:
+        """Return the handler of an operation that predicts.
+
+        Args:
+            parse: Parses the request.
+            count_unparsed: Returns how many bytes of the body `parse` has to parse one by one; None for all.
+        """
+        return PredictEndpoint(self, parse, count_unparsed or _body_bytes)
+
+
+@dataclass(frozen=True)
+class PredictEndpoint:
+    """Handler of an operation that predicts, for requests that come through ASGI.
+
+    Attributes:
+        http: The pipeline.
+        parse: Parses the request.
+        count_unparsed: Returns how many bytes of the body `parse` has to parse one by one.
+    """
+
+    http: HttpPipeline
+    parse: Parse
+    count_unparsed: Callable[[RawRequest], int]
+
+    async def __call__(self, request: Request, options: Any) -> Response:  # noqa: ANN401 - as the operation has it
+        """Read the body, predict, and return the response.
+
+        Raises:
+            ServiceError: Any error of the limits, the decoders, the model or the thread pool.
+            ClientDisconnect: The client disconnected first.
+        """
+        context = context_of(request)
+        model = self.http.find_model(request)
+        context.is_prediction = True
+        async with self.http.bodies.read(request) as body:
+            context.mark("read")
+            raw = RawRequest(body, dict(reversed(request.scope["headers"])), context)
+            raw_response = await self.http.pipeline.respond(
+                context,
+                model,
+                lambda: self.parse(raw, model, options),
+                len(body),
+                self.count_unparsed(raw),
+                _disconnected(request),
+            )
+        response = Response(raw_response.content)
+        response.raw_headers += raw_response.headers
+        return response
+
+
+def _body_bytes(raw: RawRequest) -> int:
+    return len(raw.body)
+
+
+def _disconnected(request: Request) -> Callable[[], Awaitable[None]]:
+    """Return a coroutine function that raises ClientDisconnect when the client disconnects."""
+
+    async def wait() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        raise ClientDisconnect
+
+    return wait
