@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from service.core.drawing import mnist
-from service.grpc import inference_pb2 as pb
+from service.grpc.messages import inference_pb2 as pb
 
 _SEED = 6
 _BODIES = 16

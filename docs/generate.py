@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def messages(suffix: str) -> str:
     """Return what protoc makes of the description of gRPC's messages: Python, `.py`, or its types, `.pyi`."""
-    source = "service/grpc/inference.proto"
+    source = "service/grpc/messages/inference.proto"
     with tempfile.TemporaryDirectory() as folder:
         status = protoc.main(
             ["protoc", f"-I{ROOT}", f"--python_out={folder}", f"--pyi_out={folder}", str(ROOT / source)]
@@ -33,8 +33,8 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "docs/reference/metrics.md": pages.metrics_page,
     "docs/reference/manifest.md": pages.manifest_page,
     "docs/decisions/README.md": pages.decisions_page,
-    "service/grpc/inference_pb2.py": lambda: messages(".py"),
-    "service/grpc/inference_pb2.pyi": lambda: messages(".pyi"),
+    "service/grpc/messages/inference_pb2.py": lambda: messages(".py"),
+    "service/grpc/messages/inference_pb2.pyi": lambda: messages(".pyi"),
 }
 """What is generated: the path in the repository and the function that returns its text."""
 

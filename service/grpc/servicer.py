@@ -12,12 +12,12 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from service.core.errors import DeadlineExceeded, ModelError, ModelNotReady, ServiceError, Stopping
-from service.grpc import inference_pb2 as pb
 from service.grpc import statuses
 from service.grpc.access import UNLIMITED, Access, Grant, Metadata, Right
 from service.grpc.limits.calls import Call, Calls
 from service.grpc.limits.clients import client_of
 from service.grpc.messages import codec
+from service.grpc.messages import inference_pb2 as pb
 from service.grpc.messages.reader import MessageReader
 from service.grpc.messages.scan import ScannedRequest
 from service.http.messages import problems

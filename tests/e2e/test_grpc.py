@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from PIL import Image
 
-from service.grpc import inference_pb2 as pb
+from service.grpc.messages import inference_pb2 as pb
 from service.grpc.servicer import SERVICE
 from tests import toys
 from tests.processes import (

@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from service.grpc import inference_pb2 as pb
+from service.grpc.messages import inference_pb2 as pb
 from tests import http2, toys
 from tests.http2 import (
     CANCEL,

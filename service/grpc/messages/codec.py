@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from service.core.errors import MalformedRequest
-from service.grpc.inference_pb2 import ModelInferRequest, ModelInferResponse
+from service.grpc.messages.inference_pb2 import ModelInferRequest, ModelInferResponse
 from service.grpc.messages.scan import ScannedRequest, unreadable
 from service.oip import json_codec, tensors
 from service.oip.inference import Inference, Inferred, requested_output

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.core.errors import MalformedRequest, PayloadTooLarge
-from service.grpc import inference_pb2 as pb
-from service.grpc.inference_pb2 import ModelInferRequest
+from service.grpc.messages import inference_pb2 as pb
+from service.grpc.messages.inference_pb2 import ModelInferRequest
 
 _NAME = ModelInferRequest.MODEL_NAME_FIELD_NUMBER
 _VERSION = ModelInferRequest.MODEL_VERSION_FIELD_NUMBER

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import orjson
 from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -208,3 +209,17 @@ def install(app: FastAPI, where: str = "that /docs lists") -> None:
 
 def _respond(request: Request, problem: Problem, detail: str) -> Response:
     return respond(problem, detail, request.url.path, context_of(request).request_id)
+
+
+class ProblemDocument(BaseModel):
+    """Schema of the body of every error response (RFC 9457)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What was expected and what came")
+    instance: str
+    request_id: str
+    error: str = Field(description="As detail; where clients of the Open Inference Protocol look")

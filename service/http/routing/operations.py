@@ -16,8 +16,8 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.codecs.json import schema
 from service.core.errors import MalformedRequest
-from service.http.api import schemas
 from service.http.messages import problems
 from service.inference.admission.keys import Right
 
@@ -173,13 +173,13 @@ def mount(app: FastAPI, tag: str, operations: Sequence[Operation]) -> None:
 
 def components(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return every schema that the descriptions of these operations refer to, by name."""
-    answers: list[type[BaseModel]] = [schemas.ProblemDocument]
+    answers: list[type[BaseModel]] = [problems.ProblemDocument]
     for operation in operations:
         answers += [answer for answer in operation.answers.values() if not isinstance(answer, str)]
     _, document = models_json_schema(
         [(answer, "serialization") for answer in dict.fromkeys(answers)], ref_template=_REFERENCE
     )
-    return {**document["$defs"], "ImageBody": schemas.image_body()}
+    return {**document["$defs"], "ImageBody": schema.image_body()}
 
 
 def _read_options(options: type[Options], text: bytes) -> Options:

@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.message import Message
 from starlette.testclient import TestClient
 
-from service.grpc import inference_pb2 as pb
+from service.grpc.messages import inference_pb2 as pb
 from service.grpc.servicer import SERVICE
 from service.settings import Settings
 from tests import toys

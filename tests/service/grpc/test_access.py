@@ -10,8 +10,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service.core.errors import Forbidden, RateExceeded, ServiceError, Unauthenticated
-from service.grpc import inference_pb2 as pb
 from service.grpc.access import Fields, KeyAccess, Metadata, Right
+from service.grpc.messages import inference_pb2 as pb
 from service.settings import Settings
 from tests.service.grpc.calls import DOT, Client, raw, refused, serving, typed
 from tests.service.http.running import PATIENCE_S

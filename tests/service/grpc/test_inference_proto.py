@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.grpc import inference_pb2 as pb
+from service.grpc.messages import inference_pb2 as pb
 
 NUMBERS = {
     "InferParameter": "bool_param 1 int64_param 2 string_param 3 double_param 4 uint64_param 5",

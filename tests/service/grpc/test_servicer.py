@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from service.core.errors import InferenceFailed
-from service.grpc import inference_pb2 as pb
+from service.grpc.messages import inference_pb2 as pb
 from service.grpc.servicer import SERVICE
 from service.inference.predictor import Predictor
 from service.settings import Settings

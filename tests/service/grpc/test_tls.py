@@ -11,8 +11,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from service.grpc import inference_pb2 as pb
 from service.grpc import tls
+from service.grpc.messages import inference_pb2 as pb
 from service.grpc.servicer import SERVICE
 from service.settings import Settings, load
 from tests import certificates

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.grpc import inference_pb2 as pb
+from service.grpc.messages import inference_pb2 as pb
 from service.grpc.messages.scan import ScannedRequest
 from tests import precision, toys
 from tests.service.grpc.calls import DOT, Client, raw, refused, typed

@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from service.codecs import content_types
-from service.http.api import schemas
+from service.codecs.json import schema
+from service.http.messages import problems
 from tests import digits
 from tests.examples import examples
 from tests.service.http.bodies import images, problem
@@ -175,7 +176,7 @@ def test_the_schema_of_a_body_and_the_service_agree(client: TestClient, value: o
     """
     What one takes the other takes.
     """
-    validator = jsonschema_rs.Draft202012Validator(schemas.image_body())
+    validator = jsonschema_rs.Draft202012Validator(schema.image_body())
 
     answer = client.post("/v1/models/quadrants/predict", json=value)
 
@@ -190,7 +191,7 @@ def test_a_problem_is_what_its_schema_says(client: TestClient) -> None:
     answer = client.get("/v1/models/nobody")
 
     problem(answer, 404, "unknown-model")
-    schemas.ProblemDocument.model_validate(answer.json())
+    problems.ProblemDocument.model_validate(answer.json())
 
 
 CHECKED: list[Any] = CHECKS.get_by_names(
