@@ -13,6 +13,7 @@ from service.core.artifact.report import Confusions
 from service.core.network import onnx_graph
 from service.core.network.engine import Engine
 from tests import precision, toys
+from tests.paths import missing, recorded, steps
 from training.data.data_sets import FitJob
 from training.data.examples import Examples, Split
 from training.data.pen_digits import PenDigit
@@ -101,6 +102,16 @@ def whole(
     context = FitContext(folder / "runs", lambda *_: callbacks, lambda _: None)
     setup = Setup(jobs, context, folder / "models")
     return Whole(folder, _run(recipe, setup))
+
+
+def test_a_run_takes_the_documented_path(recipe: Recipe, setup: Setup) -> None:
+    """
+    From the fit jobs to the verified folder, in the order of ARCHITECTURE.md.
+    """
+    with recorded() as calls:
+        _run(replace(recipe, epochs=1, drop_epochs=()), setup)
+
+    assert missing(steps("The path of a training run"), calls) is None
 
 
 def test_a_run_leads_from_data_to_a_published_folder(whole: Whole) -> None:
