@@ -108,6 +108,26 @@ def from_picture(
     return _placed(ink, trace)
 
 
+def from_ink(ink: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Prepare ink that is already cropped.
+
+    Args:
+        ink: (h, w) float32, 0 paper and 1 the middle of the strokes, some of it above one half.
+
+    Returns:
+        (28, 28) uint8, 0 background to 255 ink.
+    """
+    height, width = ink.shape
+    scale = FIT * _WORK / max(height, width)
+    levels = _levels(ink.astype(np.float32))
+    sizes = max(1, round(width * scale)), max(1, round(height * scale))
+    if sizes != (width, height):
+        levels = np.asarray(Image.fromarray(levels).resize(sizes, Image.Resampling.BILINEAR))
+    before = np.zeros((sizes[1] + 2 * _MARGIN, sizes[0] + 2 * _MARGIN), np.uint8)
+    before[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN] = levels
+    return _placed(_with_usual_pen(before), None)
+
+
 def from_strokes(
     strokes: Sequence[NDArray[np.float64]], name: str = "Drawing", trace: Trace | None = None
 ) -> NDArray[np.uint8]:

@@ -109,16 +109,9 @@ def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int) ->
     Raises:
         Blank: There is no ink on the paper.
     """
-    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    found = _find_paper(picture)
+    picture, paper, coarse, step_x, step_y = found
     width, height = picture.size
-    step_x, step_y = max(1, round(width / _COARSE)), max(1, round(height / _COARSE))
-    coarse = _greys(picture.reduce((step_x, step_y)))
-    if _has_frame(coarse):
-        wide, tall = _FRAME * step_x, _FRAME * step_y
-        return cut_out(picture.crop((wide, tall, width - wide, height - tall)), side, margin)
-    frame = np.concatenate((coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]))
-    is_canvas = np.count_nonzero(frame == frame[0]) > _EVEN * len(frame)
-    paper = _canvas(coarse, int(frame[0])) if is_canvas else _sheet(coarse, step_x, step_y)
     ink = paper.ink(coarse, (0, 0, coarse.shape[1] * step_x, coarse.shape[0] * step_y))
     ink *= ink > paper.floor
     left, top, right, bottom = _box(ink)
@@ -136,6 +129,48 @@ def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int) ->
     full = _median(ink[ink > 0.45 * ink.max()])
     ink /= full
     return Cut(ink, picture, paper, full)
+
+
+def ink_of(picture: Image.Image | NDArray[np.uint8], side: int) -> tuple[Floats, float]:
+    """Return the ink of a whole picture.
+
+    Args:
+        picture: As `cut_out` takes it.
+        side: Larger side of the result in pixels; the picture is not enlarged by more than a factor of two.
+
+    Returns:
+        (h, w) float32, 0 paper and 1 the middle of the strokes; and pixels of the picture for one of its pixels.
+
+    Raises:
+        Blank: There is no ink on the paper.
+    """
+    picture, paper, coarse, step_x, step_y = _find_paper(picture)
+    width, height = picture.size
+    ink = paper.ink(coarse, (0, 0, coarse.shape[1] * step_x, coarse.shape[0] * step_y))
+    ink *= ink > paper.floor
+    _box(ink)  # raises Blank
+    unit = max(max(width, height) / side, 0.5)
+    wide, tall = max(1, round(width / unit)), max(1, round(height / unit))
+    ink = _ink(picture, paper, (0, 0, width, height), wide, tall)
+    ink /= _median(ink[ink > 0.45 * ink.max()])
+    return ink, unit
+
+
+def _find_paper(
+    picture: Image.Image | NDArray[np.uint8],
+) -> tuple[Image.Image, _Paper, NDArray[np.uint8], int, int]:
+    """Return the picture within its frame, its paper, the reduced picture, and pixels for one of its pixels."""
+    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    width, height = picture.size
+    step_x, step_y = max(1, round(width / _COARSE)), max(1, round(height / _COARSE))
+    coarse = _greys(picture.reduce((step_x, step_y)))
+    if _has_frame(coarse):
+        wide, tall = _FRAME * step_x, _FRAME * step_y
+        return _find_paper(picture.crop((wide, tall, width - wide, height - tall)))
+    frame = np.concatenate((coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]))
+    is_canvas = np.count_nonzero(frame == frame[0]) > _EVEN * len(frame)
+    paper = _canvas(coarse, int(frame[0])) if is_canvas else _sheet(coarse, step_x, step_y)
+    return picture, paper, coarse, step_x, step_y
 
 
 def _ink(picture: Image.Image, paper: _Paper, box: Box, wide: int, tall: int) -> Floats:

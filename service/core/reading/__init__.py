@@ -1,0 +1,1 @@
+"""Numbers of several digits: candidates cut out of a drawing, and the most likely sequence of them."""
