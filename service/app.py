@@ -33,7 +33,7 @@ from service.inference.admission import rates
 from service.inference.admission.access import Access
 from service.inference.admission.buckets import Buckets
 from service.inference.batching import Batching
-from service.inference.model_changes import (
+from service.inference.models.changes import (
     ChangesOfLoop,
     LocalChanges,
     ReloadSignal,
@@ -42,7 +42,7 @@ from service.inference.model_changes import (
 )
 from service.inference.pipeline import Pipeline
 from service.inference.predictor import Predictor
-from service.inference.registry import Registry
+from service.inference.models.registry import Registry
 from service.inference.thread_pool import ThreadPool
 from service.memory import allocator
 from service.memory.budget import Budget

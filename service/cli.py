@@ -16,8 +16,7 @@ from pathlib import Path
 from service import addresses
 from service.addresses import CannotServe
 from service.inference.admission import rates
-from service.inference.admission.keyring import KeyFile
-from service.inference.admission.keys import KeysInvalid
+from service.inference.admission.key_file import KeyFile, KeysInvalid
 from service.inference.admission.rates import Limits
 from service.multiprocess.worker import WorkerProcess
 from service.observability import json_logging

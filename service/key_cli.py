@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service.inference.admission import keys
-from service.inference.admission.keys import KeysInvalid, Scrypt
+from service.inference.admission.key_file import KeysInvalid, parse_keys
+from service.inference.admission.keys import Scrypt
 from service.inference.admission.rates import UNLIMITED
 
 
@@ -90,7 +91,7 @@ def _made(options: argparse.Namespace) -> tuple[str, str]:
     if any("#" in word or word.split() != [word] for word in words):
         raise ValueError("each argument should be without spaces and '#'; got one with.")
     line = "  ".join(words)
-    keys.parse_keys(line.encode(errors="replace"), UNLIMITED)
+    parse_keys(line.encode(errors="replace"), UNLIMITED)
     return key, line
 
 
@@ -109,7 +110,7 @@ def _append(path: Path, line: str) -> None:
     try:
         before = path.read_bytes() if path.exists() else b""
         start = "" if before.endswith(b"\n") or not before else "\n"
-        keys.parse_keys(before + f"{start}{line}\n".encode(), UNLIMITED)
+        parse_keys(before + f"{start}{line}\n".encode(), UNLIMITED)
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "a", encoding="utf-8") as file:
             file.write(f"{start}{line}\n")

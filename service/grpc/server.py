@@ -16,7 +16,7 @@ from service.grpc import tls
 from service.grpc.limits.connections import Connections
 from service.grpc.servicer import SERVICE, Servicer
 from service.grpc.standard_services import StandardServices
-from service.inference.registry import Registry
+from service.inference.models.registry import Registry
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from service.grpc.messages.scan import ScannedRequest
 from service.http.messages import problems
 from service.inference.admission.audit import Actor
 from service.inference.pipeline import Pipeline, PredictionRequest
-from service.inference.registry import Model, Registry
+from service.inference.models.model import Model
+from service.inference.models.registry import Registry
 from service.inference.request_context import CLIENT_CLOSED, RequestContext, request_id_from
 from service.observability.model_statistics import Records
 from service.observability.request_log import RequestLog

@@ -16,8 +16,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from service.inference.models.model import Model
 from service.inference.predictor import Prediction, Predictor
-from service.inference.registry import Model
 
 log = logging.getLogger(__name__)
 

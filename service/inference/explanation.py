@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from service.codecs.drawings import Limits
-from service.inference.registry import Model
+from service.inference.models.model import Model
 from service.memory import costs
 
 _MOST_IMAGES = 256

@@ -23,9 +23,9 @@ from service.core.drawing.steps import Trace
 from service.core.errors import DeadlineExceeded
 from service.inference import preprocessing
 from service.inference.batching import Batching
+from service.inference.models.model import Model
 from service.inference.predictor import Prediction
 from service.inference.preprocessing import Preprocessing
-from service.inference.registry import Model
 from service.inference.request_context import RequestContext
 from service.inference.thread_pool import ThreadPool
 from service.memory import costs
@@ -254,7 +254,7 @@ class Pipeline:
             return self.encode(context, request, self.batching.predictor.predict(model, images))
 
     def acquired(self, model: Model, request: PredictionRequest[Response]) -> AbstractContextManager[None]:
-        """Acquire the memory of a request's images while the context is active; raises as `Budget.acquired`."""
+        """Acquire the memory of a request's images while entered; raises as `Budget.acquired`."""
         each = request.image_bytes or costs.image_cost(math.prod(model.shape), len(model.manifest.labels))
         return self.budget.acquired(each * len(request.drawings))
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from service.core.network import ood_score
 from service.core.network.engine import Scores
-from service.inference.registry import Model, Registry
+from service.inference.models.model import Model
+from service.inference.models.registry import Registry
 
 Made = TypeVar("Made")
 

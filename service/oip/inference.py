@@ -22,7 +22,7 @@ from service.inference import explanation
 from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction
 from service.inference.preprocessing import Preprocessing
-from service.inference.registry import Model
+from service.inference.models.model import Model
 from service.inference.request_context import RequestContext
 from service.oip import tensors
 from service.oip.tensors import BYTES, Tensor

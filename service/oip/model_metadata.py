@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.core.artifact.manifest import MODEL_FILE, Tensor
-from service.inference.registry import Model, ModelStatus
+from service.inference.models.model import Model
+from service.inference.models.versions import ModelStatus
 from service.inference.thread_pool import DEFAULT_PRIORITY, LEVELS
 from service.observability.model_statistics import BatchTally, Record, Tally
 from service.oip import tensors

@@ -1,6 +1,6 @@
 """Loads and unloads models for clients: the protocol's model repository, for HTTP and gRPC.
 
-The changes themselves are `service.inference.registry`'s work.
+The changes themselves are `service.inference.models.registry`'s work.
 """
 
 import asyncio
@@ -12,8 +12,9 @@ from service.core.errors import MalformedRequest, ManagementOff, ServiceError
 from service.core.wording import quote
 from service.inference.admission import audit
 from service.inference.admission.audit import Actor
-from service.inference.model_changes import LOAD, UNLOAD, Changes
-from service.inference.registry import ModelStatus, Registry
+from service.inference.models.changes import LOAD, UNLOAD, Changes
+from service.inference.models.registry import Registry
+from service.inference.models.versions import ModelStatus
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from service import app as app_module
 from service.app import create_app
 from service.core.errors import ArtifactError
-from service.inference.registry import Registry
+from service.inference.models.registry import Registry
 from service.settings import Settings
 from tests import toys
 from tests.processes import modules_after

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from service import key_cli
-from service.inference.admission.keys import Right, parse_keys
+from service.inference.admission.key_file import parse_keys
+from service.inference.admission.keys import Right
 from service.inference.admission.rates import UNLIMITED, Limits, parse
 from tests.processes import python
 
@@ -111,7 +112,7 @@ def test_a_passphrase_is_read_from_standard_input(
     status = key_cli.main(["ann", "--passphrase"])
 
     key, line = capsys.readouterr().out.splitlines()
-    named = parse_keys(line.encode(), UNLIMITED).named(key.encode())
+    named = parse_keys(line.encode(), UNLIMITED).find_passphrase(key.encode())
     assert status == 0
     assert key == "ann.correct-horse-battery"
     assert named is not None

@@ -27,7 +27,7 @@ from service.inference import explanation
 from service.inference.admission.keys import Right
 from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction
-from service.inference.registry import Model
+from service.inference.models.model import Model
 
 _PNG = "image/png"
 _AS_PNG = ((b"content-type", _PNG.encode()), *VARY_ACCEPT)

@@ -15,7 +15,7 @@ from service.http.messages.conditional import SharedResponse
 from service.http.messages.response_cache import Key, Rendered, ResponseCache
 from service.http.messages.responses import json_response
 from service.http.routing.operations import Operation, Options
-from service.inference.registry import Registry
+from service.inference.models.registry import Registry
 
 _COST = 2 * 2**20
 """Upper limit of the memory that rendering the metrics takes, in bytes."""

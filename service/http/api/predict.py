@@ -22,7 +22,8 @@ from service.inference.admission.keys import Right
 from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction
 from service.inference.preprocessing import Preprocessing
-from service.inference.registry import Model, Registry
+from service.inference.models.model import Model
+from service.inference.models.registry import Registry
 from service.memory import costs
 
 

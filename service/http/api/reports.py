@@ -27,7 +27,7 @@ from service.http.messages import conditional
 from service.http.messages.response_cache import Key, ResponseCache, version_of
 from service.http.routing.operations import Operation, Options
 from service.http.routing.predict_endpoint import HttpPipeline
-from service.inference.registry import Model
+from service.inference.models.model import Model
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from service.http.messages import conditional
 from service.http.messages.response_cache import Key, ResponseCache, version_of
 from service.http.routing.operations import Operation, Options
 from service.http.routing.predict_endpoint import HttpPipeline
-from service.inference.registry import Model
+from service.inference.models.model import Model
 
 _FOREVER = "max-age=31536000, immutable"
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from service.core.artifact.manifest import MODEL_FILE
 from service.core.errors import TooManyBytes
-from service.inference.registry import Model
+from service.inference.models.model import Model
 from service.inference.thread_pool import DEFAULT_PRIORITY, ThreadPool
 from service.memory.budget import Budget
 

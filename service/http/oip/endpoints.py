@@ -16,7 +16,8 @@ from service.http.routing.operations import Operation, Options
 from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
 from service.inference.admission.keys import Right
 from service.inference.pipeline import PredictionRequest
-from service.inference.registry import Model, Registry
+from service.inference.models.model import Model
+from service.inference.models.registry import Registry
 from service.observability.model_statistics import Records
 from service.oip import inference, json_codec, model_metadata
 from service.oip.inference import Inferred

@@ -13,7 +13,7 @@ from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
 from service.inference.admission.keys import Right
 from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction
-from service.inference.registry import Model
+from service.inference.models.model import Model
 
 _TOP = 3
 

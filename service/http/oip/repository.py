@@ -20,7 +20,7 @@ from service.http.security.hosts import KnownHosts
 from service.inference.admission.access import ANONYMOUS, GRANT, Grant
 from service.inference.admission.audit import Actor
 from service.inference.admission.keys import Right
-from service.inference.registry import ModelStatus
+from service.inference.models.versions import ModelStatus
 from service.oip import json_codec, model_metadata
 from service.oip.model_repository import Management
 

@@ -14,7 +14,7 @@ from service.http.messages.body_reader import BodyLimits
 from service.http.messages.request_scope import context_of
 from service.http.messages.responses import RawResponse
 from service.inference.pipeline import Pipeline, PredictionRequest
-from service.inference.registry import Model
+from service.inference.models.model import Model
 from service.inference.request_context import RequestContext
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from service.core.errors import Forbidden, PayloadTooLarge
 from service.inference.admission import headers
 from service.inference.admission.buckets import Buckets, BucketTable, Spent
-from service.inference.admission.keyring import KeyFile, Verifier, exceeded
+from service.inference.admission.key_file import KeyFile
 from service.inference.admission.keys import Client, Right
-from service.inference.admission.rates import UNLIMITED, Limits
+from service.inference.admission.rates import UNLIMITED, Limits, rate_exceeded
+from service.inference.admission.verifier import Verifier
 
 GRANT = "inkling.grant"
 """Key of an ASGI scope: the request's `Grant`."""
@@ -95,9 +96,9 @@ class Grant:
         spent = self._buckets.spend(self._identity, self._limits, requests, images)
         self._spent = spent
         if spent.refused == "requests" and self._limits.requests is not None:
-            raise exceeded(self._limits.requests, "requests", spent.requests_full_at, spent.now)
+            raise rate_exceeded(self._limits.requests, "requests", spent.requests_full_at, spent.now)
         if spent.refused == "images" and self._limits.images is not None:
-            raise exceeded(self._limits.images, "images", spent.images_full_at, spent.now)
+            raise rate_exceeded(self._limits.images, "images", spent.images_full_at, spent.now)
 
 
 class Access:

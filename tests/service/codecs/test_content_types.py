@@ -19,7 +19,7 @@ from service.core.errors import BlankImage, MalformedRequest, TensorMismatch, Un
 from service.http.messages import prediction_json
 from service.inference import preprocessing
 from service.inference.predictor import Predictor
-from service.inference.registry import Registry
+from service.inference.models.registry import Registry
 from service.settings import Settings
 from tests import digits, precision, toys
 from tests.examples import examples

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from service.core.errors import InferenceFailed, TensorMismatch
 from service.inference.batching import Batching
+from service.inference.models.model import Model
+from service.inference.models.registry import Registry
 from service.inference.predictor import Prediction, Predictor, Run
-from service.inference.registry import Model, Registry
 from tests import toys
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from service.core.errors import TensorMismatch, UnknownModel, UnknownVersion
 from service.core.network.ood_score import energy
+from service.inference.models.registry import Registry
 from service.inference.predictor import Predictor
-from service.inference.registry import Registry
 from tests import precision, toys
 
 

@@ -16,7 +16,7 @@ from service.codecs.drawings import Limits
 from service.codecs.json import documents, number_lists
 from service.codecs.json import images as json_image
 from service.core.errors import ServiceError
-from service.inference.registry import Model
+from service.inference.models.model import Model
 from service.oip import json_codec, tensors
 from service.oip.inference import Inferred, Output
 from service.oip.json_codec import Body

@@ -8,8 +8,8 @@ import pytest
 
 from service.core.errors import ManagementOff, UnknownModel
 from service.inference.admission.audit import Actor
-from service.inference.model_changes import LocalChanges, Stager
-from service.inference.registry import Registry
+from service.inference.models.changes import LocalChanges, Stager
+from service.inference.models.registry import Registry
 from service.inference.thread_pool import ThreadPool
 from service.oip.model_repository import Management
 from tests import toys

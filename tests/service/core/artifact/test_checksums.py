@@ -11,7 +11,7 @@ import pytest
 
 from service.core.artifact import artifact, checksums
 from service.core.errors import DigestMismatch, ManifestInvalid
-from service.inference.registry import Registry
+from service.inference.models.registry import Registry
 from tests import toys
 
 

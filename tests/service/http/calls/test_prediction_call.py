@@ -23,7 +23,7 @@ from service.http.server.connection import Connection, Stage
 from service.http.server.connection_table import Connections
 from service.http.server.server_context import Limits, ServerContext, Stopping
 from service.inference.predictor import Prediction, Predictor
-from service.inference.registry import Model
+from service.inference.models.model import Model
 from service.settings import Settings
 from tests import toys
 from tests.examples import examples

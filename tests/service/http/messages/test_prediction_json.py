@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from service.core.network.engine import Scores
 from service.http.messages import prediction_json
 from service.inference.predictor import Prediction, Run
-from service.inference.registry import Model
+from service.inference.models.model import Model
 from tests.examples import examples
 
 EXAMPLES = examples(150)

@@ -13,7 +13,8 @@ from service.core.errors import (
 )
 from service.inference.admission.access import Access, network_of
 from service.inference.admission.buckets import BucketTable
-from service.inference.admission.keys import KeysInvalid, Right, Scrypt, hash_of, new_key
+from service.inference.admission.key_file import KeysInvalid
+from service.inference.admission.keys import Right, Scrypt, hash_of, new_key
 from service.inference.admission.rates import NS, UNLIMITED, Limits, parse
 from tests.processes import modules_after
 from tests.service.inference.admission.conftest import Clock

@@ -1,19 +1,17 @@
 import asyncio
 import contextlib
-import json
-import logging
-import os
 import threading
 from pathlib import Path
 
 import pytest
 
 from service.core.errors import Overloaded, RateExceeded, ServiceError, Stopping, Unauthenticated
-from service.inference.admission import keyring
+from service.inference.admission import verifier as verifier_module
 from service.inference.admission.buckets import BucketTable
-from service.inference.admission.keyring import CHECKS, KeyFile, Verifier
-from service.inference.admission.keys import KeysInvalid, Scrypt, hash_of, new_key
+from service.inference.admission.key_file import KeyFile
+from service.inference.admission.keys import Scrypt, hash_of, new_key
 from service.inference.admission.rates import UNLIMITED
+from service.inference.admission.verifier import CHECKS_PER_ADDRESS, Verifier
 
 PASSPHRASE = "correct-horse-battery"
 
@@ -43,135 +41,6 @@ def write(path: Path, *clients: tuple[str, str]) -> None:
     new = path.with_suffix(".new")
     new.write_text("".join(f"{name} {hash_of(key)} rights=read\n" for name, key in clients))
     new.replace(path)
-
-
-def names(file: KeyFile) -> set[str]:
-    return set(file.ring.clients)
-
-
-def polled(file: KeyFile) -> bool:
-    """Poll as a timer does: a change is taken once it has been there for two polls."""
-    return any([file.poll(), file.poll()])
-
-
-def test_a_change_is_read_once_it_is_still(path: Path) -> None:
-    """
-    Not at the first sight: it may still be being written; and then once.
-    """
-    write(path, ("a", "1"))
-    file = KeyFile(path, UNLIMITED)
-    idle = [file.poll(), file.poll()]
-    write(path, ("b", "2"))
-
-    found = [file.poll(), file.poll(), file.poll()]
-
-    assert idle == [False, False]
-    assert found == [False, True, False]
-    assert names(file) == {"b"}
-
-
-def test_a_file_that_goes_on_changing_is_not_read_yet(path: Path) -> None:
-    """
-    Half a file would lock clients out.
-    """
-    write(path, ("a", "1"))
-    file = KeyFile(path, UNLIMITED)
-
-    for length in range(1, 4):
-        with path.open("w") as half:
-            half.write(f"b {hash_of('2')} rights=read\n" * 1 + "#" * length)
-        assert not file.poll()
-
-    assert names(file) == {"a"}
-
-
-def test_a_broken_file_keeps_the_old_keys(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """
-    One error line says which line is wrong, and no more until it changes again.
-    """
-    key = new_key()
-    write(path, ("a", key))
-    file = KeyFile(path, UNLIMITED)
-    path.write_text("a broken\n")
-
-    with caplog.at_level(logging.INFO, logger="service.inference.admission.keyring"):
-        found = [polled(file) for _ in range(5)]
-
-    assert not any(found)
-    assert file.ring.find(key.encode()) is not None
-    (record,) = caplog.records
-    assert (record.levelname, record.getMessage()) == ("ERROR", "keys refused")
-    assert "line 1: " in json.dumps(vars(record)["fields"])
-
-    write(path, ("b", "2"))
-    assert polled(file)
-    assert names(file) == {"b"}
-
-
-def test_a_file_that_is_gone_keeps_the_old_keys_until_it_is_back(path: Path) -> None:
-    """
-    No moment without keys opens the service.
-    """
-    write(path, ("a", "1"))
-    file = KeyFile(path, UNLIMITED)
-    path.unlink()
-    gone = polled(file), file.reload()
-    still = names(file)
-    write(path, ("b", "2"))
-
-    assert gone == (False, False)
-    assert still == {"a"}
-    assert polled(file)
-    assert names(file) == {"b"}
-
-
-def test_a_signal_reads_the_file_at_once(path: Path) -> None:
-    """
-    Without a poll, also if it seems unchanged.
-    """
-    write(path, ("a", "1"))
-    file = KeyFile(path, UNLIMITED)
-    write(path, ("b", "2"))
-
-    assert file.reload()
-    assert names(file) == {"b"}
-    assert not polled(file)
-
-
-def test_a_link_that_is_switched_is_a_change(path: Path, tmp_path: Path) -> None:
-    """
-    As orchestrators mount secrets.
-    """
-    write(tmp_path / "one", ("a", "1"))
-    write(tmp_path / "two", ("b", "2"))
-    path.symlink_to(tmp_path / "one")
-    file = KeyFile(path, UNLIMITED)
-    link = tmp_path / "link"
-    link.symlink_to(tmp_path / "two")
-    link.replace(path)
-
-    assert polled(file)
-    assert names(file) == {"b"}
-
-
-@pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "large", "empty"])
-def test_what_is_no_key_file_is_refused(path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    At the start, without waiting, and without its path in the message.
-    """
-    monkeypatch.setattr(keyring, "MAX_FILE_BYTES", 100)
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(path)
-    elif kind != "missing":
-        path.write_bytes(b"#" * 101 if kind == "large" else b"")
-
-    with pytest.raises(KeysInvalid) as caught:
-        KeyFile(path, UNLIMITED)
-
-    assert str(path) not in str(caught.value)
-    assert " should " in str(caught.value)
 
 
 def test_no_request_is_lost_while_keys_are_reloaded(path: Path) -> None:
@@ -291,11 +160,11 @@ def test_wrong_passphrases_from_one_address_are_limited(path: Path) -> None:
     """
     verifier = salted(path, PASSPHRASE)
     verifier._clock = iter(range(0, 10**14, 10**10)).__next__  # no limit of all together
-    attempts = [(b"ann.%d" % number, b"1" * 16) for number in range(CHECKS.burst + 5)]
+    attempts = [(b"ann.%d" % number, b"1" * 16) for number in range(CHECKS_PER_ADDRESS.burst + 5)]
 
     found = refused(verifier, [*attempts, (b"ann.other", b"2" * 16)])
 
-    assert found[: CHECKS.burst] == [None] * CHECKS.burst
+    assert found[: CHECKS_PER_ADDRESS.burst] == [None] * CHECKS_PER_ADDRESS.burst
     assert found[-2:] == [RateExceeded, None]
 
 
@@ -316,7 +185,7 @@ def test_what_is_remembered_of_passphrases_is_bounded(path: Path, monkeypatch: p
     """
     However many are tried.
     """
-    monkeypatch.setattr(keyring, "_MAX_REMEMBERED", 4)
+    monkeypatch.setattr(verifier_module, "_MAX_CACHED", 4)
     verifier = salted(path, PASSPHRASE)
     verifier._clock = iter(range(0, 10**14, 10**10)).__next__
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from service.core.errors import DeadlineExceeded, Overloaded, ReloadRefused, ServiceError, Stopping
-from service.inference.registry import Registry, StagedChange
+from service.inference.models.registry import Registry, StagedChange
 from service.inference.thread_pool import ThreadPool
 
 log = logging.getLogger(__name__)

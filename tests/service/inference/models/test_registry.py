@@ -22,12 +22,12 @@ from service.core.errors import (
     UnknownVersion,
 )
 from service.core.network.engine import Engine
-from service.inference import registry as registry_module
+from service.inference.models.registry import Registry
+from service.inference.models.versions import ModelStatus
 from service.inference.predictor import Predictor
-from service.inference.registry import ModelStatus, Registry
 from tests import toys
 
-LOGGER = registry_module.__name__
+LOGGER = "service.inference.models"
 
 LONG_S = 30.0
 """No test waits that long; a test that would hang fails then."""

@@ -1,4 +1,4 @@
-"""`service/inference/model_changes.py`: load, unload, reload; staged first, then committed."""
+"""`service/inference/models/changes.py`: load, unload, reload; staged first, then committed."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from service.core.errors import (
     Stopping,
     UnknownModel,
 )
-from service.inference.model_changes import (
+from service.inference.models.changes import (
     LOAD,
     RELOAD,
     UNLOAD,
@@ -26,7 +26,7 @@ from service.inference.model_changes import (
     SharedChanges,
     Stager,
 )
-from service.inference.registry import Registry
+from service.inference.models.registry import Registry
 from service.inference.thread_pool import ThreadPool
 from tests import toys
 
@@ -231,7 +231,7 @@ def test_signals_that_arrive_during_a_reload_are_followed_by_one_more(
             await asyncio.sleep(0)
         return [*counts, changes.count]
 
-    with caplog.at_level(logging.INFO, logger="service.inference.model_changes"):
+    with caplog.at_level(logging.INFO, logger="service.inference.models.changes"):
         counts = asyncio.run(run())
 
     assert counts == [1, 2, 3]
