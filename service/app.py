@@ -34,7 +34,7 @@ from service.inference.admission.access import Access
 from service.inference.admission.buckets import Buckets
 from service.inference.batching import Batching
 from service.inference.models.changes import (
-    ChangesOfLoop,
+    ThreadsafeChanges,
     LocalChanges,
     ReloadSignal,
     SharedChanges,
@@ -208,7 +208,7 @@ def create_app(
     asgi = RequestMiddleware(Router(app, routes, control), request_log, settings.root_path)
 
     def operators(request_log: Recorder, loop: asyncio.AbstractEventLoop) -> Dispatcher:
-        unrestricted = Management(registry, ChangesOfLoop(changes, loop), is_on=True)
+        unrestricted = Management(registry, ThreadsafeChanges(changes, loop), is_on=True)
         described = [
             *health.Endpoints(registry, (aggregation or metrics).registry).operations(),
             *repository.Endpoints(unrestricted, bodies, hosts).operations(),

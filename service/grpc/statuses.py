@@ -71,5 +71,5 @@ def metadata(request_id: str, error: ServiceError | None = None) -> Metadata:
     found: Metadata = ((REQUEST_ID, request_id),)
     if isinstance(error, CapacityError):
         found += (("retry-after", str(problems.retry_after_s(error.retry_after_s))),)
-    found += tuple(headers.of_error(error)) if error is not None else ()
+    found += tuple(headers.error_fields(error)) if error is not None else ()
     return found

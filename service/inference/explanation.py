@@ -1,4 +1,4 @@
-"""Limits and memory cost of explanations; `service.core.network.attribution` computes them."""
+"""Limits and memory cost of explanations."""
 
 import math
 from dataclasses import replace
@@ -7,20 +7,20 @@ from service.codecs.drawings import Limits
 from service.inference.models.model import Model
 from service.memory import costs
 
-_MOST_IMAGES = 256
-"""Of 28 x 28: an answer of about two megabytes. docs/decisions/0018-explanations-are-exact.md"""
+_MAX_IMAGES = 256
+"""Images of 28 x 28 in a request, a response of about 2 MB: docs/decisions/0018-explanations-are-exact.md"""
 
 MOST_INLINE = 1
-"""Images that are explained on the event loop, in about a millisecond."""
+"""Number of images that are explained on the event loop, in about 1 ms."""
 
 
 def image_bytes(model: Model, seen: bool = False) -> int:
-    """Return how much memory explaining one image takes, as `costs.image_cost` gives it."""
+    """Return the memory that explaining one image takes, as `costs.image_cost`."""
     units = sum(layer.units for layer in model.manifest.layers)
     classes = len(model.manifest.labels)
     return costs.image_cost(math.prod(model.shape), classes, seen=seen, explained=units)
 
 
 def limits_of(limits: Limits) -> Limits:
-    """Return how much of what the service takes at once it explains at once."""
-    return replace(limits, images=min(limits.images, _MOST_IMAGES))
+    """Return the limits of one request for explanations, given those for predictions."""
+    return replace(limits, images=min(limits.images, _MAX_IMAGES))

@@ -9,7 +9,7 @@ from typing import Any
 from service.core.artifact.manifest import MODEL_FILE, Tensor
 from service.inference.models.model import Model
 from service.inference.models.versions import ModelStatus
-from service.inference.thread_pool import DEFAULT_PRIORITY, LEVELS
+from service.inference.thread_pool import DEFAULT_PRIORITY, LOWEST_PRIORITY
 from service.observability.model_statistics import BatchTally, Record, Tally
 from service.oip import tensors
 
@@ -78,7 +78,7 @@ def configuration(model: Model, versions: Sequence[str], max_images: int, thread
         "instance_group": [{"name": model.name, "kind": "KIND_CPU", "count": 1}],
         "default_model_filename": MODEL_FILE,
         "dynamic_batching": {
-            "priority_levels": LEVELS,
+            "priority_levels": LOWEST_PRIORITY,
             "default_priority_level": DEFAULT_PRIORITY,
             "default_queue_policy": {"timeout_action": "REJECT", "allow_timeout_override": True},
         },

@@ -126,7 +126,7 @@ def _members(prediction: Prediction, top: int, is_full: bool) -> Sequence[str]:
     Returns:
         The members of an object for each image.
     """
-    return prediction.of_each(_write, top, is_full)
+    return prediction.per_image(_write, top, is_full)
 
 
 def _write(run: Run, top: int, is_full: bool) -> list[str]:

@@ -105,7 +105,7 @@ def answer(error: ServiceError, instance: str, request_id: str) -> Response:
     if isinstance(error, ModelError):
         log.error("model failed", exc_info=error, extra={"fields": {"request_id": request_id}})
     response = respond(lookup(error), sentence(error), instance, request_id)
-    for name, value in headers.of_error(error):
+    for name, value in headers.error_fields(error):
         response.headers[name] = value
     if isinstance(error, CapacityError):
         response.headers["retry-after"] = str(retry_after_s(error.retry_after_s))

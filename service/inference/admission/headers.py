@@ -8,21 +8,21 @@ import math
 import random
 
 from service.core.errors import RateExceeded, ServiceError, Unauthenticated
-from service.inference.admission.buckets import Spent
+from service.inference.admission.buckets import SpendResult
 from service.inference.admission.rates import NS, Limits, Rate, policy
 
 Fields = list[tuple[str, str]]
-"""Names in small letters, and values in ASCII."""
+"""Lower-case names, and values in ASCII."""
 
 _CHALLENGE = 'Bearer realm="inkling"'
 _JITTER = 0.25
-"""Share of a wait that is added at random, so that refused clients do not all come back at once."""
+"""Maximum random part added to `Retry-After`, so that refused clients do not all retry at once."""
 
 
-def of_limits(limits: Limits, spent: Spent) -> Fields:
-    """Return the fields of an answer to which rate limits apply.
+def limit_fields(limits: Limits, spent: SpendResult) -> Fields:
+    """Return the fields of a response to which rate limits apply.
 
-    `r` is what is left, and `t` the time until the bucket is full, both by `Rate`'s state in `spent`.
+    `r` is the number of remaining tokens, `t` the time in seconds until the bucket is full.
     """
     states = []
     if limits.requests is not None:
@@ -34,15 +34,15 @@ def of_limits(limits: Limits, spent: Spent) -> Fields:
     return [("ratelimit-policy", limits.policy), ("ratelimit", ", ".join(states))]
 
 
-def of_error(error: ServiceError) -> Fields:
-    """Return the fields of an error's answer; none for an error that is not of admission.
+def error_fields(error: ServiceError) -> Fields:
+    """Return the fields of an error response; none for errors outside of admission.
 
-    `Retry-After` and the `t` of `RateLimit` are the same number of seconds, never too small.
+    `Retry-After` and the `t` of `RateLimit` are equal, and never too small.
     """
     if isinstance(error, Unauthenticated):
         return [("www-authenticate", _CHALLENGE + (', error="invalid_token"' if error.is_invalid else ""))]
     if isinstance(error, RateExceeded):
-        # Not a secret: any number will do.
+        # Jitter needs no cryptographic randomness.
         wait_s = max(1, math.ceil(error.retry_after_s * (1 + _JITTER * random.random())))  # noqa: S311
         return [
             ("retry-after", str(wait_s)),

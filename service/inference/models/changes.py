@@ -1,7 +1,7 @@
-"""Changes of what is served: load or unload a model, or reload everything that SIGHUP reloads.
+"""Changes of the served models while the service runs: load, unload, and the reload at SIGHUP.
 
-A change is first staged (loaded and checked aside) and then committed. With one process `LocalChanges` does
-both; with several workers `SharedChanges` commits in all of them or in none.
+A change is first staged (loaded and checked aside), then committed. `LocalChanges` does both in one process;
+`SharedChanges` commits in all worker processes or in none.
 """
 
 import asyncio
@@ -19,40 +19,44 @@ log = logging.getLogger(__name__)
 
 LOAD, UNLOAD, RELOAD = "load", "unload", "reload"
 
-Prepare = Callable[[], Callable[[], None]]
-"""A reload hook: reads and checks new keys or certificates, and returns the function that makes them current.
+ReloadHook = Callable[[], Callable[[], None]]
+"""Reads and checks new keys or certificates, and returns the function that puts them in force.
 
 It runs in a thread, and may raise `OSError`, `ValueError` or `ServiceError` to refuse the whole reload; the
-message of the last two is returned to the requester, so it must hold no path and no secret. The function that
-it returns runs in a thread (one process) or in the event loop (several workers), and must not raise or block.
+message of the last two is returned to the client, so it must contain no path and no secret. The returned
+function runs in a thread (one process) or in the event loop (several workers), and must neither raise nor
+block.
 """
 
 
 class Changes(Protocol):
-    """Applies changes; what `Management` needs."""
+    """Applies changes."""
 
     async def apply(self, kind: str, model: str = "") -> None:
         """Apply a change in every process, or in none.
 
         Args:
             kind: `LOAD`, `UNLOAD` or `RELOAD`.
-            model: Name of the model; empty for `RELOAD`.
+            model: Model name; empty for `RELOAD`.
 
         Raises:
             UnknownModel: As `Registry.reload` and `Registry.unload`.
-            ReloadRefused: A published folder is refused (what is sound was loaded, in every process), or a
-                process could not prepare the change (nothing has changed in any).
+            ReloadRefused: A published folder is refused (valid ones were loaded, in every process), or a
+                process could not stage the change (nothing has changed in any process).
             Overloaded, DeadlineExceeded, Stopping: As for any request.
         """
 
 
 @dataclass(frozen=True)
 class StagedReload:
-    """A staged change of the registry, with what the reload hooks have prepared.
+    """A staged change of the registry, with the commit functions of the reload hooks.
 
     Attributes:
-        served: Versions by model name that are served after it.
-        error: What is wrong with published folders; the change can be committed all the same.
+        registry: The registry.
+        models: Its staged change.
+        commits: Functions that the hooks returned.
+        served: Loaded versions after the change, by model name.
+        error: Error of published folders; the change can be committed nevertheless.
     """
 
     registry: Registry
@@ -61,45 +65,45 @@ class StagedReload:
 
     @property
     def served(self) -> dict[str, list[str]]:
-        """Versions by model name that are served after it."""
+        """Loaded versions after the change, by model name."""
         return self.models.served
 
     @property
     def error(self) -> ServiceError | None:
-        """What is wrong with published folders."""
+        """Error of published folders; None if there is none."""
         return self.models.error
 
     def commit(self) -> None:
-        """Make the models visible as a whole, then the keys and certificates."""
+        """Make the models visible as a whole, then put keys and certificates in force."""
         self.registry.commit(self.models)
         for commit in self.commits:
             commit()
 
 
 class Stager:
-    """Stages changes of the registry, and of what the hooks reload.
+    """Stages changes of the registry, and runs the reload hooks.
 
     Attributes:
-        hooks: Called for `RELOAD` alone, in this order. Append to it before the service starts.
+        hooks: Called for `RELOAD` only, in order. Append to it before the service starts.
     """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self.hooks: list[Prepare] = []
+        self.hooks: list[ReloadHook] = []
 
     def __call__(
         self, kind: str, model: str, among: Container[tuple[str, str]] | None = None
     ) -> StagedReload:
-        """Load and check a change aside; nothing changes until it is committed.
+        """Stage a change; nothing changes until it is committed.
 
         Args:
             kind: `LOAD`, `UNLOAD` or `RELOAD`.
-            model: Name of the model.
-            among: Names and versions; other folders are ignored. None considers everything published.
+            model: Model name; empty for `RELOAD`.
+            among: Names and versions to consider; None considers everything published.
 
         Raises:
-            ReloadRefused: A hook refuses the reload, or something unforeseen went wrong; nothing may be
-            committed.
+            ReloadRefused: A hook refuses the reload, or an unexpected error occurred; nothing may be
+                committed.
         """
         try:
             if kind == LOAD:
@@ -112,28 +116,28 @@ class Stager:
             raise ReloadRefused(model, [f"{error.strerror or 'a file could not be read'}."]) from error
         except (ServiceError, ValueError) as error:
             raise ReloadRefused(model, [str(error)]) from error
-        except Exception as error:  # no memory, for example
+        except Exception as error:  # MemoryError, for example
             log.exception("unforeseen")
-            raise ReloadRefused(model, [f"{type(error).__name__}; the log says more."]) from error
+            raise ReloadRefused(model, [f"{type(error).__name__}; see the log."]) from error
 
 
 class LocalChanges:
     """Applies changes in this process, one after the other."""
 
-    def __init__(self, stager: Stager, workers: ThreadPool) -> None:
-        """Apply nothing yet.
+    def __init__(self, stager: Stager, thread_pool: ThreadPool) -> None:
+        """Create it.
 
         Args:
-            stager: Stages them.
-            workers: Threads in which models are loaded.
+            stager: Stages the changes.
+            thread_pool: Threads in which models are loaded.
         """
         self._stager = stager
-        self._workers = workers
+        self._thread_pool = thread_pool
         self._lock = threading.Lock()
 
     async def apply(self, kind: str, model: str = "") -> None:
-        """Apply a change, as described in `Changes`; its error, if any, is raised after the commit."""
-        await self._workers.run(lambda: self._apply(kind, model))
+        """Apply a change; as `Changes.apply`. Its error, if any, is raised after the commit."""
+        await self._thread_pool.run(lambda: self._apply(kind, model))
 
     def _apply(self, kind: str, model: str) -> None:
         with self._lock:
@@ -143,27 +147,33 @@ class LocalChanges:
             raise staged.error
 
 
-class ChangesOfLoop:
-    """Applies changes from another thread's event loop, in the loop they belong to."""
+class ThreadsafeChanges:
+    """Applies changes from the event loop of another thread."""
 
     def __init__(self, changes: Changes, loop: asyncio.AbstractEventLoop) -> None:
+        """Create it.
+
+        Args:
+            changes: Applies the changes.
+            loop: Event loop in which `changes` runs.
+        """
         self._changes = changes
         self._loop = loop
 
     async def apply(self, kind: str, model: str = "") -> None:
-        """Apply a change, as described in `Changes`."""
+        """Apply a change; as `Changes.apply`."""
         applied = asyncio.run_coroutine_threadsafe(self._changes.apply(kind, model), self._loop)
         await asyncio.wrap_future(applied)
 
 
 class Result(Protocol):
-    """What became of a change in all workers.
+    """Result of a change in all workers.
 
     Attributes:
         outcome: "committed", "refused" or "busy".
         reasons: Why it was refused.
-        error: What this worker found wrong itself.
-        queued: How many changes were waiting.
+        error: Error that this worker itself found.
+        queued: Number of changes that were waiting.
     """
 
     @property
@@ -180,27 +190,27 @@ class Result(Protocol):
 
 
 class Coordinator(Protocol):
-    """Has every worker prepare a change, then commit it or drop it."""
+    """Runs a change in all workers: every worker prepares it, then all commit it or all drop it."""
 
     async def request_change(self, kind: str, model: str = "") -> Result:
         """Return the result; raise ConnectionError if this worker is stopping."""
 
 
 class SharedChanges:
-    """Applies changes in all workers or in none."""
+    """Applies changes in all worker processes or in none."""
 
     def __init__(self, coordinator: Coordinator, timeout_s: float) -> None:
-        """Apply nothing yet.
+        """Create it.
 
         Args:
-            coordinator: Reaches the other workers.
-            timeout_s: How long a request waits for the result, in seconds; the change goes on after it.
+            coordinator: Runs changes in all workers.
+            timeout_s: Maximum time that a request waits for the result, in seconds; the change goes on.
         """
         self._coordinator = coordinator
         self._timeout_s = timeout_s
 
     async def apply(self, kind: str, model: str = "") -> None:
-        """Apply a change, as described in `Changes`."""
+        """Apply a change; as `Changes.apply`."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 result = await self._coordinator.request_change(kind, model)
@@ -217,9 +227,9 @@ class SharedChanges:
 
 
 class ReloadSignal:
-    """Reloads everything when SIGHUP arrives in a service of one process.
+    """Handler of SIGHUP in a service of one process: reloads models, keys and certificates.
 
-    Signals that arrive during a reload are followed by one more.
+    Signals that arrive during a reload cause one more reload after it.
     """
 
     def __init__(self, changes: Changes) -> None:

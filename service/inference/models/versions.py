@@ -43,7 +43,7 @@ class Versions:
         is_expected: Whether the service is unready while no version is loaded.
     """
 
-    models: Mapping[str, Model] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=dict)
     refused: Mapping[str, ArtifactError] = field(default_factory=dict)
     unloaded: Sequence[str] = ()
     is_expected: bool = False

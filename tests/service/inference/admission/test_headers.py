@@ -2,7 +2,7 @@ import pytest
 
 from service.core.errors import Forbidden, RateExceeded, Unauthenticated
 from service.inference.admission import headers
-from service.inference.admission.buckets import Spent
+from service.inference.admission.buckets import SpendResult
 from service.inference.admission.rates import NS, UNLIMITED, Limits, parse
 
 
@@ -13,7 +13,7 @@ def test_an_answer_says_what_is_left() -> None:
     limits = Limits(parse("10/s"), parse("600/min"))
     now = 10**15
 
-    fields = headers.of_limits(limits, Spent("", now, now + 150_000_000, now + 90 * NS))
+    fields = headers.limit_fields(limits, SpendResult("", now, now + 150_000_000, now + 90 * NS))
 
     assert fields == [
         ("ratelimit-policy", '"requests";q=10;w=1, "images";q=600;qu="images";w=60'),
@@ -25,7 +25,7 @@ def test_an_answer_without_a_rate_says_nothing() -> None:
     """
     No field at all.
     """
-    assert headers.of_limits(UNLIMITED, Spent("", 0, 0, 0)) == []
+    assert headers.limit_fields(UNLIMITED, SpendResult("", 0, 0, 0)) == []
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_missing_key_is_asked_for(error: Unauthenticated, value: str) -> None:
     """
     A wrong one is told from a missing one.
     """
-    assert headers.of_error(error) == [("www-authenticate", value)]
+    assert headers.error_fields(error) == [("www-authenticate", value)]
 
 
 @pytest.mark.parametrize("wait_s", [0.001, 0.9, 1.0, 10.0, 3600.0])
@@ -47,7 +47,7 @@ def test_a_refused_client_is_told_when_to_come_back(wait_s: float) -> None:
     """
     In whole seconds, never too early, at most a quarter late; both fields say the same.
     """
-    fields = dict(headers.of_error(RateExceeded(100, "images", 1, wait_s)))
+    fields = dict(headers.error_fields(RateExceeded(100, "images", 1, wait_s)))
 
     after = int(fields["retry-after"])
     assert wait_s <= after <= 1.25 * wait_s + 1
@@ -61,11 +61,11 @@ def test_waits_differ() -> None:
     """
     error = RateExceeded(100, "requests", 1, 1000.0)
 
-    assert len({dict(headers.of_error(error))["retry-after"] for _ in range(50)}) > 1
+    assert len({dict(headers.error_fields(error))["retry-after"] for _ in range(50)}) > 1
 
 
 def test_other_errors_have_no_fields() -> None:
     """
     Not even another one of admission.
     """
-    assert headers.of_error(Forbidden("It should", "not")) == []
+    assert headers.error_fields(Forbidden("It should", "not")) == []

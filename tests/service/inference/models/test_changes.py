@@ -113,7 +113,7 @@ def test_hooks_prepare_first_and_take_effect_at_the_commit(registry: Registry) -
     [
         (ValueError("line 3 should have 4 fields; got 2."), "line 3 should have 4 fields; got 2."),
         (PermissionError(13, "Permission denied", "/secret/keys"), "Permission denied."),
-        (MemoryError("0x7f00"), "MemoryError; the log says more."),
+        (MemoryError("0x7f00"), "MemoryError; see the log."),
     ],
 )
 def test_a_hook_that_refuses_refuses_the_whole_reload(
