@@ -34,15 +34,15 @@ from service.inference.admission.access import Access
 from service.inference.admission.buckets import Buckets
 from service.inference.batching import Batching
 from service.inference.models.changes import (
-    ThreadsafeChanges,
     LocalChanges,
     ReloadSignal,
     SharedChanges,
     Stager,
+    ThreadsafeChanges,
 )
+from service.inference.models.registry import Registry
 from service.inference.pipeline import Pipeline
 from service.inference.predictor import Predictor
-from service.inference.models.registry import Registry
 from service.inference.thread_pool import ThreadPool
 from service.memory import allocator
 from service.memory.budget import Budget
@@ -123,7 +123,7 @@ def create_app(
     registry = _load(settings, worker)
     metrics = Metrics()
     statistics = Statistics()
-    registry.subscribe(lambda: metrics.show_ready((model.name, model.version) for model in registry.models()))
+    registry.subscribe(lambda: metrics.set_ready((model.name, model.version) for model in registry.models()))
     aggregation = MetricsAggregation(metrics, statistics, worker) if worker else None
     thread_pool = ThreadPool(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
 
@@ -290,12 +290,12 @@ async def _polling(access: Access) -> AsyncIterator[None]:
 async def _joining(
     worker: WorkerProcess | None, aggregation: MetricsAggregation | None, stager: Stager
 ) -> AsyncIterator[None]:
-    """Take part in what several processes do aggregation; nothing if this is the only one."""
+    """Connect this worker to the supervisor and publish its metrics; nothing in a service of one process."""
     if worker is None or aggregation is None:
         yield
         return
     with worker.connected(stager):
-        async with aggregation.following():
+        async with aggregation.publishing():
             yield
 
 

@@ -25,7 +25,8 @@ from service.multiprocess.channel import Channel
 from service.multiprocess.coordinator import CommittedState, Coordinator, Kind
 from service.multiprocess.shared_memory import SharedMemory
 from service.multiprocess.worker import WorkerProcess
-from service.observability import json_logging
+from service.observability import json_lines, json_logging
+from service.observability.log_handler import RETRY_S
 
 log = logging.getLogger(__name__)
 
@@ -193,6 +194,7 @@ class Supervisor:
             signal.signal(signal.SIGTERM, _exit)
             # A terminal sends SIGINT to the whole process group; the supervisor turns it into one SIGTERM.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP))
+            json_lines.set_worker(slot)
             self._memory.set_pid(slot, os.getpid())
             own = self._sockets[slot]
             for other in self._sockets:
@@ -219,7 +221,7 @@ class Supervisor:
         starts_s = () if self._coordinator.is_running else self._starts_s.values()
         due_s = min((*starts_s, self._coordinator.due_s, self._close_s, self._kill_s))
         if json_logging.flush():  # the log's reader is slow, and no event loop here has a timer
-            due_s = min(due_s, time.monotonic() + json_logging.RETRY_S)
+            due_s = min(due_s, time.monotonic() + RETRY_S)
         timeout = None if due_s == inf else max(0.0, due_s - time.monotonic())
         for key, events in self._selector.select(timeout):
             if key.data is None:

@@ -67,7 +67,7 @@ def leave(*processes: Counting) -> None:
 
     async def follow() -> None:
         for one in processes:
-            async with one.together.following():
+            async with one.together.publishing():
                 pass
 
     asyncio.run(follow())
@@ -101,7 +101,7 @@ def test_what_is_counted_is_left_by_and_by(memory: SharedMemory) -> None:
     first, second = process(memory, 0), process(memory, 1)
 
     async def wait() -> None:
-        async with first.together.following():
+        async with first.together.publishing():
             first.predict(1)
             while second.values().get("inkling_requests_total") != 1:
                 await asyncio.sleep(0.01)
@@ -143,12 +143,12 @@ def test_a_model_is_ready_that_every_process_can_answer_with(memory: SharedMemor
     A process that serves less than the others is seen, whichever is asked.
     """
     first, second = process(memory, 0), process(memory, 1)
-    first.metrics.show_ready([("ink", "1"), ("softmax", "1")])
-    second.metrics.show_ready([("ink", "1"), ("softmax", "1")])
+    first.metrics.set_ready([("ink", "1"), ("softmax", "1")])
+    second.metrics.set_ready([("ink", "1"), ("softmax", "1")])
     leave(first, second)
     both = first.values()["inkling_model_ready"]
 
-    second.metrics.show_ready([("ink", "1")])
+    second.metrics.set_ready([("ink", "1")])
     leave(second)
 
     assert both == 2

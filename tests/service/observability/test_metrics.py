@@ -20,9 +20,9 @@ def test_models_that_no_longer_answer_lose_their_series() -> None:
     What stays is never away in between, and what is new is added.
     """
     metrics = Metrics()
-    metrics.show_ready([("ink", "1"), ("ink", "2")])
+    metrics.set_ready([("ink", "1"), ("ink", "2")])
 
-    metrics.show_ready([("ink", "2"), ("softmax", "1")])
+    metrics.set_ready([("ink", "2"), ("softmax", "1")])
 
     assert ready(metrics) == [
         'inkling_model_ready{model="ink",version="2"} 1.0',
@@ -36,9 +36,9 @@ def test_without_models_there_is_no_series() -> None:
     """
     metrics = Metrics()
     before = ready(metrics)
-    metrics.show_ready([("ink", "1")])
+    metrics.set_ready([("ink", "1")])
 
-    metrics.show_ready([])
+    metrics.set_ready([])
 
     assert before == ready(metrics) == []
 
@@ -70,7 +70,7 @@ def test_what_others_counted_is_added_as_if_it_had_been_counted_here() -> None:
 
     together.add(orjson.loads(orjson.dumps(counted(*second).snapshot())))
 
-    assert together.answered() == 5
+    assert together.request_count() == 5
     assert ours(together) == ours(counted(*first, *second))
 
 
@@ -141,7 +141,7 @@ def test_scrapes_in_other_threads_lose_nothing_and_see_no_half() -> None:
     for thread in threads:
         thread.join()
 
-    assert metrics.answered() == 20_000
+    assert metrics.request_count() == 20_000
     assert sum(counts[-1] for counts in scrapes if counts) <= 40_000
     for found in scrapes:
         assert found == sorted(found)

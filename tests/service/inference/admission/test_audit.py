@@ -5,7 +5,7 @@ import pytest
 
 from service.inference.admission import audit
 from service.inference.admission.audit import Actor
-from service.observability import json_logging
+from service.observability import json_lines
 
 
 def test_a_change_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -15,7 +15,7 @@ def test_a_change_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     audit.record(Actor("ops", "192.0.2.1", "abc"), "load", "ink", ["1"], ["1", "2"])
 
     (record,) = caplog.records
-    line = json.loads(json_logging.JsonFormatter().format(record))
+    line = json.loads(json_lines.JsonFormatter().format(record))
     del line["time"]
     assert line == {
         "level": "info",
