@@ -169,9 +169,7 @@ def _process_metrics(pids: Iterable[int], parent: int) -> list[Metric]:
                 if family.name in families and not family.name.endswith("start_time_seconds"):
                     _add(families[family.name], sum(sample.value for sample in family.samples))
                 families.setdefault(family.name, family)
-        if dead_s == _dead_children_cpu_s(
-            parent
-        ):  # else a process ended meanwhile
+        if dead_s == _dead_children_cpu_s(parent):  # else a process ended meanwhile
             break
     if cpu := families.get("process_cpu_seconds"):
         _add(cpu, dead_s)

@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.inference.request_context import RequestContext
 from service.multiprocess.aggregation import MetricsAggregation
+from service.multiprocess.change import CommittedState
 from service.multiprocess.channel import Channel
-from service.multiprocess.coordinator import CommittedState
 from service.multiprocess.shared_memory import SharedMemory
 from service.multiprocess.worker import WorkerProcess
 from service.observability.metrics import Metrics

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from service.multiprocess.coordinator import CommittedState, Coordinator, Kind
+from service.multiprocess.change import ChangeKind, CommittedState
+from service.multiprocess.coordinator import Coordinator
 
 OLD = frozenset({("ink", "1"), ("softmax", "1")})
 NEW = OLD | {("ink", "2")}
@@ -14,8 +15,8 @@ SERVED = {"ink": ["1", "2"], "softmax": ["1"]}
 
 
 @dataclass
-class ThreadPool:
-    """What a coordinator sends to workers, and which it kills; the clock stands still unless it is set."""
+class Workers:
+    """Fake workers: record the messages and kills of a coordinator; the clock is set by the test."""
 
     sent: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     killed: list[int] = field(default_factory=list)
@@ -31,26 +32,26 @@ class ThreadPool:
         )
 
     def take(self) -> list[tuple[int, str]]:
-        """Return to whom what type of message was sent since the last call."""
+        """Return process id and type of the messages since the last call."""
         taken = [(pid, message["type"]) for pid, message in self.sent]
         self.sent.clear()
         return taken
 
 
 @pytest.fixture
-def workers() -> ThreadPool:
-    return ThreadPool()
+def workers() -> Workers:
+    return Workers()
 
 
-def prepared(workers: ThreadPool) -> Coordinator:
+def prepared(workers: Workers) -> Coordinator:
     """Return a coordinator that waits for workers 10 and 11 to prepare a load that worker 10 requested."""
     coordinator = workers.coordinator()
-    coordinator.request(Kind.LOAD, "ink", requester=10, request=7)
+    coordinator.request(ChangeKind.LOAD, "ink", requester=10, request=7)
     coordinator.advance([10, 11], is_any_starting=False)
     return coordinator
 
 
-def test_a_change_is_committed_once_every_worker_has_prepared_it(workers: ThreadPool) -> None:
+def test_a_change_is_committed_once_every_worker_has_prepared_it(workers: Workers) -> None:
     """
     The requester gets the result once every worker has committed, not before.
     """
@@ -87,14 +88,14 @@ def test_a_change_is_committed_once_every_worker_has_prepared_it(workers: Thread
     [
         (lambda it: it.on_prepared(11, 1, None, ["because"]), "because"),
         (lambda it: it.on_prepared(11, 1, {"ink": ["1"]}, ["ink/2: torn"]), "ink/2: torn"),
-        (lambda it: it.on_exit(11), "one ended meanwhile"),
-        (lambda it: it.on_exit(10), "one ended meanwhile"),
+        (lambda it: it.on_exit(11), "one ended"),
+        (lambda it: it.on_exit(10), "one ended"),
         (lambda it: it.stop(), "stopping"),
     ],
     ids=["refused", "another result", "death", "death of the requester, who was prepared", "stop"],
 )
 def test_no_worker_commits_what_not_all_have_prepared(
-    workers: ThreadPool, happens: Callable[[Coordinator], None], reason: str
+    workers: Workers, happens: Callable[[Coordinator], None], reason: str
 ) -> None:
     """
     All are told to drop it, the requester is told why, and a worker that starts loads what was served.
@@ -118,7 +119,7 @@ def test_no_worker_commits_what_not_all_have_prepared(
     assert not coordinator.is_running
 
 
-def test_a_worker_that_does_not_prepare_in_time_stops_the_change_alone(workers: ThreadPool) -> None:
+def test_a_worker_that_does_not_prepare_in_time_stops_the_change_alone(workers: Workers) -> None:
     """
     It may load a large model; a late answer changes nothing.
     """
@@ -138,7 +139,7 @@ def test_a_worker_that_does_not_prepare_in_time_stops_the_change_alone(workers: 
     assert coordinator.state == CommittedState(OLD)
 
 
-def test_a_worker_that_dies_while_it_commits_does_not_stop_the_change(workers: ThreadPool) -> None:
+def test_a_worker_that_dies_while_it_commits_does_not_stop_the_change(workers: Workers) -> None:
     """
     Its replacement loads the new state.
     """
@@ -154,7 +155,7 @@ def test_a_worker_that_dies_while_it_commits_does_not_stop_the_change(workers: T
     assert coordinator.state == CommittedState(NEW)
 
 
-def test_a_worker_that_does_not_commit_in_time_is_killed(workers: ThreadPool) -> None:
+def test_a_worker_that_does_not_commit_in_time_is_killed(workers: Workers) -> None:
     """
     Once; the change is finished when it has ended.
     """
@@ -174,13 +175,13 @@ def test_a_worker_that_does_not_commit_in_time_is_killed(workers: ThreadPool) ->
     assert not coordinator.is_running
 
 
-def test_a_change_waits_for_workers_that_start_and_for_the_one_before(workers: ThreadPool) -> None:
+def test_a_change_waits_for_workers_that_start_and_for_the_one_before(workers: Workers) -> None:
     """
     So that a worker that starts loads either the state before or the state after.
     """
     coordinator = workers.coordinator()
-    coordinator.request(Kind.UNLOAD, "ink", requester=10, request=1)
-    coordinator.request(Kind.LOAD, "ink", requester=11, request=1)
+    coordinator.request(ChangeKind.UNLOAD, "ink", requester=10, request=1)
+    coordinator.request(ChangeKind.LOAD, "ink", requester=11, request=1)
 
     coordinator.advance([10], is_any_starting=True)
     coordinator.advance([], is_any_starting=False)
@@ -200,33 +201,33 @@ def test_a_change_waits_for_workers_that_start_and_for_the_one_before(workers: T
     assert [message.get("kind") for _, message in workers.sent] == ["load", "load"]
 
 
-def test_what_waits_too_long_or_with_too_many_is_refused(workers: ThreadPool) -> None:
+def test_what_waits_too_long_or_with_too_many_is_refused(workers: Workers) -> None:
     """
     The queue is bounded; signals that arrive while one waits are one.
     """
     coordinator = workers.coordinator()
     for request in range(1, 66):
-        coordinator.request(Kind.LOAD, "ink", requester=10, request=request)
+        coordinator.request(ChangeKind.LOAD, "ink", requester=10, request=request)
     busy = [message for _, message in workers.sent]
     workers.sent.clear()
     workers.now_s = 60
     coordinator.expire()
     late = [message for _, message in workers.sent]
 
-    coordinator.request(Kind.RELOAD)
-    coordinator.request(Kind.RELOAD)
+    coordinator.request(ChangeKind.RELOAD)
+    coordinator.request(ChangeKind.RELOAD)
 
     assert [(message["outcome"], message["queued"]) for message in busy] == [("busy", 64)]
     assert [message["outcome"] for message in late] == ["refused"] * 64
     assert len(coordinator._queue) == 1
 
 
-def test_a_worker_that_ended_gets_no_result_and_its_waiting_requests_are_dropped(workers: ThreadPool) -> None:
+def test_a_worker_that_ended_gets_no_result_and_its_waiting_requests_are_dropped(workers: Workers) -> None:
     """
     Nobody waits for them.
     """
     coordinator = workers.coordinator()
-    coordinator.request(Kind.LOAD, "ink", requester=10, request=1)
+    coordinator.request(ChangeKind.LOAD, "ink", requester=10, request=1)
 
     coordinator.on_exit(10)
     coordinator.advance([11], is_any_starting=False)
@@ -234,7 +235,7 @@ def test_a_worker_that_ended_gets_no_result_and_its_waiting_requests_are_dropped
     assert workers.sent == []
 
 
-def test_a_models_folder_that_cannot_be_read_is_a_refusal(workers: ThreadPool) -> None:
+def test_a_models_folder_that_cannot_be_read_is_a_refusal(workers: Workers) -> None:
     """
     Without its path.
     """
@@ -246,7 +247,7 @@ def test_a_models_folder_that_cannot_be_read_is_a_refusal(workers: ThreadPool) -
     coordinator = Coordinator(
         CommittedState(OLD), unreadable, lambda _, it: sent.append(it), workers.killed.append, 60
     )
-    coordinator.request(Kind.LOAD, "ink", requester=10, request=1)
+    coordinator.request(ChangeKind.LOAD, "ink", requester=10, request=1)
 
     coordinator.advance([10], is_any_starting=False)
 
@@ -259,20 +260,20 @@ def test_the_committed_state_is_what_a_new_worker_must_serve() -> None:
     """
     A load changes one model, a reload all but the unloaded; one of which nothing is served is not expected.
     """
-    coordinator = ThreadPool().coordinator()
+    coordinator = Workers().coordinator()
 
     def after(
-        state: CommittedState, kind: Kind, model: str, served: Mapping[str, list[str]]
+        state: CommittedState, kind: ChangeKind, model: str, served: Mapping[str, list[str]]
     ) -> CommittedState:
         coordinator.request(kind, model)
         change = coordinator._queue.pop()
         return state.after(change, NEW | {("new", "1")}, served)
 
     start = CommittedState(OLD)
-    unloaded = after(start, Kind.UNLOAD, "ink", {"softmax": ["1"]})
-    loaded = after(unloaded, Kind.LOAD, "ink", SERVED)
-    refused = after(start, Kind.LOAD, "new", {"ink": ["1"], "softmax": ["1"]})
-    reloaded = after(unloaded, Kind.RELOAD, "", {"softmax": ["1"], "new": ["1"]})
+    unloaded = after(start, ChangeKind.UNLOAD, "ink", {"softmax": ["1"]})
+    loaded = after(unloaded, ChangeKind.LOAD, "ink", SERVED)
+    refused = after(start, ChangeKind.LOAD, "new", {"ink": ["1"], "softmax": ["1"]})
+    reloaded = after(unloaded, ChangeKind.RELOAD, "", {"softmax": ["1"], "new": ["1"]})
 
     assert unloaded == CommittedState(OLD, frozenset({"ink"}))
     assert loaded == CommittedState(NEW)

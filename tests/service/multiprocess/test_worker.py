@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from service.multiprocess.change import ChangeResult, CommittedState
 from service.multiprocess.channel import Channel
-from service.multiprocess.coordinator import CommittedState
 from service.multiprocess.shared_memory import SharedMemory, WorkerState
-from service.multiprocess.worker import Result, Staged, WorkerProcess
+from service.multiprocess.staging import Staged
+from service.multiprocess.worker import WorkerProcess
 
 
 @dataclass
@@ -194,8 +195,11 @@ def test_a_requester_gets_its_own_error_with_the_result(pair: Pair) -> None:
 
         assert requested == {"type": "change", "request": 1, "kind": "load", "model": "ink"}
         assert prepared["reasons"] == ["ink/2: torn"]
-        assert results == [Result("committed", ["x"], error, 0), Result("refused", ["x"], None, 0)]
-        assert pair.worker._errors == {}
+        assert results == [
+            ChangeResult("committed", ["x"], error, 0),
+            ChangeResult("refused", ["x"], None, 0),
+        ]
+        assert pair.worker._changes._errors == {}
 
     run(work())
 
@@ -220,7 +224,7 @@ def test_a_requester_that_gave_up_is_forgotten(pair: Pair) -> None:
             pair.prepare(2)
             await pair.next()
 
-        assert (pair.worker._errors, pair.worker._results) == ({}, {})
+        assert (pair.worker._changes._errors, pair.worker._changes._results) == ({}, {})
 
     run(work())
 
