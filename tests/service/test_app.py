@@ -79,7 +79,7 @@ def test_importing_the_service_brings_in_no_tools_of_training() -> None:
     """
     A fresh interpreter, and what it has loaded afterwards.
     """
-    loaded = {name.partition(".")[0] for name in modules_after("import service.app, service.server")}
+    loaded = {name.partition(".")[0] for name in modules_after("import service.app, service.server.process")}
 
     assert {"service", "onnxruntime", "starlette"} <= loaded
     assert not loaded & {"torch", "training", "onnx", "onnxscript", "tqdm", "scipy", "pandas", "matplotlib"}

@@ -14,7 +14,7 @@ import pytest
 
 from service import __main__ as command
 from service.observability import json_logging
-from service.server import Server
+from service.server.http_server import Server
 
 
 @pytest.fixture

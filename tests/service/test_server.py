@@ -22,7 +22,7 @@ from service.http.server import tls
 from service.http.server.tls import Certificates
 from service.inference.admission.keys import hash_of, new_key
 from service.observability import json_logging
-from service.server import Server
+from service.server.http_server import Server
 from service.settings import Settings
 from tests import toys
 from tests.certificates import Pair, make, shown
@@ -531,22 +531,25 @@ def test_an_operators_port_that_is_taken_is_said_in_one_line(
 
 
 @SOCKETS_LEFT
-@pytest.mark.parametrize("wrong", ["missing", "nonsense", "the other's key", "a folder"])
-def test_a_certificate_that_cannot_be_read_is_said_in_one_line(
+@pytest.mark.parametrize("wrong", ["missing", "nonsense", "nonsense as the key", "another key", "a folder"])
+def test_an_invalid_certificate_is_one_line_that_names_the_file(
     toy_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: str
 ) -> None:
-    """
-    It names the settings, and no path.
-    """
     pair = make(tmp_path, "one")
+    named = [pair.certificate]
     if wrong == "missing":
         pair.certificate.unlink()
     elif wrong == "nonsense":
         pair.certificate.write_text("nonsense")
     elif wrong == "a folder":
         pair = Pair(tmp_path, pair.key)
+        named = [tmp_path]
+    elif wrong == "nonsense as the key":
+        pair.key.write_text("nonsense")
+        named = [pair.key]
     else:
         pair = Pair(pair.certificate, make(tmp_path, "two").key)
+        named = [pair.certificate, pair.key]
 
     files = ["--tls-cert", str(pair.certificate), "--tls-key", str(pair.key)]
     status = start("--models", str(toy_root), "--port", "0", *files)
@@ -557,7 +560,8 @@ def test_a_certificate_that_cannot_be_read_is_said_in_one_line(
         "INKLING_TLS_CERT, INKLING_TLS_KEY (--tls-cert, --tls-key): should be a certificate and its key"
     )
     assert line.startswith(expected)
-    assert str(tmp_path) not in line
+    assert all(f"'{path}'" in line for path in named)
+    assert line.count(str(tmp_path)) == len(named)
 
 
 @pytest.mark.parametrize(("given", "missing"), [("--tls-cert", "tls_key"), ("--tls-key", "tls_cert")])

@@ -3,9 +3,11 @@
 HTTP and gRPC both call it at the end of a request's head. Nothing here blocks, except `Access.verify`.
 """
 
+import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,6 +27,8 @@ ANONYMOUS = "-"
 
 _ADDRESSES = 8192
 """Number of cached identities: computing one costs a hash."""
+_POLL_S = 1.0
+"""Interval in seconds at which the key file is checked for changes."""
 _MAX_ADDRESS = 64
 _MAX_SHOWN = 40
 
@@ -217,6 +221,32 @@ class Access:
             Whether new keys were loaded.
         """
         return self._keys is not None and self._keys.poll()
+
+    def prepare(self) -> Callable[[], None]:
+        """Read the key file again; a reload hook.
+
+        Raises:
+            ValueError: The file is not valid.
+        """
+        if not self.reload():
+            raise ValueError("The key file should be valid; see the log.")
+        return lambda: None
+
+    @asynccontextmanager
+    async def polling(self) -> AsyncIterator[None]:
+        """Read the key file again whenever it changes, while entered."""
+
+        async def poll() -> None:
+            while True:
+                await asyncio.sleep(_POLL_S)
+                await asyncio.to_thread(self.poll)
+
+        task = asyncio.create_task(poll()) if self.has_keys else None
+        try:
+            yield
+        finally:
+            if task is not None:
+                task.cancel()
 
     def close(self) -> None:
         """Stop the thread that checks passphrases."""

@@ -21,7 +21,7 @@ from starlette.datastructures import Headers
 from service.app import create_app
 from service.http.server import connection as connection_module
 from service.http.server import connection_table
-from service.server import Server
+from service.server.http_server import Server
 from service.settings import Settings
 from tests import toys
 from tests.service.http.bodies import PREDICT, QUADRANTS, images, npy, problem
