@@ -30,7 +30,7 @@ from service.observability.model_statistics import Records
 from service.observability.request_log import RequestLog
 from service.oip import inference
 from service.oip import model_metadata as description
-from service.oip.inference import Inferred
+from service.oip.messages import InferenceResponse
 from service.oip.model_repository import Management
 
 log = logging.getLogger(__name__)
@@ -194,13 +194,13 @@ class Servicer:
         def understand() -> PredictionRequest[bytes]:
             asked, is_raw = codec.read(envelope)
 
-            def write(inferred: Inferred) -> bytes:
+            def write(inferred: InferenceResponse) -> bytes:
                 return codec.write(inferred, is_raw)
 
-            question = inference.question(asked, model, limits, request_context, write)
-            call.grant.charge(len(question.drawings))
-            times = [time for time in (question.timeout_s, call.deadline_s) if time is not None]
-            return question._replace(timeout_s=min(times, default=None))
+            prediction_request = inference.prediction_request(asked, model, limits, request_context, write)
+            call.grant.charge(len(prediction_request.drawings))
+            times = [time for time in (prediction_request.timeout_s, call.deadline_s) if time is not None]
+            return prediction_request._replace(timeout_s=min(times, default=None))
 
         def read() -> PredictionRequest[bytes]:
             try:

@@ -12,8 +12,9 @@ from google.protobuf.message import DecodeError, Message
 from service.core.errors import MalformedRequest
 from service.grpc.messages.inference_pb2 import ModelInferRequest, ModelInferResponse
 from service.grpc.messages.scan import ScannedRequest, unreadable
-from service.oip import json_codec, tensors
-from service.oip.inference import Inference, Inferred, requested_output
+from service.oip import tensor_contents, tensors
+from service.oip.messages import InferenceRequest, InferenceResponse
+from service.oip.parameters import requested_output
 from service.oip.tensors import Tensor
 
 FIELDS: Mapping[str, str] = {
@@ -40,7 +41,7 @@ def parse(kind: type[AnyMessage], content: bytes) -> AnyMessage:
     raise unreadable()
 
 
-def read(envelope: ScannedRequest) -> tuple[Inference, bool]:
+def read(envelope: ScannedRequest) -> tuple[InferenceRequest, bool]:
     """Read an inference.
 
     Args:
@@ -58,7 +59,7 @@ def read(envelope: ScannedRequest) -> tuple[Inference, bool]:
     if raw and len(raw) != len(request.inputs):
         expected = f"one content an input, {len(request.inputs):,} in all"
         raise MalformedRequest("Member 'raw_input_contents'", expected, f"{len(raw):,}")
-    inference = Inference(
+    inference = InferenceRequest(
         inputs=[_input(item, raw[row] if raw else None) for row, item in enumerate(request.inputs)],
         outputs=[requested_output(item.name, _parameters(item.parameters)) for item in request.outputs],
         id=request.id,
@@ -67,14 +68,14 @@ def read(envelope: ScannedRequest) -> tuple[Inference, bool]:
     return inference, bool(raw)
 
 
-def write(inferred: Inferred, is_raw: bool) -> bytes:
+def write(inference_response: InferenceResponse, is_raw: bool) -> bytes:
     """Write an answer, its contents raw or typed."""
-    model = inferred.model
-    response = ModelInferResponse(model_name=model.name, model_version=model.version, id=inferred.id)
-    for output in inferred.outputs:
+    model = inference_response.model
+    response = ModelInferResponse(model_name=model.name, model_version=model.version, id=inference_response.id)
+    for output in inference_response.outputs:
         tensor = response.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
         if is_raw:
-            response.raw_output_contents.append(json_codec.binary_content(output))
+            response.raw_output_contents.append(tensor_contents.encode(output.content))
         else:
             content = output.content
             elements = content if isinstance(content, list) else content.ravel().tolist()

@@ -1,6 +1,6 @@
-"""Inkling's own interface: models and predictions. Each endpoint is a translation."""
+"""Endpoints under `/v1/models`: the list of models, predictions, probabilities."""
 
-from __future__ import annotations  # of functions that are made anew for every request
+from __future__ import annotations  # else each request evaluates the annotations of nested functions
 
 import math
 from dataclasses import dataclass
@@ -16,100 +16,113 @@ from service.core.errors import MalformedRequest
 from service.http.api import examples, schemas
 from service.http.messages import prediction_json
 from service.http.messages.responses import AS_JSON, VARY_ACCEPT, Headers, RawResponse, json_response
-from service.http.routing.operations import CommaSeparated, Operation, Options
+from service.http.routing.operations import Operation
+from service.http.routing.options import CommaSeparated, Options
 from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
 from service.inference.admission.keys import Right
+from service.inference.models.model import Model
+from service.inference.models.registry import Registry
 from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction
 from service.inference.preprocessing import Preprocessing
-from service.inference.models.model import Model
-from service.inference.models.registry import Registry
 from service.memory import costs
 
 
 class PredictionOptions(Options):
-    """How images are taken and how much is said of each."""
+    """Query parameters of every operation that predicts: preprocessing and number of top classes."""
 
-    top: int = Field(3, ge=1, le=1000, description="How many of the likeliest classes to name")
+    top: int = Field(3, ge=1, le=1000, description="Number of top classes to return for each image")
     prepare: Preprocessing | None = Field(
         None,
-        description="mnist prepares every image as the MNIST images were made, none takes every image "
-        "as it is; without it a 28 x 28 image is taken as it is, anything else is prepared, and so is any "
-        "picture file on light paper. A model of photographs prepares every picture file, unless none says "
-        "that it has the model's size already",
+        description="Preprocessing. mnist: preprocess every image as the MNIST images were. none: use every "
+        "image unchanged; it must have the model's shape. Default: use images of the model's shape unchanged "
+        "and preprocess all others; image files with a light background, and image files for a model of "
+        "photographs, are always preprocessed",
     )
 
 
-class AnswerOptions(PredictionOptions):
-    """How a prediction is asked for."""
+class IncludeOptions(PredictionOptions):
+    """Query parameters of `predict` and `probabilities`."""
 
     include: CommaSeparated[Literal["seen", "steps"]] = Field(
         (),
-        description="What else to say of each image, joined by commas: seen adds the pixels that the network "
-        "saw, steps how it was prepared, step by step as pictures, for at most 16 images",
+        description="Members to add to each prediction, comma-separated. seen: the preprocessed pixels. "
+        "steps: the preprocessing steps as pictures, for at most 16 images",
     )
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Models, predictions and probabilities."""
+    """The endpoints.
+
+    Attributes:
+        registry: The models that are served.
+        http: The prediction pipeline.
+        default: Name of the recommended model; it need not be served.
+    """
 
     registry: Registry
     http: HttpPipeline
     default: str
-    """Name of the model for those who have no reason for another; it need not be served."""
 
     def operations(self) -> list[Operation]:
-        """Describe every endpoint."""
+        """Return the operations."""
         return [
             Operation(
                 name="list models",
                 method="GET",
                 path="/v1/models",
-                summary="List what is served",
+                summary="List the models",
+                description="Returns the newest version of each model and the name of the recommended model.",
                 handle=self.models,
-                answers={content_types.JSON: schemas.Models},
+                responses={content_types.JSON: schemas.Models},
             ),
             Operation(
                 name="describe model",
                 method="GET",
                 path="/v1/models/{model}",
-                summary="Describe a model: layers and parameters, labels, metrics",
+                summary="Describe a model",
+                description="Returns input shape, labels, layers, number of parameters and measured metrics.",
                 handle=self.model,
-                answers={content_types.JSON: schemas.ModelSummary},
+                responses={content_types.JSON: schemas.ModelSummary},
             ),
             Operation(
                 name="predict",
                 method="POST",
                 path="/v1/models/{model}/predict",
-                summary="Name what every image shows",
+                summary="Classify images",
+                description="Returns the top classes of each image with their probabilities, and whether the "
+                "model is sure. Images are JSON numbers, strokes, an array, or image files.",
                 handle=self.http.endpoint(self.predict),
                 right=Right.PREDICT,
-                answers={content_types.JSON: schemas.Predictions},
+                responses={content_types.JSON: schemas.Predictions},
                 errors=(408, 413, 415, 422, 504),
-                options=AnswerOptions,
+                options=IncludeOptions,
                 body=examples.image_bodies(),
             ),
             Operation(
                 name="probabilities",
                 method="POST",
                 path="/v1/models/{model}/probabilities",
-                summary="Give the probability of every class for every image; as npy if the Accept header "
-                "asks for application/x-npy",
+                summary="Return the probability of every class",
+                description="Returns what `predict` returns, and the probability of every class for each "
+                "image. With the header `Accept: application/x-npy` the response is a NumPy array of the "
+                "probabilities.",
                 handle=self.http.endpoint(self.probabilities),
                 right=Right.PREDICT,
-                answers={
+                responses={
                     content_types.JSON: schemas.Probabilities,
-                    content_types.NPY: "[images, classes], float32; Inkling-Model and Inkling-Version say of whom",
+                    content_types.NPY: "[images, classes], float32; the headers Inkling-Model and "
+                    "Inkling-Version name the model",
                 },
                 errors=(408, 413, 415, 422, 504),
-                options=AnswerOptions,
+                options=IncludeOptions,
                 body=examples.image_bodies(),
             ),
         ]
 
     async def models(self, request: Request, options: Options) -> Response:
-        """Answer `GET /v1/models`: every name, described by its newest version."""
+        """Handle `GET /v1/models`."""
         del request, options
         newest = {model.name: model for model in self.registry.models()}
         default = self.default if self.default in newest else None
@@ -117,32 +130,32 @@ class Endpoints:
         return json_response({"default": default, "models": models})
 
     async def model(self, request: Request, options: Options) -> Response:
-        """Answer `GET /v1/models/{model}`."""
+        """Handle `GET /v1/models/{model}`."""
         del options
         return json_response(self._summary(self.http.find_model(request)))
 
     def predict(
-        self, raw: RawRequest, model: Model, options: AnswerOptions
+        self, raw: RawRequest, model: Model, options: IncludeOptions
     ) -> PredictionRequest[RawResponse]:
-        """Ask what `POST …/predict` answers."""
-        return self._question(raw, model, options, prediction_json.labels, AS_JSON)
+        """Parse `POST …/predict`."""
+        return self._parse(raw, model, options, prediction_json.labels, AS_JSON)
 
     def probabilities(
-        self, raw: RawRequest, model: Model, options: AnswerOptions
+        self, raw: RawRequest, model: Model, options: IncludeOptions
     ) -> PredictionRequest[RawResponse]:
-        """Ask what `POST …/probabilities` answers."""
-        question = self._question(raw, model, options, prediction_json.probabilities, _JSON_OR_NPY)
+        """Parse `POST …/probabilities`."""
+        request = self._parse(raw, model, options, prediction_json.probabilities, _JSON_OR_NPY)
         if not content_types.is_accepted(content_types.NPY, raw.header(b"accept")):
-            return question
+            return request
         if options.include:
-            raise MalformedRequest("Query 'include'", f"left out of an answer as {content_types.NPY}", "one")
-        return question._replace(encode=_write_npy)
+            raise MalformedRequest("Query 'include'", f"absent for a response as {content_types.NPY}", "one")
+        return request._replace(encode=_write_npy)
 
-    def _question(
+    def _parse(
         self,
         raw: RawRequest,
         model: Model,
-        options: AnswerOptions,
+        options: IncludeOptions,
         describe: prediction_json.Describe,
         headers: Headers,
     ) -> PredictionRequest[RawResponse]:
@@ -195,7 +208,7 @@ class Endpoints:
 
 
 _STEPS_BYTES = 3 * LARGEST**2 * 3
-"""Pixels of the steps of one image at most: three in colours, or nine in grey."""
+"""Upper limit of the pixels of the steps of one image in bytes: three pictures in colour, or nine in grey."""
 
 _JSON_OR_NPY = (*AS_JSON, *VARY_ACCEPT)
 

@@ -18,7 +18,8 @@ from service.inference.pipeline import PredictionJob, PredictionRequest
 from service.inference.request_context import RequestContext, new_request_id, request_id_from
 
 if TYPE_CHECKING:
-    from service.http.routing.operations import Endpoint, Options
+    from service.http.routing.operations import Endpoint
+    from service.http.routing.options import Options
     from service.http.security.access_control import AccessControl
     from service.http.server.request import Head
     from service.http.server.server_context import Responder

@@ -9,7 +9,7 @@ from httpx2 import Response
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from service.oip.json_codec import HEADER
+from service.oip.json_codec.body import HEADER
 from tests import toys
 
 INFER = "/v2/models/quadrants/infer"

@@ -317,7 +317,7 @@ def test_a_picture_shows_one_image(client: TestClient) -> None:
     answer = client.post(EXPLAIN, content=bytes(2 * 784), headers={**OCTETS, **PNG})
 
     said = problem(answer, 400, "malformed-request")
-    assert said == "Body should be one image when the answer is a picture; got 2 images."
+    assert said == "Body should be one image when the response is a picture; got 2 images."
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", ""])

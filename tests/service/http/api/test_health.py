@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from service import app as app_module
 from service.core.network import weight_images
-from service.http.api.health import Scrapes
+from service.http.api.health import MetricsRenderer
 from service.http.messages.response_cache import ResponseCache
 from service.inference.thread_pool import ThreadPool
 from service.memory.budget import Budget
@@ -143,12 +143,16 @@ class Counter(Collector):
         yield GaugeMetricFamily("scraped", "How often", value=self.scraped)
 
 
-def scrapes(interval_s: float) -> tuple[Scrapes, Counter, Budget]:
+def scrapes(interval_s: float) -> tuple[MetricsRenderer, Counter, Budget]:
     registry, counter, budget = CollectorRegistry(), Counter(), Budget(2**23)
     registry.register(counter)
     counter.scraped = 0  # registering scrapes, too
     counter.begun.clear()
-    return Scrapes(registry, ResponseCache(ThreadPool(1, 4, 10), budget, 1000), interval_s), counter, budget
+    return (
+        MetricsRenderer(registry, ResponseCache(ThreadPool(1, 4, 10), budget, 1000), interval_s),
+        counter,
+        budget,
+    )
 
 
 def test_scrapes_that_come_while_another_is_rendered_share_the_next() -> None:

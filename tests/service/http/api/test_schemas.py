@@ -91,11 +91,9 @@ def test_every_schema_is_a_json_schema_of_its_own_right(document: dict[str, Any]
     found = [item["schema"] for item in everything(document["paths"]) if isinstance(item.get("schema"), dict)]
     found += document["components"]["schemas"].values()
 
-    for schema in found:
-        assert jsonschema_rs.meta.is_valid(
-            {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema"}
-        )
-        jsonschema_rs.Draft202012Validator({**schema, **components})
+    for one in found:
+        assert jsonschema_rs.meta.is_valid({**one, "$schema": "https://json-schema.org/draft/2020-12/schema"})
+        jsonschema_rs.Draft202012Validator({**one, **components})
 
     assert len(found) > 50
 
@@ -129,10 +127,10 @@ def test_every_example_works_when_it_is_sent(client: TestClient, document: dict[
     """
     found = list(bodies(document))
 
-    for path, schema, value in found:
+    for path, one, value in found:
         answer = client.post(path.format(**NAMES), json=value)
         assert answer.status_code == 200, (path, value, answer.text)
-        whole = {**schema, "components": document["components"]}
+        whole = {**one, "components": document["components"]}
         assert jsonschema_rs.Draft202012Validator(whole).is_valid(value), (path, value)
 
     assert len(found) == 6 * 4 + 2 * 2 + 2 * 1

@@ -1,4 +1,4 @@
-"""`service/http/api/weights.py`: sizes of pictures, and how often bodies are rendered; more is in test_v1.py."""
+"""`service/http/api/weights.py` and `weight_rendering.py`: sizes of pictures, caching, memory."""
 
 import io
 import tracemalloc

@@ -11,8 +11,8 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.core.drawing import mnist
-from service.oip import tensors
-from service.oip.json_codec import HEADER
+from service.oip import tensor_contents
+from service.oip.json_codec.body import HEADER
 from service.settings import Settings
 from tests import digits, toys
 from tests.service.http.bodies import compressed, picture, problem
@@ -252,7 +252,7 @@ def test_picture_files_are_elements_of_bytes(client: TestClient, drawing: Any) -
     """
     file = picture(Image.fromarray(drawing))
     expected = read(post(client, document(tensor(mnist.from_picture(drawing, "it")[None]))))
-    packed = tensors.pack([file, file])
+    packed = tensor_contents.encode([file, file])
     declared = {
         "name": "image",
         "shape": [2],

@@ -14,9 +14,10 @@ from service.app import create_app
 from service.core.errors import ServiceError
 from service.http.api import schemas
 from service.http.messages import problems
-from service.http.routing import operations
+from service.http.routing import openapi
 from service.http.routing.middleware import RequestMiddleware
-from service.http.routing.operations import Operation, Options
+from service.http.routing.operations import Operation
+from service.http.routing.options import Options
 from service.observability.metrics import Metrics
 from service.observability.model_statistics import Statistics
 from service.observability.request_log import RequestLog
@@ -39,8 +40,9 @@ ECHO = Operation(
     method="GET",
     path="/v1/models/{model}/echo/{layer}",
     summary="Repeat what was asked",
+    description="Returns path parameters and options.",
     handle=echo,
-    answers={"application/json": schemas.Status, "text/plain": "Words"},
+    responses={"application/json": schemas.Status, "text/plain": "Words"},
     errors=(415,),
     options=Wishes,
 )
@@ -50,7 +52,7 @@ ECHO = Operation(
 def echoing() -> TestClient:
     """A service with one operation that repeats what it was asked."""
     app = FastAPI()
-    operations.mount(app, "echoes", [ECHO])
+    openapi.mount(app, "echoes", [ECHO])
 
     def answer(request: Request, error: Exception) -> Response:
         assert isinstance(error, ServiceError)
@@ -76,7 +78,7 @@ def test_an_operation_without_a_model_has_one_path() -> None:
     """
     A version of nothing means nothing.
     """
-    operation = Operation("a", "GET", "/v1/models", "", echo, {})
+    operation = Operation("a", "GET", "/v1/models", "", "", echo, {})
 
     assert operation.paths() == ["/v1/models"]
     assert ECHO.paths() == [

@@ -8,7 +8,8 @@ from starlette.types import Receive, Scope, Send
 
 from service.core.errors import UnknownModel
 from service.http.routing.middleware import RequestMiddleware
-from service.http.routing.operations import Operation, Options
+from service.http.routing.operations import Operation
+from service.http.routing.options import Options
 from service.http.routing.router import Router, Routes
 from service.http.security.access_control import AccessControl
 from service.http.security.cors import CorsPolicy
@@ -32,8 +33,8 @@ async def echo(request: Request, options: Options) -> Response:
     return JSONResponse({"echo": request.path_params})
 
 
-ECHO = Operation("echo", "GET", "/v2/models/{model}/echo", "Repeat", echo, {}, has_slash_twin=True)
-PLAIN = Operation("plain", "POST", "/v1/models/{model}:plain", "Repeat", echo, {})
+ECHO = Operation("echo", "GET", "/v2/models/{model}/echo", "Repeat", "", echo, {}, allows_trailing_slash=True)
+PLAIN = Operation("plain", "POST", "/v1/models/{model}:plain", "Repeat", "", echo, {})
 
 
 async def framework(scope: Scope, receive: Receive, send: Send) -> None:

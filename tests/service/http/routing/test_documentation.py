@@ -1,4 +1,4 @@
-"""`service/http/routing/openapi.py`: the description, Swagger UI and its files, rendered once."""
+"""`service/http/routing/documentation.py`: the OpenAPI document, Swagger UI and its files."""
 
 from importlib import resources
 
@@ -6,14 +6,14 @@ import pytest
 from fastapi.openapi.utils import get_openapi
 from starlette.testclient import TestClient
 
-from service.http.routing import openapi
+from service.http.routing import documentation
 from service.settings import Settings
 from tests.service.http.running import service
 
-PATHS = ["/openapi.json", "/docs", *(f"/docs/static/{name}" for name in openapi.FILES)]
+PATHS = ["/openapi.json", "/docs", *(f"/docs/static/{name}" for name in documentation.FILES)]
 
 
-@pytest.mark.parametrize("name", openapi.FILES)
+@pytest.mark.parametrize("name", documentation.FILES)
 def test_files_of_swagger_ui_are_served_as_they_are_installed(client: TestClient, name: str) -> None:
     """
     With their length and type.
@@ -23,7 +23,7 @@ def test_files_of_swagger_ui_are_served_as_they_are_installed(client: TestClient
     file = resources.files("fastapi_offline") / "static" / name
     assert answer.content == file.read_bytes()
     assert answer.headers["content-length"] == str(len(answer.content))
-    assert answer.headers["content-type"] == openapi.FILES[name]
+    assert answer.headers["content-type"] == documentation.FILES[name]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -53,7 +53,7 @@ def test_the_description_is_rendered_once(toy_settings: Settings, monkeypatch: p
         times.append(arguments["title"])
         return real(**arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(openapi, "get_openapi", counting)
+    monkeypatch.setattr(documentation, "get_openapi", counting)
     with service(toy_settings, max_cached_bytes=0) as client:
         assert not times
         bodies = {client.get("/openapi.json").content for _ in range(3)}

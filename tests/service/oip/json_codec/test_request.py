@@ -1,7 +1,6 @@
-"""`service/oip/json_codec.py`: bodies byte by byte, and whatever else may come."""
+"""`service/oip/json_codec/request.py`: invalid requests and their error messages, and random bodies."""
 
 import json
-import struct
 from typing import Any
 
 import numpy as np
@@ -10,122 +9,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from service.oip.json_codec import HEADER
+from service.oip.json_codec.body import HEADER
 from service.oip.tensors import DATATYPES
-from tests import precision, toys
 from tests.examples import examples
 from tests.service.http.bodies import check_sentence, problem
 from tests.service.oip.messages import DOT, INFER, LOGITS, declared, document, post, read, tensor
 
 PIXELS = DOT.tobytes()
-
-
-def test_an_answer_in_json_to_the_byte(client: TestClient) -> None:
-    """
-    Members in the protocol's order, data flat, float32 in as few digits as tell it from its neighbours.
-    """
-    answer = post(client, document(id="a-1", outputs=[{"name": "logits"}]))
-
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/json"
-    assert HEADER not in answer.headers
-    assert answer.content == (
-        b'{"model_name":"quadrants","model_version":"2","id":"a-1","outputs":'
-        b'[{"name":"logits","datatype":"FP32","shape":[1,4],"data":[0.0,0.0,0.0,1.0]}]}'
-    )
-
-
-def test_an_answer_in_binary_to_the_byte(client: TestClient) -> None:
-    """
-    The header says where the JSON ends; the contents are little-endian.
-    """
-    output = {"name": "logits", "parameters": {"binary_data": True}}
-
-    answer = post(client, document(declared(784), outputs=[output]), PIXELS)
-
-    text = (
-        b'{"model_name":"quadrants","model_version":"2","outputs":'
-        b'[{"name":"logits","datatype":"FP32","shape":[1,4],"parameters":{"binary_data_size":16}}]}'
-    )
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/octet-stream"
-    assert answer.headers[HEADER] == str(len(text))
-    assert answer.content == text + struct.pack("<4f", 0, 0, 0, 1)
-
-
-def test_outputs_may_be_mixed(client: TestClient) -> None:
-    """
-    One as JSON, one as binary, in the order in which they are asked for.
-    """
-    outputs = [{"name": "probabilities"}, {"name": "logits", "parameters": {"binary_data": False}}]
-    asked = document(outputs=outputs, parameters={"binary_data_output": True})
-
-    found = read(post(client, asked))
-
-    first, second = found.document["outputs"]
-    assert (first["name"], second["name"]) == ("probabilities", "logits")
-    assert first["parameters"] == {"binary_data_size": 16}
-    assert "data" not in first
-    assert second["data"] == [0, 0, 0, 1]
-    off = np.abs(found.arrays["probabilities"] - toys.softmax(LOGITS))
-    assert np.all(off <= precision.softmax_error(LOGITS))
-
-
-def test_without_outputs_all_are_answered(client: TestClient) -> None:
-    """
-    None and an empty list mean the same; no id is answered where none came.
-    """
-    members: dict[str, Any]
-    for members in ({}, {"outputs": []}, {"id": ""}):
-        found = read(post(client, document(**members)))
-
-        assert list(found.arrays) == ["logits", "probabilities"]
-        assert "id" not in found.document
-        np.testing.assert_array_equal(found.arrays["logits"], LOGITS)
-
-
-def test_nothing_but_contents(client: TestClient) -> None:
-    """
-    A header of 0: all of the body is the one input, the batch follows from its size, outputs are binary.
-    """
-    answer = post(client, b"", PIXELS * 3, header="0")
-
-    found = read(answer)
-    np.testing.assert_array_equal(found.arrays["logits"], LOGITS.repeat(3, axis=0))
-    assert all("parameters" in output for output in found.document["outputs"])
-
-
-def test_classification_to_the_byte(client: TestClient) -> None:
-    """
-    Value, index and label, the likeliest first; as JSON text, and as binary with each length before it.
-    """
-    output: dict[str, Any] = {"name": "logits", "parameters": {"classification": 2}}
-
-    in_json = post(client, document(outputs=[output]))
-    output["parameters"]["binary_data"] = True
-    in_binary = post(client, document(outputs=[output]))
-
-    elements = [b"1.0:3:lower right", b"0.0:0:upper left"]
-    (found,) = in_json.json()["outputs"]
-    assert (found["datatype"], found["shape"]) == ("BYTES", [1, 2])
-    assert found["data"] == [element.decode() for element in elements]
-    size = int(in_binary.headers[HEADER])
-    assert in_binary.content[size:] == b"".join(struct.pack("<I", len(e)) + e for e in elements)
-
-
-def test_classification_of_more_than_there_are_names_all(client: TestClient) -> None:
-    """
-    Of two images a row each.
-    """
-    outputs = [{"name": "probabilities", "parameters": {"classification": 1000}}]
-
-    (found,) = post(client, document(tensor(DOT.repeat(2, axis=0)), outputs=outputs)).json()["outputs"]
-
-    numbers = read(post(client, document())).arrays["probabilities"][0]
-    assert found["shape"] == [2, 4]
-    for row in (found["data"][:4], found["data"][4:]):
-        values = [float(element.split(":")[0]) for element in row]
-        np.testing.assert_array_equal(np.array(values, np.float32), np.sort(numbers)[::-1])
 
 
 WRONG: list[tuple[str, Any, str]] = [
@@ -183,17 +73,17 @@ WRONG: list[tuple[str, Any, str]] = [
         document(
             parameters={"explain": True}, outputs=[{"name": "bias", "parameters": {"classification": 1}}]
         ),
-        "Parameter 'classification' of output 'bias' should be left out",
+        "Parameter 'classification' of output 'bias' should be absent",
     ),
     (
         "shared memory in",
         document(tensor(parameters={"shared_memory_region": "a"}, data=[])),
-        "Parameters of input 'image' should be none of shared memory, which is not there",
+        "Parameters of input 'image' should be without shared memory, which is not supported",
     ),
     (
         "shared memory out",
         document(outputs=[{"name": "logits", "parameters": {"shared_memory_region": "a"}}]),
-        "Parameters of output 'logits' should be none of shared memory",
+        "Parameters of output 'logits' should be without shared memory",
     ),
     ("a size of text", document(declared(784, parameters={"binary_data_size": "784"})), "'binary_data_size'"),
     ("a negative size", document(declared(-1)), "Parameter 'binary_data_size' of inputs[0]"),
@@ -215,10 +105,9 @@ WRONG: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("text", "words"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
-def test_what_is_wrong_is_said(client: TestClient, text: dict[str, Any] | bytes, words: str) -> None:
-    """
-    Where, what was expected, what came; as the one body that every error has.
-    """
+def test_invalid_requests_are_refused_with_the_reason(
+    client: TestClient, text: dict[str, Any] | bytes, words: str
+) -> None:
     answer = post(client, text)
 
     detail = answer.json()["error"]
@@ -240,17 +129,14 @@ def test_what_is_wrong_is_said(client: TestClient, text: dict[str, Any] | bytes,
         (
             None,
             PIXELS + b"x",
-            "Binary data should be 784 bytes, as the inputs' binary_data_size say together; got 785",
+            "Binary data should be 784 bytes, the sum of the inputs' binary_data_size; got 785",
         ),
         (None, b"", "Binary data of inputs[0] should be 784 bytes; got 0"),
     ],
 )
-def test_a_header_that_lies_is_found_out(
+def test_a_wrong_length_of_the_json_is_refused(
     client: TestClient, header: str | None, binary: bytes, words: str
 ) -> None:
-    """
-    No number, beyond the body, in the middle of the JSON; contents too short and too long.
-    """
     text = json.dumps(document(declared(784))).encode()
     given_header = str(len(text)) if header is None else header
 
@@ -261,9 +147,6 @@ def test_a_header_that_lies_is_found_out(
 
 
 def test_binary_contents_of_another_size_than_the_shape_are_refused(client: TestClient) -> None:
-    """
-    The size that is declared is there, but it is not the tensor's.
-    """
     answer = post(client, document(declared(783)), PIXELS[:-1])
 
     assert "Input 'image' should be 784 bytes for (1, 28, 28) UINT8; got 783" in problem(
@@ -271,10 +154,7 @@ def test_binary_contents_of_another_size_than_the_shape_are_refused(client: Test
     )
 
 
-def test_raw_contents_are_whole_images(client: TestClient) -> None:
-    """
-    Half an image is none.
-    """
+def test_a_body_without_json_must_be_whole_images(client: TestClient) -> None:
     detail = problem(post(client, b"", PIXELS[:-1], header="0"), 400, "tensor-mismatch")
 
     assert detail == "Body should be n x 784 bytes, each image 28 x 28; got 783 bytes."
@@ -289,26 +169,17 @@ def test_raw_contents_are_whole_images(client: TestClient) -> None:
         document(tensor(shape=[1, 2**31 - 1, 28]), parameters={"prepare": "mnist"}),
     ],
 )
-def test_a_huge_shape_with_a_small_body_is_too_large(client: TestClient, asked: dict[str, Any]) -> None:
-    """
-    Refused by what it declares, before anything is made of it.
-    """
+def test_a_huge_declared_shape_is_refused(client: TestClient, asked: dict[str, Any]) -> None:
     problem(post(client, asked), 413, "payload-too-large")
 
 
-def test_more_values_than_any_request_needs_are_too_large(client: TestClient) -> None:
-    """
-    Counted before the JSON is parsed.
-    """
+def test_too_many_json_values_are_refused(client: TestClient) -> None:
     text = b'{"inputs":[' + b"[]," * 60_000 + b"[]]}"
 
     problem(post(client, text), 413, "payload-too-large")
 
 
-def test_unknown_members_and_parameters_are_passed_over(client: TestClient) -> None:
-    """
-    Other servers' clients send some: content types, sequences, headers.
-    """
+def test_unknown_members_and_parameters_are_ignored(client: TestClient) -> None:
     asked = document(
         tensor(parameters={"content_type": "np", "headers": {"a": [1]}}),
         parameters={"sequence_id": 1, "sequence_start": True, "content_type": "np"},
@@ -376,13 +247,9 @@ DOCUMENTS = st.fixed_dictionaries(
     binary=st.sampled_from([b"", PIXELS, PIXELS * 2]) | st.binary(max_size=40),
     off=st.sampled_from([None, 0]) | st.integers(-3, 3),
 )
-def test_whatever_comes_is_answered(
+def test_random_documents_never_cause_a_server_error(
     client: TestClient, asked: dict[str, Any], binary: bytes, off: int | None
 ) -> None:
-    """
-    Documents that are nearly right, with contents and headers that may lie: an answer, or a problem that says
-    in one line what is wrong; never an error of ours.
-    """
     text = json.dumps(asked).encode()
     headers = {} if off is None else {HEADER: str(max(0, len(text) + off))}
 
@@ -395,10 +262,9 @@ def test_whatever_comes_is_answered(
 
 @examples(200, *HealthCheck)
 @given(content=st.binary(max_size=1000), header=st.none() | st.integers(0, 1000))
-def test_any_bytes_are_answered(client: TestClient, content: bytes, header: int | None) -> None:
-    """
-    With any header or none.
-    """
+def test_random_bodies_never_cause_a_server_error(
+    client: TestClient, content: bytes, header: int | None
+) -> None:
     headers = {} if header is None else {HEADER: str(header)}
 
     answer = client.post(INFER, content=content, headers=headers)
