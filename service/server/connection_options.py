@@ -8,7 +8,7 @@ from uvicorn.server import ServerState
 
 from service.http.routing.root_path import strip_root_path
 from service.http.security.response_headers import Header
-from service.http.server.connection import Connection
+from service.http.server.connection.protocol import Connection
 from service.http.server.server_context import Limits
 from service.settings import Settings
 

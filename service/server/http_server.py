@@ -14,7 +14,7 @@ from service.app import App
 from service.http.security.client_address import TrustedProxies
 from service.http.security.cors import CorsPolicy
 from service.http.security.response_headers import constant_headers
-from service.http.server.connection import Connection
+from service.http.server.connection.protocol import Connection
 from service.http.server.connection_table import Connections
 from service.http.server.listener import Listener
 from service.http.server.request import Request

@@ -11,7 +11,7 @@ from uvicorn.server import ServerState
 
 from service.app import App
 from service.http.security.response_headers import constant_headers
-from service.http.server.connection import Connection
+from service.http.server.connection.protocol import Connection
 from service.http.server.connection_table import Connections
 from service.http.server.listener import Listener
 from service.http.server.server_context import ServerContext, Stopping

@@ -23,14 +23,14 @@ SHORT_S = 0.01
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
-    """What blocked work waits for; opened at the end whatever happens."""
+    """Blocks work until it is set; set at the end of the test."""
     event = threading.Event()
     yield event
     event.set()
 
 
 def behind(gate: threading.Event, answer: Answer) -> Callable[[], Answer]:
-    """Return work that ends when the gate is opened."""
+    """Return work that ends when the gate is set."""
 
     def work() -> Answer:
         assert gate.wait(LONG_S)
@@ -40,7 +40,7 @@ def behind(gate: threading.Event, answer: Answer) -> Callable[[], Answer]:
 
 
 async def started(workers: ThreadPool, gate: threading.Event, answer: Answer) -> "asyncio.Task[Answer]":
-    """Start work behind a gate, and return once a thread is busy with it."""
+    """Start work behind a gate, and return once a thread runs it."""
     running = threading.Event()
 
     def work() -> Answer:
@@ -55,16 +55,14 @@ async def started(workers: ThreadPool, gate: threading.Event, answer: Answer) ->
 async def queued(
     workers: ThreadPool, work: Callable[[], Answer], priority: int = 0, timeout_s: float | None = None
 ) -> "asyncio.Task[Answer]":
-    """Put work into the queue, and return once it has its place."""
+    """Enqueue work, and return once it is in the queue."""
     task = asyncio.create_task(workers.run(work, timeout_s=timeout_s, priority=priority))
     await asyncio.sleep(0)  # lets the task begin; its place is taken before it first waits
     return task
 
 
-def test_work_runs_in_another_thread_and_its_answer_comes_back() -> None:
-    """
-    The event loop stays free meanwhile.
-    """
+def test_work_runs_in_another_thread_and_returns_its_result() -> None:
+    """The event loop is not blocked."""
     workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     thread = asyncio.run(workers.run(threading.get_ident))
@@ -73,10 +71,7 @@ def test_work_runs_in_another_thread_and_its_answer_comes_back() -> None:
     assert thread != threading.get_ident()
 
 
-def test_as_much_runs_at_once_as_there_are_threads(gate: threading.Event) -> None:
-    """
-    Three pieces of work are all running before any of them ends.
-    """
+def test_all_threads_run_at_once(gate: threading.Event) -> None:
     workers = ThreadPool(threads=3, max_waiting=0, timeout_s=LONG_S)
 
     async def scenario() -> list[int]:
@@ -90,10 +85,8 @@ def test_as_much_runs_at_once_as_there_are_threads(gate: threading.Event) -> Non
     assert answers == [0, 1, 2]
 
 
-def test_one_more_than_there_are_places_is_turned_away_at_once(gate: threading.Event) -> None:
-    """
-    Nothing of it is started, and the error says how many are there already.
-    """
+def test_work_beyond_the_capacity_is_refused_at_once(gate: threading.Event) -> None:
+    """The error has the number of pending jobs."""
     workers = ThreadPool(threads=1, max_waiting=2, timeout_s=LONG_S)
     began: list[str] = []
 
@@ -113,10 +106,7 @@ def test_one_more_than_there_are_places_is_turned_away_at_once(gate: threading.E
     assert began == []
 
 
-def test_without_a_queue_only_running_work_has_a_place(gate: threading.Event) -> None:
-    """
-    `max_waiting` of 0 turns away whatever would have to wait.
-    """
+def test_without_a_queue_work_that_would_wait_is_refused(gate: threading.Event) -> None:
     workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     async def scenario() -> None:
@@ -131,10 +121,8 @@ def test_without_a_queue_only_running_work_has_a_place(gate: threading.Event) ->
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyError("missing"), TimeoutError("its own")])
-def test_what_the_work_raises_is_raised(error: Exception) -> None:
-    """
-    The caller gets the exception itself; a TimeoutError of the work's own is no missed deadline.
-    """
+def test_an_exception_of_the_work_is_raised(error: Exception) -> None:
+    """Its own TimeoutError is not a missed deadline."""
     workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     def work() -> None:
@@ -146,10 +134,7 @@ def test_what_the_work_raises_is_raised(error: Exception) -> None:
     assert (type(caught.value), caught.value.args) == (type(error), error.args)
 
 
-def test_answer_that_is_late_is_not_waited_for(gate: threading.Event) -> None:
-    """
-    The caller hears of it when the deadline passes, though the work goes on.
-    """
+def test_a_missed_deadline_is_raised_while_the_work_goes_on(gate: threading.Event) -> None:
     workers = ThreadPool(threads=1, max_waiting=0, timeout_s=SHORT_S)
 
     with pytest.raises(DeadlineExceeded) as caught:
@@ -159,10 +144,7 @@ def test_answer_that_is_late_is_not_waited_for(gate: threading.Event) -> None:
     assert caught.value.limit_s == SHORT_S
 
 
-def test_late_work_keeps_its_place_until_it_ends(gate: threading.Event) -> None:
-    """
-    Its thread is busy all the same, so the next one must not be promised it.
-    """
+def test_late_work_occupies_its_thread_until_it_ends(gate: threading.Event) -> None:
     workers = ThreadPool(threads=1, max_waiting=0, timeout_s=SHORT_S)
 
     async def scenario() -> None:
@@ -177,9 +159,7 @@ def test_late_work_keeps_its_place_until_it_ends(gate: threading.Event) -> None:
 
 
 def test_work_that_missed_its_deadline_in_the_queue_is_never_started(gate: threading.Event) -> None:
-    """
-    Nobody waits for its answer any more; its place is given back at once.
-    """
+    """It leaves the queue at once."""
     workers = ThreadPool(threads=1, max_waiting=1, timeout_s=SHORT_S)
     began: list[str] = []
 
@@ -197,10 +177,8 @@ def test_work_that_missed_its_deadline_in_the_queue_is_never_started(gate: threa
 
 
 @pytest.mark.parametrize("outcome", ["answer", "error"])
-def test_places_are_given_back(outcome: str) -> None:
-    """
-    Many more pieces of work than places, one after the other, whether they end well or not.
-    """
+def test_capacity_is_released_after_each_job(outcome: str) -> None:
+    """Whether it succeeds or fails."""
     workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     def work() -> str:
@@ -223,10 +201,7 @@ def test_places_are_given_back(outcome: str) -> None:
     assert ends == [outcome] * 20
 
 
-def test_place_of_a_caller_that_went_away_is_given_back(gate: threading.Event) -> None:
-    """
-    A cancelled request leaves the queue.
-    """
+def test_a_cancelled_job_leaves_the_queue(gate: threading.Event) -> None:
     workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
 
     async def scenario() -> str:
@@ -245,10 +220,7 @@ def test_place_of_a_caller_that_went_away_is_given_back(gate: threading.Event) -
     assert answers == "firstsecond"
 
 
-def test_closing_lets_running_work_end_and_drops_what_waits(gate: threading.Event) -> None:
-    """
-    The running answer still comes; what had only a place in the queue is never started.
-    """
+def test_closing_finishes_running_work_and_cancels_waiting_work(gate: threading.Event) -> None:
     workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
     began: list[str] = []
 
@@ -269,9 +241,6 @@ def test_closing_lets_running_work_end_and_drops_what_waits(gate: threading.Even
 
 
 def test_closing_does_not_wait(gate: threading.Event) -> None:
-    """
-    A process that must stop is not held up by work that will not end.
-    """
     workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     async def scenario() -> bool:
@@ -286,7 +255,7 @@ def test_closing_does_not_wait(gate: threading.Event) -> None:
 
 
 def order(gate: threading.Event, priorities: list[int]) -> list[int]:
-    """Return in which order one thread takes work of these priorities, by their places in the list."""
+    """Return the order in which one thread runs jobs of these priorities, as list indices."""
     workers = ThreadPool(threads=1, max_waiting=len(priorities), timeout_s=LONG_S)
     taken: list[int] = []
 
@@ -304,34 +273,24 @@ def order(gate: threading.Event, priorities: list[int]) -> list[int]:
     return taken
 
 
-def test_waiting_work_is_taken_by_priority(gate: threading.Event) -> None:
-    """
-    1 comes first and 10 last, in whatever order they came.
-    """
+def test_waiting_work_runs_by_priority(gate: threading.Event) -> None:
+    """1 first and 10 last."""
     priorities = random.Random(0).sample(range(1, 11), 10)
 
     assert [priorities[place] for place in order(gate, priorities)] == list(range(1, 11))
 
 
-def test_work_of_one_priority_is_taken_as_it_came(gate: threading.Event) -> None:
-    """
-    First come, first served, within each level.
-    """
+def test_work_of_equal_priority_runs_in_order_of_arrival(gate: threading.Event) -> None:
     assert order(gate, [2, 1, 2, 1, 2, 1]) == [1, 3, 5, 0, 2, 4]
 
 
 @pytest.mark.parametrize("priority", [0, -1, 11, 2**64])
-def test_priority_that_is_no_level_counts_as_the_default(gate: threading.Event, priority: int) -> None:
-    """
-    After 4, before 6, and among those of 5 as it came.
-    """
+def test_an_invalid_priority_counts_as_the_default(gate: threading.Event, priority: int) -> None:
+    """After 4, before 6, and with 5 in order of arrival."""
     assert order(gate, [6, 5, priority, 5, 4]) == [4, 1, 2, 3, 0]
 
 
-def test_work_of_first_priority_has_no_place_in_a_full_queue(gate: threading.Event) -> None:
-    """
-    Priority says who is taken first, not who is let in.
-    """
+def test_a_full_queue_refuses_work_of_any_priority(gate: threading.Event) -> None:
     workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
 
     async def scenario() -> None:
@@ -350,12 +309,10 @@ def test_work_of_first_priority_has_no_place_in_a_full_queue(gate: threading.Eve
     ("own_s", "asked_s", "limit_s"),
     [(LONG_S, SHORT_S, SHORT_S), (SHORT_S, LONG_S, SHORT_S), (SHORT_S, None, SHORT_S), (LONG_S, 0, 0)],
 )
-def test_the_shorter_time_is_the_limit_and_the_error_says_which(
+def test_a_job_can_shorten_its_deadline_only(
     gate: threading.Event, own_s: float, asked_s: float | None, limit_s: float
 ) -> None:
-    """
-    A caller can shorten the workers' own time and never lengthen it.
-    """
+    """The error has the deadline that applied."""
     workers = ThreadPool(threads=1, max_waiting=0, timeout_s=own_s)
 
     with pytest.raises(DeadlineExceeded) as caught:
@@ -366,10 +323,7 @@ def test_the_shorter_time_is_the_limit_and_the_error_says_which(
     assert caught.value.limit_s == limit_s
 
 
-def test_expiry_in_the_queue_frees_its_place_alone(gate: threading.Event) -> None:
-    """
-    Of three that wait, the one in the middle gives up: a fourth gets its place, and the order stays.
-    """
+def test_an_expired_job_leaves_the_queue_and_keeps_the_order(gate: threading.Event) -> None:
     workers = ThreadPool(threads=1, max_waiting=3, timeout_s=LONG_S)
     taken: list[str] = []
 
@@ -392,10 +346,8 @@ def test_expiry_in_the_queue_frees_its_place_alone(gate: threading.Event) -> Non
     assert taken == ["early", "between", "late"]
 
 
-def test_cancelled_work_is_never_started_and_nothing_holds_it(gate: threading.Event) -> None:
-    """
-    What its caller sent can go while the thread is still busy with another.
-    """
+def test_cancelled_work_is_never_started_and_is_released(gate: threading.Event) -> None:
+    """Its body is freed while the thread is still busy."""
     workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
     began: list[str] = []
 
@@ -423,12 +375,8 @@ def test_cancelled_work_is_never_started_and_nothing_holds_it(gate: threading.Ev
     assert began == []
 
 
-def test_work_whose_time_passed_unnoticed_is_never_started(
-    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    The event loop may be too busy to end a wait: the thread looks at the clock itself.
-    """
+def test_a_thread_checks_the_deadline_itself(gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop may be too busy to end a wait."""
     workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
     now = 1000.0
     monkeypatch.setattr(workers_module, "monotonic", lambda: now)
@@ -450,10 +398,8 @@ def test_work_whose_time_passed_unnoticed_is_never_started(
     assert began == []
 
 
-def test_what_was_sent_is_not_held_by_its_error() -> None:
-    """
-    Without waiting for the collector of cycles: a body may be large, and many are refused.
-    """
+def test_an_error_does_not_hold_the_body() -> None:
+    """Without a garbage collection: many large bodies may be refused."""
     workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     class Body:
@@ -478,10 +424,7 @@ def test_what_was_sent_is_not_held_by_its_error() -> None:
         gc.enable()
 
 
-def test_many_callers_on_many_threads_lose_nothing() -> None:
-    """
-    Every piece of work is done once, whatever its priority, and every place is free again.
-    """
+def test_many_jobs_on_many_threads_run_once_each() -> None:
     workers = ThreadPool(threads=4, max_waiting=200, timeout_s=LONG_S)
     chance = random.Random(0)
 
@@ -495,10 +438,7 @@ def test_many_callers_on_many_threads_lose_nothing() -> None:
     assert answers == [list(range(200))] * 3
 
 
-def test_nothing_is_taken_after_closing() -> None:
-    """
-    A process that stops turns away what comes.
-    """
+def test_a_closed_pool_refuses_work() -> None:
     workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
 
     workers.close()
@@ -507,10 +447,9 @@ def test_nothing_is_taken_after_closing() -> None:
         asyncio.run(workers.run(int))
 
 
-def test_nothing_waits_for_the_garbage_collector() -> None:
+def test_no_result_or_error_waits_for_the_garbage_collector() -> None:
     """
-    What work returned, or held when it raised, is freed with the last reference: a body of 16 MB that stayed
-    until garbage is collected, as each refused one did, filled a container after twenty requests.
+    A body of 16 MB that stayed until the next collection filled a container after twenty refused requests.
     """
 
     class Large:

@@ -52,9 +52,7 @@ def prepared(workers: Workers) -> Coordinator:
 
 
 def test_a_change_is_committed_once_every_worker_has_prepared_it(workers: Workers) -> None:
-    """
-    The requester gets the result once every worker has committed, not before.
-    """
+    """The requester gets the result after every worker has committed."""
     coordinator = prepared(workers)
     messages = dict(workers.sent)
     assert workers.take() == [(10, "prepare"), (11, "prepare")]
@@ -94,12 +92,10 @@ def test_a_change_is_committed_once_every_worker_has_prepared_it(workers: Worker
     ],
     ids=["refused", "another result", "death", "death of the requester, who was prepared", "stop"],
 )
-def test_no_worker_commits_what_not_all_have_prepared(
+def test_a_change_that_not_all_workers_prepare_is_aborted(
     workers: Workers, happens: Callable[[Coordinator], None], reason: str
 ) -> None:
-    """
-    All are told to drop it, the requester is told why, and a worker that starts loads what was served.
-    """
+    """The requester gets the reason, and a starting worker loads the old state."""
     coordinator = prepared(workers)
     coordinator.on_prepared(10, 1, SERVED, [])
     workers.sent.clear()
@@ -119,10 +115,8 @@ def test_no_worker_commits_what_not_all_have_prepared(
     assert not coordinator.is_running
 
 
-def test_a_worker_that_does_not_prepare_in_time_stops_the_change_alone(workers: Workers) -> None:
-    """
-    It may load a large model; a late answer changes nothing.
-    """
+def test_a_prepare_timeout_aborts_the_change_and_kills_no_worker(workers: Workers) -> None:
+    """A late reply is ignored."""
     coordinator = prepared(workers)
     coordinator.on_prepared(10, 1, SERVED, [])
     workers.now_s = 59.9
@@ -139,10 +133,8 @@ def test_a_worker_that_does_not_prepare_in_time_stops_the_change_alone(workers: 
     assert coordinator.state == CommittedState(OLD)
 
 
-def test_a_worker_that_dies_while_it_commits_does_not_stop_the_change(workers: Workers) -> None:
-    """
-    Its replacement loads the new state.
-    """
+def test_a_worker_that_dies_during_the_commit_does_not_stop_it(workers: Workers) -> None:
+    """Its replacement loads the new state."""
     coordinator = prepared(workers)
     for pid in (10, 11):
         coordinator.on_prepared(pid, 1, SERVED, [])
@@ -156,9 +148,7 @@ def test_a_worker_that_dies_while_it_commits_does_not_stop_the_change(workers: W
 
 
 def test_a_worker_that_does_not_commit_in_time_is_killed(workers: Workers) -> None:
-    """
-    Once; the change is finished when it has ended.
-    """
+    """Once; its end finishes the change."""
     coordinator = prepared(workers)
     for pid in (10, 11):
         coordinator.on_prepared(pid, 1, SERVED, [])
@@ -175,10 +165,8 @@ def test_a_worker_that_does_not_commit_in_time_is_killed(workers: Workers) -> No
     assert not coordinator.is_running
 
 
-def test_a_change_waits_for_workers_that_start_and_for_the_one_before(workers: Workers) -> None:
-    """
-    So that a worker that starts loads either the state before or the state after.
-    """
+def test_a_change_waits_for_starting_workers_and_earlier_changes(workers: Workers) -> None:
+    """So a starting worker loads either the old or the new state."""
     coordinator = workers.coordinator()
     coordinator.request(ChangeKind.UNLOAD, "ink", requester=10, request=1)
     coordinator.request(ChangeKind.LOAD, "ink", requester=11, request=1)
@@ -201,10 +189,8 @@ def test_a_change_waits_for_workers_that_start_and_for_the_one_before(workers: W
     assert [message.get("kind") for _, message in workers.sent] == ["load", "load"]
 
 
-def test_what_waits_too_long_or_with_too_many_is_refused(workers: Workers) -> None:
-    """
-    The queue is bounded; signals that arrive while one waits are one.
-    """
+def test_the_queue_is_bounded_in_time_and_length(workers: Workers) -> None:
+    """Reloads by signal are merged."""
     coordinator = workers.coordinator()
     for request in range(1, 66):
         coordinator.request(ChangeKind.LOAD, "ink", requester=10, request=request)
@@ -222,10 +208,7 @@ def test_what_waits_too_long_or_with_too_many_is_refused(workers: Workers) -> No
     assert len(coordinator._queue) == 1
 
 
-def test_a_worker_that_ended_gets_no_result_and_its_waiting_requests_are_dropped(workers: Workers) -> None:
-    """
-    Nobody waits for them.
-    """
+def test_queued_changes_of_a_dead_worker_are_dropped(workers: Workers) -> None:
     coordinator = workers.coordinator()
     coordinator.request(ChangeKind.LOAD, "ink", requester=10, request=1)
 
@@ -235,10 +218,8 @@ def test_a_worker_that_ended_gets_no_result_and_its_waiting_requests_are_dropped
     assert workers.sent == []
 
 
-def test_a_models_folder_that_cannot_be_read_is_a_refusal(workers: Workers) -> None:
-    """
-    Without its path.
-    """
+def test_an_unreadable_models_folder_refuses_the_change(workers: Workers) -> None:
+    """Without its path."""
 
     def unreadable() -> frozenset[tuple[str, str]]:
         raise PermissionError(13, "Permission denied", "/secret")
@@ -256,9 +237,9 @@ def test_a_models_folder_that_cannot_be_read_is_a_refusal(workers: Workers) -> N
     assert not coordinator.is_running
 
 
-def test_the_committed_state_is_what_a_new_worker_must_serve() -> None:
+def test_the_committed_state_is_what_a_starting_worker_loads() -> None:
     """
-    A load changes one model, a reload all but the unloaded; one of which nothing is served is not expected.
+    A load changes one model, a reload all but unloaded ones; models without served versions are not added.
     """
     coordinator = Workers().coordinator()
 

@@ -6,10 +6,8 @@ from service.inference.admission.buckets import SpendResult
 from service.inference.admission.rates import NS, UNLIMITED, Limits, parse
 
 
-def test_an_answer_says_what_is_left() -> None:
-    """
-    Whole tokens, and the seconds until the bucket is full, rounded up.
-    """
+def test_a_response_has_the_remaining_tokens() -> None:
+    """Whole tokens, and the seconds until the bucket is full, rounded up."""
     limits = Limits(parse("10/s"), parse("600/min"))
     now = 10**15
 
@@ -21,10 +19,7 @@ def test_an_answer_says_what_is_left() -> None:
     ]
 
 
-def test_an_answer_without_a_rate_says_nothing() -> None:
-    """
-    No field at all.
-    """
+def test_a_response_without_a_rate_has_no_fields() -> None:
     assert headers.limit_fields(UNLIMITED, SpendResult("", 0, 0, 0)) == []
 
 
@@ -35,18 +30,14 @@ def test_an_answer_without_a_rate_says_nothing() -> None:
         (Unauthenticated("an unknown one", is_invalid=True), 'Bearer realm="inkling", error="invalid_token"'),
     ],
 )
-def test_a_missing_key_is_asked_for(error: Unauthenticated, value: str) -> None:
-    """
-    A wrong one is told from a missing one.
-    """
+def test_a_missing_key_gets_a_challenge(error: Unauthenticated, value: str) -> None:
+    """A wrong one gets another challenge."""
     assert headers.error_fields(error) == [("www-authenticate", value)]
 
 
 @pytest.mark.parametrize("wait_s", [0.001, 0.9, 1.0, 10.0, 3600.0])
-def test_a_refused_client_is_told_when_to_come_back(wait_s: float) -> None:
-    """
-    In whole seconds, never too early, at most a quarter late; both fields say the same.
-    """
+def test_a_refused_client_gets_the_time_to_wait(wait_s: float) -> None:
+    """In whole seconds, never too early, at most a quarter late; both fields agree."""
     fields = dict(headers.error_fields(RateExceeded(100, "images", 1, wait_s)))
 
     after = int(fields["retry-after"])
@@ -55,17 +46,12 @@ def test_a_refused_client_is_told_when_to_come_back(wait_s: float) -> None:
     assert fields["ratelimit"] == f'"images";r=0;t={after}'
 
 
-def test_waits_differ() -> None:
-    """
-    So that clients that were refused at once do not come back at once.
-    """
+def test_waits_are_jittered() -> None:
+    """So that refused clients do not all retry at once."""
     error = RateExceeded(100, "requests", 1, 1000.0)
 
     assert len({dict(headers.error_fields(error))["retry-after"] for _ in range(50)}) > 1
 
 
 def test_other_errors_have_no_fields() -> None:
-    """
-    Not even another one of admission.
-    """
     assert headers.error_fields(Forbidden("It should", "not")) == []

@@ -38,9 +38,7 @@ ops   rights=manage {SALTED}
 
 
 def test_a_client_without_a_rate_has_the_default() -> None:
-    """
-    And with `none` it has no limit, whatever the default.
-    """
+    """With `none` it has no limit."""
     default = Limits(parse("1/s"), parse("2/s"))
     text = f"a {A} rights=read\nb {B} rights=read rate=none images=7/s"
 
@@ -52,10 +50,7 @@ def test_a_client_without_a_rate_has_the_default() -> None:
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_editors_of_every_kind_may_write_the_file(ending: str, mark: bytes) -> None:
-    """
-    With a byte order mark and other ends of lines.
-    """
+def test_byte_order_marks_and_windows_line_ends_are_accepted(ending: str, mark: bytes) -> None:
     content = mark + ending.join(["# first", f"a {A} rights=read", ""]).encode()
 
     assert list(parse_keys(content, UNLIMITED).clients) == ["a"]
@@ -114,10 +109,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("content", "words"), BROKEN)
-def test_an_error_names_the_line_and_what_should_be_there(content: bytes | str, words: str) -> None:
-    """
-    And what came, in one line.
-    """
+def test_an_error_names_the_line_and_the_expected_value(content: bytes | str, words: str) -> None:
     with pytest.raises(KeysInvalid) as caught:
         parse_keys(content.encode() if isinstance(content, str) else content, UNLIMITED)
 
@@ -143,10 +135,8 @@ def test_an_error_names_the_line_and_what_should_be_there(content: bytes | str, 
         "a sha256:{hash} rights=read\nb sha256:{hash} rights=read",
     ],
 )
-def test_no_error_repeats_a_key_or_a_hash(line: str) -> None:
-    """
-    Wherever it was put by mistake: errors are logged.
-    """
+def test_errors_contain_no_key_and_no_hash(line: str) -> None:
+    """Errors are logged."""
     key = new_key()
     digest = hashlib.sha256(key.encode()).hexdigest()
 
@@ -158,9 +148,6 @@ def test_no_error_repeats_a_key_or_a_hash(line: str) -> None:
 
 
 def test_more_clients_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    A file cannot fill the memory.
-    """
     monkeypatch.setattr(key_file, "_MAX_CLIENTS", 2)
     text = "\n".join(f"c{number} sha256:{number:064x} rights=read" for number in range(3))
 
@@ -174,7 +161,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def write(path: Path, *clients: tuple[str, str]) -> None:
-    """Write a key file with names and keys, as a careful editor does."""
+    """Write a key file with names and keys, and rename it into place."""
     new = path.with_suffix(".new")
     new.write_text("".join(f"{name} {hash_of(key)} rights=read\n" for name, key in clients))
     new.replace(path)
@@ -185,14 +172,12 @@ def names(file: KeyFile) -> set[str]:
 
 
 def polled(file: KeyFile) -> bool:
-    """Poll as a timer does: a change is taken once it has been there for two polls."""
+    """Poll twice: a change is read once it has been the same for two polls."""
     return any([file.poll(), file.poll()])
 
 
-def test_a_change_is_read_once_it_is_still(path: Path) -> None:
-    """
-    Not at the first sight: it may still be being written; and then once.
-    """
+def test_a_change_is_read_once_it_is_stable(path: Path) -> None:
+    """At the first poll, the file may still be written."""
     write(path, ("a", "1"))
     file = KeyFile(path, UNLIMITED)
     idle = [file.poll(), file.poll()]
@@ -205,10 +190,7 @@ def test_a_change_is_read_once_it_is_still(path: Path) -> None:
     assert names(file) == {"b"}
 
 
-def test_a_file_that_goes_on_changing_is_not_read_yet(path: Path) -> None:
-    """
-    Half a file would lock clients out.
-    """
+def test_a_file_that_keeps_changing_is_not_read_yet(path: Path) -> None:
     write(path, ("a", "1"))
     file = KeyFile(path, UNLIMITED)
 
@@ -221,9 +203,7 @@ def test_a_file_that_goes_on_changing_is_not_read_yet(path: Path) -> None:
 
 
 def test_a_broken_file_keeps_the_old_keys(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """
-    One error line says which line is wrong, and no more until it changes again.
-    """
+    """One error line names the line, and no more until the file changes again."""
     key = new_key()
     write(path, ("a", key))
     file = KeyFile(path, UNLIMITED)
@@ -243,10 +223,7 @@ def test_a_broken_file_keeps_the_old_keys(path: Path, caplog: pytest.LogCaptureF
     assert names(file) == {"b"}
 
 
-def test_a_file_that_is_gone_keeps_the_old_keys_until_it_is_back(path: Path) -> None:
-    """
-    No moment without keys opens the service.
-    """
+def test_a_deleted_file_keeps_the_old_keys_until_it_is_back(path: Path) -> None:
     write(path, ("a", "1"))
     file = KeyFile(path, UNLIMITED)
     path.unlink()
@@ -260,10 +237,8 @@ def test_a_file_that_is_gone_keeps_the_old_keys_until_it_is_back(path: Path) -> 
     assert names(file) == {"b"}
 
 
-def test_a_signal_reads_the_file_at_once(path: Path) -> None:
-    """
-    Without a poll, also if it seems unchanged.
-    """
+def test_a_reload_reads_the_file_at_once(path: Path) -> None:
+    """Without a poll."""
     write(path, ("a", "1"))
     file = KeyFile(path, UNLIMITED)
     write(path, ("b", "2"))
@@ -273,10 +248,8 @@ def test_a_signal_reads_the_file_at_once(path: Path) -> None:
     assert not polled(file)
 
 
-def test_a_link_that_is_switched_is_a_change(path: Path, tmp_path: Path) -> None:
-    """
-    As orchestrators mount secrets.
-    """
+def test_a_replaced_symbolic_link_is_a_change(path: Path, tmp_path: Path) -> None:
+    """As orchestrators mount secrets."""
     write(tmp_path / "one", ("a", "1"))
     write(tmp_path / "two", ("b", "2"))
     path.symlink_to(tmp_path / "one")
@@ -290,10 +263,8 @@ def test_a_link_that_is_switched_is_a_change(path: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "large", "empty"])
-def test_what_is_no_key_file_is_refused(path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    At the start, without waiting, and without its path in the message.
-    """
+def test_an_unreadable_file_is_refused(path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without blocking, and without its path in the message."""
     monkeypatch.setattr(key_file, "MAX_FILE_BYTES", 100)
     if kind == "folder":
         path.mkdir()

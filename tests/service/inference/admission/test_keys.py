@@ -12,10 +12,8 @@ B = "sha256:" + "b" * 64
 SALTED = f"scrypt:4096:8:1:{'cd' * 16}:{'ef' * 32}"
 
 
-def test_a_new_key_is_found_by_its_hash_alone() -> None:
-    """
-    It has 256 random bits and a prefix; any other key finds nobody.
-    """
+def test_a_generated_key_is_found_by_its_hash() -> None:
+    """It has 256 random bits and a prefix."""
     key = new_key()
     ring = parse_keys(f"app {hash_of(key)} rights=read".encode(), UNLIMITED)
 
@@ -31,9 +29,7 @@ def test_a_new_key_is_found_by_its_hash_alone() -> None:
 
 
 def test_digests_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Every hash of the client, with the library's function for this, whichever is equal.
-    """
+    """With every hash of the client, by the library's function for this."""
     compared: list[tuple[bytes, bytes]] = []
 
     def compare(a: bytes, b: bytes) -> bool:
@@ -54,10 +50,8 @@ def test_digests_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) 
     assert not matches
 
 
-def test_a_passphrase_matches_its_hash_alone() -> None:
-    """
-    Each time with another salt; the hash written and parsed again is the same.
-    """
+def test_a_passphrase_matches_only_its_hash() -> None:
+    """Each hash has its own salt."""
     first, second = Scrypt.of("correct-horse-battery"), Scrypt.of("correct-horse-battery")
 
     ring = parse_keys(f"ann {first} rights=read".encode(), UNLIMITED)
@@ -69,18 +63,13 @@ def test_a_passphrase_matches_its_hash_alone() -> None:
 
 
 @pytest.mark.parametrize("passphrase", ["", "short", "with some spaces", "naïve-passphrase"])
-def test_a_passphrase_that_is_weak_or_cannot_be_sent_is_refused(passphrase: str) -> None:
-    """
-    Before it is hashed.
-    """
+def test_a_weak_or_unprintable_passphrase_is_refused(passphrase: str) -> None:
     with pytest.raises(ValueError, match="at least 12 printable ASCII characters"):
         Scrypt.of(passphrase)
 
 
-def test_a_passphrase_needs_the_name_before_it() -> None:
-    """
-    So that one attempt costs one hash; a passphrase may have dots itself.
-    """
+def test_a_passphrase_follows_the_name() -> None:
+    """So that one attempt costs one hash; a passphrase may contain dots."""
     ring = parse_keys(f"ann {SALTED} rights=read\nbob {A} rights=read".encode(), UNLIMITED)
 
     assert ring.find_passphrase(b"ann.pass.phrase") == (ring.clients["ann"], b"pass.phrase")

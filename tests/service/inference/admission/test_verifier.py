@@ -18,7 +18,7 @@ PASSPHRASE = "correct-horse-battery"
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count hashes instead of spending time on them: the digest is the passphrase itself."""
+    """Replace scrypt by the identity, and record the passphrases that are hashed."""
     computed.clear()
 
     def compute(_: Scrypt, passphrase: bytes) -> bytes:
@@ -37,16 +37,14 @@ def path(tmp_path: Path) -> Path:
 
 
 def write(path: Path, *clients: tuple[str, str]) -> None:
-    """Write a key file with names and keys, as a careful editor does."""
+    """Write a key file with names and keys, and rename it into place."""
     new = path.with_suffix(".new")
     new.write_text("".join(f"{name} {hash_of(key)} rights=read\n" for name, key in clients))
     new.replace(path)
 
 
 def test_no_request_is_lost_while_keys_are_reloaded(path: Path) -> None:
-    """
-    A client that is in every version of the file is known at every moment, and one that is in none never.
-    """
+    """A client in every version of the file is always known, one in none never."""
     stays, other = new_key(), new_key()
     write(path, ("stays", stays), ("x", "0"))
     file = KeyFile(path, UNLIMITED)
@@ -80,16 +78,14 @@ def test_no_request_is_lost_while_keys_are_reloaded(path: Path) -> None:
 
 
 def salted(path: Path, *passphrases: str) -> Verifier:
-    """Write a client with passphrases, and return who verifies them."""
+    """Write a client with passphrases, and return a verifier."""
     hashes = " ".join(str(Scrypt(4096, 8, 1, b"salt" * 4, p.encode().ljust(32, b"."))) for p in passphrases)
     path.write_text(f"ann {hashes} rights=read\n")
     return Verifier(KeyFile(path, UNLIMITED), BucketTable())
 
 
 def test_a_passphrase_is_hashed_once(path: Path) -> None:
-    """
-    Until then it is an error that passes; many requests that wait for it cost one hash.
-    """
+    """Concurrent requests share one hash; until then `find` raises Overloaded."""
     verifier = salted(path, PASSPHRASE)
     key = b"ann." + PASSPHRASE.encode().ljust(32, b".")
 
@@ -108,9 +104,7 @@ def test_a_passphrase_is_hashed_once(path: Path) -> None:
 
 
 def test_a_wrong_passphrase_is_hashed_once_too(path: Path) -> None:
-    """
-    For each of the client's hashes; then it is known to be wrong.
-    """
+    """For each of the client's hashes; then it is known to be wrong."""
     verifier = salted(path, PASSPHRASE, "another-passphrase")
 
     asyncio.run(verifier.check(b"ann.wrong", b"1" * 16))
@@ -123,10 +117,7 @@ def test_a_wrong_passphrase_is_hashed_once_too(path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", [None, b"", b"wrong", b"eve.wrong", b"x" * 10_000, b"ann." + b"x" * 10_000])
-def test_what_names_no_passphrase_costs_no_hash(path: Path, key: bytes | None) -> None:
-    """
-    Such a key is unknown at once.
-    """
+def test_a_key_without_a_known_name_costs_no_hash(path: Path, key: bytes | None) -> None:
     verifier = salted(path, PASSPHRASE)
 
     assert not verifier.needs_check(key)
@@ -139,7 +130,7 @@ def test_what_names_no_passphrase_costs_no_hash(path: Path, key: bytes | None) -
 
 
 def refused(verifier: Verifier, attempts: list[tuple[bytes, bytes]]) -> list[type[ServiceError] | None]:
-    """Check keys, one after the other; return how each attempt ended."""
+    """Check keys one after the other; return the error of each."""
 
     async def ask() -> list[type[ServiceError] | None]:
         found: list[type[ServiceError] | None] = []
@@ -155,9 +146,7 @@ def refused(verifier: Verifier, attempts: list[tuple[bytes, bytes]]) -> list[typ
 
 
 def test_wrong_passphrases_from_one_address_are_limited(path: Path) -> None:
-    """
-    Then a 429, for this address alone.
-    """
+    """Then a 429, for this address only."""
     verifier = salted(path, PASSPHRASE)
     verifier._clock = iter(range(0, 10**14, 10**10)).__next__  # no limit of all together
     attempts = [(b"ann.%d" % number, b"1" * 16) for number in range(CHECKS_PER_ADDRESS.burst + 5)]
@@ -169,9 +158,7 @@ def test_wrong_passphrases_from_one_address_are_limited(path: Path) -> None:
 
 
 def test_wrong_passphrases_from_many_addresses_are_limited(path: Path) -> None:
-    """
-    A quarter of a core at most goes into hashes, whoever sends them; then a 503.
-    """
+    """Hashing takes a quarter of a core at most; then a 503."""
     verifier = salted(path, PASSPHRASE)
     verifier._clock = lambda: 10**15
 
@@ -181,10 +168,7 @@ def test_wrong_passphrases_from_many_addresses_are_limited(path: Path) -> None:
     assert set(found[10:]) == {Overloaded}
 
 
-def test_what_is_remembered_of_passphrases_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    However many are tried.
-    """
+def test_the_cache_of_results_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifier_module, "_MAX_CACHED", 4)
     verifier = salted(path, PASSPHRASE)
     verifier._clock = iter(range(0, 10**14, 10**10)).__next__
@@ -195,10 +179,8 @@ def test_what_is_remembered_of_passphrases_is_bounded(path: Path, monkeypatch: p
     assert verifier._running == {}
 
 
-def test_a_changed_hash_is_not_answered_from_memory(path: Path) -> None:
-    """
-    A passphrase that was right is wrong after the reload, and one that stayed need not be hashed again.
-    """
+def test_a_changed_hash_is_not_answered_from_the_cache(path: Path) -> None:
+    """An unchanged one need not be hashed again."""
     verifier = salted(path, PASSPHRASE)
     key = b"ann." + PASSPHRASE.encode().ljust(32, b".")
     asyncio.run(verifier.check(key, b"1" * 16))
@@ -214,10 +196,7 @@ def test_a_changed_hash_is_not_answered_from_memory(path: Path) -> None:
     assert verifier.needs_check(key)
 
 
-def test_a_client_that_gives_up_ends_no_check(path: Path) -> None:
-    """
-    The others who wait for it get its result.
-    """
+def test_a_cancelled_request_does_not_cancel_a_shared_check(path: Path) -> None:
     verifier = salted(path, PASSPHRASE)
     key = b"ann." + PASSPHRASE.encode().ljust(32, b".")
 
@@ -232,10 +211,7 @@ def test_a_client_that_gives_up_ends_no_check(path: Path) -> None:
     assert verifier.find(key).name == "ann"
 
 
-def test_a_closed_verifier_says_that_it_stops(path: Path) -> None:
-    """
-    Instead of waiting for a thread that will not come.
-    """
+def test_a_closed_verifier_raises_stopping(path: Path) -> None:
     verifier = salted(path, PASSPHRASE)
     verifier.close()
 
@@ -243,12 +219,8 @@ def test_a_closed_verifier_says_that_it_stops(path: Path) -> None:
         asyncio.run(verifier.check(b"ann.wrong", b"1" * 16))
 
 
-def test_a_hash_that_cannot_be_computed_is_an_error_that_passes(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    No memory for it: 503, and no memory of a result.
-    """
+def test_a_failed_computation_is_not_cached(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of memory: 503."""
     verifier = salted(path, PASSPHRASE)
 
     def fail(_: Scrypt, __: bytes) -> bytes:

@@ -33,7 +33,7 @@ from tests import toys
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    """A registry that serves version 1 of `quadrants`; version 2 was published since."""
+    """A registry that serves version 1 of `quadrants`; version 2 was published later."""
     toys.publish(tmp_path)
     registry = Registry(tmp_path)
     registry.load()
@@ -46,7 +46,7 @@ def served(registry: Registry) -> list[str]:
 
 
 def in_one_process(registry: Registry, use: Callable[[LocalChanges], Coroutine[Any, Any, None]]) -> None:
-    """Run something with the changes of a service of one process."""
+    """Run a function with the changes of a service of one process."""
     workers = ThreadPool(1, 8, 30)
 
     async def run() -> None:
@@ -65,27 +65,20 @@ def in_one_process(registry: Registry, use: Callable[[LocalChanges], Coroutine[A
 def test_one_process_applies_a_change_at_once(
     registry: Registry, kind: str, model: str, versions: list[str]
 ) -> None:
-    """
-    Each kind.
-    """
+    """Of each kind."""
     in_one_process(registry, lambda changes: changes.apply(kind, model))
 
     assert served(registry) == versions
 
 
 @pytest.mark.parametrize("kind", [LOAD, UNLOAD])
-def test_a_model_that_nobody_published_is_unknown(registry: Registry, kind: str) -> None:
-    """
-    The error of the registry reaches the client.
-    """
+def test_an_unpublished_model_is_unknown(registry: Registry, kind: str) -> None:
     with pytest.raises(UnknownModel):
         in_one_process(registry, lambda changes: changes.apply(kind, "nobody"))
 
 
 def test_hooks_prepare_first_and_take_effect_at_the_commit(registry: Registry) -> None:
-    """
-    In their order, and for a reload of everything alone.
-    """
+    """In order, and only for a reload of everything."""
     events = []
     stager = Stager(registry)
 
@@ -116,12 +109,8 @@ def test_hooks_prepare_first_and_take_effect_at_the_commit(registry: Registry) -
         (MemoryError("0x7f00"), "MemoryError; see the log."),
     ],
 )
-def test_a_hook_that_refuses_refuses_the_whole_reload(
-    registry: Registry, error: Exception, reason: str
-) -> None:
-    """
-    With its reason but without paths and internals; not even the models change.
-    """
+def test_a_hook_can_refuse_the_whole_reload(registry: Registry, error: Exception, reason: str) -> None:
+    """With its reason but without paths and internals; the models do not change either."""
     stager = Stager(registry)
 
     def prepare() -> Callable[[], None]:
@@ -138,7 +127,7 @@ def test_a_hook_that_refuses_refuses_the_whole_reload(
 
 @dataclass
 class Answer:
-    """What a coordinator returns."""
+    """The result of a coordinator."""
 
     outcome: str = "committed"
     reasons: Sequence[str] = ()
@@ -148,7 +137,7 @@ class Answer:
 
 @dataclass
 class Coordinator:
-    """Returns an answer, raises it, or never answers."""
+    """A fake coordinator: returns a result, raises an error, or never returns."""
 
     answer: Answer | Exception | None
 
@@ -172,26 +161,21 @@ class Coordinator:
         (None, DeadlineExceeded, "0.05 seconds"),
     ],
 )
-def test_what_several_workers_could_not_do_is_an_error(
+def test_a_change_that_workers_refuse_is_an_error(
     answer: Answer | Exception | None, expected: type[ServiceError], words: str
 ) -> None:
-    """
-    Of a kind that has a status in HTTP and gRPC.
-    """
+    """It has a status in HTTP and gRPC."""
     with pytest.raises(expected, match=words):
         asyncio.run(SharedChanges(Coordinator(answer), 0.05).apply(LOAD, "quadrants"))
 
 
-def test_what_several_workers_have_committed_is_no_error() -> None:
-    """
-    Nothing is raised.
-    """
+def test_a_change_that_workers_committed_is_no_error() -> None:
     asyncio.run(SharedChanges(Coordinator(Answer()), 10).apply(LOAD, "quadrants"))
 
 
 @dataclass
 class Slow:
-    """Changes that wait to be let go on, and may be refused."""
+    """Changes that wait for the test, and may be refused."""
 
     go_on: asyncio.Event
     count: int = 0
@@ -205,12 +189,10 @@ class Slow:
             raise self.error
 
 
-def test_signals_that_arrive_during_a_reload_are_followed_by_one_more(
+def test_signals_during_a_reload_cause_one_more_reload(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """
-    A refusal is logged, and the next signal is handled.
-    """
+    """A refusal is logged, and the next signal is handled."""
 
     async def run() -> list[int]:
         changes = Slow(asyncio.Event())

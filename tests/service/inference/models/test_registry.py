@@ -34,13 +34,13 @@ LONG_S = 30.0
 
 
 def publish(root: Path, versions: int, name: str = "quadrants") -> None:
-    """Publish a toy so many times: the same network under each version."""
+    """Publish a toy several times: the same network under each version."""
     for _ in range(versions):
         toys.publish(root, name)
 
 
 def spoil(root: Path, version: str, name: str = "quadrants") -> None:
-    """Change a published file behind its digest's back."""
+    """Change a published file without updating its digest."""
     file = root / name / version / "model.onnx"
     file.write_bytes(file.read_bytes() + b"\n")
 
@@ -53,14 +53,12 @@ def loaded(root: Path) -> Registry:
 
 
 def titles(registry: Registry) -> list[str]:
-    """Return what can answer, as name/version."""
+    """Return the loaded models, as name/version."""
     return [f"{model.name}/{model.version}" for model in registry.models()]
 
 
-def test_newest_version_is_served_when_none_is_named(tmp_path: Path) -> None:
-    """
-    The newest as a number: ten is newer than nine.
-    """
+def test_the_newest_version_is_the_default(tmp_path: Path) -> None:
+    """Compared as numbers: 10 is newer than 9."""
     publish(tmp_path, 10)
 
     model = loaded(tmp_path).get("quadrants")
@@ -68,10 +66,8 @@ def test_newest_version_is_served_when_none_is_named(tmp_path: Path) -> None:
     assert (model.name, model.version) == ("quadrants", "10")
 
 
-def test_only_what_is_asked_for_is_loaded(tmp_path: Path) -> None:
-    """
-    Neither a version nor a model beside that; a model that is not loaded is not expected either.
-    """
+def test_only_the_given_versions_are_loaded(tmp_path: Path) -> None:
+    """A model that is not loaded is not expected either."""
     publish(tmp_path, 3)
     publish(tmp_path, 1, "later")
     registry = Registry(tmp_path)
@@ -84,10 +80,8 @@ def test_only_what_is_asked_for_is_loaded(tmp_path: Path) -> None:
         registry.get("later")
 
 
-def test_named_version_is_served(tmp_path: Path) -> None:
-    """
-    Older versions stay in service beside the newest, each with its own weights.
-    """
+def test_older_versions_are_served_too(tmp_path: Path) -> None:
+    """Each with its own weights."""
     toys.publish(tmp_path)
     toys.publish(tmp_path, weights=toys.quadrant_weights()[::-1].copy())
     registry = loaded(tmp_path)
@@ -100,10 +94,7 @@ def test_named_version_is_served(tmp_path: Path) -> None:
     assert seen == {"1": 0, "2": 3}
 
 
-def test_model_is_complete(tmp_path: Path) -> None:
-    """
-    A loaded model knows its manifest, runs, and shows its weights.
-    """
+def test_a_loaded_model_has_manifest_engine_and_layers(tmp_path: Path) -> None:
     publish(tmp_path, 1)
 
     model = loaded(tmp_path).get("quadrants", "1")
@@ -114,19 +105,13 @@ def test_model_is_complete(tmp_path: Path) -> None:
 
 
 def test_models_are_listed_by_name_and_oldest_version_first(tmp_path: Path) -> None:
-    """
-    In the order in which people look for them.
-    """
     publish(tmp_path, 2, "second")
     publish(tmp_path, 1, "first")
 
     assert titles(loaded(tmp_path)) == ["first/1", "second/1", "second/2"]
 
 
-def test_unknown_model_is_named_and_the_known_ones_are_listed(tmp_path: Path) -> None:
-    """
-    The caller learns what could have been asked for.
-    """
+def test_the_error_of_an_unknown_model_lists_the_known_ones(tmp_path: Path) -> None:
     publish(tmp_path, 1)
 
     with pytest.raises(UnknownModel, match="quadrants; got 'quadrant'"):
@@ -134,20 +119,16 @@ def test_unknown_model_is_named_and_the_known_ones_are_listed(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("version", ["3", "0", "01", "", "newest", "-1"])
-def test_unknown_version_is_named_and_the_known_ones_are_listed(tmp_path: Path, version: str) -> None:
-    """
-    A version is the name it was published under, and nothing that looks like it.
-    """
+def test_the_error_of_an_unknown_version_lists_the_known_ones(tmp_path: Path, version: str) -> None:
+    """Only the exact name of a version counts."""
     publish(tmp_path, 2)
 
     with pytest.raises(UnknownVersion, match=f"1, 2; got '{version}'"):
         loaded(tmp_path).get("quadrants", version)
 
 
-def test_refused_folder_keeps_the_others_serving(tmp_path: Path) -> None:
-    """
-    The newest version is broken: the one before it answers, and so do other models.
-    """
+def test_a_refused_folder_does_not_affect_the_others(tmp_path: Path) -> None:
+    """The newest version is invalid: the one before it is served, and so are other models."""
     publish(tmp_path, 3)
     publish(tmp_path, 1, "other")
     spoil(tmp_path, "3")
@@ -159,10 +140,8 @@ def test_refused_folder_keeps_the_others_serving(tmp_path: Path) -> None:
     registry.check_ready()
 
 
-def test_refused_version_is_not_ready_rather_than_unknown(tmp_path: Path) -> None:
-    """
-    It is published, so whoever asks for it may come back when it is repaired.
-    """
+def test_a_refused_version_is_not_ready_rather_than_unknown(tmp_path: Path) -> None:
+    """It is published, and may be repaired."""
     publish(tmp_path, 2)
     spoil(tmp_path, "2")
 
@@ -170,10 +149,8 @@ def test_refused_version_is_not_ready_rather_than_unknown(tmp_path: Path) -> Non
         loaded(tmp_path).get("quadrants", "2")
 
 
-def test_network_that_computes_something_else_than_its_layers_is_refused(tmp_path: Path) -> None:
-    """
-    Digests and golden examples are right, but the sums are made with other weights than those that are shown.
-    """
+def test_a_network_that_computes_something_else_than_its_layers_is_refused(tmp_path: Path) -> None:
+    """Digests and golden examples are right, but it uses other weights than it shows."""
 
     def swap(model: onnx.ModelProto) -> None:
         weights = toys.quadrant_weights()
@@ -190,10 +167,8 @@ def test_network_that_computes_something_else_than_its_layers_is_refused(tmp_pat
     assert str(refused) == "quadrants/1: logits should be those of the manifest's layers; got others."
 
 
-def test_refused_folder_is_logged_with_its_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """
-    One line at level error, which names the artifact and no path.
-    """
+def test_a_refused_folder_is_logged_with_its_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One line at level error, without a path."""
     publish(tmp_path, 2)
     spoil(tmp_path, "1")
 
@@ -208,10 +183,7 @@ def test_refused_folder_is_logged_with_its_reason(tmp_path: Path, caplog: pytest
     assert str(tmp_path) not in str(fields)
 
 
-def test_ready_model_is_logged_with_its_threads(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """
-    Who reads the log knows what is served, and with how many threads.
-    """
+def test_a_loaded_model_is_logged_with_its_threads(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     publish(tmp_path, 1)
     registry = Registry(tmp_path, engine_threads=2)
 
@@ -222,10 +194,8 @@ def test_ready_model_is_logged_with_its_threads(tmp_path: Path, caplog: pytest.L
     assert fields == [{"model": "quadrants", "version": "1", "threads": 2}]
 
 
-def test_every_kind_of_broken_folder_is_kept_out(tmp_path: Path) -> None:
-    """
-    Broken manifest, broken digest, broken network, other answers: none stops the rest.
-    """
+def test_every_kind_of_invalid_folder_is_refused(tmp_path: Path) -> None:
+    """Invalid manifest, digest, network or golden examples; others are served."""
     publish(tmp_path, 1)
     publish(tmp_path, 1, "a-manifest")
     (tmp_path / "a-manifest" / "1" / "manifest.json").write_text("{")
@@ -255,10 +225,8 @@ def test_every_kind_of_broken_folder_is_kept_out(tmp_path: Path) -> None:
     ]
 
 
-def test_model_whose_versions_were_all_refused_is_not_ready(tmp_path: Path) -> None:
-    """
-    It is not unknown, and the service is not ready either.
-    """
+def test_a_model_without_valid_versions_is_not_ready(tmp_path: Path) -> None:
+    """It is not unknown, and the service is not ready either."""
     publish(tmp_path, 2)
     publish(tmp_path, 1, "other")
     spoil(tmp_path, "1")
@@ -272,10 +240,7 @@ def test_model_whose_versions_were_all_refused_is_not_ready(tmp_path: Path) -> N
     assert titles(registry) == ["other/1"]
 
 
-def test_service_with_every_model_is_ready(tmp_path: Path) -> None:
-    """
-    Nothing is refused, so nothing is raised.
-    """
+def test_a_service_with_every_model_is_ready(tmp_path: Path) -> None:
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
 
@@ -284,10 +249,7 @@ def test_service_with_every_model_is_ready(tmp_path: Path) -> None:
     assert registry.refused() == []
 
 
-def test_empty_folder_is_served_but_not_ready(tmp_path: Path) -> None:
-    """
-    A process without models lives, and says that nothing is published.
-    """
+def test_a_service_without_models_is_not_ready(tmp_path: Path) -> None:
     registry = loaded(tmp_path)
 
     with pytest.raises(ModelNotReady, match="nothing is published"):
@@ -297,20 +259,15 @@ def test_empty_folder_is_served_but_not_ready(tmp_path: Path) -> None:
     assert (registry.models(), registry.refused()) == ([], [])
 
 
-def test_registry_is_not_ready_before_it_has_loaded(tmp_path: Path) -> None:
-    """
-    Nothing answers before its golden examples are reproduced.
-    """
+def test_a_registry_is_not_ready_before_it_has_loaded(tmp_path: Path) -> None:
     publish(tmp_path, 1)
 
     with pytest.raises(ModelNotReady):
         Registry(tmp_path).check_ready()
 
 
-def test_half_published_version_is_not_loaded(tmp_path: Path) -> None:
-    """
-    A trainer that was killed leaves a staging folder; it is neither served nor complained of.
-    """
+def test_a_staging_folder_is_ignored(tmp_path: Path) -> None:
+    """A trainer that was killed leaves one."""
     publish(tmp_path, 1)
     shutil.copytree(tmp_path / "quadrants" / "1", tmp_path / "quadrants" / ".staging-x")
 
@@ -320,18 +277,12 @@ def test_half_published_version_is_not_loaded(tmp_path: Path) -> None:
     assert registry.refused() == []
 
 
-def test_models_folder_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
-    """
-    A mistyped folder is not taken for an empty one.
-    """
+def test_a_missing_models_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         loaded(tmp_path / "none")
 
 
-def test_manifest_that_is_changed_later_changes_nothing_that_is_loaded(tmp_path: Path) -> None:
-    """
-    What answers is in memory, whole, and does not go back to the disk.
-    """
+def test_a_loaded_model_does_not_read_its_folder_again(tmp_path: Path) -> None:
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     manifest = tmp_path / "quadrants" / "1" / "manifest.json"
@@ -345,15 +296,13 @@ def test_manifest_that_is_changed_later_changes_nothing_that_is_loaded(tmp_path:
     assert model.engine.run(toys.dot(1)[None]).logits.argmax() == 1
 
 
-def standings(registry: Registry) -> list[tuple[str, bool]]:
-    """Return how each version of the quadrants stands."""
+def statuses(registry: Registry) -> list[tuple[str, bool]]:
+    """Return the status of each version of `quadrants`."""
     return [(standing.version, standing.is_ready) for standing in registry.index()]
 
 
-def test_reload_serves_a_new_version_and_keeps_what_is_in_memory(tmp_path: Path) -> None:
-    """
-    The old version is the same object still: nothing of it was loaded again.
-    """
+def test_a_reload_serves_a_new_version_and_keeps_the_others(tmp_path: Path) -> None:
+    """The old version is still the same object."""
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     old = registry.get("quadrants", "1")
@@ -365,10 +314,8 @@ def test_reload_serves_a_new_version_and_keeps_what_is_in_memory(tmp_path: Path)
     assert registry.get("quadrants", "1") is old
 
 
-def test_reload_serves_a_model_that_was_published_after_the_start(tmp_path: Path) -> None:
-    """
-    Its name takes its place in the alphabet.
-    """
+def test_a_reload_serves_a_model_published_after_the_start(tmp_path: Path) -> None:
+    """In alphabetical order."""
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     publish(tmp_path, 2, "other")
@@ -378,10 +325,7 @@ def test_reload_serves_a_model_that_was_published_after_the_start(tmp_path: Path
     assert titles(registry) == ["other/1", "other/2", "quadrants/1"]
 
 
-def test_reload_looks_at_one_model_alone(tmp_path: Path) -> None:
-    """
-    What happens to another model's folders is not its business.
-    """
+def test_a_reload_reads_one_model_only(tmp_path: Path) -> None:
     publish(tmp_path, 1)
     publish(tmp_path, 2, "other")
     registry = loaded(tmp_path)
@@ -393,12 +337,10 @@ def test_reload_looks_at_one_model_alone(tmp_path: Path) -> None:
     assert titles(registry) == ["other/1", "other/2", "quadrants/1"]
 
 
-def test_reload_drops_a_version_whose_folder_is_gone(
+def test_a_reload_drops_a_version_whose_folder_was_deleted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    It becomes unknown, and the log says so; who had it already goes on.
-    """
+    """It is unknown then, and the log has a line; requests that hold it go on."""
     publish(tmp_path, 2)
     registry = loaded(tmp_path)
     dropped = registry.get("quadrants")
@@ -416,10 +358,8 @@ def test_reload_drops_a_version_whose_folder_is_gone(
     assert vars(record)["fields"] == {"model": "quadrants", "version": "2"}
 
 
-def test_corrupt_new_folder_leaves_the_old_serving_and_the_sound_new_ones_too(tmp_path: Path) -> None:
-    """
-    Version 2 is broken, version 3 is not; version 1's folder is gone, but an error takes nothing away.
-    """
+def test_a_refused_reload_drops_no_version_and_loads_valid_ones(tmp_path: Path) -> None:
+    """Version 2 is invalid, version 3 valid, and version 1's folder deleted: 1 and 3 are served."""
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     old = registry.get("quadrants")
@@ -432,7 +372,7 @@ def test_corrupt_new_folder_leaves_the_old_serving_and_the_sound_new_ones_too(tm
 
     assert str(tmp_path) not in str(caught.value)
     assert isinstance(caught.value.__cause__, DigestMismatch)
-    assert standings(registry) == [("1", True), ("2", False), ("3", True)]
+    assert statuses(registry) == [("1", True), ("2", False), ("3", True)]
     assert registry.get("quadrants", "1") is old
     assert registry.get("quadrants").version == "3"
     with pytest.raises(ModelNotReady, match="version 2 was refused"):
@@ -441,9 +381,6 @@ def test_corrupt_new_folder_leaves_the_old_serving_and_the_sound_new_ones_too(tm
 
 
 def test_one_error_names_every_refused_folder(tmp_path: Path) -> None:
-    """
-    Whoever repairs them need not ask again after each.
-    """
     publish(tmp_path, 4)
     registry = loaded(tmp_path)
     publish(tmp_path, 2)
@@ -458,13 +395,10 @@ def test_one_error_names_every_refused_folder(tmp_path: Path) -> None:
         "quadrants/5",
         "quadrants/6",
     ]
-    assert [version for version, is_ready in standings(registry) if is_ready] == ["1", "2", "3", "4"]
+    assert [version for version, is_ready in statuses(registry) if is_ready] == ["1", "2", "3", "4"]
 
 
-def test_repaired_folder_is_served_after_the_next_reload(tmp_path: Path) -> None:
-    """
-    Nothing is held against it.
-    """
+def test_a_repaired_folder_is_served_after_the_next_reload(tmp_path: Path) -> None:
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     publish(tmp_path, 1)
@@ -480,10 +414,8 @@ def test_repaired_folder_is_served_after_the_next_reload(tmp_path: Path) -> None
     assert registry.refused() == []
 
 
-def test_version_that_was_published_anew_is_refused_and_the_one_in_memory_goes_on(tmp_path: Path) -> None:
-    """
-    A published version never changes: another network under the same number is somebody's mistake.
-    """
+def test_a_changed_version_is_refused_and_the_one_in_memory_is_served(tmp_path: Path) -> None:
+    """A published version must never change."""
     toys.publish(tmp_path)
     registry = loaded(tmp_path)
     old = registry.get("quadrants")
@@ -499,10 +431,8 @@ def test_version_that_was_published_anew_is_refused_and_the_one_in_memory_goes_o
     assert "never change" in standing.reason
 
 
-def test_broken_folder_of_a_version_in_memory_is_told_and_changes_nothing(tmp_path: Path) -> None:
-    """
-    The operator hears of it before the next start does.
-    """
+def test_a_damaged_folder_of_a_loaded_version_is_reported(tmp_path: Path) -> None:
+    """The version is still served."""
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     old = registry.get("quadrants")
@@ -516,10 +446,8 @@ def test_broken_folder_of_a_version_in_memory_is_told_and_changes_nothing(tmp_pa
 
 
 @pytest.mark.parametrize("name", ["nobody", "", ".", "..", "../quadrants", "quadrants/1", "a\0b", "x" * 5000])
-def test_model_that_nobody_has_published_cannot_be_reloaded(tmp_path: Path, name: str) -> None:
-    """
-    The caller learns what is known; a name that is none leads to no other folder.
-    """
+def test_an_unpublished_model_cannot_be_reloaded(tmp_path: Path, name: str) -> None:
+    """A name that is no folder name leads to no other folder."""
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
 
@@ -529,10 +457,8 @@ def test_model_that_nobody_has_published_cannot_be_reloaded(tmp_path: Path, name
     assert titles(registry) == ["quadrants/1"]
 
 
-def test_model_whose_folders_are_all_gone_goes_on_until_it_is_unloaded(tmp_path: Path) -> None:
-    """
-    A lost folder must not take the last version away; unloaded and asked for again, it is forgotten.
-    """
+def test_a_model_without_folders_is_served_until_it_is_unloaded(tmp_path: Path) -> None:
+    """Then it is unknown."""
     publish(tmp_path, 1)
     publish(tmp_path, 1, "other")
     registry = loaded(tmp_path)
@@ -551,7 +477,9 @@ def test_model_whose_folders_are_all_gone_goes_on_until_it_is_unloaded(tmp_path:
         registry.get("quadrants")
 
 
-def test_model_whose_folder_cannot_be_read_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_whose_folder_cannot_be_read_is_still_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     Nothing is known of what is published, so nothing is dropped; no path is told.
     """
@@ -570,12 +498,10 @@ def test_model_whose_folder_cannot_be_read_goes_on(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "model.onnx", "golden.json"])
-def test_folder_that_vanishes_while_it_is_read_counts_as_gone(
+def test_a_folder_deleted_while_it_is_read_counts_as_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
-    """
-    Whichever file was to be read next; the other new version is served, and nothing is refused.
-    """
+    """Whichever file is read next; the other new version is served, and nothing is refused."""
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     publish(tmp_path, 2)
@@ -588,14 +514,12 @@ def test_folder_that_vanishes_while_it_is_read_counts_as_gone(
     monkeypatch.setattr(artifact, "read_file", read_and_lose)
     registry.reload("quadrants")
 
-    assert standings(registry) == [("1", True), ("3", True)]
+    assert statuses(registry) == [("1", True), ("3", True)]
     assert registry.refused() == []
 
 
-def test_unloaded_model_does_not_answer_and_says_why(tmp_path: Path) -> None:
-    """
-    Neither its newest version nor a named one; other models are not touched.
-    """
+def test_an_unloaded_model_is_not_ready(tmp_path: Path) -> None:
+    """Neither its newest version nor a named one; other models are not affected."""
     publish(tmp_path, 2)
     publish(tmp_path, 1, "other")
     registry = loaded(tmp_path)
@@ -611,10 +535,7 @@ def test_unloaded_model_does_not_answer_and_says_why(tmp_path: Path) -> None:
     assert titles(registry) == ["other/1"]
 
 
-def test_unloaded_model_answers_whoever_had_it(tmp_path: Path) -> None:
-    """
-    Requests in flight end well.
-    """
+def test_an_unloaded_model_still_predicts_for_running_requests(tmp_path: Path) -> None:
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     model = registry.get("quadrants")
@@ -624,10 +545,8 @@ def test_unloaded_model_answers_whoever_had_it(tmp_path: Path) -> None:
     assert Predictor(registry).predict(model, toys.dot(2)[None]).scores.logits.argmax() == 2
 
 
-def test_readiness_does_not_count_what_was_unloaded_on_purpose(tmp_path: Path) -> None:
-    """
-    Not even if nothing else is served.
-    """
+def test_unloaded_models_do_not_affect_readiness(tmp_path: Path) -> None:
+    """Not even if no model is left."""
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
 
@@ -636,10 +555,8 @@ def test_readiness_does_not_count_what_was_unloaded_on_purpose(tmp_path: Path) -
     registry.check_ready()
 
 
-def test_reload_brings_an_unloaded_model_back(tmp_path: Path) -> None:
-    """
-    With what is published now.
-    """
+def test_a_reload_loads_an_unloaded_model(tmp_path: Path) -> None:
+    """With the versions that are published now."""
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     registry.unload("quadrants")
@@ -653,10 +570,7 @@ def test_reload_brings_an_unloaded_model_back(tmp_path: Path) -> None:
     ]
 
 
-def test_unloading_twice_is_fine_and_unloading_the_unknown_is_not(tmp_path: Path) -> None:
-    """
-    The second time changes nothing.
-    """
+def test_unloading_twice_is_no_error_but_an_unknown_model_is(tmp_path: Path) -> None:
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
 
@@ -670,10 +584,7 @@ def test_unloading_twice_is_fine_and_unloading_the_unknown_is_not(tmp_path: Path
 
 
 @pytest.mark.parametrize("before", ["unloaded", "unknown"])
-def test_reload_that_is_refused_never_makes_a_service_unready(tmp_path: Path, before: str) -> None:
-    """
-    A model that did not answer before the reload does not answer after it, and the others do.
-    """
+def test_a_refused_reload_does_not_make_the_service_unready(tmp_path: Path, before: str) -> None:
     publish(tmp_path, 1, "other")
     if before == "unloaded":
         publish(tmp_path, 1)
@@ -694,10 +605,8 @@ def test_reload_that_is_refused_never_makes_a_service_unready(tmp_path: Path, be
         registry.get("quadrants", "1")
 
 
-def test_refused_model_counts_for_readiness_once_it_has_answered(tmp_path: Path) -> None:
-    """
-    A model that was refused at the start keeps the service unready until it is repaired and reloaded.
-    """
+def test_a_model_refused_at_the_start_makes_the_service_unready(tmp_path: Path) -> None:
+    """Until it is repaired and reloaded."""
     publish(tmp_path, 1)
     whole = (tmp_path / "quadrants" / "1" / "model.onnx").read_bytes()
     spoil(tmp_path, "1")
@@ -711,10 +620,8 @@ def test_refused_model_counts_for_readiness_once_it_has_answered(tmp_path: Path)
     registry.check_ready()
 
 
-def test_index_shows_every_version_that_is_known(tmp_path: Path) -> None:
-    """
-    Served, refused and unloaded ones, by name and number, with reasons that hold no path.
-    """
+def test_the_index_lists_every_known_version(tmp_path: Path) -> None:
+    """Loaded, refused and unloaded ones, by name and number, with reasons without paths."""
     publish(tmp_path, 10)
     publish(tmp_path, 2, "other")
     spoil(tmp_path, "9")
@@ -736,10 +643,8 @@ def test_index_shows_every_version_that_is_known(tmp_path: Path) -> None:
     assert str(tmp_path) not in str(index)
 
 
-def test_listeners_hear_at_once_and_of_every_change(tmp_path: Path) -> None:
-    """
-    They find the registry as it is after the change; a reload that is refused is a change too.
-    """
+def test_listeners_are_called_at_once_and_after_every_change(tmp_path: Path) -> None:
+    """A refused reload is a change too."""
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     heard: list[list[str]] = []
@@ -755,7 +660,7 @@ def test_listeners_hear_at_once_and_of_every_change(tmp_path: Path) -> None:
 
 
 def held(monkeypatch: pytest.MonkeyPatch, version: str) -> tuple[threading.Event, threading.Event]:
-    """Hold whoever loads a version; return an event that tells of it, and one that lets it go on."""
+    """Block the loading of a version; return an event for its start, and one that lets it continue."""
     begun, gate = threading.Event(), threading.Event()
     load = Engine.load
 
@@ -769,12 +674,8 @@ def held(monkeypatch: pytest.MonkeyPatch, version: str) -> tuple[threading.Event
     return begun, gate
 
 
-def test_nothing_changes_before_a_new_version_is_loaded_fully(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    While version 3 is loaded, version 2 is not shown either, and the dropped version 1 answers still.
-    """
+def test_a_reload_becomes_visible_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While version 3 loads, version 2 is not visible yet, and the dropped version 1 still is."""
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     publish(tmp_path, 2)
@@ -793,10 +694,8 @@ def test_nothing_changes_before_a_new_version_is_loaded_fully(
     assert titles(registry) == ["quadrants/2", "quadrants/3"]
 
 
-def test_changes_are_made_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    A model that is unloaded while it is being reloaded is unloaded in the end.
-    """
+def test_changes_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is unloaded during its reload is unloaded in the end."""
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     publish(tmp_path, 1)
@@ -817,10 +716,8 @@ def test_changes_are_made_one_after_the_other(tmp_path: Path, monkeypatch: pytes
     assert heard == [["quadrants/1"], ["quadrants/1", "quadrants/2"], []]
 
 
-def test_reload_under_fire_fails_nobody(tmp_path: Path) -> None:
-    """
-    Threads ask and predict all the while, as versions come, are refused and go; each sees sound answers only.
-    """
+def test_reloads_under_load_cause_no_errors(tmp_path: Path) -> None:
+    """Threads predict while versions are added, refused and dropped."""
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     predictor = Predictor(registry)
@@ -863,9 +760,7 @@ def test_reload_under_fire_fails_nobody(tmp_path: Path) -> None:
 
 
 def test_a_staged_change_is_invisible_until_it_is_committed(tmp_path: Path) -> None:
-    """
-    It says what would be served; dropped, it changes nothing.
-    """
+    """It has the versions that would be served."""
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     publish(tmp_path, 1)
@@ -880,10 +775,8 @@ def test_a_staged_change_is_invisible_until_it_is_committed(tmp_path: Path) -> N
     assert titles(registry) == ["quadrants/1", "quadrants/2"]
 
 
-def test_a_staged_change_considers_no_other_versions_than_it_is_told(tmp_path: Path) -> None:
-    """
-    So that several processes load the same, though a version is published meanwhile.
-    """
+def test_a_staged_change_considers_the_given_versions_only(tmp_path: Path) -> None:
+    """So several processes load the same, even if a version is published meanwhile."""
     publish(tmp_path, 3)
     registry = Registry(tmp_path)
     registry.load({("quadrants", "1")})
@@ -893,10 +786,8 @@ def test_a_staged_change_considers_no_other_versions_than_it_is_told(tmp_path: P
     assert staged.served == {"quadrants": ["1", "2"]}
 
 
-def test_a_change_that_was_staged_before_another_cannot_be_committed(tmp_path: Path) -> None:
-    """
-    It would undo the other.
-    """
+def test_a_staged_change_cannot_be_committed_after_another(tmp_path: Path) -> None:
+    """It would undo the other."""
     publish(tmp_path, 1)
     registry = loaded(tmp_path)
     staged = registry.stage_load("quadrants")
@@ -908,10 +799,8 @@ def test_a_change_that_was_staged_before_another_cannot_be_committed(tmp_path: P
     assert titles(registry) == []
 
 
-def test_everything_is_reloaded_as_one_change(tmp_path: Path) -> None:
-    """
-    New models and new versions; unloaded models stay unloaded, and those without folders are served on.
-    """
+def test_all_models_are_reloaded_as_one_change(tmp_path: Path) -> None:
+    """Unloaded models stay unloaded, and those without folders are still served."""
     for name in ("gone", "quadrants", "unloaded"):
         publish(tmp_path, 1, name)
     registry = loaded(tmp_path)
@@ -933,9 +822,7 @@ def test_everything_is_reloaded_as_one_change(tmp_path: Path) -> None:
 
 
 def test_a_reload_of_everything_names_every_refused_folder(tmp_path: Path) -> None:
-    """
-    What is sound is served, as after the reload of one model; nothing that was served is taken away.
-    """
+    """Valid versions are served, and no version is dropped."""
     for name in ("one", "two"):
         publish(tmp_path, 1, name)
     registry = loaded(tmp_path)
@@ -952,10 +839,8 @@ def test_a_reload_of_everything_names_every_refused_folder(tmp_path: Path) -> No
     assert titles(registry) == ["one/1", "three/1", "two/1"]
 
 
-def test_a_models_folder_that_is_gone_takes_nothing_away(tmp_path: Path) -> None:
-    """
-    A reload of everything says so, without its path.
-    """
+def test_a_reload_without_a_models_folder_drops_no_model(tmp_path: Path) -> None:
+    """The error has no path."""
     root = tmp_path / "models"
     publish(root, 1)
     registry = loaded(root)
@@ -969,9 +854,7 @@ def test_a_models_folder_that_is_gone_takes_nothing_away(tmp_path: Path) -> None
 
 
 def test_a_model_that_was_unloaded_before_the_start_is_known_but_not_loaded(tmp_path: Path) -> None:
-    """
-    A process that replaces another answers for it as that did.
-    """
+    """In the replacement of a dead worker."""
     publish(tmp_path, 2)
     publish(tmp_path, 1, "other")
     registry = Registry(tmp_path)
@@ -979,7 +862,7 @@ def test_a_model_that_was_unloaded_before_the_start_is_known_but_not_loaded(tmp_
     registry.load({("quadrants", "1"), ("other", "1")}, unloaded={"quadrants"})
 
     assert titles(registry) == ["other/1"]
-    assert standings(registry) == [("1", True), ("1", False)]
+    assert statuses(registry) == [("1", True), ("1", False)]
     registry.check_ready()
     with pytest.raises(ModelNotReady, match="it was unloaded"):
         registry.get("quadrants")
