@@ -19,7 +19,8 @@ from service.http.calls.dispatcher import Dispatcher
 from service.http.calls.prediction_call import Predictions
 from service.http.messages import problems
 from service.http.messages.body_reader import BodyLimits
-from service.http.messages.response_cache import ResponseCache, version_of
+from service.http.messages.cache_keys import version_of
+from service.http.messages.response_cache import ResponseCache
 from service.http.oip import endpoints, kserve_v1, repository
 from service.http.routing import documentation, openapi
 from service.http.routing.middleware import RequestMiddleware
@@ -49,7 +50,7 @@ from service.memory.budget import Budget
 from service.multiprocess.aggregation import MetricsAggregation
 from service.multiprocess.worker import WorkerProcess
 from service.observability.metrics import Metrics
-from service.observability.model_statistics import Records, Statistics
+from service.observability.model_statistics import Statistics, StatisticsReader
 from service.observability.request_log import Recorder, RequestLog
 from service.oip.model_repository import Management
 from service.settings import Settings
@@ -269,7 +270,7 @@ def _grpc(
     settings: Settings,
     registry: Registry,
     pipeline: Pipeline,
-    statistics: Records,
+    statistics: StatisticsReader,
     management: Management,
     request_log: RequestLog,
     control: AccessControl,

@@ -26,7 +26,7 @@ from service.inference.pipeline import Pipeline, PredictionRequest
 from service.inference.models.model import Model
 from service.inference.models.registry import Registry
 from service.inference.request_context import CLIENT_CLOSED, RequestContext, request_id_from
-from service.observability.model_statistics import Records
+from service.observability.model_statistics import StatisticsReader
 from service.observability.request_log import RequestLog
 from service.oip import inference
 from service.oip import model_metadata as description
@@ -95,7 +95,7 @@ class Servicer:
 
     registry: Registry
     pipeline: Pipeline
-    statistics: Records
+    statistics: StatisticsReader
     management: Management
     request_log: RequestLog
     version: str

@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 
 from service.multiprocess.worker import WorkerProcess
 from service.observability.metrics import Metrics
-from service.observability.model_statistics import Record, Statistics
+from service.observability.model_statistics import Statistics, VersionStatistics
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class MetricsAggregation(Collector):
             task.cancel()
             self._publish()
 
-    def of(self, name: str, version: str) -> Record:
+    def of(self, name: str, version: str) -> VersionStatistics:
         """Return the statistics of a version; all zero without requests."""
         self._publish()
         texts = [text for _, text in self._worker.texts()]
@@ -109,7 +109,7 @@ class MetricsAggregation(Collector):
         ready = [{(name, version) for name, version in published.ready} for published in serving]
         total.set_ready(set.intersection(*ready) if ready else ())
         yield from total.collect()
-        yield GaugeMetricFamily("inkling_processes", "Processes that serve", value=len(serving))
+        yield GaugeMetricFamily("inkling_processes", "Worker processes that serve", value=len(serving))
         pids = [pid for pid, _ in self._worker.texts() if pid]
         yield from _process_metrics([self._worker.parent, *pids], self._worker.parent)
 

@@ -92,7 +92,7 @@ class Metrics(Collector):
         self._requests: dict[tuple[str, str, int], int] = {}
         self._seconds = _Histogram(
             "inkling_request_seconds",
-            "Time from a request's head to the end of its answer",
+            "Time from a request's head to the end of its response",
             "route",
             _SECONDS,
         )
@@ -190,9 +190,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics, for a scrape. Thread-safe."""
         snapshot = self.snapshot()
-        requests = CounterMetricFamily(
-            "inkling_requests", "Requests answered", labels=["route", "model", "code"]
-        )
+        requests = CounterMetricFamily("inkling_requests", "Requests", labels=["route", "model", "code"])
         for route, model, status, count in snapshot["requests"]:
             requests.add_metric([route, model, str(status)], count)
         yield requests
@@ -207,12 +205,12 @@ class Metrics(Collector):
         yield refused
         yield CounterMetricFamily(
             "inkling_log_lines_dropped",
-            "Log lines dropped because their reader did not take them",
+            "Log lines dropped because the log's reader is too slow",
             value=snapshot["lines_dropped"][0],
         )
-        yield GaugeMetricFamily("inkling_requests_in_flight", "Requests being answered", value=self.in_flight)
+        yield GaugeMetricFamily("inkling_requests_in_flight", "Requests in progress", value=self.in_flight)
         ready = GaugeMetricFamily(
-            "inkling_model_ready", "1 for every model version that can answer", labels=["model", "version"]
+            "inkling_model_ready", "1 for every loaded model version", labels=["model", "version"]
         )
         for version in sorted(self._ready):
             ready.add_metric(version, 1)

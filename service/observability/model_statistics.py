@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 
 @dataclass
-class Tally:
+class StatisticDuration:
     """Number of events, and their total duration."""
 
     count: int = 0
@@ -36,20 +36,20 @@ class Tally:
 
 
 @dataclass
-class BatchTally:
+class BatchStatistics:
     """Executions of one batch size: durations of input, inference and output."""
 
-    input: Tally = field(default_factory=Tally)
-    infer: Tally = field(default_factory=Tally)
-    output: Tally = field(default_factory=Tally)
+    input: StatisticDuration = field(default_factory=StatisticDuration)
+    infer: StatisticDuration = field(default_factory=StatisticDuration)
+    output: StatisticDuration = field(default_factory=StatisticDuration)
 
-    def durations(self) -> tuple[Tally, ...]:
+    def durations(self) -> tuple[StatisticDuration, ...]:
         """Return all durations, in constant order."""
         return self.input, self.infer, self.output
 
 
 @dataclass
-class Record:
+class VersionStatistics:
     """Statistics of one version of a model.
 
     Attributes:
@@ -65,23 +65,23 @@ class Record:
     images: int = 0
     executions: int = 0
     last_ms: int = 0
-    success: Tally = field(default_factory=Tally)
-    fail: Tally = field(default_factory=Tally)
-    queue: Tally = field(default_factory=Tally)
-    input: Tally = field(default_factory=Tally)
-    infer: Tally = field(default_factory=Tally)
-    output: Tally = field(default_factory=Tally)
-    batches: dict[int, BatchTally] = field(default_factory=dict)
+    success: StatisticDuration = field(default_factory=StatisticDuration)
+    fail: StatisticDuration = field(default_factory=StatisticDuration)
+    queue: StatisticDuration = field(default_factory=StatisticDuration)
+    input: StatisticDuration = field(default_factory=StatisticDuration)
+    infer: StatisticDuration = field(default_factory=StatisticDuration)
+    output: StatisticDuration = field(default_factory=StatisticDuration)
+    batches: dict[int, BatchStatistics] = field(default_factory=dict)
 
-    def durations(self) -> tuple[Tally, ...]:
+    def durations(self) -> tuple[StatisticDuration, ...]:
         """Return all durations except those of `batches`, in constant order."""
         return self.success, self.fail, self.queue, self.input, self.infer, self.output
 
 
-class Records(Protocol):
+class StatisticsReader(Protocol):
     """Returns the statistics of a model version."""
 
-    def of(self, name: str, version: str) -> Record:
+    def of(self, name: str, version: str) -> VersionStatistics:
         """Return the statistics of a version; all zero without requests."""
 
 
@@ -96,14 +96,14 @@ class Statistics:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._records: dict[tuple[str, str], Record] = {}
+        self._records: dict[tuple[str, str], VersionStatistics] = {}
         self._buffer: deque[_Request] = deque()
         self._lock = threading.Lock()
 
-    def of(self, name: str, version: str) -> Record:
+    def of(self, name: str, version: str) -> VersionStatistics:
         """Return the statistics of a version; all zero without requests."""
         self._count_all()
-        return self._records.get((name, version)) or Record()
+        return self._records.get((name, version)) or VersionStatistics()
 
     def count(
         self,
@@ -159,12 +159,12 @@ class Statistics:
         record.output.add(output_s)
         if batch:
             record.executions += 1
-            tally = record.batches.get(batch)
-            if tally is None:
-                tally = record.batches[batch] = BatchTally()
-            tally.input.add(input_s)
-            tally.infer.add(infer_s)
-            tally.output.add(output_s)
+            executions = record.batches.get(batch)
+            if executions is None:
+                executions = record.batches[batch] = BatchStatistics()
+            executions.input.add(input_s)
+            executions.infer.add(infer_s)
+            executions.output.add(output_s)
 
     def count_failure(self, name: str, version: str, seconds: float) -> None:
         """Count a request that ended in an error after `seconds`."""
@@ -177,9 +177,9 @@ class Statistics:
             (
                 *version,
                 (record.images, record.executions, record.last_ms),
-                [(tally.count, tally.seconds) for tally in record.durations()],
+                [(duration.count, duration.seconds) for duration in record.durations()],
                 [
-                    (size, [(tally.count, tally.seconds) for tally in batch.durations()])
+                    (size, [(duration.count, duration.seconds) for duration in batch.durations()])
                     for size, batch in list(record.batches.items())
                 ],
             )
@@ -196,12 +196,12 @@ class Statistics:
             for own, other in zip(record.durations(), durations, strict=True):
                 own.merge(*other)
             for size, others in batches:
-                batch = record.batches.setdefault(size, BatchTally())
+                batch = record.batches.setdefault(size, BatchStatistics())
                 for own, other in zip(batch.durations(), others, strict=True):
                     own.merge(*other)
 
-    def _record(self, name: str, version: str) -> Record:
+    def _record(self, name: str, version: str) -> VersionStatistics:
         record = self._records.get((name, version))
         if record is None:
-            record = self._records[name, version] = Record()
+            record = self._records[name, version] = VersionStatistics()
         return record

@@ -10,7 +10,7 @@ from service.core.artifact.manifest import MODEL_FILE, Tensor
 from service.inference.models.model import Model
 from service.inference.models.versions import ModelStatus
 from service.inference.thread_pool import DEFAULT_PRIORITY, LOWEST_PRIORITY
-from service.observability.model_statistics import BatchTally, Record, Tally
+from service.observability.model_statistics import BatchStatistics, VersionStatistics, StatisticDuration
 from service.oip import tensors
 
 NAME = "inkling"
@@ -86,7 +86,7 @@ def configuration(model: Model, versions: Sequence[str], max_images: int, thread
     }
 
 
-def statistics(records: Mapping[tuple[str, str], Record]) -> Document:
+def statistics(records: Mapping[tuple[str, str], VersionStatistics]) -> Document:
     """Return statistics: counts, and total durations in nanoseconds.
 
     Args:
@@ -124,7 +124,7 @@ def _configured(tensor: Tensor) -> Document:
     }
 
 
-def _record(name: str, version: str, record: Record) -> Document:
+def _record(name: str, version: str, record: VersionStatistics) -> Document:
     return {
         "name": name,
         "version": version,
@@ -143,7 +143,7 @@ def _record(name: str, version: str, record: Record) -> Document:
     }
 
 
-def _parts(tallies: Record | BatchTally) -> Document:
+def _parts(tallies: VersionStatistics | BatchStatistics) -> Document:
     return {
         "compute_input": _tally(tallies.input),
         "compute_infer": _tally(tallies.infer),
@@ -151,5 +151,5 @@ def _parts(tallies: Record | BatchTally) -> Document:
     }
 
 
-def _tally(tally: Tally) -> Document:
+def _tally(tally: StatisticDuration) -> Document:
     return {"count": tally.count, "ns": tally.ns}

@@ -1,4 +1,4 @@
-"""`service/app.py`: the rooms joined, models loaded at the start, nothing escapes without an answer."""
+"""The application: components are connected, models are loaded, and every request gets a response."""
 
 import re
 from collections.abc import Container

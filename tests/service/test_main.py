@@ -1,4 +1,4 @@
-"""`service/__main__.py`, `service/cli.py` and `service/server.py`: settings in, a server out."""
+"""Start of the service: from the command line to a server."""
 
 import importlib.util
 import logging

@@ -1,4 +1,4 @@
-"""`service/server.py`: how a process ends, what operators can ask meanwhile, and TLS."""
+"""The serving process: shutdown, the operators' port, TLS."""
 
 import http.client
 import logging

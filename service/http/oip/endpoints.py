@@ -21,7 +21,7 @@ from service.inference.admission.keys import Right
 from service.inference.models.model import Model
 from service.inference.models.registry import Registry
 from service.inference.pipeline import PredictionRequest
-from service.observability.model_statistics import Records
+from service.observability.model_statistics import StatisticsReader
 from service.oip import inference, model_metadata
 from service.oip.json_codec.body import Body
 from service.oip.json_codec.request import read_request
@@ -48,7 +48,7 @@ class Endpoints:
 
     registry: Registry
     http: HttpPipeline
-    statistics: Records
+    statistics: StatisticsReader
     version: str
     engine_threads: int
     is_managed: bool

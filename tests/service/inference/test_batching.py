@@ -1,4 +1,4 @@
-"""`service/inference/batching.py`: what waits together runs together, and nothing is lost."""
+"""Dynamic batching: concurrent requests run in one batch."""
 
 import asyncio
 import time

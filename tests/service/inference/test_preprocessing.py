@@ -1,6 +1,6 @@
-"""`service/inference/preprocessing.py`: what a model of photographs makes of every kind of body.
+"""Preprocessing for a model of colour photographs, with every content type.
 
-What a model of 28 x 28 makes of them is in test_wire.py and test_v1.py.
+For models of 28 x 28, see `tests/service/codecs` and `tests/service/http/api/test_predict.py`.
 """
 
 import base64

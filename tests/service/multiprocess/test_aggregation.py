@@ -1,4 +1,4 @@
-"""`service/multiprocess/aggregation.py`: what several processes counted, whichever is asked."""
+"""Aggregation of metrics and statistics over several workers."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""`service/multiprocess/channel.py`: messages and sockets between two processes."""
+"""Channel: messages and sockets between two processes."""
 
 import socket
 from collections.abc import Iterator

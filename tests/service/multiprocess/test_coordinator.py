@@ -1,4 +1,4 @@
-"""`service/multiprocess/coordinator.py`: all workers apply a change, or none does."""
+"""Two-phase changes: all workers apply a change, or none does."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

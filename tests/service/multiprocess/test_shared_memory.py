@@ -1,4 +1,4 @@
-"""`service/multiprocess/shared_memory.py`: what one worker writes, and the others read."""
+"""Shared memory: one worker writes a slot, all read it."""
 
 import os
 

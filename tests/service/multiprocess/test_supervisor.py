@@ -1,4 +1,4 @@
-"""`service/multiprocess/supervisor.py`: it starts workers, restarts those that die, and stops them."""
+"""Supervisor: starts workers, restarts dead ones, and stops them."""
 
 import json
 import os
@@ -83,9 +83,9 @@ def supervised(
 
     Args:
         serve: The body; it has `worker` and `own`, its socket.
-        count: Workers.
-        before: Runs first.
-        published: An expression for what is published, evaluated for every change.
+        count: Number of workers.
+        before: Python code that runs first.
+        published: Expression for the published versions, evaluated for every change.
         options: Further arguments of the supervisor.
     """
     body = "\n".join(f"    {line}" for line in serve.strip().splitlines())

@@ -1,4 +1,4 @@
-"""`service/multiprocess/worker.py`: the messages between worker and supervisor, from the worker's side."""
+"""Messages between worker and supervisor, from the worker's side."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""`service/observability/metrics.py`: what Prometheus is told of the models."""
+"""Prometheus metrics."""
 
 import threading
 

@@ -1,11 +1,11 @@
-"""`service/observability/model_statistics.py`: what each version was asked, and how long it took."""
+"""Statistics of model versions."""
 
 import orjson
 
-from service.observability.model_statistics import Statistics, Tally
+from service.observability.model_statistics import StatisticDuration, Statistics
 
 
-def counted(tally: Tally) -> tuple[int, int]:
+def counted(tally: StatisticDuration) -> tuple[int, int]:
     return tally.count, tally.ns
 
 

@@ -1,4 +1,4 @@
-"""`service/inference/models/changes.py`: load, unload, reload; staged first, then committed."""
+"""Changes of the served models: load, unload, reload; staged first, then committed."""
 
 import asyncio
 import logging
