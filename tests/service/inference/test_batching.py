@@ -71,8 +71,8 @@ def dots(*quarters: int) -> NDArray[np.uint8]:
     return np.stack([toys.dot(quarter) for quarter in quarters])
 
 
-async def batch(*asked: Awaitable[Prediction]) -> list[Prediction | BaseException]:
-    return await asyncio.gather(*asked, return_exceptions=True)
+async def batch(*requests: Awaitable[Prediction]) -> list[Prediction | BaseException]:
+    return await asyncio.gather(*requests, return_exceptions=True)
 
 
 def gather(
@@ -146,8 +146,8 @@ def test_other_events_run_between_two_batches(predictor: Counting) -> None:
 
     async def main() -> None:
         batching = Batching(predictor)
-        asked = [asyncio.ensure_future(predict(batching, model, dots(*[1] * 100))) for _ in range(3)]
-        while not all(one.done() for one in asked):
+        requests = [asyncio.ensure_future(predict(batching, model, dots(*[1] * 100))) for _ in range(3)]
+        while not all(one.done() for one in requests):
             seen.append(len(predictor.sizes))
             await asyncio.sleep(0)
 

@@ -87,7 +87,7 @@ def test_a_batch_equals_its_rows(predictor: Predictor) -> None:
 
 def test_unknown_names_are_errors_of_the_registry(predictor: Predictor) -> None:
     with pytest.raises(UnknownModel, match="quadrants"):
-        predictor.find("nobody")
+        predictor.find("unknown")
     with pytest.raises(UnknownVersion, match="1, 2"):
         predictor.find("quadrants", "3")
 

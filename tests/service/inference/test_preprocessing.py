@@ -37,22 +37,22 @@ def plain(colour: tuple[int, int, int], size: tuple[int, int] = (90, 70)) -> Ima
     return Image.new("RGB", size, colour)
 
 
-def labels(answer: object) -> list[str]:
-    assert isinstance(answer, dict)
-    return [entry["label"] for entry in answer["predictions"]]
+def labels(response: object) -> list[str]:
+    assert isinstance(response, dict)
+    return [entry["label"] for entry in response["predictions"]]
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("size", [(90, 70), (64, 64), (1, 1), (400, 600)])
 def test_pictures_of_any_size_are_preprocessed(client: TestClient, form: str, size: tuple[int, int]) -> None:
     """Labels may contain spaces."""
-    answer = client.post(
+    response = client.post(
         PREDICT,
         content=picture(plain(BLUE, size), form),
         headers={"content-type": f"image/{form.lower()}"},
     )
 
-    assert labels(answer.json()) == ["blue bell"]
+    assert labels(response.json()) == ["blue bell"]
 
 
 def test_every_content_type_gets_the_same_prediction(client: TestClient) -> None:
@@ -72,16 +72,16 @@ def test_every_content_type_gets_the_same_prediction(client: TestClient) -> None
         ("application/x-npy", npy(batch)),
         ("application/x-npy", npy((batch.reshape(3, -1) / 255).astype("f4"))),
     ]
-    answers = [
+    responses = [
         client.post(f"{PREDICT}?include=seen", content=body, headers={"content-type": kind}).json()
         for kind, body in bodies
     ]
     nested = client.post(f"{PREDICT}?include=seen", json={"image": batch[0].tolist()}).json()
 
-    assert labels(answers[0]) == list(toys.COLOURS)
-    np.testing.assert_array_equal([entry["seen"] for entry in answers[0]["predictions"]], batch)
-    assert all(answer == answers[0] for answer in answers)
-    assert nested["predictions"] == answers[0]["predictions"][:1]
+    assert labels(responses[0]) == list(toys.COLOURS)
+    np.testing.assert_array_equal([entry["seen"] for entry in responses[0]["predictions"]], batch)
+    assert all(response == responses[0] for response in responses)
+    assert nested["predictions"] == responses[0]["predictions"][:1]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -103,11 +103,11 @@ def test_the_exif_orientation_is_applied(client: TestClient, orientation: int, f
     exif[0x0112] = orientation
     file = picture(Image.fromarray(np.ascontiguousarray(turned)), form, exif=exif, quality=95, lossless=True)
 
-    answer = client.post(
+    response = client.post(
         f"{PREDICT}?include=seen", content=file, headers={"content-type": f"image/{form.lower()}"}
     )
 
-    (entry,) = answer.json()["predictions"]
+    (entry,) = response.json()["predictions"]
     assert np.abs(np.array(entry["seen"]) - photo.prepare(Image.fromarray(upright))).mean() < 2
 
 
@@ -116,22 +116,22 @@ def test_the_first_frame_of_an_animation_is_used(client: TestClient) -> None:
     for kind in ("WEBP", "PNG"):
         file = picture(plain(GREEN), kind, save_all=True, append_images=[plain(RED), plain(BLUE)])
 
-        answer = client.post(PREDICT, content=file, headers={"content-type": f"image/{kind.lower()}"})
+        response = client.post(PREDICT, content=file, headers={"content-type": f"image/{kind.lower()}"})
 
-        assert labels(answer.json()) == ["green leaf"]
+        assert labels(response.json()) == ["green leaf"]
 
 
 def test_a_black_photograph_is_not_blank(client: TestClient) -> None:
     """Only drawings can be blank."""
     black = toys.plain((0, 0, 0))
 
-    answers = [
+    responses = [
         client.post(PREDICT, json={"image": black[0].tolist()}),
         client.post(PREDICT, content=picture(plain((0, 0, 0))), headers={"content-type": "image/png"}),
         client.post(PREDICT, content=black.tobytes(), headers={"content-type": "application/octet-stream"}),
     ]
 
-    assert [answer.status_code for answer in answers] == [200] * 3
+    assert [response.status_code for response in responses] == [200] * 3
 
 
 def test_strokes_are_refused(client: TestClient) -> None:
@@ -162,9 +162,9 @@ def test_mnist_preprocessing_is_refused(client: TestClient) -> None:
         (picture(plain(RED)), "image/png"),
         (toys.plain(RED).tobytes(), "application/octet-stream"),
     ):
-        answer = client.post(f"{PREDICT}?prepare=mnist", content=body, headers={"content-type": kind})
+        response = client.post(f"{PREDICT}?prepare=mnist", content=body, headers={"content-type": kind})
 
-        detail = problem(answer, 400, "malformed-request")
+        detail = problem(response, 400, "malformed-request")
         assert detail.startswith("Query 'prepare' should be none, or left out, ")
         assert detail.endswith("; got 'mnist'.")
 
@@ -185,19 +185,19 @@ def test_limits_apply_to_photographs(client: TestClient) -> None:
 
 @pytest.mark.parametrize("file", [b"", b"no picture", picture(plain(RED))[:60]])
 def test_an_invalid_picture_is_refused(client: TestClient, file: bytes) -> None:
-    answer = client.post(PREDICT, content=file, headers={"content-type": "image/png"})
+    response = client.post(PREDICT, content=file, headers={"content-type": "image/png"})
 
-    assert "a PNG, JPEG or WebP picture" in problem(answer, 400, "broken-picture")
+    assert "a PNG, JPEG or WebP picture" in problem(response, 400, "broken-picture")
 
 
 def test_a_digit_model_preprocesses_a_coloured_picture_as_a_drawing(
     toy_root: Path, toy_settings: Settings
 ) -> None:
     with service(toy_settings, models=toy_root) as client:
-        answer = client.post(
+        response = client.post(
             "/v1/models/quadrants/predict?include=seen",
             content=picture(digits.canvas(digits.DIGITS["7"][0]).convert("RGB")),
             headers={"content-type": "image/png"},
         )
 
-    assert np.array(answer.json()["predictions"][0]["seen"]).shape == (28, 28)
+    assert np.array(response.json()["predictions"][0]["seen"]).shape == (28, 28)

@@ -20,7 +20,7 @@ from tests.processes import PATIENCE_S, children, is_listening, is_running, list
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look into /proc")
 
 _SCRIPT = """
-import asyncio, os, signal, socket, sys, time
+import asyncio, logging, os, signal, socket, sys, time
 from pathlib import Path
 from typing import Any
 from types import SimpleNamespace
@@ -49,7 +49,7 @@ class Listener:
         connection.sendall(self.text())
         connection.close()
 
-async def answer(worker, own, text, stage=None):
+async def accept(worker, own, text, stage=None):
     listener = Listener(text)
     own.setblocking(False)
     own.listen()
@@ -116,9 +116,9 @@ def waiting(parent: subprocess.Popen[str]) -> int:
 def stopped(parent: subprocess.Popen[str]) -> list[dict[str, Any]]:
     """Stop the service; return its log lines since the last read."""
     parent.terminate()
-    _, said = parent.communicate(timeout=PATIENCE_S)
+    _, stderr = parent.communicate(timeout=PATIENCE_S)
     assert parent.returncode == 0
-    return [json.loads(line) for line in said.splitlines()]
+    return [json.loads(line) for line in stderr.splitlines()]
 
 
 def logged(parent: subprocess.Popen[str], event: str) -> dict[str, Any]:
@@ -154,17 +154,20 @@ worker.report_ready()
 while sum(bool(text) for _, text in worker.texts()) < 2:
     time.sleep(0.01)
 os.write(1, f"{list(worker.texts())}\\n".encode())
+logging.getLogger("test").warning("own line")
 time.sleep(1000)
 """
     with supervised(serve) as parent:
         lines = [parent.stdout.readline() for _ in range(3)]  # type: ignore[union-attr]
+        workers = {logged(parent, "own line")["worker"] for _ in range(2)}
         pids = children(parent.pid)
-        parent.terminate()
-        parent.communicate(timeout=PATIENCE_S)
+        log = stopped(parent)
 
     left = str((parent.pid, [("ink", "1")])).encode()
     expected = str([(pid, left) for pid in pids])
     assert [line.strip() for line in lines if not line.startswith("serving")] == [expected] * 2
+    assert workers == {0, 1}
+    assert not any("worker" in line for line in log)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -175,9 +178,9 @@ def test_a_signal_stops_the_service_with_status_0(number: signal.Signals) -> Non
         pids = children(parent.pid)
 
         parent.send_signal(number)
-        _, said = parent.communicate(timeout=PATIENCE_S)
+        _, stderr = parent.communicate(timeout=PATIENCE_S)
 
-    assert (parent.returncode, said) == (0, "")
+    assert (parent.returncode, stderr) == (0, "")
     assert len(pids) == 2
     assert not any(is_running(pid) for pid in pids)
 
@@ -187,7 +190,7 @@ def test_a_dead_worker_is_replaced_in_its_slot() -> None:
     serve = """
 before = worker.memory.read(worker.slot)
 worker.memory.write(worker.slot, before + b"x")
-asyncio.run(answer(worker, own, lambda: before))
+asyncio.run(accept(worker, own, lambda: before))
 """
     with supervised(serve, count=1) as parent:
         port = waiting(parent)
@@ -196,10 +199,10 @@ asyncio.run(answer(worker, own, lambda: before))
         wait_until(lambda: state(pid) == "T")
         with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
             os.kill(pid, signal.SIGKILL)
-            answer = connection.recv(100)
+            response = connection.recv(100)
         (ended,) = stopped(parent)
 
-    assert answer == b"x"
+    assert response == b"x"
     assert (ended["event"], ended["process"], ended["reason"]) == ("process ended", pid, "SIGKILL")
 
 
@@ -208,7 +211,7 @@ again = worker.memory.read(worker.slot)
 worker.memory.write(worker.slot, b"again")
 while again and not Path({held!r}).exists() and os.getppid() != 1:
     time.sleep(0.01)
-asyncio.run(answer(worker, own, lambda: str(os.getpid()).encode()))
+asyncio.run(accept(worker, own, lambda: str(os.getpid()).encode()))
 """
 
 
@@ -248,7 +251,7 @@ again = worker.memory.read(worker.slot)
 worker.memory.write(worker.slot, b"again")
 while again and worker.slot == 2 and os.getppid() != 1:  # the test kills the supervisor
     time.sleep(0.01)
-asyncio.run(answer(worker, own, lambda: str(worker.slot).encode()))
+asyncio.run(accept(worker, own, lambda: str(worker.slot).encode()))
 """
     with supervised(serve, count=3) as parent:
         port = waiting(parent)
@@ -286,7 +289,7 @@ if worker.slot == 1:
     own.listen()
     worker.report_ready()
     os._exit(7)
-asyncio.run(answer(worker, own, lambda: b"0"))
+asyncio.run(accept(worker, own, lambda: b"0"))
 """
     with supervised(serve) as parent:
         first, second, third = (logged(parent, "process ended") for _ in range(3))
@@ -306,7 +309,7 @@ count = len(worker.memory.read(worker.slot))
 worker.memory.write(worker.slot, b"x" * (count + 1))
 if count in (1, 2):
     os._exit(0)
-asyncio.run(answer(worker, own, lambda: b"1"))
+asyncio.run(accept(worker, own, lambda: b"1"))
 """
     with supervised(serve) as parent:
         port = waiting(parent)
@@ -327,18 +330,18 @@ worker.report_failure("because")
 return 3
 """
     with supervised(serve) as parent:
-        said, written = parent.communicate(timeout=PATIENCE_S)
+        stderr, stdout = parent.communicate(timeout=PATIENCE_S)
 
-    assert (parent.returncode, said, written) == (3, "", "because\n")
+    assert (parent.returncode, stderr, stdout) == (3, "", "because\n")
 
 
 def test_an_unexpected_exception_at_the_start_ends_the_service_with_1() -> None:
     """It is logged; a child never returns into the supervisor's loop."""
     with supervised("raise RuntimeError('oh')", count=1) as parent:
-        said, written = parent.communicate(timeout=PATIENCE_S)
+        stderr, stdout = parent.communicate(timeout=PATIENCE_S)
 
-    assert (parent.returncode, said) == (1, "")
-    line = json.loads(written)
+    assert (parent.returncode, stderr) == (1, "")
+    line = json.loads(stdout)
     assert (line["event"], line["level"]) == ("unforeseen", "error")
     assert "RuntimeError: oh" in line["exception"]
 
@@ -380,10 +383,10 @@ time.sleep(1000)
         waiting(parent)
 
         parent.terminate()
-        _, said = parent.communicate(timeout=PATIENCE_S)
+        _, stderr = parent.communicate(timeout=PATIENCE_S)
 
     assert parent.returncode == 0
-    assert [json.loads(line)["event"] for line in said.splitlines()] == ["process killed"] * 2
+    assert [json.loads(line)["event"] for line in stderr.splitlines()] == ["process killed"] * 2
 
 
 def test_a_second_sigint_kills_the_workers() -> None:
@@ -400,11 +403,11 @@ while True:
         stopping = parent.stdout.readline()
 
         parent.send_signal(signal.SIGINT)
-        _, said = parent.communicate(timeout=PATIENCE_S)
+        _, stderr = parent.communicate(timeout=PATIENCE_S)
 
     assert stopping == "stopping\n"
     assert parent.returncode == 0
-    assert json.loads(said)["event"] == "process killed"
+    assert json.loads(stderr)["event"] == "process killed"
 
 
 def test_orphans_of_other_programs_are_reaped() -> None:
@@ -448,9 +451,9 @@ def stage(kind, model, published):
     return SimpleNamespace(served={{"ink": versions}}, error=None, commit=commit)
 
 serving = [sorted(version for name, version in worker.state.published)]
-asyncio.run(answer(worker, own, lambda: f"{{worker.slot}}:{{','.join(serving[0])}}".encode(), stage))
+asyncio.run(accept(worker, own, lambda: f"{{worker.slot}}:{{','.join(serving[0])}}".encode(), stage))
 """
-"""Workers that answer with their slot and the versions that they serve; `stage` may do something else."""
+"""Workers that respond with their slot and the versions that they serve; `stage` may differ."""
 
 PUBLISHED = "Path({path!r}).read_text().split()"
 
@@ -481,7 +484,7 @@ def test_sighup_changes_all_workers_and_their_replacements(tmp_path: Path) -> No
         parent.send_signal(signal.SIGHUP)
         committed = logged(parent, "change committed")
         after = set(responses(port, 60))
-        (tmp_path / "published").write_text("ink/1 ink/2 ink/3")  # which nobody has reloaded
+        (tmp_path / "published").write_text("ink/1 ink/2 ink/3")  # not reloaded
         victim = children(parent.pid)[0]
         os.kill(victim, signal.SIGKILL)
         logged(parent, "process ended")
@@ -521,7 +524,7 @@ def test_no_worker_changes_if_one_cannot(tmp_path: Path, stage: str, reason: str
         texts = set(responses(port, 60))
         stopped(parent)
 
-    assert any(reason in said for said in refused["reasons"])
+    assert any(reason in stderr for stderr in refused["reasons"])
     assert texts == {"0:1", "1:1"}
 
 
@@ -541,7 +544,7 @@ def test_a_worker_that_dies_at_the_commit_is_replaced_with_the_new_state(tmp_pat
 
 
 LAME = """
-signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"told\\n"))
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"signalled\\n"))
 own.listen()
 worker.report_ready()
 while True:
@@ -565,7 +568,7 @@ def test_sockets_stay_open_during_the_lame_duck_period() -> None:
         os.kill(pid, signal.SIGKILL)
         parent.communicate(timeout=PATIENCE_S)
 
-    assert (first, second) == ("told\n", "told\n")
+    assert (first, second) == ("signalled\n", "signalled\n")
     assert not was_refused
     assert parent.returncode == 0
 

@@ -115,13 +115,13 @@ def test_after_a_partial_line_the_next_starts_on_a_new_line(
     output = BufferedOutput(pipe.writing)
     full = OSError(errno.ENOSPC, "full")
     write = os.write
-    answers: Iterator[int | OSError] = iter([4, full, full])
+    results: Iterator[int | OSError] = iter([4, full, full])
 
     def full_soon(descriptor: int, data: bytes) -> int:
-        answer = next(answers, len(data))
-        if isinstance(answer, OSError):
-            raise answer
-        return write(descriptor, data[:answer])
+        result = next(results, len(data))
+        if isinstance(result, OSError):
+            raise result
+        return write(descriptor, data[:result])
 
     monkeypatch.setattr(os, "write", full_soon)
 

@@ -74,7 +74,7 @@ def test_one_process_applies_a_change_at_once(
 @pytest.mark.parametrize("kind", [LOAD, UNLOAD])
 def test_an_unpublished_model_is_unknown(registry: Registry, kind: str) -> None:
     with pytest.raises(UnknownModel):
-        in_one_process(registry, lambda changes: changes.apply(kind, "nobody"))
+        in_one_process(registry, lambda changes: changes.apply(kind, "unknown"))
 
 
 def test_hooks_prepare_first_and_take_effect_at_the_commit(registry: Registry) -> None:
@@ -126,7 +126,7 @@ def test_a_hook_can_refuse_the_whole_reload(registry: Registry, error: Exception
 
 
 @dataclass
-class Answer:
+class Result:
     """The result of a coordinator."""
 
     outcome: str = "committed"
@@ -139,38 +139,38 @@ class Answer:
 class Coordinator:
     """A fake coordinator: returns a result, raises an error, or never returns."""
 
-    answer: Answer | Exception | None
+    outcome: Result | Exception | None
 
-    async def request_change(self, kind: str, model: str = "") -> Answer:
+    async def request_change(self, kind: str, model: str = "") -> Result:
         del kind, model
-        if self.answer is None:
+        if self.outcome is None:
             await asyncio.Event().wait()
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        assert self.answer
-        return self.answer
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        assert self.outcome
+        return self.outcome
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected", "words"),
+    ("outcome", "expected", "words"),
     [
-        (Answer(error=UnknownModel("nobody", [])), UnknownModel, "nobody"),
-        (Answer("refused", ["one ended meanwhile."]), ReloadRefused, "one ended meanwhile."),
-        (Answer("busy"), Overloaded, "3 requests"),
+        (Result(error=UnknownModel("unknown", [])), UnknownModel, "unknown"),
+        (Result("refused", ["one ended meanwhile."]), ReloadRefused, "one ended meanwhile."),
+        (Result("busy"), Overloaded, "3 requests"),
         (ConnectionError("stopping"), Stopping, "stopping"),
         (None, DeadlineExceeded, "0.05 seconds"),
     ],
 )
 def test_a_change_that_workers_refuse_is_an_error(
-    answer: Answer | Exception | None, expected: type[ServiceError], words: str
+    outcome: Result | Exception | None, expected: type[ServiceError], words: str
 ) -> None:
     """It has a status in HTTP and gRPC."""
     with pytest.raises(expected, match=words):
-        asyncio.run(SharedChanges(Coordinator(answer), 0.05).apply(LOAD, "quadrants"))
+        asyncio.run(SharedChanges(Coordinator(outcome), 0.05).apply(LOAD, "quadrants"))
 
 
 def test_a_change_that_workers_committed_is_no_error() -> None:
-    asyncio.run(SharedChanges(Coordinator(Answer()), 10).apply(LOAD, "quadrants"))
+    asyncio.run(SharedChanges(Coordinator(Result()), 10).apply(LOAD, "quadrants"))
 
 
 @dataclass

@@ -445,7 +445,7 @@ def test_a_damaged_folder_of_a_loaded_version_is_reported(tmp_path: Path) -> Non
     registry.check_ready()
 
 
-@pytest.mark.parametrize("name", ["nobody", "", ".", "..", "../quadrants", "quadrants/1", "a\0b", "x" * 5000])
+@pytest.mark.parametrize("name", ["new", "", ".", "..", "../quadrants", "quadrants/1", "a\0b", "x" * 5000])
 def test_an_unpublished_model_cannot_be_reloaded(tmp_path: Path, name: str) -> None:
     """A name that is no folder name leads to no other folder."""
     publish(tmp_path, 1)
@@ -481,7 +481,7 @@ def test_a_model_whose_folder_cannot_be_read_is_still_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Nothing is known of what is published, so nothing is dropped; no path is told.
+    The published versions are unknown, so none is dropped; the error has no path.
     """
     publish(tmp_path, 2)
     registry = loaded(tmp_path)
@@ -579,8 +579,8 @@ def test_unloading_twice_is_no_error_but_an_unknown_model_is(tmp_path: Path) -> 
     registry.unload("quadrants")
 
     assert registry.index() == once
-    with pytest.raises(UnknownModel, match="one of quadrants; got 'nobody'"):
-        registry.unload("nobody")
+    with pytest.raises(UnknownModel, match="one of quadrants; got 'unknown'"):
+        registry.unload("unknown")
 
 
 @pytest.mark.parametrize("before", ["unloaded", "unknown"])
