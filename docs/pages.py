@@ -70,6 +70,7 @@ def api_page() -> str:
             tag = operation["tags"][0]
             lines += ["", f"## Endpoints: {tag}"]  # the tag alone is the name of a schema, too
         lines += ["", f"### `{method.upper()} {paths[0]}`", "", f"{_cell(operation['summary'])}."]
+        lines += ["", _cell(operation["description"])]
         if len(paths) > 1:
             lines += ["", f"With a version: `{paths[1]}`."]
         lines += _parameters(operation.get("parameters", ()))

@@ -162,13 +162,13 @@ def _document(
     # The activations of the last layer are the logits; use those from which the response was computed.
     activations = {**explained.activations, list(explained.activations)[-1]: prediction.scores.logits}
 
-    def describe(prediction: Prediction, top: int) -> list[str]:
+    def members(prediction: Prediction, top: int) -> list[str]:
         return [
-            prediction_json.add(entry, **members(row))
+            prediction_json.add(entry, **explained_members(row))
             for row, entry in enumerate(prediction_json.labels(prediction, top))
         ]
 
-    def members(row: int) -> dict[str, Any]:
+    def explained_members(row: int) -> dict[str, Any]:
         found = {
             "explained": prediction.model.manifest.labels[classes[row]],
             "logit": prediction.scores.logits[row, classes[row]],
@@ -181,4 +181,4 @@ def _document(
             ]
         return found
 
-    return prediction_json.encode(prediction, describe, options.top, "seen" in options.include)
+    return prediction_json.encode(prediction, members, options.top, "seen" in options.include)

@@ -11,8 +11,9 @@ from starlette.responses import Response
 
 from service.codecs import content_types
 from service.http.api import schemas
+from service.http.messages.cache_keys import Key
 from service.http.messages.conditional import SharedResponse
-from service.http.messages.response_cache import Key, Rendered, ResponseCache
+from service.http.messages.response_cache import RenderedBody, ResponseCache
 from service.http.messages.responses import json_response
 from service.http.routing.operations import Operation
 from service.http.routing.options import Options
@@ -115,7 +116,7 @@ class MetricsRenderer:
         self._number = 0  # number of the next rendering
         self._started = -math.inf
 
-    async def get(self) -> Rendered:
+    async def get(self) -> RenderedBody:
         """Return the text, which the caller must release; raises as `ResponseCache.get`."""
         number = self._number
         if (wait_s := self._started + self._interval_s - time.monotonic()) > 0:

@@ -156,7 +156,7 @@ class Endpoints:
         raw: RawRequest,
         model: Model,
         options: IncludeOptions,
-        describe: prediction_json.Describe,
+        members: prediction_json.Members,
         headers: Headers,
     ) -> PredictionRequest[RawResponse]:
         top, include = options.top, options.include
@@ -164,7 +164,7 @@ class Endpoints:
 
         def encode(prediction: Prediction) -> RawResponse:
             return RawResponse(
-                prediction_json.encode(prediction, describe, top, "seen" in include, traces), headers
+                prediction_json.encode(prediction, members, top, "seen" in include, traces), headers
             )
 
         content_type = raw.headers.get(b"content-type", b"")

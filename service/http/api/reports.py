@@ -23,7 +23,8 @@ from service.core.artifact.report import Numbers, Theme
 from service.core.errors import ReportBroken, UnknownPicture
 from service.http.api import schemas
 from service.http.messages import conditional
-from service.http.messages.response_cache import Key, ResponseCache, version_of
+from service.http.messages.cache_keys import Key, version_of
+from service.http.messages.response_cache import ResponseCache
 from service.http.routing.operations import Operation
 from service.http.routing.options import Options
 from service.http.routing.predict_endpoint import HttpPipeline

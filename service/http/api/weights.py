@@ -14,7 +14,8 @@ from service.core.network.weight_images import Palette
 from service.http.api import schemas, weight_rendering
 from service.http.api.weight_rendering import Rendering
 from service.http.messages import conditional
-from service.http.messages.response_cache import Key, ResponseCache, version_of
+from service.http.messages.cache_keys import Key, version_of
+from service.http.messages.response_cache import ResponseCache
 from service.http.routing.operations import Operation
 from service.http.routing.options import Options
 from service.http.routing.predict_endpoint import HttpPipeline

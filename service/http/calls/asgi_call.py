@@ -70,7 +70,7 @@ class AsgiCall:
         self._connection.close_after_response()
         request_id = new_request_id()
         self._answer(
-            problems.respond(error.problem, error.detail, self._request.path, request_id), request_id
+            problems.problem_response(error.problem, error.detail, self._request.path, request_id), request_id
         )
 
     def on_disconnect(self) -> None:
@@ -96,9 +96,9 @@ class AsgiCall:
         if not self._is_over:
             path, request_id = self._request.path, new_request_id()
             if task.cancelled():
-                self._answer(problems.answer(Stopping(), path, request_id), request_id)
+                self._answer(problems.error_response(Stopping(), path, request_id), request_id)
             else:
-                self._answer(problems.unforeseen(path, request_id), request_id)
+                self._answer(problems.internal_error_response(path, request_id), request_id)
 
     @property
     def _is_over(self) -> bool:

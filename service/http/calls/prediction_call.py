@@ -304,12 +304,12 @@ class PredictionCall(PredictionJob[RawResponse]):
             return
         context, path = self._context, self._request.path
         if isinstance(error, Refused):
-            response = problems.respond(error.problem, error.detail, path, context.request_id)
+            response = problems.problem_response(error.problem, error.detail, path, context.request_id)
         elif isinstance(error, ServiceError):
-            response = problems.answer(error, path, context.request_id)
+            response = problems.error_response(error, path, context.request_id)
         else:
             log.error("unforeseen", exc_info=error, extra={"fields": {"request_id": context.request_id}})
-            response = problems.unforeseen(path, context.request_id)
+            response = problems.internal_error_response(path, context.request_id)
         skipped = (b"content-length", b"connection")
         headers = tuple(header for header in response.raw_headers if header[0] not in skipped)
         error.__traceback__ = None  # its frames would hold the body

@@ -244,7 +244,7 @@ def _json_bytes(raw: RawRequest) -> int:
 
 
 def _raw_response(content: bytes, json_bytes: int | None, accept_encoding: str) -> RawResponse:
-    compressed, headers = content_coding.pack(content, accept_encoding)
+    compressed, headers = content_coding.compress(content, accept_encoding)
     if json_bytes is None:
         return RawResponse(compressed, AS_JSON + headers)
     return RawResponse(compressed, (*_AS_OCTETS, *headers, (JSON_LENGTH, b"%d" % json_bytes)))

@@ -16,9 +16,10 @@ from starlette.responses import JSONResponse, Response
 
 from service.codecs import content_types
 from service.http.messages import conditional
+from service.http.messages.cache_keys import Key
 from service.http.messages.conditional import Constant
 from service.http.messages.request_scope import context_of
-from service.http.messages.response_cache import Key, ResponseCache
+from service.http.messages.response_cache import ResponseCache
 from service.http.routing import openapi
 from service.http.routing.operations import Operation
 from service.http.security.response_headers import DOCUMENT_HEADERS

@@ -62,12 +62,12 @@ class RequestMiddleware:
         except asyncio.CancelledError:  # the server stops, and the time to drain is over
             if context.status:
                 raise
-            response = problems.answer(Stopping(), path, context.request_id)
+            response = problems.error_response(Stopping(), path, context.request_id)
             await response(inner, receive, send_observed)
         except Exception:
             log.exception("unforeseen", extra={"fields": {"request_id": context.request_id}})
             if not context.status:
-                response = problems.unforeseen(path, context.request_id)
+                response = problems.internal_error_response(path, context.request_id)
                 await response(inner, receive, send_observed)
         finally:
             client = scope.get("client")

@@ -82,7 +82,7 @@ class Router:
         try:
             response = await self._handle(request)
         except (ServiceError, ClientDisconnect) as error:
-            response = problems.answer_to(request, error)
+            response = problems.response_to(request, error)
         await (response or self._app)(scope, receive, send)
 
     async def _handle(self, request: Request) -> Response | None:

@@ -15,7 +15,8 @@ from starlette.testclient import TestClient
 from service.codecs.pictures import png
 from service.core.network import weight_images
 from service.core.network.weight_images import Palette
-from service.http.messages.response_cache import Key, Rendered, ResponseCache
+from service.http.messages.cache_keys import Key
+from service.http.messages.response_cache import RenderedBody, ResponseCache
 from service.settings import Settings
 from tests import toys
 from tests.service.http.bodies import problem
@@ -248,7 +249,7 @@ def test_rendering_stays_within_its_estimate(published: Path, monkeypatch: pytes
 
     async def measured(
         cache: ResponseCache, key: Key, render: Callable[[], bytes], cost_bytes: int
-    ) -> Rendered:
+    ) -> RenderedBody:
         def traced() -> bytes:
             tracemalloc.start()
             try:

@@ -11,8 +11,9 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from service.http.messages import conditional
+from service.http.messages.cache_keys import Key
 from service.http.messages.conditional import HEAD_ONLY, SHARED, Constant, SharedResponse
-from service.http.messages.response_cache import Key, ResponseCache
+from service.http.messages.response_cache import ResponseCache
 from service.inference.thread_pool import ThreadPool
 from service.memory.budget import Budget
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.errors import MalformedRequest, UnsupportedMediaType
-from service.http.messages.content_coding import Decompressor, pack
+from service.http.messages.content_coding import Decompressor, compress
 from tests.examples import examples
 from tests.service.http.bodies import compressed
 
@@ -132,7 +132,7 @@ def test_an_answer_is_packed_as_its_caller_likes_best(accepted: str, coding: str
     """
     By the weights that the caller names; caches are told that it depends on them.
     """
-    packed, headers = pack(LONG, accepted)
+    packed, headers = compress(LONG, accepted)
 
     assert headers[0] == (b"vary", b"Accept-Encoding")
     assert headers[1:] == (() if coding is None else ((b"content-encoding", coding.encode()),))
@@ -144,7 +144,7 @@ def test_a_small_answer_is_left_alone() -> None:
     """
     It travels in one packet anyway.
     """
-    packed, headers = pack(LONG[:1400], "gzip")
+    packed, headers = compress(LONG[:1400], "gzip")
 
     assert packed == LONG[:1400]
     assert headers == ((b"vary", b"Accept-Encoding"),)

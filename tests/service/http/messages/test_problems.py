@@ -79,7 +79,7 @@ def test_every_error_has_the_status_of_the_designs_table(kind: type[ServiceError
     """
     error = made(kind)
 
-    answer = problems.answer(error, "/path", "id")
+    answer = problems.error_response(error, "/path", "id")
 
     document = orjson.loads(bytes(answer.body))
     assert answer.status_code == STATUSES[kind] == document["status"]
@@ -97,7 +97,7 @@ def test_only_errors_of_the_callers_or_of_capacity_are_explained(kind: type[Serv
     """
     error = made(kind)
 
-    detail = orjson.loads(bytes(problems.answer(error, "/", "id").body))["detail"]
+    detail = orjson.loads(bytes(problems.error_response(error, "/", "id").body))["detail"]
 
     assert (detail == str(error)) == issubclass(kind, errors.RequestError | errors.CapacityError)
 
@@ -107,7 +107,7 @@ def test_only_errors_of_capacity_and_of_rates_say_when_to_come_back(kind: type[S
     """
     In whole seconds.
     """
-    headers = problems.answer(made(kind), "/", "id").headers
+    headers = problems.error_response(made(kind), "/", "id").headers
 
     assert ("retry-after" in headers) == issubclass(kind, errors.CapacityError | errors.RateExceeded)
     assert headers.get("retry-after", "1").isdecimal()
@@ -117,7 +117,7 @@ def test_a_missing_key_is_asked_for() -> None:
     """
     A 401 says how to authenticate.
     """
-    headers = problems.answer(errors.Unauthenticated("none"), "/", "id").headers
+    headers = problems.error_response(errors.Unauthenticated("none"), "/", "id").headers
 
     assert headers["www-authenticate"] == 'Bearer realm="inkling"'
 
@@ -143,7 +143,7 @@ def test_each_answer_of_an_error_is_drawn_anew() -> None:
     """
     error = errors.ModelNotReady("ink", "it is loaded")
 
-    waits = {int(problems.answer(error, "/", "id").headers["retry-after"]) for _ in range(1000)}
+    waits = {int(problems.error_response(error, "/", "id").headers["retry-after"]) for _ in range(1000)}
 
     assert waits == set(range(5, 12))
 
@@ -176,7 +176,7 @@ def test_a_problem_can_hold_any_text(detail: str, instance: str, request_id: str
     """
     Quotes, line ends and characters of every script; a long path is cut.
     """
-    document = orjson.loads(problems.body(problems.NOT_FOUND, detail, instance, request_id))
+    document = orjson.loads(problems.problem_body(problems.NOT_FOUND, detail, instance, request_id))
 
     assert document["detail"] == document["error"] == detail
     assert document["instance"] == instance[:200]

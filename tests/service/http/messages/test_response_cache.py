@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from service.core.errors import DeadlineExceeded, Overloaded, TooManyBytes
-from service.http.messages.response_cache import Key, Rendered, ResponseCache, Version
+from service.http.messages.cache_keys import Key, Version
+from service.http.messages.response_cache import RenderedBody, ResponseCache
 from service.inference.thread_pool import ThreadPool
 from service.memory.budget import Budget
 
@@ -48,7 +49,7 @@ def cache(
     return ResponseCache(ThreadPool(1, waiting, timeout_s), budget or Budget(4000), retained)
 
 
-def get(of: ResponseCache, key: Key, render: Callable[[], bytes], cost: int = 400) -> Rendered:
+def get(of: ResponseCache, key: Key, render: Callable[[], bytes], cost: int = 400) -> RenderedBody:
     return asyncio.run(asyncio.wait_for(of.get(key, render, cost), PATIENCE_S))
 
 
@@ -56,7 +57,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(work, PATIENCE_S))
 
 
-async def waiting(of: ResponseCache, key: Key, render: Callable[[], bytes]) -> "asyncio.Task[Rendered]":
+async def waiting(of: ResponseCache, key: Key, render: Callable[[], bytes]) -> "asyncio.Task[RenderedBody]":
     """Ask for a body, and return once it is asked for."""
     task = asyncio.create_task(of.get(key, render, 400))
     await asyncio.sleep(0)
@@ -291,14 +292,14 @@ def test_the_etag_is_of_the_content_and_outlives_it() -> None:
     for name, size in (("a", 10), ("b", 10), ("c", 11)):
         get(own, Key(name), Renderer(size)).release()
 
-    a, b, c = (own.facts(Key(name)) for name in "abc")
+    a, b, c = (own.info(Key(name)) for name in "abc")
 
     assert a == b
     assert a
     assert c
     assert a.etag != c.etag
     assert (a.length, c.length) == (10, 11)
-    assert own.facts(Key("unknown")) is None
+    assert own.info(Key("unknown")) is None
     assert own.find(Key("a")) is None
 
 
@@ -317,7 +318,7 @@ def test_bodies_of_versions_that_are_no_longer_served_are_forgotten() -> None:
     own.serve_only([TWO._replace(sha256="c")])
 
     assert (budget.used, own.retained_bytes) == (200, 100)
-    assert [own.facts(key) is None for key in keys] == [True, True, False]
+    assert [own.info(key) is None for key in keys] == [True, True, False]
     shares[0].release()
     assert (budget.used, own.retained_bytes) == (100, 100)
 
@@ -336,7 +337,7 @@ def test_a_body_rendered_for_a_version_that_went_meanwhile_is_not_retained() -> 
     assert own.retained_bytes == 0
     share.release()
     assert budget.used == 0
-    assert own.facts(Key("a", ONE)) is None
+    assert own.info(Key("a", ONE)) is None
 
 
 def test_known_tags_are_bounded() -> None:
@@ -351,7 +352,7 @@ def test_known_tags_are_bounded() -> None:
 
     run(ask())
 
-    assert sum(own.facts(Key("a", details=(number,))) is not None for number in range(1200)) == 1024
+    assert sum(own.info(Key("a", details=(number,))) is not None for number in range(1200)) == 1024
 
 
 def test_many_threads_leave_the_counts_as_they_were() -> None:

@@ -56,7 +56,7 @@ def echoing() -> TestClient:
 
     def answer(request: Request, error: Exception) -> Response:
         assert isinstance(error, ServiceError)
-        return problems.answer(error, request.url.path, "id")
+        return problems.error_response(error, request.url.path, "id")
 
     app.add_exception_handler(ServiceError, answer)
     return TestClient(RequestMiddleware(app, RequestLog(Metrics(), Statistics(), access_log=False)))
