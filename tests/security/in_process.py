@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from uvicorn.server import ServerState
 
 from service.core.errors import ServiceError
-from service.http.server.connection import Connection, Stage
+from service.http.server.connection.protocol import Connection
+from service.http.server.connection.stage import Stage
 from service.http.server.connection_table import Connections
 from service.http.server.request import Refused, Request
 from service.http.server.server_context import Call, Limits, Responder, ServerContext, Stopping

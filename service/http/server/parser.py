@@ -29,6 +29,7 @@ class RequestParser:
 
     Attributes:
         request: The newest request whose head is complete; None before the first, and within a head.
+        body_pieces: Pieces of bodies that were parsed since it was set to 0.
         head_began: When the first byte of an incomplete head was parsed, by `time.perf_counter`; 0 for none.
     """
 
@@ -43,6 +44,7 @@ class RequestParser:
         """
         self.request: Request | None = None
         self.head_began = 0.0
+        self.body_pieces = 0
         self._events = events
         self._max_head_bytes = max_head_bytes
         self._heads = heads
@@ -142,6 +144,7 @@ class RequestParser:
         request = self.request = Request(head, self.head_began)
         self._framing = 0
         self.head_began = 0.0
+        self.body_pieces = 0
         self._events.on_request(request)
 
     def on_body(self, piece: bytes) -> None:
@@ -149,6 +152,7 @@ class RequestParser:
         request = self.request
         assert request is not None
         self._framing -= len(piece)
+        self.body_pieces += 1
         request.received += len(piece)
         self._events.on_body(request, piece)
 

@@ -48,9 +48,9 @@ def parse(app: ASGIApp, *sent: bytes, methods: Sequence[str] = ()) -> tuple[list
         for piece in sent:
             made.send(piece)
             await turns()
-        await until(lambda: made.connection._call is None)
+        await until(lambda: made.connection.pipeline._call is None)
         found = made.responses(*methods)
-        is_over = made.connection._is_over
+        is_over = made.connection._closing.is_over
         await end(made)
         return found, is_over
 
@@ -328,7 +328,7 @@ def test_a_body_that_nobody_reads_stops_the_reading() -> None:
             await until(lambda: made.transport.reads)
             made.send(sent[at : at + 10_000])
             at += 10_000
-        await until(lambda: made.connection._call is None)
+        await until(lambda: made.connection.pipeline._call is None)
         assert made.responses()[0].body == body
         await end(made)
 
@@ -379,7 +379,7 @@ def test_a_client_that_does_not_take_holds_the_application() -> None:
         assert 10_000 < made.budget.used < 12_000
         made.transport.takes = True
         made.transport.take()
-        await until(lambda: made.connection._call is None)
+        await until(lambda: made.connection.pipeline._call is None)
         assert len(made.responses()[0].body) == 1_000_000
         await end(made)
 
@@ -411,7 +411,7 @@ def test_a_stop_is_answered_with_503(turns_before: int, begins: bool) -> None:
         (answer,) = made.responses()
         assert answer.status == (200 if has_begun else 503)
         assert answer.is_whole is not has_begun
-        assert made.connection._is_over
+        assert made.connection._closing.is_over
         await end(made)
 
     run(test())
@@ -444,7 +444,7 @@ def test_broken_chunks_are_answered_in_place_of_the_application(begins: bool) ->
         (answer,) = made.responses()
         assert answer.status == (200 if begins else 400)
         assert b"too late" not in made.transport.taken
-        assert made.connection._is_over
+        assert made.connection._closing.is_over
         assert len(made.calls) == 1
         await end(made)
 

@@ -28,9 +28,9 @@ def dispatched(app: App, method: str, path: str, root_path: str = "", *, is_dire
         made = rig()
         headers = [(b"host", b"a"), (b"content-length", b"9")]
         request = Request(HeadCache().get(method.encode(), path.encode(), "1.1", True, headers), 0.0)
-        made.connection._request = request
-        call = dispatcher(made.connection, request)
-        made.connection._call = call
+        pipeline = made.connection.pipeline
+        pipeline.request = request
+        call = pipeline._call = dispatcher(pipeline, request)
         made.transport.abort()
         await asyncio.sleep(0)
         await end(made)

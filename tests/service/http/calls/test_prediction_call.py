@@ -19,11 +19,12 @@ from uvicorn.server import ServerState
 from service.app import App, create_app
 from service.core.errors import InferenceFailed
 from service.http.messages import content_coding
-from service.http.server.connection import Connection, Stage
+from service.http.server.connection.protocol import Connection
+from service.http.server.connection.stage import Stage
 from service.http.server.connection_table import Connections
 from service.http.server.server_context import Limits, ServerContext, Stopping
-from service.inference.predictor import Prediction, Predictor
 from service.inference.models.model import Model
+from service.inference.predictor import Prediction, Predictor
 from service.settings import Settings
 from tests import toys
 from tests.examples import examples

@@ -10,7 +10,7 @@ from uvicorn.server import ServerState
 
 from service.core.errors import ServiceError
 from service.http.calls.asgi_call import AsgiCall
-from service.http.server.connection import Connection
+from service.http.server.connection.protocol import Connection
 from service.http.server.connection_table import Connections
 from service.http.server.request import Refused, Request
 from service.http.server.server_context import Call, Limits, Responder, ServerContext, Stopping

@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.datastructures import Headers
 
 from service.app import create_app
-from service.http.server import connection as connection_module
 from service.http.server import connection_table
+from service.http.server.connection import closing
 from service.server.http_server import Server
 from service.settings import Settings
 from tests import toys
@@ -434,7 +434,7 @@ def test_a_client_that_was_turned_away_does_not_keep_its_connection(
     """
     It has no place, so no limit and no sweep knows of it: it ends by itself.
     """
-    monkeypatch.setattr(connection_module, "_LINGER_S", 0.1)
+    monkeypatch.setattr(closing, "_LINGER_S", 0.1)
     for _ in range(MAX_CONNECTIONS):
         connect().send(GET[:-2])
     wait_until(lambda: not any(other.is_idle() for other in running[1].connections.all()))

@@ -9,7 +9,9 @@ import pytest
 from uvicorn.server import ServerState
 
 from service.core.errors import BodyTimeout
-from service.http.server.connection import SLICE_BYTES, Connection, Stage
+from service.http.server.connection.input import SLICE_BYTES
+from service.http.server.connection.protocol import Connection
+from service.http.server.connection.stage import Stage
 from service.http.server.request import Refused, Request
 from service.http.server.server_context import Responder
 from tests.service.http.server.fakes import LIMITS, Rig, Scripted, Transport, asgi, echo, end, rig, run, turns
@@ -92,7 +94,7 @@ def test_few_requests_are_parsed_ahead() -> None:
         one = get("/a")
         many = one * 2000
         made.send(many)
-        parsed = len(made.connection._queue) + 1
+        parsed = len(made.connection.pipeline.input.queue) + 1
         assert parsed <= SLICE_BYTES // len(one) + 1
         assert len(many) - SLICE_BYTES <= made.budget.used
         assert not made.transport.reads
@@ -156,7 +158,7 @@ def test_a_stop_answers_everything_that_has_arrived(path: str) -> None:
         made.send(b"".join(get(f"{path}{number}") for number in range(3, 200)))
         made.server_context.stopping.is_set = True
         made.connection.shutdown()
-        while not made.connection._is_over:
+        while not made.connection._closing.is_over:
             made.calls[-1].answer()
         told = made.responses()
         assert len(told) == 200
@@ -222,11 +224,11 @@ def test_a_paused_body_waits_and_pipelined_requests_behind_it() -> None:
     async def test() -> None:
         made = rig()
         made.send(post("/1", b"", length=10) + b"abc")
-        made.connection.pause_body()
+        made.connection.pipeline.pause_body()
         assert not made.transport.reads
         made.send(b"defghij" + get("/2"), get("/3"))
         assert made.calls[0].body == b"abc"
-        made.connection.resume_body()
+        made.connection.pipeline.resume_body()
         assert made.calls[0].body == b"abcdefghij"
         assert made.calls[0].events[-1] == "on_body_end"
         for _ in range(3):
@@ -247,12 +249,12 @@ def test_an_end_while_the_body_is_paused(has_more: bool) -> None:
     async def test() -> None:
         made = rig()
         made.send(post("/1", b"abc", length=6))
-        made.connection.pause_body()
+        made.connection.pipeline.pause_body()
         if has_more:
             made.send(b"def")
         made.finish()
         assert not made.transport.is_closing()
-        made.connection.resume_body()
+        made.connection.pipeline.resume_body()
         await turns()
         if has_more:
             assert made.calls[0].events == ["on_body", "on_body_end"]
@@ -271,7 +273,7 @@ def test_an_end_while_the_body_is_paused_and_the_response_comes_first() -> None:
     async def test() -> None:
         made = rig()
         made.send(post("/1", b"abc", length=6))
-        made.connection.pause_body()
+        made.connection.pipeline.pause_body()
         made.finish()
         made.calls[0].answer(413)
         assert paths(made) == ["/1"]
@@ -365,7 +367,7 @@ def body(made: Rig) -> None:
 
 def paused_body(made: Rig) -> None:
     body(made)
-    made.connection.pause_body()
+    made.connection.pipeline.pause_body()
 
 
 def not_taken(made: Rig) -> None:
@@ -491,7 +493,7 @@ def test_what_waited_for_its_turn_has_its_whole_time(is_body: bool, monkeypatch:
         now = perf_counter()
         made.send(get("/1") + (post("/2", b"a", length=5) if is_body else b"GET /2 HT"))
         with monkeypatch.context() as patched:
-            patched.setattr("service.http.server.connection.perf_counter", lambda: now + 100)
+            patched.setattr("service.http.server.connection.request_pipeline.perf_counter", lambda: now + 100)
             made.calls[0].answer()
         overdue(101)(made)
         assert not made.transport.is_closing()
@@ -512,7 +514,7 @@ def test_a_body_for_which_there_is_no_room_is_refused_at_once() -> None:
     async def test() -> None:
         made = rig(budget=10)
         made.send(post("/1", b"abc", length=100))
-        made.connection.pause_body()
+        made.connection.pipeline.pause_body()
         made.send(b"x" * 50)
         assert isinstance(made.calls[0].error, Refused)
         assert made.calls[0].error.problem.kind == "too-many-bytes"
@@ -578,9 +580,9 @@ def test_100_continue_is_sent_once_and_before_the_response(begun: bool) -> None:
         made = rig()
         made.send(post("/1", b"", "Expect: 100-continue", length=3))
         if begun:
-            made.connection.write_head(200, b"content-length: 0\r\n")
-        made.connection.send_continue()
-        made.connection.send_continue()
+            made.connection.pipeline.write_head(200, b"content-length: 0\r\n")
+        made.connection.pipeline.send_continue()
+        made.connection.pipeline.send_continue()
         assert [one.status for one in made.responses()] == ([200] if begun else [100])
         await end(made)
 
@@ -591,7 +593,7 @@ def test_100_continue_is_not_sent_once_the_body_comes() -> None:
     async def test() -> None:
         made = rig()
         made.send(post("/1", b"a", "Expect: 100-continue", length=3))
-        made.connection.send_continue()
+        made.connection.pipeline.send_continue()
         assert made.transport.taken == b""
         await end(made)
 
@@ -669,7 +671,7 @@ def test_tls_ends_in_both_directions_at_once() -> None:
     async def test() -> None:
         made = rig(is_tls=True)
         made.send(get("/1"))
-        assert made.connection.scheme == "https"
+        assert made.connection.pipeline.scheme == "https"
         assert made.connection.eof_received() is False
         await end(made)
 

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from service.http.server.writer import SEND_BYTES, Writer
+from service.http.server.connection.writer import SEND_BYTES, Writer
 from service.memory.budget import Budget
 from tests.service.http.server.fakes import Transport, run, turns
 

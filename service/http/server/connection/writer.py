@@ -6,7 +6,7 @@ import asyncio
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from service.http.server.sockets import unacknowledged_bytes
+from service.http.server.connection.sockets import unacknowledged_bytes
 
 if TYPE_CHECKING:
     from service.memory.budget import Budget
