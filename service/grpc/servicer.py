@@ -283,7 +283,7 @@ class Servicer:
         except Exception:
             answer = b""
             request_context.status = problems.INTERNAL.status
-            log.exception("unforeseen", extra={"fields": {"request_id": request_context.request_id}})
+            log.exception("unexpected error", extra={"fields": {"request_id": request_context.request_id}})
             context.set_code(grpc.StatusCode.INTERNAL)
             context.set_details(statuses.INTERNAL_SENTENCE)
         finally:

@@ -68,7 +68,7 @@ def _logged() -> Iterator[None]:
     try:
         yield
     except Exception:
-        log.exception("unforeseen")
+        log.exception("unexpected error")
 
 
 class Batching:
@@ -112,7 +112,7 @@ class Batching:
             try:
                 request.on_prediction(prediction)
             except Exception:  # concerns this request only
-                log.exception("unforeseen")
+                log.exception("unexpected error")
 
     def _next_batch(self, model: Model) -> list[_Read]:
         """Read requests until the batch is full; the others run in the next turn of the event loop."""

@@ -102,7 +102,7 @@ class ThreadPool:
             max_waiting: Number of jobs that may wait.
             timeout_s: Maximum time from arrival to completion of a job, in seconds.
         """
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="worker")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pool")
         self._threads = threads
         self._capacity = threads + max_waiting
         self._timeout_s = timeout_s

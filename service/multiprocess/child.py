@@ -114,7 +114,7 @@ def run_in_child(work: Callable[[], int]) -> NoReturn:
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except BaseException:
-        log.exception("unforeseen")
+        log.exception("unexpected error")
     finally:
         try:
             logging.shutdown()

@@ -9,7 +9,7 @@ from uvicorn.server import ServerState
 from service.http.routing.root_path import strip_root_path
 from service.http.security.response_headers import Header
 from service.http.server.connection.protocol import Connection
-from service.http.server.server_context import Limits
+from service.http.server.server_context import ConnectionLimits
 from service.settings import Settings
 
 _PROBES = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
@@ -32,9 +32,9 @@ def header_lines(headers: Sequence[Header]) -> bytes:
     return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
-def connection_limits(settings: Settings) -> Limits:
+def connection_limits(settings: Settings) -> ConnectionLimits:
     """Return the limits of a connection."""
-    return Limits(
+    return ConnectionLimits(
         max_head_bytes=settings.max_head_bytes,
         header_timeout_s=settings.header_timeout_s,
         body_timeout_s=settings.body_timeout_s,

@@ -15,10 +15,10 @@ from service.http.security.client_address import TrustedProxies
 from service.http.security.cors import CorsPolicy
 from service.http.security.response_headers import constant_headers
 from service.http.server.connection.protocol import Connection
-from service.http.server.connection_table import Connections
+from service.http.server.connection_table import ConnectionTable
 from service.http.server.listener import Listener
 from service.http.server.request import Request
-from service.http.server.server_context import ServerContext, Stopping
+from service.http.server.server_context import ServerContext, StopFlag
 from service.http.server.tls import Certificates
 from service.multiprocess.worker import WorkerProcess
 from service.server.connection_options import (
@@ -67,8 +67,8 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._certificates = certificates
         self._operators_socket = operators
-        self._stopping = Stopping()
-        self.connections = Connections(
+        self._stopping = StopFlag()
+        self.connections = ConnectionTable(
             settings.max_connections,
             settings.max_connections_per_client or max(1, settings.max_connections - _RESERVED_FOR_OTHERS),
             shortest_timeout_s(settings),
@@ -116,7 +116,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets=[])
         self._loop = asyncio.get_running_loop()
         self._listener = Listener(
-            lambda place, refusal: Connection(self.server_context, self.server_state, place, refusal),
+            lambda slot, refusal: Connection(self.server_context, self.server_state, slot, refusal),
             self.connections,
             handshake_timeout_s=self._settings.header_timeout_s,
             certificates=self._certificates,

@@ -12,9 +12,9 @@ from uvicorn.server import ServerState
 from service.app import App
 from service.http.security.response_headers import constant_headers
 from service.http.server.connection.protocol import Connection
-from service.http.server.connection_table import Connections
+from service.http.server.connection_table import ConnectionTable
 from service.http.server.listener import Listener
-from service.http.server.server_context import ServerContext, Stopping
+from service.http.server.server_context import ServerContext, StopFlag
 from service.http.server.tls import Certificates
 from service.memory.budget import Budget
 from service.observability.request_log import ThreadRecorder
@@ -83,7 +83,7 @@ class OperatorsThread:
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         self._stop = lambda: loop.call_soon_threadsafe(ended.set)
-        connections = Connections(_MAX_CONNECTIONS, _MAX_CONNECTIONS, shortest_timeout_s(self._settings))
+        connections = ConnectionTable(_MAX_CONNECTIONS, _MAX_CONNECTIONS, shortest_timeout_s(self._settings))
         constant = header_lines(constant_headers(tls=self._certificates is not None, cors=False))
         server_context = ServerContext(
             limits=connection_limits(self._settings),
@@ -91,13 +91,13 @@ class OperatorsThread:
             budget=Budget(_MAX_BYTES),
             request_log=self._recorder,
             dispatch=self._dispatch,
-            stopping=Stopping(),
+            stopping=StopFlag(),
             constant_headers=constant,
             is_probe=probe_check(self._settings),
         )
         state = ServerState()
         listener = Listener(
-            lambda place, refusal: Connection(server_context, state, place, refusal),
+            lambda slot, refusal: Connection(server_context, state, slot, refusal),
             connections,
             handshake_timeout_s=self._settings.header_timeout_s,
             certificates=self._certificates,

@@ -88,7 +88,7 @@ class AsgiCall:
         try:
             await self._app(self._scope(), self._receive, self._send)
         except Exception:
-            log.exception("unforeseen")
+            log.exception("unexpected error")
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         """Answer for an application that did not."""

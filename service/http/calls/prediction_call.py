@@ -308,7 +308,7 @@ class PredictionCall(PredictionJob[RawResponse]):
         elif isinstance(error, ServiceError):
             response = problems.error_response(error, path, context.request_id)
         else:
-            log.error("unforeseen", exc_info=error, extra={"fields": {"request_id": context.request_id}})
+            log.error("unexpected error", exc_info=error, extra={"fields": {"request_id": context.request_id}})
             response = problems.internal_error_response(path, context.request_id)
         skipped = (b"content-length", b"connection")
         headers = tuple(header for header in response.raw_headers if header[0] not in skipped)

@@ -65,7 +65,7 @@ class RequestMiddleware:
             response = problems.error_response(Stopping(), path, context.request_id)
             await response(inner, receive, send_observed)
         except Exception:
-            log.exception("unforeseen", extra={"fields": {"request_id": context.request_id}})
+            log.exception("unexpected error", extra={"fields": {"request_id": context.request_id}})
             if not context.status:
                 response = problems.internal_error_response(path, context.request_id)
                 await response(inner, receive, send_observed)

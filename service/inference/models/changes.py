@@ -117,7 +117,7 @@ class Stager:
         except (ServiceError, ValueError) as error:
             raise ReloadRefused(model, [str(error)]) from error
         except Exception as error:  # MemoryError, for example
-            log.exception("unforeseen")
+            log.exception("unexpected error")
             raise ReloadRefused(model, [f"{type(error).__name__}; see the log."]) from error
 
 

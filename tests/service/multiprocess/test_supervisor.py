@@ -342,7 +342,7 @@ def test_an_unexpected_exception_at_the_start_ends_the_service_with_1() -> None:
 
     assert (parent.returncode, stderr) == (1, "")
     line = json.loads(stdout)
-    assert (line["event"], line["level"]) == ("unforeseen", "error")
+    assert (line["event"], line["level"]) == ("unexpected error", "error")
     assert "RuntimeError: oh" in line["exception"]
 
 

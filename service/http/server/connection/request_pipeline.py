@@ -275,7 +275,7 @@ class RequestPipeline:
         try:
             call = server_context.dispatch(self, request)
         except Exception:  # any error gets a response
-            log.exception("unforeseen")
+            log.exception("unexpected error")
             self._answer_refusal(Refused(problems.INTERNAL, problems.INTERNAL.title + "."))
             return
         if not self._has_ended:  # a call may answer while it is created
