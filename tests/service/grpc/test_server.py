@@ -96,8 +96,8 @@ def test_nothing_of_grpc_is_imported_unless_it_is_asked_for(toy_root: Path) -> N
     By a service that is built and asked.
     """
     program = (
-        "import sys; from service import app, server; from service.settings import Settings; "
-        "from pathlib import Path; app.create_app(Settings(models=Path(sys.argv[1]), _env_file=None))"
+        "import sys; from service import app; import service.server.process; "
+        "from service.settings import Settings; from pathlib import Path; app.create_app(Settings(models=Path(sys.argv[1]), _env_file=None))"
     )
 
     loaded = modules_after(program, str(toy_root))
