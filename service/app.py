@@ -246,8 +246,8 @@ def _operators(
     return Dispatcher(RequestMiddleware(Router(app, routes, control), request_log, root_path), routes)
 
 
-def _rates(settings: Settings) -> rates.Limits:
-    return rates.Limits(
+def _rates(settings: Settings) -> rates.RateLimits:
+    return rates.RateLimits(
         rates.per_second(settings.rate, settings.rate_burst),
         rates.per_second(settings.rate_images, settings.rate_images_burst),
     )

@@ -17,7 +17,7 @@ from service import addresses
 from service.addresses import CannotServe
 from service.inference.admission import rates
 from service.inference.admission.key_file import KeyFile, KeysInvalid
-from service.inference.admission.rates import Limits
+from service.inference.admission.rates import RateLimits
 from service.multiprocess.worker import WorkerProcess
 from service.observability import json_logging
 from service.settings import ENVIRONMENT_PREFIX, BadSettings, Settings, load
@@ -84,7 +84,7 @@ def _check_admission(settings: Settings) -> None:
         raise BadSettings(f"{_named(*names)}: should be {error}.") from error
     if settings.keys is not None:
         try:
-            KeyFile(settings.keys, Limits(requests, images))
+            KeyFile(settings.keys, RateLimits(requests, images))
         except KeysInvalid as error:
             raise BadSettings(f"{_named('keys')}: {error}") from error
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-Versions = Mapping[str, Sequence[str]]
+ServedVersions = Mapping[str, Sequence[str]]
 """Versions by model name."""
 
 
@@ -54,7 +54,7 @@ class CommittedState:
     unloaded: frozenset[str] = frozenset()
 
     def after(
-        self, change: "Change", published: frozenset[tuple[str, str]], served: Versions
+        self, change: "Change", published: frozenset[tuple[str, str]], served: ServedVersions
     ) -> "CommittedState":
         """Return the state after a change.
 
@@ -104,6 +104,6 @@ class Change:
     participants: set[int] = field(default_factory=set)
     waiting: set[int] = field(default_factory=set)
     published: frozenset[tuple[str, str]] = frozenset()
-    served: Versions | None = None
+    served: ServedVersions | None = None
     reasons: list[str] = field(default_factory=list)
     is_committing: bool = False

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from math import inf
 from typing import Any
 
-from service.multiprocess.change import Change, ChangeKind, ChangeOutcome, CommittedState, Versions
+from service.multiprocess.change import Change, ChangeKind, ChangeOutcome, CommittedState, ServedVersions
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,9 @@ class Coordinator:
                 }
                 self._send_phase(change, pid, "prepare", **members)
 
-    def on_prepared(self, pid: int, number: int, served: Versions | None, reasons: Sequence[str]) -> None:
+    def on_prepared(
+        self, pid: int, number: int, served: ServedVersions | None, reasons: Sequence[str]
+    ) -> None:
         """Handle a worker's message that it has prepared the change, or refuses it.
 
         Args:

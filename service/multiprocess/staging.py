@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from service.multiprocess.change import ChangeResult, Versions
+from service.multiprocess.change import ChangeResult, ServedVersions
 from service.multiprocess.channel import Message
 
 _STOPPING = "The service should not be stopping; it is."
@@ -21,7 +21,7 @@ class Staged(Protocol):
     """
 
     @property
-    def served(self) -> Versions: ...  # noqa: D102 - described above
+    def served(self) -> ServedVersions: ...  # noqa: D102 - described above
 
     @property
     def error(self) -> Exception | None: ...  # noqa: D102 - described above
@@ -30,7 +30,7 @@ class Staged(Protocol):
         """Make the change visible."""
 
 
-class Stage(Protocol):
+class ChangeStager(Protocol):
     """Loads and checks a change aside. Called in a thread, one call at a time."""
 
     def __call__(self, kind: str, model: str, published: Collection[tuple[str, str]], /) -> Staged:
@@ -60,7 +60,7 @@ class Participant:
         """
         self._send = send
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stage: Stage | None = None
+        self._stage: ChangeStager | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._preparing: set[int] = set()  # numbers of changes that are in the thread
         self._aborted: set[int] = set()  # those of them that were aborted meanwhile
@@ -69,7 +69,7 @@ class Participant:
         self._errors: dict[int, Exception | None] = {}  # of changes that this worker requested, by request
         self._results: dict[int, asyncio.Future[ChangeResult]] = {}
 
-    def start(self, stage: Stage | None) -> None:
+    def start(self, stage: ChangeStager | None) -> None:
         """Start staging in the running event loop.
 
         Args:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from service.multiprocess.change import ChangeResult, CommittedState
 from service.multiprocess.channel import Channel
 from service.multiprocess.shared_memory import SharedMemory, WorkerState, WorkerStatus
-from service.multiprocess.staging import Participant, Stage
+from service.multiprocess.staging import ChangeStager, Participant
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class WorkerProcess:
         return self.memory.statuses()
 
     @contextmanager
-    def connected(self, stage: Stage | None = None) -> Iterator[None]:
+    def connected(self, stage: ChangeStager | None = None) -> Iterator[None]:
         """Handle the supervisor's messages in the running event loop while entered.
 
         If the supervisor ends, this process sends itself SIGTERM.

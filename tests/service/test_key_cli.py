@@ -8,7 +8,7 @@ import pytest
 from service import key_cli
 from service.inference.admission.key_file import parse_keys
 from service.inference.admission.keys import Right
-from service.inference.admission.rates import UNLIMITED, Limits, parse
+from service.inference.admission.rates import UNLIMITED, RateLimits, parse
 from tests.processes import python
 
 
@@ -23,7 +23,7 @@ def test_a_key_and_its_line_are_printed(capsys: pytest.CaptureFixture[str]) -> N
     assert status == 0
     assert found is not None
     assert (found.name, found.rights) == ("app", frozenset({Right.PREDICT}))
-    assert found.limits == Limits(parse("100/s", 200), parse("5000/s"))
+    assert found.limits == RateLimits(parse("100/s", 200), parse("5000/s"))
     assert found.models == frozenset({"ink", "mlp-128"})
     assert key not in line
 

@@ -16,7 +16,7 @@ from service.inference.admission import headers
 from service.inference.admission.buckets import Buckets, BucketTable, SpendResult
 from service.inference.admission.key_file import KeyFile
 from service.inference.admission.keys import Client, Right
-from service.inference.admission.rates import UNLIMITED, Limits, rate_exceeded
+from service.inference.admission.rates import UNLIMITED, RateLimits, rate_exceeded
 from service.inference.admission.verifier import Verifier
 
 GRANT = "inkling.grant"
@@ -45,7 +45,7 @@ class Grant:
 
     __slots__ = ("_buckets", "_identity", "_limits", "_models", "_spent", "client")
 
-    def __init__(self, client: Client, limits: Limits, buckets: Buckets, identity: bytes) -> None:
+    def __init__(self, client: Client, limits: RateLimits, buckets: Buckets, identity: bytes) -> None:
         self.client = client.name
         self._models = client.models
         self._limits = limits
@@ -114,7 +114,7 @@ class Access:
             and `read`, and need not be called for them; it must still be called for `manage`.
     """
 
-    def __init__(self, keys: Path | None, limits: Limits, buckets: Buckets | None = None) -> None:
+    def __init__(self, keys: Path | None, limits: RateLimits, buckets: Buckets | None = None) -> None:
         """Read the key file, if there is one.
 
         Args:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from service.inference.admission.rates import MAX_FILL_NS, Limits
+from service.inference.admission.rates import MAX_FILL_NS, RateLimits
 
 _SLOT = struct.Struct("<16sqq")  # client's digest; states of its buckets of requests and of images
 _TIMES = struct.Struct("<qq")
@@ -49,7 +49,9 @@ class Buckets(Protocol):
     def identity(self, kind: bytes, name: bytes) -> bytes:
         """Return the 16 bytes under which a client's buckets are kept."""
 
-    def spend(self, client: bytes, limits: Limits, requests: int | None, images: int | None) -> SpendResult:
+    def spend(
+        self, client: bytes, limits: RateLimits, requests: int | None, images: int | None
+    ) -> SpendResult:
         """Take tokens from a client's buckets, from both or from none.
 
         Args:
@@ -96,7 +98,9 @@ class BucketTable:
         """Return the 16 bytes under which a client's buckets are kept: a digest keyed per start."""
         return hashlib.blake2b(kind + b"\0" + name, digest_size=_DIGEST_BYTES, key=self._key).digest()
 
-    def spend(self, client: bytes, limits: Limits, requests: int | None, images: int | None) -> SpendResult:
+    def spend(
+        self, client: bytes, limits: RateLimits, requests: int | None, images: int | None
+    ) -> SpendResult:
         """Take tokens from a client's buckets, from both or from none; as `Buckets.spend`."""
         group = int.from_bytes(client[:8], "little") % self._groups
         with self._threads:
@@ -110,7 +114,7 @@ class BucketTable:
                     self._processes.release(group)
 
     def _spend(
-        self, group: int, client: bytes, limits: Limits, requests: int | None, images: int | None
+        self, group: int, client: bytes, limits: RateLimits, requests: int | None, images: int | None
     ) -> SpendResult:
         now = self._clock()
         start = group * _GROUP_BYTES
@@ -133,7 +137,7 @@ class BucketTable:
             _SLOT.pack_into(self._memory, at, client, requests_full_at, images_full_at)
         return SpendResult("", now, requests_full_at, images_full_at)
 
-    def _times(self, at: int, now: int, limits: Limits) -> tuple[int, int]:
+    def _times(self, at: int, now: int, limits: RateLimits) -> tuple[int, int]:
         """Return the state of the buckets in a slot, limited to the debt that its rates allow.
 
         It exceeds that if the client's rate was changed, or if a process was killed while it wrote.

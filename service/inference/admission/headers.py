@@ -9,7 +9,7 @@ import random
 
 from service.core.errors import RateExceeded, ServiceError, Unauthenticated
 from service.inference.admission.buckets import SpendResult
-from service.inference.admission.rates import NS, Limits, Rate, policy
+from service.inference.admission.rates import NS, Rate, RateLimits, policy
 
 Fields = list[tuple[str, str]]
 """Lower-case names, and values in ASCII."""
@@ -19,7 +19,7 @@ _JITTER = 0.25
 """Maximum random part added to `Retry-After`, so that refused clients do not all retry at once."""
 
 
-def limit_fields(limits: Limits, spent: SpendResult) -> Fields:
+def limit_fields(limits: RateLimits, spent: SpendResult) -> Fields:
     """Return the fields of a response to which rate limits apply.
 
     `r` is the number of remaining tokens, `t` the time in seconds until the bucket is full.

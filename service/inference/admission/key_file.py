@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from service.inference.admission.keys import MAX_SCRYPT_BYTES, PREFIX, Client, KeyRing, Right, Scrypt
-from service.inference.admission.rates import Limits, Rate, parse
+from service.inference.admission.rates import Rate, RateLimits, parse
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class KeyFile:
         ring: The keys in force.
     """
 
-    def __init__(self, path: Path, default: Limits) -> None:
+    def __init__(self, path: Path, default: RateLimits) -> None:
         """Read the file.
 
         Args:
@@ -131,7 +131,7 @@ def _signature(status: os.stat_result) -> _FileSignature:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def parse_keys(content: bytes, default: Limits) -> KeyRing:
+def parse_keys(content: bytes, default: RateLimits) -> KeyRing:
     """Parse the content of a key file.
 
     Args:
@@ -171,7 +171,7 @@ def parse_keys(content: bytes, default: Limits) -> KeyRing:
     return KeyRing(clients, by_digest)
 
 
-def _client(number: int, words: Sequence[str], default: Limits) -> Client:
+def _client(number: int, words: Sequence[str], default: RateLimits) -> Client:
     """Parse one line, split into words."""
     name = words[0]
     if not _NAME.fullmatch(name):
@@ -203,7 +203,7 @@ def _client(number: int, words: Sequence[str], default: Limits) -> Client:
     return Client(
         name,
         frozenset(_rights(number, options["rights"])),
-        Limits(
+        RateLimits(
             _rate(number, options, "rate", "burst", default.requests),
             _rate(number, options, "images", "images-burst", default.images),
         ),

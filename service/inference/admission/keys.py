@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from service.inference.admission.rates import Limits
+from service.inference.admission.rates import RateLimits
 
 PREFIX = "ink_"
 """Prefix of generated keys, so that scanners for leaked secrets can find them."""
@@ -106,7 +106,7 @@ class Client:
 
     name: str
     rights: frozenset[Right]
-    limits: Limits = field(default_factory=Limits)
+    limits: RateLimits = field(default_factory=RateLimits)
     models: frozenset[str] | None = None
     sha256: tuple[bytes, ...] = ()
     scrypt: tuple[Scrypt, ...] = ()

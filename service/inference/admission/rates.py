@@ -71,10 +71,6 @@ class Rate:
         """Time in which an empty bucket fills, in whole seconds, rounded up; at least 1."""
         return max(1, -(-self.fill_ns // NS))
 
-    def cost_ns(self, tokens: int) -> int:
-        """Return the time in nanoseconds in which `tokens` are added."""
-        return tokens * self.window_ns // self.amount
-
     def spend(self, full_at: int, now: int, tokens: int) -> int | None:
         """Take tokens from a bucket that holds at least one.
 
@@ -111,7 +107,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RateLimits:
     """The rate limits of one client.
 
     Attributes:
@@ -140,7 +136,7 @@ def policy(unit: str, quota: int, window_s: int) -> str:
     return f'"{unit}";q={quota}{quota_unit};w={window_s}'
 
 
-UNLIMITED = Limits()
+UNLIMITED = RateLimits()
 
 
 @lru_cache(256)  # many lines of a key file have the same rate

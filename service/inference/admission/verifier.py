@@ -17,7 +17,7 @@ from service.core.errors import Overloaded, Stopping, Unauthenticated
 from service.inference.admission.buckets import Buckets
 from service.inference.admission.key_file import KeyFile
 from service.inference.admission.keys import MAX_KEY_BYTES, Client
-from service.inference.admission.rates import Limits, parse, rate_exceeded
+from service.inference.admission.rates import RateLimits, parse, rate_exceeded
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class Verifier:
 
     def _charge(self, identity: bytes) -> None:
         """Charge an attempt to the address and to the process."""
-        spent = self._buckets.spend(identity, Limits(CHECKS_PER_ADDRESS), 0, None)
+        spent = self._buckets.spend(identity, RateLimits(CHECKS_PER_ADDRESS), 0, None)
         if spent.refused:
             raise rate_exceeded(CHECKS_PER_ADDRESS, "passphrases", spent.requests_full_at, spent.now)
         now = self._clock()
@@ -147,7 +147,7 @@ class Verifier:
         if full_at is None or len(self._running) >= _MAX_WAITING:
             raise Overloaded(len(self._running))
         self._all_full_at = full_at
-        self._buckets.spend(identity, Limits(CHECKS_PER_ADDRESS), 1, None)
+        self._buckets.spend(identity, RateLimits(CHECKS_PER_ADDRESS), 1, None)
 
     def _compute(self, digest: bytes, client: Client, passphrase: bytes) -> None:
         try:

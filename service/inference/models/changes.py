@@ -189,7 +189,7 @@ class Result(Protocol):
     def error(self) -> Exception | None: ...  # noqa: D102 - described above
 
 
-class Coordinator(Protocol):
+class ChangeRequester(Protocol):
     """Runs a change in all workers: every worker prepares it, then all commit it or all drop it."""
 
     async def request_change(self, kind: str, model: str = "") -> Result:
@@ -199,7 +199,7 @@ class Coordinator(Protocol):
 class SharedChanges:
     """Applies changes in all worker processes or in none."""
 
-    def __init__(self, coordinator: Coordinator, timeout_s: float) -> None:
+    def __init__(self, coordinator: ChangeRequester, timeout_s: float) -> None:
         """Create it.
 
         Args:

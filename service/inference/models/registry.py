@@ -20,7 +20,7 @@ from service.core.errors import (
     UnknownModel,
 )
 from service.inference.models.model import Model, load_model
-from service.inference.models.versions import ModelStatus, Versions, load_versions
+from service.inference.models.versions import ModelStatus, ModelVersions, load_versions
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ class StagedChange:
         error: Error of published folders or of the request; None if there is none.
     """
 
-    before: Mapping[str, Versions]
-    after: Mapping[str, Versions]
+    before: Mapping[str, ModelVersions]
+    after: Mapping[str, ModelVersions]
     error: ServiceError | None
 
     @property
@@ -61,7 +61,7 @@ class Registry:
         """
         self._root = root
         self._engine_threads = engine_threads
-        self._models: Mapping[str, Versions] = {}  # by name, in alphabetical order; replaced as a whole
+        self._models: Mapping[str, ModelVersions] = {}  # by name, in alphabetical order; replaced as a whole
         self._changing = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
         self._is_stopping = False
@@ -85,11 +85,11 @@ class Registry:
                 if found and not versions:
                     continue
                 if name in unloaded:
-                    after[name] = Versions(unloaded=versions)
+                    after[name] = ModelVersions(unloaded=versions)
                     continue
                 models, refused = load_versions(self._root, name, versions, {}, self._load)
                 if models or refused or not versions:  # else the folders were deleted meanwhile
-                    after[name] = Versions(models, refused, is_expected=True)
+                    after[name] = ModelVersions(models, refused, is_expected=True)
             self._replace(after)
 
     def reload(self, name: str) -> None:
@@ -138,7 +138,7 @@ class Registry:
         versions = before.get(name)
         if versions is None:
             return StagedChange(before, before, UnknownModel(name, list(before)))
-        return StagedChange(before, {**before, name: Versions(unloaded=versions.known())}, None)
+        return StagedChange(before, {**before, name: ModelVersions(unloaded=versions.known())}, None)
 
     def stage_reload(self, among: Container[tuple[str, str]] | None = None) -> StagedChange:
         """Stage a reload of every model.
@@ -248,11 +248,11 @@ class Registry:
         return load_model(published, self._engine_threads)
 
     def _load_model(
-        self, models: Mapping[str, Versions], name: str, among: Container[tuple[str, str]] | None
-    ) -> tuple[Mapping[str, Versions], ServiceError | None]:
+        self, models: Mapping[str, ModelVersions], name: str, among: Container[tuple[str, str]] | None
+    ) -> tuple[Mapping[str, ModelVersions], ServiceError | None]:
         """Return the models with one of them read again from its folders, and the error of these folders."""
         others = {other: versions for other, versions in models.items() if other != name}
-        old = models.get(name, Versions())
+        old = models.get(name, ModelVersions())
         try:
             found = artifact.versions_of(self._root, name)
             versions = [version for version in found if among is None or (name, version) in among]
@@ -263,7 +263,7 @@ class Registry:
             return models if old.models else others, UnknownModel(name, [*others])
         if refused:
             loaded = dict(sorted({**old.models, **loaded}.items(), key=lambda item: int(item[0])))
-        new = Versions(loaded, refused, is_expected=old.is_expected or bool(loaded))
+        new = ModelVersions(loaded, refused, is_expected=old.is_expected or bool(loaded))
         errors = [*refused.values()]
         refusal = _refusal(name, [str(error) for error in errors], errors[0]) if refused else None
         return {**others, name: new}, refusal
@@ -282,7 +282,7 @@ class Registry:
         if staged.after is not staged.before:
             self._replace(staged.after)
 
-    def _replace(self, after: Mapping[str, Versions]) -> None:
+    def _replace(self, after: Mapping[str, ModelVersions]) -> None:
         """Make the new state visible, and call the listeners."""
         before = self.models()
         self._models = dict(sorted(after.items()))

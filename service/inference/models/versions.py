@@ -33,7 +33,7 @@ class ModelStatus:
 
 
 @dataclass(frozen=True)
-class Versions:
+class ModelVersions:
     """All known versions of one model; immutable.
 
     Attributes:

@@ -15,7 +15,7 @@ from service.http.security.access_control import AccessControl
 from service.http.security.cors import CorsPolicy
 from service.http.security.hosts import KnownHosts
 from service.inference.admission.access import Access
-from service.inference.admission.rates import Limits
+from service.inference.admission.rates import RateLimits
 from service.observability.metrics import Metrics
 from service.observability.model_statistics import Statistics
 from service.observability.request_log import RequestLog
@@ -47,7 +47,7 @@ async def framework(scope: Scope, receive: Receive, send: Send) -> None:
 def routed() -> TestClient:
     """A router with two operations, and something behind it."""
     request_log = RequestLog(Metrics(), Statistics(), access_log=False)
-    control = AccessControl(Access(None, Limits(None, None)), KnownHosts("127.0.0.1", ()), CorsPolicy(()))
+    control = AccessControl(Access(None, RateLimits(None, None)), KnownHosts("127.0.0.1", ()), CorsPolicy(()))
     app = RequestMiddleware(Router(framework, Routes([ECHO, PLAIN]), control), request_log)
     return TestClient(app, raise_server_exceptions=False)
 

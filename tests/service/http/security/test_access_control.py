@@ -11,7 +11,7 @@ from service.http.security.cors import CorsPolicy
 from service.http.security.hosts import KnownHosts
 from service.inference.admission.access import Access
 from service.inference.admission.keys import Right, hash_of, new_key
-from service.inference.admission.rates import UNLIMITED, Limits, parse
+from service.inference.admission.rates import UNLIMITED, RateLimits, parse
 
 HERE = "192.0.2.1"
 KEY = new_key()
@@ -19,7 +19,7 @@ KEY = new_key()
 
 def control(
     keys: Path | None = None,
-    limits: Limits = UNLIMITED,
+    limits: RateLimits = UNLIMITED,
     allowed: tuple[str, ...] = (),
     *,
     is_operator: bool = False,
@@ -46,7 +46,7 @@ def test_without_keys_rates_are_those_of_an_address() -> None:
     """
     Probes are not counted, nor is management, which is not for those without a key.
     """
-    limited = control(limits=Limits(parse("1/min"), None))
+    limited = control(limits=RateLimits(parse("1/min"), None))
 
     assert limited.authorize(None, HERE, Right.PREDICT, "ink") is not None
     for _ in range(3):
@@ -58,7 +58,7 @@ def test_without_keys_rates_are_those_of_an_address() -> None:
 
 
 def test_operators_have_no_rate() -> None:
-    limited = control(limits=Limits(parse("1/min"), None), is_operator=True)
+    limited = control(limits=RateLimits(parse("1/min"), None), is_operator=True)
 
     for _ in range(5):
         grant = limited.authorize(None, HERE, Right.READ, None)

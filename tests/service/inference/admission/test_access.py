@@ -15,7 +15,7 @@ from service.inference.admission.access import Access, network_of
 from service.inference.admission.buckets import BucketTable
 from service.inference.admission.key_file import KeysInvalid
 from service.inference.admission.keys import Right, Scrypt, hash_of, new_key
-from service.inference.admission.rates import NS, UNLIMITED, Limits, parse
+from service.inference.admission.rates import NS, UNLIMITED, RateLimits, parse
 from tests.processes import modules_after
 from tests.service.inference.admission.conftest import Clock
 
@@ -176,7 +176,7 @@ def test_a_response_has_the_remaining_tokens(access: Access, keys: dict[str, byt
 
 def test_without_keys_each_address_has_the_rate(clock: Clock) -> None:
     """The operators' listener has none."""
-    access = Access(None, Limits(parse("1/s")), BucketTable(clock=clock))
+    access = Access(None, RateLimits(parse("1/s")), BucketTable(clock=clock))
 
     def is_refused(address: str, is_operator: bool = False) -> bool:
         try:
@@ -216,7 +216,7 @@ def test_addresses_share_the_rate_of_their_network(address: str, network: bytes)
 def test_invented_addresses_do_not_fill_the_memory(clock: Clock) -> None:
     """Neither by their number nor by their length."""
     table = BucketTable(64, clock=clock)
-    access = Access(None, Limits(parse("1/s")), table)
+    access = Access(None, RateLimits(parse("1/s")), table)
 
     for number in range(20_000):
         access.authorize(None, f"2001:db8:{number // 65_536:x}:{number % 65_536:x}::1", Right.READ)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.inference.admission.buckets import BucketTable
-from service.inference.admission.rates import NS, Limits, Rate, parse
+from service.inference.admission.rates import NS, Rate, RateLimits, parse
 from tests.processes import python
 from tests.service.inference.admission.conftest import Clock
 
@@ -16,7 +16,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has 
 
 def test_requests_beyond_the_burst_are_refused_until_time_passes(clock: Clock) -> None:
     """A refused request takes no tokens."""
-    table, limits = BucketTable(clock=clock), Limits(parse("10/s", 3))
+    table, limits = BucketTable(clock=clock), RateLimits(parse("10/s", 3))
     client = table.identity(b"key", b"app")
 
     granted = [not table.spend(client, limits, 1, None).refused for _ in range(5)]
@@ -29,7 +29,7 @@ def test_requests_beyond_the_burst_are_refused_until_time_passes(clock: Clock) -
 
 def test_clients_do_not_share_buckets(clock: Clock) -> None:
     """Nor do a key and an address of the same name."""
-    table, limits = BucketTable(clock=clock), Limits(parse("1/s"))
+    table, limits = BucketTable(clock=clock), RateLimits(parse("1/s"))
     clients = [table.identity(b"key", b"a"), table.identity(b"key", b"b"), table.identity(b"address", b"a")]
 
     for _ in range(2):
@@ -42,7 +42,7 @@ def test_clients_do_not_share_buckets(clock: Clock) -> None:
 
 def test_one_empty_bucket_leaves_the_other_as_it_was(clock: Clock) -> None:
     """Tokens are taken from both buckets or from none."""
-    table, limits = BucketTable(clock=clock), Limits(parse("1/s", 10), parse("1/s", 5))
+    table, limits = BucketTable(clock=clock), RateLimits(parse("1/s", 10), parse("1/s", 5))
     client = table.identity(b"key", b"app")
     table.spend(client, limits, None, 5)
 
@@ -55,7 +55,7 @@ def test_one_empty_bucket_leaves_the_other_as_it_was(clock: Clock) -> None:
 
 
 def test_a_check_takes_no_tokens_and_no_slot(clock: Clock) -> None:
-    table, limits = BucketTable(8, clock=clock), Limits(parse("1/s"), parse("1/s"))
+    table, limits = BucketTable(8, clock=clock), RateLimits(parse("1/s"), parse("1/s"))
 
     for number in range(100):
         assert not table.spend(table.identity(b"key", b"%d" % number), limits, 0, 0).refused
@@ -75,14 +75,14 @@ def test_clients_that_fit_are_counted_exactly(spent: list[tuple[int, int]]) -> N
         expected = rate.spend(alone[number], clock.now, 1)
         alone[number] = alone[number] if expected is None else expected
 
-        found = table.spend(table.identity(b"key", b"%d" % number), Limits(rate), 1, None)
+        found = table.spend(table.identity(b"key", b"%d" % number), RateLimits(rate), 1, None)
 
         assert bool(found.refused) == (expected is None)
 
 
 def test_a_flood_of_clients_takes_no_more_memory(clock: Clock) -> None:
     """The table keeps its size, and every new client is counted."""
-    table, limits = BucketTable(64, clock=clock), Limits(parse("1/s"))
+    table, limits = BucketTable(64, clock=clock), RateLimits(parse("1/s"))
 
     for number in range(10_000):
         client = table.identity(b"address", b"%d" % number)
@@ -95,7 +95,7 @@ def test_a_flood_of_clients_takes_no_more_memory(clock: Clock) -> None:
 def test_a_full_group_evicts_the_client_that_is_full_first(clock: Clock) -> None:
     """A client with a deep debt stays refused while others come and go."""
     table = BucketTable(8, clock=clock)
-    slow, quick = Limits(parse("1/h")), Limits(parse("1/s"))
+    slow, quick = RateLimits(parse("1/h")), RateLimits(parse("1/s"))
     debtor = table.identity(b"key", b"debtor")
     table.spend(debtor, slow, 1, None)
 
@@ -107,7 +107,7 @@ def test_a_full_group_evicts_the_client_that_is_full_first(clock: Clock) -> None
 
 def test_a_slot_is_reused_when_its_buckets_are_full(clock: Clock) -> None:
     """Before a client whose buckets are not full is evicted."""
-    table, limits = BucketTable(8, clock=clock), Limits(parse("1/s"))
+    table, limits = BucketTable(8, clock=clock), RateLimits(parse("1/s"))
     names = [b"%d" % number for number in range(16)]
     for name in names[:8]:
         table.spend(table.identity(b"key", name), limits, 1, None)
@@ -121,7 +121,7 @@ def test_a_slot_is_reused_when_its_buckets_are_full(clock: Clock) -> None:
 
 def test_a_torn_slot_does_not_refuse_for_long(clock: Clock) -> None:
     """An impossible state counts as the deepest debt; in the slot of another client, it is free."""
-    table, limits = BucketTable(8, clock=clock), Limits(parse("1/s", 2))
+    table, limits = BucketTable(8, clock=clock), RateLimits(parse("1/s", 2))
     client = table.identity(b"key", b"app")
     table.spend(client, limits, 1, None)
     for slot in range(8):
@@ -140,8 +140,8 @@ def test_a_torn_slot_does_not_refuse_for_long(clock: Clock) -> None:
 def test_a_lower_rate_does_not_inherit_a_longer_debt(clock: Clock) -> None:
     """After a reload, a client waits no longer than its new rate allows."""
     table, client = BucketTable(clock=clock), b"0" * 16
-    table.spend(client, Limits(parse("1/h", 20)), 20, None)
-    limits = Limits(parse("10/s"))
+    table.spend(client, RateLimits(parse("1/h", 20)), 20, None)
+    limits = RateLimits(parse("10/s"))
 
     refused = [bool(table.spend(client, limits, 1, None).refused)]
     clock.now += 2 * NS - 1
@@ -167,7 +167,7 @@ def test_identities_differ_between_starts() -> None:
 _BEGINNING = """
 import os, signal
 from service.inference.admission.buckets import BucketTable
-from service.inference.admission.rates import Limits, parse
+from service.inference.admission.rates import RateLimits, parse
 
 reader, writer = os.pipe()
 
@@ -183,7 +183,7 @@ def stop_with_the_lock(table):
 
 _TOGETHER = """
 table = BucketTable(is_shared=True, patience_s=60)
-limits = Limits(parse("1000/d"), parse("2000/d"))
+limits = RateLimits(parse("1000/d"), parse("2000/d"))
 client = table.identity(b"key", b"app")
 pids = []
 for process in range(4):
@@ -200,7 +200,7 @@ print(sum(map(int, os.read(reader, 4096).split())))
 
 _KILLED = """
 table = BucketTable(8, is_shared=True, patience_s=60)
-limits = Limits(parse("1000/d"))
+limits = RateLimits(parse("1000/d"))
 client = table.identity(b"key", b"app")
 pid = stop_with_the_lock(table)
 os.kill(pid, signal.SIGKILL)
@@ -210,7 +210,7 @@ print(repr(table.spend(client, limits, 1, None).refused))
 
 _STOPPED = """
 table = BucketTable(8, is_shared=True, patience_s=0.01)
-limits = Limits(parse("2/d"))
+limits = RateLimits(parse("2/d"))
 client = table.identity(b"key", b"app")
 pid = stop_with_the_lock(table)
 os.kill(pid, signal.SIGSTOP)
@@ -238,7 +238,7 @@ def test_processes_share_one_limit(script: str, output: str) -> None:
 
 @needs_fork
 def test_a_shared_table_counts_as_a_private_one() -> None:
-    limits = Limits(parse("5/d"))
+    limits = RateLimits(parse("5/d"))
     for table in _tables():
         client = table.identity(b"key", b"app")
 

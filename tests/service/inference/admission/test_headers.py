@@ -3,12 +3,12 @@ import pytest
 from service.core.errors import Forbidden, RateExceeded, Unauthenticated
 from service.inference.admission import headers
 from service.inference.admission.buckets import SpendResult
-from service.inference.admission.rates import NS, UNLIMITED, Limits, parse
+from service.inference.admission.rates import NS, UNLIMITED, RateLimits, parse
 
 
 def test_a_response_has_the_remaining_tokens() -> None:
     """Whole tokens, and the seconds until the bucket is full, rounded up."""
-    limits = Limits(parse("10/s"), parse("600/min"))
+    limits = RateLimits(parse("10/s"), parse("600/min"))
     now = 10**15
 
     fields = headers.limit_fields(limits, SpendResult("", now, now + 150_000_000, now + 90 * NS))

@@ -9,7 +9,7 @@ import pytest
 from service.inference.admission import key_file
 from service.inference.admission.key_file import KeyFile, KeysInvalid, parse_keys
 from service.inference.admission.keys import Right, Scrypt, hash_of, new_key
-from service.inference.admission.rates import UNLIMITED, Limits, parse
+from service.inference.admission.rates import UNLIMITED, RateLimits, parse
 
 A = "sha256:" + "a" * 64
 B = "sha256:" + "b" * 64
@@ -31,7 +31,7 @@ ops   rights=manage {SALTED}
     app, ops = ring.clients["app"], ring.clients["ops"]
     assert app.sha256 == (b"\xaa" * 32, b"\xbb" * 32)
     assert app.rights == {Right.PREDICT, Right.READ}
-    assert app.limits == Limits(parse("100/s", 200), parse("5000/s"))
+    assert app.limits == RateLimits(parse("100/s", 200), parse("5000/s"))
     assert app.models == frozenset({"ink", "mlp-128"})
     assert ops.scrypt == (Scrypt(4096, 8, 1, b"\xcd" * 16, b"\xef" * 32),)
     assert (ops.rights, ops.models, ops.limits) == (frozenset({Right.MANAGE}), None, UNLIMITED)
@@ -39,13 +39,13 @@ ops   rights=manage {SALTED}
 
 def test_a_client_without_a_rate_has_the_default() -> None:
     """With `none` it has no limit."""
-    default = Limits(parse("1/s"), parse("2/s"))
+    default = RateLimits(parse("1/s"), parse("2/s"))
     text = f"a {A} rights=read\nb {B} rights=read rate=none images=7/s"
 
     ring = parse_keys(text.encode(), default)
 
     assert ring.clients["a"].limits == default
-    assert ring.clients["b"].limits == Limits(None, parse("7/s"))
+    assert ring.clients["b"].limits == RateLimits(None, parse("7/s"))
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])

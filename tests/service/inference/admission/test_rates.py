@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inference.admission.rates import MAX_FILL_NS, NS, Limits, Rate, parse, per_second
+from service.inference.admission.rates import MAX_FILL_NS, NS, Rate, RateLimits, parse, per_second
 
 START = 10**15
 
@@ -148,9 +148,9 @@ def test_states_fit_into_64_bits() -> None:
 
 def test_limits_have_a_policy() -> None:
     """As in the header field: quota and window, and the unit unless it is requests."""
-    assert not Limits().is_limited
-    assert Limits().policy == ""
-    assert Limits(parse("100/s")).policy == '"requests";q=100;w=1'
-    limits = Limits(parse("600/min"), parse("0.5/s", 10))
+    assert not RateLimits().is_limited
+    assert RateLimits().policy == ""
+    assert RateLimits(parse("100/s")).policy == '"requests";q=100;w=1'
+    limits = RateLimits(parse("600/min"), parse("0.5/s", 10))
     assert limits.is_limited
     assert limits.policy == '"requests";q=600;w=60, "images";q=10;qu="images";w=20'

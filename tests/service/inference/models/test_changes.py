@@ -136,7 +136,7 @@ class Result:
 
 
 @dataclass
-class Coordinator:
+class ChangeRequester:
     """A fake coordinator: returns a result, raises an error, or never returns."""
 
     outcome: Result | Exception | None
@@ -166,11 +166,11 @@ def test_a_change_that_workers_refuse_is_an_error(
 ) -> None:
     """It has a status in HTTP and gRPC."""
     with pytest.raises(expected, match=words):
-        asyncio.run(SharedChanges(Coordinator(outcome), 0.05).apply(LOAD, "quadrants"))
+        asyncio.run(SharedChanges(ChangeRequester(outcome), 0.05).apply(LOAD, "quadrants"))
 
 
 def test_a_change_that_workers_committed_is_no_error() -> None:
-    asyncio.run(SharedChanges(Coordinator(Result()), 10).apply(LOAD, "quadrants"))
+    asyncio.run(SharedChanges(ChangeRequester(Result()), 10).apply(LOAD, "quadrants"))
 
 
 @dataclass
