@@ -8,6 +8,8 @@ from pathlib import Path
 
 import grpc
 
+from service.core.artifact.files import file_stamp
+
 log = logging.getLogger(__name__)
 
 _Stamp = tuple[tuple[int, int, int] | None, ...]
@@ -62,7 +64,7 @@ class _Pair:
         return fetch
 
     def _read_stamp(self) -> _Stamp:
-        return tuple(_stamp_of(file) for file in self._files)
+        return tuple(file_stamp(file) for file in self._files)
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
         certificate, key = self._files
@@ -70,15 +72,6 @@ class _Pair:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key, password=_no_passphrase)
         return grpc.ssl_server_certificate_configuration([(key.read_bytes(), certificate.read_bytes())])
-
-
-def _stamp_of(file: Path) -> tuple[int, int, int] | None:
-    """Return what changes when a file is written or replaced; None if there is none."""
-    try:
-        stat = file.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _no_passphrase() -> str:

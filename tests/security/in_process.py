@@ -10,9 +10,9 @@ from uvicorn.server import ServerState
 from service.core.errors import ServiceError
 from service.http.server.connection.protocol import Connection
 from service.http.server.connection.stage import Stage
-from service.http.server.connection_table import Connections
+from service.http.server.connection_table import ConnectionTable
 from service.http.server.request import Refused, Request
-from service.http.server.server_context import Call, Limits, Responder, ServerContext, Stopping
+from service.http.server.server_context import Call, ConnectionLimits, Responder, ServerContext, StopFlag
 from service.memory.budget import Budget
 from service.observability.request_log import RequestLog
 from tests.service.http.server.fakes import ReadingClient
@@ -70,7 +70,7 @@ class Server:
 
     def connect(self) -> tuple[Connection, ReadingClient]:
         server_context = ServerContext(
-            limits=Limits(
+            limits=ConnectionLimits(
                 max_head_bytes=self.max_head_bytes,
                 header_timeout_s=PATIENCE_S,
                 body_timeout_s=PATIENCE_S,
@@ -79,11 +79,11 @@ class Server:
                 drain_timeout_s=PATIENCE_S,
                 min_send_rate=1,
             ),
-            connections=Connections(100_000, 100_000, PATIENCE_S),
+            connections=ConnectionTable(100_000, 100_000, PATIENCE_S),
             budget=self.budget,
             request_log=self.request_log,
             dispatch=self.dispatch,
-            stopping=Stopping(),
+            stopping=StopFlag(),
         )
         connection, peer = Connection(server_context, self.state), ReadingClient()
         connection.connection_made(peer)

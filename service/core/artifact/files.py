@@ -1,4 +1,4 @@
-"""Bounded reads of files that another program writes."""
+"""Bounded reads of files that another program writes, and stamps by which their changes are noticed."""
 
 import stat
 from pathlib import Path
@@ -21,3 +21,15 @@ def read_file(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise OSError(f"more than {most:,} bytes")
     return content
+
+
+def file_stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return modification time (ns), size (bytes) and inode of a file, which change when it does.
+
+    None if they cannot be read.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

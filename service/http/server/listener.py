@@ -13,9 +13,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from service.http.server.connection_table import (
-    MOST_REFUSED,
-    Connections,
-    Place,
+    MAX_REFUSED,
+    ConnectionTable,
+    Slot,
     TooManyConnections,
 )
 
@@ -53,10 +53,10 @@ CountError = Callable[[Literal["descriptors", "other"]], None]
 """Counts a connection that could not be accepted, by what was used up."""
 
 
-class MakeConnection(Protocol):
+class CreateConnection(Protocol):
     """Makes the protocol of an accepted connection."""
 
-    def __call__(self, place: Place | None, refusal: str | None, /) -> asyncio.Protocol:
+    def __call__(self, slot: Slot | None, refusal: str | None, /) -> asyncio.Protocol:
         """Return a protocol; `refusal` says why the client is turned away, without a place."""
 
 
@@ -65,8 +65,8 @@ class Listener:
 
     def __init__(
         self,
-        make: MakeConnection,
-        connections: Connections,
+        make: CreateConnection,
+        connections: ConnectionTable,
         *,
         handshake_timeout_s: float,
         certificates: Certificates | None = None,
@@ -137,17 +137,17 @@ class Listener:
             return False
         accepted.setblocking(False)
         client = str(address[0]) if isinstance(address, tuple) else "-"
-        place, refusal = None, None
+        slot, refusal = None, None
         try:
-            place = self._connections.take(client, self._is_exempt(client))
+            slot = self._connections.acquire(client, self._is_exempt(client))
         except TooManyConnections as error:
-            if self._certificates is not None or self._connections.refused >= MOST_REFUSED:
+            if self._certificates is not None or self._connections.refused >= MAX_REFUSED:
                 accepted.close()  # a handshake costs more than the refusal is worth
                 return True
             refusal = str(error)
-        if place is not None and self._certificates is not None:
-            place.connection = _Handshake(accepted)  # until the protocol takes its place
-        opening = self._open(accepted, place, refusal)
+        if slot is not None and self._certificates is not None:
+            slot.connection = _Handshake(accepted)  # until the protocol takes its place
+        opening = self._open(accepted, slot, refusal)
         try:
             waiting = opening.send(None)  # at once: a task would begin in the next turn
         except StopIteration:
@@ -157,14 +157,14 @@ class Listener:
         task.add_done_callback(self._opening.discard)
         return True
 
-    async def _open(self, accepted: socket.socket, place: Place | None, refusal: str | None) -> None:
+    async def _open(self, accepted: socket.socket, slot: Slot | None, refusal: str | None) -> None:
         context = None if self._certificates is None else self._certificates.context()
         try:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if sys.platform == "linux":
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT_BYTES)
             await self._loop.connect_accepted_socket(
-                lambda: self._make(place, refusal),
+                lambda: self._make(slot, refusal),
                 accepted,
                 ssl=context,
                 ssl_handshake_timeout=None if context is None else self._handshake_timeout_s,
@@ -172,8 +172,8 @@ class Listener:
             )
         except BaseException as error:
             accepted.close()
-            if place is not None:
-                self._connections.leave(place)
+            if slot is not None:
+                self._connections.release(slot)
             if not isinstance(error, OSError):  # the client left, or its handshake failed
                 raise
 

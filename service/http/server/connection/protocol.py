@@ -19,7 +19,7 @@ from service.http.server.request import Refused
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
-    from service.http.server.connection_table import Place
+    from service.http.server.connection_table import Slot
     from service.http.server.server_context import ServerContext
 
 _IDLE_GRACE_S = 0.1
@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
         self,
         server_context: ServerContext,
         server_state: ServerState,
-        place: Place | None = None,
+        slot: Slot | None = None,
         refusal: str | None = None,
     ) -> None:
         """Create a connection that is not connected yet.
@@ -53,13 +53,13 @@ class Connection(asyncio.Protocol):
         Args:
             server_context: State that all connections share.
             server_state: See the attribute.
-            place: Its place in the connection table; None acquires one when it is connected.
+            slot: Its place in the connection table; None acquires one when it is connected.
             refusal: Why the client is refused as soon as it is connected; None accepts it.
         """
         self.server_state = server_state
         self.accepted = perf_counter()
         self._server_context = server_context
-        self._place = place
+        self._slot = slot
         self._refusal = refusal
         self._is_connected = False
 
@@ -75,16 +75,16 @@ class Connection(asyncio.Protocol):
         server_context, table = self._server_context, self._server_context.connections
         transport = self._transport = cast("asyncio.Transport", transport)
         self.server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes
-        if self._place is None and self._refusal is None:
+        if self._slot is None and self._refusal is None:
             peer = address(transport, "peername")
             try:
-                self._place = table.take(peer[0] if peer else "-")
+                self._slot = table.acquire(peer[0] if peer else "-")
             except TooManyConnections as error:
                 self._refusal = str(error)
-        place, limits, budget = self._place, server_context.limits, server_context.budget
+        slot, limits, budget = self._slot, server_context.limits, server_context.budget
         is_tls = transport.get_extra_info("sslcontext") is not None
         writer = self._writer = Writer(transport, budget, is_tls=is_tls)
-        closing = self._closing = Closing(transport, limits.header_timeout_s, has_timer=place is None)
+        closing = self._closing = Closing(transport, limits.header_timeout_s, has_timer=slot is None)
         self.pipeline = RequestPipeline(
             server_context,
             self.server_state,
@@ -92,14 +92,14 @@ class Connection(asyncio.Protocol):
             writer,
             closing,
             accepted=self.accepted,
-            is_reserved=place is not None and place.is_reserved,
+            is_reserved=slot is not None and slot.is_reserved,
         )
         self._timeouts = Timeouts(self.pipeline, writer, closing, limits, budget, self.accepted)
         self._is_connected = True
-        if place is None:
+        if slot is None:
             table.refused += 1
         else:
-            place.connection = self
+            slot.connection = self
         if self._refusal is not None:
             self.pipeline.reject(Refused(problems.TOO_MANY_CONNECTIONS, self._refusal))
 
@@ -107,8 +107,8 @@ class Connection(asyncio.Protocol):
         """Release the place, and end the request that is being answered."""
         del exc
         self.server_state.connections.discard(self)
-        if self._place is not None:
-            self._server_context.connections.leave(self._place)
+        if self._slot is not None:
+            self._server_context.connections.release(self._slot)
         elif self._refusal is not None:
             self._server_context.connections.refused -= 1
         if self._is_connected:

@@ -8,7 +8,7 @@ ANSWERING      none: each call has a time limit of its own
 DRAINING       a few seconds since the last response
 every stage    min_send_rate over write_timeout_s while the client has output to receive
 
-`Limits` describes the named limits. Clients must be faster while memory is short.
+`ConnectionLimits` describes the named limits. Clients must be faster while memory is short.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from service.http.server.connection.closing import Closing
     from service.http.server.connection.request_pipeline import RequestPipeline
     from service.http.server.connection.writer import Writer
-    from service.http.server.server_context import Limits
+    from service.http.server.server_context import ConnectionLimits
     from service.memory.budget import Budget
 
 _SHORT_SHARE = 0.75
 _SHORT_S = 2.0
 _SHORT_RATE = 64
-"""Share of the memory budget above which memory is short. Then a body has to arrive in 2 s, and responses must
+"""Share of the memory budget above which memory is short. Then a body must arrive in 2 s, and responses must
 be received at 64 times the minimum rate: slow clients would hold memory that others need."""
 
 
@@ -40,7 +40,7 @@ class Timeouts:
         pipeline: RequestPipeline,
         writer: Writer,
         closing: Closing,
-        limits: Limits,
+        limits: ConnectionLimits,
         budget: Budget,
         accepted: float,
     ) -> None:

@@ -21,8 +21,8 @@ from service.core.errors import InferenceFailed
 from service.http.messages import content_coding
 from service.http.server.connection.protocol import Connection
 from service.http.server.connection.stage import Stage
-from service.http.server.connection_table import Connections
-from service.http.server.server_context import Limits, ServerContext, Stopping
+from service.http.server.connection_table import ConnectionTable
+from service.http.server.server_context import ConnectionLimits, ServerContext, StopFlag
 from service.inference.models.model import Model
 from service.inference.predictor import Prediction, Predictor
 from service.settings import Settings
@@ -65,12 +65,12 @@ class Server:
     def connect(self) -> tuple[Connection, ReadingClient]:
         dispatch = self.app.dispatch if self.is_direct else replace(self.app.dispatch, predictions=None)
         server_context = ServerContext(
-            limits=Limits(32_768, 10, 10, 10, 10, 10, 1024),
-            connections=Connections(100, 100, 10),
+            limits=ConnectionLimits(32_768, 10, 10, 10, 10, 10, 1024),
+            connections=ConnectionTable(100, 100, 10),
             budget=self.app.budget,
             request_log=self.app.request_log,
             dispatch=dispatch,
-            stopping=Stopping(),
+            stopping=StopFlag(),
         )
         connection, client = Connection(server_context, self.state), ReadingClient()
         connection.connection_made(client)
@@ -353,8 +353,8 @@ def test_a_request_may_come_in_pieces(app: App, name: str, cuts: list[int]) -> N
     """
     body, headers, path = PLAIN[name]
     whole = request(body, *headers, path=path) * 2
-    places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
-    pieces = [whole[start:stop] for start, stop in itertools.pairwise(places) if stop > start]
+    slots = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    pieces = [whole[start:stop] for start, stop in itertools.pairwise(slots) if stop > start]
 
     (answers,) = parse(app, pieces)
 

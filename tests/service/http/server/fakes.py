@@ -11,16 +11,16 @@ from uvicorn.server import ServerState
 from service.core.errors import ServiceError
 from service.http.calls.asgi_call import AsgiCall
 from service.http.server.connection.protocol import Connection
-from service.http.server.connection_table import Connections
+from service.http.server.connection_table import ConnectionTable
 from service.http.server.request import Refused, Request
-from service.http.server.server_context import Call, Limits, Responder, ServerContext, Stopping
+from service.http.server.server_context import Call, ConnectionLimits, Responder, ServerContext, StopFlag
 from service.inference.request_context import RequestContext
 from service.memory.budget import Budget
 from tests.service.http.running import PATIENCE_S
 
 Result = TypeVar("Result")
 
-LIMITS = Limits(
+LIMITS = ConnectionLimits(
     max_head_bytes=4096,
     header_timeout_s=10,
     body_timeout_s=30,
@@ -253,7 +253,7 @@ class Rig:
     transport: Transport
     calls: list[Any]
     budget: Budget
-    connections: Connections
+    connections: ConnectionTable
     request_log: RequestLog
     server_context: ServerContext
     errors: list[dict[str, Any]]
@@ -276,7 +276,7 @@ class Rig:
 def rig(
     dispatch: Callable[[Responder, Request], Call] | None = None,
     *,
-    limits: Limits = LIMITS,
+    limits: ConnectionLimits = LIMITS,
     budget: int = 2**20,
     is_tls: bool = False,
     is_reserved: bool = False,
@@ -294,20 +294,20 @@ def rig(
         calls.append(call)
         return call
 
-    connections, request_log = Connections(8, 8, 10), RequestLog()
+    connections, request_log = ConnectionTable(8, 8, 10), RequestLog()
     server_context = ServerContext(
         limits=limits,
         connections=connections,
         budget=Budget(budget),
         request_log=request_log,
         dispatch=dispatched,
-        stopping=Stopping(),
+        stopping=StopFlag(),
         is_probe=lambda path: path == "/livez",
     )
-    place = connections.take(PEER[0])
-    place.is_reserved = is_reserved
+    slot = connections.acquire(PEER[0])
+    slot.is_reserved = is_reserved
     connections._reserved += is_reserved
-    connection, transport = Connection(server_context, ServerState(), place), Transport(is_tls=is_tls)
+    connection, transport = Connection(server_context, ServerState(), slot), Transport(is_tls=is_tls)
     transport.protocol = connection
     made = Rig(
         connection, transport, calls, server_context.budget, connections, request_log, server_context, errors

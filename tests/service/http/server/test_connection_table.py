@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from service.http.server.connection_table import RESERVED, Connections, Place, TooManyConnections
+from service.http.server.connection_table import RESERVED, ConnectionTable, Slot, TooManyConnections
 from tests.service.http.server.fakes import run, until
 
 
@@ -45,19 +45,19 @@ class Peer:
 class Table:
     """A table, and the connections in it."""
 
-    table: Connections
-    places: list[Place] = field(default_factory=list)
+    table: ConnectionTable
+    slots: list[Slot] = field(default_factory=list)
     peers: list[Peer] = field(default_factory=list)
 
     def open(
         self, client: str, *, idle: bool = True, evictable: bool = True, is_exempt: bool = False
-    ) -> Place:
-        place = self.table.take(client, is_exempt)
+    ) -> Slot:
+        slot = self.table.acquire(client, is_exempt)
         peer = Peer(float(len(self.peers)), idle, evictable)
-        place.connection = peer
-        self.places.append(place)
+        slot.connection = peer
+        self.slots.append(slot)
         self.peers.append(peer)
-        return place
+        return slot
 
     def busy(self, client: str, count: int, *, is_exempt: bool = False) -> None:
         """Open connections that are being answered."""
@@ -73,12 +73,12 @@ def with_table(test: Callable[[Table], None], most: int = 4, per_client: int = 4
     """Run a test of a table in an event loop."""
 
     async def inside() -> None:
-        made = Table(Connections(most, per_client, 1))
+        made = Table(ConnectionTable(most, per_client, 1))
         test(made)
-        for place in made.places:
-            made.table.leave(place)
+        for slot in made.slots:
+            made.table.release(slot)
         assert len(made.table) == 0
-        assert not made.table.of_clients()
+        assert not made.table.per_client()
 
     run(inside())
 
@@ -109,7 +109,7 @@ def test_the_client_with_most_connections_loses_one() -> None:
             table.open(client)
         table.open("c")
         assert table.evicted() == [1]
-        assert table.table.of_clients() == {"a": 1, "b": 2, "c": 1}
+        assert table.table.per_client() == {"a": 1, "b": 2, "c": 1}
 
     with_table(test)
 
@@ -177,7 +177,7 @@ def test_what_is_being_answered_never_gives_way() -> None:
             peer.accepted = time.perf_counter() + 60
         with pytest.raises(TooManyConnections, match=r"^Connections should be at most 4; "):
             table.open("later")
-        table.table.leave(table.places[0])
+        table.table.release(table.slots[0])
         assert not table.open("later").is_reserved
 
     with_table(test)
@@ -206,15 +206,15 @@ def test_a_place_is_given_back_once() -> None:
     """
 
     def test(table: Table) -> None:
-        place = table.open("a")
-        table.table.leave(place)
-        table.table.leave(place)
+        slot = table.open("a")
+        table.table.release(slot)
+        table.table.release(slot)
         assert len(table.table) == 0
-        reserved = table.table.take("a")
+        reserved = table.table.acquire("a")
         reserved.is_reserved = True
         table.table._reserved += 1
-        table.table.leave(reserved)
-        table.table.leave(reserved)
+        table.table.release(reserved)
+        table.table.release(reserved)
         assert table.table._reserved == 0
 
     with_table(test)
@@ -222,11 +222,11 @@ def test_a_place_is_given_back_once() -> None:
 
 def test_one_whose_protocol_is_not_made_yet_is_left_alone() -> None:
     def test(table: Table) -> None:
-        places = [table.table.take("a") for _ in range(4)]
-        assert table.table.take("b").is_reserved
+        slots = [table.table.acquire("a") for _ in range(4)]
+        assert table.table.acquire("b").is_reserved
         assert table.table.all() == []
-        for place in [*places, *table.table._places]:
-            table.table.leave(place)
+        for slot in [*slots, *table.table._slots]:
+            table.table.release(slot)
 
     with_table(test)
 
@@ -242,20 +242,20 @@ def test_all_are_looked_at_every_so_often() -> None:
             raise ZeroDivisionError
 
     async def test() -> None:
-        table = Connections(4, 4, 0.02)
-        place = table.take("a")
+        table = ConnectionTable(4, 4, 0.02)
+        slot = table.acquire("a")
         broken = Broken()
-        place.connection = broken
+        slot.connection = broken
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         await until(lambda: len(broken.checked) > 2)
-        table.leave(place)
+        table.release(slot)
         await until(lambda: table._timer is None)
         seen = len(broken.checked)
-        again = table.take("a")
+        again = table.acquire("a")
         peer = Peer()
         again.connection = peer
         await until(lambda: peer.checked)
         assert len(broken.checked) == seen
-        table.leave(again)
+        table.release(again)
 
     run(test())

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from service.http.server import listener
-from service.http.server.connection_table import RESERVED, Connections, Place
+from service.http.server.connection_table import RESERVED, ConnectionTable, Slot
 from service.http.server.listener import Listener
 from service.http.server.tls import Certificates
 from tests.certificates import connect, make
@@ -21,8 +21,8 @@ from tests.service.http.running import PATIENCE_S
 class Protocol(asyncio.Protocol):
     """Notes what happens to a connection, and sends what it got back."""
 
-    def __init__(self, table: Connections, place: Place | None, refusal: str | None) -> None:
-        self.place = place
+    def __init__(self, table: ConnectionTable, slot: Slot | None, refusal: str | None) -> None:
+        self.slot = slot
         self.refusal = refusal
         self.accepted = 0.0
         self.transport: Any = None
@@ -31,14 +31,14 @@ class Protocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        if self.place is not None:
-            self.place.connection = self
+        if self.slot is not None:
+            self.slot.connection = self
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self.is_lost = True
-        if self.place is not None:
-            self._table.leave(self.place)
+        if self.slot is not None:
+            self._table.release(self.slot)
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
@@ -64,7 +64,7 @@ class Rig:
     """A listener on a free port."""
 
     def __init__(self, most: int, certificates: Certificates | None, **options: Any) -> None:  # noqa: ANN401
-        self.table = Connections(most, most, 10)
+        self.table = ConnectionTable(most, most, 10)
         self.made: list[Protocol] = []
         self.errors: list[str] = []
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -79,8 +79,8 @@ class Rig:
         )
         self.listener.add(self.socket)
 
-    def _make(self, place: Place | None, refusal: str | None) -> Protocol:
-        self.made.append(Protocol(self.table, place, refusal))
+    def _make(self, slot: Slot | None, refusal: str | None) -> Protocol:
+        self.made.append(Protocol(self.table, slot, refusal))
         return self.made[-1]
 
     def connect(self, count: int = 1) -> list[socket.socket]:
@@ -146,8 +146,8 @@ def test_a_connection_is_made_with_its_place() -> None:
     async def test(made: Rig) -> None:
         (one,) = made.connect()
         await until(lambda: made.made and made.made[0].transport)
-        assert made.table.of_clients() == {"127.0.0.1": 1}
-        assert made.made[0].place is not None
+        assert made.table.per_client() == {"127.0.0.1": 1}
+        assert made.made[0].slot is not None
         assert made.made[0].refusal is None
         one.close()
         await until(lambda: not len(made.table))
@@ -334,12 +334,12 @@ def test_handshakes_give_way_to_another_client(certificates: Certificates) -> No
     async def test(made: Rig) -> None:
         opened = made.connect(3)
         await until(lambda: len(made.table) == 3)
-        other = made.table.take("192.0.2.9")
+        other = made.table.acquire("192.0.2.9")
         assert not other.is_reserved
         await until(lambda: not made.listener._opening or len(made.listener._opening) == 2)
         assert opened[0].recv(1) == b""
-        assert made.table.of_clients() == {"127.0.0.1": 2, "192.0.2.9": 1}
-        made.table.leave(other)
+        assert made.table.per_client() == {"127.0.0.1": 2, "192.0.2.9": 1}
+        made.table.release(other)
         close(*opened)
         await until(lambda: not len(made.table))
 
@@ -352,12 +352,12 @@ def test_over_tls_a_client_without_a_place_is_not_even_greeted(certificates: Cer
     """
 
     async def test(made: Rig) -> None:
-        taken = [made.table.take(f"client {number}") for number in range(1 + RESERVED)]
+        taken = [made.table.acquire(f"client {number}") for number in range(1 + RESERVED)]
         (one,) = made.connect()
         assert await asyncio.to_thread(one.recv, 1) == b""
         assert not made.made
-        for place in taken:
-            made.table.leave(place)
+        for slot in taken:
+            made.table.release(slot)
         one.close()
 
     with_listener(test, most=1, certificates=certificates)

@@ -54,7 +54,7 @@ def test_a_replaced_pair_is_read(
     pair.replace(made[1])
 
     assert certificates.context() is not before
-    assert [record.message for record in caplog.records] == ["certificate taken"]
+    assert [record.message for record in caplog.records] == ["TLS certificate reloaded"]
 
 
 REPLACEMENTS: dict[str, Callable[[Pair, Pair], object]] = {
@@ -82,7 +82,7 @@ def test_a_pair_that_cannot_be_used_is_not_taken(
 
     assert certificates.context() is before
     assert certificates.context() is before
-    assert [record.message for record in caplog.records] == ["certificate not taken"]
+    assert [record.message for record in caplog.records] == ["TLS certificate not reloaded"]
     pair.replace(made[1])
     assert certificates.context() is not before
 
