@@ -420,7 +420,7 @@ def test_processes_that_cannot_start_end_everything(corrupt_root: Path) -> None:
     reasons = [line for line in done.stderr.splitlines() if not line.startswith("{")]
     assert done.returncode == 3
     assert len(reasons) == 1
-    assert reasons[0].startswith("INKLING_STRICT (--strict): every model should be sound; got quadrants/2: ")
+    assert reasons[0].startswith("INKLING_STRICT (--strict): every model should be valid; got quadrants/2: ")
     assert "http://127.0.0.1" not in done.stderr
 
 
