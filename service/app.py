@@ -16,7 +16,7 @@ from service.codecs.drawings import Limits
 from service.core.network import dense_layers
 from service.http.api import explain, health, page, predict, reports, weights
 from service.http.calls.dispatcher import Dispatcher
-from service.http.calls.prediction_call import Predictions
+from service.http.calls.prediction_call import PredictionContext
 from service.http.messages import problems
 from service.http.messages.body_reader import BodyLimits
 from service.http.messages.cache_keys import version_of
@@ -212,7 +212,7 @@ def create_app(
 
     return App(
         asgi,
-        Dispatcher(asgi, routes, Predictions(http, request_log, control), settings.root_path),
+        Dispatcher(asgi, routes, PredictionContext(http, request_log, control), settings.root_path),
         operators,
         registry,
         stager,

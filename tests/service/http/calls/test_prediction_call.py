@@ -29,7 +29,7 @@ from service.settings import Settings
 from tests import toys
 from tests.examples import examples
 from tests.service.http.bodies import PREDICT, QUADRANTS, compressed, images, npy, picture
-from tests.service.http.running import Exchanged
+from tests.service.http.running import RecordedResponse
 from tests.service.http.server.fakes import ReadingClient, responses, turns, until
 
 OCTETS = ("content-type", "application/octet-stream")
@@ -47,11 +47,11 @@ def app(toy_settings: Settings) -> App:
     return create_app(toy_settings)
 
 
-def answers_to(client: ReadingClient) -> list[Exchanged]:
+def answers_to(client: ReadingClient) -> list[RecordedResponse]:
     """Parse what was written; every answer must be whole."""
     found = list(responses(client.written))
     assert all(one.is_whole for one in found)
-    return [Exchanged(one.status, Headers(one.headers), one.body) for one in found]
+    return [RecordedResponse(one.status, Headers(one.headers), one.body) for one in found]
 
 
 @dataclass
@@ -91,11 +91,11 @@ async def settled(happened: Callable[[], object]) -> None:
     await turns(3)
 
 
-def parse(app: App, *requests: Sequence[bytes], is_direct: bool = True) -> list[list[Exchanged]]:
+def parse(app: App, *requests: Sequence[bytes], is_direct: bool = True) -> list[list[RecordedResponse]]:
     """Ask in one turn of an event loop: a connection for each request, whose parts come one by one."""
     server = Server(app, is_direct)
 
-    async def run() -> list[list[Exchanged]]:
+    async def run() -> list[list[RecordedResponse]]:
         opened = [server.connect() for _ in requests]
         for (connection, _), parts in zip(opened, requests, strict=True):
             for part in parts:
@@ -112,20 +112,20 @@ def parse(app: App, *requests: Sequence[bytes], is_direct: bool = True) -> list[
     return asyncio.run(run())
 
 
-def direct(app: App, *requests: bytes) -> list[Exchanged]:
+def direct(app: App, *requests: bytes) -> list[RecordedResponse]:
     """Ask without ASGI; one answer to each request."""
     answers = parse(app, *[[one] for one in requests])
     assert all(len(found) == 1 for found in answers)
     return [found[0] for found in answers]
 
 
-def through_asgi(app: App, body: bytes, *headers: tuple[str, str], path: str = PREDICT) -> Exchanged:
+def through_asgi(app: App, body: bytes, *headers: tuple[str, str], path: str = PREDICT) -> RecordedResponse:
     """Ask on a connection of ours that answers predictions through the application."""
     ((answer,),) = parse(app, [request(body, *headers, path=path)], is_direct=False)
     return answer
 
 
-def shown(answer: Exchanged) -> tuple[int, dict[str, str], bytes]:
+def shown(answer: RecordedResponse) -> tuple[int, dict[str, str], bytes]:
     headers = {name: value for name, value in answer.headers.items() if name not in EVERY_TIME}
     assert set(answer.headers) >= EVERY_TIME
     return answer.status_code, headers, answer.content
@@ -217,7 +217,7 @@ def test_what_comes_in_one_turn_is_answered_each_with_its_own(app: App) -> None:
         )
 
 
-def numbers(answer: Exchanged) -> list[float]:
+def numbers(answer: RecordedResponse) -> list[float]:
     """Every number of an answer, in order."""
     if answer.headers["content-type"] == "application/octet-stream":
         size = int(answer.headers["inference-header-content-length"])
@@ -353,8 +353,8 @@ def test_a_request_may_come_in_pieces(app: App, name: str, cuts: list[int]) -> N
     """
     body, headers, path = PLAIN[name]
     whole = request(body, *headers, path=path) * 2
-    slots = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
-    pieces = [whole[start:stop] for start, stop in itertools.pairwise(slots) if stop > start]
+    offsets = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    pieces = [whole[start:stop] for start, stop in itertools.pairwise(offsets) if stop > start]
 
     (answers,) = parse(app, pieces)
 

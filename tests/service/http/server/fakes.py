@@ -186,8 +186,8 @@ class RequestLog:
     def begin(self) -> None:
         self.begun += 1
 
-    def end(self, exchange: RequestContext, method: str, path: str, client: str) -> None:
-        self.ended.append((exchange, method, path, client))
+    def end(self, context: RequestContext, method: str, path: str, client: str) -> None:
+        self.ended.append((context, method, path, client))
 
 
 class Scripted:

@@ -25,7 +25,7 @@ from service.server.http_server import Server
 from service.settings import Settings
 from tests import toys
 from tests.service.http.bodies import PREDICT, QUADRANTS, images, npy, problem
-from tests.service.http.running import PATIENCE_S, Held
+from tests.service.http.running import PATIENCE_S, HeldPredictions
 
 MAX_HEAD_BYTES = 4096
 MAX_CONNECTIONS = 8
@@ -913,12 +913,12 @@ def test_what_is_asked_on_the_short_way_is_answered_before_the_end(
     """
     body = images(*range(60)).tobytes()
     with serving(toy_settings) as (number, server), Connection(number) as connection:
-        held = Held(monkeypatch)
+        held = HeldPredictions(monkeypatch)
         connection.send(post(len(body)) + body)
-        held.wait_for_one()
+        held.wait_for_prediction()
         server.should_exit = True
         time.sleep(TIMEOUT_S)  # in which it begins to stop
-        held.let_go()
+        held.release_all()
 
         assert connection.reply().status_code == 200
         assert connection.is_closed()
@@ -935,11 +935,11 @@ def test_an_answer_may_take_longer_than_a_connection_lies_idle(
     with serving(toy_settings, keep_alive_s=keep_alive_s) as (number, _), Connection(number) as connection:
         connection.send(post(len(DOT)) + DOT)
         assert connection.reply().status_code == 200
-        held = Held(monkeypatch)
+        held = HeldPredictions(monkeypatch)
         connection.send(post(len(body)) + body)
-        held.wait_for_one()
+        held.wait_for_prediction()
         time.sleep(4 * keep_alive_s)
-        held.let_go()
+        held.release_all()
 
         assert connection.reply().status_code == 200
 
