@@ -27,7 +27,7 @@ from service.settings import Settings
 from tests import toys
 from tests.certificates import Pair, make, shown
 from tests.service.http.bodies import PREDICT, images, problem
-from tests.service.http.running import PATIENCE_S, Exchanged, Held
+from tests.service.http.running import PATIENCE_S, RecordedResponse, HeldPredictions
 from tests.service.http.server.fakes import responses
 
 DOT = toys.dot(2).tobytes()
@@ -68,18 +68,18 @@ class Client:
         raw = self._connection.sock
         raw.sendall(head.encode() + b"Content-Length: 784\r\n\r\n" + DOT[:300])
 
-    def response(self) -> Exchanged:
+    def response(self) -> RecordedResponse:
         """Read a response."""
         answer = self._connection.getresponse()
-        return Exchanged(answer.status, Headers(dict(answer.getheaders())), answer.read())
+        return RecordedResponse(answer.status, Headers(dict(answer.getheaders())), answer.read())
 
-    def raw_response(self) -> Exchanged:
+    def raw_response(self) -> RecordedResponse:
         """Read the response to what was sent without `send`."""
         answer = http.client.HTTPResponse(self._connection.sock)
         answer.begin()
-        return Exchanged(answer.status, Headers(dict(answer.getheaders())), answer.read())
+        return RecordedResponse(answer.status, Headers(dict(answer.getheaders())), answer.read())
 
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Exchanged:
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> RecordedResponse:
         """Send a request, and read the response."""
         self.send(method, path, body, **headers)
         return self.response()
@@ -106,12 +106,12 @@ class Running:
         """Connect to the data port."""
         return Client(self.port, is_tls=self.is_tls)
 
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Exchanged:
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> RecordedResponse:
         """Ask on a connection of its own."""
         with self.connect() as client:
             return client.ask(method, path, body, **headers)
 
-    def ask_operators(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Exchanged:
+    def ask_operators(self, method: str, path: str, body: bytes | None = None, **headers: str) -> RecordedResponse:
         """Ask the operators' listener."""
         with Client(self.admin_port, is_tls=self.is_tls) as client:
             return client.ask(method, path, body, **headers)
@@ -233,14 +233,14 @@ def test_a_prediction_in_the_thread_pool_completes_before_the_end(
 ) -> None:
     """Directly and through ASGI, with pipelined requests after it."""
     with serving(toy_settings, change) as running, running.connect() as client, running.connect() as idle:
-        held = Held(monkeypatch)
+        held = HeldPredictions(monkeypatch)
         client.send("POST", PREDICT, MANY)
         more = f"GET /livez HTTP/1.1\r\nHost: a\r\n\r\nPOST {PREDICT} HTTP/1.1\r\nHost: a\r\n".encode()
         client.socket.sendall(more + b"Content-Length: 0\r\n\r\n")
-        held.wait_for_one()
+        held.wait_for_prediction()
         running.signal()
         assert idle.socket.recv(1) == b""
-        held.let_go()
+        held.release_all()
         with client.socket.makefile("rb") as file:
             text = file.read()
 
@@ -255,16 +255,16 @@ def test_a_prediction_beyond_the_drain_timeout_gets_a_503(
     toy_settings: Settings, monkeypatch: pytest.MonkeyPatch, change: Callable[[App], App]
 ) -> None:
     with serving(toy_settings, change, drain_timeout_s=0.2) as running, running.connect() as client:
-        held = Held(monkeypatch)
+        held = HeldPredictions(monkeypatch)
         client.send("POST", PREDICT, MANY)
-        held.wait_for_one()
+        held.wait_for_prediction()
         running.signal()
         answer = client.response()
 
         problem(answer, 503, "stopping")
         assert answer.headers["connection"] == "close"
         wait_until(running.has_ended)
-        held.let_go()
+        held.release_all()
         wait_until(lambda: running.server._app.budget.used == 0)  # the thread still has the images
 
 
@@ -350,7 +350,7 @@ def test_with_keys_management_on_the_operators_port_needs_the_right(
     path.write_text("\n".join(lines))
     with serving(toy_settings, keys=path) as running:
 
-        def ask(**headers: str) -> Exchanged:
+        def ask(**headers: str) -> RecordedResponse:
             return running.ask_operators("POST", INDEX, None, **headers)
 
         problem(ask(), 401, "unauthenticated")
@@ -383,13 +383,13 @@ def test_the_operators_port_responds_while_the_service_drains(
     toy_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(toy_settings) as running, running.connect() as client:
-        held = Held(monkeypatch)
+        held = HeldPredictions(monkeypatch)
         client.send("POST", PREDICT, MANY)
-        held.wait_for_one()
+        held.wait_for_prediction()
         running.signal()
         wait_until(lambda: running.ask_operators("GET", "/readyz").status_code == 503)
         alive = running.ask_operators("GET", "/livez")
-        held.let_go()
+        held.release_all()
 
         assert alive.status_code == 200
         assert client.response().status_code == 200

@@ -65,7 +65,7 @@ def test_health_follows_what_is_served(toy_settings: Settings, tmp_path: Path) -
         ready = client.call("ServerReady", pb.ServerReadyRequest()).message.ready
         file.write_bytes(content)
         loaded = client.call("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="quadrants"))
-        watching.answer()
+        watching.result()
 
         assert ready is False
         assert loaded.code == "OK", loaded

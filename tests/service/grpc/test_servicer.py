@@ -18,7 +18,7 @@ from service.inference.predictor import Predictor
 from service.settings import Settings
 from tests import toys
 from tests.service.grpc.calls import DOT, Client, raw, refused, serving, typed
-from tests.service.http.running import PATIENCE_S, Background, Held
+from tests.service.http.running import PATIENCE_S, Background, HeldPredictions
 
 NAMED = {
     "ModelReady": pb.ModelReadyRequest,
@@ -242,14 +242,14 @@ def test_a_callers_deadline_ends_its_call_alone(
     What waits behind it is answered; the log calls it a 504.
     """
     logging.getLogger("service").setLevel(logging.INFO)
-    held = Held(monkeypatch)
+    held = HeldPredictions(monkeypatch)
     images = np.repeat(DOT, 64, axis=0)
     large = raw(images.tobytes(), shape=list(images.shape))
     with caplog.at_level(logging.INFO, "service.observability.request_log"), serving(toy_settings) as client:
         late = Background(lambda: client.infer(large, timeout_s=0.3))
-        held.wait_for_one()
-        code = late.answer().code
-        held.let_go()
+        held.wait_for_prediction()
+        code = late.result().code
+        held.release_all()
         after = client.infer(large).code
 
     assert (code, after) == ("DEADLINE_EXCEEDED", "OK")
@@ -261,16 +261,16 @@ def test_a_callers_deadline_ends_its_call_alone(
 
 
 def test_a_full_queue_is_told_at_once(toy_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = Held(monkeypatch)
+    held = HeldPredictions(monkeypatch)
     images = np.repeat(DOT, 64, axis=0)
     large = raw(images.tobytes(), shape=list(images.shape))
     with serving(toy_settings, worker_threads=1, max_waiting=0) as client:
         first = Background(lambda: client.infer(large))
-        held.wait_for_one()
+        held.wait_for_prediction()
 
         answer = client.infer(large)
-        held.let_go()
-        begun = first.answer()
+        held.release_all()
+        begun = first.result()
 
     refused(answer, "UNAVAILABLE", "queue")
     assert 1 <= int(answer.trailing["retry-after"]) <= 3
@@ -278,16 +278,16 @@ def test_a_full_queue_is_told_at_once(toy_settings: Settings, monkeypatch: pytes
 
 
 def test_all_messages_together_are_bounded(toy_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = Held(monkeypatch)
+    held = HeldPredictions(monkeypatch)
     images = np.repeat(DOT, 64, axis=0)
     large = raw(images.tobytes(), shape=list(images.shape))
     with serving(toy_settings, max_pending_bytes=300_000) as client:
         first = Background(lambda: client.infer(large))
-        held.wait_for_one()
+        held.wait_for_prediction()
 
         answer = client.infer(large)
-        held.let_go()
-        first.answer()
+        held.release_all()
+        first.result()
         after = client.infer(large)
 
     refused(answer, "UNAVAILABLE", "300,000 bytes")

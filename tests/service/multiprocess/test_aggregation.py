@@ -29,9 +29,9 @@ class Counting:
     statistics: Statistics
 
     def predict(self, images: int) -> None:
-        exchange = RequestContext("id")
-        exchange.route, exchange.model, exchange.status, exchange.images = "/predict", "ink", 200, images
-        self.metrics.count([(exchange, 0.25)])
+        context = RequestContext("id")
+        context.route, context.model, context.status, context.images = "/predict", "ink", 200, images
+        self.metrics.count([(context, 0.25)])
         self.statistics.count("ink", "1", images, images, 0.25, PHASES)
 
     def values(self) -> dict[str, float]:

@@ -42,10 +42,10 @@ def counted(*exchanges: tuple[str, int, int, float]) -> Metrics:
     """Return metrics with requests: their model, status, images and seconds."""
     metrics = Metrics()
     for model, status, images, seconds in exchanges:
-        exchange = RequestContext("id")
-        exchange.route, exchange.model, exchange.status, exchange.images = "/predict", model, status, images
-        exchange.phases["infer"] = 1000 * seconds / 2
-        metrics.count([(exchange, seconds)])
+        context = RequestContext("id")
+        context.route, context.model, context.status, context.images = "/predict", model, status, images
+        context.phases["infer"] = 1000 * seconds / 2
+        metrics.count([(context, seconds)])
     return metrics
 
 
@@ -119,10 +119,10 @@ def test_concurrent_scrapes_are_consistent() -> None:
     for thread in threads:
         thread.start()
     for number in range(20_000):
-        exchange = RequestContext("id")
-        exchange.route, exchange.model, exchange.status = f"/{number % 50}", "ink", 200 + number % 7
-        exchange.phases[f"phase{number % 13}"] = 500
-        metrics.count([(exchange, 0.25)])
+        context = RequestContext("id")
+        context.route, context.model, context.status = f"/{number % 50}", "ink", 200 + number % 7
+        context.phases[f"phase{number % 13}"] = 500
+        metrics.count([(context, 0.25)])
     done.set()
     for thread in threads:
         thread.join()

@@ -257,7 +257,7 @@ def test_who_cancels_too_many_calls_is_disconnected(toy_settings: Settings, meth
         with suppress(ConnectionResetError):
             while connection.recv(65_536):
                 pass
-        sender.answer()
+        sender.result()
 
         assert client.infer(raw()).code == "OK"
 
@@ -286,4 +286,4 @@ def test_health_can_be_watched_by_many(toy_settings: Settings) -> None:
         ended = Background(lambda: [watch.code().name for watch in watching if watch.done()])
         for watch in watching:
             watch.cancel()
-        assert set(ended.answer()) <= {"UNAVAILABLE"}
+        assert set(ended.result()) <= {"UNAVAILABLE"}

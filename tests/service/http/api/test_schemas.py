@@ -1,4 +1,4 @@
-"""`service/http/api/schemas.py` and the description of the interface: what is written there is true."""
+"""The OpenAPI document: it is valid, and the service behaves as it says."""
 
 import re
 from collections.abc import Iterator
@@ -62,10 +62,8 @@ def everything(value: object) -> Iterator[dict[str, Any]]:
             yield from everything(inner)
 
 
-def test_the_description_is_of_openapi_3_1(document: dict[str, Any]) -> None:
-    """
-    With a title, a version, and a path for everything that programmers and operators ask.
-    """
+def test_the_document_is_openapi_3_1(document: dict[str, Any]) -> None:
+    """With title, version and every path."""
     assert document["openapi"].startswith("3.1")
     assert document["info"]["title"] == "Inkling"
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", document["info"]["version"])
@@ -73,20 +71,14 @@ def test_the_description_is_of_openapi_3_1(document: dict[str, Any]) -> None:
     assert sorted(found) == sorted([*OPERATIONS, *MANAGED])
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
-    """
-    And every schema that is kept is referred to.
-    """
+def test_every_reference_is_defined_and_every_schema_used(document: dict[str, Any]) -> None:
     references = {item["$ref"] for item in everything(document) if isinstance(item.get("$ref"), str)}
     known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
 
     assert references == known
 
 
-def test_every_schema_is_a_json_schema_of_its_own_right(document: dict[str, Any]) -> None:
-    """
-    Each compiles under the dialect that OpenAPI 3.1 names.
-    """
+def test_every_schema_is_a_valid_json_schema(document: dict[str, Any]) -> None:
     components = {"components": document["components"]}
     found = [item["schema"] for item in everything(document["paths"]) if isinstance(item.get("schema"), dict)]
     found += document["components"]["schemas"].values()
@@ -98,10 +90,7 @@ def test_every_schema_is_a_json_schema_of_its_own_right(document: dict[str, Any]
     assert len(found) > 50
 
 
-def test_every_parameter_of_a_path_is_described(document: dict[str, Any]) -> None:
-    """
-    With words and an example.
-    """
+def test_every_path_parameter_has_description_and_example(document: dict[str, Any]) -> None:
     for path, item in document["paths"].items():
         for operation in item.values():
             described = {p["name"]: p for p in operation.get("parameters", []) if p["in"] == "path"}
@@ -121,25 +110,19 @@ def bodies(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Any]
                 yield path, json_body["schema"], example["value"]
 
 
-def test_every_example_works_when_it_is_sent(client: TestClient, document: dict[str, Any]) -> None:
-    """
-    To every path it stands at, and it is what its own schema says.
-    """
+def test_every_example_is_valid_and_gets_200(client: TestClient, document: dict[str, Any]) -> None:
     found = list(bodies(document))
 
     for path, one, value in found:
-        answer = client.post(path.format(**NAMES), json=value)
-        assert answer.status_code == 200, (path, value, answer.text)
+        response = client.post(path.format(**NAMES), json=value)
+        assert response.status_code == 200, (path, value, response.text)
         whole = {**one, "components": document["components"]}
         assert jsonschema_rs.Draft202012Validator(whole).is_valid(value), (path, value)
 
     assert len(found) == 6 * 4 + 2 * 2 + 2 * 1
 
 
-def test_every_kind_of_body_is_documented(document: dict[str, Any]) -> None:
-    """
-    As many as the edge can read.
-    """
+def test_every_content_type_is_documented(document: dict[str, Any]) -> None:
     for path, item in document["paths"].items():
         if path.endswith(("/predict", "/probabilities", "/explain")):
             body = item["post"]["requestBody"]
@@ -170,26 +153,23 @@ def test_every_kind_of_body_is_documented(document: dict[str, Any]) -> None:
         ([], False),
     ],
 )
-def test_the_schema_of_a_body_and_the_service_agree(client: TestClient, value: object, valid: bool) -> None:
-    """
-    What one takes the other takes.
-    """
+def test_the_service_accepts_what_the_body_schema_accepts(
+    client: TestClient, value: object, valid: bool
+) -> None:
+    """And refuses what it refuses."""
     validator = jsonschema_rs.Draft202012Validator(schema.image_body())
 
-    answer = client.post("/v1/models/quadrants/predict", json=value)
+    response = client.post("/v1/models/quadrants/predict", json=value)
 
     assert validator.is_valid(value) == valid
-    assert (answer.status_code == 200) == valid
+    assert (response.status_code == 200) == valid
 
 
-def test_a_problem_is_what_its_schema_says(client: TestClient) -> None:
-    """
-    Neither more nor less.
-    """
-    answer = client.get("/v1/models/nobody")
+def test_a_problem_matches_its_schema(client: TestClient) -> None:
+    response = client.get("/v1/models/nobody")
 
-    problem(answer, 404, "unknown-model")
-    problems.ProblemDocument.model_validate(answer.json())
+    problem(response, 404, "unknown-model")
+    problems.ProblemDocument.model_validate(response.json())
 
 
 CHECKED: list[Any] = CHECKS.get_by_names(
@@ -236,8 +216,8 @@ def ask(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, **fix
     @examples(12, *HealthCheck, phases=[Phase.explicit, Phase.generate])
     @given(case=operation.as_strategy(generation_mode=mode, **fixed))
     def ask_once(case: schemathesis.Case[Any]) -> None:
-        answer = case.call_and_validate(checks=CHECKED, excluded_checks=spared)
-        statuses.add(answer.status_code)
+        response = case.call_and_validate(checks=CHECKED, excluded_checks=spared)
+        statuses.add(response.status_code)
 
     ask_once()
     return statuses
@@ -245,12 +225,9 @@ def ask(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, **fix
 
 @pytest.mark.hypothesis
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_any_names_and_good_requests_are_answered_as_documented(
+def test_valid_requests_with_random_names_are_answered_as_documented(
     api: OpenApiSchema, method: str, path: str
 ) -> None:
-    """
-    Models, versions, layers and units of any name: no server error, every answer is in the description.
-    """
     statuses = ask(api[path][method], GenerationMode.POSITIVE)
 
     unreadable = {400, 422} if method == "post" else set()  # bodies for the documented example, a real model
@@ -258,12 +235,9 @@ def test_any_names_and_good_requests_are_answered_as_documented(
 
 
 @pytest.mark.parametrize(("method", "path"), [entry for entry in OPERATIONS if "{model}" in entry[1]])
-def test_good_requests_to_a_real_model_are_answered_as_documented(
+def test_valid_requests_to_a_model_are_answered_as_documented(
     api: OpenApiSchema, method: str, path: str
 ) -> None:
-    """
-    Most bytes are no picture, and most texts no base64; whatever has no body is answered.
-    """
     statuses = ask(api[path][method], GenerationMode.POSITIVE, path_parameters=names_in(path))
 
     assert statuses <= ({200, 400, 413, 422} if method == "post" else {200})
@@ -276,9 +250,6 @@ def test_good_requests_to_a_real_model_are_answered_as_documented(
 def test_documented_examples_are_answered_as_documented(
     api: OpenApiSchema, document: dict[str, Any], method: str, path: str
 ) -> None:
-    """
-    Every check, of the answers to the examples and with the options at their ends.
-    """
     values = [value for where, _, value in bodies(document) if where == path]
     for value in values:
         for query in ({}, {"top": "1000", "include": "seen"}, {"top": "1", "prepare": "mnist"}):
@@ -287,8 +258,8 @@ def test_documented_examples_are_answered_as_documented(
             case = api[path][method].Case(
                 path_parameters=names_in(path), query=query, body=value, media_type="application/json"
             )
-            answer = case.call_and_validate(checks=[*CHECKED, *ACCEPTED])
-            assert answer.status_code == 200
+            response = case.call_and_validate(checks=[*CHECKED, *ACCEPTED])
+            assert response.status_code == 200
 
     assert len(values) == 4
 
@@ -296,12 +267,9 @@ def test_documented_examples_are_answered_as_documented(
 @pytest.mark.parametrize(
     ("method", "path"), [entry for entry in OPERATIONS if entry[0] == "post" or entry[1].endswith(".png")]
 )
-def test_bad_requests_to_a_real_model_are_refused_as_documented(
+def test_invalid_requests_to_a_model_are_refused_as_documented(
     api: OpenApiSchema, method: str, path: str
 ) -> None:
-    """
-    Wrong bodies of every kind and wrong options; only where there is something to get wrong.
-    """
     statuses = ask(api[path][method], GenerationMode.NEGATIVE, path_parameters=names_in(path))
 
     assert statuses & {400, 415}
@@ -309,12 +277,9 @@ def test_bad_requests_to_a_real_model_are_refused_as_documented(
 
 @pytest.mark.parametrize(("method", "path"), MANAGED)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_what_needs_management_is_refused_as_documented(
+def test_management_is_refused_as_documented_while_it_is_off(
     api: OpenApiSchema, method: str, path: str, mode: GenerationMode
 ) -> None:
-    """
-    Whatever is asked; but for options, which are read before.
-    """
     statuses = ask(api[path][method], mode)
 
     assert 403 in statuses

@@ -14,23 +14,17 @@ PATHS = ["/openapi.json", "/docs", *(f"/docs/static/{name}" for name in document
 
 
 @pytest.mark.parametrize("name", documentation.FILES)
-def test_files_of_swagger_ui_are_served_as_they_are_installed(client: TestClient, name: str) -> None:
-    """
-    With their length and type.
-    """
-    answer = client.get(f"/docs/static/{name}")
+def test_files_of_swagger_ui_are_served(client: TestClient, name: str) -> None:
+    response = client.get(f"/docs/static/{name}")
 
     file = resources.files("fastapi_offline") / "static" / name
-    assert answer.content == file.read_bytes()
-    assert answer.headers["content-length"] == str(len(answer.content))
-    assert answer.headers["content-type"] == documentation.FILES[name]
+    assert response.content == file.read_bytes()
+    assert response.headers["content-length"] == str(len(response.content))
+    assert response.headers["content-type"] == documentation.FILES[name]
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_browser_that_has_it_is_told_so(client: TestClient, path: str) -> None:
-    """
-    And HEAD says what GET says.
-    """
+def test_a_matching_etag_gets_304(client: TestClient, path: str) -> None:
     first = client.get(path)
     again = client.get(path, headers={"If-None-Match": first.headers["etag"]})
     head = client.head(path)
@@ -42,10 +36,10 @@ def test_a_browser_that_has_it_is_told_so(client: TestClient, path: str) -> None
         assert head.headers[name] == first.headers[name]
 
 
-def test_the_description_is_rendered_once(toy_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Also when nothing is kept in the cache.
-    """
+def test_the_openapi_document_is_rendered_once(
+    toy_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without a cache for bodies."""
     times = []
     real = get_openapi
 
@@ -62,18 +56,12 @@ def test_the_description_is_rendered_once(toy_settings: Settings, monkeypatch: p
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_documentation_can_only_be_read(client: TestClient, path: str) -> None:
-    """
-    The answer says how.
-    """
-    answer = client.post(path)
+def test_other_methods_are_refused(client: TestClient, path: str) -> None:
+    response = client.post(path)
 
-    assert answer.status_code == 405
-    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
+    assert response.status_code == 405
+    assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD"}
 
 
 def test_other_files_of_the_package_are_not_served(client: TestClient) -> None:
-    """
-    Nothing asks for them.
-    """
     assert client.get("/docs/static/redoc.standalone.js").status_code == 404

@@ -1,4 +1,4 @@
-"""`service/http/security/access_control.py`: hosts, keys and rates, for every request of a listener."""
+"""`service/http/security/access_control.py`: hosts, keys, rights and rates."""
 
 import asyncio
 from pathlib import Path
@@ -35,17 +35,12 @@ def keys(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("right", [None, *Right])
-def test_without_keys_and_rates_nothing_is_asked(right: Right | None) -> None:
-    """
-    Whether models can be managed is then a setting of its own.
-    """
+def test_without_keys_and_rates_every_request_is_allowed(right: Right | None) -> None:
     assert control().authorize(None, HERE, right, "ink") is None
 
 
-def test_without_keys_rates_are_those_of_an_address() -> None:
-    """
-    Probes are not counted, nor is management, which is not for those without a key.
-    """
+def test_without_keys_rates_apply_per_address() -> None:
+    """Not to health checks and management."""
     limited = control(limits=RateLimits(parse("1/min"), None))
 
     assert limited.authorize(None, HERE, Right.PREDICT, "ink") is not None
@@ -66,10 +61,8 @@ def test_operators_have_no_rate() -> None:
         assert grant.fields() == []
 
 
-def test_with_keys_a_key_decides(keys: Path) -> None:
-    """
-    Its rights and its models; probes need none.
-    """
+def test_keys_have_rights_and_models(keys: Path) -> None:
+    """Health checks need no key."""
     with_keys = control(keys)
     key = KEY.encode()
 
@@ -87,15 +80,13 @@ def test_with_keys_a_key_decides(keys: Path) -> None:
 
 
 @pytest.mark.parametrize("is_operator", [False, True])
-def test_with_keys_operators_need_one_too(keys: Path, is_operator: bool) -> None:
+def test_operators_need_a_key_too(keys: Path, is_operator: bool) -> None:
     with pytest.raises(Unauthenticated):
         control(keys, is_operator=is_operator).authorize(None, HERE, Right.MANAGE, None)
 
 
-def test_a_key_is_looked_for_only_where_there_are_keys(keys: Path) -> None:
-    """
-    Both headers are known; two different ones are no key.
-    """
+def test_the_key_is_read_from_either_header(keys: Path) -> None:
+    """Only if keys are used; two different keys are refused."""
     bearer, plain = (b"authorization", b"Bearer a"), (b"x-api-key", b"a")
 
     assert control().key([bearer, plain]) is None
@@ -105,7 +96,7 @@ def test_a_key_is_looked_for_only_where_there_are_keys(keys: Path) -> None:
         control(keys).key([bearer, (b"x-api-key", b"b")])
 
 
-def test_hosts_are_checked_where_the_settings_name_some() -> None:
+def test_hosts_are_checked_if_allowed_host_is_set() -> None:
     control().check_host(b"anything")
     control().check_host(None)
     named = control(allowed=("one.example",))
@@ -116,14 +107,14 @@ def test_hosts_are_checked_where_the_settings_name_some() -> None:
             named.check_host(wrong)
 
 
-def test_a_host_comes_once() -> None:
+def test_a_repeated_host_is_refused() -> None:
     assert host_of([(b"a", b"b")]) is None
     assert host_of([(b"host", b"b")]) == b"b"
     with pytest.raises(Forbidden):
         host_of([(b"host", b"b"), (b"host", b"b")])
 
 
-def test_a_generated_key_needs_no_wait(keys: Path) -> None:
+def test_a_generated_key_is_verified_without_awaiting(keys: Path) -> None:
     with_keys = control(keys)
 
     assert not with_keys.access.needs_verify(KEY.encode())

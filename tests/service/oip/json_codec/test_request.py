@@ -108,11 +108,11 @@ WRONG: list[tuple[str, Any, str]] = [
 def test_invalid_requests_are_refused_with_the_reason(
     client: TestClient, text: dict[str, Any] | bytes, words: str
 ) -> None:
-    answer = post(client, text)
+    response = post(client, text)
 
-    detail = answer.json()["error"]
+    detail = response.json()["error"]
     assert words in detail
-    assert problem(answer, 400, answer.json()["type"].removeprefix("/problems/")) == detail
+    assert problem(response, 400, response.json()["type"].removeprefix("/problems/")) == detail
 
 
 @pytest.mark.parametrize(
@@ -140,17 +140,17 @@ def test_a_wrong_length_of_the_json_is_refused(
     text = json.dumps(document(declared(784))).encode()
     given_header = str(len(text)) if header is None else header
 
-    answer = client.post(INFER, content=text + binary, headers=[(HEADER.encode(), given_header.encode())])
+    response = client.post(INFER, content=text + binary, headers=[(HEADER.encode(), given_header.encode())])
 
-    assert answer.status_code == 400
-    assert words in answer.json()["error"]
+    assert response.status_code == 400
+    assert words in response.json()["error"]
 
 
 def test_binary_contents_of_another_size_than_the_shape_are_refused(client: TestClient) -> None:
-    answer = post(client, document(declared(783)), PIXELS[:-1])
+    response = post(client, document(declared(783)), PIXELS[:-1])
 
     assert "Input 'image' should be 784 bytes for (1, 28, 28) UINT8; got 783" in problem(
-        answer, 400, "tensor-mismatch"
+        response, 400, "tensor-mismatch"
     )
 
 
@@ -161,7 +161,7 @@ def test_a_body_without_json_must_be_whole_images(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "request_document",
     [
         document(tensor(shape=[65, 28, 28])),
         document(tensor(shape=[2**31 - 1, 28, 28])),
@@ -169,8 +169,8 @@ def test_a_body_without_json_must_be_whole_images(client: TestClient) -> None:
         document(tensor(shape=[1, 2**31 - 1, 28]), parameters={"prepare": "mnist"}),
     ],
 )
-def test_a_huge_declared_shape_is_refused(client: TestClient, asked: dict[str, Any]) -> None:
-    problem(post(client, asked), 413, "payload-too-large")
+def test_a_huge_declared_shape_is_refused(client: TestClient, request_document: dict[str, Any]) -> None:
+    problem(post(client, request_document), 413, "payload-too-large")
 
 
 def test_too_many_json_values_are_refused(client: TestClient) -> None:
@@ -180,14 +180,14 @@ def test_too_many_json_values_are_refused(client: TestClient) -> None:
 
 
 def test_unknown_members_and_parameters_are_ignored(client: TestClient) -> None:
-    asked = document(
+    request_document = document(
         tensor(parameters={"content_type": "np", "headers": {"a": [1]}}),
         parameters={"sequence_id": 1, "sequence_start": True, "content_type": "np"},
         outputs=[{"name": "logits", "parameters": {"content_type": "np"}, "more": 1}],
         more=[],
     )
 
-    np.testing.assert_array_equal(read(post(client, asked)).arrays["logits"], LOGITS)
+    np.testing.assert_array_equal(read(post(client, request_document)).arrays["logits"], LOGITS)
 
 
 SIDES = st.one_of(
@@ -243,21 +243,21 @@ DOCUMENTS = st.fixed_dictionaries(
 
 @examples(400, *HealthCheck)
 @given(
-    asked=DOCUMENTS,
+    request_document=DOCUMENTS,
     binary=st.sampled_from([b"", PIXELS, PIXELS * 2]) | st.binary(max_size=40),
     off=st.sampled_from([None, 0]) | st.integers(-3, 3),
 )
 def test_random_documents_never_cause_a_server_error(
-    client: TestClient, asked: dict[str, Any], binary: bytes, off: int | None
+    client: TestClient, request_document: dict[str, Any], binary: bytes, off: int | None
 ) -> None:
-    text = json.dumps(asked).encode()
+    text = json.dumps(request_document).encode()
     headers = {} if off is None else {HEADER: str(max(0, len(text) + off))}
 
-    answer = client.post(INFER, content=text + binary, headers=headers)
+    response = client.post(INFER, content=text + binary, headers=headers)
 
-    assert answer.status_code in (200, 400, 413, 422, 504), answer.text
-    if answer.status_code != 200:
-        check_sentence(answer.json()["error"])
+    assert response.status_code in (200, 400, 413, 422, 504), response.text
+    if response.status_code != 200:
+        check_sentence(response.json()["error"])
 
 
 @examples(200, *HealthCheck)
@@ -267,6 +267,6 @@ def test_random_bodies_never_cause_a_server_error(
 ) -> None:
     headers = {} if header is None else {HEADER: str(header)}
 
-    answer = client.post(INFER, content=content, headers=headers)
+    response = client.post(INFER, content=content, headers=headers)
 
-    assert answer.status_code in (200, 400)
+    assert response.status_code in (200, 400)

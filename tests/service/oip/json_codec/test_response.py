@@ -52,9 +52,9 @@ def test_a_binary_response_byte_by_byte(client: TestClient) -> None:
 def test_json_and_binary_outputs_can_be_mixed(client: TestClient) -> None:
     """Outputs are in the requested order."""
     outputs = [{"name": "probabilities"}, {"name": "logits", "parameters": {"binary_data": False}}]
-    asked = document(outputs=outputs, parameters={"binary_data_output": True})
+    request = document(outputs=outputs, parameters={"binary_data_output": True})
 
-    found = read(post(client, asked))
+    found = read(post(client, request))
 
     first, second = found.document["outputs"]
     assert (first["name"], second["name"]) == ("probabilities", "logits")
