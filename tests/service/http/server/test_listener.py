@@ -70,7 +70,7 @@ class Rig:
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         self.listener = Listener(
-            self._make,
+            self._create,
             self.table,
             handshake_timeout_s=PATIENCE_S,
             certificates=certificates,
@@ -79,7 +79,7 @@ class Rig:
         )
         self.listener.add(self.socket)
 
-    def _make(self, slot: Slot | None, refusal: str | None) -> Protocol:
+    def _create(self, slot: Slot | None, refusal: str | None) -> Protocol:
         self.made.append(Protocol(self.table, slot, refusal))
         return self.made[-1]
 
@@ -282,7 +282,7 @@ def test_a_protocol_that_cannot_be_made_gives_its_place_back() -> None:
             asked.append(arguments)
             raise ZeroDivisionError
 
-        made.listener._make = make
+        made.listener._create = make
         opened = made.connect()
         await until(lambda: asked and not made.listener._opening)
         assert len(made.table) == 0
