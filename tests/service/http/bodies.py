@@ -23,6 +23,10 @@ LIMITS = Limits(images=64, picture_pixels=250_000, points=500)
 
 QUADRANTS = "/v1/models/quadrants"
 PREDICT = f"{QUADRANTS}/predict"
+PROBABILITIES = f"{QUADRANTS}/probabilities"
+WEIGHTS = f"{QUADRANTS}/weights"
+
+OCTETS = {"content-type": "application/octet-stream"}
 
 MAX_SENTENCE = 400
 """Characters of the longest error message: enough for names and numbers, too few for a payload."""
@@ -43,6 +47,11 @@ PROBLEM_MEMBERS = {"type", "title", "status", "detail", "instance", "request_id"
 
 _QUOTED = re.compile(r"""(['"]).*?(?:\1|$)""", re.DOTALL)
 """A quoted value in a message; a cut one has no closing quote."""
+
+
+def versioned(path: str, version: str) -> str:
+    """Return a path of the model `quadrants` with a version."""
+    return path.replace(QUADRANTS, f"{QUADRANTS}/versions/{version}")
 
 
 class AnyResponse(Protocol):

@@ -21,12 +21,11 @@ from service.inference.thread_pool import ThreadPool
 from service.settings import Settings
 from tests import digits, toys
 from tests.conftest import REPOSITORY
-from tests.service.http.bodies import QUADRANTS, problem
+from tests.service.http.bodies import OCTETS, QUADRANTS, problem
 from tests.service.http.running import service
 
 EXPLAIN = f"{QUADRANTS}/explain"
 
-OCTETS = {"content-type": "application/octet-stream"}
 
 PNG = {"accept": "image/png"}
 

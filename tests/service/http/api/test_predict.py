@@ -1,36 +1,30 @@
-"""`service/http/api/predict.py`: models, predictions, probabilities, weights; overload and time-outs."""
+"""`service/http/api/predict.py`: predictions and probabilities."""
 
 import base64
 import io
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
 from service.core.drawing import mnist
-from service.core.errors import InferenceFailed
-from service.core.network.engine import Engine
 from service.http.api import schemas
-from service.inference.thread_pool import ThreadPool
-from service.settings import Settings
 from tests import digits, precision, toys
-from tests.service.http.bodies import PREDICT, QUADRANTS, form, images, npy, picture, problem
-from tests.service.http.running import Background, HeldPredictions, chunk, send_request, service
-
-PROBABILITIES = f"{QUADRANTS}/probabilities"
-WEIGHTS = f"{QUADRANTS}/weights"
-OCTETS = {"content-type": "application/octet-stream"}
-
-
-def versioned(path: str, version: str) -> str:
-    return path.replace(QUADRANTS, f"{QUADRANTS}/versions/{version}")
+from tests.service.http.bodies import (
+    OCTETS,
+    PREDICT,
+    PROBABILITIES,
+    QUADRANTS,
+    WEIGHTS,
+    form,
+    images,
+    npy,
+    picture,
+    problem,
+    versioned,
+)
 
 
 def body_of(document: object) -> bytes:
@@ -38,7 +32,9 @@ def body_of(document: object) -> bytes:
 
 
 DOTS = np.stack([toys.dot(2), toys.dot(0), toys.dot(1, 3)])
+
 DOTS_FORM = form(*[("a", picture(Image.fromarray(dot))) for dot in DOTS])
+
 DOTS_BASE64 = [base64.b64encode(picture(Image.fromarray(dot))).decode() for dot in DOTS]
 
 
@@ -226,302 +222,11 @@ def test_a_body_without_a_content_type_is_refused(client: TestClient) -> None:
     assert "content-type" not in response.request.headers
 
 
-@pytest.mark.parametrize(
-    ("path", "kind", "said"),
-    [
-        ("/v1/models/nobody", "unknown-model", "Model should be one of quadrants; got 'nobody'."),
-        ("/v1/models/nobody/versions/1", "unknown-model", "Model should be one of quadrants; got 'nobody'."),
-        ("/v1/models/Quadrants", "unknown-model", "Model should be one of quadrants; got 'Quadrants'."),
-        (
-            "/v1/models/quadrants/versions/3",
-            "unknown-version",
-            "Version of 'quadrants' should be one of 1, 2; got '3'.",
-        ),
-        ("/v1/models/quadrants/versions/01", "unknown-version", "Version of 'quadrants'"),
-        ("/v1/models/quadrants/versions/latest", "unknown-version", "Version of 'quadrants'"),
-        (f"{WEIGHTS}/hidden", "unknown-layer", "Layer of 'quadrants' should be one of output; got 'hidden'."),
-        (f"{WEIGHTS}/hidden.png", "unknown-layer", "Layer of 'quadrants' should be one of output"),
-        (f"{WEIGHTS}/hidden/0.png", "unknown-layer", "Layer of 'quadrants' should be one of output"),
-        (
-            f"{WEIGHTS}/output/4.png",
-            "unknown-unit",
-            "Unit of layer 'output' should be a whole number 0..3; got '4'.",
-        ),
-        (f"{WEIGHTS}/output/-1.png", "unknown-unit", "Unit of layer 'output'"),
-        (f"{WEIGHTS}/output/1.5.png", "unknown-unit", "Unit of layer 'output'"),
-        (f"{WEIGHTS}/output/one.png", "unknown-unit", "Unit of layer 'output'"),
-        (f"{WEIGHTS}/output/%C2%B2.png", "unknown-unit", "Unit of layer 'output'"),
-        (f"{WEIGHTS}/output/%D9%A1.png", "unknown-unit", "Unit of layer 'output'"),
-        (f"{WEIGHTS}/output/{'1' * 5000}.png", "unknown-unit", "Unit of layer 'output'"),
-        (f"/v1/models/{'m' * 5000}", "unknown-model", "Model should be one of quadrants; got 'mmm"),
-        (f"/v1/models/quadrants/versions/{'9' * 5000}", "unknown-version", "Version of 'quadrants'"),
-        (f"{WEIGHTS}/{'x' * 5000}", "unknown-layer", "Layer of 'quadrants'"),
-        ("/v1/models/%00%0a", "unknown-model", "Model should be one of quadrants"),
-    ],
-)
-def test_unknown_models_and_versions_are_not_found(
-    client: TestClient, path: str, kind: str, said: str
-) -> None:
-    """The message lists the known ones; long names are cut."""
-    assert problem(client.get(path), 404, kind).startswith(said)
-
-
-@pytest.mark.parametrize(
-    "path", ["/v1/models/nobody/predict", "/v1/models/quadrants/versions/9/probabilities"]
-)
-def test_an_unknown_model_is_reported_before_an_invalid_body(client: TestClient, path: str) -> None:
-    response = client.post(path, content=b"{", headers={"content-type": "application/json"})
-
-    assert response.status_code == 404
-
-
-def test_the_list_of_models_describes_each_by_its_newest_version(client: TestClient, toy_root: Path) -> None:
-    """As in the manifest."""
-    manifest = json.loads((toy_root / "quadrants" / "2" / "manifest.json").read_bytes())
-
-    document = client.get("/v1/models").json()
-
-    schemas.Models.model_validate(document)
-    (model,) = document["models"]
-    assert (model["name"], model["version"], model["versions"]) == ("quadrants", "2", ["1", "2"])
-    assert model["labels"] == list(toys.QUARTERS) == manifest["labels"]
-    assert model["input"] == [28, 28]
-    assert model["parameters"] == 4 * 784 + 4
-    layer = {"name": "output", "inputs": 784, "units": 4, "activation": "none", "parameters": 4 * 784 + 4}
-    assert model["layers"] == [layer]
-    assert model["metrics"] == [{"calibration_error": None} | metric for metric in manifest["metrics"]]
-    assert model["finished"] == manifest["making"]["finished"]
-    assert model["description"] == manifest["description"]
-
-
-def test_the_default_model_is_listed_if_it_is_served(toy_settings: Settings) -> None:
-    with service(toy_settings) as client:
-        without = client.get("/v1/models").json()
-    with service(toy_settings, default_model="quadrants") as client:
-        named = client.get("/v1/models").json()
-
-    assert (toy_settings.default_model, without["default"]) == ("ink", None)
-    assert named == {**without, "default": "quadrants"}
-
-
-@pytest.fixture(scope="module")
-def knowing_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with `knowing`: quadrants that know what they do not know."""
-    root = tmp_path_factory.mktemp("knowing")
-    toys.publish(root, "knowing", temperature=0.5, certainty=toys.CERTAINTY)
-    return root
-
-
-@pytest.mark.parametrize("route", ["predict", "probabilities"])
-def test_a_model_with_a_threshold_returns_sure(
-    toy_settings: Settings, knowing_root: Path, route: str
-) -> None:
-    """One dot has an energy of 1.17, no dot 0.69; the threshold is 1."""
-    batch = np.stack([toys.dot(), toys.dot(2), toys.dot()])
-    schema = schemas.Predictions if route == "predict" else schemas.Probabilities
-    with service(toy_settings, models=knowing_root) as client:
-        for query in ("", "?include=seen&top=1"):
-            response = client.post(
-                f"/v1/models/knowing/{route}{query}", content=batch.tobytes(), headers=OCTETS
-            ).json()
-
-            schema.model_validate(response)
-            assert [entry["sure"] for entry in response["predictions"]] == [False, True, False]
-
-
-@pytest.mark.parametrize("path", [PREDICT, PROBABILITIES])
-def test_a_model_without_a_threshold_does_not_return_sure(client: TestClient, path: str) -> None:
-    """The member is absent, not null."""
-    response = client.post(path, content=toys.dot(1).tobytes(), headers=OCTETS)
-
-    assert "sure" not in response.json()["predictions"][0]
-
-
-def test_a_summary_has_temperature_and_certainty(
-    toy_settings: Settings, knowing_root: Path, client: TestClient
-) -> None:
-    """As in the manifest; 1 and null by default."""
-    with service(toy_settings, models=knowing_root) as knowing:
-        told = knowing.get("/v1/models/knowing").json()
-    silent = client.get(QUADRANTS).json()
-
-    schemas.ModelSummary.model_validate(told)
-    assert (told["temperature"], told["certainty"]) == (0.5, toys.CERTAINTY)
-    assert (silent["temperature"], silent["certainty"]) == (1.0, None)
-
-
-def test_a_model_is_described_as_in_the_list(client: TestClient) -> None:
-    """By the newest version, or the one in the path."""
-    listed = client.get("/v1/models").json()["models"][0]
-
-    newest = client.get(QUADRANTS)
-    first = client.get(versioned(QUADRANTS, "1"))
-
-    schemas.ModelSummary.model_validate(newest.json())
-    assert newest.headers["content-type"] == "application/json"
-    assert newest.json() == listed
-    assert first.json() == {**listed, "version": "1"}
-
-
-@pytest.mark.parametrize("version", ["1", "2"])
-def test_layers_are_listed_with_shape_and_range(client: TestClient, version: str) -> None:
-    document = client.get(versioned(WEIGHTS, version)).json()
-
-    schemas.WeightLayers.model_validate(document)
-    layer = {"name": "output", "shape": [784, 4], "minimum": 0.0, "maximum": 1.0, "images": True}
-    assert document == {"model": "quadrants", "version": version, "layers": [layer]}
-
-
-@pytest.mark.parametrize("version", ["1", "2"])
-def test_weights_are_those_of_the_network(client: TestClient, version: str) -> None:
-    """As JSON and npy: (inputs, units) float32."""
-    requested_output = toys.quadrant_weights()[:: 1 if version == "1" else -1].T
-    path = f"{versioned(WEIGHTS, version)}/output"
-
-    as_json = client.get(path)
-    as_array = client.get(path, headers={"accept": "application/x-npy"})
-
-    schemas.Weights.model_validate(as_json.json())
-    assert as_json.json()["shape"] == [784, 4]
-    assert as_json.json()["layer"] == "output"
-    np.testing.assert_array_equal(as_json.json()["weights"], requested_output)
-    assert as_array.headers["content-type"] == "application/x-npy"
-    array = np.load(io.BytesIO(as_array.content), allow_pickle=False)
-    assert array.dtype == np.float32
-    assert array.flags.c_contiguous
-    np.testing.assert_array_equal(array, requested_output)
-
-
-@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", ""])
-def test_weights_are_json_unless_accept_names_npy(client: TestClient, accept: str) -> None:
-    response = client.get(f"{WEIGHTS}/output", headers={"accept": accept})
-
-    assert response.headers["content-type"] == "application/json"
-
-
-def formula(weights: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The design's formula, written down again: (H, W) weights to (H, W, 4), 0..255."""
-    v = weights.astype(np.float64) / np.abs(weights).max()
-    red = blue = 1 - np.maximum(v, 0)
-    green = 1 - np.maximum(-v, 0)
-    alpha = np.where(v == 0, 0.0, 1.0)
-    rgba: NDArray[np.int64] = np.floor(np.stack([red, green, blue, alpha], axis=-1) * 255 + 0.5).astype(
-        np.int64
-    )
-    return rgba
-
-
-def opened(content: bytes) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(content)) as image:
-        assert image.format == "PNG"
-        assert image.mode == "RGBA"
-        return np.asarray(image)
-
-
-def enlarged(image: NDArray[Any], scale: int) -> NDArray[Any]:
-    return np.kron(image, np.ones((scale, scale, 1), image.dtype))
-
-
-@pytest.fixture(scope="module")
-def coloured_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with `coloured`: ten units whose weights are positive, negative and exactly nought."""
-    weights = np.random.default_rng(7).normal(size=(10, 784)).astype(np.float32)
-    weights[:, ::5] = 0
-    weights[3] *= 1e-6
-    weights[4] = 0
-    root = tmp_path_factory.mktemp("coloured")
-    toys.publish(root, "coloured", weights, tuple("0123456789"))
-    return root
-
-
-@pytest.mark.parametrize(
-    ("query", "scale"), [("?scale=1", 1), ("", 8), ("?scale=8&palette=lesson", 8), ("?scale=3", 3)]
-)
-def test_the_image_of_a_unit_follows_the_formula(
-    toy_settings: Settings, coloured_root: Path, query: str, scale: int
-) -> None:
-    """Computed from the npy matrix; a unit of zeros is transparent."""
-    with service(toy_settings, models=coloured_root) as client:
-        path = "/v1/models/coloured/weights/output"
-        content = client.get(path, headers={"accept": "application/x-npy"}).content
-        matrix = np.load(io.BytesIO(content), allow_pickle=False)
-
-        found = [opened(client.get(f"{path}/{unit}.png{query}").content) for unit in (0, 3, 9)]
-        blank = opened(client.get(f"{path}/4.png{query}").content)
-
-    for unit, image in zip((0, 3, 9), found, strict=True):
-        requested_output = enlarged(formula(matrix[:, unit].reshape(28, 28)), scale)
-        np.testing.assert_array_equal(image, requested_output)
-    assert blank.shape == (28 * scale, 28 * scale, 4)
-    assert not blank[..., 3].any()
-
-
-@pytest.mark.parametrize("scale", [1, 8])
-def test_the_image_of_a_layer_is_a_grid_of_units(
-    toy_settings: Settings, coloured_root: Path, scale: int
-) -> None:
-    """Two rows of five with one transparent pixel between images."""
-    with service(toy_settings, models=coloured_root) as client:
-        path = "/v1/models/coloured/weights/output"
-        grid = opened(client.get(f"{path}.png?scale={scale}").content)
-        found = [opened(client.get(f"{path}/{unit}.png?scale={scale}").content) for unit in range(10)]
-
-    assert grid.shape == (57 * scale, 144 * scale, 4)
-    for unit, image in enumerate(found):
-        top, left = unit // 5 * 29 * scale, unit % 5 * 29 * scale
-        np.testing.assert_array_equal(grid[top : top + 28 * scale, left : left + 28 * scale], image)
-    assert not grid[28 * scale : 29 * scale, :, 3].any()
-    assert not grid[:, 28 * scale : 29 * scale, 3].any()
-
-
-def test_palette_safe_is_blue_and_orange(toy_settings: Settings, coloured_root: Path) -> None:
-    """The same pixels are transparent."""
-    path = "/v1/models/coloured/weights/output/0.png?scale=1"
-    with service(toy_settings, models=coloured_root) as client:
-        lesson = opened(client.get(path).content)
-        safe = opened(client.get(f"{path}&palette=safe").content)
-
-    strongest = lesson[..., :3].min(axis=-1).argmin()
-    np.testing.assert_array_equal(lesson[..., 3], safe[..., 3])
-    assert safe.reshape(-1, 4)[strongest].tolist() in ([0, 114, 178, 255], [213, 94, 0, 255])
-    assert not np.array_equal(lesson, safe)
-
-
-@pytest.mark.parametrize("path", ["output.png", "output/0.png"])
-@pytest.mark.parametrize(
-    ("query", "said"),
-    [
-        ("scale=0", "Query 'scale' should be greater than or equal to 1; got '0'."),
-        ("scale=33", "Query 'scale' should be less than or equal to 32; got '33'."),
-        ("scale=big", "Query 'scale' should be"),
-        ("palette=red", "Query 'palette' should be 'lesson', 'safe' or 'colour'; got 'red'."),
-        ("colour=red", "Query should be among scale, palette; got 'colour'."),
-    ],
-)
-def test_an_invalid_picture_option_is_refused_with_the_reason(
-    client: TestClient, path: str, query: str, said: str
-) -> None:
-    response = client.get(f"{WEIGHTS}/{path}?{query}")
-
-    assert problem(response, 400, "malformed-request").startswith(said)
-
-
 @pytest.mark.parametrize("path", ["", "/weights", "/weights/output"])
 def test_unknown_options_are_refused_everywhere(client: TestClient, path: str) -> None:
     response = client.get(f"{QUADRANTS}{path}?scale=3")
 
     assert problem(response, 400, "malformed-request") == "Query should be among nothing; got 'scale'."
-
-
-@pytest.mark.parametrize("path", ["output.png", "output/1.png"])
-def test_images_of_a_named_version_are_immutable(client: TestClient, path: str) -> None:
-    named = client.get(f"{versioned(WEIGHTS, '1')}/{path}")
-    newest = client.get(f"{WEIGHTS}/{path}")
-
-    assert named.headers["content-type"] == newest.headers["content-type"] == "image/png"
-    assert "immutable" in named.headers["cache-control"]
-    assert newest.headers["cache-control"] == "no-cache"
-    assert named.content != newest.content or path == "output.png"
 
 
 @pytest.mark.parametrize("version", [None, "1", "2"])
@@ -547,189 +252,6 @@ def test_head_returns_the_headers_of_get(client: TestClient, path: str, version:
     varying = {"x-request-id", "server-timing"}
     headers = [{k: v for k, v in a.headers.items() if k not in varying} for a in (head, get)]
     assert headers[0] == headers[1]
-
-
-def test_a_failed_prediction_gets_500_without_details(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The next request is answered."""
-
-    def fail(engine: Engine, batch: NDArray[np.uint8]) -> None:
-        del engine, batch
-        raise InferenceFailed("quadrants", "2") from RuntimeError("/secret/path")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Engine, "run", fail)
-        failed = client.post(PREDICT, content=toys.dot(1).tobytes(), headers=OCTETS)
-    answered = client.post(PREDICT, content=toys.dot(1).tobytes(), headers=OCTETS)
-
-    detail = problem(failed, 500, "inference-failed")
-    assert "secret" not in failed.text
-    assert "quadrants" not in detail
-    assert answered.status_code == 200
-
-
-def test_an_unexpected_exception_gets_500_without_details(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On the event loop and in the thread pool."""
-
-    def fail(engine: Engine, batch: NDArray[np.uint8]) -> None:
-        del engine, batch
-        raise ZeroDivisionError("/secret/path")
-
-    monkeypatch.setattr(Engine, "run", fail)
-
-    inline = client.post(PREDICT, content=toys.dot(1).tobytes(), headers=OCTETS)
-    in_worker = client.post(f"{PREDICT}?prepare=mnist", content=toys.dot(1).tobytes(), headers=OCTETS)
-
-    for response in (inline, in_worker):
-        problem(response, 500, "internal")
-        assert "secret" not in response.text
-        assert "Zero" not in response.text
-
-
-def test_a_small_picture_gets_the_same_response_on_event_loop_and_thread(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[object] = []
-    run = ThreadPool.run
-
-    def counted(workers: ThreadPool, work: Callable[[], object], **options: Any) -> object:  # noqa: ANN401 - any
-        asked.append(work)
-        return run(workers, work, **options)
-
-    monkeypatch.setattr(ThreadPool, "run", counted)
-    canvas = digits.canvas(digits.DIGITS["4"][0])
-    remark = PngInfo()
-    remark.add_text("Comment", "a" * 100, zip=True)
-    files = [
-        picture(image, pnginfo=info) for image in (canvas, canvas.convert("RGBA")) for info in (None, remark)
-    ]
-    png = {"content-type": "image/png"}
-
-    responses = [client.post(f"{PREDICT}?include=seen", content=file, headers=png) for file in files]
-
-    assert len(asked) == 2
-    assert [response.status_code for response in responses] == [200] * 4
-    assert all(response.json() == responses[0].json() for response in responses)
-
-
-def test_a_broken_small_picture_is_refused_on_event_loop_and_thread(client: TestClient) -> None:
-    whole = picture(digits.canvas(digits.DIGITS["4"][0]))
-    at = whole.index(b"IDAT") + 40
-    bodies = [whole[:at] + bytes(20) + whole[at + 20 :], whole[:at], picture(Image.new("L", (280, 280)))]
-
-    responses = [
-        client.post(f"{PREDICT}{query}", content=body, headers={"content-type": "image/png"})
-        for body in bodies
-        for query in ("", "?include=steps")  # steps are shown by a worker
-    ]
-
-    assert [response.status_code for response in responses] == [400, 400, 400, 400, 422, 422]
-    details = [response.json()["detail"] for response in responses]
-    assert details[::2] == details[1::2]
-
-
-def ask_worker(client: TestClient) -> Callable[[], Any]:
-    """Post something that needs a worker thread."""
-    return lambda: client.post(f"{PREDICT}?prepare=mnist", content=toys.dot(1).tobytes(), headers=OCTETS)
-
-
-def test_a_request_is_refused_while_the_queue_is_full(
-    toy_settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With Retry-After; pictures of weights have a queue of their own."""
-    held = HeldPredictions(monkeypatch)
-    with service(toy_settings, worker_threads=1, max_waiting=0) as client:
-        first = Background(ask_worker(client))
-        held.wait_for_prediction()
-
-        second = ask_worker(client)()
-        pictures = client.get(f"{WEIGHTS}/output.png")
-        alive = client.get("/livez")
-        held.release_all()
-        answered = first.result()
-        third = ask_worker(client)()
-
-    detail = problem(second, 503, "overloaded")
-    assert detail == "The queue should have a free place; 1 requests are in it or being worked on."
-    assert 1 <= int(second.headers["retry-after"]) <= 3
-    assert pictures.status_code == 200
-    assert alive.status_code == 200
-    assert answered.status_code == 200
-    assert third.status_code == 200
-
-
-def test_a_queued_request_is_answered(toy_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = HeldPredictions(monkeypatch)
-    with service(toy_settings, worker_threads=1, max_waiting=1) as client:
-        first = Background(ask_worker(client))
-        held.wait_for_prediction()
-        second = Background(ask_worker(client))
-        held.release_all()
-
-        statuses = [first.result().status_code, second.result().status_code]
-
-    assert statuses == [200, 200]
-
-
-def test_a_queued_request_is_dropped_when_its_client_disconnects(
-    toy_settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its place in the queue is free at once."""
-    held = HeldPredictions(monkeypatch)
-    slow = picture(Image.fromarray(toys.dot(1)), "JPEG", progressive=True)
-    body = [chunk(slow, more=False), {"type": "http.disconnect"}]
-    with service(toy_settings, worker_threads=1, max_waiting=1) as client:
-        first = Background(ask_worker(client))
-        held.wait_for_prediction()
-        left = send_request(client.app, PREDICT, body, [("content-type", "image/jpeg")])
-        second = Background(ask_worker(client))
-        held.release_all()
-
-        statuses = [first.result().status_code, left.status_code, second.result().status_code]
-
-    assert statuses == [200, 499, 200]
-    held.wait_for_prediction()
-    assert not held.begun.acquire(blocking=False)
-
-
-def test_a_request_times_out(toy_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With 504; its thread finishes and is free again."""
-    held = HeldPredictions(monkeypatch)
-    with service(toy_settings, worker_threads=1, max_waiting=0, request_timeout_s=0.05) as client:
-        late = ask_worker(client)()
-        held.release_all()
-
-    detail = problem(late, 504, "deadline-exceeded")
-    assert detail == "An answer should take at most 0.05 seconds; it was not ready."
-    assert int(late.headers["retry-after"]) >= 1
-
-
-def test_a_slow_body_times_out(toy_settings: Settings) -> None:
-    """With 408 and the number of bytes received; the connection is closed."""
-    with service(toy_settings, body_timeout_s=0.2) as client:
-        response = send_request(
-            client.app, PREDICT, [chunk(bytes(700))], [("content-type", "application/json")]
-        )
-
-    detail = problem(response, 408, "body-timeout")
-    assert detail == "Body should arrive within 0.2 seconds; got 700 bytes of it."
-    assert response.headers["connection"] == "close"
-
-
-def test_a_model_whose_only_version_is_refused_is_not_ready(toy_settings: Settings, tmp_path: Path) -> None:
-    """With 503 and Retry-After, because it is published."""
-    published = toys.publish(tmp_path, "broken")
-    (tmp_path / "broken" / published.manifest.version / "model.onnx").write_bytes(b"no graph")
-    with service(toy_settings, models=tmp_path) as client:
-        newest = client.get("/v1/models/broken")
-        named = client.post("/v1/models/broken/versions/1/predict", content=bytes(784), headers=OCTETS)
-
-    for response in (newest, named):
-        problem(response, 503, "model-not-ready")
-        assert 5 <= int(response.headers["retry-after"]) <= 11
 
 
 def test_probabilities_as_npy(client: TestClient) -> None:

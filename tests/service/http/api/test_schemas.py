@@ -34,25 +34,25 @@ for _model in (MODEL, f"{MODEL}/versions/{{version}}"):
     OPERATIONS += [("get", f"{_model}{rest}") for rest in ("", "/weights", "/weights/{layer}")]
     OPERATIONS += [("get", f"{_model}/weights/{{layer}}{rest}.png") for rest in ("", "/{unit}")]
     OPERATIONS += [("get", f"{_model}/report{rest}") for rest in ("", "/{picture}.png")]
-"""Everything that programmers and operators can ask: method and path."""
+"""Method and path of every operation that is available by default."""
 
 MANAGED = [
     ("post", f"/v2/repository/{rest}") for rest in ("index", "models/{model}/load", "models/{model}/unload")
 ]
-"""And what they cannot, as management is off."""
+"""Operations that are refused while management is off."""
 
 NAMES = {"model": "quadrants", "version": "1", "layer": "output", "unit": "3", "picture": "confusion-test"}
 
 
 @pytest.fixture(scope="module")
 def document(client: TestClient) -> dict[str, Any]:
-    """The description, as the service gives it."""
+    """The OpenAPI document of the service."""
     found: dict[str, Any] = client.get("/openapi.json").json()
     return found
 
 
 def everything(value: object) -> Iterator[dict[str, Any]]:
-    """Every object in a document."""
+    """Yield every object in a JSON document."""
     if isinstance(value, dict):
         yield value
         for inner in value.values():
@@ -88,6 +88,14 @@ def test_every_schema_is_a_valid_json_schema(document: dict[str, Any]) -> None:
         jsonschema_rs.Draft202012Validator({**one, **components})
 
     assert len(found) > 50
+
+
+def test_every_operation_is_described(document: dict[str, Any]) -> None:
+    """By a sentence of its own, and not by the docstring of a class."""
+    found = [operation for methods in document["paths"].values() for operation in methods.values()]
+
+    for operation in found:
+        assert re.fullmatch("(Returns|Takes|Loads|Stops) [^\n]+[.]", operation["description"]), operation
 
 
 def test_every_path_parameter_has_description_and_example(document: dict[str, Any]) -> None:
@@ -192,7 +200,7 @@ ACCEPTED: list[Any] = CHECKS.get_by_names(["positive_data_acceptance"])
 
 @pytest.fixture(scope="module")
 def api(client: TestClient) -> OpenApiSchema:
-    """The interface as Schemathesis reads it, asked in process."""
+    """The OpenAPI document as Schemathesis loads it, with requests in process."""
 
     async def requests_only(scope: Scope, receive: Receive, send: Send) -> None:
         # The client has begun the service's life; Schemathesis would begin it again, and end it.

@@ -18,7 +18,7 @@ from service.inference.request_context import RequestContext
 from service.memory import costs
 from service.memory.budget import Budget
 from tests.examples import examples
-from tests.service.http.bodies import PREDICT, compressed, problem
+from tests.service.http.bodies import OCTETS, PREDICT, compressed, problem
 from tests.service.http.running import chunk
 
 
@@ -31,7 +31,6 @@ SCOPE = {"type": "http", "method": "POST", "path": "/"}
 
 
 LIMITS = limits(100, 100_000)
-OCTETS = {"content-type": "application/octet-stream"}
 
 
 class Body:

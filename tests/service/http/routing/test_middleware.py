@@ -14,10 +14,9 @@ from service.core.network.engine import Engine
 from service.inference.request_context import CLIENT_CLOSED
 from service.settings import Settings
 from tests import toys
-from tests.service.http.bodies import PREDICT, QUADRANTS, problem
+from tests.service.http.bodies import OCTETS, PREDICT, QUADRANTS, problem
 from tests.service.http.running import chunk, send_request, service
 
-OCTETS = {"content-type": "application/octet-stream"}
 SECRET = b'{"image": "my secret payload"}'
 
 LINE = {
@@ -51,7 +50,7 @@ Key = tuple[str, frozenset[tuple[str, str]]]
 
 
 def key(name: str, **labels: str) -> Key:
-    """Say which number of `samples` is meant."""
+    """Return the key of a number in `samples`."""
     return name, frozenset(labels.items())
 
 
