@@ -1,10 +1,16 @@
-"""Limits and memory cost of explanations."""
+"""Explanations of predictions: attributions for the explained classes, limits, memory cost."""
 
 import math
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from service.codecs.drawings import Limits
+from service.core.network import attribution
+from service.core.network.attribution import Explanation
 from service.inference.models.model import Model
+from service.inference.predictor import Prediction
 from service.memory import costs
 
 _MAX_IMAGES = 256
@@ -12,6 +18,24 @@ _MAX_IMAGES = 256
 
 MOST_INLINE = 1
 """Number of images that are explained on the event loop, in about 1 ms."""
+
+
+def explain(prediction: Prediction, label_index: int | None) -> tuple[NDArray[np.intp], Explanation]:
+    """Explain a logit of each image.
+
+    Args:
+        prediction: The prediction.
+        label_index: Index of the label to explain; None for the top class of each image.
+
+    Returns:
+        (B,) index of the explained label, and the attributions.
+    """
+    images = prediction.images
+    if label_index is None:
+        classes = np.asarray(prediction.scores.probabilities.argmax(axis=1), np.intp)
+    else:
+        classes = np.full(len(images), label_index, np.intp)
+    return classes, attribution.explain(prediction.model.layers, images, classes)
 
 
 def image_bytes(model: Model, seen: bool = False) -> int:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape, check_count
 from service.core.artifact.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
-from service.core.network import attribution
 from service.core.wording import quote
 from service.inference import explanation
 from service.inference.models.model import Model
@@ -126,12 +125,7 @@ def _mismatch(tensor: Tensor, shape: Shape) -> TensorMismatch:
 
 def _explain(prediction: Prediction, explained: ExplainedClass) -> Mapping[str, NDArray[Any]]:
     """Compute the outputs of an explanation."""
-    images = prediction.images
-    if explained.label_index is None:
-        classes = np.asarray(prediction.scores.probabilities.argmax(axis=1), np.intp)
-    else:
-        classes = np.full(len(images), explained.label_index, np.intp)
-    found = attribution.explain(prediction.model.layers, images, classes)
+    classes, found = explanation.explain(prediction, explained.label_index)
     return {
         SHARES_NAME: found.shares,
         BIAS_NAME: found.bias,

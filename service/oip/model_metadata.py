@@ -10,7 +10,7 @@ from service.core.artifact.manifest import MODEL_FILE, Tensor
 from service.inference.models.model import Model
 from service.inference.models.versions import ModelStatus
 from service.inference.thread_pool import DEFAULT_PRIORITY, LOWEST_PRIORITY
-from service.observability.model_statistics import BatchStatistics, VersionStatistics, StatisticDuration
+from service.observability.model_statistics import BatchStatistics, StatisticDuration, VersionStatistics
 from service.oip import tensors
 
 NAME = "inkling"

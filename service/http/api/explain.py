@@ -13,7 +13,7 @@ from pydantic import Field
 from service.codecs import content_types
 from service.codecs.pictures import image_files
 from service.core.errors import MalformedRequest
-from service.core.network import attribution, weight_images
+from service.core.network import weight_images
 from service.core.network.attribution import Explanation
 from service.core.wording import list_text, quote
 from service.http.api import examples, schemas
@@ -104,9 +104,8 @@ class Endpoints:
         def encode(prediction: Prediction) -> RawResponse:
             if is_picture:
                 _check_picture(prediction)
-            model = prediction.model
-            classes = _classes(prediction, options.label)
-            explained = attribution.explain(model.layers, prediction.images, classes)
+            label_index = _label_index(options.label, prediction.model)
+            classes, explained = explanation.explain(prediction, label_index)
             raw.context.mark("explain")
             if is_picture:
                 return RawResponse(_picture(explained, options), _AS_PNG)
@@ -125,14 +124,14 @@ class Endpoints:
         )
 
 
-def _classes(prediction: Prediction, label: str | None) -> NDArray[np.intp]:
-    """Return the class to explain of each image."""
+def _label_index(label: str | None, model: Model) -> int | None:
+    """Return the index of the label to explain; None for the top class."""
     if label is None:
-        return np.asarray(prediction.scores.probabilities.argmax(axis=1), np.intp)
-    labels = prediction.model.manifest.labels
+        return None
+    labels = model.manifest.labels
     if label not in labels:
         raise MalformedRequest("Query 'label'", f"one of {list_text(labels)}", quote(label))
-    return np.full(len(prediction.images), labels.index(label), np.intp)
+    return labels.index(label)
 
 
 def _check_picture(prediction: Prediction) -> None:
