@@ -15,7 +15,7 @@ from service.http.server.request import Refused, Request
 from service.http.server.server_context import Call, ConnectionLimits, Responder, ServerContext, StopFlag
 from service.memory.budget import Budget
 from service.observability.request_log import RequestLog
-from tests.service.http.server.fakes import ReadingClient
+from tests.service.http.server.transports import ReadingClient
 
 PATIENCE_S = 60.0
 

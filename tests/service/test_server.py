@@ -27,8 +27,8 @@ from service.settings import Settings
 from tests import toys
 from tests.certificates import Pair, make, shown
 from tests.service.http.bodies import PREDICT, images, problem
-from tests.service.http.running import PATIENCE_S, RecordedResponse, HeldPredictions
-from tests.service.http.server.fakes import responses
+from tests.service.http.running import PATIENCE_S, HeldPredictions, RecordedResponse
+from tests.service.http.server.response_parser import responses
 
 DOT = toys.dot(2).tobytes()
 MANY = images(*range(60)).tobytes()

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.service.http.server.fakes import PEER, Response, asgi, echo, end, rig, run, turns, until
+from tests.service.http.server.fakes import asgi, echo, end, rig, run, turns, until
+from tests.service.http.server.response_parser import Response
+from tests.service.http.server.transports import PEER
 
 GET = b"GET /a%20b?c=d HTTP/1.1\r\nHost: h\r\nX-Y: z\r\n\r\n"
 HEAD = GET.replace(b"GET", b"HEAD")
@@ -372,13 +374,13 @@ def test_a_client_that_does_not_take_holds_the_application() -> None:
             await send(part(b""))
 
         made = rig(asgi(app))
-        made.transport.takes = False
+        made.transport.accepts = False
         made.send(GET)
         await turns(50)
         assert parts == 0
         assert 10_000 < made.budget.used < 12_000
-        made.transport.takes = True
-        made.transport.take()
+        made.transport.accepts = True
+        made.transport.read()
         await until(lambda: made.connection.pipeline._call is None)
         assert len(made.responses()[0].body) == 1_000_000
         await end(made)
@@ -443,7 +445,7 @@ def test_broken_chunks_are_answered_in_place_of_the_application(begins: bool) ->
         await turns()
         (answer,) = made.responses()
         assert answer.status == (200 if begins else 400)
-        assert b"too late" not in made.transport.taken
+        assert b"too late" not in made.transport.received
         assert made.connection._closing.is_over
         assert len(made.calls) == 1
         await end(made)

@@ -30,7 +30,9 @@ from tests import toys
 from tests.examples import examples
 from tests.service.http.bodies import PREDICT, QUADRANTS, compressed, images, npy, picture
 from tests.service.http.running import RecordedResponse
-from tests.service.http.server.fakes import ReadingClient, responses, turns, until
+from tests.service.http.server.fakes import turns, until
+from tests.service.http.server.response_parser import responses
+from tests.service.http.server.transports import ReadingClient
 
 OCTETS = ("content-type", "application/octet-stream")
 JSON = ("content-type", "application/json")

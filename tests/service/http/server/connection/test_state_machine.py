@@ -14,7 +14,8 @@ from service.core.errors import ServiceError
 from service.http.calls.asgi_call import AsgiCall
 from service.http.server.request import Refused, Request
 from service.http.server.server_context import Call, Responder
-from tests.service.http.server.fakes import LIMITS, Response, Rig, Scripted, echo, responses, rig, turns
+from tests.service.http.server.fakes import LIMITS, Rig, ScriptedCall, echo, rig, turns
+from tests.service.http.server.response_parser import Response, responses
 
 TURNS = 12
 """Turns of the event loop after every step: enough for every application here."""
@@ -38,7 +39,7 @@ class Loop(asyncio.SelectorEventLoop):
         return self.now
 
 
-class Synchronous(Scripted):
+class SynchronousCall(ScriptedCall):
     """Answers from within the parser's callbacks, as predictions do: at the head, or at the end."""
 
     def __init__(self, connection: Responder, request: Request) -> None:
@@ -63,7 +64,7 @@ class Synchronous(Scripted):
         super().on_body_error(error)
 
 
-class Pausing(Scripted):
+class PausingCall(ScriptedCall):
     """Pauses its body at every piece, as decompression does, and goes on in a later turn."""
 
     def __init__(self, connection: Responder, request: Request) -> None:
@@ -100,7 +101,7 @@ class Pausing(Scripted):
         self._is_done = True
 
 
-class Late(Scripted):
+class DelayedCall(ScriptedCall):
     """Answers when the test says so."""
 
     is_done = False
@@ -131,8 +132,8 @@ def dispatch(connection: Responder, request: Request) -> Call:
         return AsgiCall(echo, connection, request)
     if kind == "stream":
         return AsgiCall(stream, connection, request)
-    scripted: dict[str, type[Scripted]] = {"late": Late, "pause": Pausing}
-    return scripted.get(kind, Synchronous)(connection, request)
+    scripted: dict[str, type[ScriptedCall]] = {"late": DelayedCall, "pause": PausingCall}
+    return scripted.get(kind, SynchronousCall)(connection, request)
 
 
 class Machine(RuleBasedStateMachine):
@@ -213,14 +214,14 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.has_finished and self.rig.transport.reads and self.is_open)
     @rule()
-    def finish(self) -> None:
+    def half_close(self) -> None:
         self.has_finished = True
-        self.step(self.rig.finish)
+        self.step(self.rig.half_close)
 
-    @rule(takes=st.booleans(), size=st.sampled_from([1, 300, None]))
-    def take(self, takes: bool, size: int | None) -> None:
-        self.rig.transport.takes = takes
-        self.step(lambda: self.rig.transport.take(size))
+    @rule(accepts=st.booleans(), size=st.sampled_from([1, 300, None]))
+    def read(self, accepts: bool, size: int | None) -> None:
+        self.rig.transport.accepts = accepts
+        self.step(lambda: self.rig.transport.read(size))
 
     @precondition(lambda self: self.is_open)
     @rule()
@@ -232,7 +233,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def complete(self) -> None:
-        waiting = [call for call in self.rig.calls if isinstance(call, Late) and not call.is_done]
+        waiting = [call for call in self.rig.calls if isinstance(call, DelayedCall) and not call.is_done]
         for call in waiting[:1]:
             self.step(call.answer)
 
@@ -261,7 +262,7 @@ class Machine(RuleBasedStateMachine):
     def responses_are_in_order(self) -> None:
         """One a request, none after one that closes, and none that is mixed with another."""
         transport = self.rig.transport
-        written = transport.taken + transport.unsent
+        written = transport.received + transport.unsent
         if transport.is_closing() and b"\r\n\r\n" not in written[-5000:]:
             return  # cut off within a large response
         final = self.final(written)
@@ -288,8 +289,8 @@ class Machine(RuleBasedStateMachine):
         for _ in range(1000):
             if transport.is_closing():
                 break
-            transport.takes = True
-            self.step(transport.take)
+            transport.accepts = True
+            self.step(transport.read)
             self.complete()
             if self.sent and transport.reads:
                 self.deliver(10**6)
@@ -298,7 +299,7 @@ class Machine(RuleBasedStateMachine):
         self.responses_are_in_order()
         was_disturbed = self.has_left or self.has_finished or self.was_overdue or self.has_stopped
         if self.is_valid and self.is_rich and not was_disturbed:
-            final = self.final(transport.taken)
+            final = self.final(transport.received)
             closes = bool(final) and final[-1].headers.get("connection") == "close"
             assert closes or len(final) == len(self.paths), (final, self.paths)
         self.step(transport.abort)
@@ -311,7 +312,7 @@ class Machine(RuleBasedStateMachine):
         assert not self.rig.connection.server_state.tasks
 
     def _waits(self) -> bool:
-        return any(isinstance(call, Late) and not call.is_done for call in self.rig.calls)
+        return any(isinstance(call, DelayedCall) and not call.is_done for call in self.rig.calls)
 
 
 Machine.TestCase.settings = settings(

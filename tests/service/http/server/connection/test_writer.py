@@ -8,7 +8,8 @@ import pytest
 
 from service.http.server.connection.writer import SEND_BYTES, Writer
 from service.memory.budget import Budget
-from tests.service.http.server.fakes import Transport, run, turns
+from tests.service.http.server.fakes import run, turns
+from tests.service.http.server.transports import Transport
 
 
 class Told(asyncio.Protocol):
@@ -48,7 +49,7 @@ def writer(transport: Transport, budget: Budget) -> Writer:
 def test_what_is_taken_at_once_is_not_counted(writer: Writer, transport: Transport, budget: Budget) -> None:
     writer.write(b"abc")
 
-    assert (transport.taken, budget.used, writer.is_paused) == (b"abc", 0, False)
+    assert (transport.received, budget.used, writer.is_paused) == (b"abc", 0, False)
 
 
 def test_what_is_not_taken_is_counted_until_it_is(
@@ -57,14 +58,14 @@ def test_what_is_not_taken_is_counted_until_it_is(
     """
     Beyond the limit too: it is there already.
     """
-    transport.takes = False
+    transport.accepts = False
     writer.write(bytes(5000))
     writer.write(bytes(1000))
     assert (budget.used, writer.is_paused) == (6000, True)
 
-    transport.take()
+    transport.read()
 
-    assert (budget.used, writer.is_paused, len(transport.taken)) == (0, False, 6000)
+    assert (budget.used, writer.is_paused, len(transport.received)) == (0, False, 6000)
 
 
 def test_nothing_is_written_after_the_end(writer: Writer, transport: Transport, budget: Budget) -> None:
@@ -72,7 +73,7 @@ def test_nothing_is_written_after_the_end(writer: Writer, transport: Transport, 
 
     writer.write(b"abc")
 
-    assert (transport.taken, budget.used) == (b"", 0)
+    assert (transport.received, budget.used) == (b"", 0)
 
 
 def too_slow(writer: Writer, after_s: float, rate: int = 10) -> bool:
@@ -85,7 +86,7 @@ def test_a_client_that_takes_nothing_is_too_slow_after_the_interval(
     """
     Even where no rate is asked for.
     """
-    transport.takes = False
+    transport.accepts = False
     writer.write(bytes(5000))
 
     assert not too_slow(writer, 9)
@@ -99,9 +100,9 @@ def test_a_client_with_the_minimum_rate_has_another_interval(
     """
     Measured from the last time that it was looked at.
     """
-    transport.takes = False
+    transport.accepts = False
     writer.write(bytes(5000))
-    transport.take(200)
+    transport.read(200)
 
     assert not too_slow(writer, 11)
     assert budget.used == 4800
@@ -113,9 +114,9 @@ def test_a_client_below_the_minimum_rate_is_too_slow(writer: Writer, transport: 
     """
     One byte now and then does not keep a connection.
     """
-    transport.takes = False
+    transport.accepts = False
     writer.write(bytes(5000))
-    transport.take(99)
+    transport.read(99)
 
     assert too_slow(writer, 10.01)
     assert not too_slow(writer, 10.01, rate=1)
@@ -125,10 +126,10 @@ def test_what_is_added_does_not_make_a_client_slow(writer: Writer, transport: Tr
     """
     A head that waits, and a large first part of the body after it.
     """
-    transport.takes = False
+    transport.accepts = False
     writer.write(bytes(100))
     writer.write(bytes(60_000))
-    transport.take(50_000)
+    transport.read(50_000)
 
     assert not too_slow(writer, 11)
 
@@ -146,17 +147,17 @@ def test_a_large_body_is_written_as_quickly_as_it_is_taken(
     data = bytes(range(256)) * 1024
 
     async def write() -> None:
-        transport.takes = False
+        transport.accepts = False
         task = asyncio.ensure_future(writer.write_slowly(data))
         for _ in range(len(data) // SEND_BYTES):
             await turns()
             assert budget.used == len(transport.unsent) == SEND_BYTES
             assert not task.done()
-            transport.take()
+            transport.read()
         await task
 
     run(write())
-    assert transport.taken == data
+    assert transport.received == data
     assert budget.used == 0
 
 
@@ -166,7 +167,7 @@ def test_writing_ends_with_the_connection(writer: Writer, transport: Transport, 
     """
 
     async def write() -> None:
-        transport.takes = False
+        transport.accepts = False
         task = asyncio.ensure_future(writer.write_slowly(bytes(10 * SEND_BYTES)))
         await turns()
         transport.abort()
@@ -174,4 +175,4 @@ def test_writing_ends_with_the_connection(writer: Writer, transport: Transport, 
 
     run(write())
     assert budget.used == 0
-    assert transport.taken == b""
+    assert transport.received == b""
