@@ -129,7 +129,7 @@ class Endpoints:
     async def _stamps(self, model: Model, *files: str) -> list[tuple[int, ...]]:
         """Return a stamp for each file of a report, which changes with the file; empty for a missing file."""
         folder = self.models / model.name / model.version / artifact.REPORT_FOLDER
-        return await self.cache.workers.run(lambda: [_stamp(folder / file) for file in files], priority=1)
+        return await self.cache.thread_pool.run(lambda: [_stamp(folder / file) for file in files], priority=1)
 
     def _read(self, model: Model) -> report.Report:
         with _logged():

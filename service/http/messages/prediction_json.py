@@ -50,7 +50,7 @@ def encode(
 
 
 def labels(prediction: Prediction, top: int) -> Sequence[str]:
-    """Return the top class of each image, the `top` classes with probabilities, and `sure` if there is one."""
+    """Return label, index and probability of the top class, the `top` classes, and `sure` if there is one."""
     return _members(prediction, top, is_full=False)
 
 

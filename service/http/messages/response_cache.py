@@ -16,6 +16,10 @@ from service.http.messages.cache_keys import BodyInfo, Key, Version
 from service.inference.thread_pool import DEFAULT_PRIORITY, ThreadPool
 from service.memory.budget import Budget
 
+_SHARE = 0.5
+"""Fraction of the memory budget for bodies and rendering; the rest is left for predictions when clients read
+large bodies slowly."""
+
 _MAX_KNOWN = 1024
 """Number of keys whose ETag and length are kept after their bodies are gone."""
 
@@ -62,24 +66,22 @@ class ResponseCache:
     """Renders bodies once and shares them; thread-safe.
 
     Attributes:
-        workers: Thread pool that renders.
+        thread_pool: Thread pool that renders.
     """
 
-    def __init__(self, workers: ThreadPool, budget: Budget, retained_bytes: int, share: float = 0.5) -> None:
+    def __init__(self, thread_pool: ThreadPool, budget: Budget, retained_bytes: int) -> None:
         """Create an empty cache.
 
         Args:
-            workers: Thread pool for rendering only; its queue limits the number of pending bodies.
+            thread_pool: Thread pool for rendering only; its queue limits the number of pending bodies.
             budget: Memory budget in which bodies and their rendering count.
             retained_bytes: Upper limit of the bodies that are kept without users, in bytes. They are evicted
                 when the budget needs memory.
-            share: Fraction of the budget for bodies and rendering; the rest is left for predictions when
-                clients read large bodies slowly.
         """
-        self.workers = workers
+        self.thread_pool = thread_pool
         self._budget = budget
         self._retained_limit = retained_bytes
-        self._limit = int(budget.max_bytes * share)
+        self._limit = int(budget.max_bytes * _SHARE)
         self._alive = 0  # bytes acquired in the budget
         self._entries: dict[Key, _Entry] = {}
         self._retained: OrderedDict[Key, _Entry] = OrderedDict()  # least recently used first
@@ -147,7 +149,7 @@ class ResponseCache:
         entry = self._get_entry(key, render, cost_bytes, retain, priority)
         try:
             if entry.body is None:
-                await self.workers.wait(entry.future)
+                await self.thread_pool.wait(entry.future)
             return RenderedBody(self, entry)
         except BaseException:
             self._release(entry)
@@ -177,7 +179,7 @@ class ResponseCache:
                 self._use(found)
                 return found
             entry = _Entry(key, retain, users=1)
-            entry.future = self.workers.submit(
+            entry.future = self.thread_pool.submit(
                 lambda: self._render(entry, render, cost_bytes), priority=priority
             )
             self._entries[key] = entry

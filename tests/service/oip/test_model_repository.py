@@ -28,9 +28,9 @@ def root(tmp_path: Path) -> Path:
 def management(root: Path) -> Iterator[Management]:
     registry = Registry(root)
     registry.load()
-    workers = ThreadPool(1, 4, 30)
-    yield Management(registry, LocalChanges(Stager(registry), workers), is_on=True)
-    workers.close()
+    thread_pool = ThreadPool(1, 4, 30)
+    yield Management(registry, LocalChanges(Stager(registry), thread_pool), is_on=True)
+    thread_pool.close()
 
 
 def audited(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:

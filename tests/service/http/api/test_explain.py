@@ -304,9 +304,9 @@ def test_only_json_for_one_image_is_computed_on_the_event_loop(
     runs = []
     real = ThreadPool.run
 
-    def run(workers: ThreadPool, work: Callable[[], Any], **limits: Any) -> Any:  # noqa: ANN401 - the work's
+    def run(thread_pool: ThreadPool, work: Callable[[], Any], **limits: Any) -> Any:  # noqa: ANN401 - the work's
         runs.append(work)
-        return real(workers, work, **limits)
+        return real(thread_pool, work, **limits)
 
     monkeypatch.setattr(ThreadPool, "run", run)
 

@@ -71,9 +71,9 @@ def test_a_small_picture_gets_the_same_response_on_event_loop_and_thread(
     asked: list[object] = []
     run = ThreadPool.run
 
-    def counted(workers: ThreadPool, work: Callable[[], object], **options: Any) -> object:  # noqa: ANN401 - any
+    def counted(thread_pool: ThreadPool, work: Callable[[], object], **options: Any) -> object:  # noqa: ANN401 - any
         asked.append(work)
-        return run(workers, work, **options)
+        return run(thread_pool, work, **options)
 
     monkeypatch.setattr(ThreadPool, "run", counted)
     canvas = digits.canvas(digits.DIGITS["4"][0])
