@@ -36,7 +36,7 @@ LIMITS = ConnectionLimits(
 
 @dataclass
 class RequestLog:
-    """Keeps what was recorded."""
+    """Stores what is recorded."""
 
     begun: int = 0
     ended: list[tuple[RequestContext, str, str, str]] = field(default_factory=list)
@@ -49,12 +49,12 @@ class RequestLog:
 
 
 class ScriptedCall:
-    """A call that notes what it is told, and answers when a test says so.
+    """A call that records its events, and answers when a test says so.
 
     Attributes:
-        body: What has arrived of the body.
+        body: The body as far as it has arrived.
         events: Names of the methods that were called, `on_body` without repetition.
-        error: What `on_body_error` was given.
+        error: Argument of `on_body_error`.
     """
 
     def __init__(self, connection: Responder, request: Request, **headers: str) -> None:
@@ -98,13 +98,13 @@ class Rig:
 
     Attributes:
         connection: The connection.
-        transport: Its other end.
+        transport: Its transport.
         calls: The calls that were dispatched.
-        budget: Where bytes are counted.
-        connections: The table.
-        request_log: What was recorded.
-        server_context: What it shares.
-        errors: What the event loop's exception handler was given.
+        budget: The memory budget.
+        connections: The connection table.
+        request_log: Recorded requests.
+        server_context: State that connections share.
+        errors: Errors that the event loop's exception handler received.
     """
 
     connection: Connection
@@ -117,17 +117,17 @@ class Rig:
     errors: list[dict[str, Any]]
 
     def send(self, *parts: bytes) -> None:
-        """Let bytes arrive, though reading may be paused: what the kernel has is not to be lost."""
+        """Receive bytes, even if reading is paused: asyncio may deliver bytes that it has read before."""
         for part in parts:
             self.connection.data_received(part)
 
     def half_close(self) -> None:
-        """Let the client end its output, as a transport tells it."""
+        """Receive the end of the input."""
         if not self.connection.eof_received():
             self.transport.close()
 
     def responses(self, *methods: str) -> list["Response"]:
-        """Parse what the client has taken; see `responses`."""
+        """Parse the output that the client has read; see `responses`."""
         return list(responses(self.transport.received, *methods))
 
 
@@ -139,11 +139,11 @@ def rig(
     is_tls: bool = False,
     is_reserved: bool = False,
 ) -> Rig:
-    """Make a connection that is connected; calls are `ScriptedCall` unless `dispatch` makes others."""
+    """Create a connection that is connected; calls are `ScriptedCall` unless `dispatch` creates others."""
     calls: list[Any] = []
     loop = asyncio.get_running_loop()
     errors: list[dict[str, Any]] = []
-    loop.set_exception_handler(lambda _, told: errors.append(told))
+    loop.set_exception_handler(lambda _, context: errors.append(context))
 
     def dispatched(connection: Responder, request: Request) -> Call:
         if made.transport.is_closing() or made.transport.has_ended_output:
@@ -175,18 +175,18 @@ def rig(
 
 
 def asgi(app: ASGIApp) -> Callable[[Responder, Request], Call]:
-    """Return what answers every request with an ASGI application."""
+    """Return a dispatcher that answers all requests with an ASGI application."""
     return lambda connection, request: AsgiCall(app, connection, request)
 
 
 async def turns(count: int = 10) -> None:
-    """Let the event loop turn."""
+    """Run iterations of the event loop."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 async def until(happened: Callable[[], object]) -> None:
-    """Let the event loop turn until something has happened."""
+    """Run the event loop until a condition is true."""
     async with asyncio.timeout(PATIENCE_S):
         while not happened():
             await asyncio.sleep(0)
@@ -198,7 +198,7 @@ def run(test: Coroutine[Any, Any, Result]) -> Result:
 
 
 async def end(made: Rig) -> None:
-    """Lose the connection, and check that nothing is left of it."""
+    """Disconnect, and check that everything is released."""
     await turns()
     made.transport.abort()
     await turns()

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 @dataclass
 class Response:
-    """One response as a client parses it.
+    """One parsed response.
 
     Attributes:
-        status: Its status.
-        headers: By name in lower case; each may come once.
-        body: Without the framing of chunks.
-        is_whole: Whether it has arrived to its end; always False where only the connection's end tells.
+        status: HTTP status.
+        headers: Headers by name in lower case; a repeated header is an error.
+        body: Body without chunk framing.
+        is_whole: Whether it is complete; always False if it ends with the connection.
     """
 
     status: int
@@ -22,11 +22,11 @@ class Response:
 
 
 def responses(data: bytes, *methods: str) -> Iterator[Response]:
-    """Parse what a server wrote, strictly.
+    """Parse responses, strictly.
 
     Args:
-        data: The bytes.
-        methods: Of the requests; GET for those beyond.
+        data: Output of a server.
+        methods: Methods of the requests; GET for further ones.
     """
     asked = iter(methods)
     while data:

@@ -1,4 +1,4 @@
-"""`service/http/server/connection_table.py`: places, whose they are, and who gives way."""
+"""`service/http/server/connection_table.py`: limits, and the order of eviction."""
 
 import asyncio
 import time
@@ -83,10 +83,8 @@ def with_table(test: Callable[[Table], None], most: int = 4, per_client: int = 4
     run(inside())
 
 
-def test_the_oldest_idle_connection_gives_way() -> None:
-    """
-    To anybody, its own client included.
-    """
+def test_oldest_idle_connection_is_evicted() -> None:
+    """For other clients, and for its own."""
 
     def test(table: Table) -> None:
         table.open("a", idle=False)
@@ -99,10 +97,8 @@ def test_the_oldest_idle_connection_gives_way() -> None:
     with_table(test)
 
 
-def test_the_client_with_most_connections_loses_one() -> None:
-    """
-    Not the oldest of all.
-    """
+def test_client_with_most_connections_loses_one() -> None:
+    """Not the oldest connection of all."""
 
     def test(table: Table) -> None:
         for client in ("a", "b", "b", "b"):
@@ -114,10 +110,8 @@ def test_the_client_with_most_connections_loses_one() -> None:
     with_table(test)
 
 
-def test_one_that_is_still_sending_gives_way_to_a_client_with_fewer() -> None:
-    """
-    And not to its own client: then it takes a reserved place.
-    """
+def test_sending_connection_is_evicted_for_a_client_with_fewer() -> None:
+    """For its own client, a reserved slot is acquired instead."""
 
     def test(table: Table) -> None:
         for _ in range(4):
@@ -130,10 +124,8 @@ def test_one_that_is_still_sending_gives_way_to_a_client_with_fewer() -> None:
     with_table(test, per_client=9)
 
 
-def test_a_place_for_probes_does_not_give_way_to_others() -> None:
-    """
-    Else every newcomer would get a normal place for one that was reserved, and the table would grow.
-    """
+def test_reserved_slot_is_not_evicted_for_others() -> None:
+    """Else it would be replaced by a normal slot, and the table would grow."""
 
     def test(table: Table) -> None:
         table.busy("a", 4)
@@ -145,10 +137,8 @@ def test_a_place_for_probes_does_not_give_way_to_others() -> None:
     with_table(test)
 
 
-def test_one_whose_next_request_was_not_read_yet_does_not_give_way() -> None:
-    """
-    The next oldest does.
-    """
+def test_connection_with_unread_input_is_not_evicted() -> None:
+    """The next oldest is."""
 
     def test(table: Table) -> None:
         for _ in range(4):
@@ -160,11 +150,8 @@ def test_one_whose_next_request_was_not_read_yet_does_not_give_way() -> None:
     with_table(test)
 
 
-def test_what_is_being_answered_never_gives_way() -> None:
-    """
-    Whoever comes gets a reserved place, as long as there is one. Those that have been there for long give
-    way, whatever they do: a probe takes milliseconds.
-    """
+def test_connection_being_answered_is_not_evicted() -> None:
+    """New connections get reserved slots while there are any. Old reserved slots are evicted in any state."""
 
     def test(table: Table) -> None:
         table.busy("a", 4)
@@ -183,10 +170,8 @@ def test_what_is_being_answered_never_gives_way() -> None:
     with_table(test)
 
 
-def test_one_client_has_a_limit_of_its_own() -> None:
-    """
-    Its own idle connections give way; an exempt one has none.
-    """
+def test_limit_for_each_client() -> None:
+    """Its own idle connections are evicted. Exempt clients have no limit."""
 
     def test(table: Table) -> None:
         table.busy("a", 2)
@@ -200,10 +185,8 @@ def test_one_client_has_a_limit_of_its_own() -> None:
     with_table(test, per_client=2)
 
 
-def test_a_place_is_given_back_once() -> None:
-    """
-    An evicted connection ends later, when its place is another's.
-    """
+def test_slot_is_released_once() -> None:
+    """An evicted connection closes later, when its slot has another connection."""
 
     def test(table: Table) -> None:
         slot = table.open("a")
@@ -220,7 +203,7 @@ def test_a_place_is_given_back_once() -> None:
     with_table(test)
 
 
-def test_one_whose_protocol_is_not_made_yet_is_left_alone() -> None:
+def test_slot_without_a_connection_is_not_evicted() -> None:
     def test(table: Table) -> None:
         slots = [table.table.acquire("a") for _ in range(4)]
         assert table.table.acquire("b").is_reserved
@@ -231,10 +214,8 @@ def test_one_whose_protocol_is_not_made_yet_is_left_alone() -> None:
     with_table(test)
 
 
-def test_all_are_looked_at_every_so_often() -> None:
-    """
-    While there are any, and also after one of them has failed.
-    """
+def test_sweep_checks_all_connections() -> None:
+    """While there are any, and after a check has failed."""
 
     class Broken(Peer):
         def check(self, now: float) -> None:

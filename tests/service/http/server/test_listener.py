@@ -1,4 +1,4 @@
-"""`service/http/server/listener.py`: accepts connections, many in a turn, and hands out their places."""
+"""`service/http/server/listener.py`: many connections per iteration, slots, exhausted descriptors, TLS."""
 
 import asyncio
 import errno
@@ -124,11 +124,7 @@ def close(*opened: socket.socket) -> None:
         one.close()
 
 
-def test_many_connections_are_accepted_in_one_turn() -> None:
-    """
-    A new client does not wait for as many turns as others are before it.
-    """
-
+def test_many_connections_are_accepted_per_iteration() -> None:
     async def test(made: Rig) -> None:
         opened = made.connect(40)
         turns = 0
@@ -142,7 +138,7 @@ def test_many_connections_are_accepted_in_one_turn() -> None:
     with_listener(test)
 
 
-def test_a_connection_is_made_with_its_place() -> None:
+def test_connection_gets_its_slot() -> None:
     async def test(made: Rig) -> None:
         (one,) = made.connect()
         await until(lambda: made.made and made.made[0].transport)
@@ -155,11 +151,7 @@ def test_a_connection_is_made_with_its_place() -> None:
     with_listener(test)
 
 
-def test_a_client_without_a_place_is_told_why() -> None:
-    """
-    By the protocol, which has a refusal in place of a place.
-    """
-
+def test_connection_without_a_slot_gets_a_reason() -> None:
     async def test(made: Rig) -> None:
         opened = made.connect(2)
         await until(lambda: len(made.made) == 2)
@@ -170,7 +162,7 @@ def test_a_client_without_a_place_is_told_why() -> None:
     with_listener(test, most=1)
 
 
-def test_an_exempt_address_is_not_limited_by_itself() -> None:
+def test_exempt_address_has_no_limit() -> None:
     async def test(made: Rig) -> None:
         opened = made.connect(3)
         await until(lambda: len(made.made) == 3)
@@ -180,10 +172,8 @@ def test_an_exempt_address_is_not_limited_by_itself() -> None:
     with_listener(test, most=1, is_exempt=lambda address: address == "127.0.0.1")
 
 
-def test_what_waits_is_accepted_when_the_listener_closes() -> None:
-    """
-    These clients have connected, and may have sent a request; later ones cannot connect.
-    """
+def test_queued_connections_are_accepted_at_close() -> None:
+    """They may have sent a request. Later connections are refused by the kernel."""
 
     async def test(made: Rig) -> None:
         opened = made.connect(100)
@@ -199,10 +189,8 @@ def test_what_waits_is_accepted_when_the_listener_closes() -> None:
     with_listener(test)
 
 
-def test_a_removed_socket_stays_open() -> None:
-    """
-    Another process may accept its connections.
-    """
+def test_removed_socket_stays_open() -> None:
+    """Another process may accept its connections."""
 
     async def test(made: Rig) -> None:
         made.listener.remove(made.socket)
@@ -237,12 +225,10 @@ class Failing:
 @pytest.mark.parametrize(
     ("number", "reason"), [(errno.EMFILE, "descriptors"), (errno.ENFILE, "descriptors"), (errno.EIO, "other")]
 )
-def test_without_descriptors_it_waits_and_goes_on(
+def test_exhausted_descriptors_pause_accepting(
     number: int, reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    It is counted and logged, and the loop does not spin.
-    """
+    """The error is counted and logged, and the event loop does not spin."""
     monkeypatch.setattr(listener, "_PAUSE_S", 0.1)
     caplog.set_level(logging.ERROR, "service")
 
@@ -260,7 +246,7 @@ def test_without_descriptors_it_waits_and_goes_on(
     assert [record.message for record in caplog.records] == ["connection not accepted"] * 2
 
 
-def test_a_client_that_left_before_is_passed_over() -> None:
+def test_disconnect_before_accept_is_ignored() -> None:
     async def test(made: Rig) -> None:
         made.listener.remove(made.socket)
         failing: Any = Failing(made.socket, errno.ECONNABORTED, errno.EPROTO)
@@ -273,7 +259,7 @@ def test_a_client_that_left_before_is_passed_over() -> None:
     with_listener(test)
 
 
-def test_a_protocol_that_cannot_be_made_gives_its_place_back() -> None:
+def test_failed_protocol_releases_its_slot() -> None:
     async def test(made: Rig) -> None:
         asked: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
@@ -296,7 +282,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(*make(tmp_path_factory.mktemp("tls"), "one"))
 
 
-def test_tls_is_spoken(certificates: Certificates) -> None:
+def test_tls_connection(certificates: Certificates) -> None:
     async def test(made: Rig) -> None:
         def ask() -> bytes:
             with connect(made.port) as connection:
@@ -310,10 +296,8 @@ def test_tls_is_spoken(certificates: Certificates) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01"])
-def test_a_handshake_that_fails_gives_its_place_back(certificates: Certificates, sent: bytes) -> None:
-    """
-    Of a client that leaves, or does not speak TLS.
-    """
+def test_failed_handshake_releases_its_slot(certificates: Certificates, sent: bytes) -> None:
+    """The client disconnects, or sends no TLS."""
 
     async def test(made: Rig) -> None:
         (one,) = made.connect()
@@ -326,10 +310,8 @@ def test_a_handshake_that_fails_gives_its_place_back(certificates: Certificates,
     with_listener(test, certificates=certificates)
 
 
-def test_handshakes_give_way_to_another_client(certificates: Certificates) -> None:
-    """
-    Otherwise one address would keep all places by saying nothing.
-    """
+def test_handshake_is_evicted_for_another_client(certificates: Certificates) -> None:
+    """Else one address could hold all slots without sending a byte."""
 
     async def test(made: Rig) -> None:
         opened = made.connect(3)
@@ -346,10 +328,8 @@ def test_handshakes_give_way_to_another_client(certificates: Certificates) -> No
     with_listener(test, most=3, certificates=certificates)
 
 
-def test_over_tls_a_client_without_a_place_is_not_even_greeted(certificates: Certificates) -> None:
-    """
-    A handshake costs more than the refusal is worth.
-    """
+def test_tls_connection_without_a_slot_is_closed(certificates: Certificates) -> None:
+    """A handshake only to refuse costs too much."""
 
     async def test(made: Rig) -> None:
         taken = [made.table.acquire(f"client {number}") for number in range(1 + RESERVED)]
@@ -363,12 +343,9 @@ def test_over_tls_a_client_without_a_place_is_not_even_greeted(certificates: Cer
     with_listener(test, most=1, certificates=certificates)
 
 
-def test_closing_does_not_wait_for_silent_handshakes(
+def test_close_does_not_wait_for_idle_handshakes(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    They may take as long as a head; a stop may not.
-    """
     monkeypatch.setattr(listener, "_LAST_HANDSHAKES_S", 0.05)
 
     async def test(made: Rig) -> None:

@@ -1,4 +1,4 @@
-"""Transports without sockets: clients that read slowly, or everything at once."""
+"""Transports without sockets, for clients that read slowly, or everything at once."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ PEER = ("192.0.2.7", 5000)
 
 
 class Transport(asyncio.Transport):
-    """The other end of a connection: keeps what is written, and takes it as fast as a test says.
+    """Transport to a client that reads output when a test says so.
 
     Attributes:
-        protocol: What is told; set before anything is written.
-        received: Bytes that the client has taken.
-        unsent: Bytes that it has not.
-        accepts: Whether it takes what is written at once.
-        reads: Whether the protocol wants to read.
+        protocol: The protocol; set before anything is written.
+        received: Bytes that the client has read.
+        unsent: Written bytes that it has not read.
+        accepts: Whether the client reads output at once.
+        reads: Whether reading of input is not paused.
         has_ended_output: Whether `write_eof` was called.
         is_lost: Whether `connection_lost` was called.
     """
@@ -45,7 +45,7 @@ class Transport(asyncio.Transport):
             self.protocol.pause_writing()
 
     def read(self, size: int | None = None) -> None:
-        """Let the client take bytes that wait for it; all if `size` is None."""
+        """Let the client read unsent bytes; all if `size` is None."""
         size = len(self.unsent) if size is None else size
         had = bool(self.unsent)
         self.received += self.unsent[:size]
@@ -75,7 +75,7 @@ class Transport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self._is_closing
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as asyncio has it
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - the type of asyncio
         if name == "sslcontext":
             return object() if self._is_tls else default
         return {"peername": PEER, "sockname": ("192.0.2.1", 80)}.get(name, default)
@@ -104,12 +104,12 @@ class Transport(asyncio.Transport):
 
 @dataclass(eq=False)
 class ReadingClient(asyncio.Transport):
-    """The other end of a connection whose client reads everything at once; tells the protocol nothing.
+    """Transport to a client that reads everything at once; calls nothing of the protocol.
 
     Attributes:
-        written: Everything that was written.
-        has_ended: Whether the service closed the connection, or its own half of it.
-        reads: Whether the protocol wants to read.
+        written: All output.
+        has_ended: Whether the service closed the connection, or its side of it.
+        reads: Whether reading of input is not paused.
     """
 
     written: bytes = b""
@@ -135,7 +135,7 @@ class ReadingClient(asyncio.Transport):
     def is_closing(self) -> bool:
         return self._is_closing
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as asyncio has it
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - the type of asyncio
         return ("127.0.0.1", 1) if name in ("peername", "sockname") else default
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...

@@ -20,29 +20,17 @@ from tests.service.http.bodies import PREDICT
 from tests.service.http.running import PATIENCE_S
 
 MAX_HEAD_BYTES = 4096
-
-
 MAX_CONNECTIONS = 8
-
-
 TIMEOUT_S = 0.5
-
-
 KEEP_ALIVE_S = 1
-
-
 HOST = b"Host: test\r\n"
-
-
 GET = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
-
-
 DOT = toys.dot(2).tobytes()
 
 
 @dataclass
 class RawResponse:
-    """One answer as it came over the wire."""
+    """One response as received."""
 
     status_code: int
     headers: Headers
@@ -53,10 +41,10 @@ class RawResponse:
 
 
 class RawClient:
-    """One connection of a caller who does not keep to the rules."""
+    """Client that may violate HTTP."""
 
     def __init__(self, port: int, *, is_narrow: bool = False) -> None:
-        """Connect; `is_narrow` lets the system keep as little as it can of what arrives."""
+        """Connect; `is_narrow` sets the smallest receive buffer of the kernel."""
         self._socket = socket.socket()
         self._socket.settimeout(PATIENCE_S)
         if is_narrow:  # before it connects: else what is on its way is lost again and again
@@ -77,7 +65,7 @@ class RawClient:
             self._socket.sendall(part)
 
     def send_slowly(self, part: bytes, times: int) -> int:
-        """Send a part again and again, a little apart, until the other side has had enough of it."""
+        """Send a part repeatedly with pauses, until the connection is closed; return how often."""
         for sent in range(times):
             try:
                 self._socket.sendall(part)
@@ -87,7 +75,7 @@ class RawClient:
         return times
 
     def send_until_closed(self, part: bytes, size: int) -> int:
-        """Send a part again and again without a pause, until the other side has had enough of it."""
+        """Send a part repeatedly without pauses, until the connection is closed; return the bytes."""
         for sent in range(0, size, len(part)):
             try:
                 self._socket.sendall(part)
@@ -96,11 +84,11 @@ class RawClient:
         return size
 
     def half_close(self) -> None:
-        """Say that nothing more will be sent; an answer can still come."""
+        """Close the sending side."""
         self._socket.shutdown(socket.SHUT_WR)
 
     def read_response(self, is_head: bool = False) -> RawResponse:
-        """Read one answer."""
+        """Read one response."""
         version, status, _ = self._file.readline().split(b" ", 2)
         assert version == b"HTTP/1.1"
         lines = iter(self._file.readline, b"\r\n")
@@ -110,14 +98,14 @@ class RawClient:
         return RawResponse(int(status), headers, self._file.read(size))
 
     def wait_closed(self) -> bool:
-        """Wait for the end; anything else that comes instead is none."""
+        """Return whether the connection is closed next, rather than a byte received."""
         try:
             return self._file.read(1) == b""
         except ConnectionResetError:
             return True
 
     def read_to_end(self) -> bytes:
-        """Read whatever comes until the end."""
+        """Read until the connection is closed."""
         try:
             return self._file.read()
         except ConnectionResetError:
@@ -134,7 +122,7 @@ class Connect(Protocol):
 def serving(
     settings: Settings, drain_s: float = PATIENCE_S, body_timeout_s: float = TIMEOUT_S, **changed: object
 ) -> Iterator[tuple[int, Server]]:
-    """Run a server whose patience is short; give its port too."""
+    """Run a server with short timeouts; yield its port and the server."""
     settings = settings.model_copy(
         update={
             "max_connections": MAX_CONNECTIONS,
@@ -167,7 +155,7 @@ def is_alive(port: int) -> bool:
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
-    """Wait for something that happens soon."""
+    """Wait for a condition that becomes true soon."""
     deadline = time.monotonic() + PATIENCE_S
     while not happened():
         assert time.monotonic() < deadline
@@ -175,7 +163,7 @@ def wait_until(happened: Callable[[], bool]) -> None:
 
 
 def post(length: int | str | None, *headers: str, path: str = PREDICT) -> bytes:
-    """The head of a POST of octets."""
+    """Return the head of a POST of octets."""
     lines = [f"POST {path} HTTP/1.1", "Host: test", "Content-Type: application/octet-stream"]
     if length is not None:
         lines.append(f"Content-Length: {length}")
@@ -183,13 +171,13 @@ def post(length: int | str | None, *headers: str, path: str = PREDICT) -> bytes:
 
 
 def chunks(body: bytes, size: int) -> bytes:
-    """A body in chunks, with its end."""
+    """Return a whole body in chunks."""
     parts = [body[start : start + size] for start in range(0, len(body), size)]
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in [*parts, b""])
 
 
 def counted(port: int, code: str) -> float:
-    """How many predictions ended with a code."""
+    """Return the metric of requests with a status."""
     with RawClient(port) as connection:
         connection.send(GET.replace(b"livez", b"metrics"))
         text = connection.read_response().content.decode()

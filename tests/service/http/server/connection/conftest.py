@@ -11,20 +11,20 @@ from tests.service.http.server.connection.client import Connect, RawClient, is_a
 
 @pytest.fixture(scope="module")
 def running(toy_settings: Settings) -> Iterator[tuple[int, Server]]:
-    """A server that all tests ask, and its port."""
+    """Port of the server of this module, and the server."""
     with serving(toy_settings) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def port(running: tuple[int, Server]) -> int:
-    """The port of the server that all tests ask."""
+    """Port of the server of this module."""
     return running[0]
 
 
 @pytest.fixture
 def connect(running: tuple[int, Server]) -> Iterator[Connect]:
-    """Open connections, all of which are closed after the test; the service must have survived it.
+    """Open connections, which are closed after the test; then the service must still answer.
 
     It begins when the service has noticed that those of the test before are closed, as it takes few at once.
     """

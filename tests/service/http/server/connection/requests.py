@@ -24,7 +24,7 @@ UPGRADE = ("Connection: Upgrade", "Upgrade: h2c")
 
 
 class ImmediateCall(ScriptedCall):
-    """Answers at the head, within the parser."""
+    """Answers within the parser callback of the head."""
 
     def __init__(self, connection: Responder, request: Request) -> None:
         super().__init__(connection, request)

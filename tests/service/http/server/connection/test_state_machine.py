@@ -1,4 +1,4 @@
-"""`service/http/server/connection.py`, driven at random: responses in order, one a request, nothing left."""
+"""`service/http/server/connection`: random actions; one response for each request, in order."""
 
 import asyncio
 from dataclasses import replace
@@ -18,7 +18,7 @@ from tests.service.http.server.fakes import LIMITS, Rig, ScriptedCall, echo, rig
 from tests.service.http.server.response_parser import Response, responses
 
 TURNS = 12
-"""Turns of the event loop after every step: enough for every application here."""
+"""Iterations of the event loop after each step: enough for every application here."""
 
 INVALID = [
     b"\0\0\0\0\r\n\r\n",
@@ -31,7 +31,7 @@ INVALID = [
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop with a clock that a test sets."""
+    """An event loop with a clock that the test sets."""
 
     now = 0.0
 
@@ -40,7 +40,7 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 class SynchronousCall(ScriptedCall):
-    """Answers from within the parser's callbacks, as predictions do: at the head, or at the end."""
+    """Answers within the callbacks of the parser, as predictions do: after the head, or after the body."""
 
     def __init__(self, connection: Responder, request: Request) -> None:
         super().__init__(connection, request)
@@ -65,7 +65,7 @@ class SynchronousCall(ScriptedCall):
 
 
 class PausingCall(ScriptedCall):
-    """Pauses its body at every piece, as decompression does, and goes on in a later turn."""
+    """Pauses the body at every piece, as decompression does, and resumes in a later iteration."""
 
     def __init__(self, connection: Responder, request: Request) -> None:
         super().__init__(connection, request)
@@ -102,7 +102,7 @@ class PausingCall(ScriptedCall):
 
 
 class DelayedCall(ScriptedCall):
-    """Answers when the test says so."""
+    """Answers when the test says so, once."""
 
     is_done = False
 
@@ -116,7 +116,7 @@ class DelayedCall(ScriptedCall):
 
 
 async def stream(scope: Scope, receive: Receive, send: Send) -> None:
-    """Send a body in three parts, without having read anything."""
+    """Send a body in three parts, without reading the request body."""
     headers = [(b"x-path", scope["path"].encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for part in (b"one", b"", b"two" * 30_000):
@@ -137,7 +137,7 @@ def dispatch(connection: Responder, request: Request) -> Call:
 
 
 class Machine(RuleBasedStateMachine):
-    """One connection, and whatever a client, the application and the server may do to it."""
+    """One connection, and the actions of a client, the application and the server."""
 
     @initialize(budget=st.sampled_from([0, 6000, 2**20]), is_tls=st.booleans())
     def connect(self, budget: int, is_tls: bool) -> None:
@@ -251,7 +251,7 @@ class Machine(RuleBasedStateMachine):
         self.loop.now += seconds
         self.step(lambda: None)
 
-    # What always holds
+    # Invariants
 
     @invariant()
     def nothing_is_owed(self) -> None:
@@ -260,7 +260,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def responses_are_in_order(self) -> None:
-        """One a request, none after one that closes, and none that is mixed with another."""
+        """One response for each request, none after one that closes, and none mixed with another."""
         transport = self.rig.transport
         written = transport.received + transport.unsent
         if transport.is_closing() and b"\r\n\r\n" not in written[-5000:]:
@@ -284,7 +284,7 @@ class Machine(RuleBasedStateMachine):
                 self.loop.close()
 
     def end(self) -> None:
-        """Let everything that is under way end; then nothing is left, and nothing is missing."""
+        """Complete everything in progress; then everything is released, and all requests are answered."""
         transport = self.rig.transport
         for _ in range(1000):
             if transport.is_closing():

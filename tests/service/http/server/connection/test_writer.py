@@ -1,4 +1,4 @@
-"""`service/http/server/writer.py`: what the client has not taken is counted, and has a minimum rate."""
+"""`service/http/server/connection/writer.py`: unsent bytes are counted, and have a minimum rate."""
 
 import asyncio
 from time import perf_counter
@@ -46,18 +46,14 @@ def writer(transport: Transport, budget: Budget) -> Writer:
     return made
 
 
-def test_what_is_taken_at_once_is_not_counted(writer: Writer, transport: Transport, budget: Budget) -> None:
+def test_bytes_sent_at_once_are_not_counted(writer: Writer, transport: Transport, budget: Budget) -> None:
     writer.write(b"abc")
 
     assert (transport.received, budget.used, writer.is_paused) == (b"abc", 0, False)
 
 
-def test_what_is_not_taken_is_counted_until_it_is(
-    writer: Writer, transport: Transport, budget: Budget
-) -> None:
-    """
-    Beyond the limit too: it is there already.
-    """
+def test_unsent_bytes_are_counted_until_sent(writer: Writer, transport: Transport, budget: Budget) -> None:
+    """Above the limit too: they are in memory already."""
     transport.accepts = False
     writer.write(bytes(5000))
     writer.write(bytes(1000))
@@ -68,7 +64,7 @@ def test_what_is_not_taken_is_counted_until_it_is(
     assert (budget.used, writer.is_paused, len(transport.received)) == (0, False, 6000)
 
 
-def test_nothing_is_written_after_the_end(writer: Writer, transport: Transport, budget: Budget) -> None:
+def test_nothing_is_written_after_close(writer: Writer, transport: Transport, budget: Budget) -> None:
     transport._is_closing = True
 
     writer.write(b"abc")
@@ -80,12 +76,8 @@ def too_slow(writer: Writer, after_s: float, rate: int = 10) -> bool:
     return writer.is_too_slow(perf_counter() + after_s, 10, rate)
 
 
-def test_a_client_that_takes_nothing_is_too_slow_after_the_interval(
-    writer: Writer, transport: Transport
-) -> None:
-    """
-    Even where no rate is asked for.
-    """
+def test_client_that_reads_nothing_is_too_slow(writer: Writer, transport: Transport) -> None:
+    """Also with a minimum rate of 0."""
     transport.accepts = False
     writer.write(bytes(5000))
 
@@ -94,12 +86,7 @@ def test_a_client_that_takes_nothing_is_too_slow_after_the_interval(
     assert too_slow(writer, 11, rate=0)
 
 
-def test_a_client_with_the_minimum_rate_has_another_interval(
-    writer: Writer, transport: Transport, budget: Budget
-) -> None:
-    """
-    Measured from the last time that it was looked at.
-    """
+def test_minimum_rate_is_measured_per_interval(writer: Writer, transport: Transport, budget: Budget) -> None:
     transport.accepts = False
     writer.write(bytes(5000))
     transport.read(200)
@@ -110,10 +97,7 @@ def test_a_client_with_the_minimum_rate_has_another_interval(
     assert too_slow(writer, 22)
 
 
-def test_a_client_below_the_minimum_rate_is_too_slow(writer: Writer, transport: Transport) -> None:
-    """
-    One byte now and then does not keep a connection.
-    """
+def test_client_below_the_minimum_rate_is_too_slow(writer: Writer, transport: Transport) -> None:
     transport.accepts = False
     writer.write(bytes(5000))
     transport.read(99)
@@ -122,10 +106,8 @@ def test_a_client_below_the_minimum_rate_is_too_slow(writer: Writer, transport: 
     assert not too_slow(writer, 10.01, rate=1)
 
 
-def test_what_is_added_does_not_make_a_client_slow(writer: Writer, transport: Transport) -> None:
-    """
-    A head that waits, and a large first part of the body after it.
-    """
+def test_added_output_does_not_lower_the_rate(writer: Writer, transport: Transport) -> None:
+    """An unsent head, and a large first part of the body after it."""
     transport.accepts = False
     writer.write(bytes(100))
     writer.write(bytes(60_000))
@@ -134,16 +116,12 @@ def test_what_is_added_does_not_make_a_client_slow(writer: Writer, transport: Tr
     assert not too_slow(writer, 11)
 
 
-def test_a_client_that_has_taken_everything_is_not_slow(writer: Writer) -> None:
+def test_client_that_has_read_everything_is_not_slow(writer: Writer) -> None:
     assert not too_slow(writer, 1000)
 
 
-def test_a_large_body_is_written_as_quickly_as_it_is_taken(
-    writer: Writer, transport: Transport, budget: Budget
-) -> None:
-    """
-    One part waits at a time.
-    """
+def test_large_body_is_written_in_parts(writer: Writer, transport: Transport, budget: Budget) -> None:
+    """One part is in memory at a time."""
     data = bytes(range(256)) * 1024
 
     async def write() -> None:
@@ -162,9 +140,7 @@ def test_a_large_body_is_written_as_quickly_as_it_is_taken(
 
 
 def test_writing_ends_with_the_connection(writer: Writer, transport: Transport, budget: Budget) -> None:
-    """
-    A client that leaves while its response is waiting does not keep it.
-    """
+    """A client that disconnects does not block the response."""
 
     async def write() -> None:
         transport.accepts = False
