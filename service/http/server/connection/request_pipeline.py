@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 
 
 class RequestPipeline:
-    """Queue of parsed requests, and the call that answers the first of them. The `Responder` of its calls.
+    """Dispatches the requests of one connection, and is the `Responder` of their calls.
+
+    One class, since nearly every event changes which request is answered and whether more input is parsed.
 
     Attributes:
         loop: The event loop.
@@ -109,7 +111,7 @@ class RequestPipeline:
             received.hold(data)
             return
         received.parse(data)
-        if self.input.queue or received.is_at_eof or received.is_broken:
+        if received.queue or received.is_at_eof or received.is_broken:
             self.advance()
 
     def receive_eof(self) -> None:
@@ -158,7 +160,8 @@ class RequestPipeline:
         if self._closing.is_over:  # parsed together with the last request that is answered
             return
         is_next = self.request is None and not self.input.queue and not self._writer.is_paused
-        if is_next and not self._server_context.stopping.is_set:  # which closes after the last queued request
+        # While the server stops, the response to the last queued request closes the connection.
+        if is_next and not self._server_context.stopping.is_set:
             self._dispatch(request)
         else:
             self.input.enqueue(request)
@@ -221,7 +224,7 @@ class RequestPipeline:
         received = self.input
         try:
             while not self._writer.is_paused and not self._closing.is_over:
-                if self.request is None and self.input.queue:
+                if self.request is None and received.queue:
                     self._dispatch_queued()
                 elif received.held and not received.is_yielding and self.may_parse():
                     received.parse_held()
@@ -235,7 +238,7 @@ class RequestPipeline:
     def _read_or_close(self) -> None:
         """Resume reading, or close if nothing more can arrive."""
         received = self.input
-        if received.held or self.input.queue or self._writer.is_paused:
+        if received.held or received.queue or self._writer.is_paused:
             return
         if received.is_at_eof:
             if self._call is None:
@@ -354,7 +357,7 @@ class RequestPipeline:
         if self.request is not None and self.request.is_complete:
             self.request = None
         received = self.input
-        if self.input.queue or received.held or not received.is_reading or received.is_at_eof:
+        if received.queue or received.held or not received.is_reading or received.is_at_eof:
             self.advance()
 
     def close_after_response(self) -> None:

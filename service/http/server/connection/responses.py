@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from service.http.messages import problems
+from service.inference.admission import headers
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
@@ -112,6 +113,6 @@ def refusal_response(refusal: Refused, path: str, request_id: str) -> tuple[byte
     body = problems.problem_body(problem, refusal.detail, path, request_id)
     lines = [f"content-type: {problems.CONTENT_TYPE}\r\ncontent-length: {len(body)}\r\n"]
     if problem.status == 503:
-        lines.append(f"retry-after: {problems.retry_after_s(1)}\r\n")
+        lines.append(f"retry-after: {headers.retry_after_s(1)}\r\n")
     lines.append(f"x-request-id: {request_id}\r\n")
     return "".join(lines).encode(), body
