@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 _ACCEPTS_PER_ITERATION = 64
 """Connections accepted before other connections run. The server of asyncio and uvloop accepts one per
-iteration of the event loop. Under load an iteration takes tens of milliseconds, for each client in the
-queue."""
+iteration of the event loop, which takes tens of milliseconds under load: a new client would wait as many
+iterations as there are clients before it in the queue."""
 
 _PAUSE_S = 0.2
 """Seconds for which accepting pauses when file descriptors or memory are exhausted. The socket stays
-readable, so that the event loop would spin."""
+readable, so the event loop would spin otherwise."""
 
 _UNSENT_BYTES = 65_536
 """Unsent bytes that the kernel buffers for each connection. Without a limit it buffers up to 4 MB for each
