@@ -59,8 +59,8 @@ def read_npy(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
         array = array[None]
     if array.shape[1:] not in (shape, (size,)) or not len(array):
         sides = ", ".join(str(side) for side in shape)
-        requested_output = f"({sides}), ({size},), (n, {sides}) or (n, {size})"
-        raise MalformedRequest("Array", f"of shape {requested_output}, n >= 1", str(array.shape))
+        shapes = f"({sides}), ({size},), (n, {sides}) or (n, {size})"
+        raise MalformedRequest("Array", f"of shape {shapes}, n >= 1", str(array.shape))
     check_count(len(array), limits)
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array).view(np.uint8).reshape(-1, *shape)

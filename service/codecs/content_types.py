@@ -3,10 +3,9 @@
 import re
 from functools import lru_cache
 
-from service.codecs import arrays
+from service.codecs import arrays, multipart
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape
 from service.codecs.json import documents
-from service.codecs.pictures import image_files
 from service.core.errors import UnsupportedMediaType
 from service.core.wording import quote
 
@@ -47,7 +46,7 @@ def decode(content_type: bytes, body: bytes, shape: Shape, limits: Limits) -> Dr
     if kind in PICTURES:
         return [Drawing("Body", body)]
     if kind == FORM:
-        return image_files.read_form(content_type.decode("latin-1"), body, limits)
+        return multipart.read_form(content_type.decode("latin-1"), body, limits)
     raise UnsupportedMediaType("Content-Type", CONTENT_TYPES, quote(kind) if kind else "none")
 
 

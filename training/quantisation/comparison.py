@@ -92,7 +92,7 @@ def layer_logits(layers: Mapping[str, Layer], pixels: NDArray[np.uint8]) -> NDAr
         batch = pixels[begin : begin + _BATCH_SIZE]
         signal = np.asarray(batch.reshape(len(batch), -1) / np.float32(255), np.float32)
         for layer in layers.values():
-            signal = layer.answer(layer.sums(signal))
+            signal = layer.activate(layer.linear(signal))
         logits.append(signal)
     return np.concatenate(logits)
 

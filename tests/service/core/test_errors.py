@@ -197,3 +197,10 @@ def test_errors_import_nothing_of_ours_and_nothing_of_others() -> None:
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
 
     assert [ast.unparse(node) for node in imports] == ["from collections.abc import Sequence"]
+
+
+def test_client_message_hides_details_of_internal_errors() -> None:
+    assert errors.client_message(errors.ManifestInvalid("a/1", "a secret")) == errors.INTERNAL_MESSAGE
+    assert "mlp" not in errors.client_message(errors.InferenceFailed("mlp", "1"))
+    assert "nobody" in errors.client_message(errors.UnknownModel("nobody", []))
+    assert "1 requests" in errors.client_message(errors.Overloaded(1))

@@ -226,19 +226,19 @@ def test_what_is_rounded_is_in_the_bias_alone() -> None:
     """
     layers: dict[str, Layer] = {
         "hidden1": Int8Dense(
-            matrix=np.array([[51]], np.int8),
-            addend=np.array([0], np.int32),
-            step=np.array([2.0**-12], np.float32),
-            taken=1 / 255,
-            given=2.0,
+            weight_int8=np.array([[51]], np.int8),
+            bias_int32=np.array([0], np.int32),
+            scale=np.array([2.0**-12], np.float32),
+            input_scale=1 / 255,
+            output_scale=2.0,
             is_rectified=True,
         ),
         "output": Int8Dense(
-            matrix=np.array([[4, 0]], np.int8),
-            addend=np.array([1, 0], np.int32),
-            step=np.array([1, 1], np.float32),
-            taken=2.0,
-            given=None,
+            weight_int8=np.array([[4, 0]], np.int8),
+            bias_int32=np.array([1, 0], np.int32),
+            scale=np.array([1, 1], np.float32),
+            input_scale=2.0,
+            output_scale=None,
             is_rectified=False,
         ),
     }
