@@ -279,24 +279,22 @@ def _grpc(
     if settings.grpc_port is None:
         return nullcontext
     from service.grpc import server  # noqa: PLC0415 - optional packages, and much memory
-    from service.grpc.access import KeyAccess  # noqa: PLC0415 - as above
+    from service.grpc.call_handler import CallHandler  # noqa: PLC0415 - as above
     from service.grpc.limits.calls import Calls  # noqa: PLC0415 - as above
     from service.grpc.messages.reader import MessageReader  # noqa: PLC0415 - as above
     from service.grpc.servicer import Servicer  # noqa: PLC0415 - as above
 
     budget = pipeline.budget
     calls = Calls(settings.max_connections, budget, settings.write_timeout_s)
+    reader = MessageReader(calls, budget, settings.max_body_bytes, settings.body_timeout_s)
     servicer = Servicer(
         registry,
         pipeline,
         statistics,
         management,
-        request_log,
         version(_DISTRIBUTION),
         settings.engine_threads,
-        calls,
-        MessageReader(calls, budget, settings.max_body_bytes, settings.body_timeout_s),
-        KeyAccess(control.access),
+        CallHandler(calls, reader, control.access, request_log),
     )
     certificate = None
     if settings.tls_cert is not None and settings.tls_key is not None:

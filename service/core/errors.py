@@ -32,11 +32,14 @@
       . GoldenMismatch       the model does not reproduce its own examples
     - InferenceFailed
 
-Each class builds its own sentence from facts and keeps the facts as attributes. What each of them
-means in HTTP stands in `service.http.messages.problems`.
+Each class builds its message from facts and keeps the facts as attributes. HTTP statuses are in
+`service.http.messages.problems`, gRPC codes in `service.grpc.statuses`.
 """
 
 from collections.abc import Sequence
+
+INTERNAL_MESSAGE = "Something is wrong on our side."
+"""Message for the client of an error of the server."""
 
 
 class ServiceError(Exception):
@@ -316,6 +319,15 @@ class InferenceFailed(ModelError):
         super().__init__(f"Model {name!r} version {version} could not compute an answer.")
         self.name = name
         self.version = version
+
+
+def client_message(error: ServiceError) -> str:
+    """Return the message for the client; an error of the server gets a generic one, without details."""
+    if isinstance(error, RequestError | CapacityError):
+        return str(error)
+    if isinstance(error, InferenceFailed):
+        return "Model could not compute an answer."
+    return INTERNAL_MESSAGE
 
 
 def _cut(name: str) -> str:

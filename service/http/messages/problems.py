@@ -4,8 +4,6 @@ A problem document has one more member, `error`: the message, for clients of the
 """
 
 import logging
-import math
-import random
 from dataclasses import dataclass
 
 import orjson
@@ -16,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from service.core import errors
-from service.core.errors import CapacityError, ModelError, ServiceError
+from service.core.errors import ModelError, ServiceError
 from service.http.messages.request_scope import context_of
 from service.inference.admission import headers
 from service.inference.request_context import CLIENT_CLOSED
@@ -87,12 +85,6 @@ def lookup(error: ServiceError) -> Problem:
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
-def message(error: ServiceError) -> str:
-    """Return the message for the client; internal errors get a generic one."""
-    problem = lookup(error)
-    return str(error) if problem.status != INTERNAL.status else problem.title + "."
-
-
 def error_response(error: ServiceError, instance: str, request_id: str) -> Response:
     """Return the response to an error; log an internal one.
 
@@ -103,27 +95,12 @@ def error_response(error: ServiceError, instance: str, request_id: str) -> Respo
     """
     if isinstance(error, ModelError):
         log.error("model failed", exc_info=error, extra={"fields": {"request_id": request_id}})
-    response = problem_response(lookup(error), message(error), instance, request_id)
+    response = problem_response(lookup(error), errors.client_message(error), instance, request_id)
     for name, value in headers.error_fields(error):
         response.headers[name] = value
-    if isinstance(error, CapacityError):
-        response.headers["retry-after"] = str(retry_after_s(error.retry_after_s))
     if isinstance(error, errors.BodyTimeout):
         response.headers["Connection"] = "close"  # the rest of the body may still arrive
     return response
-
-
-def retry_after_s(shortest_s: float) -> int:
-    """Return a random delay for the header `Retry-After`, so that refused clients do not return together.
-
-    Args:
-        shortest_s: Shortest delay in seconds, at least 0.
-
-    Returns:
-        Whole seconds, uniformly from `shortest_s` (rounded up, at least 1) to twice that plus one.
-    """
-    shortest = max(1, math.ceil(shortest_s))
-    return random.randint(shortest, 2 * shortest + 1)  # noqa: S311 - not a secret
 
 
 def problem_response(problem: Problem, detail: str, instance: str, request_id: str) -> Response:
@@ -156,7 +133,7 @@ def problem_body(problem: Problem, detail: str, instance: str, request_id: str) 
 
 def internal_error_response(instance: str, request_id: str) -> Response:
     """Return the response to an unexpected exception: 500 with a generic message."""
-    return problem_response(INTERNAL, INTERNAL.title + ".", instance, request_id)
+    return problem_response(INTERNAL, errors.INTERNAL_MESSAGE, instance, request_id)
 
 
 def response_to(request: Request, error: Exception) -> Response:

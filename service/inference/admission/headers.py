@@ -1,4 +1,4 @@
-"""Header fields of admission: `WWW-Authenticate`, `Retry-After`, `RateLimit` and `RateLimit-Policy`.
+"""Header fields of admission and overload: `WWW-Authenticate`, `Retry-After`, `RateLimit*`.
 
 The last two are those of the IETF draft "RateLimit header fields for HTTP"
 (draft-ietf-httpapi-ratelimit-headers, revisions 08 to 10). Over gRPC they are sent as trailing metadata.
@@ -7,7 +7,7 @@ The last two are those of the IETF draft "RateLimit header fields for HTTP"
 import math
 import random
 
-from service.core.errors import RateExceeded, ServiceError, Unauthenticated
+from service.core.errors import CapacityError, RateExceeded, ServiceError, Unauthenticated
 from service.inference.admission.buckets import SpendResult
 from service.inference.admission.rates import NS, Rate, RateLimits, policy
 
@@ -35,10 +35,12 @@ def limit_fields(limits: RateLimits, spent: SpendResult) -> Fields:
 
 
 def error_fields(error: ServiceError) -> Fields:
-    """Return the fields of an error response; none for errors outside of admission.
+    """Return the fields of an error response: how to authenticate, or when to retry; empty for other errors.
 
     `Retry-After` and the `t` of `RateLimit` are equal, and never too small.
     """
+    if isinstance(error, CapacityError):
+        return [("retry-after", str(retry_after_s(error.retry_after_s)))]
     if isinstance(error, Unauthenticated):
         return [("www-authenticate", _CHALLENGE + (', error="invalid_token"' if error.is_invalid else ""))]
     if isinstance(error, RateExceeded):
@@ -50,6 +52,19 @@ def error_fields(error: ServiceError) -> Fields:
             ("ratelimit", f'"{error.unit}";r=0;t={wait_s}'),
         ]
     return []
+
+
+def retry_after_s(shortest_s: float) -> int:
+    """Return a random delay for the header `Retry-After`, so that refused clients do not return together.
+
+    Args:
+        shortest_s: Shortest delay in seconds, at least 0.
+
+    Returns:
+        Whole seconds, uniformly from `shortest_s` (rounded up, at least 1) to twice that plus one.
+    """
+    shortest = max(1, math.ceil(shortest_s))
+    return random.randint(shortest, 2 * shortest + 1)  # noqa: S311 - not a secret
 
 
 def _state(unit: str, rate: Rate, full_at: int, now: int) -> str:

@@ -91,13 +91,11 @@ def test_reflection_describes_the_service(grpc_client: Client) -> None:
     assert "ModelInfer" in {method.name for method in described.service[0].method}
 
 
-def test_nothing_of_grpc_is_imported_unless_it_is_asked_for(toy_root: Path) -> None:
-    """
-    By a service that is built and asked.
-    """
+def test_grpc_is_not_imported_without_grpc_port(toy_root: Path) -> None:
     program = (
         "import sys; from service import app; import service.server.process; "
-        "from service.settings import Settings; from pathlib import Path; app.create_app(Settings(models=Path(sys.argv[1]), _env_file=None))"
+        "from service.settings import Settings; from pathlib import Path; "
+        "app.create_app(Settings(models=Path(sys.argv[1]), _env_file=None))"
     )
 
     loaded = modules_after(program, str(toy_root))

@@ -111,18 +111,6 @@ def test_a_missing_key_gets_www_authenticate() -> None:
     assert headers["www-authenticate"] == 'Bearer realm="inkling"'
 
 
-@pytest.mark.parametrize(
-    ("shortest_s", "possible"), [(0, range(1, 4)), (0.2, range(1, 4)), (1, range(1, 4)), (4.1, range(5, 12))]
-)
-def test_retry_after_is_random(shortest_s: float, possible: range) -> None:
-    """
-    From the shortest delay to twice that plus one; a value is missing in 1,000 draws with probability 1e-66.
-    """
-    drawn = {problems.retry_after_s(shortest_s) for _ in range(1000)}
-
-    assert drawn == set(possible)
-
-
 def test_each_response_has_a_new_retry_after() -> None:
     error = errors.ModelNotReady("ink", "it is loaded")
 

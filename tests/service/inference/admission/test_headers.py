@@ -53,5 +53,17 @@ def test_waits_are_jittered() -> None:
     assert len({dict(headers.error_fields(error))["retry-after"] for _ in range(50)}) > 1
 
 
+@pytest.mark.parametrize(
+    ("shortest_s", "possible"), [(0, range(1, 4)), (0.2, range(1, 4)), (1, range(1, 4)), (4.1, range(5, 12))]
+)
+def test_retry_after_is_random(shortest_s: float, possible: range) -> None:
+    """
+    From the shortest delay to twice that plus one; a value is missing in 1,000 draws with probability 1e-66.
+    """
+    drawn = {headers.retry_after_s(shortest_s) for _ in range(1000)}
+
+    assert drawn == set(possible)
+
+
 def test_other_errors_have_no_fields() -> None:
     assert headers.error_fields(Forbidden("It should", "not")) == []
