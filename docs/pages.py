@@ -139,20 +139,31 @@ def manifest_page() -> str:
 
 
 def decisions_page() -> str:
-    """Return the list of decisions."""
+    """Return the table of decisions with their status and date."""
     lines = [
         "# Decisions",
         "",
         GENERATED_NOTE,
         "",
-        "One page per decision: context, decision, consequences, rejected alternatives.",
-        "A decision is superseded by another one, never rewritten.",
+        "One page per decision: context, decision, consequences, alternatives.",
+        "A later decision may supersede or change one; its page keeps what was decided and measured then.",
         "",
+        "| | decision | status | date |",
+        "|---|---|---|---|",
     ]
     for path in sorted((DOCS / "decisions").glob("[0-9]*.md")):
-        number, _, title = path.read_text("utf-8").splitlines()[0].removeprefix("# ").partition(". ")
-        lines.append(f"- {number}: [{title}]({path.name})")
+        text = path.read_text("utf-8")
+        number, _, title = text.splitlines()[0].removeprefix("# ").partition(". ")
+        status, date = _field(text, "Status"), _field(text, "Date")
+        lines.append(f"| {number} | [{title}]({path.name}) | {status} | {date} |")
     return _text(lines)
+
+
+def _field(text: str, name: str) -> str:
+    """Return the value of a line `name: value` of a decision."""
+    found = re.search(rf"^{name}: (.+)$", text, re.MULTILINE)
+    assert found, f"a decision needs a line `{name}: …`"
+    return found[1]
 
 
 def _openapi() -> dict[str, Any]:

@@ -60,7 +60,7 @@ class PenDigitSource:
         folder: Folder of the file, relative to the data folder.
         file: Name of the file.
         sha256: Digest of the uncompressed content that the published figures were measured with. Other valid
-            content is read as well, see docs/decisions/0016-another-conversion-is-read-too.md.
+            content is read as well, see docs/decisions/0016-conversions-of-the-pen-strokes.md.
         donors: Donors whose digits are converted.
         archive: File name of UNIPEN's archive.
         addresses: URLs of the archive, in order of preference.
