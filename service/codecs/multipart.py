@@ -1,7 +1,7 @@
 """Decoder of `multipart/form-data`: image files, one a part.
 
-Regular expressions find the boundaries, and each part is a slice of the body. A parser with a callback for each
-byte takes half a minute for 16 MB that consist of partial boundaries.
+Regular expressions find the boundaries, and each part is a slice of the body. A parser with a callback for
+each byte takes half a minute for 16 MB that consist of partial boundaries.
 """
 
 import binascii
@@ -41,8 +41,8 @@ def read_form(content_type: str, body: bytes, limits: Limits) -> list[Drawing]:
         One drawing a file, in order; files are not decoded.
 
     Raises:
-        MalformedRequest: The body is not a form, has no file, or has a part that is not a file; or the headers
-            of a part are too long.
+        MalformedRequest: The body is not a form, has no file, or has a part that is not a file; or the
+            headers of a part are too long.
         PayloadTooLarge: There are more files than images are allowed.
     """
     boundary = parse_options_header(content_type.encode("latin-1", "replace"))[1].get(b"boundary", b"")

@@ -26,7 +26,7 @@ _QUICK_POINTS = 400
 
 _QUICK_BYTES = 320_000
 """Size in bytes of the decoded pixels of a picture that is preprocessed on the event loop: 280 x 280
-pixels of RGBA take 313,600. docs/decisions/0028-small-pictures-on-the-loop.md."""
+pixels of RGBA take 313,600. docs/decisions/0028-small-images-on-the-event-loop.md."""
 
 _MAX_TRACED = 16
 """Images in one request whose preprocessing steps are returned. The largest step of 97 photographs of flowers
@@ -36,7 +36,7 @@ took 127 KB of the response; that of noise, which no compression shrinks, 314 KB
 def is_quick(drawings: Drawings, mode: Preprocessing | None) -> bool:
     """Return whether preprocessing is quick enough for the event loop: 4 ms at most.
 
-    docs/decisions/0028-small-pictures-on-the-loop.md
+    docs/decisions/0028-small-images-on-the-event-loop.md
     """
     if isinstance(drawings, np.ndarray):
         return mode != "mnist"
@@ -45,7 +45,7 @@ def is_quick(drawings: Drawings, mode: Preprocessing | None) -> bool:
     content = drawings[0].content
     if isinstance(content, list):
         return sum(map(len, content)) <= _QUICK_POINTS
-    weight = header.weigh(content) if isinstance(content, bytes) else None
+    weight = header.decoded_bytes(content) if isinstance(content, bytes) else None
     return weight is not None and weight <= _QUICK_BYTES
 
 
@@ -126,7 +126,7 @@ def _from_file(
         return image_files.read_photo(data, field, max_pixels, mode != "none", trace, budget)
     if shape != _DIGIT_SHAPE:
         raise TensorMismatch(field, f"{shape_text(shape)} numbers for this model", "a picture file")
-    picture, pixels = image_files.read_picture(data, field, max_pixels, budget)
+    picture, pixels = image_files.read_grey(data, field, max_pixels, budget)
     if picture.size == shape[::-1] and mode != "mnist":
         grey = np.asarray(picture)
         if mode == "none" or not _has_light_background(grey):

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import pytest
 
+from service.codecs import multipart
 from service.codecs.drawings import Limits
-from service.codecs.pictures import image_files
 from service.core.errors import MalformedRequest, PayloadTooLarge, RequestError
 from tests.security import bodies
 from tests.security.bodies import Costly, file_part, filled, form_of, text_part
@@ -32,7 +32,7 @@ def test_reading_a_form_takes_hardly_more_memory_than_the_form(form: Costly) -> 
     body = form.make()
     tracemalloc.start()
     try:
-        image_files.read_form(form.content_type, body, LIMITS)
+        multipart.read_form(form.content_type, body, LIMITS)
     except RequestError:
         pass
     finally:
@@ -59,7 +59,7 @@ def test_half_boundaries_take_time_as_their_number_and_not_as_its_square(
     def read(size: int) -> None:
         body = form_of(write(filled(b"\r\n--bx", size)))
         with suppress(MalformedRequest):  # a text
-            image_files.read_form("multipart/form-data; boundary=b", body, LIMITS)
+            multipart.read_form("multipart/form-data; boundary=b", body, LIMITS)
 
     read(2**16)
     short = min(_seconds(lambda: read(2**20)) for _ in range(3))
@@ -73,7 +73,7 @@ def test_a_boundary_is_found_where_steps_meet(monkeypatch: pytest.MonkeyPatch, p
     """
     The body is searched step by step: wherever a step ends, no boundary is missed, and none is found twice.
     """
-    monkeypatch.setattr(image_files, "_STEP_BYTES", 8)
+    monkeypatch.setattr(multipart, "_STEP_BYTES", 8)
     for size in range(40):
         content = b"\r\n--bo" * 3 + b"x" * size
         body = b"".join(
@@ -81,7 +81,7 @@ def test_a_boundary_is_found_where_steps_meet(monkeypatch: pytest.MonkeyPatch, p
         )
 
         kind = "multipart/form-data; boundary=boundary"
-        first, second = image_files.read_form(kind, body + b"--boundary--", LIMITS)
+        first, second = multipart.read_form(kind, body + b"--boundary--", LIMITS)
 
         assert (first.field, first.content) == ("Part 'a'", content)
         assert (second.field, second.content) == ("Part 'b'", content)
@@ -93,7 +93,7 @@ def test_what_stands_before_the_first_boundary_and_after_the_last_is_ignored() -
     """
     body = b"a word\r\n" + form_of(file_part(b"--b")) + b"and another\r\n--b\r\n"
 
-    (found,) = image_files.read_form("multipart/form-data; boundary=b", body, LIMITS)
+    (found,) = multipart.read_form("multipart/form-data; boundary=b", body, LIMITS)
 
     assert found.content == b"--b"
 
@@ -114,7 +114,7 @@ def test_a_part_that_is_none_is_refused(body: bytes, words: str) -> None:
     Headers without end, or that are none; contents that are not what they say.
     """
     with pytest.raises(MalformedRequest, match=words):
-        image_files.read_form("multipart/form-data; boundary=b", body, LIMITS)
+        multipart.read_form("multipart/form-data; boundary=b", body, LIMITS)
 
 
 def test_parts_are_counted_while_they_are_found() -> None:
@@ -124,7 +124,7 @@ def test_parts_are_counted_while_they_are_found() -> None:
     body = form_of(*[file_part(b"")] * 5000)
 
     with pytest.raises(PayloadTooLarge, match=r"at most 4,096 images; got 4,097"):
-        image_files.read_form("multipart/form-data; boundary=b", body, LIMITS)
+        multipart.read_form("multipart/form-data; boundary=b", body, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +141,6 @@ def test_parts_are_decoded_as_their_headers_say(coding: bytes, text: bytes) -> N
     """
     body = form_of(file_part(text, more=b"content-transfer-encoding: " + coding + b"\r\n"))
 
-    (found,) = image_files.read_form("multipart/form-data; boundary=b", body, LIMITS)
+    (found,) = multipart.read_form("multipart/form-data; boundary=b", body, LIMITS)
 
     assert found.content == b"\0\1\2\xff"

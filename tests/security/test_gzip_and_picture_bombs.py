@@ -8,7 +8,7 @@ import zlib
 import pytest
 from starlette.testclient import TestClient
 
-from service.codecs.pictures import image_files
+from service.codecs.pictures import chunks, image_files
 from service.core.errors import PayloadTooLarge, RequestError, TooManyBytes
 from service.memory.budget import Budget
 from tests.conftest import REPOSITORY
@@ -56,8 +56,8 @@ def test_decoding_acquires_and_releases(file: bytes) -> None:
 
     for data in (file, file[: len(file) * 2 // 3], file[:40] + b"?" * 30):
         try:
-            image_files.read_picture(data, "Body", PIXELS, budget)
-            image_files.read_photo(data, "Body", PIXELS, scaled=True, budget=budget)
+            image_files.read_grey(data, "Body", PIXELS, budget)
+            image_files.read_photo(data, "Body", PIXELS, any_size=True, budget=budget)
         except RequestError:
             pass
         assert budget.used == 0
@@ -72,10 +72,10 @@ def test_a_picture_for_which_there_is_no_memory_now_is_put_off(file: bytes) -> N
     budget.acquire(63 * MB + 900_000)
 
     with pytest.raises(TooManyBytes):
-        image_files.read_picture(file, "Body", PIXELS, budget)
+        image_files.read_grey(file, "Body", PIXELS, budget)
 
     budget.release(63 * MB)
-    image_files.read_picture(file, "Body", PIXELS, budget)
+    image_files.read_grey(file, "Body", PIXELS, budget)
 
 
 def test_a_picture_that_never_fits_is_too_large() -> None:
@@ -85,7 +85,7 @@ def test_a_picture_that_never_fits_is_too_large() -> None:
     file = saved("RGB", bodies.TURNED, "WEBP")
 
     with pytest.raises(PayloadTooLarge, match=r"134,217,728 bytes of memory to decode as a WEBP"):
-        image_files.read_picture(file, "Body", PIXELS, Budget(128 * MB))
+        image_files.read_grey(file, "Body", PIXELS, Budget(128 * MB))
 
 
 def test_remarks_of_a_png_do_not_unpack_to_megabytes() -> None:
@@ -95,7 +95,7 @@ def test_remarks_of_a_png_do_not_unpack_to_megabytes() -> None:
     remark = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000), 9))
 
     with pytest.raises(RequestError, match="a broken one"):
-        image_files.read_picture(png(28, 28, 0, 8, *[remark] * 60), "Body", PIXELS)
+        image_files.read_grey(png(28, 28, 0, 8, *[remark] * 60), "Body", PIXELS)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_metadata_are_counted(file: bytes, metadata: int) -> None:
     """
     EXIF data, colour profiles and remarks are copied several times while a picture is read.
     """
-    assert metadata <= image_files._metadata_bytes(file) <= metadata + 800
+    assert metadata <= chunks.metadata_bytes(file) <= metadata + 800
 
 
 @pytest.mark.parametrize("bomb", list(bodies.picture_bodies()), ids=lambda bomb: bomb.name)
@@ -124,9 +124,9 @@ def test_every_picture_costs_at_most_what_it_acquires(bomb: Costly) -> None:
     budget = _Watched(2**40)
     try:
         if "flowers17" in bomb.path:
-            image_files.read_photo(file, "Body", PIXELS, scaled=True, budget=budget)
+            image_files.read_photo(file, "Body", PIXELS, any_size=True, budget=budget)
         else:
-            image_files.read_picture(file, "Body", PIXELS, budget)
+            image_files.read_grey(file, "Body", PIXELS, budget)
     except RequestError:
         pass
 
@@ -147,7 +147,7 @@ _READ = """
 import re, sys
 from PIL import Image
 from service.core.errors import RequestError
-from service.http import picture_body
+from service.codecs.pictures import image_files
 
 def memory():
     found = re.findall(r"Vm(?:HWM|RSS):\\s+([0-9]+)", open("/proc/self/status").read())
@@ -159,9 +159,9 @@ open("/proc/self/clear_refs", "w").write("5")
 before = memory()[1]
 try:
     if sys.argv[1] == "photo":
-        picture_body.read_photo(data, "Body", pixels, True)
+        image_files.read_photo(data, "Body", pixels, True)
     else:
-        picture_body.read_picture(data, "Body", pixels)
+        image_files.read_grey(data, "Body", pixels)
 except RequestError:
     pass
 print(memory()[0] - before)

@@ -1,4 +1,4 @@
-"""Conversion of a decoded image to greyscale: transparency removed, large images reduced, EXIF rotation applied."""
+"""Conversion of decoded images to greyscale: no alpha, large images reduced, EXIF orientation applied."""
 
 import numpy as np
 from PIL import Image, ImageChops
@@ -53,7 +53,7 @@ def _reduced(picture: Image.Image, mode: str, times: int) -> Image.Image:
 def _without_alpha(picture: Image.Image) -> Image.Image:
     """Return the greys of an RGBA image, with transparent pixels as background.
 
-    The result is light on black, as the networks expect: the greys are inverted if the opaque pixels are dark.
+    The result is light on black, as the networks expect: greys are inverted if the opaque pixels are dark.
     """
     grey, alpha = picture.convert("L"), picture.getchannel("A")
     if alpha.getextrema() == (255, 255):

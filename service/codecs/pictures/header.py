@@ -17,7 +17,7 @@ _MAX_METADATA = 2048
 """Bytes that are not pixels: tables, a palette, comments."""
 
 _SLOW_CHUNKS = {b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"acTL", b"IHDR"}
-"""PNG chunks that may decompress to 1,000 times their size or are parsed entry by entry; and a second header."""
+"""PNG chunks that decompress to 1,000 times their size or are parsed entry by entry; a second header."""
 
 _SCAN, _BASELINE = 0xDA, (0xC0, 0xC1)
 

@@ -29,7 +29,7 @@ _MAX_SIDE = 20_000
 """Longest allowed side in pixels: a million rows cost far more than their pixels."""
 
 _DRAFT_SIZE = (greyscale.MAX_SIDE, greyscale.MAX_SIDE)
-"""libjpeg decodes a JPEG at a half, a quarter or an eighth of its size, as long as it stays larger than this."""
+"""libjpeg decodes a JPEG at 1/2, 1/4 or 1/8 of its size, the smallest that is not smaller than this."""
 
 PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20  # decompressed PNG comments; Pillow's default is 64 MB
 

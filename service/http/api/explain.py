@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from service.codecs import content_types
-from service.codecs.pictures import image_files
+from service.codecs.pictures import png
 from service.core.errors import MalformedRequest
 from service.core.network import weight_images
 from service.core.network.attribution import Explanation
@@ -149,7 +149,7 @@ def _picture(explained: Explanation, options: ExplainOptions) -> bytes:
     palette = options.palette or "lesson"
     if palette == "colour" and shares.ndim == 2:
         palette = "lesson"
-    return image_files.write_png(weight_images.enlarge(weight_images.share_image(shares, palette), scale))
+    return png.write(weight_images.enlarge(weight_images.share_image(shares, palette), scale))
 
 
 def _document(

@@ -15,7 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from service.codecs.json import documents
-from service.codecs.pictures import image_files
+from service.codecs.pictures import png
 from service.core.drawing.steps import Trace
 from service.inference.predictor import Prediction, Run
 
@@ -206,14 +206,14 @@ def write_steps(trace: Trace) -> list[dict[str, Any]]:
     for step in trace.steps:
         height, width = step.picture.shape[:2]
         titles = _TITLES if step.picture.ndim == 2 else _PHOTO_TITLES
-        png = base64.b64encode(image_files.write_png(step.picture)).decode("ascii")
+        encoded = base64.b64encode(png.write(step.picture)).decode("ascii")
         entries.append(
             {
                 "name": step.name,
                 "title": titles[step.name],
                 "width": width,
                 "height": height,
-                "picture": f"data:image/png;base64,{png}",
+                "picture": f"data:image/png;base64,{encoded}",
             }
         )
     return entries

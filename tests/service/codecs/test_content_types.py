@@ -18,8 +18,8 @@ from service.core.drawing import mnist
 from service.core.errors import BlankImage, MalformedRequest, TensorMismatch, UnsupportedMediaType
 from service.http.messages import prediction_json
 from service.inference import preprocessing
-from service.inference.predictor import Predictor
 from service.inference.models.registry import Registry
+from service.inference.predictor import Predictor
 from service.settings import Settings
 from tests import digits, precision, toys
 from tests.examples import examples

@@ -1,4 +1,4 @@
-"""`service/codecs/json/number_lists.py`: a long list is read as the parser of the whole document would read it."""
+"""`service/codecs/json/number_lists.py`: long lists are read as if the whole document was parsed."""
 
 import base64
 import json
