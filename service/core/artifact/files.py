@@ -1,20 +1,20 @@
-"""Bounded reads of files that another program writes, and stamps by which their changes are noticed."""
+"""Size-limited reads of files, and stamps to detect changes."""
 
 import stat
 from pathlib import Path
 
 
 def read_file(path: Path, most: int) -> bytes:
-    """Read a plain file that is not too large.
+    """Read a regular file of limited size.
 
     Args:
-        path: Of the file.
-        most: Bytes that it may have.
+        path: Path of the file.
+        most: Maximum size in bytes.
 
     Raises:
-        OSError: It is not there, no plain file, too large, or cannot be read.
+        OSError: It does not exist, is not a regular file, is too large, or cannot be read.
     """
-    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would block
         raise OSError("not a file")
     with path.open("rb") as file:
         content = file.read(most + 1)

@@ -1,4 +1,4 @@
-"""Golden examples: a few inputs, and the outputs that a network must give for them before it is ready."""
+"""Golden examples: inputs, and the outputs that a network must reproduce before it is served."""
 
 import base64
 import json
@@ -23,14 +23,14 @@ from service.core.errors import ManifestInvalid
 
 @dataclass(frozen=True)
 class Golden:
-    """Inputs and the outputs that the network must give for them.
+    """Golden examples of a network.
 
     Attributes:
         images: (B, ...) uint8, of the model's input shape.
         logits: (B, classes) float32.
         probabilities: (B, classes) float32.
-        tolerance: Largest allowed difference; of a probability absolutely, of a logit relatively to
-            max(1, |logit|), since processors sum in different orders.
+        tolerance: Largest difference; absolute for probabilities, relative to max(1, |logit|) for logits.
+            Processors add in different orders.
     """
 
     images: NDArray[np.uint8]
@@ -53,15 +53,15 @@ class _GoldenFile(Part):
 
 
 def parse(identity: str, content: bytes, manifest: Manifest) -> Golden:
-    """Read golden examples.
+    """Parse golden examples.
 
     Args:
         identity: `name/version`, for messages.
         content: The file.
-        manifest: Says which tensors there are.
+        manifest: The manifest, which declares the tensors.
 
     Raises:
-        ManifestInvalid: They are not the manifest's tensors, one row an image, all finite.
+        ManifestInvalid: The tensors differ from the manifest, or are not finite.
     """
     try:
         file = _GoldenFile.model_validate_json(content)
@@ -90,7 +90,7 @@ def parse(identity: str, content: bytes, manifest: Manifest) -> Golden:
 
 
 def write(golden: Golden) -> bytes:
-    """Return the file."""
+    """Serialize golden examples."""
     tensors: dict[str, NDArray[Any]] = {
         INPUT_NAME: golden.images,
         LOGITS_NAME: golden.logits,

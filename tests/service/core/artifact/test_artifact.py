@@ -362,11 +362,11 @@ SUMS: Json = {"rounding": {"step": "s", "given": None}}
 @pytest.mark.parametrize(
     ("layers", "reason"),
     [
-        (_rounded(GIVES, {}), "all or none"),
-        (_rounded({}, SUMS), "all or none"),
+        (_rounded(GIVES, {}), "all quantized or all float32"),
+        (_rounded({}, SUMS), "all quantized or all float32"),
         (_rounded(SUMS, SUMS), "all but the last"),
         (_rounded(GIVES, GIVES), "all but the last"),
-        (_rounded({**GIVES, "activation": "none"}, SUMS), "rectified, all but the last"),
+        (_rounded({**GIVES, "activation": "none"}, SUMS), "activation relu, all but the last"),
     ],
 )
 def test_layers_are_rounded_all_or_none(tmp_path: Path, layers: list[Json], reason: str) -> None:
