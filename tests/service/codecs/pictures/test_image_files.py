@@ -151,9 +151,7 @@ def transparent_canvas(ink: int, hidden: int, mode: str = "RGBA") -> bytes:
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 @pytest.mark.parametrize("ink", [0, 60, 200, 255])
 @pytest.mark.parametrize("hidden", [0, 128, 255])
-def test_transparent_backgrounds_are_recognised_under_any_colour(
-    ink: int, hidden: int, mode: str
-) -> None:
+def test_transparent_backgrounds_are_recognised_under_any_colour(ink: int, hidden: int, mode: str) -> None:
     """
     Dark or light digit, any colour under the transparent pixels: the result equals that of black on white.
     """
