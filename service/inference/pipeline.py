@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.codecs.drawings import Drawings, Limits
-from service.core.drawing.steps import Trace
+from service.core.drawing.steps import StepRecorder
 from service.core.errors import DeadlineExceeded
 from service.inference import preprocessing
 from service.inference.batching import Batching
@@ -49,7 +49,7 @@ class PredictionRequest(NamedTuple, Generic[Response]):
         encode: Encodes the response.
         prepare: The preprocessing, as `preprocessing.prepare` takes it.
         most_inline: Number of images up to which a small body is encoded on the event loop; None for any.
-        traces: List to which `preprocessing.prepare` adds the steps of each image; None if not requested.
+        recorders: List to which `preprocessing.prepare` adds the steps of each image; None if not requested.
         timeout_s: Deadline for the start of the prediction and for its end, in seconds after the request's
             head arrived; None for none of its own.
         priority: Priority in the thread pool, as `ThreadPool.run` takes it.
@@ -61,7 +61,7 @@ class PredictionRequest(NamedTuple, Generic[Response]):
     encode: Callable[[Prediction], Response]
     prepare: Preprocessing | None = None
     most_inline: int | None = None
-    traces: list[Trace] | None = None
+    recorders: list[StepRecorder] | None = None
     timeout_s: float | None = None
     priority: int = 0
     image_bytes: int | None = None
@@ -69,7 +69,7 @@ class PredictionRequest(NamedTuple, Generic[Response]):
     def is_short(self) -> bool:
         """Return whether it can run on the event loop without delaying other requests."""
         is_small = self.most_inline is None or len(self.drawings) <= self.most_inline
-        return self.traces is None and is_small and preprocessing.is_quick(self.drawings, self.prepare)
+        return self.recorders is None and is_small and preprocessing.is_quick(self.drawings, self.prepare)
 
 
 class PredictionJob(ABC, Generic[Response]):
@@ -263,7 +263,7 @@ class Pipeline:
     ) -> NDArray[np.uint8]:
         """Return the images in the model's input shape; raises as `preprocessing.prepare`."""
         images = preprocessing.prepare(
-            request.drawings, model.shape, self.limits, request.prepare, request.traces, self.budget
+            request.drawings, model.shape, self.limits, request.prepare, request.recorders, self.budget
         )
         context.mark("prepare")
         return images

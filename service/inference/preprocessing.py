@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape
 from service.codecs.pictures import header, image_files
 from service.core.drawing import mnist, photo
-from service.core.drawing.steps import Trace
+from service.core.drawing.steps import StepRecorder
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
 from service.core.wording import shape_text
 from service.memory.budget import Budget
@@ -28,7 +28,7 @@ _QUICK_BYTES = 320_000
 """Size in bytes of the decoded pixels of a picture that is preprocessed on the event loop: 280 x 280
 pixels of RGBA take 313,600. docs/decisions/0028-small-images-on-the-event-loop.md."""
 
-_MAX_TRACED = 16
+_MAX_RECORDED = 16
 """Images in one request whose preprocessing steps are returned. The largest step of 97 photographs of flowers
 took 127 KB of the response; that of noise, which no compression shrinks, 314 KB."""
 
@@ -54,7 +54,7 @@ def prepare(
     shape: Shape,
     limits: Limits,
     mode: Preprocessing | None,
-    traces: list[Trace] | None = None,
+    recorders: list[StepRecorder] | None = None,
     budget: Budget | None = None,
 ) -> NDArray[np.uint8]:
     """Convert drawings to the model's input shape.
@@ -66,7 +66,7 @@ def prepare(
         mode: `mnist`: preprocess all images. `none`: use all images unchanged. None: use images that already
             have the model's shape unchanged, and preprocess all others; image files on a light background are
             always preprocessed.
-        traces: List to which the steps of each image are added; None is quicker.
+        recorders: List to which the steps of each image are added; None is quicker.
         budget: Memory budget from which decoding a picture file acquires; None acquires nothing.
 
     Returns:
@@ -75,7 +75,7 @@ def prepare(
     Raises:
         BrokenPicture: A picture file cannot be decoded.
         PayloadTooLarge: The pictures have too many pixels in total, one has a side that is too long, or
-            there are too many images for `traces`.
+            there are too many images for `recorders`.
         TooManyBytes: Decoding a picture takes more memory than is available now.
         BlankImage: An image has no drawn pixels.
         TensorMismatch: Another size or strokes with `none`, or a kind of drawing that cannot be preprocessed
@@ -85,29 +85,29 @@ def prepare(
     if mode == "mnist" and shape != _DIGIT_SHAPE:
         expected = f"none, or left out, for a model of {shape_text(shape)} numbers an image"
         raise MalformedRequest("Query 'prepare'", expected, "'mnist'")
-    if traces is not None and len(drawings) > _MAX_TRACED:
-        raise PayloadTooLarge("Batch with include=steps", _MAX_TRACED, "images", f"{len(drawings):,}")
+    if recorders is not None and len(drawings) > _MAX_RECORDED:
+        raise PayloadTooLarge("Batch with include=steps", _MAX_RECORDED, "images", f"{len(drawings):,}")
     if isinstance(drawings, np.ndarray):
-        if mode != "mnist" and traces is None:
+        if mode != "mnist" and recorders is None:
             return drawings
         drawings = [Drawing(f"Image {row}", image) for row, image in enumerate(drawings)]
     images = []
     pixels_left = limits.picture_pixels
     for drawing in drawings:
         content = drawing.content
-        trace = None
-        if traces is not None:
-            trace = Trace()
-            traces.append(trace)
+        recorder = None
+        if recorders is not None:
+            recorder = StepRecorder()
+            recorders.append(recorder)
         if isinstance(content, bytes):
-            image, pixels = _from_file(content, drawing.field, shape, pixels_left, mode, trace, budget)
+            image, pixels = _from_file(content, drawing.field, shape, pixels_left, mode, recorder, budget)
             pixels_left -= pixels
         elif isinstance(content, list):
-            image = _from_strokes(content, drawing.field, shape, mode, trace)
+            image = _from_strokes(content, drawing.field, shape, mode, recorder)
         elif mode == "mnist":
-            image = mnist.from_picture(content, drawing.field, trace)
+            image = mnist.from_picture(content, drawing.field, recorder)
         else:
-            image = _unchanged(content, trace)
+            image = _unchanged(content, recorder)
         images.append(image)
     return images[0][None] if len(images) == 1 else np.stack(images)
 
@@ -118,28 +118,28 @@ def _from_file(
     shape: Shape,
     max_pixels: int,
     mode: Preprocessing | None,
-    trace: Trace | None,
+    recorder: StepRecorder | None,
     budget: Budget | None,
 ) -> tuple[NDArray[np.uint8], int]:
     """Return a picture file in the model's input shape, and its number of pixels."""
     if shape == photo.SHAPE:
-        return image_files.read_photo(data, field, max_pixels, mode != "none", trace, budget)
+        return image_files.read_photo(data, field, max_pixels, mode != "none", recorder, budget)
     if shape != _DIGIT_SHAPE:
         raise TensorMismatch(field, f"{shape_text(shape)} numbers for this model", "a picture file")
     picture, pixels = image_files.read_grey(data, field, max_pixels, budget)
     if picture.size == shape[::-1] and mode != "mnist":
         grey = np.asarray(picture)
         if mode == "none" or not _has_light_background(grey):
-            return _unchanged(grey, trace), pixels
+            return _unchanged(grey, recorder), pixels
     if mode == "none":
         raise TensorMismatch(field, f"{shape_text(shape)} pixels", shape_text(picture.size))
-    return mnist.from_picture(picture, field, trace), pixels
+    return mnist.from_picture(picture, field, recorder), pixels
 
 
-def _unchanged(image: NDArray[np.uint8], trace: Trace | None) -> NDArray[np.uint8]:
+def _unchanged(image: NDArray[np.uint8], recorder: StepRecorder | None) -> NDArray[np.uint8]:
     """Return an image as it is; as a preprocessing step only if it is a picture."""
-    if trace is not None and image.shape in (_DIGIT_SHAPE, photo.SHAPE):
-        trace.add("taken", image)
+    if recorder is not None and image.shape in (_DIGIT_SHAPE, photo.SHAPE):
+        recorder.add("taken", image)
     return image
 
 
@@ -153,11 +153,11 @@ def _from_strokes(
     field: str,
     shape: Shape,
     mode: Preprocessing | None,
-    trace: Trace | None,
+    recorder: StepRecorder | None,
 ) -> NDArray[np.uint8]:
     if shape != _DIGIT_SHAPE:
         other = "numbers or a picture file" if shape == photo.SHAPE else "numbers"
         raise TensorMismatch(field, f"{shape_text(shape)} {other} for this model", "strokes")
     if mode == "none":
         raise TensorMismatch(field, f"{shape_text(shape)} pixels", "strokes")
-    return mnist.from_strokes(strokes, field, trace)
+    return mnist.from_strokes(strokes, field, recorder)
