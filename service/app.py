@@ -114,7 +114,7 @@ def create_app(
         OSError: The models folder cannot be read.
     """
     allocator.limit_retained_memory()
-    dense_layers.use_threads(settings.engine_threads)
+    dense_layers.set_blas_threads(settings.engine_threads)
     registry = _load(settings, worker)
     metrics = Metrics()
     statistics = Statistics()
