@@ -310,5 +310,5 @@ def test_no_other_host_is_requested(page: Page, watch: Watch) -> None:
         page.locator(f"#tab-{tab}").click()
         page.wait_for_load_state("networkidle")
 
-    assert len(watch.asked) > 20
+    assert len(watch.requests) > 20
     assert page.evaluate("document.querySelectorAll('[style*=\"url\"]').length") == 0

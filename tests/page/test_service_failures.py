@@ -62,9 +62,9 @@ def test_selected_report_appears_when_the_service_responds_again(page: Page, wat
     assert len(refused) == 3
 
 
-def test_an_overloaded_service_is_asked_again(page: Page, watch: Watch) -> None:
+def test_overloaded_service_is_retried(page: Page, watch: Watch) -> None:
     """
-    It says in its own words why it does not answer now.
+    The page shows the message of the 503.
     """
     watch.expect("status of 503")
     opened(page)
@@ -88,9 +88,9 @@ def test_an_overloaded_service_is_asked_again(page: Page, watch: Watch) -> None:
     assert len(refused) == 3
 
 
-def test_a_page_that_opens_before_the_service_answers_begins_when_it_does(page: Page, watch: Watch) -> None:
+def test_page_starts_when_the_service_becomes_ready(page: Page, watch: Watch) -> None:
     """
-    What was drawn before is answered then.
+    A drawing made before gets its prediction.
     """
     watch.expect("status of 503")
     asked: list[int] = []
