@@ -1,4 +1,4 @@
-"""The page for everyone: with a screen reader, large letters, a small screen, in the dark, without motion."""
+"""Accessibility of the page: axe, small screens, dark colours, reduced motion, keyboard."""
 
 from typing import Any
 
