@@ -568,3 +568,15 @@ def test_images_of_zeros_are_blank(value: object) -> None:
 
     with pytest.raises(BlankImage, match=r"^Field 'images\[1\]' should .* got 0 everywhere"):
         documents.read(body, SHAPE, LIMITS)
+
+
+def test_float32_is_encoded_in_the_fewest_digits() -> None:
+    """
+    Decoding gives the same float32.
+    """
+    values = np.random.default_rng(1).random(100, np.float32)
+
+    text = documents.dump({"values": values})
+
+    np.testing.assert_array_equal(np.array(json.loads(text)["values"], np.float32), values)
+    assert len(text) < 100 * 14
