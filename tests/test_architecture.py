@@ -89,6 +89,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "training.data.unipen",
         "training.data.download",
         "training.data.pen_digits",
+        "training.data.pen_letters",
         "training.errors",
     ),
     "training.model": ("service.core", "training.model", "training.recipes"),

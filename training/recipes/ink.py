@@ -6,8 +6,8 @@ from training.recipes.recipe import Recipe
 INK_RECIPES = (
     Recipe(
         name="ink",
-        description="Reads what people draw: trained on MNIST, on pen strokes drawn anew each time, "
-        "on canvases, and on drawings of no digit.",
+        description="Reads what people draw: trained on MNIST, on pen strokes drawn anew each time, on rare "
+        "styles of writing, on canvases, and on letters and other drawings of no digit.",
         hidden=(1024, 1024, 512),
         initialisation="he-normal",
         batch_size=512,
@@ -18,7 +18,7 @@ INK_RECIPES = (
         seed=1,
         lesson_seeds=(),
         lesson_split_seed=LESSON_SPLIT_SEED,
-        data="ink",
+        data="ink-hands",
         batch_norm=True,
         dropout=0.12,
         optimizer="adamw",
@@ -29,8 +29,11 @@ INK_RECIPES = (
         precision="bfloat16",
         label_smoothing=0.03,
         strength=1.0,
-        drawn=28_000,
+        drawn=32_000,
+        styled=5_000,
         canvases=20_000,
-        nondigits=5_000,
+        nondigits=4_000,
+        letters=5_000,
+        joined=2_000,
     ),
 )

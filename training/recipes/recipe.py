@@ -56,6 +56,9 @@ class Recipe:
     drawn: Annotated[int, "digits rendered from pen strokes per epoch"] = 0
     canvases: Annotated[int, "preprocessed canvases per epoch"] = 0
     nondigits: Annotated[int, "drawings that are no digits per epoch"] = 0
+    styled: Annotated[int, "digits in rare styles of writing, made by rule, per epoch"] = 0
+    letters: Annotated[int, "handwritten letters that are no digits, per epoch"] = 0
+    joined: Annotated[int, "drawings of two or three digits, which are no digit, per epoch"] = 0
     mixup: Annotated[float, "largest share of another image in each; 0 for no mixup"] = 0.0
     teacher: Annotated["Recipe | None", "of the network to distil from, fitted on the same images"] = None
     teacher_seeds: Annotated[Seeds, "seeds of the teachers, averaged; empty: the teacher's seed"] = ()
@@ -69,7 +72,7 @@ class Recipe:
         for name in ("learning_rate", "drop_factor", "input_spread", "first_scale", "teacher_temperature"):
             if not 0 < getattr(self, name) < math.inf:  # in this form NaN fails too
                 raise ValueError(f"{name} should be above 0; got {getattr(self, name)}")
-        for name in ("weight_decay", "strength", "versions", "drawn", "canvases", "nondigits"):
+        for name in ("weight_decay", "strength", "versions", "drawn", "styled", "canvases", "nondigits"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} should be at least 0; got {getattr(self, name)}")
         shares = ("dropout", "momentum", "warm_up", "mixup", "average", "label_smoothing", "teacher_share")
