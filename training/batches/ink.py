@@ -25,6 +25,9 @@ _FINAL_STRENGTH = 0.6
 _CANVAS_STRENGTH = 0.45
 """Factor of the strength for canvases, which are random already."""
 
+_NO_DIGIT_ON_ITS_SIDE = (2, 3, 4, 5, 6, 7, 9)
+"""Digits that no reader takes for a digit when they lie on their side; an 8, a 0 and a 1 can be read."""
+
 _STROKE_WIDTH_SHARE, _DEGRADED_SHARE = 0.3, 0.4
 """Share of the MNIST images with another stroke width; share of all images that are degraded."""
 
@@ -39,6 +42,7 @@ class _RowRanges:
     nondigits: int
     letters: int
     joined: int
+    turned: int
     end: int
 
 
@@ -80,6 +84,7 @@ class InkBatches:
             recipe.nondigits,
             recipe.letters,
             recipe.joined,
+            recipe.turned,
         )
         self._ranges = _RowRanges(*(int(end) for end in np.cumsum(counts_of_kinds)))
 
@@ -105,7 +110,9 @@ class InkBatches:
             count = _count(rows, ranges.letters, ranges.joined)
             parts.append(_nondigits(self._letters, count, generator, strength))
         if self._recipe.joined:
-            parts.append(self._joined_images(_count(rows, ranges.joined, ranges.end), generator, strength))
+            parts.append(self._joined_images(_count(rows, ranges.joined, ranges.turned), generator, strength))
+        if self._recipe.turned:
+            parts.append(self._turned_images(_count(rows, ranges.turned, ranges.end), generator, strength))
         images = degrade(torch.cat([images for images, _ in parts]), generator, _DEGRADED_SHARE)
         labels = torch.cat([labels for _, labels in parts])
         return Batch(images, labels, self._teacher(images, labels))
@@ -145,6 +152,15 @@ class InkBatches:
         longer = join(paths, self._paths[third], torch.zeros(count, dtype=torch.bool), generator)
         paths = torch.where(coin(generator, 1 / 3, count, 1, 1), longer, paths)
         return render(paths, generator, strength), torch.full((count,), NO_CLASS)
+
+    def _turned_images(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
+        """Return digits that lie on their side, without those that look like a digit then."""
+        weights = self._weights * torch.isin(self._labels, torch.tensor(_NO_DIGIT_ON_ITS_SIDE))
+        chosen = _sample(weights, count, generator)
+        sign = torch.where(coin(generator, 0.5, count, 1), 1.0, -1.0)
+        paths = self._paths[chosen]
+        turned = torch.stack((paths[..., 1] * sign, -paths[..., 0] * sign), 2)
+        return render(turned, generator, strength), torch.full((count,), NO_CLASS)
 
     def _teacher(self, images: Tensor, labels: Tensor) -> Tensor | None:
         """Return the teachers' probabilities; for non-digits the uniform distribution."""

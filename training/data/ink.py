@@ -33,7 +33,7 @@ MNIST_HELD_OUT = 8000
 """Number of MNIST's training images, from the end, that the same fits exclude: temperature and threshold are
 chosen on images that the network has not been fitted on."""
 
-NONDIGITS = 16_000
+NONDIGITS = 32_000
 """Number of different non-digits to train on."""
 
 STYLED = 20_000

@@ -59,6 +59,7 @@ class Recipe:
     styled: Annotated[int, "digits in rare styles of writing, made by rule, per epoch"] = 0
     letters: Annotated[int, "handwritten letters that are no digits, per epoch"] = 0
     joined: Annotated[int, "drawings of two or three digits, which are no digit, per epoch"] = 0
+    turned: Annotated[int, "digits on their side, which are no digit, per epoch"] = 0
     mixup: Annotated[float, "largest share of another image in each; 0 for no mixup"] = 0.0
     teacher: Annotated["Recipe | None", "of the network to distil from, fitted on the same images"] = None
     teacher_seeds: Annotated[Seeds, "seeds of the teachers, averaged; empty: the teacher's seed"] = ()
@@ -72,7 +73,8 @@ class Recipe:
         for name in ("learning_rate", "drop_factor", "input_spread", "first_scale", "teacher_temperature"):
             if not 0 < getattr(self, name) < math.inf:  # in this form NaN fails too
                 raise ValueError(f"{name} should be above 0; got {getattr(self, name)}")
-        for name in ("weight_decay", "strength", "versions", "drawn", "styled", "canvases", "nondigits"):
+        rows = ("drawn", "styled", "canvases", "nondigits", "letters", "joined", "turned")
+        for name in ("weight_decay", "strength", "versions", *rows):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} should be at least 0; got {getattr(self, name)}")
         shares = ("dropout", "momentum", "warm_up", "mixup", "average", "label_smoothing", "teacher_share")
@@ -83,7 +85,9 @@ class Recipe:
             raise ValueError(f"versions should be 0 without an augmentation; got {self.versions}")
         if self.teacher and self.mixup:  # the teacher's probabilities are of unmixed images
             raise ValueError(f"mixup should be 0 with a teacher; got {self.mixup}")
-        if self.nondigits and self.mixup:  # a non-digit has no class label to mix
+        if (
+            self.nondigits or self.letters or self.joined or self.turned
+        ) and self.mixup:  # a non-digit has no class label to mix
             raise ValueError(f"mixup should be 0 with nondigits; got {self.mixup}")
         if self.teacher and not (self.versions or self.drawn):
             raise ValueError("versions should be at least 1 with a teacher; got 0")

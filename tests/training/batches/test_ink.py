@@ -190,7 +190,8 @@ def test_augmentation_is_weaker_in_the_final_phase(ink: InkData, inky: Recipe) -
 
 def test_styles_letters_and_joined_digits_are_rows_of_their_own(ink: InkData, inky: Recipe) -> None:
     """
-    Digits in rare styles have their label; letters and joined digits have none. Rows of other kinds stay.
+    Digits in rare styles have their label; letters, joined and turned digits have none. Rows of other kinds
+    stay.
     """
     stroke = (np.array([[0.0, 0.0], [300.0, 1000.0]]),)
     more = replace(
@@ -198,14 +199,14 @@ def test_styles_letters_and_joined_digits_are_rows_of_their_own(ink: InkData, in
         letters=(PenLetter("k", "many", "1b/many/one", stroke),),
         styled=(PenDigit(7, "rule", "rule/seven", stroke),),
     )
-    source = InkBatches(replace(inky, styled=7, letters=2, joined=4), more)
+    source = InkBatches(replace(inky, styled=7, letters=2, joined=4, turned=3), more)
 
     batch = source.batch(1, torch.randperm(len(source), generator=_generator()), _generator())
 
-    assert len(source) == MNIST + DRAWN + CANVASES + NONDIGITS + 7 + 2 + 4
+    assert len(source) == MNIST + DRAWN + CANVASES + NONDIGITS + 7 + 2 + 4 + 3
     assert batch.images.shape == (len(source), 28, 28)
     counts = Counter(batch.labels.tolist())
-    assert (counts[8], counts[7], counts[NO_CLASS]) == (MNIST, 7, NONDIGITS + 2 + 4)
+    assert (counts[8], counts[7], counts[NO_CLASS]) == (MNIST, 7, NONDIGITS + 2 + 4 + 3)
     assert counts[3] + counts[5] == DRAWN + CANVASES
 
 
@@ -223,3 +224,15 @@ def test_joined_digits_are_wider_than_one(ink: InkData, inky: Recipe) -> None:
         return (images.amax(2) > 60).sum(1).float()
 
     assert heights(joined).mean() < 0.85 * heights(single).mean()
+
+
+def test_turned_digits_lie_on_their_side(ink: InkData, inky: Recipe) -> None:
+    """
+    A drawing that is higher than wide becomes wider than high.
+    """
+    source = InkBatches(replace(inky, turned=40, strength=0.0), ink)
+    first = MNIST + DRAWN + CANVASES + NONDIGITS
+
+    images = source.batch(1, torch.arange(first, first + 40), _generator()).images > 60
+
+    assert (images.any(1).sum(1) > images.any(2).sum(1)).all()
