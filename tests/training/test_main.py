@@ -423,19 +423,21 @@ def test_data_converts_a_unipen_archive(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    It prints the numbers of digits and of skipped segments, then the summaries.
+    It prints the numbers of digits, of skipped segments and of letters, then the summaries.
     """
-    archive = tmp_path / "unipen" / "data" / "1a" / "syn"
-    archive.mkdir(parents=True)
-    (archive / "one.dat").write_text(
-        '.PEN_DOWN\n1 2\n3 4\n.SEGMENT CHARACTER 0 OK "1"\n.SEGMENT CHARACTER 0 OK "?"\n'
-    )
+    for category, label in (("1a", "1"), ("1b", "A"), ("1c", "k")):
+        archive = tmp_path / "unipen" / "data" / category / "syn"
+        archive.mkdir(parents=True)
+        (archive / "one.dat").write_text(
+            f'.PEN_DOWN\n1 2\n3 4\n.SEGMENT CHARACTER 0 OK "{label}"\n.SEGMENT CHARACTER 0 OK "?"\n'
+        )
 
     code = _main(tmp_path, source, "data", "--unipen", str(tmp_path / "unipen"))
 
     written = capsys.readouterr().out
     assert code == 0
     assert f"Wrote {tmp_path / 'data' / 'ink' / 'digits.jsonl.gz'}: 1 digits." in written
+    assert f"Wrote {tmp_path / 'data' / 'ink' / 'letters.jsonl.gz'}: 2 letters." in written
     assert "1 skipped: its label is no digit" in written
     assert "mnist in" in written
 

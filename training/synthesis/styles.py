@@ -99,6 +99,14 @@ def _one_with_upstroke(generator: np.random.Generator) -> _Drawn:
     return strokes
 
 
+def _one_with_retraced_foot(generator: np.random.Generator) -> _Drawn:
+    """A one whose stem goes up again at its foot, because the pen was lifted late."""
+    lean, side = generator.uniform(-0.2, 0.2), generator.choice([-1, 1, 1])
+    width, height = generator.uniform(0.02, 0.22), generator.uniform(0.12, 0.5)
+    end = (lean + side * width, 1 - height)
+    return [np.concatenate((_line(generator, (0, 0), (lean, 1)), _line(generator, (lean, 1), end)[1:]))]
+
+
 def _two_with_loops(generator: np.random.Generator) -> _Drawn:
     """A two with a loop at its base, a curl at its head, or both."""
     kind = generator.random()
@@ -114,7 +122,7 @@ def _two_with_loops(generator: np.random.Generator) -> _Drawn:
         ]
     size = generator.uniform(0.6, 1.4)
     top = 1 - 0.22 * size
-    end = (0.95, generator.uniform(0.82, 1.0))
+    end = (0.95, generator.uniform(0.6, 1.0))
     loop = [(0.15, 0.99), (0.15 - 0.14 * size, 0.9), (0.13, top), (0.36, 0.88), (0.62, 1.0), end]
     return [_curve(generator, *points, *loop)]
 
@@ -123,6 +131,16 @@ def _three_with_flat_top(generator: np.random.Generator) -> _Drawn:
     belly = [(0.35, 0.42), (0.75, 0.5), (0.82, 0.75), (0.5, 1.0), (0.05, 0.9)]
     top = _line(generator, (0.08, 0.02), (0.8, 0.0), (0.35, 0.42))
     return [np.concatenate((top, _curve(generator, *belly)))]
+
+
+def _three_with_curled_end(generator: np.random.Generator) -> _Drawn:
+    """A three whose lower end curls inwards, up to a closed loop."""
+    top = [(0.1, 0.12), (0.42, 0.0), (0.74, 0.16), (0.36, 0.42)]
+    if generator.random() < 0.4:
+        top = [(0.08, 0.04), (0.7, 0.02), (0.36, 0.42)]
+    curl = generator.uniform(0.1, 0.55)
+    belly = [(0.76, 0.56), (0.78, 0.82), (0.42, 1.0), (0.06, 0.9), (0.04, 0.76), (curl, 0.68)]
+    return _narrow([_curve(generator, *top, *belly)], generator.uniform(0.6, 1.2))
 
 
 def _four_in_one_stroke(generator: np.random.Generator) -> _Drawn:
@@ -172,6 +190,22 @@ def _narrow_six(generator: np.random.Generator) -> _Drawn:
     top = generator.uniform(0.5, 0.75)
     points = [(0.65, 0.0), (0.28, 0.35), (0.08, 0.75), (0.3, 1.0), (0.62, 0.86), (0.5, top), (0.12, 0.82)]
     return _narrow([_curve(generator, *points)], generator.uniform(0.3, 0.75))
+
+
+def _open_six(generator: np.random.Generator) -> _Drawn:
+    """A six whose loop is as wide as high and does not meet the stem."""
+    high, inner = generator.uniform(0.36, 0.58), generator.uniform(0.2, 0.6)
+    points = [
+        (0.25, 0.0),
+        (0.08, 0.45),
+        (0.12, 0.9),
+        (0.45, 1.0),
+        (0.78, 0.75),
+        (0.72, high),
+        (0.48, high + 0.05),
+    ]
+    points += [(inner, generator.uniform(0.6, 0.8))] * (generator.random() < 0.7)
+    return _narrow([_curve(generator, *points)], generator.uniform(0.55, 1.1))
 
 
 def _seven_with_joined_bar(generator: np.random.Generator) -> _Drawn:
@@ -255,6 +289,14 @@ def _nine_with_curled_tail(generator: np.random.Generator) -> _Drawn:
     return _narrow([_curve(generator, *points)], generator.uniform(0.65, 1.1))
 
 
+def _nine_with_flat_head(generator: np.random.Generator) -> _Drawn:
+    """A nine with a flat loop, nearly a seven."""
+    head, foot = generator.uniform(0.15, 0.34), generator.uniform(0.25, 0.75)
+    points = [(0.76, 0.08), (0.42, 0.0), (0.08, 0.5 * head), (0.16, head), (0.5, 0.85 * head), (0.78, 0.06)]
+    stem = _line(generator, (0.78, 0.06), (foot, 1))
+    return _narrow([np.concatenate((_curve(generator, *points), stem))], generator.uniform(0.6, 1.1))
+
+
 def _zero_slashed_beyond(generator: np.random.Generator) -> _Drawn:
     """A zero with a slash that reaches beyond it."""
     width, start = generator.uniform(0.25, 0.45), generator.uniform(0, 2 * math.pi)
@@ -268,9 +310,10 @@ def _zero_slashed_beyond(generator: np.random.Generator) -> _Drawn:
 
 def _zero_with_inner_end(generator: np.random.Generator) -> _Drawn:
     """A zero that begins or ends with a short curl inside its ring."""
-    width, inner = generator.uniform(0.28, 0.48), generator.uniform(0.5, 0.95)
-    turns = np.linspace(0, 2 * math.pi + generator.uniform(0.1, 0.9), 48)
-    radius = np.where(turns > 2 * math.pi, 1 - (1 - inner) * (turns - 2 * math.pi) / 0.9, 1.0)
+    width, inner = generator.uniform(0.28, 0.48), generator.uniform(0.55, 0.95)
+    extra = generator.uniform(0.2, 2.0)
+    turns = np.linspace(0, 2 * math.pi + extra, 48)
+    radius = np.where(turns > 2 * math.pi, 1 - (1 - inner) * (turns - 2 * math.pi) / extra, 1.0)
     angles = -math.pi / 2 + generator.uniform(-0.5, 0.8) - turns
     ring = np.stack((0.5 + width * radius * np.cos(angles), 0.5 + 0.5 * radius * np.sin(angles)), axis=-1)
     return [ring + _JITTER / 3 * generator.standard_normal(2)]
@@ -280,15 +323,19 @@ STYLES: Mapping[str, tuple[float, int, Callable[[np.random.Generator], _Drawn]]]
     "zero slashed beyond": (1, 0, _zero_slashed_beyond),
     "zero with inner end": (0.5, 0, _zero_with_inner_end),
     "one with upstroke": (2, 1, _one_with_upstroke),
+    "one with retraced foot": (1, 1, _one_with_retraced_foot),
     "two with loops": (1.5, 2, _two_with_loops),
     "three with flat top": (0.5, 3, _three_with_flat_top),
+    "three with curled end": (1, 3, _three_with_curled_end),
     "four in one stroke": (1.5, 4, _four_in_one_stroke),
     "four with short stem": (1.5, 4, _four_with_short_stem),
     "five with separate bar": (1, 5, _five_with_separate_bar),
     "narrow six": (1, 6, _narrow_six),
+    "open six": (1, 6, _open_six),
     "seven with bar and hook": (1.5, 7, _seven_with_bar_and_hook),
     "seven with joined bar": (0.5, 7, _seven_with_joined_bar),
     "eight open at the top": (2, 8, _eight_open_at_the_top),
     "nine with curled tail": (2, 9, _nine_with_curled_tail),
+    "nine with flat head": (1, 9, _nine_with_flat_head),
 }
 """By name: relative frequency, the digit, and the function that draws it."""
