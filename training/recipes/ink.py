@@ -12,6 +12,7 @@ INK_RECIPES = (
         initialisation="he-normal",
         batch_size=512,
         epochs=40,
+        held_out_epochs=14,
         learning_rate=0.002,
         drop_epochs=(),
         drop_factor=1.0,

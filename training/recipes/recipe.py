@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated
 
 Seeds = tuple[int, ...]
@@ -60,6 +60,9 @@ class Recipe:
     letters: Annotated[int, "handwritten letters that are no digits, per epoch"] = 0
     joined: Annotated[int, "drawings of two or three digits, which are no digit, per epoch"] = 0
     turned: Annotated[int, "digits on their side, which are no digit, per epoch"] = 0
+    held_out_epochs: Annotated[
+        int, "epochs of the fits that hold out donors; 0: as many as the published"
+    ] = 0
     mixup: Annotated[float, "largest share of another image in each; 0 for no mixup"] = 0.0
     teacher: Annotated["Recipe | None", "of the network to distil from, fitted on the same images"] = None
     teacher_seeds: Annotated[Seeds, "seeds of the teachers, averaged; empty: the teacher's seed"] = ()
@@ -74,7 +77,7 @@ class Recipe:
             if not 0 < getattr(self, name) < math.inf:  # in this form NaN fails too
                 raise ValueError(f"{name} should be above 0; got {getattr(self, name)}")
         rows = ("drawn", "styled", "canvases", "nondigits", "letters", "joined", "turned")
-        for name in ("weight_decay", "strength", "versions", *rows):
+        for name in ("weight_decay", "strength", "versions", "held_out_epochs", *rows):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} should be at least 0; got {getattr(self, name)}")
         shares = ("dropout", "momentum", "warm_up", "mixup", "average", "label_smoothing", "teacher_share")
@@ -101,6 +104,14 @@ class Recipe:
     def seeds_of_teachers(self) -> Seeds:
         """Seed of each teacher fit; empty without a teacher."""
         return (self.teacher_seeds or (self.teacher.seed,)) if self.teacher else ()
+
+    def of_held_out_fits(self) -> "Recipe":
+        """Return the recipe of the fits that hold out donors, in which `epochs` are theirs."""
+        return replace(self, epochs=self.held_out_epochs or self.epochs, held_out_epochs=0)
+
+    def of_published_fit(self) -> "Recipe":
+        """Return the recipe of the other fits; their checkpoints do not depend on `held_out_epochs`."""
+        return replace(self, held_out_epochs=0)
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields by name as JSON values, with lists in place of tuples.

@@ -24,7 +24,9 @@ def run(arguments: Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> N
     models: Path = arguments.models
     published = find_float_version(models, arguments.name, arguments.version)
     base = recipe_of(published.manifest)
-    recipe = choose_precision(replace(base, epochs=arguments.epochs or base.epochs), print_notice)
+    if arguments.epochs:
+        base = replace(base, epochs=arguments.epochs, held_out_epochs=0)
+    recipe = choose_precision(base, print_notice)
     data_set = data_sets[base.data]
     folder = models / published.manifest.name / published.manifest.version
     history = folder / artifact.REPORT_FOLDER / HISTORY_FILE
