@@ -224,7 +224,7 @@ def test_health_check_passes(engine: Engine, container: Container) -> None:
     engine("exec", container.name, *check["Test"][1:])
 
 
-def test_the_operators_port_is_on_and_not_exposed(engine: Engine, image: str) -> None:
+def test_operators_port_is_not_exposed(engine: Engine, image: str) -> None:
     """
     Publishing every exposed port publishes that of clients alone.
     """
@@ -234,7 +234,7 @@ def test_the_operators_port_is_on_and_not_exposed(engine: Engine, image: str) ->
     assert {"INKLING_ADMIN_PORT=8001", f"INKLING_LAME_DUCK_S={LAME_DUCK_S:g}"} <= set(config["Env"])
 
 
-def test_stops_soon_when_asked(engine: Engine, container: Container) -> None:
+def test_container_stops_after_sigterm(engine: Engine, container: Container) -> None:
     """
     SIGTERM ends the process within two seconds after the lame duck period, and with exit status 0.
     """

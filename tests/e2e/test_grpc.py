@@ -32,7 +32,7 @@ from tests.processes import (
 )
 
 
-def test_a_process_serves_grpc_and_drains(toy_root: Path) -> None:
+def test_grpc_is_served_and_drained(toy_root: Path) -> None:
     """
     It answers, tells that it is healthy and what it offers; after SIGTERM whoever watches hears that it
     serves no longer, the call under way is answered, and it ends with 0 and without noise.
@@ -78,7 +78,7 @@ def test_a_process_serves_grpc_and_drains(toy_root: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the test looks into /proc")
-def test_two_processes_share_the_port_and_one_is_enough(toy_root: Path) -> None:
+def test_workers_share_the_grpc_port(toy_root: Path) -> None:
     """
     Both answer, and count together; while one that was killed is replaced, the other goes on.
     """
@@ -103,7 +103,7 @@ def test_two_processes_share_the_port_and_one_is_enough(toy_root: Path) -> None:
     assert all(line.startswith("{") for line in rest.splitlines()), rest
 
 
-def test_two_processes_find_a_free_port_together(toy_root: Path) -> None:
+def test_workers_share_a_free_grpc_port(toy_root: Path) -> None:
     """
     0 is one port for both, and the log says which; nobody else can have it.
     """

@@ -37,7 +37,7 @@ def real(real_models: Path) -> Iterator[Process]:
         yield process
 
 
-def test_the_process_is_ready_with_the_repositorys_models(real: Process, record_property: Record) -> None:
+def test_process_is_ready_with_the_published_models(real: Process, record_property: Record) -> None:
     """
     As soon as it listens; how long that took is recorded, not judged.
     """
@@ -48,7 +48,7 @@ def test_the_process_is_ready_with_the_repositorys_models(real: Process, record_
     assert ready["status"] == "ready"
 
 
-def test_strokes_get_the_answer_of_the_pixels_they_become(real: Process) -> None:
+def test_strokes_and_their_pixels_get_the_same_prediction(real: Process) -> None:
     """
     And it is the right one.
     """
@@ -62,7 +62,7 @@ def test_strokes_get_the_answer_of_the_pixels_they_become(real: Process) -> None
     assert drawn["predictions"][0]["label"] == "7"
 
 
-def test_most_digits_that_were_never_seen_are_recognised(real: Process) -> None:
+def test_unseen_digits_are_recognised(real: Process) -> None:
     """
     A network of the lesson's size, trained on MNIST alone, may miss one or two of other hands.
     """
@@ -76,7 +76,7 @@ def test_most_digits_that_were_never_seen_are_recognised(real: Process) -> None:
     assert np.mean(right) >= 0.75, right
 
 
-def test_the_process_stays_small(real: Process, record_property: Record) -> None:
+def test_process_needs_little_memory(real: Process, record_property: Record) -> None:
     """
     Both models loaded, some requests answered.
     """
@@ -90,7 +90,7 @@ def test_the_process_stays_small(real: Process, record_property: Record) -> None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_process_with_0(toy_root: Path, number: signal.Signals) -> None:
+def test_signal_ends_the_process_with_status_0(toy_root: Path, number: signal.Signals) -> None:
     """
     Without a traceback; the last line says so.
     """
@@ -104,7 +104,7 @@ def test_a_signal_ends_the_process_with_0(toy_root: Path, number: signal.Signals
     assert all(json.loads(line)["level"] in ("info", "warning") for line in rest.splitlines())
 
 
-def test_every_line_of_the_log_is_json_and_the_request_is_among_them(toy_root: Path) -> None:
+def test_log_lines_are_json(toy_root: Path) -> None:
     """
     On standard error, from the first line to the last.
     """
@@ -129,7 +129,7 @@ def test_every_line_of_the_log_is_json_and_the_request_is_among_them(toy_root: P
         (["--models", __file__], {}, "INKLING_MODELS"),
     ],
 )
-def test_a_bad_setting_ends_the_process_with_2_and_one_line(
+def test_invalid_setting_ends_the_process_with_status_2(
     arguments: list[str], environment: dict[str, str], named: str
 ) -> None:
     """
@@ -142,7 +142,7 @@ def test_a_bad_setting_ends_the_process_with_2_and_one_line(
     assert done.stderr.startswith(named)
 
 
-def test_help_lists_every_setting_and_starts_nothing() -> None:
+def test_help_lists_every_setting() -> None:
     """
     With its default.
     """
@@ -166,7 +166,7 @@ def corrupt_root(toy_root: Path, tmp_path: Path) -> Path:
     return root
 
 
-def test_a_strict_process_does_not_start_with_a_corrupt_model(corrupt_root: Path) -> None:
+def test_strict_start_fails_with_a_corrupt_model(corrupt_root: Path) -> None:
     """
     It ends at once, not with 0, and says which model it was.
     """
@@ -177,7 +177,7 @@ def test_a_strict_process_does_not_start_with_a_corrupt_model(corrupt_root: Path
     assert "http://127.0.0.1" not in done.stderr
 
 
-def test_the_reason_why_a_strict_process_did_not_start_is_no_traceback(corrupt_root: Path) -> None:
+def test_failed_strict_start_logs_no_traceback(corrupt_root: Path) -> None:
     """
     An operator reads lines, not Python.
     """
@@ -186,7 +186,7 @@ def test_the_reason_why_a_strict_process_did_not_start_is_no_traceback(corrupt_r
     assert "Traceback" not in done.stderr
 
 
-def test_a_process_with_a_corrupt_model_serves_the_other_version(corrupt_root: Path) -> None:
+def test_valid_version_is_served_beside_a_corrupt_one(corrupt_root: Path) -> None:
     """
     The refused version is a 503, not a 404.
     """
@@ -200,7 +200,7 @@ def test_a_process_with_a_corrupt_model_serves_the_other_version(corrupt_root: P
     assert caught.value.code == 503
 
 
-def test_a_request_that_runs_when_the_signal_comes_is_answered(toy_root: Path) -> None:
+def test_running_request_is_finished_after_the_signal(toy_root: Path) -> None:
     """
     The process drains before it ends.
     """
@@ -225,7 +225,7 @@ def test_a_request_that_runs_when_the_signal_comes_is_answered(toy_root: Path) -
     assert status == 0
 
 
-def test_a_picture_that_is_being_read_does_not_keep_the_process(toy_root: Path) -> None:
+def test_decoding_does_not_delay_the_stop_beyond_the_drain_timeout(toy_root: Path) -> None:
     """
     A worker may be deep in somebody's picture when the signal comes; nobody waits for it beyond the drain.
     """

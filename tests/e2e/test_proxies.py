@@ -91,7 +91,7 @@ def is_prediction(answer: Answered, images: int = 1) -> bool:
     return answer.status == 200 and len(answer.json["predictions"]) == images
 
 
-def test_one_connection_to_the_service_serves_many_clients(both: Front) -> None:
+def test_proxy_reuses_its_connection_for_many_clients(both: Front) -> None:
     """
     Each client has a connection of its own to the proxy, which keeps its own open.
     """
@@ -104,7 +104,7 @@ def test_one_connection_to_the_service_serves_many_clients(both: Front) -> None:
     assert all(len(ports) <= 3 for ports in seen)  # with one or two of health checks
 
 
-def test_one_connection_of_a_client_serves_many_requests(both: Front) -> None:
+def test_client_connection_serves_many_requests(both: Front) -> None:
     """
     Of different kinds, errors among them.
     """
@@ -123,7 +123,7 @@ def test_one_connection_of_a_client_serves_many_requests(both: Front) -> None:
     assert found == [200, 200, 404, 400] * 10
 
 
-def test_a_body_in_chunks_is_answered(both: Front) -> None:
+def test_chunked_body_is_accepted(both: Front) -> None:
     """
     Whether the proxy hands on chunks, or a length once it has all of them.
     """
@@ -132,7 +132,7 @@ def test_a_body_in_chunks_is_answered(both: Front) -> None:
     assert is_prediction(both.proxy.ask("POST", PREDICT, iter(pieces)))
 
 
-def test_a_thousand_images_are_answered(both: Front) -> None:
+def test_a_thousand_images_are_predicted(both: Front) -> None:
     """
     In one request of 784 KB, and its response.
     """
@@ -141,7 +141,7 @@ def test_a_thousand_images_are_answered(both: Front) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])
 @pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, 6 * MAX_BODY_BYTES])
-def test_the_services_413_passes_through(both: Front, size: int, chunked: bool) -> None:
+def test_413_passes_the_proxy(both: Front, size: int, chunked: bool) -> None:
     """
     Though it comes while the body is still being sent; the next request is answered.
     """
@@ -155,7 +155,7 @@ def test_the_services_413_passes_through(both: Front, size: int, chunked: bool) 
     assert is_prediction(both.proxy.ask("POST", PREDICT, IMAGE))
 
 
-def test_head_has_the_headers_of_get_and_no_body(both: Front) -> None:
+def test_head_gets_the_headers_of_get(both: Front) -> None:
     """
     And the connection stays in step.
     """
@@ -182,7 +182,7 @@ def head(path: str, *lines: str) -> bytes:
     return "\r\n".join([f"POST {path} HTTP/1.1", "Host: inkling.example", *lines, "", ""]).encode()
 
 
-def test_a_client_that_expects_100_continue_gets_it(both: Front) -> None:
+def test_100_continue_is_sent(both: Front) -> None:
     """
     From the proxy or from the service, once; then the response.
     """
@@ -197,7 +197,7 @@ def test_a_client_that_expects_100_continue_gets_it(both: Front) -> None:
     assert final.startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_body_that_is_too_large_is_refused_whoever_expects_100_continue(both: Front) -> None:
+def test_too_large_body_with_100_continue_is_refused(both: Front) -> None:
     """
     By the service: with a 413, before the body is sent or after.
     """
@@ -214,7 +214,7 @@ def test_a_body_that_is_too_large_is_refused_whoever_expects_100_continue(both: 
     assert found.startswith(b"HTTP/1.1 413 ")
 
 
-def test_an_answer_that_is_not_read_at_once_is_whole(both: Front) -> None:
+def test_slowly_read_response_is_complete(both: Front) -> None:
     """
     As large as the service has them, taken slowly.
     """
@@ -232,7 +232,7 @@ def test_an_answer_that_is_not_read_at_once_is_whole(both: Front) -> None:
 @pytest.mark.parametrize(
     ("client", "header"), [("127.0.0.1", None), ("127.0.0.7", None), ("127.0.0.7", "203.0.113.9")]
 )
-def test_the_log_has_the_clients_address(both: Front, client: str, header: str | None) -> None:
+def test_log_has_the_client_address(both: Front, client: str, header: str | None) -> None:
     """
     Its own, and not what it says of itself.
     """
@@ -242,7 +242,7 @@ def test_the_log_has_the_clients_address(both: Front, client: str, header: str |
     assert both.log.request(answer.headers["X-Request-ID"])["client"] == client
 
 
-def test_hsts_comes_once_and_with_tls_alone(both: Front) -> None:
+def test_hsts_is_sent_once_and_only_with_tls(both: Front) -> None:
     """
     From the proxy, though the service may have TLS too.
     """
@@ -252,7 +252,7 @@ def test_hsts_comes_once_and_with_tls_alone(both: Front) -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/%6detrics", "/v2/repository/index", "/v2/%72epository/index"])
-def test_what_is_for_operators_is_not_forwarded(both: Front, path: str) -> None:
+def test_operators_paths_are_not_forwarded(both: Front, path: str) -> None:
     """
     However it is written.
     """
@@ -267,7 +267,7 @@ FORWARDED = {
 
 
 @each_proxy
-def test_forwarded_names_the_client_where_it_is_the_header(toy_root: Path, tmp_path: Path, name: str) -> None:
+def test_forwarded_header_can_be_configured(toy_root: Path, tmp_path: Path, name: str) -> None:
     """
     Then X-Forwarded-For is the one that is ignored.
     """
@@ -280,7 +280,7 @@ def test_forwarded_names_the_client_where_it_is_the_header(toy_root: Path, tmp_p
 
 
 @each_proxy
-def test_rates_are_those_of_the_client(toy_root: Path, tmp_path: Path, name: str) -> None:
+def test_rate_limits_apply_per_client(toy_root: Path, tmp_path: Path, name: str) -> None:
     """
     One that has used its own up cannot take another's, nor invent an address with more.
     """
@@ -298,7 +298,7 @@ def test_rates_are_those_of_the_client(toy_root: Path, tmp_path: Path, name: str
     assert of_another == 200
 
 
-def test_a_peer_that_is_no_proxy_cannot_name_a_client(toy_root: Path) -> None:
+def test_untrusted_peer_cannot_set_the_client_address(toy_root: Path) -> None:
     """
     On a connection of its own, past the proxy.
     """
@@ -321,9 +321,7 @@ def test_a_peer_that_is_no_proxy_cannot_name_a_client(toy_root: Path) -> None:
 
 @each_proxy
 @pytest.mark.parametrize("offer", ["websocket", "h2c"])
-def test_an_offer_of_another_protocol_is_passed_over(
-    toy_root: Path, tmp_path: Path, name: str, offer: str
-) -> None:
+def test_upgrade_is_ignored(toy_root: Path, tmp_path: Path, name: str, offer: str) -> None:
     """
     nginx forwards it where it is told to, HAProxy by itself; the request is answered as any other.
     """
@@ -372,7 +370,7 @@ class Links(HTMLParser):
 
 @each_proxy
 @pytest.mark.parametrize("strips", [False, True], ids=["prefix kept", "prefix removed"])
-def test_page_documentation_and_links_work_under_a_path(
+def test_page_and_documentation_work_under_a_path(
     published: Path, tmp_path: Path, name: str, strips: bool
 ) -> None:
     """
@@ -425,7 +423,7 @@ NO_RETRY = {
     [(200, 5, 0.2, False), (4000, 1, 1.0, True)],
     ids=["proxy closes", "service closes"],
 )
-def test_no_request_is_lost_to_an_idle_connection_that_closes(
+def test_no_request_is_lost_when_idle_connections_close(
     toy_root: Path, tmp_path: Path, name: str, proxy_ms: int, service_s: int, pause_s: float, retries: bool
 ) -> None:
     """
@@ -503,7 +501,7 @@ class Load:
 
 
 @pytest.mark.parametrize(("name", "lame_duck_s", "retries"), [("nginx", 1, True), ("haproxy", 3, False)])
-def test_two_processes_are_restarted_without_an_error(
+def test_rolling_restart_loses_no_request(
     toy_root: Path, tmp_path: Path, name: str, lame_duck_s: int, retries: bool
 ) -> None:
     """

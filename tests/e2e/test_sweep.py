@@ -156,7 +156,7 @@ def finished(storage: str) -> list[Trial]:
     return sweep(settings(storage, "late", GRACE_S), callbacks)
 
 
-def test_a_study_outlives_a_worker_that_is_killed(storage: str, tmp_path: Path) -> None:
+def test_killed_workers_trial_is_repeated(storage: str, tmp_path: Path) -> None:
     """
     One of two workers is killed with SIGKILL within its second trial. The other, which works beside it,
     tries that one again, and the study ends with as many trials as were wanted, no two of them the same.
@@ -179,7 +179,7 @@ def test_a_study_outlives_a_worker_that_is_killed(storage: str, tmp_path: Path) 
     assert ended == TRIALS - 2  # without its first, which was read, and the victim's only one
 
 
-def test_two_workers_share_the_trials_without_a_repetition(storage: str, tmp_path: Path) -> None:
+def test_workers_share_the_trials_without_duplicates(storage: str, tmp_path: Path) -> None:
     """
     Workers that begin at the same moment, with an empty storage, make together as many trials as were
     wanted, and no point is tried twice.

@@ -38,7 +38,7 @@ def secure(toy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.mark.parametrize("path", ["/livez", "/openapi.json"])
-def test_a_response_is_whole_whatever_its_size(secure: Secure, path: str) -> None:
+def test_responses_of_any_size_are_complete(secure: Secure, path: str) -> None:
     """
     Beyond what the service hands to the event loop at once; the connection serves the next request too.
     """
@@ -49,7 +49,7 @@ def test_a_response_is_whole_whatever_its_size(secure: Secure, path: str) -> Non
     assert len(first.content) == int(first.headers["Content-Length"]) == len(second.content)
 
 
-def test_a_thousand_images_are_answered(secure: Secure) -> None:
+def test_a_thousand_images_are_predicted(secure: Secure) -> None:
     """
     In one request of 784 KB.
     """
@@ -61,7 +61,7 @@ def test_a_thousand_images_are_answered(secure: Secure) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])
 @pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, 6 * MAX_BODY_BYTES])
-def test_a_body_that_is_too_large_gets_its_413(secure: Secure, size: int, chunked: bool) -> None:
+def test_too_large_body_gets_413_over_tls(secure: Secure, size: int, chunked: bool) -> None:
     """
     Though it comes while the body is still being sent.
     """

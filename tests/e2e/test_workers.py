@@ -101,7 +101,7 @@ def predict_with_both(process: Process) -> dict[int, int]:
     pytest.fail(f"one process had no share: {answered}")
 
 
-def test_two_processes_share_the_port_and_count_together(standing: Process) -> None:
+def test_workers_share_the_port_and_their_metrics(standing: Process) -> None:
     """
     Whichever is asked says what both counted: Prometheus' metrics, the protocol's statistics.
     """
@@ -126,7 +126,7 @@ def test_two_processes_share_the_port_and_count_together(standing: Process) -> N
     assert 'inkling_model_ready{model="quadrants",version="2"} 1.0\n' in text
 
 
-def test_memory_and_time_are_those_of_all_processes(standing: Process) -> None:
+def test_memory_and_cpu_time_include_all_processes(standing: Process) -> None:
     """
     Of the parent and of both that serve.
     """
@@ -141,7 +141,7 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_process_that_is_killed_is_replaced_and_its_counts_stay(two: Process) -> None:
+def test_killed_worker_is_replaced_and_its_counts_stay(two: Process) -> None:
     """
     The other goes on answering, and nothing that was counted is forgotten; not the time it took either.
     """
@@ -185,7 +185,7 @@ def staying(process: Process, pid: int) -> Iterator[http.client.HTTPConnection]:
     pytest.fail("it never answered")
 
 
-def test_one_that_replaces_another_serves_what_the_others_do(toy_root: Path, tmp_path: Path) -> None:
+def test_replacement_serves_the_same_versions(toy_root: Path, tmp_path: Path) -> None:
     """
     A version that was published meanwhile waits for the next start, or callers would get one, then the other.
     """
@@ -235,7 +235,7 @@ def newest(process: Process) -> dict[int, str]:
     pytest.fail(f"one process had no share: {found}")
 
 
-def test_a_model_is_loaded_and_unloaded_in_all_processes_by_one_call(root: Path) -> None:
+def test_load_and_unload_apply_to_all_workers(root: Path) -> None:
     """
     Whichever is asked; when the call returns, all have changed. A process that is replaced follows.
     """
@@ -262,7 +262,7 @@ def test_a_model_is_loaded_and_unloaded_in_all_processes_by_one_call(root: Path)
     assert [*at_last.values()] == ["3", "3"]
 
 
-def test_a_broken_model_is_refused_in_all_processes(root: Path) -> None:
+def test_invalid_model_is_refused_in_all_workers(root: Path) -> None:
     """
     With the reason, and nothing that was served is taken away.
     """
@@ -280,7 +280,7 @@ def test_a_broken_model_is_refused_in_all_processes(root: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_sighup_serves_what_was_published_since(root: Path, workers: str) -> None:
+def test_sighup_loads_new_versions(root: Path, workers: str) -> None:
     """
     In one process and in several, without losing a request; it needs no management.
     """
@@ -298,7 +298,7 @@ def test_sighup_serves_what_was_published_since(root: Path, workers: str) -> Non
     assert status == 0
 
 
-def test_loads_and_unloads_at_once_leave_all_processes_alike(root: Path) -> None:
+def test_concurrent_loads_leave_all_workers_equal(root: Path) -> None:
     """
     Asked of both processes, while one of them is killed; none of the calls fails for another reason.
     """
@@ -324,7 +324,7 @@ def test_loads_and_unloads_at_once_leave_all_processes_alike(root: Path) -> None
     assert len(set(found.values())) == 1
 
 
-def test_requests_that_run_when_the_signal_comes_are_answered(two: Process) -> None:
+def test_running_requests_are_finished_after_the_signal(two: Process) -> None:
     """
     Then all processes end, with 0.
     """
@@ -354,7 +354,7 @@ def test_requests_that_run_when_the_signal_comes_are_answered(two: Process) -> N
     assert not any(is_running(pid) for pid in pids)
 
 
-def test_control_c_drains_too(toy_root: Path) -> None:
+def test_sigint_drains(toy_root: Path) -> None:
     """
     A terminal sends SIGINT to every process of ours; a second one is what it takes to cut requests off.
     """
@@ -375,7 +375,7 @@ def test_control_c_drains_too(toy_root: Path) -> None:
     assert not any(is_running(pid) for pid in pids)
 
 
-def test_processes_do_not_outlive_their_parent(two: Process) -> None:
+def test_workers_do_not_outlive_the_supervisor(two: Process) -> None:
     """
     Also if it is killed and can tell them nothing.
     """
@@ -386,7 +386,7 @@ def test_processes_do_not_outlive_their_parent(two: Process) -> None:
     wait_until(lambda: not any(is_running(pid) for pid in pids))
 
 
-def test_one_worker_is_one_process(toy_root: Path) -> None:
+def test_one_worker_has_no_supervisor(toy_root: Path) -> None:
     """
     The process that was started answers itself, and nothing in the metrics tells of several.
     """
@@ -411,7 +411,7 @@ def corrupt_root(toy_root: Path, tmp_path: Path) -> Path:
     return root
 
 
-def test_processes_that_cannot_start_end_everything(corrupt_root: Path) -> None:
+def test_workers_that_cannot_start_end_the_service(corrupt_root: Path) -> None:
     """
     With the status of one, and the reason once.
     """
@@ -424,7 +424,7 @@ def test_processes_that_cannot_start_end_everything(corrupt_root: Path) -> None:
     assert "http://127.0.0.1" not in done.stderr
 
 
-def test_an_address_that_is_not_free_is_said_in_one_line(standing: Process) -> None:
+def test_used_address_is_reported_in_one_line(standing: Process) -> None:
     """
     Sharing the port among our own processes lets nobody else in, nor us in where others are.
     """
@@ -437,7 +437,7 @@ def test_an_address_that_is_not_free_is_said_in_one_line(standing: Process) -> N
     )
 
 
-def test_a_bad_setting_ends_with_2_and_one_line() -> None:
+def test_invalid_setting_ends_the_workers_with_status_2() -> None:
     """
     As with one process.
     """

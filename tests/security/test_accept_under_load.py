@@ -50,7 +50,7 @@ def check(models: Path, connections: int, probes: int, figure: Record) -> None:
     assert p50 < LOOSE_S
 
 
-def test_a_fresh_connection_is_answered_beside_100_busy_ones(published: Path, figure: Record) -> None:
+def test_new_connection_is_served_beside_100_busy_ones(published: Path, figure: Record) -> None:
     """
     The short form.
     """
@@ -58,7 +58,7 @@ def test_a_fresh_connection_is_answered_beside_100_busy_ones(published: Path, fi
 
 
 @pytest.mark.torture
-def test_a_fresh_connection_is_answered_beside_500_busy_ones(published: Path, figure: Record) -> None:
+def test_new_connection_is_served_beside_500_busy_ones(published: Path, figure: Record) -> None:
     """
     As the issue has it.
     """

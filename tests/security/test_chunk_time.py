@@ -49,9 +49,7 @@ def process(toy_root: Path) -> Iterator[Process]:
         yield process
 
 
-def test_a_body_in_tiny_chunks_is_refused_after_a_bounded_number_of_bytes(
-    toy_settings: Settings, figure: Record
-) -> None:
+def test_body_in_tiny_chunks_is_refused(toy_settings: Settings, figure: Record) -> None:
     """
     However few of them come at a time.
     """
@@ -114,7 +112,7 @@ def check_others(process: Process, count: int, figure: Record) -> None:
     assert beside < BEFORE_S + 10 * alone
 
 
-def test_others_are_predicted_for_beside_tiny_chunks(process: Process, figure: Record) -> None:
+def test_tiny_chunks_do_not_delay_other_predictions(process: Process, figure: Record) -> None:
     """
     Four clients who send 784 KB in one-byte chunks, again and again.
     """
@@ -122,7 +120,7 @@ def test_others_are_predicted_for_beside_tiny_chunks(process: Process, figure: R
 
 
 @pytest.mark.torture
-def test_others_are_predicted_for_beside_many_tiny_chunks(process: Process, figure: Record) -> None:
+def test_many_tiny_chunks_do_not_delay_other_predictions(process: Process, figure: Record) -> None:
     """
     The same for longer.
     """

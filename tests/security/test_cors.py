@@ -68,7 +68,7 @@ each_answer = pytest.mark.parametrize(("method", "path", "headers", "body", "sta
 
 
 @each_answer
-def test_every_answer_can_be_read_by_a_named_page(
+def test_allowed_origin_can_read_every_response(
     opened: Process, method: str, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     """
@@ -85,7 +85,7 @@ def test_every_answer_can_be_read_by_a_named_page(
 
 
 @each_answer
-def test_no_answer_can_be_read_by_another_page(
+def test_other_origin_can_read_no_response(
     opened: Process, method: str, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     """
@@ -99,7 +99,7 @@ def test_no_answer_can_be_read_by_another_page(
 
 
 @each_answer
-def test_without_the_setting_no_answer_has_a_header_of_cors(
+def test_no_cors_headers_without_the_setting(
     closed: Process, method: str, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     """
@@ -112,7 +112,7 @@ def test_without_the_setting_no_answer_has_a_header_of_cors(
     assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
 
-def test_a_preflight_is_granted_without_a_body(opened: Process, closed: Process) -> None:
+def test_preflight_is_204(opened: Process, closed: Process) -> None:
     """
     204 on any path of the API; without CORS the method is as unknown as it was.
     """
@@ -131,7 +131,7 @@ def test_a_preflight_is_granted_without_a_body(opened: Process, closed: Process)
     assert ask(closed.port, "OPTIONS", PREDICT, headers).status == 405
 
 
-def test_a_named_page_manages_nothing(opened: Process) -> None:
+def test_allowed_origin_cannot_manage_models(opened: Process) -> None:
     """
     Neither with a preflight nor without.
     """
@@ -143,7 +143,7 @@ def test_a_named_page_manages_nothing(opened: Process) -> None:
 
 
 @pytest.mark.browser
-def test_a_page_in_a_browser_uses_the_api_where_it_is_named(root: Path, closed: Process) -> None:
+def test_browser_page_can_use_the_api_only_from_an_allowed_origin(root: Path, closed: Process) -> None:
     """
     A prediction with a preflight, headers that it reads, an error that it reads; elsewhere not one of them.
     """

@@ -35,9 +35,7 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         {"Host": "evil.example", "Origin": "http://evil.example"},
     ],
 )
-def test_a_request_of_another_origin_changes_nothing(
-    managed: Process, headers: dict[str, str], kind: str
-) -> None:
+def test_cross_origin_request_changes_no_model(managed: Process, headers: dict[str, str], kind: str) -> None:
     """
     As browsers would send it; a simple form among them, which no preflight comes before.
     """
@@ -49,7 +47,7 @@ def test_a_request_of_another_origin_changes_nothing(
 
 
 @pytest.mark.browser
-def test_a_page_in_a_browser_changes_nothing(managed: Process) -> None:
+def test_browser_page_of_another_origin_changes_no_model(managed: Process) -> None:
     """
     A form, a script that cannot read the answer, one that would: from another port of the same host, from
     another host, and from a name that was rebound to the service's address.

@@ -34,7 +34,7 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         ("inkling.example@evil.example", False),
     ],
 )
-def test_only_known_names_reach_anything(named: Process, path: str, host: str, is_known: bool) -> None:
+def test_only_allowed_hosts_are_served(named: Process, path: str, host: str, is_known: bool) -> None:
     """
     403 everywhere else; addresses are always known, for probes.
     """
@@ -43,7 +43,7 @@ def test_only_known_names_reach_anything(named: Process, path: str, host: str, i
     assert answer.status == (403 if not is_known else 404 if path == "/nowhere" else 200)
 
 
-def test_a_prediction_under_another_name_is_refused(named: Process) -> None:
+def test_prediction_for_another_host_is_refused(named: Process) -> None:
     """
     On the fast path as well.
     """

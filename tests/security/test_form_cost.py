@@ -25,7 +25,7 @@ COSTLY = list(bodies.form_bodies())
 
 
 @pytest.mark.parametrize("form", COSTLY, ids=lambda form: form.name)
-def test_reading_a_form_takes_hardly_more_memory_than_the_form(form: Costly) -> None:
+def test_reading_a_form_needs_little_more_memory_than_the_form(form: Costly) -> None:
     """
     Parts are cut out of the body; nothing is kept for what turns out to be no boundary.
     """
@@ -49,7 +49,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 @pytest.mark.parametrize("write", [file_part, text_part], ids=["file", "text"])
-def test_half_boundaries_take_time_as_their_number_and_not_as_its_square(
+def test_partial_boundaries_take_linear_time(
     write: Callable[[bytes], bytes],
 ) -> None:
     """
@@ -69,7 +69,7 @@ def test_half_boundaries_take_time_as_their_number_and_not_as_its_square(
 
 
 @pytest.mark.parametrize("padding", [b"", b" ", b"\t  "])
-def test_a_boundary_is_found_where_steps_meet(monkeypatch: pytest.MonkeyPatch, padding: bytes) -> None:
+def test_boundary_is_found_across_search_steps(monkeypatch: pytest.MonkeyPatch, padding: bytes) -> None:
     """
     The body is searched step by step: wherever a step ends, no boundary is missed, and none is found twice.
     """
@@ -87,7 +87,7 @@ def test_a_boundary_is_found_where_steps_meet(monkeypatch: pytest.MonkeyPatch, p
         assert (second.field, second.content) == ("Part 'b'", content)
 
 
-def test_what_stands_before_the_first_boundary_and_after_the_last_is_ignored() -> None:
+def test_preamble_and_epilogue_are_ignored() -> None:
     """
     RFC 2046 allows both.
     """
@@ -109,7 +109,7 @@ def test_what_stands_before_the_first_boundary_and_after_the_last_is_ignored() -
         (form_of(file_part(b"x"))[:-6], "half of it"),
     ],
 )
-def test_a_part_that_is_none_is_refused(body: bytes, words: str) -> None:
+def test_invalid_part_is_refused(body: bytes, words: str) -> None:
     """
     Headers without end, or that are none; contents that are not what they say.
     """
@@ -117,7 +117,7 @@ def test_a_part_that_is_none_is_refused(body: bytes, words: str) -> None:
         multipart.read_form("multipart/form-data; boundary=b", body, LIMITS)
 
 
-def test_parts_are_counted_while_they_are_found() -> None:
+def test_too_many_parts_stop_the_parser() -> None:
     """
     One more than the limit ends the reading.
     """
@@ -135,7 +135,7 @@ def test_parts_are_counted_while_they_are_found() -> None:
         (b"binary", b"\0\1\2\xff"),
     ],
 )
-def test_parts_are_decoded_as_their_headers_say(coding: bytes, text: bytes) -> None:
+def test_parts_are_decoded_by_transfer_encoding(coding: bytes, text: bytes) -> None:
     """
     Base64 and quoted-printable, which a few old programs use.
     """

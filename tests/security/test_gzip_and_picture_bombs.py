@@ -35,7 +35,7 @@ SMALL = [
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_a_compressed_body_counts_by_what_it_holds(client: TestClient, coding: str) -> None:
+def test_compressed_body_counts_with_its_decompressed_size(client: TestClient, coding: str) -> None:
     """
     100 MB of zeros in 100 KB are refused as soon as they are more than a body may be.
     """
@@ -48,7 +48,7 @@ def test_a_compressed_body_counts_by_what_it_holds(client: TestClient, coding: s
 
 
 @pytest.mark.parametrize("file", SMALL, ids=range(len(SMALL)))
-def test_decoding_acquires_and_releases(file: bytes) -> None:
+def test_decoding_releases_its_memory(file: bytes) -> None:
     """
     Whether a picture can be read or not, nothing stays acquired.
     """
@@ -64,7 +64,7 @@ def test_decoding_acquires_and_releases(file: bytes) -> None:
 
 
 @pytest.mark.parametrize("file", SMALL, ids=range(len(SMALL)))
-def test_a_picture_for_which_there_is_no_memory_now_is_put_off(file: bytes) -> None:
+def test_picture_without_free_memory_is_refused_with_503(file: bytes) -> None:
     """
     Decoding is not begun; the same is taken when the others are done.
     """
@@ -78,7 +78,7 @@ def test_a_picture_for_which_there_is_no_memory_now_is_put_off(file: bytes) -> N
     image_files.read_grey(file, "Body", PIXELS, budget)
 
 
-def test_a_picture_that_never_fits_is_too_large() -> None:
+def test_picture_larger_than_the_budget_is_too_large() -> None:
     """
     A WebP takes 17 bytes a pixel: one of 16 million is refused for good, with a sentence that says why.
     """
@@ -88,7 +88,7 @@ def test_a_picture_that_never_fits_is_too_large() -> None:
         image_files.read_grey(file, "Body", PIXELS, Budget(128 * MB))
 
 
-def test_remarks_of_a_png_do_not_unpack_to_megabytes() -> None:
+def test_png_text_chunks_are_not_decompressed() -> None:
     """
     60 remarks of a megabyte each in 60 KB.
     """
@@ -107,7 +107,7 @@ def test_remarks_of_a_png_do_not_unpack_to_megabytes() -> None:
         (saved("RGB", (28, 28), "WEBP", exif=bodies.exif(6) + bytes(5000)), 5000),
     ],
 )
-def test_metadata_are_counted(file: bytes, metadata: int) -> None:
+def test_metadata_count_in_the_memory_estimate(file: bytes, metadata: int) -> None:
     """
     EXIF data, colour profiles and remarks are copied several times while a picture is read.
     """
@@ -116,7 +116,7 @@ def test_metadata_are_counted(file: bytes, metadata: int) -> None:
 
 @pytest.mark.parametrize("bomb", list(bodies.picture_bodies()), ids=lambda bomb: bomb.name)
 @pytest.mark.torture
-def test_every_picture_costs_at_most_what_it_acquires(bomb: Costly) -> None:
+def test_decoding_needs_at_most_the_acquired_memory(bomb: Costly) -> None:
     """
     The peak of a process of its own, against the highest use of a budget.
     """

@@ -138,7 +138,7 @@ HOSTILE: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_version_is_refused_and_tells_nothing(
+def test_hostile_version_is_refused_without_details(
     process: Process, version: Path, outside: Path, kind: str
 ) -> None:
     """
@@ -161,7 +161,7 @@ def test_a_hostile_version_is_refused_and_tells_nothing(
     assert not (outside / "executed").exists()
 
 
-def test_a_picture_of_a_report_that_links_to_a_secret_is_not_shown(
+def test_report_picture_that_is_a_symlink_is_not_served(
     process: Process, version: Path, outside: Path
 ) -> None:
     """
@@ -186,7 +186,7 @@ def objects(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["application/x-npy", "application/octet-stream", "application/x-npz"])
-def test_no_body_runs_code_or_grows(process: Process, tmp_path: Path, kind: str) -> None:
+def test_no_array_body_runs_code_or_decompresses(process: Process, tmp_path: Path, kind: str) -> None:
     """
     An array of objects, a bare pickle, and an archive of a thousand times its size, under each type.
     """

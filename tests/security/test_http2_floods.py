@@ -235,13 +235,13 @@ def check_others(target: Target, seconds: float, is_under_way: Callable[[], bool
 
 
 @pytest.mark.parametrize("flood", FLOODS, ids=lambda flood: flood.__name__)
-def test_others_are_answered_during_a_flood(target: Target, flood: Flood) -> None:
+def test_flood_does_not_block_other_clients(target: Target, flood: Flood) -> None:
     with flooding(target.port, flood, connections=2) as going_on:
         check_others(target, 0.5, lambda: going_on.sent > 10_000)
 
 
 @pytest.mark.parametrize("flood", [pings, settings, rapid_reset], ids=lambda flood: flood.__name__)
-def test_answers_to_a_flood_are_not_kept_for_who_does_not_read_them(target: Target, flood: Flood) -> None:
+def test_unread_responses_of_a_flood_are_not_buffered(target: Target, flood: Flood) -> None:
     with flooding(target.port, flood, connections=2, is_read=False) as going_on:
         check_others(target, 0.5, lambda: going_on.sent > 10_000)
 
@@ -256,7 +256,7 @@ NOT_PREVENTED: dict[Flood, str] = {
 @pytest.mark.torture
 @pytest.mark.parametrize("is_read", [True, False], ids=["read", "unread"])
 @pytest.mark.parametrize("flood", FLOODS, ids=lambda flood: flood.__name__)
-def test_others_are_answered_during_a_long_flood(
+def test_long_flood_does_not_block_other_clients(
     target: Target, flood: Flood, is_read: bool, request: pytest.FixtureRequest
 ) -> None:
     """
@@ -268,7 +268,7 @@ def test_others_are_answered_during_a_long_flood(
         check_others(target, 20, lambda: going_on.sent > 10_000)
 
 
-def test_silent_calls_hold_up_nobody(target: Target) -> None:
+def test_calls_without_message_do_not_block_other_clients(target: Target) -> None:
     """
     Six hundred calls that began and send nothing, more than there may be; then another client predicts.
     """
@@ -293,7 +293,7 @@ def test_silent_calls_hold_up_nobody(target: Target) -> None:
             assert target.is_live()
 
 
-def test_connections_of_who_takes_no_answers_are_closed(target: Target) -> None:
+def test_client_that_does_not_read_responses_is_disconnected(target: Target) -> None:
     """
     A client with a window of nothing asks for large answers; after `write_timeout_s` their memory is free.
     """
@@ -317,7 +317,7 @@ def test_connections_of_who_takes_no_answers_are_closed(target: Target) -> None:
                     pass
 
 
-def test_idle_connections_do_not_keep_another_client_out(target: Target) -> None:
+def test_idle_connections_do_not_block_new_clients(target: Target) -> None:
     """
     Six hundred connections, more than there may be; the surplus is closed, a new client's is not.
     """

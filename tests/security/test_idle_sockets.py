@@ -94,7 +94,7 @@ def served(standing: Served) -> Served:
 
 
 @pytest.mark.parametrize("count", [MANY, MORE])
-def test_idle_sockets_keep_nobody_out(served: Served, count: int) -> None:
+def test_idle_sockets_do_not_block_new_clients(served: Served, count: int) -> None:
     """
     Neither another address nor the same one; predictions and probes, ten clients of each.
     """
@@ -110,7 +110,7 @@ def test_idle_sockets_keep_nobody_out(served: Served, count: int) -> None:
 
 
 @pytest.mark.parametrize("kind", HALF_SENT)
-def test_half_sent_requests_keep_no_other_address_out(served: Served, kind: str) -> None:
+def test_incomplete_requests_do_not_block_other_addresses(served: Served, kind: str) -> None:
     """
     As many as one address can hold, and more.
     """
@@ -158,7 +158,7 @@ def check_slowloris(models: Path, asked: int, figure: Record) -> None:
     assert {status for status, _ in probed} == {200}
 
 
-def test_slowloris_of_several_addresses_keeps_nobody_out(toy_root: Path, figure: Record) -> None:
+def test_slowloris_from_several_addresses_does_not_block_others(toy_root: Path, figure: Record) -> None:
     """
     Of five addresses, which together hold more connections than there may be.
     """
@@ -166,14 +166,14 @@ def test_slowloris_of_several_addresses_keeps_nobody_out(toy_root: Path, figure:
 
 
 @pytest.mark.torture
-def test_slowloris_keeps_nobody_out_for_long(toy_root: Path, figure: Record) -> None:
+def test_long_slowloris_does_not_block_others(toy_root: Path, figure: Record) -> None:
     """
     The same for longer than heads may take.
     """
     check_slowloris(toy_root, 3000, figure)
 
 
-def test_places_are_kept_for_probes(toy_root: Path) -> None:
+def test_connections_are_reserved_for_probes(toy_root: Path) -> None:
     """
     Where every connection is being answered, so that none can go: predictions get a 503 and probes a 200.
     """

@@ -137,7 +137,7 @@ each_count = pytest.mark.parametrize("workers", [1, 2])
 
 
 @each_count
-def test_requests_are_answered_and_the_process_ends_without_a_reader(toy_root: Path, workers: int) -> None:
+def test_service_works_and_stops_if_the_log_is_not_read(toy_root: Path, workers: int) -> None:
     """
     Thousands, in memory that does not grow. What is in the pipe in the end is whole lines.
     """
@@ -159,7 +159,7 @@ def test_requests_are_answered_and_the_process_ends_without_a_reader(toy_root: P
 
 
 @each_count
-def test_the_log_says_how_many_lines_are_missing(toy_root: Path, workers: int) -> None:
+def test_log_has_the_number_of_dropped_lines(toy_root: Path, workers: int) -> None:
     """
     When it is read again, without another request: what stands in it and what it says is missing are all.
     """
@@ -176,7 +176,7 @@ def test_the_log_says_how_many_lines_are_missing(toy_root: Path, workers: int) -
     assert reader.requests() == REQUESTS + 1
 
 
-def test_a_process_that_dies_is_replaced_without_a_reader(toy_root: Path) -> None:
+def test_dead_worker_is_replaced_if_the_log_is_not_read(toy_root: Path) -> None:
     """
     The parent logs it, into a pipe that the others have filled.
     """
@@ -210,7 +210,7 @@ def broken(kind: str) -> Iterator[int]:
 
 @pytest.mark.parametrize("kind", ["closed", "full disk", "no reader"])
 @each_count
-def test_requests_are_answered_where_nothing_can_be_logged(toy_root: Path, workers: int, kind: str) -> None:
+def test_service_works_if_the_log_cannot_be_written(toy_root: Path, workers: int, kind: str) -> None:
     """
     Standard error is closed, on a full disk, or a pipe whose reader has ended.
     """
@@ -237,7 +237,7 @@ def test_requests_are_answered_where_nothing_can_be_logged(toy_root: Path, worke
 
 @pytest.mark.torture
 @each_count
-def test_a_slow_reader_slows_nobody_down(
+def test_slow_log_reader_does_not_slow_the_service(
     toy_root: Path, workers: int, record_property: Callable[[str, object], None]
 ) -> None:
     """

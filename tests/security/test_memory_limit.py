@@ -46,7 +46,7 @@ def check(chosen: list[Costly], rounds: int) -> None:
             assert peak < costly.CONTAINER_BYTES, f"{one.name}: {peak:,} bytes"
 
 
-def test_the_dearest_bodies_of_each_type_fit_into_the_container() -> None:
+def test_costliest_bodies_fit_into_the_memory_limit() -> None:
     """
     Four at once of each; the process is not allowed more than 512 MB of memory of its own, and survives.
     """
@@ -56,7 +56,7 @@ def test_the_dearest_bodies_of_each_type_fit_into_the_container() -> None:
 
 
 @pytest.mark.torture
-def test_rounds_of_every_costly_body_fit_into_the_container() -> None:
+def test_all_costly_bodies_fit_into_the_memory_limit() -> None:
     """
     Three rounds of four of every body that we know to be dear.
     """

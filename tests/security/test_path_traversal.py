@@ -76,7 +76,7 @@ def targets(secret: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", [b"secret.txt", b"secret.png", b"etc/passwd", b"app.py"])
-def test_no_path_leads_to_a_file_beside_what_is_served(served: Served, name: bytes) -> None:
+def test_no_path_leads_outside_the_models_folder(served: Served, name: bytes) -> None:
     """
     However its steps up are written: 404 or 400, and nothing of any file, nor where it is.
     """
@@ -113,7 +113,7 @@ def test_no_path_leads_to_a_file_beside_what_is_served(served: Served, name: byt
         b"/v1/models/quadrants/versions/%EF%BC%91",
     ],
 )
-def test_absolute_names_and_files_that_are_not_listed_are_not_found(served: Served, target: bytes) -> None:
+def test_only_listed_report_pictures_are_served(served: Served, target: bytes) -> None:
     """
     A picture is served if the report lists it, whatever lies in the folder.
     """
@@ -148,7 +148,7 @@ def test_absolute_names_and_files_that_are_not_listed_are_not_found(served: Serv
         b"a" * 10_000,
     ],
 )
-def test_no_name_makes_management_load_from_elsewhere(served: Served, name: bytes, verb: bytes) -> None:
+def test_management_loads_only_from_the_models_folder(served: Served, name: bytes, verb: bytes) -> None:
     """
     A whole model lies beside the models folder; no name reaches it, and the served one stays.
     """
@@ -161,7 +161,7 @@ def test_no_name_makes_management_load_from_elsewhere(served: Served, name: byte
     assert ask(served.process.port, "GET", "/v1/models").content.count(b'"name":"quadrants"') == 1
 
 
-def test_a_picture_of_the_report_is_found(served: Served) -> None:
+def test_listed_report_picture_is_served(served: Served) -> None:
     """
     Or the tests above would say nothing.
     """

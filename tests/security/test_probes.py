@@ -111,7 +111,7 @@ def check(served: Served, attack: str, probes: int, figure: Record) -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_probes_are_answered(served: Served, attack: str, figure: Record) -> None:
+def test_probes_are_served_during_an_attack(served: Served, attack: str, figure: Record) -> None:
     """
     The short form.
     """
@@ -120,7 +120,7 @@ def test_probes_are_answered(served: Served, attack: str, figure: Record) -> Non
 
 @pytest.mark.torture
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_probes_are_answered_for_long(served: Served, attack: str, figure: Record) -> None:
+def test_probes_are_served_during_a_long_attack(served: Served, attack: str, figure: Record) -> None:
     """
     The same for longer.
     """
@@ -133,7 +133,7 @@ def check_busy(served: Served, connections: int, probes: int, figure: Record) ->
         probe(served.operators, probes, figure)
 
 
-def test_probes_are_answered_beside_100_busy_connections(served: Served, figure: Record) -> None:
+def test_probes_are_served_beside_100_busy_connections(served: Served, figure: Record) -> None:
     """
     The short form.
     """
@@ -141,7 +141,7 @@ def test_probes_are_answered_beside_100_busy_connections(served: Served, figure:
 
 
 @pytest.mark.torture
-def test_probes_are_answered_beside_500_busy_connections(served: Served, figure: Record) -> None:
+def test_probes_are_served_beside_500_busy_connections(served: Served, figure: Record) -> None:
     """
     As many as there may be of one address.
     """

@@ -281,7 +281,7 @@ def echoed(name: str) -> Case:
 
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", CASES)
-def test_a_cut_changes_nothing_of_what_was_requested(app: App, name: str, setting: str) -> None:
+def test_packet_boundaries_do_not_change_requests(app: App, name: str, setting: str) -> None:
     """
     Methods, targets and every byte of the bodies. The second part comes once all before it is answered.
     """
@@ -293,7 +293,7 @@ def test_a_cut_changes_nothing_of_what_was_requested(app: App, name: str, settin
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_cut_changes_nothing_of_what_the_application_answers(app: App, name: str) -> None:
+def test_packet_boundaries_do_not_change_responses(app: App, name: str) -> None:
     """
     Predictions and ASGI, between two others. The second part comes once all before it is answered, and at
     once.
@@ -308,7 +308,7 @@ def test_a_cut_changes_nothing_of_what_the_application_answers(app: App, name: s
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_bytes_that_come_one_by_one_are_the_same_request(app: App, name: str) -> None:
+def test_request_sent_byte_by_byte_is_the_same(app: App, name: str) -> None:
     """
     Between two others, and each byte in a packet of its own.
     """
@@ -322,7 +322,7 @@ def test_bytes_that_come_one_by_one_are_the_same_request(app: App, name: str) ->
     check(outcomes, case)
 
 
-def test_the_refusal_of_a_body_of_head_has_no_body(app: App) -> None:
+def test_refused_head_request_gets_no_body(app: App) -> None:
     """
     Whether it is refused while it is received, or while it waits for its turn.
     """
@@ -380,7 +380,7 @@ def without_host(seen: Seen) -> Seen:
 
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", sorted(set(CLEAR) - NOT_OF_H11))
-def test_h11_finds_the_same_requests(app: App, name: str, setting: str) -> None:
+def test_h11_parses_the_same_requests(app: App, name: str, setting: str) -> None:
     """
     As many, and the same methods, paths and bodies. Responses to HEAD have no body that tells.
     """
@@ -422,7 +422,7 @@ def agree(app: App, sent: bytes, cuts: list[int]) -> None:
 
 @given(st.composite(streams)(), st.lists(st.integers(0, 10_000), max_size=6))
 @examples(300)
-def test_h11_agrees_on_what_is_drawn(app: App, sent: bytes, cuts: list[int]) -> None:
+def test_h11_agrees_on_random_requests(app: App, sent: bytes, cuts: list[int]) -> None:
     """
     Requests with a few bytes changed: nobody finds a request with another body than the other does.
     """
@@ -433,7 +433,7 @@ def test_h11_agrees_on_what_is_drawn(app: App, sent: bytes, cuts: list[int]) -> 
 @pytest.mark.torture
 @given(st.composite(streams)(), st.lists(st.integers(0, 10_000), max_size=6))
 @settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
-def test_h11_agrees_on_much_that_is_drawn(app: App, sent: bytes, cuts: list[int]) -> None:
+def test_h11_agrees_on_many_random_requests(app: App, sent: bytes, cuts: list[int]) -> None:
     """
     The same with new examples in every run.
     """
@@ -495,7 +495,7 @@ def check_over_sockets(process: Process, step: int) -> int:
     return count
 
 
-def test_a_cut_changes_nothing_over_sockets(process: Process, figure: Record) -> None:
+def test_packet_boundaries_do_not_change_responses_over_sockets(process: Process, figure: Record) -> None:
     """
     A process, and a sample of the cuts.
     """
@@ -503,7 +503,7 @@ def test_a_cut_changes_nothing_over_sockets(process: Process, figure: Record) ->
 
 
 @pytest.mark.torture
-def test_no_cut_changes_anything_over_sockets(process: Process, figure: Record) -> None:
+def test_no_packet_boundary_changes_responses_over_sockets(process: Process, figure: Record) -> None:
     """
     Every cut.
     """
@@ -518,7 +518,7 @@ EARLY = {
 
 
 @pytest.mark.parametrize("name", EARLY)
-def test_a_body_that_nobody_wants_is_no_request(app: App, name: str) -> None:
+def test_unread_body_is_not_parsed_as_a_request(app: App, name: str) -> None:
     """
     It is refused by its head: its body is left out, or the connection closes before what follows it.
     """

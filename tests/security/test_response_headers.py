@@ -41,7 +41,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         ("GET", "/" + "x" * 40_000, {}, b"", 431),
     ],
 )
-def test_no_answer_may_be_taken_for_another_type(
+def test_every_response_forbids_content_sniffing(
     process: Process, method: str, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     """
@@ -56,7 +56,7 @@ def test_no_answer_may_be_taken_for_another_type(
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_no_page_may_be_framed_or_load_foreign_scripts(process: Process, path: str) -> None:
+def test_pages_forbid_framing_and_foreign_scripts(process: Process, path: str) -> None:
     """
     By both of the headers that browsers know.
     """

@@ -26,7 +26,7 @@ def predict(process: Process) -> float:
 
 
 @pytest.mark.parametrize("readers", [12, pytest.param(40, marks=pytest.mark.slow)])
-def test_readers_of_one_large_response_share_its_memory(readers: int) -> None:
+def test_clients_of_one_large_response_share_its_memory(readers: int) -> None:
     """
     Clients that do not read 18 MB each make the process grow by less than 100 MB; predictions are answered.
     """
@@ -56,7 +56,7 @@ def _many_large() -> list[str]:
     return [*layers, *(f"{layer}.png?palette=safe" for layer in layers)]
 
 
-def test_readers_of_different_large_responses_are_refused_before_memory_is_exhausted() -> None:
+def test_large_responses_are_refused_before_memory_is_exhausted() -> None:
     """
     What does not fit into the budget for rendered bodies is a 503; predictions have the rest of it.
     """

@@ -59,7 +59,7 @@ def check(models: Path, rounds: int, figure: Record) -> None:
     assert set(found) == {"200, closed"}
 
 
-def test_what_was_sent_before_the_signal_is_answered(toy_root: Path, figure: Record) -> None:
+def test_requests_sent_before_the_signal_get_responses(toy_root: Path, figure: Record) -> None:
     """
     By a hundred clients, half of them on new connections.
     """
@@ -67,14 +67,14 @@ def test_what_was_sent_before_the_signal_is_answered(toy_root: Path, figure: Rec
 
 
 @pytest.mark.torture
-def test_what_was_sent_before_the_signal_is_answered_every_time(toy_root: Path, figure: Record) -> None:
+def test_no_request_is_lost_in_many_stops(toy_root: Path, figure: Record) -> None:
     """
     Thirty stops.
     """
     check(toy_root, 30, figure)
 
 
-def test_a_lame_duck_still_answers(toy_root: Path) -> None:
+def test_service_accepts_requests_in_the_lame_duck_period(toy_root: Path) -> None:
     """
     It is not ready, says so, accepts connections and closes them; what was kept is answered once more.
     """

@@ -58,14 +58,14 @@ def whole(process: Process) -> int:
     return read_at(process, 1e12)
 
 
-def test_a_reader_below_the_minimum_rate_is_cut_off(process: Process, whole: int) -> None:
+def test_client_below_the_minimum_rate_is_disconnected(process: Process, whole: int) -> None:
     """
     One that takes a fifth of it.
     """
     assert read_at(process, RATE / 5) < whole
 
 
-def test_a_reader_above_the_minimum_rate_gets_everything(process: Process, whole: int) -> None:
+def test_client_above_the_minimum_rate_gets_everything(process: Process, whole: int) -> None:
     """
     One that takes ten times as much, for much longer than the time over which it is measured.
     """
@@ -75,7 +75,7 @@ def test_a_reader_above_the_minimum_rate_gets_everything(process: Process, whole
     assert time.perf_counter() - began > 2 * TIMEOUT_S
 
 
-def test_a_reader_who_takes_nothing_is_cut_off(process: Process) -> None:
+def test_client_that_reads_nothing_is_disconnected_over_sockets(process: Process) -> None:
     """
     The connection is gone while its client still holds it.
     """
@@ -118,9 +118,7 @@ def check_memory(models: Path, clients: int, count: int, request: bytes, figure:
 
 
 @pytest.mark.parametrize("request_", [PREDICT, LARGE], ids=["predictions", "documents"])
-def test_responses_that_nobody_reads_hold_little_memory(
-    toy_root: Path, request_: bytes, figure: Record
-) -> None:
+def test_unread_responses_need_little_memory(toy_root: Path, request_: bytes, figure: Record) -> None:
     """
     Of eight connections.
     """
@@ -129,9 +127,7 @@ def test_responses_that_nobody_reads_hold_little_memory(
 
 @pytest.mark.torture
 @pytest.mark.parametrize("request_", [PREDICT, LARGE], ids=["predictions", "documents"])
-def test_80000_responses_that_nobody_reads_hold_little_memory(
-    toy_root: Path, request_: bytes, figure: Record
-) -> None:
+def test_80000_unread_responses_need_little_memory(toy_root: Path, request_: bytes, figure: Record) -> None:
     """
     Of 40 connections.
     """

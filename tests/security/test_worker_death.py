@@ -102,7 +102,7 @@ def kill_under_load(process: Process, clients: Clients) -> Kill:
     return Kill(replaced_s, max(waits), len(waits), [why for at, why in clients.failed if at > killed])
 
 
-def test_connections_begun_after_a_kill_are_answered_by_the_others(toy_root: Path) -> None:
+def test_other_workers_serve_new_connections_after_a_kill(toy_root: Path) -> None:
     """
     None is reset, and none waits for the replacement.
     """
@@ -119,7 +119,7 @@ def test_connections_begun_after_a_kill_are_answered_by_the_others(toy_root: Pat
 
 
 @pytest.mark.torture
-def test_one_worker_after_another_is_killed(toy_root: Path) -> None:
+def test_workers_are_killed_one_after_another(toy_root: Path) -> None:
     """
     Eight times, of four workers, at load; the delay before a restart grows meanwhile.
     """

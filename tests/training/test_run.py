@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.core.artifact import artifact
-from service.core.artifact.report import Confusions
+from service.core.artifact.report import ConfusionMatrices
 from service.core.network import onnx_graph
 from service.core.network.engine import Engine
 from tests import precision, toys
@@ -157,7 +157,7 @@ def test_confusion_matrices_of_the_lessons_fits_are_recorded(whole: Whole) -> No
     report = whole.folder / "models" / "toy" / "1" / "report"
     metrics = [metric for metric in whole.published.artifact.manifest.metrics if metric.fit == "lesson"]
 
-    found = Confusions.model_validate_json((report / "lesson.json").read_bytes()).confusion
+    found = ConfusionMatrices.model_validate_json((report / "lesson.json").read_bytes()).confusion
 
     assert [matrix.split for matrix in found] == ["train", "valid", "test"]
     for matrix, metric in zip(found, metrics, strict=True):

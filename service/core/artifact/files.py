@@ -4,12 +4,12 @@ import stat
 from pathlib import Path
 
 
-def read_file(path: Path, most: int) -> bytes:
+def read_file(path: Path, max_bytes: int) -> bytes:
     """Read a regular file of limited size.
 
     Args:
         path: Path of the file.
-        most: Maximum size in bytes.
+        max_bytes: Maximum size in bytes.
 
     Raises:
         OSError: It does not exist, is not a regular file, is too large, or cannot be read.
@@ -17,9 +17,9 @@ def read_file(path: Path, most: int) -> bytes:
     if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would block
         raise OSError("not a file")
     with path.open("rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(f"more than {most:,} bytes")
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(f"more than {max_bytes:,} bytes")
     return content
 
 

@@ -15,8 +15,8 @@ from service.core.artifact.manifest import (
     LOGITS_NAME,
     PROBABILITIES_NAME,
     Manifest,
-    Part,
-    first_mistake,
+    StrictModel,
+    first_error,
 )
 from service.core.errors import ManifestInvalid
 
@@ -39,13 +39,13 @@ class Golden:
     tolerance: float
 
 
-class _GoldenTensor(Part):
+class _GoldenTensor(StrictModel):
     dtype: str
     shape: tuple[int, ...]
     base64: Base64Bytes
 
 
-class _GoldenFile(Part):
+class _GoldenFile(StrictModel):
     tolerance: float = Field(gt=0, le=0.01)
     image: _GoldenTensor
     logits: _GoldenTensor
@@ -66,7 +66,7 @@ def parse(identity: str, content: bytes, manifest: Manifest) -> Golden:
     try:
         file = _GoldenFile.model_validate_json(content)
     except ValidationError as error:
-        raise ManifestInvalid(identity, f"{GOLDEN_FILE}, {first_mistake(error)}.") from error
+        raise ManifestInvalid(identity, f"{GOLDEN_FILE}, {first_error(error)}.") from error
     images = file.image.shape[0] if file.image.shape else 0
     arrays = []
     for declared, tensor in zip(

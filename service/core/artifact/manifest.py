@@ -24,13 +24,13 @@ _DIGEST_PATTERN = r"^[0-9a-f]{64}$"
 Digest = Annotated[str, Field(pattern=_DIGEST_PATTERN)]
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
     """Base of the schemas: immutable, and without unknown members."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Tensor(Part):
+class Tensor(StrictModel):
     """Input or output tensor; the batch axis is -1, the others are fixed."""
 
     name: str
@@ -38,7 +38,7 @@ class Tensor(Part):
     shape: tuple[int, ...] = Field(min_length=2)
 
 
-class Rounding(Part):
+class Rounding(StrictModel):
     """Quantization of a layer: uint8 activations, int8 weights, int32 sums."""
 
     step: str = Field(
@@ -51,7 +51,7 @@ class Rounding(Part):
     )
 
 
-class Layer(Part):
+class Layer(StrictModel):
     """Dense layer: activation(weight @ x + bias)."""
 
     name: str = Field(pattern=NAME_PATTERN, description="Name in API paths")
@@ -70,7 +70,7 @@ class Layer(Part):
         return self.inputs * self.units + self.units
 
 
-class DataSource(Part):
+class DataSource(StrictModel):
     """Data set that the network was trained or evaluated on."""
 
     name: str
@@ -79,7 +79,7 @@ class DataSource(Part):
     sha256: Digest = Field(description="Digest of the uncompressed pixels and labels, in this order")
 
 
-class Measurement(Part):
+class Measurement(StrictModel):
     """Accuracy of a fit on one part of a data set."""
 
     fit: Literal["published", "lesson", "held-out"] = Field(
@@ -103,7 +103,7 @@ class Measurement(Part):
     )
 
 
-class Share(Part):
+class Share(StrictModel):
     """Share of images of one kind that were classified as in distribution (sure)."""
 
     images: str = Field(description="Content and source of the images")
@@ -111,7 +111,7 @@ class Share(Part):
     share: float = Field(ge=0, le=1, description="Share of them that were sure")
 
 
-class Certainty(Part):
+class Certainty(StrictModel):
     """Out-of-distribution threshold, and its measured acceptance rates."""
 
     score: Literal["energy"] = Field(
@@ -122,7 +122,7 @@ class Certainty(Part):
     passed: tuple[Share, ...] = Field(min_length=1, description="Rates of images that show no label")
 
 
-class Making(Part):
+class Making(StrictModel):
     """Provenance of the network: time, machine, code and libraries."""
 
     finished: str = Field(description="UTC, ISO 8601")
@@ -134,7 +134,7 @@ class Making(Part):
     libraries: dict[str, str] = Field(description="Versions by name")
 
 
-class Manifest(Part):
+class Manifest(StrictModel):
     """Description of a published network."""
 
     format: Literal[1] = 1
@@ -206,7 +206,7 @@ def parse(identity: str, content: bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
-        raise ManifestInvalid(identity, f"{MANIFEST_FILE}, {first_mistake(error)}.") from error
+        raise ManifestInvalid(identity, f"{MANIFEST_FILE}, {first_error(error)}.") from error
 
 
 def complete(content: Mapping[str, Any], version: str, digests: Mapping[str, str]) -> Manifest:
@@ -218,10 +218,10 @@ def complete(content: Mapping[str, Any], version: str, digests: Mapping[str, str
     try:
         return Manifest.model_validate({**content, "version": version, "sha256": digests})
     except ValidationError as error:
-        raise ManifestInvalid("manifest", f"{first_mistake(error)}.") from error
+        raise ManifestInvalid("manifest", f"{first_error(error)}.") from error
 
 
-def first_mistake(error: ValidationError) -> str:
+def first_error(error: ValidationError) -> str:
     """Return the location and message of the first validation error."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "document"

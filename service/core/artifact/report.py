@@ -24,8 +24,8 @@ from service.core.artifact.manifest import (
     Digest,
     Manifest,
     Measurement,
-    Part,
-    first_mistake,
+    StrictModel,
+    first_error,
 )
 from service.core.errors import ReportBroken, ReportUnavailable, UnknownPicture
 
@@ -37,12 +37,12 @@ MAX_BYTES = 4 * 2**20
 Theme = Literal["light", "dark"]
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
-class LayerRow(Part):
+class LayerRow(StrictModel):
     """Row of the table of layers."""
 
     name: str
@@ -51,7 +51,7 @@ class LayerRow(Part):
     parameters: Count
 
 
-class Confused(Part):
+class Confused(StrictModel):
     """Off-diagonal entry of a confusion matrix."""
 
     truth: str
@@ -59,7 +59,7 @@ class Confused(Part):
     count: Count
 
 
-class Confusion(Part):
+class Confusion(StrictModel):
     """Confusion matrix of a fit on one part of a data set."""
 
     fit: str = Field(description="published: this network; lesson: the fits on the lesson's split")
@@ -79,36 +79,36 @@ class Confusion(Part):
         return self
 
 
-class Bin(Part):
+class Bin(StrictModel):
     """Bin of a reliability diagram: images with a confidence above `lower` and at most `upper`."""
 
-    lower: Share
-    upper: Share
+    lower: Fraction
+    upper: Fraction
     images: Count
-    confidence: Share | None = Field(description="Mean confidence; null without images")
-    accuracy: Share | None = Field(description="Accuracy; null without images")
+    confidence: Fraction | None = Field(description="Mean confidence; null without images")
+    accuracy: Fraction | None = Field(description="Accuracy; null without images")
 
 
-class Calibration(Part):
+class Calibration(StrictModel):
     """Calibration of a fit: accuracy by confidence."""
 
     fit: str
     data: str
     split: str
     examples: Count
-    error: Share = Field(description="Expected calibration error, weighted by images")
+    error: Fraction = Field(description="Expected calibration error, weighted by images")
     bins: tuple[Bin, ...]
 
 
-class Seen(Part):
+class Seen(StrictModel):
     """Prediction for one image of a data set."""
 
     row: Count = Field(description="Index in its part of the data set, from 0")
-    probability: Share = Field(description="Probability of the true class")
+    probability: Fraction = Field(description="Probability of the true class")
     answer: str = Field(description="Predicted class")
 
 
-class Extremes(Part):
+class Extremes(StrictModel):
     """Images of a class with the highest and with the lowest probability of that class."""
 
     data: str
@@ -118,26 +118,26 @@ class Extremes(Part):
     troublesome: tuple[Seen, ...] = Field(description="Lowest probability of the true class first")
 
 
-class Curve(Part):
+class Curve(StrictModel):
     """Learning curves of one fit, by epoch."""
 
     fit: str
     seed: int
     learning_rate: tuple[float, ...]
     train_loss: tuple[float, ...] = Field(description="Training loss, in nats per example")
-    train_accuracy: tuple[Share, ...] = Field(description="Accuracy on the training batches")
+    train_accuracy: tuple[Fraction, ...] = Field(description="Accuracy on the training batches")
     valid_loss: tuple[float, ...] | None = Field(description="Cross-entropy, in nats per example")
-    valid_accuracy: tuple[Share, ...] | None
+    valid_accuracy: tuple[Fraction, ...] | None
 
 
-class Picture(Part):
+class Picture(StrictModel):
     """Chart, in a light and a dark version."""
 
     name: str = Field(pattern=NAME_PATTERN)
     title: str = Field(description="Text alternative")
 
 
-class Numbers(Part):
+class ReportData(StrictModel):
     """Figures of a report."""
 
     model: str
@@ -146,7 +146,7 @@ class Numbers(Part):
     layers: tuple[LayerRow, ...]
     parameters: Count
     accuracy: tuple[Measurement, ...] = Field(description="Accuracy by fit and part of the data set")
-    lesson: dict[str, Share] = Field(description="Accuracies published with the lesson, by part")
+    lesson: dict[str, Fraction] = Field(description="Accuracies published with the lesson, by part")
     confusion: tuple[Confusion, ...]
     calibration: tuple[Calibration, ...]
     extremes: tuple[Extremes, ...] = Field(description="One entry per part and class")
@@ -160,7 +160,7 @@ class Numbers(Part):
         return self
 
 
-class Report(Numbers):
+class Report(ReportData):
     """Content of `report.json`."""
 
     format: Literal[1] = 1
@@ -168,7 +168,7 @@ class Report(Numbers):
     pictures: tuple[Picture, ...]
 
 
-class Confusions(Part):
+class ConfusionMatrices(StrictModel):
     """Confusion matrices of fits whose networks are not kept."""
 
     confusion: tuple[Confusion, ...]
@@ -193,7 +193,7 @@ def read(root: Path, manifest: Manifest) -> Report:
     except OSError as error:
         raise _unreadable(manifest, error.strerror or str(error)) from error
     except ValidationError as error:
-        raise _unreadable(manifest, first_mistake(error)) from error
+        raise _unreadable(manifest, first_error(error)) from error
     if (found.model, found.version, found.sha256) != (
         manifest.name,
         manifest.version,
@@ -265,7 +265,7 @@ def write(root: Path, report: Report, pictures: Mapping[str, bytes]) -> None:
 
 def write_confusions(matrices: tuple[Confusion, ...]) -> bytes:
     """Serialize confusion matrices."""
-    return _serialise(Confusions(confusion=matrices).model_dump(mode="json"))
+    return _serialise(ConfusionMatrices(confusion=matrices).model_dump(mode="json"))
 
 
 def _serialise(document: Mapping[str, Any]) -> bytes:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from service.codecs import content_types
 from service.core.artifact import artifact, report
 from service.core.artifact.manifest import NAME_PATTERN
-from service.core.artifact.report import Numbers, Theme
+from service.core.artifact.report import ReportData, Theme
 from service.core.errors import ReportBroken, UnknownPicture
 from service.http.api import schemas
 from service.http.messages import conditional
@@ -170,5 +170,5 @@ def _document(found: report.Report, root_path: str) -> bytes:
         )
         for picture in found.pictures
     ]
-    numbers = {name: getattr(found, name) for name in Numbers.model_fields}
+    numbers = {name: getattr(found, name) for name in ReportData.model_fields}
     return schemas.ModelReport.model_construct(**numbers, pictures=pictures).model_dump_json().encode()

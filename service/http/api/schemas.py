@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.codecs import content_types
 from service.core.artifact.manifest import Certainty, Measurement
-from service.core.artifact.report import Numbers
+from service.core.artifact.report import ReportData
 from service.core.drawing.steps import LARGEST
 
 
@@ -190,7 +190,7 @@ class ReportPicture(_Schema):
     dark: str = Field(description="Path of the chart for a dark background")
 
 
-class ModelReport(Numbers):
+class ModelReport(ReportData):
     """The report of a model: the trainer's measurements and the charts."""
 
     pictures: list[ReportPicture]

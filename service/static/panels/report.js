@@ -88,7 +88,7 @@ async function write(report) {
     section("Layers", layers(report)),
     section("Accuracy", ...accuracy(report)),
     confusion(report),
-    section("Pictures", element("div", { class: "report-pictures" }, ...pictures.map((/** @type {any} */ { figure }) => figure))),
+    section("Charts", element("div", { class: "report-pictures" }, ...pictures.map((/** @type {any} */ { figure }) => figure))),
     ...report.notes.map((/** @type {string} */ note) => element("p", { class: "hint" }, note)),
   ];
 }

@@ -8,9 +8,9 @@ import { element } from "../view.js";
 const REASONS = new Map([
   ["drawn", "The drawing as received: any size, any position."],
   ["ink", "The ink is separated from the background, and shown light on dark."],
-  ["cropped", "The position on the canvas does not depend on the digit."],
+  ["cropped", "The empty border is removed: the position on the canvas is irrelevant."],
   ["pen", "Lines much thinner or thicker than in the training images would mislead the network."],
-  ["fitted", "The longer side becomes 20 pixels, as in every image of MNIST, the networks' training data."],
+  ["fitted", "The longer side becomes 20 pixels, as in every image of MNIST, which the networks were trained on."],
   ["centred", "The ink's centre of mass is moved to the centre of 28 x 28 pixels, as in MNIST. This is the network's input."],
   ["taken", "The image already has the network's size and is used unchanged."],
 ]);
@@ -33,7 +33,7 @@ export class StepsPanel {
       return;
     }
     const { steps = [] } = await api.probabilities(model, drawing, { include: "steps" }, signal);
-    this.#hint.textContent = "Preprocessing makes your drawing similar to the images of MNIST, the networks' training data.";
+    this.#hint.textContent = "Preprocessing makes your drawing similar to the images of MNIST, which the networks were trained on.";
     const figures = steps.map(draw);
     await Promise.allSettled(figures.map(({ image }) => image.decode())); // so that no image is empty for a moment
     if (!signal.aborted) {

@@ -28,18 +28,18 @@ def health_of(client: Client, service: str) -> str:
 
 
 @pytest.mark.parametrize("service", ["", SERVICE])
-def test_health_is_that_of_the_models(grpc_client: Client, service: str) -> None:
+def test_health_is_serving_when_models_are_ready(grpc_client: Client, service: str) -> None:
     assert health_of(grpc_client, service) == "SERVING"
 
 
-def test_health_knows_no_other_service(grpc_client: Client) -> None:
+def test_health_of_unknown_service_is_not_found(grpc_client: Client) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         health_of(grpc_client, "nobody")
 
     assert caught.value.code().name == "NOT_FOUND"
 
 
-def test_health_follows_what_is_served(toy_settings: Settings, tmp_path: Path) -> None:
+def test_health_follows_model_status(toy_settings: Settings, tmp_path: Path) -> None:
     """
     A service with a model that cannot answer is not serving, until a load mends it.
     """

@@ -47,7 +47,7 @@ def live(channel: grpc.Channel, timeout_s: float = PATIENCE_S) -> bool:
     return bool(method(pb.ServerLiveRequest(), timeout=timeout_s).live)
 
 
-def test_everything_works_over_tls(toy_settings: Settings, tmp_path: Path) -> None:
+def test_all_services_work_over_tls(toy_settings: Settings, tmp_path: Path) -> None:
     """
     The service, health and reflection.
     """
@@ -66,7 +66,7 @@ def test_everything_works_over_tls(toy_settings: Settings, tmp_path: Path) -> No
         assert SERVICE in {found.name for found in listed.list_services_response.service}
 
 
-def test_without_tls_nobody_is_answered(toy_settings: Settings, tmp_path: Path) -> None:
+def test_plaintext_client_fails(toy_settings: Settings, tmp_path: Path) -> None:
     with (
         secure(toy_settings, certificates.make(tmp_path, "one")) as port,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -77,7 +77,7 @@ def test_without_tls_nobody_is_answered(toy_settings: Settings, tmp_path: Path) 
     assert caught.value.code().name == "UNAVAILABLE"
 
 
-def test_a_new_certificate_is_shown_to_new_connections(
+def test_new_connections_get_a_changed_certificate(
     toy_settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
@@ -105,7 +105,7 @@ def test_a_new_certificate_is_shown_to_new_connections(
 
 
 @pytest.mark.parametrize("broken", ["no certificate", "another's key", "gone"])
-def test_a_broken_pair_is_not_taken_up(
+def test_invalid_certificate_is_not_loaded(
     toy_settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str
 ) -> None:
     """
@@ -133,7 +133,7 @@ def test_a_broken_pair_is_not_taken_up(
     assert str(tmp_path) not in str([vars(record) for record in caplog.records])
 
 
-def test_a_server_does_not_start_with_a_broken_pair(toy_settings: Settings, tmp_path: Path) -> None:
+def test_server_does_not_start_with_an_invalid_certificate(toy_settings: Settings, tmp_path: Path) -> None:
     pair = certificates.make(tmp_path, "one")
     pair.key.write_text("nonsense")
 
@@ -141,7 +141,7 @@ def test_a_server_does_not_start_with_a_broken_pair(toy_settings: Settings, tmp_
         pass
 
 
-def test_both_may_be_set(tmp_path: Path) -> None:
+def test_tls_and_grpc_can_be_configured_together(tmp_path: Path) -> None:
     settings: Any = load(["--tls-cert", str(tmp_path / "a"), "--tls-key", str(tmp_path / "b")])
 
     assert (settings.tls_cert, settings.tls_key) == (tmp_path / "a", tmp_path / "b")

@@ -18,13 +18,13 @@ from service.grpc.limits.clients import client_of, of_address
         ("ipv4:nonsense", ":0", "-", "-"),
     ],
 )
-def test_a_client_is_an_address_or_a_network(peer: str, connection: str, address: str, network: str) -> None:
+def test_client_has_address_and_network(peer: str, connection: str, address: str, network: str) -> None:
     client = client_of(peer)
 
     assert (client.connection, client.address, client.network) == (connection, address, network)
 
 
-def test_a_socket_and_grpc_name_a_connection_alike() -> None:
+def test_socket_and_grpc_peer_give_the_same_connection() -> None:
     """
     Else a call's connection could not be found to be closed.
     """

@@ -61,7 +61,7 @@ def descriptors() -> list[str]:
     return sorted(path.name for path in Path("/dev/fd").iterdir())
 
 
-def test_no_descriptor_stays_open() -> None:
+def test_no_descriptor_leaks() -> None:
     """
     Of files and pipes neither.
     """
@@ -76,7 +76,7 @@ def test_no_descriptor_stays_open() -> None:
         assert descriptors() == before
 
 
-def test_one_connection_is_closed_and_no_other() -> None:
+def test_only_the_given_connection_is_closed() -> None:
     with connected("127.0.0.1", "127.0.0.1") as (port, (first, second), served):
         connections = Connections(port, 10)
 
@@ -88,7 +88,7 @@ def test_one_connection_is_closed_and_no_other() -> None:
         assert served[0].fileno() >= 0  # who owns the socket still does
 
 
-def test_as_many_are_kept_as_may_be() -> None:
+def test_connections_above_the_limit_are_closed() -> None:
     """
     None is closed while there are no more.
     """
@@ -100,7 +100,7 @@ def test_as_many_are_kept_as_may_be() -> None:
 
 
 @pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="needs Linux's many loopback addresses")
-def test_the_address_with_most_loses_its_idle_ones_first() -> None:
+def test_idle_connections_of_the_busiest_address_are_closed_first() -> None:
     many, few = ["127.0.0.2"] * 10, ["127.0.0.3"] * 2
     with connected(*few, *many) as (port, clients, _):
         busy = {name(client).connection for client in clients[2:8]}

@@ -52,7 +52,9 @@ def in_flight(client: Client) -> int:
 
 
 @pytest.mark.parametrize("connections", [1, 8])
-def test_silent_inferences_hold_up_no_inference(toy_settings: Settings, connections: int) -> None:
+def test_inference_calls_without_message_do_not_block_inference(
+    toy_settings: Settings, connections: int
+) -> None:
     """
     There is room for two messages at a time, so each place is held by one that never comes.
     """
@@ -67,7 +69,7 @@ def test_silent_inferences_hold_up_no_inference(toy_settings: Settings, connecti
     assert codes == ["OK"] * 5
 
 
-def test_silent_small_calls_hold_up_no_small_call(toy_settings: Settings) -> None:
+def test_small_calls_without_message_do_not_block_small_calls(toy_settings: Settings) -> None:
     with (
         serving(toy_settings, body_timeout_s=600) as client,
         silent(client, "ModelReady", calls=40),
@@ -82,7 +84,7 @@ def test_silent_small_calls_hold_up_no_small_call(toy_settings: Settings) -> Non
 
 
 @pytest.mark.parametrize("method", EMPTY)
-def test_a_method_without_fields_is_answered_before_its_message(toy_settings: Settings, method: str) -> None:
+def test_method_without_fields_responds_before_its_message(toy_settings: Settings, method: str) -> None:
     """
     It is not read, so it waits for nothing.
     """
@@ -98,7 +100,7 @@ def test_a_method_without_fields_is_answered_before_its_message(toy_settings: Se
     assert answer
 
 
-def test_more_silent_calls_than_there_may_be_hold_up_nobody(toy_settings: Settings) -> None:
+def test_calls_without_message_above_the_limit_do_not_block_others(toy_settings: Settings) -> None:
     """
     A new call takes the place of one that stands still.
     """
@@ -114,7 +116,7 @@ def test_more_silent_calls_than_there_may_be_hold_up_nobody(toy_settings: Settin
     assert small.message.ready
 
 
-def test_a_message_that_does_not_come_is_given_up(toy_settings: Settings) -> None:
+def test_missing_message_times_out(toy_settings: Settings) -> None:
     """
     After `body_timeout_s`, where nobody else waits.
     """
@@ -135,7 +137,7 @@ def test_a_message_that_does_not_come_is_given_up(toy_settings: Settings) -> Non
             assert "0.3 seconds" in error.details()
 
 
-def test_a_slow_message_is_read_while_nobody_waits(toy_settings: Settings) -> None:
+def test_slow_message_is_read_if_no_call_waits(toy_settings: Settings) -> None:
     """
     Beyond the time in which a quick one is there.
     """
@@ -151,7 +153,7 @@ def test_a_slow_message_is_read_while_nobody_waits(toy_settings: Settings) -> No
     assert answer.model_name == "quadrants"
 
 
-def test_nothing_is_held_after_calls_have_ended(toy_settings: Settings) -> None:
+def test_ended_calls_release_all_permits(toy_settings: Settings) -> None:
     """
     Whatever they ended with; with room for two messages a leak would show.
     """
@@ -172,7 +174,7 @@ def test_nothing_is_held_after_calls_have_ended(toy_settings: Settings) -> None:
         assert client.infer(raw()).code == "OK"
 
 
-def test_a_small_message_is_small_in_the_standard_services_too(grpc_client: Client) -> None:
+def test_standard_services_limit_message_size(grpc_client: Client) -> None:
     health = health_pb2_grpc.HealthStub(grpc_client.channel)
     with pytest.raises(grpc.RpcError) as caught:
         health.Check(health_pb2.HealthCheckRequest(service="a" * 70_000), timeout=PATIENCE_S)
@@ -186,7 +188,7 @@ def test_a_small_message_is_small_in_the_standard_services_too(grpc_client: Clie
 
 
 @pytest.mark.parametrize("path", [HEALTH, REFLECTION])
-def test_what_is_no_message_is_refused_by_the_standard_services(grpc_client: Client, path: str) -> None:
+def test_standard_services_refuse_invalid_messages(grpc_client: Client, path: str) -> None:
     method = grpc_client.channel.stream_stream(path, None, None)
 
     with pytest.raises(grpc.RpcError) as caught:
@@ -195,7 +197,7 @@ def test_what_is_no_message_is_refused_by_the_standard_services(grpc_client: Cli
     assert caught.value.code().name == "INVALID_ARGUMENT"
 
 
-def test_a_call_without_a_message_is_refused(grpc_client: Client) -> None:
+def test_call_without_message_is_refused(grpc_client: Client) -> None:
     for name in ("ModelInfer", "ModelReady"):
         method = grpc_client.channel.stream_unary(f"/{SERVICE}/{name}", None, None)
 
@@ -205,7 +207,7 @@ def test_a_call_without_a_message_is_refused(grpc_client: Client) -> None:
         assert caught.value.code().name == "RESOURCE_EXHAUSTED"
 
 
-def test_answers_count_until_they_are_taken(toy_settings: Settings) -> None:
+def test_responses_count_until_they_are_read(toy_settings: Settings) -> None:
     """
     A client that asks and does not read fills the budget; when it is gone, its answers are.
     """
@@ -246,7 +248,7 @@ def wait_for(is_true: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("method", ["ModelInfer", HEALTH])
-def test_who_cancels_too_many_calls_is_disconnected(toy_settings: Settings, method: str) -> None:
+def test_client_that_cancels_too_many_calls_is_disconnected(toy_settings: Settings, method: str) -> None:
     """
     And may come again.
     """
@@ -271,7 +273,7 @@ def cancel_calls(connection: socket.socket, method: str, cancel: bytes) -> None:
             connection.sendall(frame(RST_STREAM, 0, stream, cancel))
 
 
-def test_health_can_be_watched_by_many(toy_settings: Settings) -> None:
+def test_health_watchers_do_not_block_other_calls(toy_settings: Settings) -> None:
     """
     Whoever watches holds a place only until another client needs it.
     """
