@@ -41,7 +41,7 @@ def test_a_report_that_is_chosen_in_silence_comes_when_the_service_answers(page:
     watch.expect("status of 503", "ERR_CONNECTION_REFUSED")
     opened(page, "#tab=report")
     panel = page.locator("#panel-report")
-    expect(panel).to_contain_text("Layers of ink 2")
+    expect(panel).to_contain_text("Layers of ink 4")
     refused: list[int] = []
 
     def refuse(route: Route) -> None:
