@@ -165,7 +165,7 @@ def test_invalid_address_opens_an_empty_page(page: Page, fragment: str) -> None:
     opened(page, fragment)
 
     expect(page.locator("#digit")).to_have_text("?")
-    assert page.locator("#model").input_value() == "ink/2"
+    assert page.locator("#model").input_value() == "ink/4"
 
 
 @pytest.mark.parametrize("way", ["upload", "paste", "drop"])

@@ -61,7 +61,7 @@ def test_all_digit_networks_are_compared(page: Page, published: Path) -> None:
     rows = page.locator("#panel-compare tbody tr")
     shown = [path for path in published.glob("*/*/manifest.json") if path.parts[-3] != "flowers17"]
     expect(rows).to_have_count(len(shown))
-    expect(rows.last).to_contain_text("ink 2")
+    expect(rows.last).to_contain_text("ink 4")
     for row in range(len(shown)):
         expect(rows.nth(row)).to_contain_text("%")
 

@@ -41,7 +41,7 @@ def test_selected_report_appears_when_the_service_responds_again(page: Page, wat
     watch.expect("status of 503", "ERR_CONNECTION_REFUSED")
     opened(page, "#tab=report")
     panel = page.locator("#panel-report")
-    expect(panel).to_contain_text("Layers of ink 2")
+    expect(panel).to_contain_text("Layers of ink 4")
     refused: list[int] = []
 
     def refuse(route: Route) -> None:

@@ -198,7 +198,7 @@ def write(path: Path, digits: Iterable[Written]) -> None:
     temporary.replace(path)
 
 
-def digest(digits: Iterable[PenDigit]) -> str:
+def digest(digits: Iterable[Written]) -> str:
     """Return the SHA-256 of the uncompressed file of these digits."""
     return hashlib.sha256(to_jsonl(digits)).hexdigest()
 

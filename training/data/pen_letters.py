@@ -135,7 +135,7 @@ def _parse_letter(line: bytes, name: str) -> PenLetter:
 
 
 def summary(letters: Sequence[PenLetter]) -> list[str]:
-    """Return lines of text: letters and writers per donor, and the number of letters that are no digit."""
+    """Return lines of text: letters and writers per donor, how many are no digit, and the digest."""
     lines = []
     for donor in sorted({letter.donor for letter in letters}):
         own = [letter for letter in letters if letter.donor == donor]
@@ -143,4 +143,10 @@ def summary(letters: Sequence[PenLetter]) -> list[str]:
         lines.append(f"{donor:<6}{len(own):>6,} letters, {writers:>3} writers")
     kept = len(without_lookalikes(letters))
     lines.append(f"{len(letters):,} letters, {kept:,} of them no digit to a reader")
+    found = pen_digits.digest(letters)
+    is_same = found == PEN_LETTERS.sha256
+    lines.append(
+        f"{len(letters):,} letters, sha256 {found[:12]}: "
+        + ("those of the published figures" if is_same else "not those of the published figures")
+    )
     return lines

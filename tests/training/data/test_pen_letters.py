@@ -72,10 +72,11 @@ def test_letters_that_a_reader_takes_for_digits_are_left_out() -> None:
 
 def test_a_summary_counts_letters_per_donor() -> None:
     """
-    Then all of them, and those that are no digit.
+    Then all of them, those that are no digit, and whether the figures were measured with them.
     """
     lines = summary([_letter("A"), _letter("O"), _letter("k", "xyz")])
 
+    assert lines.pop().endswith(": not those of the published figures")
     assert lines == [
         "abc        2 letters,   1 writers",
         "xyz        1 letters,   1 writers",
