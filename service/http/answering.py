@@ -87,6 +87,8 @@ class Question(NamedTuple, Generic[Answer]):
         most_inline: Images of a small body up to which the answer is written on the event loop; None: as many
             as there are.
         traces: Where the steps of preparation go before `encode` is called; None if nobody wants them.
+        changed: Where the numbers of images of 28 x 28 go that were prepared, as `preparation.prepare` adds
+            them; None if they are not reported.
         timeout_s: Longest time from the request's head to the prediction's beginning, and longest time in
             which it must be done; None for the service's own.
         priority: Before whom it is taken if it must wait, as `Workers.run` takes it.
@@ -99,6 +101,7 @@ class Question(NamedTuple, Generic[Answer]):
     prepare: Preparation | None = None
     most_inline: int | None = None
     traces: list[Trace] | None = None
+    changed: list[int] | None = None
     timeout_s: float | None = None
     priority: int = 0
     image_bytes: int | None = None
@@ -316,6 +319,7 @@ class Answering:
             question.prepare,
             question.traces,
             self.bodies.budget,
+            question.changed,
         )
         exchange.mark("prepare")
         return images

@@ -89,6 +89,7 @@ class Endpoints:
     def explain(self, posted: Posted, model: Model, options: ExplainOptions) -> Question[Reply]:
         """Ask what `POST …/explain` answers."""
         is_picture = wire.asks_for(_PNG, posted.header(b"accept"))
+        changed: list[int] = []
 
         def encode(prediction: Prediction) -> Reply:
             if is_picture:
@@ -99,7 +100,7 @@ class Endpoints:
             posted.exchange.mark("explain")
             if is_picture:
                 return Reply(_picture(explained, options), _AS_PNG)
-            return Reply(_document(prediction, classes, explained, options), _AS_JSON)
+            return Reply(_document(prediction, classes, explained, options, changed), _AS_JSON)
 
         content_type = posted.headers.get(b"content-type", b"")
         drawings = wire.decode(content_type, posted.body, model.shape, limits_of(self.answering.limits))
@@ -108,6 +109,7 @@ class Endpoints:
             encode,
             options.prepare,
             most_inline=0 if is_picture else MOST_INLINE,
+            changed=changed,
             image_bytes=image_bytes(model, seen="seen" in options.include),
         )
 
@@ -163,6 +165,7 @@ def _document(
     classes: NDArray[np.intp],
     explained: Explanation,
     options: ExplainOptions,
+    changed: Sequence[int],
 ) -> bytes:
     # The last layer's sums are the logits; what is shown are those that the answer was made of.
     activations = {**explained.activations, list(explained.activations)[-1]: prediction.scores.logits}
@@ -183,4 +186,4 @@ def _document(
             ]
         return answer
 
-    return wire.encode(prediction, describe, options.top, "seen" in options.include)
+    return wire.encode(prediction, describe, options.top, "seen" in options.include, changed=changed)

@@ -1,7 +1,8 @@
 """Drawings to the model's shape.
 
-For a model of 28 x 28, `ink` prepares whatever has another size; for a model of colour photographs, `photo`
-prepares picture files. Any other model takes numbers alone.
+For a model of 28 x 28, `ink` prepares whatever has another size and `mnist_rule` what has this size but is not
+as MNIST's; for a model of colour photographs, `photo` prepares picture files. Any other model takes numbers
+alone.
 """
 
 from typing import Literal
@@ -9,14 +10,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core import ink, photo
+from service.core import ink, mnist_rule, photo
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
 from service.core.trace import Trace
 from service.http import picture_body, picture_head
 from service.http.drawings import Drawing, Drawings, Limits, Shape, by
 from service.inference.budget import Budget
 
-Preparation = Literal["none", "mnist"]
+Preparation = Literal["auto", "mnist", "none"]
 
 _DRAWN = (ink.SIDE, ink.SIDE)
 
@@ -26,6 +27,9 @@ _QUICK_POINTS = 400
 _QUICK_BYTES = 320_000
 """Bytes of pixels of a picture that is decoded and prepared on the event loop: a canvas of 280 x 280 with
 colours and transparency takes 313,600. docs/decisions/0028-small-pictures-on-the-loop.md."""
+
+_QUICK_IMAGES = 6
+"""Images of 28 x 28 that are prepared on the event loop, in about 0.5 milliseconds each."""
 
 _MOST_TRACED = 16
 """Images whose steps one answer shows. The largest step of 97 photographs of flowers was 127 KB of an
@@ -38,7 +42,9 @@ def is_quick(drawings: Drawings, preparation: Preparation | None) -> bool:
     Four milliseconds at worst: docs/decisions/0028-small-pictures-on-the-loop.md.
     """
     if isinstance(drawings, np.ndarray):
-        return preparation != "mnist"
+        if preparation != "auto" or drawings.shape[1:] != _DRAWN or len(drawings) <= _QUICK_IMAGES:
+            return preparation != "mnist"
+        return np.count_nonzero(~mnist_rule.are_as_mnist(drawings)) <= _QUICK_IMAGES
     if len(drawings) > 1:
         return False
     content = drawings[0].content
@@ -55,6 +61,7 @@ def prepare(
     preparation: Preparation | None,
     traces: list[Trace] | None = None,
     budget: Budget | None = None,
+    changed: list[int] | None = None,
 ) -> NDArray[np.uint8]:
     """Bring drawings into the shape that the model takes.
 
@@ -62,10 +69,13 @@ def prepare(
         drawings: As `decode` returned them.
         shape: Of one image as the model takes it.
         limits: How much one request may hold.
-        preparation: `mnist` prepares every image, `none` takes every image as it is, None takes as it is what
-            has the model's shape and prepares everything else, a picture file on light paper too.
+        preparation: `auto` uses images of 28 x 28 unchanged that are as MNIST's and prepares everything else;
+            `mnist` prepares every image; `none` uses every image unchanged. None uses arrays of the model's
+            shape unchanged and treats everything else as `auto` does.
         traces: Where to add the steps of every image, in order; None shows none and is quicker.
         budget: Where the memory that decoding a picture file takes is acquired; None for nowhere.
+        changed: Where to add the numbers of images of 28 x 28 that `auto` did not use unchanged; None for
+            nowhere.
 
     Returns:
         (B, *shape) uint8.
@@ -86,26 +96,38 @@ def prepare(
     if traces is not None and len(drawings) > _MOST_TRACED:
         raise PayloadTooLarge("Batch with include=steps", _MOST_TRACED, "images", f"{len(drawings):,}")
     if isinstance(drawings, np.ndarray):
-        if preparation != "mnist" and traces is None:
+        if traces is None and preparation == "auto" and shape == _DRAWN:
+            prepared = mnist_rule.prepare_batch(drawings)
+            if changed is not None:
+                changed += prepared.changed
+            return prepared.images
+        if traces is None and preparation != "mnist":
             return drawings
         drawings = [Drawing(f"Image {row}", image) for row, image in enumerate(drawings)]
     images = []
     room = limits.picture_pixels
-    for drawing in drawings:
+    for row, drawing in enumerate(drawings):
         content = drawing.content
         trace = None
+        is_changed = False
         if traces is not None:
             trace = Trace()
             traces.append(trace)
         if isinstance(content, bytes):
-            image, pixels = _from_file(content, drawing.field, shape, room, preparation, trace, budget)
+            image, pixels, is_changed = _from_file(
+                content, drawing.field, shape, room, preparation, trace, budget
+            )
             room -= pixels
         elif isinstance(content, list):
             image = _from_strokes(content, drawing.field, shape, preparation, trace)
         elif preparation == "mnist":
             image = ink.from_picture(content, drawing.field, trace)
+        elif preparation == "auto" and shape == _DRAWN:
+            image, is_changed = _by_rule(content, drawing.field, trace)
         else:
             image = _taken(content, trace)
+        if is_changed and changed is not None:
+            changed.append(row)
         images.append(image)
     return images[0][None] if len(images) == 1 else np.stack(images)
 
@@ -118,20 +140,32 @@ def _from_file(
     preparation: Preparation | None,
     trace: Trace | None,
     budget: Budget | None,
-) -> tuple[NDArray[np.uint8], int]:
-    """Return a picture file as the model takes it, and how many pixels the file has."""
+) -> tuple[NDArray[np.uint8], int, bool]:
+    """Return a picture file as the model takes it, its number of pixels, and whether `auto` changed it."""
     if shape == photo.SHAPE:
-        return picture_body.read_photo(data, field, room, preparation != "none", trace, budget)
+        is_scaled = preparation != "none"
+        return *picture_body.read_photo(data, field, room, is_scaled, trace, budget), False
     if shape != _DRAWN:
         raise TensorMismatch(field, f"{by(shape)} numbers for this model", "a picture file")
     picture, pixels = picture_body.read_picture(data, field, room, budget)
     if picture.size == shape[::-1] and preparation != "mnist":
         grey = np.asarray(picture)
-        if preparation == "none" or not _is_on_light_paper(grey):
-            return _taken(grey, trace), pixels
+        if preparation == "none":
+            return _taken(grey, trace), pixels, False
+        image, is_changed = _by_rule(grey, field, trace)
+        return image, pixels, is_changed
     if preparation == "none":
         raise TensorMismatch(field, f"{by(shape)} pixels", by(picture.size))
-    return ink.from_picture(picture, field, trace), pixels
+    return ink.from_picture(picture, field, trace), pixels, False
+
+
+def _by_rule(image: NDArray[np.uint8], field: str, trace: Trace | None) -> tuple[NDArray[np.uint8], bool]:
+    """Return a grey image as `auto` prepares it, and whether it has 28 x 28 pixels and was changed."""
+    if image.shape != _DRAWN:
+        return ink.from_picture(image, field, trace), False
+    if mnist_rule.is_as_mnist(image):
+        return _taken(image, trace), False
+    return mnist_rule.prepare(image, field, trace), True
 
 
 def _taken(image: NDArray[np.uint8], trace: Trace | None) -> NDArray[np.uint8]:
@@ -139,11 +173,6 @@ def _taken(image: NDArray[np.uint8], trace: Trace | None) -> NDArray[np.uint8]:
     if trace is not None and image.shape in (_DRAWN, photo.SHAPE):
         trace.add("taken", image)
     return image
-
-
-def _is_on_light_paper(grey: NDArray[np.uint8]) -> bool:
-    """Tell whether a picture's edge is mostly light; what the networks were trained on is dark there."""
-    return bool(np.median(np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))) > 127)
 
 
 def _from_strokes(

@@ -52,6 +52,11 @@ class Labelled(_Schema):
         "Only models whose summary has a `certainty` say it",
         examples=[True],
     )
+    prepared: bool | None = Field(
+        None,
+        description="true for a 28 x 28 image that is not as MNIST's and was prepared; left out otherwise",
+        examples=[True],
+    )
     seen: list[Any] | None = Field(None, description="The pixels the network saw, with include=seen")
     steps: list[Step] | None = Field(
         None,

@@ -27,11 +27,11 @@ class PredictionOptions(Options):
     """How images are taken and how much is said of each."""
 
     top: int = Field(3, ge=1, le=1000, description="How many of the likeliest classes to name")
-    prepare: Preparation | None = Field(
-        None,
-        description="mnist prepares every image as the MNIST images were made, none takes every image "
-        "as it is; without it a 28 x 28 image is taken as it is, anything else is prepared, and so is any "
-        "picture file on light paper. A model of photographs prepares every picture file, unless none says "
+    prepare: Preparation = Field(
+        "auto",
+        description="auto uses a 28 x 28 image unchanged if it is as MNIST's (black background, larger side "
+        "20, centre of mass in the middle) and prepares everything else; mnist prepares every image; none "
+        "uses every image unchanged. A model of photographs prepares every picture file, unless none says "
         "that it has the model's size already",
     )
 
@@ -140,21 +140,24 @@ class Endpoints:
     ) -> Question[Reply]:
         top, include = options.top, options.include
         traces: list[Trace] | None = [] if "steps" in include else None
+        changed: list[int] = []
 
         def encode(prediction: Prediction) -> Reply:
-            return Reply(wire.encode(prediction, describe, top, "seen" in include, traces), headers)
+            return Reply(wire.encode(prediction, describe, top, "seen" in include, traces, changed), headers)
 
         content_type = posted.headers.get(b"content-type", b"")
         drawings = wire.decode(content_type, posted.body, model.shape, self.answering.limits)
         if not include:
-            return Question(drawings, encode, options.prepare)
+            return Question(drawings, encode, options.prepare, changed=changed)
         image_bytes = costs.image_cost(
             math.prod(model.shape),
             len(model.manifest.labels),
             seen="seen" in include,
             pictures=0 if traces is None else _STEPS_BYTES,
         )
-        return Question(drawings, encode, options.prepare, traces=traces, image_bytes=image_bytes)
+        return Question(
+            drawings, encode, options.prepare, traces=traces, changed=changed, image_bytes=image_bytes
+        )
 
     def _summary(self, model: Model) -> dict[str, Any]:
         manifest = model.manifest

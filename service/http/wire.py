@@ -84,13 +84,20 @@ def asks_for(kind: str, accepted: str | None) -> bool:
     return False
 
 
+_PREPARED = ',"prepared":true'
+
 Describe = Callable[[Prediction, int], Sequence[str]]
 """What an answer says of each image: of the prediction, and how many classes to name; the members of a JSON
 object, without its braces."""
 
 
 def encode(
-    prediction: Prediction, describe: Describe, top: int, seen: bool, traces: list[Trace] | None = None
+    prediction: Prediction,
+    describe: Describe,
+    top: int,
+    seen: bool,
+    traces: list[Trace] | None = None,
+    changed: Sequence[int] = (),
 ) -> bytes:
     """Write the answer of a POST.
 
@@ -100,11 +107,14 @@ def encode(
         top: How many of the likeliest classes to name for each image.
         seen: Whether to add the pixels that the network saw.
         traces: How each image was prepared, to be added as steps; None adds none.
+        changed: Numbers of the images to which `"prepared": true` is added.
 
     Returns:
         JSON.
     """
     said = [*describe(prediction, top)]
+    for row in changed:
+        said[row] += _PREPARED
     if seen:
         said = [add(entry, seen=image) for entry, image in zip(said, prediction.images, strict=True)]
     if traces is not None:

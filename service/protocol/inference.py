@@ -206,7 +206,7 @@ def _drawings(inference: Inference, model: Model, limits: Limits, prepare: Prepa
             Drawing(f"Element [{row}] of {tensor.named}", blob)
             for row, blob in enumerate(tensors.blobs(tensor))
         ]
-    is_any_size = prepare == "mnist" and len(tensor.shape) == 3
+    is_any_size = prepare in ("auto", "mnist") and len(tensor.shape) == 3
     if tensor.size < 1 or (tensor.shape[1:] != shape and not is_any_size):
         raise _misfit(tensor, shape)
     check_count(tensor.shape[0], limits)
@@ -237,11 +237,11 @@ def _prepare(parameters: Mapping[str, Any], model: Model) -> Preparation | None:
     prepare = parameters.get("prepare")
     if prepare is None or prepare == "none":
         return prepare
-    if prepare != "mnist":
-        raise MalformedRequest("Parameter 'prepare'", "'none' or 'mnist'", quote(prepare))
+    if prepare not in ("auto", "mnist"):
+        raise MalformedRequest("Parameter 'prepare'", "'none', 'auto' or 'mnist'", quote(prepare))
     if model.shape != (ink.SIDE, ink.SIDE):
-        raise MalformedRequest("Parameter 'prepare'", "'none' for a model of other images", "'mnist'")
-    return "mnist"
+        raise MalformedRequest("Parameter 'prepare'", "'none' for a model of other images", quote(prepare))
+    return "auto" if prepare == "auto" else "mnist"
 
 
 def _explanation(parameters: Mapping[str, Any], model: Model) -> _Explain | None:

@@ -180,8 +180,10 @@ def infer_bodies() -> Mapping[str, Any]:
             | {
                 "properties": {
                     "prepare": {
-                        "enum": ["none", "mnist"],
-                        "description": "mnist prepares images of any size as the MNIST images were made",
+                        "enum": ["none", "auto", "mnist"],
+                        "description": "mnist prepares images of any size as the MNIST images were made; "
+                        "auto uses those unchanged that are so already. Without it, tensors are used as "
+                        "they are",
                     },
                     "explain": {
                         "type": ["boolean", "string"],
