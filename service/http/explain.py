@@ -103,7 +103,9 @@ class Endpoints:
             return Reply(_document(prediction, classes, explained, options, changed), _AS_JSON)
 
         content_type = posted.headers.get(b"content-type", b"")
-        drawings = wire.decode(content_type, posted.body, model.shape, limits_of(self.answering.limits))
+        limits = limits_of(self.answering.limits)
+        is_bare = options.prepare == "none"
+        drawings = wire.decode(content_type, posted.body, model.shape, limits, is_bare)
         return Question(
             drawings,
             encode,

@@ -1,11 +1,11 @@
 """Drawings to the model's shape.
 
-For a model of 28 x 28, `ink` prepares whatever has another size and `mnist_rule` what has this size but is not
-as MNIST's; for a model of colour photographs, `photo` prepares picture files. Any other model takes numbers
-alone.
+For a model of 28 x 28, `ink` prepares whatever has another size, and `mnist_rule` what has this size but is
+not as MNIST's; for a model of colour photographs, `photo` prepares picture files. Any other model takes
+numbers alone.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ def is_quick(drawings: Drawings, preparation: Preparation | None) -> bool:
     if isinstance(drawings, np.ndarray):
         if preparation != "auto" or drawings.shape[1:] != _DRAWN or len(drawings) <= _QUICK_IMAGES:
             return preparation != "mnist"
-        return np.count_nonzero(~mnist_rule.are_as_mnist(drawings)) <= _QUICK_IMAGES
+        return bool(np.count_nonzero(~mnist_rule.are_as_mnist(drawings)) <= _QUICK_IMAGES)
     if len(drawings) > 1:
         return False
     content = drawings[0].content
@@ -107,29 +107,50 @@ def prepare(
     images = []
     room = limits.picture_pixels
     for row, drawing in enumerate(drawings):
-        content = drawing.content
         trace = None
-        is_changed = False
         if traces is not None:
             trace = Trace()
             traces.append(trace)
-        if isinstance(content, bytes):
-            image, pixels, is_changed = _from_file(
-                content, drawing.field, shape, room, preparation, trace, budget
-            )
-            room -= pixels
-        elif isinstance(content, list):
-            image = _from_strokes(content, drawing.field, shape, preparation, trace)
-        elif preparation == "mnist":
-            image = ink.from_picture(content, drawing.field, trace)
-        elif preparation == "auto" and shape == _DRAWN:
-            image, is_changed = _by_rule(content, drawing.field, trace)
-        else:
-            image = _taken(content, trace)
-        if is_changed and changed is not None:
+        one = _prepare_one(drawing, shape, room, preparation, trace, budget)
+        room -= one.file_pixels
+        if one.is_changed and changed is not None:
             changed.append(row)
-        images.append(image)
+        images.append(one.image)
     return images[0][None] if len(images) == 1 else np.stack(images)
+
+
+class _One(NamedTuple):
+    """One drawing after preprocessing.
+
+    Attributes:
+        image: As the model takes it.
+        is_changed: Whether it came as 28 x 28 pixels and `auto` did not use it unchanged.
+        file_pixels: Pixels of the picture file that it came as; 0 for no file.
+    """
+
+    image: NDArray[np.uint8]
+    is_changed: bool = False
+    file_pixels: int = 0
+
+
+def _prepare_one(
+    drawing: Drawing,
+    shape: Shape,
+    room: int,
+    preparation: Preparation | None,
+    trace: Trace | None,
+    budget: Budget | None,
+) -> _One:
+    content, field = drawing.content, drawing.field
+    if isinstance(content, bytes):
+        return _from_file(content, field, shape, room, preparation, trace, budget)
+    if isinstance(content, list):
+        return _One(_from_strokes(content, field, shape, preparation, trace))
+    if preparation == "mnist":
+        return _One(ink.from_picture(content, field, trace))
+    if preparation == "auto" and shape == _DRAWN:
+        return _by_rule(content, field, trace)
+    return _One(_taken(content, trace))
 
 
 def _from_file(
@@ -140,32 +161,32 @@ def _from_file(
     preparation: Preparation | None,
     trace: Trace | None,
     budget: Budget | None,
-) -> tuple[NDArray[np.uint8], int, bool]:
-    """Return a picture file as the model takes it, its number of pixels, and whether `auto` changed it."""
+) -> _One:
+    """Return a picture file as the model takes it."""
     if shape == photo.SHAPE:
         is_scaled = preparation != "none"
-        return *picture_body.read_photo(data, field, room, is_scaled, trace, budget), False
+        image, pixels = picture_body.read_photo(data, field, room, is_scaled, trace, budget)
+        return _One(image, file_pixels=pixels)
     if shape != _DRAWN:
         raise TensorMismatch(field, f"{by(shape)} numbers for this model", "a picture file")
     picture, pixels = picture_body.read_picture(data, field, room, budget)
     if picture.size == shape[::-1] and preparation != "mnist":
         grey = np.asarray(picture)
         if preparation == "none":
-            return _taken(grey, trace), pixels, False
-        image, is_changed = _by_rule(grey, field, trace)
-        return image, pixels, is_changed
+            return _One(_taken(grey, trace), file_pixels=pixels)
+        return _by_rule(grey, field, trace)._replace(file_pixels=pixels)
     if preparation == "none":
         raise TensorMismatch(field, f"{by(shape)} pixels", by(picture.size))
-    return ink.from_picture(picture, field, trace), pixels, False
+    return _One(ink.from_picture(picture, field, trace), file_pixels=pixels)
 
 
-def _by_rule(image: NDArray[np.uint8], field: str, trace: Trace | None) -> tuple[NDArray[np.uint8], bool]:
-    """Return a grey image as `auto` prepares it, and whether it has 28 x 28 pixels and was changed."""
+def _by_rule(image: NDArray[np.uint8], field: str, trace: Trace | None) -> _One:
+    """Return a grey image of any size as `auto` prepares it."""
     if image.shape != _DRAWN:
-        return ink.from_picture(image, field, trace), False
+        return _One(ink.from_picture(image, field, trace))
     if mnist_rule.is_as_mnist(image):
-        return _taken(image, trace), False
-    return mnist_rule.prepare(image, field, trace), True
+        return _One(_taken(image, trace))
+    return _One(mnist_rule.prepare(image, field, trace), is_changed=True)
 
 
 def _taken(image: NDArray[np.uint8], trace: Trace | None) -> NDArray[np.uint8]:

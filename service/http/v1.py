@@ -146,7 +146,8 @@ class Endpoints:
             return Reply(wire.encode(prediction, describe, top, "seen" in include, traces, changed), headers)
 
         content_type = posted.headers.get(b"content-type", b"")
-        drawings = wire.decode(content_type, posted.body, model.shape, self.answering.limits)
+        is_bare = options.prepare == "none"
+        drawings = wire.decode(content_type, posted.body, model.shape, self.answering.limits, is_bare)
         if not include:
             return Question(drawings, encode, options.prepare, changed=changed)
         image_bytes = costs.image_cost(

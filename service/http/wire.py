@@ -28,7 +28,9 @@ VARY_ACCEPT: Headers = ((b"vary", b"Accept"),)
 CONTENT_TYPES = (JSON, OCTETS, NPY, *PICTURES, FORM)
 
 
-def decode(content_type: bytes, body: bytes, shape: Shape, limits: Limits) -> Drawings:
+def decode(
+    content_type: bytes, body: bytes, shape: Shape, limits: Limits, is_blank_allowed: bool = False
+) -> Drawings:
     """Read what a request carries.
 
     Args:
@@ -36,6 +38,7 @@ def decode(content_type: bytes, body: bytes, shape: Shape, limits: Limits) -> Dr
         body: The whole body.
         shape: Of one image as the model takes it.
         limits: How much one request may hold.
+        is_blank_allowed: Whether an image in JSON may be nothing but zeros.
 
     Returns:
         At least one image; picture files are not opened yet, so that this is quick.
@@ -45,12 +48,12 @@ def decode(content_type: bytes, body: bytes, shape: Shape, limits: Limits) -> Dr
         MalformedRequest: The body is not what its content type says, or not of the right shape, type
             or range.
         PayloadTooLarge: More images or points than the limits allow.
-        BlankImage: A drawing of no points.
+        BlankImage: A drawing of no points, or an image in JSON of zeros that is not allowed.
     """
     limits = limits.of(shape)
     kind = media_type(content_type)
     if kind == JSON:
-        return json_body.read(body, shape, limits)
+        return json_body.read(body, shape, limits, is_blank_allowed)
     if kind == OCTETS:
         return array_body.read_octets(body, shape, limits)
     if kind == NPY:

@@ -69,7 +69,7 @@ def render(strokes: Sequence[Points], generator: np.random.Generator, kind: Kind
     slope_x, slope_y = generator.uniform(-8, 8, 2)
     grain = generator.normal(0, generator.uniform(0, 2), (SIDE, SIDE))
     page = paper + slope_x * x + slope_y * y + grain + (pen - paper) * (small / 255.0)
-    return np.clip(np.rint(page), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(page), 0, 255), np.uint8)
 
 
 def draw(strokes: Sequence[Points], generator: np.random.Generator, kind: Kind) -> Image.Image:

@@ -17,6 +17,7 @@ from service.http.body_reader import BodyForm, BodyLimits, reader_of
 from service.http.exchange import Exchange
 from service.inference import costs
 from service.inference.budget import Budget
+from tests import toys
 from tests.examples import examples
 from tests.service.http.bodies import PREDICT, compressed, problem
 from tests.service.http.running import chunk
@@ -307,7 +308,7 @@ def test_a_compressed_prediction_is_answered_as_any_other(client: TestClient, co
     """
     On every route that takes a body.
     """
-    content = bytes(784)
+    content = toys.dot(1).tobytes()
     headers = OCTETS | {"content-encoding": coding}
 
     answer = client.post(PREDICT, content=compressed(content, coding), headers=headers)

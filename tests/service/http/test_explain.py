@@ -22,7 +22,8 @@ from tests.conftest import REPOSITORY
 from tests.service.http.bodies import QUADRANTS, problem
 from tests.service.http.running import service
 
-EXPLAIN = f"{QUADRANTS}/explain"
+EXPLAIN = f"{QUADRANTS}/explain?prepare=none"
+"""Of images as they are: toys know nothing of MNIST."""
 
 OCTETS = {"content-type": "application/octet-stream"}
 
@@ -65,7 +66,7 @@ def test_shares_and_bias_add_up_to_the_logit_of_every_class(
     for index, label in enumerate(read.manifest.labels):
         answer = real_client.post(
             f"/v1/models/{name}/versions/{version}/explain",
-            params={"label": label},
+            params={"label": label, "prepare": "none"},
             content=images.tobytes(),
             headers=OCTETS,
         )
@@ -90,8 +91,8 @@ def test_an_entry_says_what_predict_says_and_more(client: TestClient, version: s
     images = np.stack([toys.dot(0), toys.dot(3)])
     home = f"{QUADRANTS}/versions/{version}"
 
-    plain = client.post(f"{home}/predict?top=2", content=images.tobytes(), headers=OCTETS).json()
-    answer = client.post(f"{home}/explain?top=2", content=images.tobytes(), headers=OCTETS)
+    plain = client.post(f"{home}/predict?prepare=none&top=2", content=images.tobytes(), headers=OCTETS).json()
+    answer = client.post(f"{home}/explain?prepare=none&top=2", content=images.tobytes(), headers=OCTETS)
 
     document = answer.json()
     schemas.Explanations.model_validate(document)
@@ -110,7 +111,7 @@ def test_another_class_can_be_asked_for(client: TestClient) -> None:
     """
     Of a quarter without ink the logit is 0, and nothing has a share; the prediction stays what it is.
     """
-    params = {"label": toys.QUARTERS[2]}
+    params = {"label": toys.QUARTERS[2], "prepare": "none"}
 
     answer = client.post(
         f"{QUADRANTS}/versions/1/explain", params=params, content=toys.dot(1).tobytes(), headers=OCTETS
@@ -126,10 +127,10 @@ def test_another_class_can_be_asked_for(client: TestClient) -> None:
     ("query", "further"),
     [
         ("", set()),
-        ("?include=", set()),
-        ("?include=seen", {"seen"}),
-        ("?include=activations", {"activations"}),
-        ("?include=activations,seen", {"seen", "activations"}),
+        ("include=", set()),
+        ("include=seen", {"seen"}),
+        ("include=activations", {"activations"}),
+        ("include=activations,seen", {"seen", "activations"}),
     ],
 )
 def test_more_is_included_on_request(client: TestClient, query: str, further: set[str]) -> None:
@@ -139,7 +140,7 @@ def test_more_is_included_on_request(client: TestClient, query: str, further: se
     body = toys.dot(1).tobytes()
 
     (plain,) = client.post(EXPLAIN, content=body, headers=OCTETS).json()["predictions"]
-    document = client.post(f"{EXPLAIN}{query}", content=body, headers=OCTETS).json()
+    document = client.post(f"{EXPLAIN}&{query}", content=body, headers=OCTETS).json()
 
     schemas.Explanations.model_validate(document)
     (entry,) = document["predictions"]
@@ -191,7 +192,7 @@ def test_a_wrong_option_is_named(client: TestClient, query: str, said: str) -> N
     """
     What was expected, and what came.
     """
-    answer = client.post(f"{EXPLAIN}?{query}", content=toys.dot(1).tobytes(), headers=OCTETS)
+    answer = client.post(f"{EXPLAIN}&{query}", content=toys.dot(1).tobytes(), headers=OCTETS)
 
     assert problem(answer, 400, "malformed-request") == said
 
@@ -202,7 +203,9 @@ def test_of_very_many_labels_only_the_first_are_named(tmp_path: Path) -> None:
     """
     toys.publish(tmp_path, "many", np.zeros((300, 784), np.float32), tuple(map(str, range(300))))
     with service(Settings(models=tmp_path, _env_file=None)) as client:
-        answer = client.post("/v1/models/many/explain?label=no", content=bytes(784), headers=OCTETS)
+        answer = client.post(
+            "/v1/models/many/explain?label=no&prepare=none", content=bytes(784), headers=OCTETS
+        )
 
     detail = problem(answer, 400, "malformed-request")
     assert detail.startswith("Query 'label' should be one of 0, 1, 2,")
@@ -218,7 +221,7 @@ def test_fewer_images_are_explained_than_predicted(
     """
     An answer holds as many numbers as the images do; one image more than the limit is refused.
     """
-    path = f"/v1/models/{name}/explain"
+    path = f"/v1/models/{name}/explain?prepare=none"
 
     largest = real_client.post(path, content=bytes(most * size), headers=OCTETS)
     larger = real_client.post(path, content=bytes((most + 1) * size), headers=OCTETS)

@@ -173,7 +173,7 @@ def test_an_error_that_nobody_foresaw_is_written_down_with_its_request_id(
 
     monkeypatch.setattr(Engine, "run", fail)
 
-    answer = client.post(PREDICT, content=bytes(784), headers=OCTETS)
+    answer = client.post(PREDICT, content=toys.dot(1).tobytes(), headers=OCTETS)
 
     problem(answer, 500, "internal")
     (error,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -224,7 +224,9 @@ def test_requests_are_counted_by_route_model_and_code(toy_settings: Settings) ->
     """
     with service(toy_settings) as client:
         for version in ("1", "2"):
-            client.post(f"{QUADRANTS}/versions/{version}/predict", content=bytes(784), headers=OCTETS)
+            client.post(
+                f"{QUADRANTS}/versions/{version}/predict", content=toys.dot(2).tobytes(), headers=OCTETS
+            )
         client.post(PREDICT, content=toys.dot(1).tobytes(), headers=OCTETS)
         client.post(PREDICT, content=bytes(7), headers=OCTETS)
         counted = samples(client)
@@ -243,8 +245,8 @@ def test_phases_and_batch_sizes_are_counted(toy_settings: Settings) -> None:
     As histograms; a refused request adds no batch.
     """
     with service(toy_settings) as client:
-        client.post(PREDICT, content=bytes(784 * 3), headers=OCTETS)
-        client.post(PREDICT, content=bytes(784 * 5), headers=OCTETS)
+        client.post(PREDICT, content=toys.dot(0).tobytes() * 3, headers=OCTETS)
+        client.post(PREDICT, content=toys.dot(0).tobytes() * 5, headers=OCTETS)
         client.post(PREDICT, content=bytes(7), headers=OCTETS)
         counted = samples(client)
 

@@ -16,9 +16,9 @@ PATH = "/v1/models/mlp-128/versions/1/predict?include=seen,steps"
 FOUR = digits.DIGITS["4"][0]
 
 
-def asked(client: TestClient, **body: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - httpx's arguments
+def asked(client: TestClient, query: str = "", **body: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - httpx's arguments
     """Return the entries of an answer with steps."""
-    answer = client.post(PATH, **body)
+    answer = client.post(PATH + query, **body)
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.json()["predictions"]
     return found
@@ -103,7 +103,7 @@ def test_what_is_taken_as_it_is_has_one_step(real_client: TestClient) -> None:
     images = np.zeros((2, 28, 28), np.uint8)
     images[0, 5, 5] = images[1, 9, 9] = 255
 
-    entries = asked(real_client, json={"images": images.tolist()})
+    entries = asked(real_client, "&prepare=none", json={"images": images.tolist()})
 
     for entry, image in zip(entries, images, strict=True):
         assert names(entry) == ["taken"]

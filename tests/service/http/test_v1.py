@@ -67,7 +67,7 @@ def test_every_kind_of_body_gets_the_same_answer(
     logits = toys.expected_logits(DOTS, weights)  # exact in float32: 0 and 1
     path = versioned(PROBABILITIES, version) if version else PROBABILITIES
 
-    answer = client.post(path, content=body, headers={"content-type": content_type})
+    answer = client.post(f"{path}?prepare=none", content=body, headers={"content-type": content_type})
 
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/json"
@@ -161,7 +161,7 @@ def test_top_says_how_many_classes_are_named(client: TestClient, query: str, nam
         ("top=1.5", "Query 'top' should be"),
         ("top=", "Query 'top' should be"),
         ("top=1&top=2", "Query 'top' should be given once; got more."),
-        ("prepare=some", "Query 'prepare' should be 'none' or 'mnist'; got 'some'."),
+        ("prepare=some", "Query 'prepare' should be 'auto', 'mnist' or 'none'; got 'some'."),
         (
             "include=everything",
             "Query 'include' should be among seen, steps, each at most once, "
@@ -353,7 +353,7 @@ def test_a_model_with_a_threshold_says_for_every_image_whether_it_is_sure(
     batch = np.stack([toys.dot(), toys.dot(2), toys.dot()])
     schema = schemas.Predictions if route == "predict" else schemas.Probabilities
     with service(toy_settings, models=knowing_root) as client:
-        for query in ("", "?include=seen&top=1"):
+        for query in ("?prepare=none", "?prepare=none&include=seen&top=1"):
             answer = client.post(
                 f"/v1/models/knowing/{route}{query}", content=batch.tobytes(), headers=OCTETS
             ).json()

@@ -610,7 +610,7 @@ def test_an_offer_of_another_protocol_is_passed_over(connect: Open) -> None:
 
     connection.send(post(784, *offer) + DOT)
 
-    assert connection.reply().json()["predictions"][0]["label"] == toys.QUARTERS[1]
+    assert connection.reply().json()["predictions"][0]["prepared"]
 
 
 def test_many_pipelined_requests_are_answered_in_order(connect: Open) -> None:

@@ -474,7 +474,7 @@ def test_requests_behind_a_body_that_is_decompressed_over_turns_wait(
     They are answered in order, also if the client has ended its output; nothing is left if it has gone.
     """
     monkeypatch.setattr(packing, "_SLICE", 10_000)
-    large = compressed(bytes(60 * 784), "gzip")
+    large = compressed(DOT * 60, "gzip")
     behind = request(b"", path="/livez", method="GET")
     sent = request(large, OCTETS, ("Content-Encoding", "gzip")) + behind + request(DOT, OCTETS) + behind
 
