@@ -38,12 +38,9 @@ class Endpoints:
     def predict(self, posted: Posted, model: Model, options: Options) -> Question[Reply]:
         """Ask what `POST …/probabilities` answers."""
         del options
-        changed: list[int] = []
-
-        def encode(prediction: Prediction) -> Reply:
-            text = wire.encode(prediction, wire.probabilities, _TOP, seen=False, changed=changed)
-            return Reply(text, wire.AS_JSON)
-
         limits = self.answering.limits.of(model.shape)
-        drawings = json_body.read_instances(posted.body, model.shape, limits)
-        return Question(drawings, encode, "auto", changed=changed)
+        return Question(json_body.read_instances(posted.body, model.shape, limits), _encode)
+
+
+def _encode(prediction: Prediction) -> Reply:
+    return Reply(wire.encode(prediction, wire.probabilities, _TOP, seen=False), wire.AS_JSON)

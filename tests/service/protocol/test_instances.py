@@ -3,11 +3,13 @@
 from base64 import b64encode
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests import toys
+from service.core import ink
+from tests import digits, toys
 from tests.service.http.bodies import picture, problem
 
 MODEL = "/v1/models/quadrants"
@@ -17,13 +19,13 @@ DOT = toys.dot(0)
 @pytest.mark.parametrize("version", ["", "/versions/1", "/versions/2"])
 def test_instances_are_answered_as_images_are(client: TestClient, version: str) -> None:
     """
-    What `probabilities` says of the same images, nested or flat.
+    What `probabilities` says of the same images used unchanged, nested or flat.
     """
     given = [DOT.tolist(), toys.dot(1).ravel().tolist()]
 
     answer = client.post(f"{MODEL}{version}:predict", json={"instances": given, "signature_name": "any"})
 
-    expected = client.post(f"{MODEL}{version}/probabilities", json={"images": given})
+    expected = client.post(f"{MODEL}{version}/probabilities?prepare=none", json={"images": given})
     assert answer.status_code == 200
     assert answer.json() == expected.json()
     assert len(answer.json()["predictions"]) == 2
@@ -33,9 +35,10 @@ def test_an_instance_may_be_a_picture_file(client: TestClient) -> None:
     """
     In the form in which TensorFlow Serving's clients send bytes.
     """
-    file = b64encode(picture(Image.fromarray(DOT))).decode()
+    image = ink.from_picture(np.asarray(digits.canvas(digits.DIGITS["3"][0])))
+    file = b64encode(picture(Image.fromarray(image))).decode()
 
-    answer = client.post(f"{MODEL}:predict", json={"instances": [{"b64": file}, DOT.tolist()]})
+    answer = client.post(f"{MODEL}:predict", json={"instances": [{"b64": file}, image.tolist()]})
 
     first, second = answer.json()["predictions"]
     assert first == second
