@@ -1,0 +1,251 @@
+"""Segmentation of pictures that show more than a sheet of paper and one digit.
+
+The background is estimated by a morphological closing (opening for light ink): it removes what is thin, such as
+strokes, and keeps what is wide, such as a table beside the sheet or a shadow across it. Ink is what differs from
+the background. Of its connected components those of the digit are kept.
+
+Source of the operators: Serra, "Image Analysis and Mathematical Morphology", 1982.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.core import components
+from service.core.components import Components
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+SIDE = 112
+"""Larger side of the reduced picture that is segmented, in pixels."""
+
+_WINDOW = 0.34
+"""Side of the square of the closing, relative to the smaller side: wider than a stroke, and than the hole of an
+eight."""
+
+_CENTRAL = 0.6
+"""Share of width and height in the middle of the picture whose median is the grey of the paper."""
+
+_FAINTEST = 6
+"""Grey levels between ink and background below which nothing is drawn."""
+
+_INK_FLOOR = 0.3
+"""Share of the digit's full ink that a pixel must have to belong to a stroke."""
+
+_SIGMA = 1.4826
+"""Standard deviation over median absolute deviation, for normal noise."""
+
+_SPECK = 0.03
+"""What has less than this share of the digit's ink and lies apart from it is dirt."""
+
+_RULED = 0.85
+"""Share of a component's pixels near the edges of its box from which on it is a frame or a pair of axes."""
+
+_GROW = 2
+"""Pixels around the digit's components whose ink is kept, for their soft edges."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Background and ink of a reduced picture.
+
+    Attributes:
+        background: (h, w) float32, grey levels of the picture without ink.
+        sign: 1 for light ink on a dark background, -1 for dark ink.
+        keep: (h, w) bool, pixels of the digit and its soft edges.
+        box: Left, top, right and bottom of the digit, in pixels of the reduced picture.
+        full: Grey levels between full ink and background.
+        is_clear: Whether nothing else resembles a digit.
+    """
+
+    background: Floats
+    sign: int
+    keep: Mask
+    box: tuple[int, int, int, int]
+    full: float
+    is_clear: bool
+
+
+def segment(grey: NDArray[np.uint8]) -> Segmentation | None:
+    """Segment a reduced picture.
+
+    Args:
+        grey: (h, w) uint8, about `SIDE` pixels large.
+
+    Returns:
+        None if there is no ink.
+    """
+    closed, opened = _background(grey, -1), _background(grey, 1)
+    sign = _polarity(grey, closed - grey, grey - opened)
+    background = opened if sign > 0 else closed
+    ink = (grey - background) * np.float32(sign)
+    ink -= np.float32(np.median(ink))
+    noise = _SIGMA * float(np.median(np.abs(ink)))
+    rank = min(6, ink.size - 1)
+    full = float(np.partition(ink, ink.size - 1 - rank, axis=None)[ink.size - 1 - rank])
+    if full < max(_FAINTEST, 3 * noise):
+        return None
+    found = components.connected(ink > max(_INK_FLOOR * full, min(4 * noise, 0.6 * full)))
+    if not found.count:
+        return None
+    kept = _digit(found, ink)
+    mask = np.isin(found.labels, kept + 1)
+    inside = ink[mask]
+    full = float(np.median(inside[inside >= np.median(inside)]))
+    boxes = found.boxes[kept]
+    box = (*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())
+    keep = grown(mask, _GROW, np.maximum)
+    return Segmentation(_smooth(grey, background, mask, sign), sign, keep, box, full, True)
+
+
+def _polarity(grey: NDArray[np.uint8], darker: Floats, lighter: Floats) -> int:
+    """Return 1 if the ink is lighter than the paper, -1 if it is darker.
+
+    Not only strokes are thin: the hole of an eight is as well. It has the grey of the paper, however, which
+    is estimated by a surface over the middle of the picture.
+
+    Args:
+        grey: (h, w) uint8.
+        darker: (h, w) float32, the closing less the picture.
+        lighter: The picture less the opening.
+    """
+    away = grey - _paper(grey)
+    dark = float(darker[-away > 0.5 * darker].sum())
+    light = float(lighter[away > 0.5 * lighter].sum())
+    return 1 if light > dark else -1
+
+
+def _paper(grey: NDArray[np.uint8]) -> Floats:
+    """Return the grey of the paper as a plane, fitted to what is near the median of the picture's middle."""
+    height, width = grey.shape
+    top, left = round(height * (1 - _CENTRAL) / 2), round(width * (1 - _CENTRAL) / 2)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    terms = np.stack((np.ones_like(x), x, y), axis=-1).reshape(-1, 3)[::7]
+    values = grey.reshape(-1)[::7].astype(np.float32)
+    middle = grey[top : height - top, left : width - left]
+    fit = np.array([np.median(middle), 0, 0], np.float32)
+    reach = max(24.0, 3 * _SIGMA * float(np.median(np.abs(middle - fit[0]))))
+    for _ in range(3):
+        near = np.abs(values - terms @ fit) < reach
+        chosen = terms[near]
+        fit = np.linalg.solve(chosen.T @ chosen + np.eye(3, dtype=np.float32), chosen.T @ values[near])
+    return np.asarray(fit[0] + fit[1] * x + fit[2] * y, np.float32)
+
+
+def _background(grey: NDArray[np.uint8], sign: int) -> Floats:
+    """Return the closing of a picture (sign -1: dark structures are filled) or its opening (1), float32.
+
+    Beyond its edges the picture goes on as it ends, so that what lies along an edge is wide and is kept.
+    """
+    side = max(3, round(_WINDOW * min(grey.shape)) | 1)
+    padded = np.pad(grey, side, mode="edge")
+    first, second = (np.minimum, np.maximum) if sign > 0 else (np.maximum, np.minimum)
+    done = _windowed(_windowed(padded, side, first), side, second)
+    return np.asarray(done[side:-side, side:-side], np.float32)
+
+
+def _windowed(grey: NDArray[np.uint8], side: int, choose: Callable[..., NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return the maximum or minimum in a square window around each pixel; near the edges the window is cut."""
+    for _ in range(2):
+        grey = np.ascontiguousarray(_along_rows(grey, side // 2, choose).T)
+    return grey
+
+
+def _along_rows(
+    grey: NDArray[np.uint8], reach: int, choose: Callable[..., NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """Return the maximum or minimum of the rows within `reach` of each row, by doubling the window."""
+    window = 2 * reach + 1
+    padded = np.pad(grey, ((reach, reach), (0, 0)), mode="edge")
+    covered = 1
+    while covered < window:
+        step = min(covered, window - covered)
+        padded = choose(padded[:-step], padded[step:])
+        covered += step
+    return padded
+
+
+def _digit(found: Components, ink: Floats) -> NDArray[np.intp]:
+    """Return the indices of the digit's components."""
+    height, width = ink.shape
+    mass = found.sums(np.maximum(ink, 0))
+    boxes = found.boxes
+    at_edge = (boxes[:, 0] == 0) | (boxes[:, 1] == 0) | (boxes[:, 2] == width) | (boxes[:, 3] == height)
+    ruled = np.array([_is_ruled(found, index) for index in range(found.count)])
+    middle = np.stack((boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]), axis=1) / 2
+    away = np.abs(middle / [width, height] - 0.5).max(axis=1)
+    score = mass * np.where(at_edge, 0.2, 1) * np.where(ruled, 0.05, 1) * (1.2 - away)
+    main = int(score.argmax())
+    kept = [main]
+    left, top, right, bottom = boxes[main].tolist()
+    size = max(right - left, bottom - top)
+    for index in np.argsort(-mass):
+        if index == main or mass[index] < _SPECK * mass[main] or ruled[index]:
+            continue
+        if at_edge[index] and not at_edge[main]:
+            continue
+        gap = _gap(boxes[index], (left, top, right, bottom))
+        if gap > 0.3 * size:
+            continue
+        x0, y0, x1, y1 = boxes[index].tolist()
+        is_flat = (y1 - y0) <= 0.22 * (x1 - x0)
+        if is_flat and y0 >= boxes[main][3] and (x1 - x0) > 0.45 * size:
+            continue  # an underline
+        kept.append(int(index))
+    return np.array(kept, np.intp)
+
+
+def _gap(box: NDArray[np.int64], other: tuple[int, int, int, int]) -> int:
+    """Return the distance between two boxes, along the axis where it is larger; 0 if they overlap."""
+    x = max(int(box[0]) - other[2], other[0] - int(box[2]))
+    y = max(int(box[1]) - other[3], other[1] - int(box[3]))
+    return max(x, y, 0)
+
+
+def _is_ruled(found: Components, index: int) -> bool:
+    """Return whether a component is a frame, or a pair of axes, with another component inside its box."""
+    left, top, right, bottom = found.boxes[index].tolist()
+    width, height = right - left, bottom - top
+    if min(width, height) < 12:
+        return False
+    own = found.labels[top:bottom, left:right] == index + 1
+    x, y = max(2, round(0.1 * width)), max(2, round(0.1 * height))
+    inner = own[y:-y, x:-x]
+    if np.count_nonzero(inner) > (1 - _RULED) * np.count_nonzero(own):
+        return False
+    others = found.labels[top + y : bottom - y, left + x : right - x]
+    return bool(((others > 0) & (others != index + 1)).sum() > 8)
+
+
+def _smooth(grey: NDArray[np.uint8], background: Floats, mask: Mask, sign: int) -> Floats:
+    """Return the picture with the ink replaced by the background, without the closing's bias by noise."""
+    around = grown(mask, 2, np.maximum)
+    outside = ~around
+    bias = float(np.median((grey - background)[outside])) if outside.any() else 0.0
+    filled = np.where(around, background + np.float32(bias), grey).astype(np.float32)
+    return filled
+
+
+def grown(mask: Mask, steps: int, choose: Callable[..., NDArray[np.uint8]]) -> Mask:
+    """Return a mask grown (np.maximum) or shrunk (np.minimum) by so many pixels to every side."""
+    grey = mask.astype(np.uint8)
+    for _ in range(2):
+        grey = np.ascontiguousarray(_along_rows(grey, steps, choose).T)
+    return grey > 0
+
+
+def enlarged(values: Floats | Mask, box: tuple[float, float, float, float], wide: int, tall: int) -> Floats:
+    """Return a part of a reduced picture in another size, interpolated: (tall, wide) float32.
+
+    Args:
+        values: (h, w).
+        box: Left, top, right and bottom, in pixels of `values`.
+        wide: Width of the answer.
+        tall: Height of the answer.
+    """
+    picture = Image.fromarray(np.asarray(values, np.float32))
+    return np.asarray(picture.resize((wide, tall), Image.Resampling.BILINEAR, box=box), np.float32)
