@@ -45,6 +45,12 @@ _SPECK = 0.03
 _RULED = 0.85
 """Share of a component's pixels near the edges of its box from which on it is a frame or a pair of axes."""
 
+_FLAT = 0.22
+"""Height of a horizontal line, relative to its length, below which it is no digit if there is anything else."""
+
+_EDGE = 1
+"""Pixels between a component and the picture's edge up to which it reaches in from outside."""
+
 _GROW = 2
 """Pixels around the digit's components whose ink is kept, for their soft edges."""
 
@@ -58,16 +64,16 @@ class Segmentation:
         sign: 1 for light ink on a dark background, -1 for dark ink.
         keep: (h, w) bool, pixels of the digit and its soft edges.
         box: Left, top, right and bottom of the digit, in pixels of the reduced picture.
-        full: Grey levels between full ink and background.
-        is_clear: Whether nothing else resembles a digit.
+        thickness: Mean stroke width, relative to the larger side of the digit.
+        support: Share of the outline of the ink where the picture has a step of at least half the contrast.
     """
 
     background: Floats
     sign: int
     keep: Mask
     box: tuple[int, int, int, int]
-    full: float
-    is_clear: bool
+    thickness: float
+    support: float
 
 
 def segment(grey: NDArray[np.uint8]) -> Segmentation | None:
@@ -80,13 +86,23 @@ def segment(grey: NDArray[np.uint8]) -> Segmentation | None:
         None if there is no ink.
     """
     closed, opened = _background(grey, -1), _background(grey, 1)
-    sign = _polarity(grey, closed - grey, grey - opened)
-    background = opened if sign > 0 else closed
+    away = grey - _paper(grey)
+    found = []
+    for sign, background in ((-1, closed), (1, opened)):
+        segmentation = _with_sign(grey, background, sign)
+        if segmentation is not None:
+            evidence = _evidence(grey, background, sign, away) ** 0.5
+            found.append((evidence * segmentation.support**4 / segmentation.thickness**2, segmentation))
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _with_sign(grey: NDArray[np.uint8], background: Floats, sign: int) -> Segmentation | None:
+    """Segment a reduced picture whose ink is lighter (1) or darker (-1) than the background."""
     ink = (grey - background) * np.float32(sign)
     ink -= np.float32(np.median(ink))
     noise = _SIGMA * float(np.median(np.abs(ink)))
-    rank = min(6, ink.size - 1)
-    full = float(np.partition(ink, ink.size - 1 - rank, axis=None)[ink.size - 1 - rank])
+    place = ink.size - 1 - min(6, ink.size - 1)
+    full = float(np.partition(ink, place, axis=None)[place])
     if full < max(_FAINTEST, 3 * noise):
         return None
     found = components.connected(ink > max(_INK_FLOOR * full, min(4 * noise, 0.6 * full)))
@@ -94,29 +110,42 @@ def segment(grey: NDArray[np.uint8]) -> Segmentation | None:
         return None
     kept = _digit(found, ink)
     mask = np.isin(found.labels, kept + 1)
-    inside = ink[mask]
-    full = float(np.median(inside[inside >= np.median(inside)]))
     boxes = found.boxes[kept]
-    box = (*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())
+    left, top = boxes[:, :2].min(axis=0).tolist()
+    right, bottom = boxes[:, 2:].max(axis=0).tolist()
+    thickness = _stroke_width(mask) / max(right - left, bottom - top)
     keep = grown(mask, _GROW, np.maximum)
-    return Segmentation(_smooth(grey, background, mask, sign), sign, keep, box, full, True)
+    support = _support(grey, mask, float(np.median(ink[mask])))
+    box = (left, top, right, bottom)
+    return Segmentation(_smooth(grey, background, mask), sign, keep, box, thickness, support)
 
 
-def _polarity(grey: NDArray[np.uint8], darker: Floats, lighter: Floats) -> int:
-    """Return 1 if the ink is lighter than the paper, -1 if it is darker.
+def _support(grey: NDArray[np.uint8], mask: Mask, contrast: float) -> float:
+    """Return the share of the outline of a mask where the picture has a step of at least half the contrast."""
+    outline = mask & ~grown(mask, 1, np.minimum)
+    high, low = _windowed(grey, 5, np.maximum), _windowed(grey, 5, np.minimum)
+    return float(np.mean((high - low)[outline] >= 0.5 * contrast))
 
-    Not only strokes are thin: the hole of an eight is as well. It has the grey of the paper, however, which
-    is estimated by a surface over the middle of the picture.
+
+def _stroke_width(mask: Mask) -> float:
+    """Return the mean width of strokes in pixels: twice the area over the length of the outline."""
+    steps = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
+    return 2 * np.count_nonzero(mask) / max(steps * np.pi / 4, 1.0)
+
+
+def _evidence(grey: NDArray[np.uint8], background: Floats, sign: int, away: Floats) -> float:
+    """Return how much of the picture looks like ink of a polarity.
+
+    Not only strokes are thin: the hole of an eight is as well. It has the grey of the paper, however.
 
     Args:
         grey: (h, w) uint8.
-        darker: (h, w) float32, the closing less the picture.
-        lighter: The picture less the opening.
+        background: Its closing or opening.
+        sign: 1 for light ink, -1 for dark ink.
+        away: (h, w) float32, the picture less the grey of the paper.
     """
-    away = grey - _paper(grey)
-    dark = float(darker[-away > 0.5 * darker].sum())
-    light = float(lighter[away > 0.5 * lighter].sum())
-    return 1 if light > dark else -1
+    ink = (grey - background) * np.float32(sign)
+    return 1.0 + float(ink[away * np.float32(sign) > 0.5 * ink].sum())
 
 
 def _paper(grey: NDArray[np.uint8]) -> Floats:
@@ -174,11 +203,12 @@ def _digit(found: Components, ink: Floats) -> NDArray[np.intp]:
     height, width = ink.shape
     mass = found.sums(np.maximum(ink, 0))
     boxes = found.boxes
-    at_edge = (boxes[:, 0] == 0) | (boxes[:, 1] == 0) | (boxes[:, 2] == width) | (boxes[:, 3] == height)
+    at_edge = (boxes[:, :2] <= _EDGE).any(axis=1) | (boxes[:, 2:] >= [width - _EDGE, height - _EDGE]).any(axis=1)
     ruled = np.array([_is_ruled(found, index) for index in range(found.count)])
     middle = np.stack((boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]), axis=1) / 2
     away = np.abs(middle / [width, height] - 0.5).max(axis=1)
-    score = mass * np.where(at_edge, 0.2, 1) * np.where(ruled, 0.05, 1) * (1.2 - away)
+    flat = boxes[:, 3] - boxes[:, 1] <= _FLAT * (boxes[:, 2] - boxes[:, 0])
+    score = mass * np.where(at_edge | flat, 0.2, 1) * np.where(ruled, 0.05, 1) * (1.2 - away)
     main = int(score.argmax())
     kept = [main]
     left, top, right, bottom = boxes[main].tolist()
@@ -186,15 +216,16 @@ def _digit(found: Components, ink: Floats) -> NDArray[np.intp]:
     for index in np.argsort(-mass):
         if index == main or mass[index] < _SPECK * mass[main] or ruled[index]:
             continue
-        if at_edge[index] and not at_edge[main]:
-            continue
         gap = _gap(boxes[index], (left, top, right, bottom))
-        if gap > 0.3 * size:
+        if gap > (0.05 if at_edge[index] and not at_edge[main] else 0.3) * size:
             continue
         x0, y0, x1, y1 = boxes[index].tolist()
-        is_flat = (y1 - y0) <= 0.22 * (x1 - x0)
-        if is_flat and y0 >= boxes[main][3] and (x1 - x0) > 0.45 * size:
+        if flat[index] and (y0 + y1) / 2 >= boxes[main][3] and (x1 - x0) > 0.45 * size:
             continue  # an underline
+        is_upright = x1 - x0 <= _FLAT * (y1 - y0)
+        x_beyond, y_beyond = min(boxes[main][0] - x0, x1 - boxes[main][2]), min(boxes[main][1] - y0, y1 - boxes[main][3])
+        if (flat[index] and x_beyond > 0) or (is_upright and y_beyond > 0):
+            continue  # one side of a box
         kept.append(int(index))
     return np.array(kept, np.intp)
 
@@ -221,13 +252,12 @@ def _is_ruled(found: Components, index: int) -> bool:
     return bool(((others > 0) & (others != index + 1)).sum() > 8)
 
 
-def _smooth(grey: NDArray[np.uint8], background: Floats, mask: Mask, sign: int) -> Floats:
+def _smooth(grey: NDArray[np.uint8], background: Floats, mask: Mask) -> Floats:
     """Return the picture with the ink replaced by the background, without the closing's bias by noise."""
     around = grown(mask, 2, np.maximum)
     outside = ~around
     bias = float(np.median((grey - background)[outside])) if outside.any() else 0.0
-    filled = np.where(around, background + np.float32(bias), grey).astype(np.float32)
-    return filled
+    return np.where(around, background + np.float32(bias), grey).astype(np.float32)
 
 
 def grown(mask: Mask, steps: int, choose: Callable[..., NDArray[np.uint8]]) -> Mask:
