@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.core import trace
+from service.core import sheet, trace
+from service.core.sheet import Segmentation
 
 Floats = NDArray[np.float32]
 
@@ -72,6 +73,52 @@ class _Paper:
         return ink if self.sign > 0 else np.negative(ink, out=ink)
 
 
+_CROWDED = 56
+"""Smaller side in pixels from which on a picture may show more than paper and a digit."""
+
+_THICK = 0.3
+"""Mean stroke width relative to the digit's larger side from which on the ink is no digit's: a sheet on a
+table."""
+
+_THINNEST_FRAME = 12
+"""Smaller side in reduced pixels from which on a box is examined for being a frame."""
+
+_HOLLOW = 0.6
+"""Share of ink along the edges of the digit's box from which on it is a frame."""
+
+
+@dataclass(frozen=True)
+class _Crowded:
+    """What a picture of more than paper and a digit would look like without ink.
+
+    Attributes:
+        segmentation: Of the reduced picture.
+        step: Picture pixels for one of the reduced picture.
+    """
+
+    segmentation: Segmentation
+    step: int
+    floor: float = 0.0
+
+    @classmethod
+    def of(cls, picture: Image.Image) -> "_Crowded | None":
+        """Segment a picture of mode L; None if there is no ink."""
+        step = max(1, round(max(picture.size) / sheet.SIDE))
+        segmentation = sheet.segment(_greys(picture.reduce(step)))
+        return None if segmentation is None else cls(segmentation, step)
+
+    def ink(self, grey: NDArray[np.uint8], box: Box) -> Floats:
+        """Return grey levels of the digit's ink, as `_Paper.ink` does."""
+        tall, wide = grey.shape
+        height, width = self.segmentation.background.shape
+        left, top, right, bottom = (side / self.step for side in box)
+        where = (left, top, min(right, width), min(bottom, height))
+        background = sheet.enlarged(self.segmentation.background, where, wide, tall)
+        keep = sheet.enlarged(self.segmentation.keep, where, wide, tall)
+        ink = (grey - background) * np.float32(self.segmentation.sign)
+        return np.asarray(ink * np.minimum(2 * keep, 1), np.float32)
+
+
 @dataclass(frozen=True)
 class Cut:
     """A digit cut out of a picture.
@@ -82,7 +129,7 @@ class Cut:
 
     ink: Floats
     _picture: Image.Image
-    _paper: _Paper
+    _paper: "_Paper | _Crowded"
     _full: float
 
     def whole(self) -> Floats:
@@ -118,10 +165,16 @@ def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int) ->
         return cut_out(picture.crop((wide, tall, width - wide, height - tall)), side, margin)
     frame = np.concatenate((coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]))
     is_canvas = np.count_nonzero(frame == frame[0]) > _EVEN * len(frame)
-    paper = _canvas(coarse, int(frame[0])) if is_canvas else _sheet(coarse, step_x, step_y)
+    paper: _Paper | _Crowded = (
+        _canvas(coarse, int(frame[0])) if is_canvas else _sheet(coarse, step_x, step_y)
+    )
     ink = paper.ink(coarse, (0, 0, coarse.shape[1] * step_x, coarse.shape[0] * step_y))
     ink *= ink > paper.floor
-    left, top, right, bottom = _box(ink)
+    found = _box(ink)
+    crowded = None if min(width, height) < _CROWDED or _is_alone(ink, found) else _Crowded.of(picture)
+    if crowded is not None:
+        paper, step_x, step_y, found = crowded, crowded.step, crowded.step, crowded.segmentation.box
+    left, top, right, bottom = found
     left, right, top, bottom = left * step_x, right * step_x, top * step_y, bottom * step_y
     unit = max(right - left, bottom - top) / side  # picture pixels for one of the answer's
     around = margin * unit + max(step_x, step_y)
@@ -138,7 +191,7 @@ def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int) ->
     return Cut(ink, picture, paper, full)
 
 
-def _ink(picture: Image.Image, paper: _Paper, box: Box, wide: int, tall: int) -> Floats:
+def _ink(picture: Image.Image, paper: "_Paper | _Crowded", box: Box, wide: int, tall: int) -> Floats:
     """Return grey levels of ink within a box, scaled to a size: (tall, wide) float32."""
     return paper.ink(_greys(picture.resize((wide, tall), Image.Resampling.BILINEAR, box=box)), box)
 
@@ -260,6 +313,27 @@ def _span(profile: Floats) -> tuple[int, int]:
     amounts = np.add.reduceat(profile, starts)  # between runs there is none
     kept = np.flatnonzero(amounts >= _SPECK * amounts.sum())
     return int(starts[kept[0]]), int(ends[kept[-1]])
+
+
+def _is_alone(ink: Floats, box: tuple[int, int, int, int]) -> bool:
+    """Return whether there is nothing but the digit on the paper.
+
+    Args:
+        ink: (h, w) float32, 0 where there is none.
+        box: Left, top, right and bottom of the digit.
+    """
+    edge = ink[0].sum() + ink[-1].sum() + ink[:, 0].sum() + ink[:, -1].sum()
+    if edge > 0:
+        return False
+    left, top, right, bottom = box
+    digit = ink[top:bottom, left:right] > 0
+    if not digit.any(axis=0).all() or not digit.any(axis=1).all():  # it falls into parts
+        return False
+    if min(digit.shape) >= _THINNEST_FRAME:
+        around = np.concatenate((digit[0], digit[-1], digit[:, 0], digit[:, -1]))
+        if np.count_nonzero(around) > _HOLLOW * len(around):
+            return False
+    return sheet.stroke_width(np.pad(digit, 1)) < _THICK * max(digit.shape)
 
 
 def _middles(start: float, end: float, count: int) -> Floats:

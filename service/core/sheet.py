@@ -91,8 +91,9 @@ def segment(grey: NDArray[np.uint8]) -> Segmentation | None:
     for sign, background in ((-1, closed), (1, opened)):
         segmentation = _with_sign(grey, background, sign)
         if segmentation is not None:
-            evidence = _evidence(grey, background, sign, away) ** 0.5
-            found.append((evidence * segmentation.support**4 / segmentation.thickness**2, segmentation))
+            evidence = _evidence(grey, background, sign, away)
+            weight = evidence**0.4 * segmentation.support**16 / segmentation.thickness**0.5
+            found.append((weight, segmentation))
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
@@ -113,7 +114,7 @@ def _with_sign(grey: NDArray[np.uint8], background: Floats, sign: int) -> Segmen
     boxes = found.boxes[kept]
     left, top = boxes[:, :2].min(axis=0).tolist()
     right, bottom = boxes[:, 2:].max(axis=0).tolist()
-    thickness = _stroke_width(mask) / max(right - left, bottom - top)
+    thickness = stroke_width(mask) / max(right - left, bottom - top)
     keep = grown(mask, _GROW, np.maximum)
     support = _support(grey, mask, float(np.median(ink[mask])))
     box = (left, top, right, bottom)
@@ -127,7 +128,7 @@ def _support(grey: NDArray[np.uint8], mask: Mask, contrast: float) -> float:
     return float(np.mean((high - low)[outline] >= 0.5 * contrast))
 
 
-def _stroke_width(mask: Mask) -> float:
+def stroke_width(mask: Mask) -> float:
     """Return the mean width of strokes in pixels: twice the area over the length of the outline."""
     steps = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     return 2 * np.count_nonzero(mask) / max(steps * np.pi / 4, 1.0)
