@@ -83,8 +83,12 @@ table."""
 _THINNEST_FRAME = 12
 """Smaller side in reduced pixels from which on a box is examined for being a frame."""
 
-_HOLLOW = 0.6
-"""Share of ink along the edges of the digit's box from which on it is a frame."""
+_RULED = 0.45
+"""Share of ink along a side of the digit's box from which on it may be a side of a frame or an axis, if another
+side has as much."""
+
+_SOLID = 0.5
+"""Share of ink in the digit's box from which on it may be a sheet on a table."""
 
 
 @dataclass(frozen=True)
@@ -330,8 +334,15 @@ def _is_alone(ink: Floats, box: tuple[int, int, int, int]) -> bool:
     if not digit.any(axis=0).all() or not digit.any(axis=1).all():  # it falls into parts
         return False
     if min(digit.shape) >= _THINNEST_FRAME:
-        around = np.concatenate((digit[0], digit[-1], digit[:, 0], digit[:, -1]))
-        if np.count_nonzero(around) > _HOLLOW * len(around):
+        sides = (
+            digit[:2].any(axis=0),
+            digit[-2:].any(axis=0),
+            digit[:, :2].any(axis=1),
+            digit[:, -2:].any(axis=1),
+        )
+        if sum(np.count_nonzero(side) > _RULED * len(side) for side in sides) > 1:
+            return False
+        if np.count_nonzero(digit) > _SOLID * digit.size:
             return False
     return sheet.stroke_width(np.pad(digit, 1)) < _THICK * max(digit.shape)
 
