@@ -86,7 +86,7 @@ def segment(grey: NDArray[np.uint8]) -> Segmentation | None:
         None if there is no ink.
     """
     closed, opened = _background(grey, -1), _background(grey, 1)
-    away = grey - _paper(grey)
+    away = grey - paper(grey)
     found = []
     for sign, background in ((-1, closed), (1, opened)):
         segmentation = _with_sign(grey, background, sign)
@@ -149,7 +149,7 @@ def _evidence(grey: NDArray[np.uint8], background: Floats, sign: int, away: Floa
     return 1.0 + float(ink[away * np.float32(sign) > 0.5 * ink].sum())
 
 
-def _paper(grey: NDArray[np.uint8]) -> Floats:
+def paper(grey: NDArray[np.uint8]) -> Floats:
     """Return the grey of the paper as a plane, fitted to what is near the median of the picture's middle."""
     height, width = grey.shape
     top, left = round(height * (1 - _CENTRAL) / 2), round(width * (1 - _CENTRAL) / 2)

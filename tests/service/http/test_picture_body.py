@@ -308,7 +308,7 @@ def test_a_large_picture_shows_the_same_digit_as_a_small_one(kind: str) -> None:
     found, pixels = picture_body.read_picture(picture(large, **options), "Body", 16_000_000)
 
     prepared = ink.from_picture(found).astype(int)
-    assert pixels == 2800 * 2800
+    assert pixels == 2800 * 2800 // (4 if kind == "jpeg" else 1)
     assert np.abs(prepared - ink.from_picture(np.asarray(small))).mean() < 4
 
 
