@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.core import sheet, trace
+from service.core import components, sheet, trace
 from service.core.sheet import Segmentation
 
 Floats = NDArray[np.float32]
@@ -83,9 +83,9 @@ table."""
 _THINNEST_FRAME = 12
 """Smaller side in reduced pixels from which on a box is examined for being a frame."""
 
-_RULED = 0.45
-"""Share of ink along a side of the digit's box from which on it may be a side of a frame or an axis, if another
-side has as much."""
+_DEEP, _RULED = 4, 0.45
+"""Depth of a side of the digit's box, in reduced pixels, and share of ink along it from which on it may be a side
+of a frame or an axis, if another side has as much."""
 
 _SOLID = 0.5
 """Share of ink in the digit's box from which on it may be a sheet on a table."""
@@ -169,13 +169,13 @@ def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int) ->
         return cut_out(picture.crop((wide, tall, width - wide, height - tall)), side, margin)
     frame = np.concatenate((coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]))
     is_canvas = np.count_nonzero(frame == frame[0]) > _EVEN * len(frame)
-    paper: _Paper | _Crowded = (
-        _canvas(coarse, int(frame[0])) if is_canvas else _sheet(coarse, step_x, step_y)
-    )
+    paper: _Paper | _Crowded = _canvas(coarse, int(frame[0])) if is_canvas else _sheet(coarse, step_x, step_y)
     ink = paper.ink(coarse, (0, 0, coarse.shape[1] * step_x, coarse.shape[0] * step_y))
     ink *= ink > paper.floor
     found = _box(ink)
     crowded = None if min(width, height) < _CROWDED or _is_alone(ink, found) else _Crowded.of(picture)
+    if crowded is None and min(width, height) >= _CROWDED and _reaches_edge(ink):
+        raise Blank  # nothing is left but a table or a shadow
     if crowded is not None:
         paper, step_x, step_y, found = crowded, crowded.step, crowded.step, crowded.segmentation.box
     left, top, right, bottom = found
@@ -319,6 +319,11 @@ def _span(profile: Floats) -> tuple[int, int]:
     return int(starts[kept[0]]), int(ends[kept[-1]])
 
 
+def _reaches_edge(ink: Floats) -> bool:
+    """Return whether there is ink at the picture's edge."""
+    return bool(ink[0].any() or ink[-1].any() or ink[:, 0].any() or ink[:, -1].any())
+
+
 def _is_alone(ink: Floats, box: tuple[int, int, int, int]) -> bool:
     """Return whether there is nothing but the digit on the paper.
 
@@ -326,8 +331,7 @@ def _is_alone(ink: Floats, box: tuple[int, int, int, int]) -> bool:
         ink: (h, w) float32, 0 where there is none.
         box: Left, top, right and bottom of the digit.
     """
-    edge = ink[0].sum() + ink[-1].sum() + ink[:, 0].sum() + ink[:, -1].sum()
-    if edge > 0:
+    if _reaches_edge(ink):
         return False
     left, top, right, bottom = box
     digit = ink[top:bottom, left:right] > 0
@@ -335,12 +339,13 @@ def _is_alone(ink: Floats, box: tuple[int, int, int, int]) -> bool:
         return False
     if min(digit.shape) >= _THINNEST_FRAME:
         sides = (
-            digit[:2].any(axis=0),
-            digit[-2:].any(axis=0),
-            digit[:, :2].any(axis=1),
-            digit[:, -2:].any(axis=1),
+            digit[:_DEEP].any(axis=0),
+            digit[-_DEEP:].any(axis=0),
+            digit[:, :_DEEP].any(axis=1),
+            digit[:, -_DEEP:].any(axis=1),
         )
-        if sum(np.count_nonzero(side) > _RULED * len(side) for side in sides) > 1:
+        is_ruled = sum(np.count_nonzero(side) > _RULED * len(side) for side in sides) > 1
+        if is_ruled and components.connected(digit).count > 1:
             return False
         if np.count_nonzero(digit) > _SOLID * digit.size:
             return False

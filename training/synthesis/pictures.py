@@ -171,9 +171,9 @@ def table_all_round(strokes: Sequence[Points], generator: Random) -> Scene:
     angle = math.radians(generator.uniform(-4, 4))
     x, y = np.meshgrid(np.arange(width) - width / 2, np.arange(height) - height / 2)
     along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
-    inside = np.minimum(
-        (0.5 - share) * width - np.abs(along), (0.5 - share) * height - np.abs(across)
-    ).clip(0, 1)
+    inside = np.minimum((0.5 - share) * width - np.abs(along), (0.5 - share) * height - np.abs(across)).clip(
+        0, 1
+    )
     _mix(scene, np.asarray(1 - inside, np.float32), _table_colour(generator))
     return camera(scene, generator)
 
@@ -354,7 +354,9 @@ def axes(strokes: Sequence[Points], generator: Random) -> Scene:
     def draw(brush: ImageDraw.ImageDraw, unit: int) -> None:
         thick = max(1, round(line * unit))
         brush.line([(left * unit, 0.05 * height * unit), (left * unit, bottom * unit)], fill=255, width=thick)
-        brush.line([(left * unit, bottom * unit), (0.95 * width * unit, bottom * unit)], fill=255, width=thick)
+        brush.line(
+            [(left * unit, bottom * unit), (0.95 * width * unit, bottom * unit)], fill=255, width=thick
+        )
         for tick in np.linspace(0.12, 0.85, 6):
             y, x = tick * height * unit, (left + tick * 0.95 * width * 0.9) * unit
             brush.line([((left - 0.02 * width) * unit, y), (left * unit, y)], fill=255, width=thick)
@@ -389,7 +391,9 @@ def lines_over(strokes: Sequence[Points], generator: Random) -> Scene:
         line = scene.pen * generator.uniform(0.1, 0.3)
         colour = generator.permutation([40, 120, 230])
 
-        def draw(brush: ImageDraw.ImageDraw, unit: int, ends: NDArray[np.float64] = ends, line: float = line) -> None:
+        def draw(
+            brush: ImageDraw.ImageDraw, unit: int, ends: NDArray[np.float64] = ends, line: float = line
+        ) -> None:
             x0, y0, x1, y1 = (float(end) * unit for end in ends)
             brush.line([(x0, y0), (x1, y1)], fill=255, width=max(1, round(line * unit)))
 
