@@ -51,12 +51,12 @@ def render(strokes: Sequence[Points], generator: Random, kind: str) -> Image.Ima
     Args:
         strokes: One (points, 2) array per stroke, points >= 1: x to the right, y downwards, in any unit.
         generator: Source of randomness; the same state gives the same picture.
-        kind: A key of `DESIGN` or `HELD_OUT`.
+        kind: A key of `KINDS`.
 
     Returns:
         A colour picture ("RGB").
     """
-    scene = (DESIGN | HELD_OUT)[kind](strokes, generator)
+    scene = KINDS[kind](strokes, generator)
     return Image.fromarray(np.clip(np.rint(scene.page), 0, 255).astype(np.uint8))
 
 
@@ -416,6 +416,64 @@ def pencil(strokes: Sequence[Points], generator: Random) -> Scene:
     return camera(scene, generator)
 
 
+# --- Kinds that were recognised before the segmentation knew more than paper and ink
+
+
+def grid_paper(strokes: Sequence[Points], generator: Random) -> Scene:
+    """Squared paper with pale lines."""
+    scene = sheet(strokes, generator)
+    _mix(scene, _ruled(scene, generator, (True, True)), [150, 175, 215])
+    return camera(scene, generator)
+
+
+def ruled_paper(strokes: Sequence[Points], generator: Random) -> Scene:
+    """Lined paper with pale lines."""
+    scene = sheet(strokes, generator)
+    _mix(scene, _ruled(scene, generator, (False, True)), [150, 175, 215])
+    return camera(scene, generator)
+
+
+def _ruled(scene: Scene, generator: Random, axes_used: tuple[bool, bool]) -> Floats:
+    height, width = scene.size
+    step = generator.uniform(0.05, 0.12) * width
+    line = max(1.0, 0.003 * width)
+
+    def draw(brush: ImageDraw.ImageDraw, unit: int) -> None:
+        for place in np.arange(step / 2, width, step):
+            if axes_used[0]:
+                brush.line(
+                    [(place * unit, 0), (place * unit, height * unit)], fill=255, width=round(line * unit)
+                )
+            if axes_used[1]:
+                brush.line(
+                    [(0, place * unit), (width * unit, place * unit)], fill=255, width=round(line * unit)
+                )
+
+    return _drawn(scene, draw)
+
+
+def chalk(strokes: Sequence[Points], generator: Random) -> Scene:
+    """Light, grainy chalk on a dark board."""
+    board, light = generator.uniform(30, 80), generator.uniform(190, 240)
+    scene = sheet(strokes, generator, colours=([board * 0.8, board, board * 0.9], [light] * 3))
+    height, width = scene.size
+    grain = generator.uniform(0.55, 1, (height, width, 1))
+    background = np.array([board * 0.8, board, board * 0.9], np.float32)
+    scene.page = np.asarray(background + (scene.page - background) * grain, np.float32)
+    return camera(scene, generator)
+
+
+def glare(strokes: Sequence[Points], generator: Random) -> Scene:
+    """A bright, soft reflection on the sheet."""
+    scene = sheet(strokes, generator, colours=([generator.uniform(150, 190)] * 3, [30.0] * 3))
+    height, width = scene.size
+    x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
+    middle_x, middle_y = generator.uniform(-0.9, 0.9, 2)
+    spot = np.exp(-((x - middle_x) ** 2 + (y - middle_y) ** 2) / generator.uniform(0.1, 0.5))
+    _mix(scene, np.asarray(0.6 * spot, np.float32), [255] * 3)
+    return camera(scene, generator)
+
+
 DESIGN: dict[str, Kind] = {
     "plain": plain,
     "table on one side": table_on_one_side,
@@ -438,3 +496,13 @@ HELD_OUT: dict[str, Kind] = {
     "lines over": lines_over,
     "pencil": pencil,
 }
+
+WORKING: dict[str, Kind] = {
+    "grid paper": grid_paper,
+    "ruled paper": ruled_paper,
+    "chalk": chalk,
+    "glare": glare,
+}
+
+KINDS = DESIGN | HELD_OUT | WORKING
+"""All kinds by name."""
