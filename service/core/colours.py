@@ -28,8 +28,12 @@ _COLOURED = 40.0
 _STRONGER = 2.0
 """How many times the contrast of brightness the contrast of hue must be to replace it."""
 
+_UNEVEN, _VIVID = 60.0, 100.0
+"""Range of the paper's brightness from which on it is uneven, and distance of hues from which on ink is
+vivid: vivid ink on uneven paper is seen by its hue."""
+
 _LOST, _MANY = 0.3, 0.15
-"""Brightness loses ink if more than this share (0.15) of the ink has less than this share (0.3) of the contrast."""
+"""Brightness loses ink if more than 0.15 of the ink has less than 0.3 of the contrast."""
 
 _STROKES = 0.45
 """Share of the picture that differs in hue above which it is no ink but, for example, a table."""
@@ -58,7 +62,8 @@ def weights(picture: Image.Image) -> Weights | None:
     grey_ink = (np.abs(away) > 0.5 * bright) & (distance < _LOST * contrast)
     if bright > _COLOURED and np.count_nonzero(grey_ink) > _MANY * np.count_nonzero(ink):
         return None  # what is coloured is a line, a stamp or a table
-    if contrast < _STRONGER * bright and not _is_lost(away[ink]):
+    is_even = float(np.ptp(np.percentile(brightness[~ink], (5, 95)))) < _UNEVEN
+    if contrast < _STRONGER * bright and not _is_lost(away[ink]) and (is_even or contrast < _VIVID):
         return None
     axis = np.median(hue[ink], axis=0) - paper
     axis -= axis @ np.ones(3, np.float32) / 3  # brightness has no part in it
@@ -67,7 +72,8 @@ def weights(picture: Image.Image) -> Weights | None:
         return None
     # Paper becomes 64 and ink 192, whatever their hues.
     axis *= 128 / float(axis @ (np.median(hue[ink], axis=0) - paper))
-    return (*(float(factor) for factor in axis), 64 - float(axis @ paper))
+    red, green, blue = axis.tolist()
+    return red, green, blue, 64 - float(axis @ paper)
 
 
 def _high(values: Floats) -> float:

@@ -1,12 +1,13 @@
 """Connected components of small binary images."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class Components(NamedTuple):
+@dataclass(frozen=True)
+class Components:
     """The connected components of a binary image; pixels that share a side or a corner are connected.
 
     Attributes:
@@ -24,7 +25,7 @@ class Components(NamedTuple):
 
     def sums(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the sum of (H, W) values over each component: (N,)."""
-        return np.bincount(self.labels.ravel(), values.ravel(), self.count + 1)[1:]
+        return np.asarray(np.bincount(self.labels.ravel(), values.ravel(), self.count + 1)[1:], np.float64)
 
 
 def connected(image: NDArray[np.bool_]) -> Components:

@@ -84,8 +84,8 @@ _THINNEST_FRAME = 12
 """Smaller side in reduced pixels from which on a box is examined for being a frame."""
 
 _DEEP, _RULED = 4, 0.45
-"""Depth of a side of the digit's box, in reduced pixels, and share of ink along it from which on it may be a side
-of a frame or an axis, if another side has as much."""
+"""Depth of a side of the digit's box, in reduced pixels, and share of ink along it from which on it may be a
+side of a frame or an axis, if another side has as much."""
 
 _SOLID = 0.5
 """Share of ink in the digit's box from which on it may be a sheet on a table."""
@@ -344,12 +344,12 @@ def _is_alone(ink: Floats, box: tuple[int, int, int, int]) -> bool:
             digit[:, :_DEEP].any(axis=1),
             digit[:, -_DEEP:].any(axis=1),
         )
-        is_ruled = sum(np.count_nonzero(side) > _RULED * len(side) for side in sides) > 1
+        is_ruled = sum(float(np.mean(side)) > _RULED for side in sides) > 1
         if is_ruled and components.connected(digit).count > 1:
             return False
         if np.count_nonzero(digit) > _SOLID * digit.size:
             return False
-    return sheet.stroke_width(np.pad(digit, 1)) < _THICK * max(digit.shape)
+    return bool(sheet.stroke_width(np.pad(digit, 1)) < _THICK * max(digit.shape))
 
 
 def _middles(start: float, end: float, count: int) -> Floats:

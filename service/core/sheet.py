@@ -1,8 +1,8 @@
 """Segmentation of pictures that show more than a sheet of paper and one digit.
 
-The background is estimated by a morphological closing (opening for light ink): it removes what is thin, such as
-strokes, and keeps what is wide, such as a table beside the sheet or a shadow across it. Ink is what differs from
-the background. Of its connected components those of the digit are kept.
+The background is estimated by a morphological closing (opening for light ink): it removes what is thin, such
+as strokes, and keeps what is wide, such as a table beside the sheet or a shadow across it. Ink is what
+differs from the background. Of its connected components those of the digit are kept.
 
 Source of the operators: Serra, "Image Analysis and Mathematical Morphology", 1982.
 """
@@ -24,8 +24,8 @@ SIDE = 112
 """Larger side of the reduced picture that is segmented, in pixels."""
 
 _WINDOW = 0.34
-"""Side of the square of the closing, relative to the smaller side: wider than a stroke, and than the hole of an
-eight."""
+"""Side of the square of the closing, relative to the smaller side: wider than a stroke, and than the hole of
+an eight."""
 
 _CENTRAL = 0.6
 """Share of width and height in the middle of the picture whose median is the grey of the paper."""
@@ -46,7 +46,14 @@ _RULED = 0.85
 """Share of a component's pixels near the edges of its box from which on it is a frame or a pair of axes."""
 
 _FLAT = 0.22
-"""Height of a horizontal line, relative to its length, below which it is no digit if there is anything else."""
+"""Height of a horizontal line relative to its length; a line is no digit if there is anything else."""
+
+_UNDERLINE = 0.45
+"""Length of a horizontal line below the digit, relative to the digit's size, from which on it underlines."""
+
+_NEAR, _NEAR_EDGE = 0.3, 0.05
+"""Distance from the digit's main component, relative to its size, up to which others belong to it; and the
+same of those that reach in from the picture's edge."""
 
 _EDGE = 1
 """Pixels between a component and the picture's edge up to which it reaches in from outside."""
@@ -126,7 +133,7 @@ def _with_sign(grey: NDArray[np.uint8], background: Floats, sign: int) -> Segmen
 
 
 def _support(grey: NDArray[np.uint8], mask: Mask, contrast: float) -> float:
-    """Return the share of the outline of a mask where the picture has a step of at least half the contrast."""
+    """Return the share of a mask's outline where the picture has a step of at least half the contrast."""
     outline = mask & ~grown(mask, 1, np.minimum)
     high, low = _windowed(grey, 5, np.maximum), _windowed(grey, 5, np.minimum)
     return float(np.mean((high - low)[outline] >= 0.5 * contrast))
@@ -185,7 +192,7 @@ def _background(grey: NDArray[np.uint8], sign: int) -> Floats:
 def _windowed(
     grey: NDArray[np.uint8], side: int, choose: Callable[..., NDArray[np.uint8]]
 ) -> NDArray[np.uint8]:
-    """Return the maximum or minimum in a square window around each pixel; near the edges the window is cut."""
+    """Return the maximum or minimum in a square window around each pixel; edge pixels are repeated."""
     for _ in range(2):
         grey = np.ascontiguousarray(_along_rows(grey, side // 2, choose).T)
     return grey
@@ -211,43 +218,26 @@ def _digit(found: Components, ink: Floats) -> NDArray[np.intp]:
     height, width = ink.shape
     mass = found.sums(np.maximum(ink, 0))
     boxes = found.boxes
-    at_edge = (boxes[:, :2] <= _EDGE).any(axis=1) | (boxes[:, 2:] >= [width - _EDGE, height - _EDGE]).any(
-        axis=1
-    )
+    margins = np.minimum(boxes[:, :2], [width, height] - boxes[:, 2:]).min(axis=1)
+    at_edge = np.asarray(margins <= _EDGE, np.bool_)
     ruled = np.array([_is_ruled(found, index) for index in range(found.count)])
     middle = np.stack((boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]), axis=1) / 2
     away = np.abs(middle / [width, height] - 0.5).max(axis=1)
     flat = boxes[:, 3] - boxes[:, 1] <= _FLAT * (boxes[:, 2] - boxes[:, 0])
     score = mass * np.where(at_edge | flat, 0.2, 1) * np.where(ruled, 0.05, 1) * (1.2 - away)
     main = int(score.argmax())
-    kept = [main]
     left, top, right, bottom = boxes[main].tolist()
     size = max(right - left, bottom - top)
-    for index in np.argsort(-mass):
-        if index == main or mass[index] < _SPECK * mass[main] or ruled[index]:
-            continue
-        gap = _gap(boxes[index], (left, top, right, bottom))
-        if gap > (0.05 if at_edge[index] and not at_edge[main] else 0.3) * size:
-            continue
-        x0, y0, x1, y1 = boxes[index].tolist()
-        if flat[index] and (y0 + y1) / 2 >= boxes[main][3] and (x1 - x0) > 0.45 * size:
-            continue  # an underline
-        is_upright = x1 - x0 <= _FLAT * (y1 - y0)
-        x_beyond, y_beyond = (
-            min(boxes[main][0] - x0, x1 - boxes[main][2]),
-            min(boxes[main][1] - y0, y1 - boxes[main][3]),
-        )
-        if (flat[index] and x_beyond > 0) or (is_upright and y_beyond > 0):
-            continue  # one side of a box
-        kept.append(int(index))
-    return np.array(kept, np.intp)
-
-
-def _gap(box: NDArray[np.int64], other: tuple[int, int, int, int]) -> int:
-    """Return the distance between two boxes, along the axis where it is larger; 0 if they overlap."""
-    x = max(int(box[0]) - other[2], other[0] - int(box[2]))
-    y = max(int(box[1]) - other[3], other[1] - int(box[3]))
-    return max(x, y, 0)
+    x0, y0, x1, y1 = boxes.T
+    gap = np.maximum(np.maximum(x0 - right, left - x1), np.maximum(y0 - bottom, top - y1))
+    is_near = gap <= np.where(at_edge & ~at_edge[main], _NEAR_EDGE, _NEAR) * size
+    is_underline = flat & (y0 + y1 >= 2 * bottom) & (x1 - x0 > _UNDERLINE * size)
+    is_side = (flat & (x0 < left) & (x1 > right)) | (
+        (x1 - x0 <= _FLAT * (y1 - y0)) & (y0 < top) & (y1 > bottom)
+    )  # of a box whose other sides were not found
+    kept = is_near & ~is_underline & ~is_side & ~ruled & (mass >= _SPECK * mass[main])
+    kept[main] = True
+    return np.flatnonzero(kept)
 
 
 def _is_ruled(found: Components, index: int) -> bool:

@@ -62,8 +62,8 @@ _DRAFT = 500
 """Smallest side in pixels at which a large JPEG is decoded: most of its cost is saved."""
 
 _JPEG_PIXELS = 4
-"""Pixels of a JPEG of one scan that count as one: 24 million are decoded at an eighth of the size in 70 ms and
-400 KB of memory, 16 million of a PNG in 250 ms and 68 MB."""
+"""Pixels of a JPEG of one scan that count as one: 24 million are decoded at an eighth of the size in 70 ms
+and 2 MB of memory, 16 million of a PNG in 250 ms and 68 MB."""
 
 _BAND_PIXELS = 2**18
 """Pixels that are converted and reduced at once."""

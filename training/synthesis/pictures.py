@@ -98,8 +98,8 @@ def sheet(
     background, foreground = (np.array(colour, np.float32) for colour in colours)
     page = background + (foreground - background) * coverage
     box = (*corner - pen / 2, *(corner + extent * scale + pen / 2))
-    scene = Scene(page, box, pen, float(background.mean()), float(foreground.mean()))
-    return scene
+    grey = float(background.mean()), float(foreground.mean())
+    return Scene(np.asarray(page, np.float32), box, pen, *grey)
 
 
 def draw_line(brush: ImageDraw.ImageDraw, stroke: Points, pen: float, fill: int = 255) -> None:
@@ -137,7 +137,7 @@ def _drawn(scene: Scene, draw: Callable[[ImageDraw.ImageDraw, int], None]) -> Fl
     height, width = scene.size
     mask = Image.new("L", (2 * width, 2 * height), 0)
     draw(ImageDraw.Draw(mask), 2)
-    return np.asarray(mask.reduce(2), np.float32) / 255
+    return np.asarray(np.asarray(mask.reduce(2), np.float32) / 255, np.float32)
 
 
 def table_on_one_side(strokes: Sequence[Points], generator: Random, most: float = 0.4) -> Scene:
