@@ -39,6 +39,19 @@ _STROKES = 0.45
 """Share of the picture that differs in hue above which it is no ink but, for example, a table."""
 
 
+def grey(picture: Image.Image) -> Image.Image:
+    """Convert a colour picture to the greys in which ink and paper differ most.
+
+    Args:
+        picture: Of mode RGB.
+
+    Returns:
+        Of mode L.
+    """
+    chosen = weights(picture)
+    return picture.convert("L") if chosen is None else picture.convert("L", chosen)
+
+
 def weights(picture: Image.Image) -> Weights | None:
     """Return how a colour picture should be converted to grey; None for brightness, as most are.
 

@@ -360,17 +360,11 @@ def _greys(picture: Image.Image) -> Image.Image:
     elif picture.mode in _GREY_MODES:
         grey = _reduced(picture, "L", times)
     else:
-        grey = _best_grey(_reduced(picture, "RGB", times))
+        grey = colours.grey(_reduced(picture, "RGB", times))
     if picture.info:  # EXIF data would be there
         grey.info = picture.info
         photo.turn_upright(grey)
     return grey
-
-
-def _best_grey(picture: Image.Image) -> Image.Image:
-    """Return a colour picture as the greys in which ink and paper differ most."""
-    weights = colours.weights(picture)
-    return picture.convert("L") if weights is None else picture.convert("L", weights)
 
 
 def _reduced(picture: Image.Image, mode: str, times: int) -> Image.Image:
@@ -396,7 +390,7 @@ def _on_paper(picture: Image.Image) -> Image.Image:
     """Return the greys of a picture with alpha: what is transparent becomes paper."""
     alpha = picture.getchannel("A")
     if alpha.getextrema() == (255, 255):
-        return _best_grey(picture.convert("RGB"))
+        return colours.grey(picture.convert("RGB"))
     grey = picture.convert("L")
     # Paper shines through where nothing is drawn, so it is whatever the ink is not: always shown as light
     # ink on black paper, as the networks see it.

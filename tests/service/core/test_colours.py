@@ -23,11 +23,6 @@ def drawn(paper: Colour, pen: Colour) -> Image.Image:
     return picture
 
 
-def grey(picture: Image.Image) -> Image.Image:
-    weights = colours.weights(picture)
-    return picture.convert("L") if weights is None else picture.convert("L", weights)
-
-
 def likeness(picture: Image.Image) -> float:
     """Return the cosine between what is prepared of a picture and of the same digit black on white."""
     found, wanted = (
@@ -54,7 +49,7 @@ def test_ink_of_the_papers_brightness_is_seen_by_its_hue(paper: Colour, pen: Col
     picture = drawn(paper, pen)
 
     assert colours.weights(picture) is not None
-    assert likeness(grey(picture)) >= ALIKE
+    assert likeness(colours.grey(picture)) >= ALIKE
 
 
 @pytest.mark.parametrize(
@@ -74,7 +69,7 @@ def test_ink_that_brightness_shows_is_seen_by_brightness(paper: Colour, pen: Col
     picture = drawn(paper, pen)
 
     assert colours.weights(picture) is None
-    assert likeness(grey(picture)) >= ALIKE
+    assert likeness(colours.grey(picture)) >= ALIKE
 
 
 @pytest.mark.parametrize("pen", [(230, 30, 30), (30, 60, 230), (255, 255, 0), (255, 0, 255)])
@@ -87,7 +82,7 @@ def test_coloured_ink_is_seen_on_a_background_from_black_to_white(pen: Colour, t
     picture = Image.fromarray(across.astype(np.uint8)).convert("RGB")
     picture.paste(pen, mask=digits.canvas(FIVE, 200, 13, dark_on_light=False))
 
-    assert likeness(grey(picture)) >= ALIKE
+    assert likeness(colours.grey(picture)) >= ALIKE
 
 
 def test_a_coloured_table_is_no_ink() -> None:
