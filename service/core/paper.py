@@ -83,6 +83,10 @@ table."""
 _THINNEST_FRAME = 12
 """Smaller side in reduced pixels from which on a box is examined for being a frame."""
 
+_ENLARGED = 1.7
+"""How many times a small digit is enlarged from which on Lanczos' filter interpolates it, which keeps loops
+open: 1 to 3 % more of digits of 6 to 10 pixels are recognised."""
+
 _DEEP, _RULED = 4, 0.45
 """Depth of a side of the digit's box, in reduced pixels, and share of ink along it from which on it may be a
 side of a frame or an axis, if another side has as much."""
@@ -197,7 +201,9 @@ def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int) ->
 
 def _ink(picture: Image.Image, paper: "_Paper | _Crowded", box: Box, wide: int, tall: int) -> Floats:
     """Return grey levels of ink within a box, scaled to a size: (tall, wide) float32."""
-    return paper.ink(_greys(picture.resize((wide, tall), Image.Resampling.BILINEAR, box=box)), box)
+    enlarging = wide > _ENLARGED * (box[2] - box[0])
+    filtered = Image.Resampling.LANCZOS if enlarging else Image.Resampling.BILINEAR
+    return paper.ink(_greys(picture.resize((wide, tall), filtered, box=box)), box)
 
 
 def _greys(picture: Image.Image) -> NDArray[np.uint8]:
