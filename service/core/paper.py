@@ -87,6 +87,10 @@ _ENLARGED = 1.7
 """How many times a small digit is enlarged from which on Lanczos' filter interpolates it, which keeps loops
 open: 1 to 3 % more of digits of 6 to 10 pixels are recognised."""
 
+_OFF, _BENT = 0.4, 0.1
+"""Distance from the paper, relative to the least ink, and share of pixels beyond it from which on the paper is
+not flat."""
+
 _DEEP, _RULED = 4, 0.45
 """Depth of a side of the digit's box, in reduced pixels, and share of ink along it from which on it may be a
 side of a frame or an axis, if another side has as much."""
@@ -175,9 +179,11 @@ def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int) ->
     is_canvas = np.count_nonzero(frame == frame[0]) > _EVEN * len(frame)
     paper: _Paper | _Crowded = _canvas(coarse, int(frame[0])) if is_canvas else _sheet(coarse, step_x, step_y)
     ink = paper.ink(coarse, (0, 0, coarse.shape[1] * step_x, coarse.shape[0] * step_y))
+    is_flat = is_canvas or _is_flat(ink, paper.floor)
     ink *= ink > paper.floor
     found = _box(ink)
-    crowded = None if min(width, height) < _CROWDED or _is_alone(ink, found) else _Crowded.of(picture)
+    is_simple = min(width, height) < _CROWDED or (is_flat and _is_alone(ink, found))
+    crowded = None if is_simple else _Crowded.of(picture)
     if crowded is None and min(width, height) >= _CROWDED and _reaches_edge(ink):
         raise Blank  # nothing is left but a table or a shadow
     if crowded is not None:
@@ -323,6 +329,13 @@ def _span(profile: Floats) -> tuple[int, int]:
     amounts = np.add.reduceat(profile, starts)  # between runs there is none
     kept = np.flatnonzero(amounts >= _SPECK * amounts.sum())
     return int(starts[kept[0]]), int(ends[kept[-1]])
+
+
+def _is_flat(ink: Floats, floor: float) -> bool:
+    """Return whether what is no ink lies near the surface of the paper; a shadow's edge does not."""
+    empty = np.abs(ink[ink < floor])
+    grain = _SIGMA * _median(np.abs(ink[:, 1:] - ink[:, :-1]).ravel()[::3])
+    return bool(np.count_nonzero(empty > max(_OFF * floor, 2.5 * grain)) < _BENT * empty.size)
 
 
 def _reaches_edge(ink: Floats) -> bool:

@@ -48,6 +48,12 @@ _RULED = 0.85
 _FLAT = 0.22
 """Height of a horizontal line relative to its length; a line is no digit if there is anything else."""
 
+_BEYOND = 0.08
+"""How far a side of a box goes beyond the digit at both ends, relative to the digit's size."""
+
+_FROM_OUTSIDE = 0.2
+"""Weight of what reaches in from the picture's edge, and of horizontal lines, in the search for the digit."""
+
 _UNDERLINE = 0.45
 """Length of a horizontal line below the digit, relative to the digit's size, from which on it underlines."""
 
@@ -103,8 +109,16 @@ def segment(grey: NDArray[np.uint8]) -> Segmentation | None:
         if segmentation is not None:
             evidence = _evidence(grey, background, sign, away)
             weight = evidence**0.4 * segmentation.support**16 / segmentation.thickness**0.5
+            if _edges(segmentation.box, grey.shape) > 1:
+                weight *= _FROM_OUTSIDE  # more likely a strip of light between two shadows
             found.append((weight, segmentation))
     return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _edges(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> int:
+    """Return how many of a picture's edges a box reaches."""
+    left, top, right, bottom = box
+    return sum(margin <= _EDGE for margin in (left, top, shape[1] - right, shape[0] - bottom))
 
 
 def _with_sign(grey: NDArray[np.uint8], background: Floats, sign: int) -> Segmentation | None:
@@ -224,7 +238,7 @@ def _digit(found: Components, ink: Floats) -> NDArray[np.intp]:
     middle = np.stack((boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]), axis=1) / 2
     away = np.abs(middle / [width, height] - 0.5).max(axis=1)
     flat = boxes[:, 3] - boxes[:, 1] <= _FLAT * (boxes[:, 2] - boxes[:, 0])
-    score = mass * np.where(at_edge | flat, 0.2, 1) * np.where(ruled, 0.05, 1) * (1.2 - away)
+    score = mass * np.where(at_edge | flat, _FROM_OUTSIDE, 1) * np.where(ruled, 0.05, 1) * (1.2 - away)
     main = int(score.argmax())
     left, top, right, bottom = boxes[main].tolist()
     size = max(right - left, bottom - top)
@@ -232,9 +246,10 @@ def _digit(found: Components, ink: Floats) -> NDArray[np.intp]:
     gap = np.maximum(np.maximum(x0 - right, left - x1), np.maximum(y0 - bottom, top - y1))
     is_near = gap <= np.where(at_edge & ~at_edge[main], _NEAR_EDGE, _NEAR) * size
     is_underline = flat & (y0 + y1 >= 2 * bottom) & (x1 - x0 > _UNDERLINE * size)
-    is_side = (flat & (x0 < left) & (x1 > right)) | (
-        (x1 - x0 <= _FLAT * (y1 - y0)) & (y0 < top) & (y1 > bottom)
-    )  # of a box whose other sides were not found
+    beyond = _BEYOND * size
+    is_side = (flat & (x0 < left - beyond) & (x1 > right + beyond)) | (
+        (x1 - x0 <= _FLAT * (y1 - y0)) & (y0 < top - beyond) & (y1 > bottom + beyond)
+    )  # of a box whose other sides were not found; the stem of a four begins where its angle does
     kept = is_near & ~is_underline & ~is_side & ~ruled & (mass >= _SPECK * mass[main])
     kept[main] = True
     return np.flatnonzero(kept)
