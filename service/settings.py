@@ -252,7 +252,10 @@ class Settings(BaseSettings):
         description="Images of 28 x 28 in one request; of larger ones as many as hold no more numbers",
     )
     max_picture_pixels: int = Field(
-        16_000_000, ge=784, description="Pixels of all pictures in a request, read before decoding them"
+        16_000_000,
+        ge=784,
+        description="Pixels of all pictures in a request, read before decoding them; four of a JPEG of one "
+        "scan count as one",
     )
     max_points: int = Field(10_000, ge=1, description="Points of a drawing sent as strokes")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

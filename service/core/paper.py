@@ -88,8 +88,8 @@ _ENLARGED = 1.7
 open: 1 to 3 % more of digits of 6 to 10 pixels are recognised."""
 
 _OFF, _BENT = 0.4, 0.1
-"""Distance from the paper, relative to the least ink, and share of pixels beyond it from which on the paper is
-not flat."""
+"""Distance from the paper, relative to the least ink, and share of pixels beyond it from which on the paper
+is not flat."""
 
 _DEEP, _RULED = 4, 0.45
 """Depth of a side of the digit's box, in reduced pixels, and share of ink along it from which on it may be a
