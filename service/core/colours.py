@@ -43,35 +43,38 @@ def grey(picture: Image.Image) -> Image.Image:
     """Convert a colour picture to the greys in which ink and paper differ most.
 
     Args:
-        picture: Of mode RGB.
+        picture: Of mode RGB, or RGBA without transparent pixels.
 
     Returns:
         Of mode L.
     """
     chosen = weights(picture)
-    return picture.convert("L") if chosen is None else picture.convert("L", chosen)
+    return picture.convert("L") if chosen is None else picture.convert("RGB").convert("L", chosen)
 
 
 def weights(picture: Image.Image) -> Weights | None:
     """Return how a colour picture should be converted to grey; None for brightness, as most are.
 
     Args:
-        picture: Of mode RGB.
+        picture: Of mode RGB, or RGBA without transparent pixels.
     """
     times = max(1, max(picture.size) // _SAMPLE)
-    pixels = np.asarray(picture.reduce(times), np.float32)
-    if float(np.ptp(pixels, axis=2).max()) < _COLOURED:
+    small = _reduced(picture, times)
+    highest = np.maximum(np.maximum(small[:, :, 0], small[:, :, 1]), small[:, :, 2])
+    lowest = np.minimum(np.minimum(small[:, :, 0], small[:, :, 1]), small[:, :, 2])
+    if int((highest - lowest).max()) < _COLOURED:
         return None
+    pixels = small.astype(np.float32)
     brightness = pixels @ _LUMA
     hue = pixels - brightness[:, :, None]
     paper = np.median(hue.reshape(-1, 3), axis=0)
     distance = np.linalg.norm(hue - paper, axis=2)
-    contrast = _high(distance)
+    contrast = sheet.strongest(distance)
     ink = distance > 0.5 * contrast
     if contrast < _COLOURED or np.count_nonzero(ink) > _STROKES * ink.size:
         return None
     away = brightness - sheet.paper(np.rint(brightness).astype(np.uint8))
-    bright = max(_high(away), _high(-away))
+    bright = max(sheet.strongest(away), sheet.strongest(-away))
     grey_ink = (np.abs(away) > 0.5 * bright) & (distance < _LOST * contrast)
     if bright > _COLOURED and np.count_nonzero(grey_ink) > _MANY * np.count_nonzero(ink):
         return None  # what is coloured is a line, a stamp or a table
@@ -89,10 +92,13 @@ def weights(picture: Image.Image) -> Weights | None:
     return red, green, blue, 64 - float(axis @ paper)
 
 
-def _high(values: Floats) -> float:
-    """Return a value that only six pixels exceed."""
-    place = values.size - 1 - min(6, values.size - 1)
-    return float(np.partition(values, place, axis=None)[place])
+def _reduced(picture: Image.Image, times: int) -> NDArray[np.uint8]:
+    """Return red, green and blue of a picture reduced in size: (h, w, 3)."""
+    if picture.mode == "RGB":
+        return np.asarray(picture.reduce(times))
+    # With alpha, Pillow would multiply it into the colours first. Such files are seldom noisy photographs.
+    size = (max(1, picture.width // times), max(1, picture.height // times))
+    return np.asarray(picture.resize(size, Image.Resampling.NEAREST))[:, :, :3]
 
 
 def _is_lost(away: Floats) -> bool:

@@ -25,7 +25,10 @@ class Components:
 
     def sums(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the sum of (H, W) values over each component: (N,)."""
-        return np.asarray(np.bincount(self.labels.ravel(), values.ravel(), self.count + 1)[1:], np.float64)
+        labels = self.labels.ravel()
+        places = np.flatnonzero(labels)
+        sums = np.bincount(labels[places], values.ravel()[places], self.count + 1)
+        return np.asarray(sums[1:], np.float64)
 
 
 def connected(image: NDArray[np.bool_]) -> Components:

@@ -334,7 +334,8 @@ def _span(profile: Floats) -> tuple[int, int]:
 def _is_flat(ink: Floats, floor: float) -> bool:
     """Return whether what is no ink lies near the surface of the paper; a shadow's edge does not."""
     empty = np.abs(ink[ink < floor])
-    grain = _SIGMA * _median(np.abs(ink[:, 1:] - ink[:, :-1]).ravel()[::3])
+    steps = np.sort(np.abs(ink[:, 1:] - ink[:, :-1]).ravel()[::3])
+    grain = _SIGMA * float(steps[len(steps) // 2]) if len(steps) else 0.0
     return bool(np.count_nonzero(empty > max(_OFF * floor, 2.5 * grain)) < _BENT * empty.size)
 
 
@@ -363,7 +364,7 @@ def _is_alone(ink: Floats, box: tuple[int, int, int, int]) -> bool:
             digit[:, :_DEEP].any(axis=1),
             digit[:, -_DEEP:].any(axis=1),
         )
-        is_ruled = sum(float(np.mean(side)) > _RULED for side in sides) > 1
+        is_ruled = sum(int(np.count_nonzero(side)) > _RULED * side.size for side in sides) > 1
         if is_ruled and components.connected(digit).count > 1:
             return False
         if np.count_nonzero(digit) > _SOLID * digit.size:

@@ -9,6 +9,8 @@ Source of the operators: Serra, "Image Analysis and Mathematical Morphology", 19
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,10 +127,9 @@ def _with_sign(grey: NDArray[np.uint8], background: Floats, sign: int) -> Segmen
     """Segment a reduced picture whose ink is lighter (1) or darker (-1) than the background."""
     ink = (grey - background) * np.float32(sign)
     sample = ink.ravel()[::_EVERY]
-    ink -= np.float32(np.median(sample))
-    noise = _SIGMA * float(np.median(np.abs(sample)))
-    place = ink.size - 1 - min(6, ink.size - 1)
-    full = float(np.partition(ink, place, axis=None)[place])
+    ink -= np.float32(_median(sample))
+    noise = _SIGMA * _median(np.abs(sample))
+    full = strongest(ink)
     if full < max(_FAINTEST, 3 * noise):
         return None
     found = components.connected(ink > max(_INK_FLOOR * full, min(4 * noise, 0.6 * full)))
@@ -141,7 +142,7 @@ def _with_sign(grey: NDArray[np.uint8], background: Floats, sign: int) -> Segmen
     right, bottom = boxes[:, 2:].max(axis=0).tolist()
     thickness = stroke_width(mask) / max(right - left, bottom - top)
     keep = grown(mask, _GROW, np.maximum)
-    support = _support(grey, mask, float(np.median(ink[mask])))
+    support = _support(grey, mask, _median(ink[mask]))
     box = (left, top, right, bottom)
     return Segmentation(_smooth(grey, background, mask), sign, keep, box, thickness, support)
 
@@ -178,17 +179,36 @@ def paper(grey: NDArray[np.uint8]) -> Floats:
     """Return the grey of the paper as a plane, fitted to what is near the median of the picture's middle."""
     height, width = grey.shape
     top, left = round(height * (1 - _CENTRAL) / 2), round(width * (1 - _CENTRAL) / 2)
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-    terms = np.stack((np.ones_like(x), x, y), axis=-1).reshape(-1, 3)[::7]
-    values = grey.reshape(-1)[::7].astype(np.float32)
+    x, y = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    terms = _terms(height, width)
+    values = grey.reshape(-1)[::_EVERY].astype(np.float32)
     middle = grey[top : height - top : 2, left : width - left : 2]
-    fit = np.array([np.median(middle), 0, 0], np.float32)
-    reach = max(24.0, 3 * _SIGMA * float(np.median(np.abs(middle - fit[0]))))
+    fit = np.array([_median(middle.ravel()), 0, 0], np.float32)
+    reach = max(24.0, 3 * _SIGMA * _median(np.abs(middle - fit[0]).ravel()))
     for _ in range(3):
         near = np.abs(values - terms @ fit) < reach
         chosen = terms[near]
         fit = np.linalg.solve(chosen.T @ chosen + np.eye(3, dtype=np.float32), chosen.T @ values[near])
     return np.asarray(fit[0] + fit[1] * x + fit[2] * y, np.float32)
+
+
+@lru_cache(maxsize=64)
+def _terms(height: int, width: int) -> Floats:
+    """Return 1, x and y of one pixel in `_EVERY`, from -1 to 1: (pixels, 3)."""
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    return np.stack((np.ones_like(x), x, y), axis=-1).reshape(-1, 3)[::_EVERY]
+
+
+def strongest(values: Floats) -> float:
+    """Return about the seventh largest value: a few wild pixels are not what the pen did."""
+    largest = float(values.max())
+    strong = np.sort(values[values > 0.25 * largest])  # np.partition is slow where most values are equal
+    return float(strong[max(len(strong) - 7, 0)]) if len(strong) else largest
+
+
+def _median(values: NDArray[Any]) -> float:
+    """Return the upper median of (n,) values; np.median is slow where most values are equal."""
+    return float(np.sort(values)[len(values) // 2])
 
 
 def _background(grey: NDArray[np.uint8], sign: int) -> Floats:
@@ -275,7 +295,7 @@ def _smooth(grey: NDArray[np.uint8], background: Floats, mask: Mask) -> Floats:
     around = grown(mask, 2, np.maximum)
     outside = ~around
     sample = (grey - background)[outside][::_EVERY]
-    bias = float(np.median(sample)) if len(sample) else 0.0
+    bias = _median(sample) if len(sample) else 0.0
     return np.where(around, background + np.float32(bias), grey).astype(np.float32)
 
 

@@ -390,7 +390,7 @@ def _on_paper(picture: Image.Image) -> Image.Image:
     """Return the greys of a picture with alpha: what is transparent becomes paper."""
     alpha = picture.getchannel("A")
     if alpha.getextrema() == (255, 255):
-        return colours.grey(picture.convert("RGB"))
+        return colours.grey(picture)
     grey = picture.convert("L")
     # Paper shines through where nothing is drawn, so it is whatever the ink is not: always shown as light
     # ink on black paper, as the networks see it.
