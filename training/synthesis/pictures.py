@@ -295,7 +295,7 @@ def plain(strokes: Sequence[Points], generator: Random) -> Scene:
     return camera(sheet(strokes, generator), generator)
 
 
-# --- Held out
+# --- More of them
 
 
 def wooden_table(strokes: Sequence[Points], generator: Random) -> Scene:
@@ -416,7 +416,7 @@ def pencil(strokes: Sequence[Points], generator: Random) -> Scene:
     return camera(scene, generator)
 
 
-# --- Kinds that were recognised before the segmentation knew more than paper and ink
+# --- Paper, boards and light that were recognised before the segmentation knew more than paper and ink
 
 
 def grid_paper(strokes: Sequence[Points], generator: Random) -> Scene:
@@ -474,6 +474,100 @@ def glare(strokes: Sequence[Points], generator: Random) -> Scene:
     return camera(scene, generator)
 
 
+def lined_paper_and_table(strokes: Sequence[Points], generator: Random) -> Scene:
+    """Lined paper with a table on its left."""
+    scene = ruled_paper(strokes, generator)
+    height, width = scene.size
+    table = np.zeros((height, width), np.float32)
+    table[:, : int(generator.uniform(0.02, 0.05) * width)] = 1
+    _mix(scene, table, _table_colour(generator))
+    return camera(scene, generator)
+
+
+def grid_paper_and_table(strokes: Sequence[Points], generator: Random) -> Scene:
+    """Squared paper with a table all round."""
+    scene = sheet(strokes, generator, where=(0.2, 0.2, 0.8, 0.8), fill=(0.6, 1.0))
+    _mix(scene, _ruled(scene, generator, (True, True)), [150, 175, 215])
+    _mix(scene, _border(scene, generator.uniform(0.04, 0.12)), _table_colour(generator))
+    return camera(scene, generator)
+
+
+def _border(scene: Scene, share: float) -> Floats:
+    height, width = scene.size
+    edge = max(2, int(share * width))
+    border = np.ones((height, width), np.float32)
+    border[edge:-edge, edge:-edge] = 0
+    return border
+
+
+def framed_blackboard(strokes: Sequence[Points], generator: Random) -> Scene:
+    """Chalk on a board with a wooden frame."""
+    scene = chalk(strokes, generator)
+    _mix(scene, _border(scene, generator.uniform(0.01, 0.045)), [150, 110, 60])
+    return scene
+
+
+def lighter_table(strokes: Sequence[Points], generator: Random) -> Scene:
+    """Grey paper on a white table."""
+    grey = [float(generator.uniform(170, 200))] * 3
+    scene = sheet(
+        strokes, generator, where=(0.3, 0.05, 0.95, 0.95), fill=(0.45, 0.9), colours=(grey, [40] * 3)
+    )
+    height, width = scene.size
+    table = np.zeros((height, width), np.float32)
+    table[:, : int(generator.uniform(0.05, 0.25) * width)] = 1
+    _mix(scene, table, [250, 250, 250])
+    return camera(scene, generator)
+
+
+def lines_of_text(strokes: Sequence[Points], generator: Random) -> Scene:
+    """Printed text above and below the digit."""
+    scene = sheet(strokes, generator, where=(0.15, 0.3, 0.85, 0.7), fill=(0.7, 1.0))
+    height, width = scene.size
+
+    def draw(brush: ImageDraw.ImageDraw, unit: int) -> None:
+        for y in (0.08, 0.16, 0.85, 0.93):
+            x = 0.05
+            while x < 0.93:
+                end = x + float(generator.uniform(0.02, 0.09))
+                word = (x * width, y * height, end * width, (y + 0.018) * height)
+                brush.rectangle([side * unit for side in word], fill=255)
+                x = end + 0.02
+
+    _mix(scene, _drawn(scene, draw), [60] * 3)
+    return camera(scene, generator)
+
+
+def vignette(strokes: Sequence[Points], generator: Random) -> Scene:
+    """Light in the middle alone, as of a lamp."""
+    scene = sheet(strokes, generator, where=(0.2, 0.2, 0.8, 0.8))
+    height, width = scene.size
+    x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
+    scene.page *= np.asarray(1 - 0.75 * np.clip(x * x + y * y, 0, 1.3) / 1.3, np.float32)[:, :, None]
+    return camera(scene, generator)
+
+
+def fold(strokes: Sequence[Points], generator: Random) -> Scene:
+    """A sheet with a fold, darker on one side."""
+    scene = sheet(strokes, generator)
+    height, width = scene.size
+    away = np.arange(width)[None] - generator.uniform(0.2, 0.8) * width
+    crease = 0.35 * np.exp(-np.abs(away) / 2) * np.ones((height, 1))
+    _mix(scene, np.asarray(crease, np.float32), [60] * 3)
+    scene.page *= np.asarray(np.where(away > 0, 0.85, 1), np.float32)[:, :, None]
+    return camera(scene, generator)
+
+
+def yellow_pen(strokes: Sequence[Points], generator: Random) -> Scene:
+    """A marker that is nearly as bright as the paper."""
+    return camera(sheet(strokes, generator, colours=([245] * 3, [250, 225, 40])), generator)
+
+
+def sticky_note(strokes: Sequence[Points], generator: Random) -> Scene:
+    """Blue ink on yellow paper."""
+    return camera(sheet(strokes, generator, colours=([250, 235, 90], [40, 60, 160])), generator)
+
+
 DESIGN: dict[str, Kind] = {
     "plain": plain,
     "table on one side": table_on_one_side,
@@ -485,16 +579,25 @@ DESIGN: dict[str, Kind] = {
     "neighbour": neighbour,
     "two colours": two_colours,
     "gradient": gradient,
+    "wooden table": wooden_table,
+    "shadow and table": shadow_and_table,
+    "axes": axes,
+    "lines over": lines_over,
 }
 
 HELD_OUT: dict[str, Kind] = {
-    "wooden table": wooden_table,
-    "shadow and table": shadow_and_table,
     "page edge": page_edge,
-    "axes": axes,
     "thumb": thumb,
-    "lines over": lines_over,
     "pencil": pencil,
+    "lined paper and table": lined_paper_and_table,
+    "grid paper and table": grid_paper_and_table,
+    "framed blackboard": framed_blackboard,
+    "lighter table": lighter_table,
+    "lines of text": lines_of_text,
+    "vignette": vignette,
+    "fold": fold,
+    "yellow pen": yellow_pen,
+    "sticky note": sticky_note,
 }
 
 WORKING: dict[str, Kind] = {

@@ -105,3 +105,30 @@ def test_noise_of_a_sensor_is_no_colour(seed: int) -> None:
     noisy = noisy + np.random.default_rng(seed).normal(0, 12, noisy.shape)
 
     assert colours.weights(Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))) is None
+
+
+@pytest.mark.parametrize("line", [(40, 120, 230), (230, 60, 40), (60, 180, 60)])
+def test_coloured_lines_over_black_ink_are_removed(line: Colour) -> None:
+    """
+    And the ink under them is filled in.
+    """
+    picture = drawn((245, 245, 245), (20, 20, 20))
+    brush = ImageDraw.Draw(picture)
+    brush.line((10, 30, 190, 160), fill=line, width=3)
+    brush.line((20, 180, 180, 20), fill=line, width=3)
+
+    assert likeness(colours.grey(picture)) >= ALIKE
+
+
+def test_a_coloured_digit_beside_grey_lines_is_kept() -> None:
+    """
+    Only what crosses more ink than it has itself is a line.
+    """
+    picture = drawn((245, 245, 245), (220, 40, 40))
+    brush = ImageDraw.Draw(picture)
+    brush.line((30, 190, 170, 190), fill=(120, 120, 120), width=3)
+
+    found = np.asarray(colours.grey(picture), float)
+    wanted = np.asarray(picture.convert("L"), float)
+
+    assert abs(np.corrcoef(found[:180].ravel(), wanted[:180].ravel())[0, 1]) >= ALIKE
