@@ -46,6 +46,9 @@ _HUES, _ONE_HUE, _LINE = 3, 0.85, 108
 """Hues of lines that are looked for, the cosine from which on two hues are one, and the least level of a line
 in the picture that shows its hue, where lines are 192 and paper is 64."""
 
+_FILTERED = 400
+"""Larger side in pixels of the picture from which lines are removed; up to twice as much."""
+
 _STROKES = 0.45
 """Share of the picture that differs in hue above which it is no ink but, for example, a table."""
 
@@ -165,12 +168,15 @@ def _lines(away: Floats, grey_ink: Mask, hues: Floats, distance: Floats) -> tupl
 
 
 def _without_lines(picture: Image.Image, lines: Sequence[Weights]) -> Image.Image:
-    """Return the brightness of a picture, with what lies under coloured lines filled from beside them."""
-    coloured = picture.convert("RGB")
+    """Return the brightness of a picture, with what lies under coloured lines filled from beside them.
+
+    A large picture is reduced in size, as filters take long.
+    """
+    picture = picture.convert("RGB").reduce(max(1, max(picture.size) // _FILTERED))
     side = max(3, max(picture.size) // 150 | 1)
     mask = np.zeros((picture.height, picture.width), np.bool_)
     for line in lines:
-        shown = coloured.convert("L", line).filter(ImageFilter.MaxFilter(side))
+        shown = picture.convert("L", line).filter(ImageFilter.MaxFilter(side))
         mask |= np.asarray(shown) > _LINE
     brightness = np.asarray(picture.convert("L"))
     weight = Image.fromarray(np.where(mask, 0, 255).astype(np.uint8))

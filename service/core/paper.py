@@ -200,7 +200,10 @@ def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int) ->
     )
     wide, tall = max(1, round((box[2] - box[0]) / unit)), max(1, round((box[3] - box[1]) / unit))
     ink = _ink(picture, paper, box, wide, tall)
-    full = _median(ink[ink > 0.45 * ink.max()])
+    strongest = float(ink.max())
+    if strongest <= 0:
+        raise Blank
+    full = _median(ink[ink > 0.45 * strongest])
     ink /= full
     return Cut(ink, picture, paper, full)
 

@@ -243,3 +243,31 @@ def test_noise_is_segmented_or_refused(shape: tuple[int, int], seed: int) -> Non
         assert found.background.shape == found.keep.shape == shape
         assert 0 <= left < right <= shape[1]
         assert 0 <= top < bottom <= shape[0]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_shapes_of_any_kind_give_an_image_or_are_blank(seed: int) -> None:
+    """
+    Rectangles, rings and polygons that overlap each other and the picture's edges.
+    """
+    rng = np.random.default_rng(seed)
+    width, height = (int(side) for side in rng.integers(56, 300, 2))
+    picture = Image.new("L", (width, height), int(rng.integers(0, 256)))
+    brush = ImageDraw.Draw(picture)
+    for kind in rng.integers(0, 3, 5):
+        x0, x1 = sorted(rng.integers(-20, width + 20, 2).tolist())
+        y0, y1 = sorted(rng.integers(-20, height + 20, 2).tolist())
+        level = int(rng.integers(0, 256))
+        if kind == 0:
+            brush.rectangle((x0, y0, x1, y1), fill=level)
+        elif kind == 1:
+            brush.ellipse((x0, y0, x1, y1), outline=level, width=int(rng.integers(1, 20)))
+        else:
+            brush.polygon([(x0, y0), (x1, y0), (x0, y1), (x1, y1)], fill=level)
+
+    try:
+        found = ink.from_picture(picture)
+    except BlankImage:
+        return
+    assert found.shape == (28, 28)
+    assert found.max() == 255

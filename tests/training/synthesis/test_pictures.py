@@ -14,7 +14,7 @@ ALIKE = 0.75
 """Likeness of a prepared picture and the digit's strokes: their pens differ, and a camera blurs. A table or a
 box that is taken for ink leaves 0.5 at most."""
 
-SEEN = 0.9
+SEEN = 0.8
 """Least share of pictures of a kind that are as alike."""
 
 
