@@ -160,7 +160,8 @@ def picture_cost(
     if kind == "JPEG" and scans > 1:
         cost += 2 * channels * pixels
     small = min(decoded, _SMALL_SIDE**2)
-    return cost + (9 if is_clear else 2) * small + _PICTURE_METADATA * metadata
+    greys = 11 if is_clear else 2 if mode in ("1", "L", "I;16") else 6  # and the colours they are made of
+    return cost + greys * small + _PICTURE_METADATA * metadata
 
 
 def image_cost(

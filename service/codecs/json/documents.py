@@ -29,13 +29,14 @@ _COUNTED_BYTES = 65_536
 _BLANK = "0 everywhere"
 
 
-def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
+def read(body: bytes, shape: Shape, limits: Limits, is_blank_allowed: bool = False) -> Drawings:
     """Read `{"image": …}`, `{"images": […]}` or `{"strokes": […]}`, each with an optional `scale`.
 
     Args:
         body: The whole body.
         shape: Of one image as the model takes it.
         limits: How much one request may hold.
+        is_blank_allowed: Whether an image may be nothing but zeros.
 
     Returns:
         At least one image.
@@ -43,11 +44,11 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
     Raises:
         MalformedRequest: It is not JSON, or a field is of another shape, type or range.
         PayloadTooLarge: More images or points than the limits allow.
-        BlankImage: A drawing without points, or an image of zeros.
+        BlankImage: A drawing without points, or an image of zeros that is not allowed.
     """
     most = most_values(shape, limits)
     if len(body) >= LONG_BYTES:
-        images = _read_long(body, "images", most, shape, limits)
+        images = _read_long(body, "images", most, shape, limits, is_blank_allowed)
         if images is not None:
             return images
     document = load(body, most, shape)
@@ -69,8 +70,8 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
         return [Drawing("Field 'strokes'", _strokes(value, limits))]
     reader = reader_of(shape, scale == "unit", may_hold_booleans(body))
     if given[0] == "image":
-        return _image(value, reader)
-    return _images(value, "images", reader, limits)
+        return _image(value, reader, is_blank_allowed)
+    return _images(value, "images", reader, limits, is_blank_allowed)
 
 
 def read_instances(body: bytes, shape: Shape, limits: Limits) -> Drawings:
@@ -153,7 +154,14 @@ def may_hold_booleans(body: bytes) -> bool:
     return (b"r" in body and b"true" in body) or (b"f" in body and b"false" in body)
 
 
-def _read_long(body: bytes, member: str, most_values: int, shape: Shape, limits: Limits) -> Drawings | None:
+def _read_long(
+    body: bytes,
+    member: str,
+    most_values: int,
+    shape: Shape,
+    limits: Limits,
+    is_blank_allowed: bool = False,
+) -> Drawings | None:
     """Read a document of many images so that no step of it keeps Python's lock for long.
 
     Returns:
@@ -181,14 +189,17 @@ def _read_long(body: bytes, member: str, most_values: int, shape: Shape, limits:
         if len(body) < _PIECES_BYTES:
             return None
         reader = reader_of(shape, scale == "unit", may_hold_booleans(body))
-        return _read_pieces(cut, member, reader, limits)
+        return _read_pieces(cut, member, reader, limits, is_blank_allowed)
     images = numbers.reshape(-1, *shape)
     check_count(len(images), limits)
-    _check_drawn(images, member)
+    if not is_blank_allowed:
+        _check_drawn(images, member)
     return images * np.uint8(255) if scale == "unit" else images
 
 
-def _read_pieces(cut: number_lists.Cut, member: str, reader: ImageReader, limits: Limits) -> Drawings | None:
+def _read_pieces(
+    cut: number_lists.Cut, member: str, reader: ImageReader, limits: Limits, is_blank_allowed: bool
+) -> Drawings | None:
     images: list[Drawing] = []
     seen = 0
     wrong: RequestError | None = None
@@ -207,27 +218,30 @@ def _read_pieces(cut: number_lists.Cut, member: str, reader: ImageReader, limits
         return None
     if wrong is not None:
         raise wrong
-    return _batch(images, reader.shape) if images else None
+    return _batch(images, reader.shape, is_blank_allowed) if images else None
 
 
-def _image(value: object, reader: ImageReader) -> Drawings:
+def _image(value: object, reader: ImageReader, is_blank_allowed: bool) -> Drawings:
     pixels = reader.pixels(value)
     if pixels is None:
-        return _batch([reader.read(value, "image")], reader.shape)
-    if len(reader.shape) == 2 and pixels == bytes(len(pixels)):
+        return _batch([reader.read(value, "image")], reader.shape, is_blank_allowed)
+    if not is_blank_allowed and len(reader.shape) == 2 and pixels == bytes(len(pixels)):
         raise BlankImage("Field 'image'", _BLANK)
     return np.frombuffer(pixels, np.uint8).reshape(1, *reader.shape)
 
 
-def _images(value: object, member: str, reader: ImageReader, limits: Limits) -> Drawings:
+def _images(
+    value: object, member: str, reader: ImageReader, limits: Limits, is_blank_allowed: bool = False
+) -> Drawings:
     if not isinstance(value, list) or not value:
         raise MalformedRequest(f"Field {member!r}", "a list of at least one image", kind(value))
     check_count(len(value), limits)
     images = _plain(value, reader)
     if images is None:
         items = [reader.read(_file_of(item, member), f"{member}[{row}]") for row, item in enumerate(value)]
-        return _batch(items, reader.shape)
-    _check_drawn(images, member)
+        return _batch(items, reader.shape, is_blank_allowed)
+    if not is_blank_allowed:
+        _check_drawn(images, member)
     return images
 
 
@@ -258,8 +272,8 @@ def _check_drawn(images: NDArray[np.uint8], member: str) -> None:
             raise BlankImage(f"Field '{member}[{drawn.argmin()}]'", _BLANK)
 
 
-def _batch(images: list[Drawing], shape: Shape) -> Drawings:
-    for image in images:
+def _batch(images: list[Drawing], shape: Shape, is_blank_allowed: bool) -> Drawings:
+    for image in () if is_blank_allowed else images:
         pixels = image.content
         if isinstance(pixels, np.ndarray) and pixels.ndim == 2 and not pixels.any():
             raise BlankImage(image.field, _BLANK)

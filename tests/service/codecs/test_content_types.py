@@ -59,7 +59,7 @@ def test_the_content_type_says_how_a_body_is_read(
     kind, _, rest = content_type.partition(";")
     spelled = kind.upper() if spelling == "UPPER" else spelling.format(kind)
 
-    found = read(f"{spelled};{rest}" if rest else spelled, body)
+    found = read(f"{spelled};{rest}" if rest else spelled, body, "none")
 
     np.testing.assert_array_equal(found, BATCH[:count])
 
@@ -69,7 +69,7 @@ def test_a_picture_is_known_by_its_bytes_whichever_of_the_three_it_is_called(kin
     """
     A PNG sent as a JPEG is still read, as browsers do.
     """
-    np.testing.assert_array_equal(read(kind, ONE), BATCH[:1])
+    np.testing.assert_array_equal(read(kind, ONE, "none"), BATCH[:1])
 
 
 @pytest.mark.parametrize(
@@ -99,24 +99,43 @@ def test_other_content_types_are_refused_with_those_that_are_known(content_type:
     assert len(message) < 250
 
 
-def test_an_image_of_the_networks_size_is_taken_as_it_is_unless_preparation_is_asked_for() -> None:
+def test_an_image_as_mnists_is_used_unchanged_unless_mnist_is_asked_for() -> None:
     """
     As numbers or as a picture; `mnist` prepares it all the same.
     """
-    prepared = mnist.from_picture(BATCH[0])
+    digit = mnist.from_picture(np.asarray(digits.canvas(digits.DIGITS["3"][0])))
+    file = picture(Image.fromarray(digit))
+    ways: list[preprocessing.Preprocessing] = ["auto", "none", "mnist"]
 
-    found = [read("application/octet-stream", BATCH[0].tobytes(), how) for how in (None, "none", "mnist")]
-    drawn = [read("image/png", ONE, how) for how in (None, "none", "mnist")]
+    found = [read("application/octet-stream", digit.tobytes(), how) for how in ways]
+    drawn = [read("image/png", file, how) for how in ways]
 
-    for one, two, requested_output in zip(found, drawn, [BATCH[0], BATCH[0], prepared], strict=True):
-        np.testing.assert_array_equal(one, requested_output[None])
-        np.testing.assert_array_equal(two, requested_output[None])
-    assert not np.array_equal(prepared, BATCH[0])
+    for one, two, wanted in zip(found, drawn, [digit, digit, mnist.from_picture(digit)], strict=True):
+        np.testing.assert_array_equal(one, wanted[None])
+        np.testing.assert_array_equal(two, wanted[None])
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/octet-stream", "application/x-npy"])
+def test_numbers_that_are_not_as_mnists_are_prepared_by_default_of_v1_alone(kind: str) -> None:
+    """
+    `auto` prepares them; None, which tensors of the open protocol have, and `none` do not.
+    """
+    small = digits.canvas(digits.DIGITS["3"][0], dark_on_light=False).resize((20, 20))
+    canvas = np.pad(np.asarray(small), ((1, 7), (5, 3)))
+    body = {
+        "application/json": json.dumps({"image": canvas.tolist()}).encode(),
+        "application/octet-stream": canvas.tobytes(),
+        "application/x-npy": npy(canvas),
+    }[kind]
+
+    np.testing.assert_array_equal(read(kind, body, "auto")[0], mnist.from_picture(canvas))
+    np.testing.assert_array_equal(read(kind, body)[0], canvas)
+    np.testing.assert_array_equal(read(kind, body, "none")[0], canvas)
 
 
 def test_a_picture_of_another_size_and_strokes_are_prepared_by_ink() -> None:
     """
-    The edge adds nothing to the one preparation.
+    The edge adds nothing to the one preprocessing.
     """
     strokes = digits.DIGITS["4"][0]
     canvas = digits.canvas(strokes, 100)
@@ -280,16 +299,51 @@ def test_one_small_picture_is_quick(
     assert not preprocessing.is_quick(two, how)
 
 
-def test_a_small_picture_on_light_paper_is_prepared_and_one_on_dark_paper_taken_as_it_is() -> None:
+def test_a_small_negative_of_an_mnist_image_is_inverted() -> None:
     """
-    The networks know light ink on dark paper; a file of 28 x 28 is no reason to answer wrongly.
+    An MNIST image has a black background; black on white is answered like white on black.
     """
-    digit = mnist.from_strokes(digits.arrays(digits.DIGITS["3"][0]))
+    digit = mnist.from_picture(np.asarray(digits.canvas(digits.DIGITS["3"][0])))
     dark, light = (picture(Image.fromarray(grey)) for grey in (digit, 255 - digit))
 
     np.testing.assert_array_equal(read("image/png", dark)[0], digit)
-    np.testing.assert_array_equal(read("image/png", light)[0], mnist.from_picture(255 - digit))
+    np.testing.assert_array_equal(read("image/png", light)[0], digit)
     np.testing.assert_array_equal(read("image/png", light, "none")[0], 255 - digit)
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+@pytest.mark.parametrize(
+    "kind", ["application/json", "application/octet-stream", "application/x-npy", "image/png"]
+)
+def test_an_even_28_x_28_image_is_blank_in_every_form(kind: str, level: int) -> None:
+    """
+    Except with `prepare=none`.
+    """
+    even = np.full((28, 28), level, np.uint8)
+    body = {
+        "application/json": json.dumps({"image": even.tolist()}).encode(),
+        "application/octet-stream": even.tobytes(),
+        "application/x-npy": npy(even),
+        "image/png": picture(Image.fromarray(even)),
+    }[kind]
+
+    with pytest.raises(BlankImage):
+        read(kind, body, "auto")
+    bare = content_types.decode(kind.encode(), body, SHAPE, LIMITS, is_blank_allowed=True)
+    np.testing.assert_array_equal(preprocessing.prepare(bare, SHAPE, LIMITS, "none")[0], even)
+
+
+def test_many_images_to_prepare_are_not_prepared_on_the_event_loop() -> None:
+    """
+    Images as MNIST's cost next to nothing; others half a millisecond each.
+    """
+    digit = mnist.from_picture(np.asarray(digits.canvas(digits.DIGITS["3"][0])))
+    as_mnist, moved = (np.repeat(image[None], 20, axis=0) for image in (digit, np.roll(digit, 3, axis=1)))
+
+    assert preprocessing.is_quick(as_mnist, "auto")
+    assert preprocessing.is_quick(moved[:2], "auto")
+    assert not preprocessing.is_quick(moved, "auto")
+    assert preprocessing.is_quick(moved, None)
 
 
 @pytest.mark.parametrize(
