@@ -113,8 +113,8 @@ def create_app(
         KeysInvalid: The key file cannot be read or is not valid.
         OSError: The models folder cannot be read.
     """
-    allocator.bound()
-    dense_layers.use_threads(settings.engine_threads)
+    allocator.limit_retained_memory()
+    dense_layers.set_blas_threads(settings.engine_threads)
     registry = _load(settings, worker)
     metrics = Metrics()
     statistics = Statistics()

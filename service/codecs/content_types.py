@@ -1,4 +1,4 @@
-"""Content types of request bodies, and the decoder of each."""
+"""Content types of request bodies, and the decoder of each: the table of formats."""
 
 import re
 from functools import lru_cache

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.codecs.drawings import Drawings, Limits
-from service.core.drawing.steps import Trace
+from service.core.drawing.steps import StepRecorder
 from service.core.errors import DeadlineExceeded
 from service.inference import preprocessing
 from service.inference.batching import Batching
@@ -49,7 +49,7 @@ class PredictionRequest(NamedTuple, Generic[Response]):
         encode: Encodes the response.
         prepare: The preprocessing, as `preprocessing.prepare` takes it.
         most_inline: Number of images up to which a small body is encoded on the event loop; None for any.
-        traces: List to which `preprocessing.prepare` adds the steps of each image; None if not requested.
+        recorders: List to which `preprocessing.prepare` adds the steps of each image; None if not requested.
         changed: List to which `preprocessing.prepare` adds the indices of the 28 x 28 images that it
             preprocessed; None if not needed.
         timeout_s: Deadline for the start of the prediction and for its end, in seconds after the request's
@@ -63,7 +63,7 @@ class PredictionRequest(NamedTuple, Generic[Response]):
     encode: Callable[[Prediction], Response]
     prepare: Preprocessing | None = None
     most_inline: int | None = None
-    traces: list[Trace] | None = None
+    recorders: list[StepRecorder] | None = None
     changed: list[int] | None = None
     timeout_s: float | None = None
     priority: int = 0
@@ -72,7 +72,7 @@ class PredictionRequest(NamedTuple, Generic[Response]):
     def is_short(self) -> bool:
         """Return whether it can run on the event loop without delaying other requests."""
         is_small = self.most_inline is None or len(self.drawings) <= self.most_inline
-        return self.traces is None and is_small and preprocessing.is_quick(self.drawings, self.prepare)
+        return self.recorders is None and is_small and preprocessing.is_quick(self.drawings, self.prepare)
 
 
 class PredictionJob(ABC, Generic[Response]):
@@ -270,7 +270,7 @@ class Pipeline:
             model.shape,
             self.limits,
             request.prepare,
-            request.traces,
+            request.recorders,
             self.budget,
             request.changed,
         )

@@ -123,5 +123,5 @@ class Predictor:
         rule = model.manifest.certainty
         sure = None
         if rule is not None:
-            sure = ood_score.energy(scores.logits, model.manifest.temperature) >= rule.threshold
+            sure = ood_score.negative_energy(scores.logits, model.manifest.temperature) >= rule.threshold
         return Run(model, images, scores, sure, time.perf_counter() - started)

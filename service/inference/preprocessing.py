@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape
 from service.codecs.pictures import header, image_files
 from service.core.drawing import mnist, mnist_rule, photo
-from service.core.drawing.steps import Trace
+from service.core.drawing.steps import StepRecorder
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
 from service.core.wording import shape_text
 from service.memory.budget import Budget
@@ -31,7 +31,7 @@ pixels of RGBA take 313,600. docs/decisions/0028-small-images-on-the-event-loop.
 _QUICK_IMAGES = 6
 """Images of 28 x 28 that are preprocessed on the event loop, in about 0.5 ms each."""
 
-_MAX_TRACED = 16
+_MAX_RECORDED = 16
 """Images in one request whose preprocessing steps are returned. The largest step of 97 photographs of flowers
 took 127 KB of the response; that of noise, which no compression shrinks, 314 KB."""
 
@@ -59,7 +59,7 @@ def prepare(
     shape: Shape,
     limits: Limits,
     mode: Preprocessing | None,
-    traces: list[Trace] | None = None,
+    recorders: list[StepRecorder] | None = None,
     budget: Budget | None = None,
     changed: list[int] | None = None,
 ) -> NDArray[np.uint8]:
@@ -72,7 +72,7 @@ def prepare(
         mode: `auto`: use images of 28 x 28 unchanged if they are like MNIST's, and preprocess all others.
             `mnist`: preprocess all images. `none`: use all images unchanged. None: use arrays of the model's
             shape unchanged, and treat everything else as `auto` does.
-        traces: List to which the steps of each image are added; None is quicker.
+        recorders: List to which the steps of each image are added; None is quicker.
         budget: Memory budget from which decoding a picture file acquires; None acquires nothing.
         changed: List to which the indices of the images of 28 x 28 are added that `auto` did not use
             unchanged; None if not needed.
@@ -83,7 +83,7 @@ def prepare(
     Raises:
         BrokenPicture: A picture file cannot be decoded.
         PayloadTooLarge: The pictures have too many pixels in total, one has a side that is too long, or
-            there are too many images for `traces`.
+            there are too many images for `recorders`.
         TooManyBytes: Decoding a picture takes more memory than is available now.
         BlankImage: An image has no drawn pixels.
         TensorMismatch: Another size or strokes with `none`, or a kind of drawing that cannot be preprocessed
@@ -93,25 +93,25 @@ def prepare(
     if mode == "mnist" and shape != _DIGIT_SHAPE:
         expected = f"none, or left out, for a model of {shape_text(shape)} numbers an image"
         raise MalformedRequest("Query 'prepare'", expected, "'mnist'")
-    if traces is not None and len(drawings) > _MAX_TRACED:
-        raise PayloadTooLarge("Batch with include=steps", _MAX_TRACED, "images", f"{len(drawings):,}")
+    if recorders is not None and len(drawings) > _MAX_RECORDED:
+        raise PayloadTooLarge("Batch with include=steps", _MAX_RECORDED, "images", f"{len(drawings):,}")
     if isinstance(drawings, np.ndarray):
-        if traces is None and mode == "auto" and shape == _DIGIT_SHAPE:
+        if recorders is None and mode == "auto" and shape == _DIGIT_SHAPE:
             prepared = mnist_rule.prepare_batch(drawings)
             if changed is not None:
                 changed += prepared.changed
             return prepared.images
-        if traces is None and mode != "mnist":
+        if recorders is None and mode != "mnist":
             return drawings
         drawings = [Drawing(f"Image {row}", image) for row, image in enumerate(drawings)]
     images = []
     pixels_left = limits.picture_pixels
     for row, drawing in enumerate(drawings):
-        trace = None
-        if traces is not None:
-            trace = Trace()
-            traces.append(trace)
-        preprocessed = _prepare_one(drawing, shape, pixels_left, mode, trace, budget)
+        recorder = None
+        if recorders is not None:
+            recorder = StepRecorder()
+            recorders.append(recorder)
+        preprocessed = _prepare_one(drawing, shape, pixels_left, mode, recorder, budget)
         pixels_left -= preprocessed.file_pixels
         if preprocessed.is_changed and changed is not None:
             changed.append(row)
@@ -138,19 +138,19 @@ def _prepare_one(
     shape: Shape,
     max_pixels: int,
     mode: Preprocessing | None,
-    trace: Trace | None,
+    recorder: StepRecorder | None,
     budget: Budget | None,
 ) -> _Preprocessed:
     content, field = drawing.content, drawing.field
     if isinstance(content, bytes):
-        return _from_file(content, field, shape, max_pixels, mode, trace, budget)
+        return _from_file(content, field, shape, max_pixels, mode, recorder, budget)
     if isinstance(content, list):
-        return _Preprocessed(_from_strokes(content, field, shape, mode, trace))
+        return _Preprocessed(_from_strokes(content, field, shape, mode, recorder))
     if mode == "mnist":
-        return _Preprocessed(mnist.from_picture(content, field, trace))
+        return _Preprocessed(mnist.from_picture(content, field, recorder))
     if mode == "auto" and shape == _DIGIT_SHAPE:
-        return _from_grey(content, field, trace)
-    return _Preprocessed(_unchanged(content, trace))
+        return _from_grey(content, field, recorder)
+    return _Preprocessed(_unchanged(content, recorder))
 
 
 def _from_file(
@@ -159,12 +159,12 @@ def _from_file(
     shape: Shape,
     max_pixels: int,
     mode: Preprocessing | None,
-    trace: Trace | None,
+    recorder: StepRecorder | None,
     budget: Budget | None,
 ) -> _Preprocessed:
     """Return an image file in the model's input shape."""
     if shape == photo.SHAPE:
-        image, pixels = image_files.read_photo(data, field, max_pixels, mode != "none", trace, budget)
+        image, pixels = image_files.read_photo(data, field, max_pixels, mode != "none", recorder, budget)
         return _Preprocessed(image, file_pixels=pixels)
     if shape != _DIGIT_SHAPE:
         raise TensorMismatch(field, f"{shape_text(shape)} numbers for this model", "a picture file")
@@ -172,26 +172,26 @@ def _from_file(
     if picture.size == shape[::-1] and mode != "mnist":
         grey = np.asarray(picture)
         if mode == "none":
-            return _Preprocessed(_unchanged(grey, trace), file_pixels=pixels)
-        return _from_grey(grey, field, trace)._replace(file_pixels=pixels)
+            return _Preprocessed(_unchanged(grey, recorder), file_pixels=pixels)
+        return _from_grey(grey, field, recorder)._replace(file_pixels=pixels)
     if mode == "none":
         raise TensorMismatch(field, f"{shape_text(shape)} pixels", shape_text(picture.size))
-    return _Preprocessed(mnist.from_picture(picture, field, trace), file_pixels=pixels)
+    return _Preprocessed(mnist.from_picture(picture, field, recorder), file_pixels=pixels)
 
 
-def _from_grey(image: NDArray[np.uint8], field: str, trace: Trace | None) -> _Preprocessed:
+def _from_grey(image: NDArray[np.uint8], field: str, recorder: StepRecorder | None) -> _Preprocessed:
     """Preprocess a greyscale image of any size as `auto` does."""
     if image.shape != _DIGIT_SHAPE:
-        return _Preprocessed(mnist.from_picture(image, field, trace))
+        return _Preprocessed(mnist.from_picture(image, field, recorder))
     if mnist_rule.is_as_mnist(image):
-        return _Preprocessed(_unchanged(image, trace))
-    return _Preprocessed(mnist_rule.prepare(image, field, trace), is_changed=True)
+        return _Preprocessed(_unchanged(image, recorder))
+    return _Preprocessed(mnist_rule.prepare(image, field, recorder), is_changed=True)
 
 
-def _unchanged(image: NDArray[np.uint8], trace: Trace | None) -> NDArray[np.uint8]:
+def _unchanged(image: NDArray[np.uint8], recorder: StepRecorder | None) -> NDArray[np.uint8]:
     """Return an image as it is; as a preprocessing step only if it is a picture."""
-    if trace is not None and image.shape in (_DIGIT_SHAPE, photo.SHAPE):
-        trace.add("taken", image)
+    if recorder is not None and image.shape in (_DIGIT_SHAPE, photo.SHAPE):
+        recorder.add("taken", image)
     return image
 
 
@@ -200,11 +200,11 @@ def _from_strokes(
     field: str,
     shape: Shape,
     mode: Preprocessing | None,
-    trace: Trace | None,
+    recorder: StepRecorder | None,
 ) -> NDArray[np.uint8]:
     if shape != _DIGIT_SHAPE:
         other = "numbers or a picture file" if shape == photo.SHAPE else "numbers"
         raise TensorMismatch(field, f"{shape_text(shape)} {other} for this model", "strokes")
     if mode == "none":
         raise TensorMismatch(field, f"{shape_text(shape)} pixels", "strokes")
-    return mnist.from_strokes(strokes, field, trace)
+    return mnist.from_strokes(strokes, field, recorder)

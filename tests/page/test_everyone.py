@@ -16,7 +16,7 @@ RUN = "() => axe.run(document, { resultTypes: ['violations'] })"
 
 
 def faults(page: Page) -> list[str]:
-    """Return what axe finds that is serious or worse."""
+    """Return axe's findings that are serious or critical."""
     # The page's policy allows no script of others; evaluating is the test's own way in.
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate(RUN)["violations"]
@@ -36,9 +36,9 @@ def faults(page: Page) -> list[str]:
         pytest.param({"viewport": {"width": 390, "height": 844}, "has_touch": True}, id="phone"),
     ],
 )
-def test_axe_finds_nothing_serious(contexts: Open, look: dict[str, Any]) -> None:
+def test_axe_finds_no_serious_fault(contexts: Open, look: dict[str, Any]) -> None:
     """
-    Empty, with an answer, and in every tab.
+    On the empty page, with a prediction, and in every tab.
     """
     if not AXE.exists():
         pytest.skip("axe-core is not installed: npm install")
@@ -56,9 +56,9 @@ def test_axe_finds_nothing_serious(contexts: Open, look: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 640), (390, 844), (640, 450)])
-def test_nothing_has_to_be_scrolled_sideways(contexts: Open, width: int, height: int) -> None:
+def test_page_does_not_scroll_sideways(contexts: Open, width: int, height: int) -> None:
     """
-    On a small phone, a phone, and a laptop at 200 %: the same as half its width.
+    On a small phone, a phone, and a laptop at 200 % zoom, which halves its width.
     """
     page = opened(contexts(viewport={"width": width, "height": height}).new_page())
     write(page, "4")
@@ -70,10 +70,7 @@ def test_nothing_has_to_be_scrolled_sideways(contexts: Open, width: int, height:
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
 
 
-def test_nothing_moves_for_those_who_asked_for_it(contexts: Open) -> None:
-    """
-    The bars go where they go at once.
-    """
+def test_reduced_motion_disables_all_transitions(contexts: Open) -> None:
     page = opened(contexts(reduced_motion="reduce").new_page())
 
     moving = page.evaluate(
@@ -84,9 +81,9 @@ def test_nothing_moves_for_those_who_asked_for_it(contexts: Open) -> None:
     assert moving == 0
 
 
-def test_nothing_jumps_when_an_answer_comes(page: Page) -> None:
+def test_prediction_does_not_move_the_layout(page: Page) -> None:
     """
-    What stood below the answer stands where it stood.
+    Elements below the prediction keep their position.
     """
     opened(page)
     page.wait_for_load_state("networkidle")
@@ -99,9 +96,9 @@ def test_nothing_jumps_when_an_answer_comes(page: Page) -> None:
     assert page.evaluate(places) == before
 
 
-def test_tabs_are_gone_through_with_arrow_keys(page: Page) -> None:
+def test_arrow_keys_move_between_tabs(page: Page) -> None:
     """
-    Only the open one is a stop of the Tab key.
+    Only the open tab is in the tab order.
     """
     opened(page)
     page.locator("#tab-steps").focus()
@@ -116,10 +113,7 @@ def test_tabs_are_gone_through_with_arrow_keys(page: Page) -> None:
     assert page.locator("[role=tab][tabindex='0']").count() == 1
 
 
-def test_without_script_the_page_says_so(contexts: Open) -> None:
-    """
-    And where the interface is.
-    """
+def test_without_javascript_the_page_names_the_api(contexts: Open) -> None:
     page = contexts(java_script_enabled=False).new_page()
     page.goto("/")
 

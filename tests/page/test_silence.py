@@ -1,4 +1,4 @@
-"""The service stops, refuses, or is slow: the page says so, and recovers by itself."""
+"""The service stops, refuses or is slow: the page reports it and recovers by itself."""
 
 import signal
 from pathlib import Path
@@ -11,9 +11,9 @@ from tests.page.watching import Watch
 from tests.processes import running
 
 
-def test_a_service_that_stops_is_told_and_waited_for(browser: Browser, published: Path) -> None:
+def test_stopped_service_is_reported_and_retried(browser: Browser, published: Path) -> None:
     """
-    A real stop and a real start on the same port; the drawing that was made meanwhile is answered.
+    A stop and a start on the same port; a drawing made in between gets a prediction.
     """
     context = browser.new_context()
     context.set_default_timeout(PATIENCE_MS)
@@ -25,7 +25,7 @@ def test_a_service_that_stops_is_told_and_waited_for(browser: Browser, published
         process.stop(signal.SIGTERM)
         page.locator("#clear").click()
         write(page, "4")
-        expect(page.locator("#notice")).to_contain_text("does not answer")
+        expect(page.locator("#notice")).to_contain_text("does not respond")
         port = process.port
 
     with running(published, "--no-access-log", port=port):
@@ -34,9 +34,9 @@ def test_a_service_that_stops_is_told_and_waited_for(browser: Browser, published
     context.close()
 
 
-def test_a_report_that_is_chosen_in_silence_comes_when_the_service_answers(page: Page, watch: Watch) -> None:
+def test_selected_report_appears_when_the_service_responds_again(page: Page, watch: Watch) -> None:
     """
-    Of another network, by the panel's own choice; silent and overloaded services are waited for alike.
+    Of another network; a refused connection and a 503 are both retried.
     """
     watch.expect("status of 503", "ERR_CONNECTION_REFUSED")
     opened(page, "#tab=report")

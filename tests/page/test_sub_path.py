@@ -38,7 +38,7 @@ def test_everything_works_under_a_path(browser: Browser, published: Path, strips
             image = page.locator(f"#panel-{tab} img").first
             expect(image).to_be_attached()
             page.wait_for_function("(image) => image.naturalWidth > 0", arg=image.element_handle())
-        page.get_by_role("link", name="Interface").click()
+        page.get_by_role("link", name="API").click()
         expect(page).to_have_url(re.compile(rf"{ROOT}/docs$"))
         expect(page.locator(".opblock").first).to_be_visible()
         page.locator(".opblock-summary-control").first.click()

@@ -11,7 +11,7 @@ from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from service.codecs.pictures import chunks, greyscale
 from service.core.drawing import photo
-from service.core.drawing.steps import Trace
+from service.core.drawing.steps import StepRecorder
 from service.core.errors import (
     BrokenPicture,
     PayloadTooLarge,
@@ -73,7 +73,7 @@ def read_photo(
     field: str,
     max_pixels: int,
     any_size: bool,
-    trace: Trace | None = None,
+    recorder: StepRecorder | None = None,
     budget: Budget | None = None,
 ) -> tuple[NDArray[np.uint8], int]:
     """Decode an image file and preprocess it as a photograph.
@@ -83,7 +83,7 @@ def read_photo(
         field: Name of the file in messages.
         max_pixels: Upper limit of pixels; four of a baseline JPEG count as one.
         any_size: Whether the image is resized; if not, it must have the size of the network's input.
-        trace: Records the preprocessing steps, as in `photo.prepare`.
+        recorder: Records the preprocessing steps, as in `photo.prepare`.
         budget: Memory budget from which decoding acquires; None acquires nothing.
 
     Returns:
@@ -102,7 +102,7 @@ def read_photo(
         channels = len(picture.getbands())
         counted = _draft(picture, data)
         with _acquired(picture, width * height, channels, data, field, budget, as_photo=True):
-            return photo.prepare(picture, trace), counted
+            return photo.prepare(picture, recorder), counted
 
 
 @contextmanager

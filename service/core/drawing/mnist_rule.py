@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.drawing import mnist
-from service.core.drawing.steps import Trace
+from service.core.drawing.steps import StepRecorder
 
 MIN_SIDE, MAX_SIDE = 19, 22
 """Larger side of the box around all pixels above 0: 20 in 59,987 of MNIST's 60,000 training images, 19 in
@@ -102,14 +102,14 @@ def are_as_mnist(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return found
 
 
-def prepare(image: NDArray[np.uint8], name: str, trace: Trace | None = None) -> NDArray[np.uint8]:
+def prepare(image: NDArray[np.uint8], name: str, recorder: StepRecorder | None = None) -> NDArray[np.uint8]:
     """Preprocess one image that is not as MNIST's.
 
     Args:
         image: (28, 28) uint8.
         name: What to call it in an error.
-        trace: Where to add the steps, as `mnist.from_picture` does; `taken` alone for an image that was only
-            inverted.
+        recorder: Recorder of the steps, as in `mnist.from_picture`; `drawn` and `taken` for an image that is
+            only inverted.
 
     Returns:
         (28, 28) uint8. The negative of an MNIST image becomes that image, bit for bit.
@@ -120,11 +120,11 @@ def prepare(image: NDArray[np.uint8], name: str, trace: Trace | None = None) -> 
     if is_on_light_paper(image):
         negative = ~image
         if is_as_mnist(negative):
-            if trace is not None:
-                trace.add("drawn", image)
-                trace.add("taken", negative)
+            if recorder is not None:
+                recorder.add("drawn", image)
+                recorder.add("taken", negative)
             return negative
-    return mnist.from_picture(image, name, trace)
+    return mnist.from_picture(image, name, recorder)
 
 
 def prepare_batch(images: NDArray[np.uint8]) -> Prepared:

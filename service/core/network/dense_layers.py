@@ -9,15 +9,13 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from service.core.artifact.artifact import Artifact
-from service.core.artifact.manifest import Layer as Described
+from service.core.artifact.manifest import Layer as ManifestLayer
 from service.core.errors import GraphRefused
 from service.core.network import onnx_graph
 from service.core.network.int8 import Float, Int8Dense
 
-_AGREED = 1e-3
+_LOGIT_TOLERANCE = 1e-3
 """Tolerance between two computations of logits, relative to max(1, the image's largest |logit|)."""
-
-Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 _Kind = TypeVar("_Kind", np.float32, np.int8, np.int32)
 
@@ -53,11 +51,11 @@ class Dense:
 
 Layer = Dense | Int8Dense
 
-_PIXEL = 1 / 255
+_PIXEL_SCALE = 1 / 255
 """Scale of the pixels, 0..255 to 0..1."""
 
 
-def use_threads(threads: int) -> None:
+def set_blas_threads(threads: int) -> None:
     """Set the number of BLAS threads of this process.
 
     The default is one per core; on a busy machine, an explanation of 1 ms then took up to 200 ms.
@@ -79,24 +77,20 @@ def read(artifact: Artifact) -> dict[str, Layer]:
         GraphRefused: The file is not a supported ONNX file, lacks a tensor of the manifest's shape, or has
             int8 layers whose result could depend on the processor.
     """
-    try:
-        tensors = onnx_graph.read(artifact.model).tensors
-    except onnx_graph.GraphError as error:
-        raise GraphRefused(artifact.identity, f"model.onnx is refused: {error}.") from error
-    found = _Tensors(artifact.identity, tensors)
+    tensors = _Tensors(artifact.identity, onnx_graph.read_artifact(artifact).tensors)
     layers: dict[str, Layer] = {}
-    input_scale = _PIXEL
+    input_scale = _PIXEL_SCALE
     for layer in artifact.manifest.layers:
         if layer.rounding is None:
             layers[layer.name] = Dense(
-                weight=found.copy(layer.weight, (layer.units, layer.inputs), np.float32).T,
-                bias=found.copy(layer.bias, (layer.units,), np.float32),
+                weight=tensors.copy(layer.weight, (layer.units, layer.inputs), np.float32).T,
+                bias=tensors.copy(layer.bias, (layer.units,), np.float32),
                 is_rectified=layer.activation == "relu",
             )
             continue
-        rounded = found.rounded(layer, input_scale)
-        layers[layer.name] = rounded
-        input_scale = rounded.output_scale or input_scale
+        int8_layer = tensors.int8_layer(layer, input_scale)
+        layers[layer.name] = int8_layer
+        input_scale = int8_layer.output_scale or input_scale
     return layers
 
 
@@ -116,7 +110,9 @@ def logits(layers: Mapping[str, Layer], images: NDArray[np.uint8]) -> NDArray[np
     return inputs
 
 
-def check(artifact: Artifact, layers: Mapping[str, Layer], run: Run) -> None:
+def check(
+    artifact: Artifact, layers: Mapping[str, Layer], run: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+) -> None:
     """Check that the ONNX graph computes exactly these layers.
 
     Compares logits on the golden examples, a white image, and noise, which activates other units than digits.
@@ -133,8 +129,8 @@ def check(artifact: Artifact, layers: Mapping[str, Layer], run: Run) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (4, *shape), np.uint8)
     images = np.concatenate([artifact.golden.images, np.full((1, *shape), 255, np.uint8), noise])
     expected = logits(layers, images)
-    off = np.abs(run(images) - expected) / np.maximum(1, np.abs(expected).max(axis=1, keepdims=True))
-    if not np.all(off <= _AGREED):  # written so that NaN fails too
+    error = np.abs(run(images) - expected) / np.maximum(1, np.abs(expected).max(axis=1, keepdims=True))
+    if not np.all(error <= _LOGIT_TOLERANCE):  # NaN fails too
         raise GraphRefused(artifact.identity, "logits should be those of the manifest's layers; got others.")
 
 
@@ -161,7 +157,7 @@ class _Tensors:
         copied.setflags(write=False)
         return copied
 
-    def rounded(self, layer: Described, input_scale: float) -> Int8Dense:
+    def int8_layer(self, layer: ManifestLayer, input_scale: float) -> Int8Dense:
         """Return an int8 layer; raises GraphRefused if its result could depend on the processor."""
         assert layer.rounding
         output_scale = layer.rounding.given

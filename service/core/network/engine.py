@@ -18,13 +18,13 @@ import onnxruntime
 
 _LOG_ERRORS_ONLY = 3
 
-_SMALLEST = 1e-30
+_MIN_PROBABILITY = 1e-30
 """Probabilities below this are subnormal in float32 and not exact."""
 
-_TEMPERED = 1e-3
+_TEMPERATURE_TOLERANCE = 1e-3
 """Tolerance of log-probabilities against those of the logits in float64, relative to max(1, |value|)."""
 
-_MOST_NUMBERS = 256 * 28 * 28
+_MAX_RUN_PIXELS = 256 * 28 * 28
 """Pixels of one run; larger batches are divided, at no cost in time. The activations of 4,096 images took 70
 to 126 MB in the published networks, those of 256 take 5 to 8 MB."""
 
@@ -66,7 +66,7 @@ class Engine:
                 inputs, outputs or temperature.
             GoldenMismatch: It does not reproduce its golden examples.
         """
-        _check_graph(artifact)
+        onnx_graph.read_artifact(artifact)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -75,7 +75,7 @@ class Engine:
         options.enable_cpu_mem_arena = False
         options.log_severity_level = _LOG_ERRORS_ONLY
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Without this, bytes in the ORT format would be loaded, past `_check_graph`.
+        # Without this, bytes in the ORT format would be loaded, past the check of the graph.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
             session = onnxruntime.InferenceSession(
@@ -96,7 +96,7 @@ class Engine:
             images: (B, ...) uint8 of the declared shape, B >= 1.
 
         Returns:
-            Its scores, one row an image.
+            One row of scores per image.
 
         Raises:
             TensorMismatch: Another dtype or shape.
@@ -110,9 +110,9 @@ class Engine:
                 f"(B, {sides}) uint8 with B >= 1",
                 f"{images.shape} {images.dtype}",
             )
-        if images.size <= _MOST_NUMBERS:
+        if images.size <= _MAX_RUN_PIXELS:
             return self._run(images)
-        step = max(1, _MOST_NUMBERS // math.prod(shape))
+        step = max(1, _MAX_RUN_PIXELS // math.prod(shape))
         parts = [self._run(images[start : start + step]) for start in range(0, len(images), step)]
         logits, probabilities = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Scores(logits, probabilities)
@@ -136,22 +136,15 @@ class Engine:
         ):
             raise GoldenMismatch(artifact.identity, "it should give one row of scores an image; got others.")
         scale = np.maximum(1, np.abs(golden.logits))
-        off_logits = np.abs(scores.logits - golden.logits) / scale
-        off_probabilities = np.abs(scores.probabilities - golden.probabilities)
-        worst = float(np.max(np.concatenate((off_logits, off_probabilities))))
-        if not worst <= golden.tolerance:  # written so that NaN fails too
+        logit_error = np.abs(scores.logits - golden.logits) / scale
+        probability_error = np.abs(scores.probabilities - golden.probabilities)
+        worst = float(np.max(np.concatenate((logit_error, probability_error))))
+        if not worst <= golden.tolerance:  # NaN fails too
             raise GoldenMismatch(
                 artifact.identity,
                 f"golden examples should be met within {golden.tolerance:g}; got {worst:.3g} off.",
             )
         return scores
-
-
-def _check_graph(artifact: Artifact) -> None:
-    try:
-        onnx_graph.read(artifact.model)
-    except onnx_graph.GraphError as error:
-        raise GraphRefused(artifact.identity, f"model.onnx is refused: {error}.") from error
 
 
 def _check_temperature(artifact: Artifact, scores: Scores) -> None:
@@ -162,10 +155,10 @@ def _check_temperature(artifact: Artifact, scores: Scores) -> None:
     temperature = artifact.manifest.temperature
     tempered = scores.logits / np.float64(temperature)
     expected = tempered - np.logaddexp.reduce(tempered, axis=1, keepdims=True)
-    told = (scores.probabilities > _SMALLEST) | (expected > np.log(_SMALLEST))
-    found = np.log(np.maximum(scores.probabilities, _SMALLEST), dtype=np.float64)
-    off = np.abs(found - expected) / np.maximum(1, np.abs(expected))
-    if not np.all(off[told] <= _TEMPERED):  # written so that NaN fails too
+    is_exact = (scores.probabilities > _MIN_PROBABILITY) | (expected > np.log(_MIN_PROBABILITY))
+    found = np.log(np.maximum(scores.probabilities, _MIN_PROBABILITY), dtype=np.float64)
+    error = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+    if not np.all(error[is_exact] <= _TEMPERATURE_TOLERANCE):  # NaN fails too
         expected_text = f"the softmax of the logits over {temperature:g}"
         raise GraphRefused(artifact.identity, f"probabilities should be {expected_text}; got others.")
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def energy(logits: NDArray[Any], temperature: float) -> NDArray[np.float64]:
+def negative_energy(logits: NDArray[Any], temperature: float) -> NDArray[np.float64]:
     """Return the negative energy, temperature * log(sum(exp(logits / temperature))).
 
     The lower it is, the more likely the image is out of distribution.

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.codecs import arrays, content_types
-from service.core.drawing.steps import LARGEST, Trace
+from service.core.drawing.steps import LARGEST, StepRecorder
 from service.core.errors import MalformedRequest
 from service.http.api import examples, schemas
 from service.http.messages import prediction_json
@@ -160,11 +160,11 @@ class Endpoints:
         headers: Headers,
     ) -> PredictionRequest[RawResponse]:
         top, include = options.top, options.include
-        traces: list[Trace] | None = [] if "steps" in include else None
+        recorders: list[StepRecorder] | None = [] if "steps" in include else None
         changed: list[int] = []
 
         def encode(prediction: Prediction) -> RawResponse:
-            body = prediction_json.encode(prediction, members, top, "seen" in include, traces, changed)
+            body = prediction_json.encode(prediction, members, top, "seen" in include, recorders, changed)
             return RawResponse(body, headers)
 
         content_type = raw.headers.get(b"content-type", b"")
@@ -178,10 +178,10 @@ class Endpoints:
             math.prod(model.shape),
             len(model.manifest.labels),
             seen="seen" in include,
-            pictures=0 if traces is None else _STEPS_BYTES,
+            pictures=0 if recorders is None else _STEPS_BYTES,
         )
         return PredictionRequest(
-            drawings, encode, options.prepare, traces=traces, changed=changed, image_bytes=image_bytes
+            drawings, encode, options.prepare, recorders=recorders, changed=changed, image_bytes=image_bytes
         )
 
     def _summary(self, model: Model) -> dict[str, Any]:

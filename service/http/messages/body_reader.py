@@ -211,7 +211,7 @@ class BodyReader:
 
     def _too_large(self, got: str) -> PayloadTooLarge:
         limits = self._limits
-        most = costs.most_body_bytes(self._form.content_type, limits.max_bytes, limits.budget.max_bytes)
+        most = costs.body_size_limit(self._form.content_type, limits.max_bytes, limits.budget.max_bytes)
         return PayloadTooLarge("Body", most, "bytes", got)
 
 

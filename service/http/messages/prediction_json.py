@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.codecs.json import documents
 from service.codecs.pictures import png
-from service.core.drawing.steps import Trace
+from service.core.drawing.steps import StepRecorder
 from service.inference.predictor import Prediction, Run
 
 Members = Callable[[Prediction, int], Sequence[str]]
@@ -31,7 +31,7 @@ def encode(
     members: Members,
     top: int,
     seen: bool,
-    traces: list[Trace] | None = None,
+    recorders: list[StepRecorder] | None = None,
     changed: Sequence[int] = (),
 ) -> bytes:
     """Encode the response of `predict`, `probabilities` or `explain`.
@@ -41,7 +41,7 @@ def encode(
         members: `labels`, `probabilities`, or a function that adds to their members.
         top: Number of top classes for each image.
         seen: Whether to add the preprocessed pixels.
-        traces: Preprocessing steps of each image to add; None for none.
+        recorders: Preprocessing steps of each image to add; None for none.
         changed: Indices of the images to which to add `"prepared": true`.
 
     Returns:
@@ -52,8 +52,10 @@ def encode(
         objects[row] += _PREPARED
     if seen:
         objects = [add(entry, seen=image) for entry, image in zip(objects, prediction.images, strict=True)]
-    if traces is not None:
-        objects = [add(item, steps=write_steps(trace)) for item, trace in zip(objects, traces, strict=True)]
+    if recorders is not None:
+        objects = [
+            add(item, steps=write_steps(recorder)) for item, recorder in zip(objects, recorders, strict=True)
+        ]
     model = prediction.model
     objects[0] = _head(model.name, model.version) + objects[0]  # saves one copy of a long text
     objects[-1] += "}]}"
@@ -211,10 +213,10 @@ _TITLES = {
 _PHOTO_TITLES = {**_TITLES, "drawn": "As photographed", "cropped": "Middle square"}
 
 
-def write_steps(trace: Trace) -> list[dict[str, Any]]:
+def write_steps(recorder: StepRecorder) -> list[dict[str, Any]]:
     """Return the preprocessing steps of an image as JSON objects; pictures are data URLs of PNG files."""
     entries = []
-    for step in trace.steps:
+    for step in recorder.steps:
         height, width = step.picture.shape[:2]
         titles = _TITLES if step.picture.ndim == 2 else _PHOTO_TITLES
         encoded = base64.b64encode(png.write(step.picture)).decode("ascii")

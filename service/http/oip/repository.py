@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.codecs import content_types
-from service.codecs.json import documents, images
+from service.codecs.json import images, parser
 from service.core.errors import MalformedRequest
 from service.http.messages.body_reader import BodyLimits
 from service.http.messages.request_scope import context_of
@@ -82,7 +82,7 @@ class Endpoints:
         self._check(request)
         only_ready = (await self._document(request)).get("ready", False)
         if not isinstance(only_ready, bool):
-            raise MalformedRequest("Member 'ready' of Body", "true or false", images.kind(only_ready))
+            raise MalformedRequest("Member 'ready' of Body", "true or false", images.describe(only_ready))
         return _respond(self.management.index(only_ready))
 
     async def load(self, request: Request, options: Options) -> Response:
@@ -108,9 +108,9 @@ class Endpoints:
     async def _document(self, request: Request) -> Mapping[str, Any]:
         """Read and parse the body, which may be empty."""
         async with self.bodies.read(request) as content:
-            document = documents.load(content, _MOST_VALUES) if content.strip() else {}
+            document = parser.parse(content, _MOST_VALUES) if content.strip() else {}
         if not isinstance(document, dict):
-            raise MalformedRequest("Body", "a JSON object, or nothing", images.kind(document))
+            raise MalformedRequest("Body", "a JSON object, or nothing", images.describe(document))
         return document
 
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from service.codecs.drawings import Limits, Shape
-from service.codecs.json import documents, images
+from service.codecs.json import images, parser
 from service.core.artifact.manifest import INPUT_NAME
 from service.core.errors import MalformedRequest, PayloadTooLarge, RequestError, TensorMismatch
 from service.core.wording import quote, shape_text
@@ -44,14 +44,14 @@ def read_request(body: Body, shape: Shape, limits: Limits) -> tuple[InferenceReq
     """
     if not body.json_bytes and body.content:
         return InferenceRequest([_raw_input(body.content, shape)]), True
-    most = documents.most_values(shape, limits.of(shape))
+    most = parser.max_values(shape, limits.of(shape))
     text = body.text()
     if body.json_bytes <= min(_CACHED_BYTES, most):
         template = _template(text)
         if template is not None and template.binary_bytes == len(body.content) - body.json_bytes:
             return template.request(body.binary()), template.is_binary
     document = long_input.load(text, most, shape)
-    return _request(document, BinaryContents(body.binary()), shape, documents.may_hold_booleans(text))
+    return _request(document, BinaryContents(body.binary()), shape, parser.may_contain_booleans(text))
 
 
 class _Template(NamedTuple):
@@ -88,7 +88,7 @@ def _template(text: bytes) -> _Template | None:
     """Parse the JSON before binary contents; None if it is invalid, or an input is not binary."""
     binary = ContentSizes()
     try:
-        request, is_binary = _request(documents.load(text, len(text)), binary, None, True)
+        request, is_binary = _request(parser.parse(text, len(text)), binary, None, True)
     except RequestError:
         return None
     if len(binary.sizes) < len(request.inputs):
@@ -108,7 +108,7 @@ def _request(
         booleans: Whether the text may contain true or false.
     """
     if not isinstance(document, dict):
-        raise MalformedRequest("Body", "a JSON object with inputs", images.kind(document))
+        raise MalformedRequest("Body", "a JSON object with inputs", images.describe(document))
     given = member_object(document, "parameters", "Body")
     is_binary = given.get("binary_data_output", False)
     if not isinstance(is_binary, bool):
@@ -142,7 +142,9 @@ def _input(
     name = _text(item, "name", field)
     shape = item.get("shape")
     if not isinstance(shape, list):
-        raise MalformedRequest(f"Member 'shape' of {field}", "a list of whole numbers", images.kind(shape))
+        raise MalformedRequest(
+            f"Member 'shape' of {field}", "a list of whole numbers", images.describe(shape)
+        )
     given = member_object(item, "parameters", field)
     tensor = tensors.check(Tensor(name, _text(item, "datatype", field), tuple(shape), (), given))
     size = given.get("binary_data_size")
@@ -166,11 +168,11 @@ def _elements(
     if isinstance(data, memoryview):  # `long_input` decoded it
         return data
     if not isinstance(data, list):
-        raise MalformedRequest(f"Member 'data' of {field}", "a list", images.kind(data))
+        raise MalformedRequest(f"Member 'data' of {field}", "a list", images.describe(data))
     if tensor.datatype == BYTES:
         return [_blob(text, f"Element [{index}] of {field}") for index, text in enumerate(data)]
     if tensor.datatype == "UINT8" and not booleans and long_input.can_be_images(tensor.shape, model_shape):
-        pixels = images.bytes_of(data, tensor.shape)
+        pixels = images.uint8_bytes(data, tensor.shape)
         if pixels is not None:
             return memoryview(pixels)
     return data
@@ -178,7 +180,7 @@ def _elements(
 
 def _blob(text: object, field: str) -> bytes:
     if not isinstance(text, str):
-        raise MalformedRequest(field, "a picture file in base64", images.kind(text))
+        raise MalformedRequest(field, "a picture file in base64", images.describe(text))
     return images.decode_base64(text, field)
 
 
@@ -193,12 +195,12 @@ def _objects(document: Mapping[str, Any], member: str) -> Sequence[Mapping[str, 
     if found is None and member == "outputs":
         return ()
     if not isinstance(found, list):
-        raise MalformedRequest(f"Member {member!r} of Body", "a list of objects", images.kind(found))
+        raise MalformedRequest(f"Member {member!r} of Body", "a list of objects", images.describe(found))
     if len(found) > _MOST_OBJECTS:
         raise PayloadTooLarge(f"Member {member!r} of Body", _MOST_OBJECTS, "objects", f"{len(found):,}")
     for row, item in enumerate(found):
         if not isinstance(item, dict):
-            raise MalformedRequest(f"{member}[{row}]", "an object", images.kind(item))
+            raise MalformedRequest(f"{member}[{row}]", "an object", images.describe(item))
     return found
 
 
@@ -217,12 +219,12 @@ def member_object(document: Mapping[str, Any], member: str, field: str) -> Mappi
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise MalformedRequest(f"Member {member!r} of {field}", "an object", images.kind(found))
+        raise MalformedRequest(f"Member {member!r} of {field}", "an object", images.describe(found))
     return found
 
 
 def _text(document: Mapping[str, Any], member: str, field: str, default: str | None = None) -> str:
     found = document.get(member, default)
     if not isinstance(found, str):
-        raise MalformedRequest(f"Member {member!r} of {field}", "text", images.kind(found))
+        raise MalformedRequest(f"Member {member!r} of {field}", "text", images.describe(found))
     return found

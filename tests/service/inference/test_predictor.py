@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.core.errors import TensorMismatch, UnknownModel, UnknownVersion
-from service.core.network.ood_score import energy
+from service.core.network.ood_score import negative_energy
 from service.inference.models.registry import Registry
 from service.inference.predictor import Predictor
 from tests import precision, toys
@@ -40,7 +40,7 @@ def test_sure_is_true_from_the_threshold_on(tmp_path: Path) -> None:
     At temperature 0.5 the energies of no, one and two dots are by hand log(4) / 2 = 0.69,
     log(e ** 2 + 3) / 2 = 1.17 and log(2 * e ** 2 + 2) / 2 = 1.41; the threshold itself is sure.
     """
-    exact = float(energy(np.array([[0, 1, 0, 0]], np.float32), 0.5)[0])
+    exact = float(negative_energy(np.array([[0, 1, 0, 0]], np.float32), 0.5)[0])
     for threshold in (1.0, exact, np.nextafter(exact, 2), 1.3):
         certainty = {**toys.CERTAINTY, "threshold": threshold}
         toys.publish(tmp_path, temperature=0.5, certainty=certainty)

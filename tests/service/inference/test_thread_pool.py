@@ -95,7 +95,7 @@ def test_work_beyond_the_capacity_is_refused_at_once(gate: threading.Event) -> N
         waiting = [await queued(thread_pool, behind(gate, name)) for name in ("second", "third")]
         with pytest.raises(Overloaded) as caught:
             await thread_pool.run(lambda: began.append("fourth"))
-        assert caught.value.taken == 3
+        assert caught.value.pending == 3
         gate.set()
         return await asyncio.gather(first, *waiting)
 

@@ -1,4 +1,4 @@
-"""`service/core/drawing/mnist_rule.py`: which 28 x 28 images are used unchanged, and what becomes of others."""
+"""`service/core/drawing/mnist_rule.py`: which 28 x 28 images are used unchanged; preprocessing of others."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from service.core.drawing import mnist, mnist_rule
-from service.core.drawing.steps import Trace
+from service.core.drawing.steps import StepRecorder
 from service.core.errors import BlankImage
 from tests import digits
 from tests.examples import examples
@@ -147,9 +147,9 @@ def test_the_steps_of_an_inverted_image_are_shown() -> None:
     As it came, and as the network sees it.
     """
     image = square(19, 5, 5)
-    trace = Trace()
+    recorder = StepRecorder()
 
-    mnist_rule.prepare(255 - image, "Image 0", trace)
+    mnist_rule.prepare(255 - image, "Image 0", recorder)
 
-    assert [step.name for step in trace.steps] == ["drawn", "taken"]
-    np.testing.assert_array_equal(trace.steps[1].picture, image)
+    assert [step.name for step in recorder.steps] == ["drawn", "taken"]
+    np.testing.assert_array_equal(recorder.steps[1].picture, image)

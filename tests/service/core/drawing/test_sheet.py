@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from service.core.drawing import mnist, sheet
-from service.core.drawing.steps import Trace
+from service.core.drawing.steps import StepRecorder
 from service.core.errors import BlankImage
 from tests import digits
 
@@ -218,11 +218,11 @@ def test_the_steps_show_the_ink_without_what_was_left_out() -> None:
     The step `ink` is of the whole picture.
     """
     way = digits.DIGITS["7"][0]
-    trace = Trace()
+    recorder = StepRecorder()
 
-    mnist.from_picture(table_on_the_left(drawn(way)), trace=trace)
+    mnist.from_picture(table_on_the_left(drawn(way)), "Picture", recorder)
 
-    steps = {step.name: step.picture for step in trace.steps}
+    steps = {step.name: step.picture for step in recorder.steps}
     assert steps["ink"][:, :60].max() < 40
     assert steps["ink"].max() > 200
 

@@ -189,7 +189,7 @@ def test_the_limit_applies_to_the_decompressed_size(coding: str) -> None:
 
 
 def test_the_budget_counts_decompressed_sizes() -> None:
-    bounds = limits(10_000, 1000 + costs.CODED_BYTES // 2)
+    bounds = limits(10_000, 1000 + costs.DECOMPRESSOR_BYTES // 2)
     headers = [(b"content-encoding", b"gzip")]
     bounds.budget.acquire(1000)
     for _ in range(3):

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from service.codecs.drawings import Limits
-from service.codecs.json import documents, number_lists
 from service.codecs.json import images as json_image
+from service.codecs.json import list_spans, number_lists, parser
 from service.core.errors import ServiceError
 from service.oip import tensor_contents, tensors
 from service.oip.json_codec import request as codec
@@ -146,7 +146,7 @@ def test_a_cached_text_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> N
     }
     text = json.dumps({"inputs": [declared], "id": "never seen before"}).encode()
     read_request(Body(text + b"abcdef", len(text)), SHAPE, LIMITS)
-    monkeypatch.setattr(documents, "load", None)
+    monkeypatch.setattr(parser, "parse", None)
 
     again, _ = read_request(Body(text + b"ghijkl", len(text)), SHAPE, LIMITS)
 
@@ -189,14 +189,14 @@ def test_every_way_of_reading_numbers_gives_the_same_request(
     sent = Body(text, len(text))
     quick = outcome(lambda: read_request(sent, SHAPE, LIMITS))
     with monkeypatch.context() as patch:
-        patch.setattr(documents, "LONG_BYTES", 0)
+        patch.setattr(list_spans, "LONG_BYTES", 0)
         patch.setattr(number_lists, "_STEP_BYTES", 16)
         number_lists._layout.cache_clear()
         patch.setattr(codec, "_CACHED_BYTES", -1)
         long = outcome(lambda: read_request(sent, SHAPE, LIMITS))
     number_lists._layout.cache_clear()
     with monkeypatch.context() as patch:
-        patch.setattr(json_image, "bytes_of", lambda *_: None)
+        patch.setattr(json_image, "uint8_bytes", lambda *_: None)
         one_by_one = outcome(lambda: read_request(sent, SHAPE, LIMITS))
 
     assert quick == one_by_one

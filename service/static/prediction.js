@@ -1,9 +1,9 @@
-/** The answer: the digit, how sure the network is, and a bar for every class. */
+/** Prediction: the digit, its confidence in words, and a bar for every class. */
 
-import { element, percent, stretch } from "./view.js";
+import { element, percent, setBarLength } from "./view.js";
 
 /**
- * @typedef {import("./api.js").Answer} Answer
+ * @typedef {import("./api.js").Prediction} Prediction
  *
  * @typedef {object} Bar
  * @property {HTMLButtonElement} button
@@ -11,11 +11,11 @@ import { element, percent, stretch } from "./view.js";
  * @property {HTMLElement} number
  */
 
-/** An answer below this is called not sure. The networks are calibrated: one such answer in five or more is wrong. */
-const DOUBT = 0.8;
+/** Confidence below which a prediction is shown as not sure. The networks are calibrated: at least one such prediction in five is wrong. */
+const LOW_CONFIDENCE = 0.8;
 
-/** Shows one answer after another. Event: `choose`, with a class's label as `detail`, when somebody presses its bar. */
-export class AnswerView extends EventTarget {
+/** Shows predictions. Event: `choose`, with a class's label as `detail`, when its bar is pressed. */
+export class PredictionView extends EventTarget {
   #digit;
   #verdict;
   #list;
@@ -36,7 +36,7 @@ export class AnswerView extends EventTarget {
   }
 
   /**
-   * Make a bar for every class.
+   * Create a bar for every class.
    * @param {string[]} labels
    */
   list(labels) {
@@ -48,39 +48,39 @@ export class AnswerView extends EventTarget {
   }
 
   /**
-   * Show an answer.
-   * @param {Answer} answer
+   * Show a prediction.
+   * @param {Prediction} prediction
    * @param {Map<string, number>} probabilities  By label.
    */
-  show(answer, probabilities) {
-    this.#digit.textContent = answer.label;
-    this.#verdict.textContent = verdict(answer, probabilities);
-    this.#digit.classList.toggle("doubtful", answer.sure === false || answer.confidence < DOUBT);
+  show(prediction, probabilities) {
+    this.#digit.textContent = prediction.label;
+    this.#verdict.textContent = verdict(prediction, probabilities);
+    this.#digit.classList.toggle("doubtful", prediction.sure === false || prediction.confidence < LOW_CONFIDENCE);
     for (const [label, { button, bar, number }] of this.#bars) {
       const probability = probabilities.get(label) ?? 0;
-      stretch(bar, probability);
+      setBarLength(bar, probability);
       number.textContent = percent(probability);
-      button.classList.toggle("likeliest", label === answer.label);
+      button.classList.toggle("likeliest", label === prediction.label);
     }
   }
 
   /**
-   * Show that there is no answer.
-   * @param {string} words  Why.
+   * Show that there is no prediction.
+   * @param {string} reason
    */
-  clear(words) {
+  clear(reason) {
     this.#digit.textContent = "?";
     this.#digit.classList.remove("doubtful");
-    this.#verdict.textContent = words;
+    this.#verdict.textContent = reason;
     for (const { button, bar, number } of this.#bars.values()) {
-      stretch(bar, 0);
+      setBarLength(bar, 0);
       number.textContent = "";
       button.classList.remove("likeliest");
     }
   }
 
   /**
-   * Mark the class that the shares are of.
+   * Mark the explained class.
    * @param {string | null} label
    */
   mark(label) {
@@ -109,17 +109,17 @@ export class AnswerView extends EventTarget {
 }
 
 /**
- * Say in words how sure the network is.
- * @param {Answer} answer
+ * Return the confidence in words.
+ * @param {Prediction} prediction
  * @param {Map<string, number>} probabilities
  */
-export function verdict(answer, probabilities) {
-  if (answer.sure === false) {
-    return `Perhaps not a digit: it has not seen the like. If it is one, a ${answer.label}.`;
+export function verdict(prediction, probabilities) {
+  if (prediction.sure === false) {
+    return `Perhaps not a digit: it resembles no training image. If it is a digit, a ${prediction.label}.`;
   }
-  if (answer.confidence < DOUBT) {
+  if (prediction.confidence < LOW_CONFIDENCE) {
     const [first, second] = [...probabilities].sort((a, b) => b[1] - a[1]).map(([label]) => label);
     return `Not sure: ${first} or ${second}`;
   }
-  return `${percent(answer.confidence)}${answer.sure ? ", sure" : ""}`;
+  return `${percent(prediction.confidence)}${prediction.sure ? ", sure" : ""}`;
 }
