@@ -277,7 +277,8 @@ class Settings(BaseSettings):
     max_picture_pixels: int = Field(
         16_000_000,
         ge=784,
-        description="Maximum number of pixels of all pictures in a request; checked before decoding",
+        description="Maximum number of pixels of all pictures in a request; checked before decoding. "
+        "Four pixels of a baseline JPEG count as one",
     )
     max_points: int = Field(10_000, ge=1, description="Maximum number of points of a drawing sent as strokes")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

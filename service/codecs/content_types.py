@@ -17,7 +17,9 @@ PICTURES = ("image/png", "image/jpeg", "image/webp")
 CONTENT_TYPES = (JSON, OCTETS, NPY, *PICTURES, FORM)
 
 
-def decode(content_type: bytes, body: bytes, shape: Shape, limits: Limits) -> Drawings:
+def decode(
+    content_type: bytes, body: bytes, shape: Shape, limits: Limits, is_blank_allowed: bool = False
+) -> Drawings:
     """Decode a request body.
 
     Args:
@@ -25,6 +27,7 @@ def decode(content_type: bytes, body: bytes, shape: Shape, limits: Limits) -> Dr
         body: The whole body.
         shape: Shape of one image of the model.
         limits: Limits of one request.
+        is_blank_allowed: Whether all pixels of an image in JSON may be 0.
 
     Returns:
         At least one image. Image files are not decoded yet, so that this is quick.
@@ -33,12 +36,12 @@ def decode(content_type: bytes, body: bytes, shape: Shape, limits: Limits) -> Dr
         UnsupportedMediaType: The content type is none of `CONTENT_TYPES`.
         MalformedRequest: The body does not match its content type, or has the wrong shape, dtype or range.
         PayloadTooLarge: More images or points than the limits allow.
-        BlankImage: A drawing has no points.
+        BlankImage: A drawing has no points, or all pixels of an image in JSON are 0 and that is not allowed.
     """
     limits = limits.of(shape)
     kind = media_type(content_type)
     if kind == JSON:
-        return documents.read(body, shape, limits)
+        return documents.read(body, shape, limits, is_blank_allowed)
     if kind == OCTETS:
         return arrays.read_octets(body, shape, limits)
     if kind == NPY:

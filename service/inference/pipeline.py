@@ -50,6 +50,8 @@ class PredictionRequest(NamedTuple, Generic[Response]):
         prepare: The preprocessing, as `preprocessing.prepare` takes it.
         most_inline: Number of images up to which a small body is encoded on the event loop; None for any.
         recorders: List to which `preprocessing.prepare` adds the steps of each image; None if not requested.
+        changed: List to which `preprocessing.prepare` adds the indices of the 28 x 28 images that it
+            preprocessed; None if not needed.
         timeout_s: Deadline for the start of the prediction and for its end, in seconds after the request's
             head arrived; None for none of its own.
         priority: Priority in the thread pool, as `ThreadPool.run` takes it.
@@ -62,6 +64,7 @@ class PredictionRequest(NamedTuple, Generic[Response]):
     prepare: Preprocessing | None = None
     most_inline: int | None = None
     recorders: list[StepRecorder] | None = None
+    changed: list[int] | None = None
     timeout_s: float | None = None
     priority: int = 0
     image_bytes: int | None = None
@@ -263,7 +266,13 @@ class Pipeline:
     ) -> NDArray[np.uint8]:
         """Return the images in the model's input shape; raises as `preprocessing.prepare`."""
         images = preprocessing.prepare(
-            request.drawings, model.shape, self.limits, request.prepare, request.recorders, self.budget
+            request.drawings,
+            model.shape,
+            self.limits,
+            request.prepare,
+            request.recorders,
+            self.budget,
+            request.changed,
         )
         context.mark("prepare")
         return images

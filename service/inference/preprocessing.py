@@ -1,23 +1,23 @@
 """Preprocessing: converts images, picture files and strokes to the model's input shape.
 
-Models of 28 x 28 use `mnist`, models of colour photographs use `photo`. Other models accept arrays only,
-without preprocessing.
+Models of 28 x 28 use `mnist`, and `mnist_rule` for images that already have this size; models of colour
+photographs use `photo`. Other models accept arrays only, without preprocessing.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape
 from service.codecs.pictures import header, image_files
-from service.core.drawing import mnist, photo
+from service.core.drawing import mnist, mnist_rule, photo
 from service.core.drawing.steps import StepRecorder
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
 from service.core.wording import shape_text
 from service.memory.budget import Budget
 
-Preprocessing = Literal["none", "mnist"]
+Preprocessing = Literal["auto", "mnist", "none"]
 
 _DIGIT_SHAPE = (mnist.SIDE, mnist.SIDE)
 
@@ -27,6 +27,9 @@ _QUICK_POINTS = 400
 _QUICK_BYTES = 320_000
 """Size in bytes of the decoded pixels of a picture that is preprocessed on the event loop: 280 x 280
 pixels of RGBA take 313,600. docs/decisions/0028-small-images-on-the-event-loop.md."""
+
+_QUICK_IMAGES = 6
+"""Images of 28 x 28 that are preprocessed on the event loop, in about 0.5 ms each."""
 
 _MAX_RECORDED = 16
 """Images in one request whose preprocessing steps are returned. The largest step of 97 photographs of flowers
@@ -39,7 +42,9 @@ def is_quick(drawings: Drawings, mode: Preprocessing | None) -> bool:
     docs/decisions/0028-small-images-on-the-event-loop.md
     """
     if isinstance(drawings, np.ndarray):
-        return mode != "mnist"
+        if mode != "auto" or drawings.shape[1:] != _DIGIT_SHAPE or len(drawings) <= _QUICK_IMAGES:
+            return mode != "mnist"
+        return bool(np.count_nonzero(~mnist_rule.are_as_mnist(drawings)) <= _QUICK_IMAGES)
     if len(drawings) > 1:
         return False
     content = drawings[0].content
@@ -56,6 +61,7 @@ def prepare(
     mode: Preprocessing | None,
     recorders: list[StepRecorder] | None = None,
     budget: Budget | None = None,
+    changed: list[int] | None = None,
 ) -> NDArray[np.uint8]:
     """Convert drawings to the model's input shape.
 
@@ -63,11 +69,13 @@ def prepare(
         drawings: Images, picture files or strokes, as decoded from the request.
         shape: Shape of one input image of the model.
         limits: Limits of one request.
-        mode: `mnist`: preprocess all images. `none`: use all images unchanged. None: use images that already
-            have the model's shape unchanged, and preprocess all others; image files on a light background are
-            always preprocessed.
+        mode: `auto`: use images of 28 x 28 unchanged if they are like MNIST's, and preprocess all others.
+            `mnist`: preprocess all images. `none`: use all images unchanged. None: use arrays of the model's
+            shape unchanged, and treat everything else as `auto` does.
         recorders: List to which the steps of each image are added; None is quicker.
         budget: Memory budget from which decoding a picture file acquires; None acquires nothing.
+        changed: List to which the indices of the images of 28 x 28 are added that `auto` did not use
+            unchanged; None if not needed.
 
     Returns:
         (B, *shape) uint8.
@@ -88,28 +96,61 @@ def prepare(
     if recorders is not None and len(drawings) > _MAX_RECORDED:
         raise PayloadTooLarge("Batch with include=steps", _MAX_RECORDED, "images", f"{len(drawings):,}")
     if isinstance(drawings, np.ndarray):
-        if mode != "mnist" and recorders is None:
+        if recorders is None and mode == "auto" and shape == _DIGIT_SHAPE:
+            prepared = mnist_rule.prepare_batch(drawings)
+            if changed is not None:
+                changed += prepared.changed
+            return prepared.images
+        if recorders is None and mode != "mnist":
             return drawings
         drawings = [Drawing(f"Image {row}", image) for row, image in enumerate(drawings)]
     images = []
     pixels_left = limits.picture_pixels
-    for drawing in drawings:
-        content = drawing.content
+    for row, drawing in enumerate(drawings):
         recorder = None
         if recorders is not None:
             recorder = StepRecorder()
             recorders.append(recorder)
-        if isinstance(content, bytes):
-            image, pixels = _from_file(content, drawing.field, shape, pixels_left, mode, recorder, budget)
-            pixels_left -= pixels
-        elif isinstance(content, list):
-            image = _from_strokes(content, drawing.field, shape, mode, recorder)
-        elif mode == "mnist":
-            image = mnist.from_picture(content, drawing.field, recorder)
-        else:
-            image = _unchanged(content, recorder)
-        images.append(image)
+        preprocessed = _prepare_one(drawing, shape, pixels_left, mode, recorder, budget)
+        pixels_left -= preprocessed.file_pixels
+        if preprocessed.is_changed and changed is not None:
+            changed.append(row)
+        images.append(preprocessed.image)
     return images[0][None] if len(images) == 1 else np.stack(images)
+
+
+class _Preprocessed(NamedTuple):
+    """One image after preprocessing.
+
+    Attributes:
+        image: uint8, in the model's input shape.
+        is_changed: Whether it was sent as 28 x 28 pixels and `auto` did not use it unchanged.
+        file_pixels: Pixels of the image file towards the limit of a request; 0 if it was not a file.
+    """
+
+    image: NDArray[np.uint8]
+    is_changed: bool = False
+    file_pixels: int = 0
+
+
+def _prepare_one(
+    drawing: Drawing,
+    shape: Shape,
+    max_pixels: int,
+    mode: Preprocessing | None,
+    recorder: StepRecorder | None,
+    budget: Budget | None,
+) -> _Preprocessed:
+    content, field = drawing.content, drawing.field
+    if isinstance(content, bytes):
+        return _from_file(content, field, shape, max_pixels, mode, recorder, budget)
+    if isinstance(content, list):
+        return _Preprocessed(_from_strokes(content, field, shape, mode, recorder))
+    if mode == "mnist":
+        return _Preprocessed(mnist.from_picture(content, field, recorder))
+    if mode == "auto" and shape == _DIGIT_SHAPE:
+        return _from_grey(content, field, recorder)
+    return _Preprocessed(_unchanged(content, recorder))
 
 
 def _from_file(
@@ -120,20 +161,31 @@ def _from_file(
     mode: Preprocessing | None,
     recorder: StepRecorder | None,
     budget: Budget | None,
-) -> tuple[NDArray[np.uint8], int]:
-    """Return a picture file in the model's input shape, and its number of pixels."""
+) -> _Preprocessed:
+    """Return an image file in the model's input shape."""
     if shape == photo.SHAPE:
-        return image_files.read_photo(data, field, max_pixels, mode != "none", recorder, budget)
+        image, pixels = image_files.read_photo(data, field, max_pixels, mode != "none", recorder, budget)
+        return _Preprocessed(image, file_pixels=pixels)
     if shape != _DIGIT_SHAPE:
         raise TensorMismatch(field, f"{shape_text(shape)} numbers for this model", "a picture file")
     picture, pixels = image_files.read_grey(data, field, max_pixels, budget)
     if picture.size == shape[::-1] and mode != "mnist":
         grey = np.asarray(picture)
-        if mode == "none" or not _has_light_background(grey):
-            return _unchanged(grey, recorder), pixels
+        if mode == "none":
+            return _Preprocessed(_unchanged(grey, recorder), file_pixels=pixels)
+        return _from_grey(grey, field, recorder)._replace(file_pixels=pixels)
     if mode == "none":
         raise TensorMismatch(field, f"{shape_text(shape)} pixels", shape_text(picture.size))
-    return mnist.from_picture(picture, field, recorder), pixels
+    return _Preprocessed(mnist.from_picture(picture, field, recorder), file_pixels=pixels)
+
+
+def _from_grey(image: NDArray[np.uint8], field: str, recorder: StepRecorder | None) -> _Preprocessed:
+    """Preprocess a greyscale image of any size as `auto` does."""
+    if image.shape != _DIGIT_SHAPE:
+        return _Preprocessed(mnist.from_picture(image, field, recorder))
+    if mnist_rule.is_as_mnist(image):
+        return _Preprocessed(_unchanged(image, recorder))
+    return _Preprocessed(mnist_rule.prepare(image, field, recorder), is_changed=True)
 
 
 def _unchanged(image: NDArray[np.uint8], recorder: StepRecorder | None) -> NDArray[np.uint8]:
@@ -141,11 +193,6 @@ def _unchanged(image: NDArray[np.uint8], recorder: StepRecorder | None) -> NDArr
     if recorder is not None and image.shape in (_DIGIT_SHAPE, photo.SHAPE):
         recorder.add("taken", image)
     return image
-
-
-def _has_light_background(grey: NDArray[np.uint8]) -> bool:
-    """Return whether a picture's border is mostly light; training images have a dark background."""
-    return bool(np.median(np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))) > 127)
 
 
 def _from_strokes(

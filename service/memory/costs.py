@@ -159,7 +159,8 @@ def picture_cost(
     if kind == "JPEG" and scans > 1:
         cost += 2 * channels * pixels
     small = min(decoded, _REDUCED_SIDE**2)
-    return cost + (9 if has_alpha else 2) * small + _METADATA_FACTOR * metadata
+    greys = 11 if has_alpha else 2 if mode in ("1", "L", "I;16") else 6  # with the RGB they come from
+    return cost + greys * small + _METADATA_FACTOR * metadata
 
 
 def image_cost(

@@ -103,7 +103,7 @@ def _drawings(
             Drawing(f"Element [{row}] of {tensor.named}", blob)
             for row, blob in enumerate(tensor_contents.blobs(tensor))
         ]
-    is_any_size = prepare == "mnist" and len(tensor.shape) == 3
+    is_any_size = prepare in ("auto", "mnist") and len(tensor.shape) == 3
     if tensor.size < 1 or (tensor.shape[1:] != shape and not is_any_size):
         raise _mismatch(tensor, shape)
     check_count(tensor.shape[0], limits)

@@ -62,16 +62,16 @@ def preprocessing(parameters: Mapping[str, Any], model: Model) -> Preprocessing 
     """Return the parameter `prepare`; None if it is absent.
 
     Raises:
-        MalformedRequest: It is unknown, or `mnist` for a model whose images are not 28 x 28.
+        MalformedRequest: It is unknown, or `auto` or `mnist` for a model whose images are not 28 x 28.
     """
     prepare = parameters.get("prepare")
     if prepare is None or prepare == "none":
         return prepare
-    if prepare != "mnist":
-        raise MalformedRequest("Parameter 'prepare'", "'none' or 'mnist'", quote(prepare))
+    if prepare not in ("auto", "mnist"):
+        raise MalformedRequest("Parameter 'prepare'", "'none', 'auto' or 'mnist'", quote(prepare))
     if model.shape != (mnist.SIDE, mnist.SIDE):
-        raise MalformedRequest("Parameter 'prepare'", "'none' for a model of other images", "'mnist'")
-    return "mnist"
+        raise MalformedRequest("Parameter 'prepare'", "'none' for a model of other images", quote(prepare))
+    return "auto" if prepare == "auto" else "mnist"
 
 
 class ExplainedClass(NamedTuple):

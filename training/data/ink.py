@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from service.core.drawing import components, segmentation, sheet
 from service.core.drawing import mnist as preprocessing
-from service.core.drawing import segmentation
 from service.core.errors import BlankImage
 from training.data import mnist, pen_digits, pen_letters
 from training.data.examples import Examples, Split, concatenate
@@ -257,7 +257,7 @@ def _canvases(
 
     The name of the cache file depends on the digits and on the code that makes the canvases.
     """
-    modules = (canvases, polylines, preprocessing, segmentation)
+    modules = (canvases, polylines, preprocessing, segmentation, sheet, components)
     code = [Path(module.__file__ or "").read_text() for module in modules]
     facts = "\n".join((pen_digits.digest(digits), repr(CANVAS_KINDS), *code))
     path = cache / f"canvases-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.npz"

@@ -22,13 +22,14 @@ _MIN_ITEMS_BYTES = 65_536
 _BLANK = "0 everywhere"
 
 
-def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
+def read(body: bytes, shape: Shape, limits: Limits, is_blank_allowed: bool = False) -> Drawings:
     """Decode `{"image": …}`, `{"images": […]}` or `{"strokes": […]}`, each with an optional `scale`.
 
     Args:
         body: The whole body.
         shape: Shape of one image of the model.
         limits: Limits of one request.
+        is_blank_allowed: Whether all pixels of an image may be 0.
 
     Returns:
         At least one image.
@@ -36,11 +37,11 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
     Raises:
         MalformedRequest: The body is not JSON, or a field has the wrong shape, type or range.
         PayloadTooLarge: There are more images, points or JSON values than the limits allow.
-        BlankImage: A drawing has no points, or an image is 0 everywhere.
+        BlankImage: A drawing has no points, or all pixels of an image are 0 and that is not allowed.
     """
     max_values = parser.max_values(shape, limits)
     if len(body) >= list_spans.LONG_BYTES:
-        images = _read_long(body, "images", max_values, shape, limits)
+        images = _read_long(body, "images", max_values, shape, limits, is_blank_allowed)
         if images is not None:
             return images
     document = parser.parse(body, max_values, shape)
@@ -62,8 +63,8 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
         return [Drawing("Field 'strokes'", strokes.read(value, limits))]
     reader = reader_of(shape, scale == "unit", parser.may_contain_booleans(body))
     if given[0] == "image":
-        return _image(value, reader)
-    return _images(value, "images", reader, limits)
+        return _image(value, reader, is_blank_allowed)
+    return _images(value, "images", reader, limits, is_blank_allowed)
 
 
 def read_instances(body: bytes, shape: Shape, limits: Limits) -> Drawings:
@@ -93,7 +94,14 @@ def read_instances(body: bytes, shape: Shape, limits: Limits) -> Drawings:
     return _images(document["instances"], "instances", reader, limits)
 
 
-def _read_long(body: bytes, member: str, max_values: int, shape: Shape, limits: Limits) -> Drawings | None:
+def _read_long(
+    body: bytes,
+    member: str,
+    max_values: int,
+    shape: Shape,
+    limits: Limits,
+    is_blank_allowed: bool = False,
+) -> Drawings | None:
     """Decode a long document of images in steps that hold the global interpreter lock only briefly.
 
     Returns:
@@ -122,15 +130,16 @@ def _read_long(body: bytes, member: str, max_values: int, shape: Shape, limits: 
         if len(body) < _MIN_ITEMS_BYTES:
             return None
         reader = reader_of(shape, scale == "unit", parser.may_contain_booleans(body))
-        return _read_items(span, member, reader, limits)
+        return _read_items(span, member, reader, limits, is_blank_allowed)
     images = numbers.reshape(-1, *shape)
     check_count(len(images), limits)
-    _check_not_blank(images, member)
+    if not is_blank_allowed:
+        _check_not_blank(images, member)
     return images * np.uint8(255) if scale == "unit" else images
 
 
 def _read_items(
-    span: list_spans.ListSpan, member: str, reader: ImageReader, limits: Limits
+    span: list_spans.ListSpan, member: str, reader: ImageReader, limits: Limits, is_blank_allowed: bool
 ) -> Drawings | None:
     """Decode a list of images item by item; return None if it is not JSON, or has too many or no items."""
     images: list[Drawing] = []
@@ -153,27 +162,30 @@ def _read_items(
         return None
     if first_error is not None:
         raise first_error
-    return _batch(images, reader.shape) if images else None
+    return _batch(images, reader.shape, is_blank_allowed) if images else None
 
 
-def _image(value: object, reader: ImageReader) -> Drawings:
+def _image(value: object, reader: ImageReader, is_blank_allowed: bool) -> Drawings:
     pixels = reader.pixels(value)
     if pixels is None:
-        return _batch([reader.read(value, "image")], reader.shape)
-    if len(reader.shape) == 2 and pixels == bytes(len(pixels)):
+        return _batch([reader.read(value, "image")], reader.shape, is_blank_allowed)
+    if not is_blank_allowed and len(reader.shape) == 2 and pixels == bytes(len(pixels)):
         raise BlankImage("Field 'image'", _BLANK)
     return np.frombuffer(pixels, np.uint8).reshape(1, *reader.shape)
 
 
-def _images(value: object, member: str, reader: ImageReader, limits: Limits) -> Drawings:
+def _images(
+    value: object, member: str, reader: ImageReader, limits: Limits, is_blank_allowed: bool = False
+) -> Drawings:
     if not isinstance(value, list) or not value:
         raise MalformedRequest(f"Field {member!r}", "a list of at least one image", describe(value))
     check_count(len(value), limits)
     images = _integer_images(value, reader)
     if images is None:
         items = [reader.read(_file_of(item, member), f"{member}[{row}]") for row, item in enumerate(value)]
-        return _batch(items, reader.shape)
-    _check_not_blank(images, member)
+        return _batch(items, reader.shape, is_blank_allowed)
+    if not is_blank_allowed:
+        _check_not_blank(images, member)
     return images
 
 
@@ -205,9 +217,9 @@ def _check_not_blank(images: NDArray[np.uint8], member: str) -> None:
             raise BlankImage(f"Field '{member}[{drawn.argmin()}]'", _BLANK)
 
 
-def _batch(images: list[Drawing], shape: Shape) -> Drawings:
+def _batch(images: list[Drawing], shape: Shape, is_blank_allowed: bool) -> Drawings:
     """Return drawings as one array if all have the model's shape; otherwise unchanged."""
-    for image in images:
+    for image in () if is_blank_allowed else images:
         pixels = image.content
         if isinstance(pixels, np.ndarray) and pixels.ndim == 2 and not pixels.any():
             raise BlankImage(image.field, _BLANK)

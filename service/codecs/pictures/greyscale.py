@@ -3,10 +3,12 @@
 import numpy as np
 from PIL import Image, ImageChops
 
-from service.core.drawing import photo
+from service.core.drawing import colours, photo
 
 MAX_SIDE = 1024
 """Images with a longer side, in pixels, are reduced: digits on them are far larger than 20 x 20."""
+
+_GREY_MODES = ("1", "L", "I", "I;16", "I;16B", "F")
 
 _BAND_PIXELS = 2**18
 """Pixels converted and reduced at once."""
@@ -22,9 +24,13 @@ def to_grey(picture: Image.Image) -> Image.Image:
         Mode L, upright. If the longest side is n * `MAX_SIDE` or longer, n >= 2, each pixel is the mean of
         n x n. Transparent pixels have the background's grey.
     """
-    mode = "RGBA" if picture.has_transparency_data else "L"
-    small = _reduced(picture, mode, max(1, max(picture.size) // MAX_SIDE))
-    grey = small if mode == "L" else _without_alpha(small)
+    times = max(1, max(picture.size) // MAX_SIDE)
+    if picture.has_transparency_data:
+        grey = _without_alpha(_reduced(picture, "RGBA", times))
+    elif picture.mode in _GREY_MODES:
+        grey = _reduced(picture, "L", times)
+    else:
+        grey = colours.grey(_reduced(picture, "RGB", times))
     if picture.info:  # it may contain EXIF data
         grey.info = picture.info
         photo.turn_upright(grey)
@@ -55,9 +61,10 @@ def _without_alpha(picture: Image.Image) -> Image.Image:
 
     The result is light on black, as the networks expect: greys are inverted if the opaque pixels are dark.
     """
-    grey, alpha = picture.convert("L"), picture.getchannel("A")
+    alpha = picture.getchannel("A")
     if alpha.getextrema() == (255, 255):
-        return grey
+        return colours.grey(picture)
+    grey = picture.convert("L")
     levels, weights = (np.asarray(band).ravel() for band in (grey, alpha))
     excess = 0.0
     for start in range(0, len(levels), _BAND_PIXELS):

@@ -3,6 +3,7 @@
 `service.core.network.attribution` computes it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -100,6 +101,7 @@ class Endpoints:
     ) -> PredictionRequest[RawResponse]:
         """Parse `POST …/explain`."""
         is_picture = content_types.is_accepted(_PNG, raw.header(b"accept"))
+        changed: list[int] = []
 
         def encode(prediction: Prediction) -> RawResponse:
             if is_picture:
@@ -109,17 +111,18 @@ class Endpoints:
             raw.context.mark("explain")
             if is_picture:
                 return RawResponse(_picture(explained, options), _AS_PNG)
-            return RawResponse(_document(prediction, classes, explained, options), _AS_JSON)
+            return RawResponse(_document(prediction, classes, explained, options, changed), _AS_JSON)
 
         content_type = raw.headers.get(b"content-type", b"")
-        drawings = content_types.decode(
-            content_type, raw.body, model.shape, explanation.limits_of(self.http.limits)
-        )
+        limits = explanation.limits_of(self.http.limits)
+        is_blank_allowed = options.prepare == "none"
+        drawings = content_types.decode(content_type, raw.body, model.shape, limits, is_blank_allowed)
         return PredictionRequest(
             drawings,
             encode,
             options.prepare,
             most_inline=0 if is_picture else explanation.MOST_INLINE,
+            changed=changed,
             image_bytes=explanation.image_bytes(model, seen="seen" in options.include),
         )
 
@@ -157,6 +160,7 @@ def _document(
     classes: NDArray[np.intp],
     explained: Explanation,
     options: ExplainOptions,
+    changed: Sequence[int],
 ) -> bytes:
     # The activations of the last layer are the logits; use those from which the response was computed.
     activations = {**explained.activations, list(explained.activations)[-1]: prediction.scores.logits}
@@ -180,4 +184,6 @@ def _document(
             ]
         return found
 
-    return prediction_json.encode(prediction, members, options.top, "seen" in options.include)
+    return prediction_json.encode(
+        prediction, members, options.top, "seen" in options.include, changed=changed
+    )

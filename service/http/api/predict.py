@@ -32,12 +32,12 @@ class PredictionOptions(Options):
     """Query parameters of every operation that predicts: preprocessing and number of top classes."""
 
     top: int = Field(3, ge=1, le=1000, description="Number of top classes to return for each image")
-    prepare: Preprocessing | None = Field(
-        None,
-        description="Preprocessing. mnist: preprocess every image as the MNIST images were. none: use every "
-        "image unchanged; it must have the model's shape. Default: use images of the model's shape unchanged "
-        "and preprocess all others; image files with a light background, and image files for a model of "
-        "photographs, are always preprocessed",
+    prepare: Preprocessing = Field(
+        "auto",
+        description="Preprocessing. auto: use an image of 28 x 28 unchanged if it is like MNIST's (black "
+        "background, larger side about 20, centre of mass in the middle), and preprocess all others; image "
+        "files for a model of photographs are always preprocessed. mnist: preprocess every image as the "
+        "MNIST images were. none: use every image unchanged; it must have the model's shape",
     )
 
 
@@ -161,16 +161,19 @@ class Endpoints:
     ) -> PredictionRequest[RawResponse]:
         top, include = options.top, options.include
         recorders: list[StepRecorder] | None = [] if "steps" in include else None
+        changed: list[int] = []
 
         def encode(prediction: Prediction) -> RawResponse:
-            return RawResponse(
-                prediction_json.encode(prediction, members, top, "seen" in include, recorders), headers
-            )
+            body = prediction_json.encode(prediction, members, top, "seen" in include, recorders, changed)
+            return RawResponse(body, headers)
 
         content_type = raw.headers.get(b"content-type", b"")
-        drawings = content_types.decode(content_type, raw.body, model.shape, self.http.limits)
+        is_blank_allowed = options.prepare == "none"
+        drawings = content_types.decode(
+            content_type, raw.body, model.shape, self.http.limits, is_blank_allowed
+        )
         if not include:
-            return PredictionRequest(drawings, encode, options.prepare)
+            return PredictionRequest(drawings, encode, options.prepare, changed=changed)
         image_bytes = costs.image_cost(
             math.prod(model.shape),
             len(model.manifest.labels),
@@ -178,7 +181,7 @@ class Endpoints:
             pictures=0 if recorders is None else _STEPS_BYTES,
         )
         return PredictionRequest(
-            drawings, encode, options.prepare, recorders=recorders, image_bytes=image_bytes
+            drawings, encode, options.prepare, recorders=recorders, changed=changed, image_bytes=image_bytes
         )
 
     def _summary(self, model: Model) -> dict[str, Any]:

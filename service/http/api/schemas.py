@@ -52,6 +52,12 @@ class Prediction(_Schema):
         "model's `certainty` is null",
         examples=[True],
     )
+    prepared: bool | None = Field(
+        None,
+        description="true for an image of 28 x 28 pixels that was preprocessed because it is not like "
+        "MNIST's; absent otherwise",
+        examples=[True],
+    )
     seen: list[Any] | None = Field(None, description="With include=seen: the preprocessed pixels")
     steps: list[PreprocessingStep] | None = Field(
         None,

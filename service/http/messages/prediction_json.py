@@ -23,12 +23,16 @@ Members = Callable[[Prediction, int], Sequence[str]]
 """Returns the members of the JSON object of each image, without braces, for a number of top classes."""
 
 
+_PREPARED = ',"prepared":true'
+
+
 def encode(
     prediction: Prediction,
     members: Members,
     top: int,
     seen: bool,
     recorders: list[StepRecorder] | None = None,
+    changed: Sequence[int] = (),
 ) -> bytes:
     """Encode the response of `predict`, `probabilities` or `explain`.
 
@@ -38,11 +42,14 @@ def encode(
         top: Number of top classes for each image.
         seen: Whether to add the preprocessed pixels.
         recorders: Preprocessing steps of each image to add; None for none.
+        changed: Indices of the images to which to add `"prepared": true`.
 
     Returns:
         JSON in UTF-8.
     """
     objects = [*members(prediction, top)]
+    for row in changed:
+        objects[row] += _PREPARED
     if seen:
         objects = [add(entry, seen=image) for entry, image in zip(objects, prediction.images, strict=True)]
     if recorders is not None:

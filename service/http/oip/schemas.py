@@ -180,8 +180,10 @@ def infer_bodies() -> Mapping[str, Any]:
             | {
                 "properties": {
                     "prepare": {
-                        "enum": ["none", "mnist"],
-                        "description": "mnist: preprocess images of any size as the MNIST images were",
+                        "enum": ["none", "auto", "mnist"],
+                        "description": "mnist: preprocess images of any size as the MNIST images were. auto: "
+                        "the same, but use images unchanged that are like MNIST's already. Default: use "
+                        "numbers unchanged, and preprocess image files as auto does",
                     },
                     "explain": {
                         "type": ["boolean", "string"],

@@ -36,7 +36,7 @@ def test_bodies_are_decoded_by_content_type(
     kind, _, rest = content_type.partition(";")
     spelled = kind.upper() if spelling == "UPPER" else spelling.format(kind)
 
-    found = read(f"{spelled};{rest}" if rest else spelled, body)
+    found = read(f"{spelled};{rest}" if rest else spelled, body, "none")
 
     np.testing.assert_array_equal(found, BATCH[:count])
 
@@ -46,7 +46,7 @@ def test_format_of_image_files_is_detected_from_their_bytes(kind: str) -> None:
     """
     A PNG with the content type of JPEG is decoded.
     """
-    np.testing.assert_array_equal(read(kind, ONE), BATCH[:1])
+    np.testing.assert_array_equal(read(kind, ONE, "none"), BATCH[:1])
 
 
 @pytest.mark.parametrize(

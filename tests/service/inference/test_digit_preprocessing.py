@@ -13,25 +13,44 @@ from service.core.drawing import mnist
 from service.core.errors import BlankImage, MalformedRequest, TensorMismatch
 from service.inference import preprocessing
 from tests import digits
-from tests.service.http.bodies import LIMITS, SHAPE, form, images, picture, read
+from tests.service.http.bodies import LIMITS, SHAPE, form, images, npy, picture, read
 
 BATCH = images(1, 2)
 ONE = picture(Image.fromarray(BATCH[0]))
 
 
-def test_images_of_the_models_shape_are_unchanged_unless_preprocessing_is_requested() -> None:
+def test_an_image_like_mnists_is_unchanged_unless_preprocessing_is_requested() -> None:
     """
-    Numbers and image files; `mnist` preprocesses them.
+    As numbers or as a picture; `mnist` prepares it all the same.
     """
-    prepared = mnist.from_picture(BATCH[0])
+    digit = mnist.from_picture(np.asarray(digits.canvas(digits.DIGITS["3"][0])))
+    file = picture(Image.fromarray(digit))
+    ways: list[preprocessing.Preprocessing] = ["auto", "none", "mnist"]
 
-    found = [read("application/octet-stream", BATCH[0].tobytes(), how) for how in (None, "none", "mnist")]
-    drawn = [read("image/png", ONE, how) for how in (None, "none", "mnist")]
+    found = [read("application/octet-stream", digit.tobytes(), how) for how in ways]
+    drawn = [read("image/png", file, how) for how in ways]
 
-    for one, two, expected in zip(found, drawn, [BATCH[0], BATCH[0], prepared], strict=True):
-        np.testing.assert_array_equal(one, expected[None])
-        np.testing.assert_array_equal(two, expected[None])
-    assert not np.array_equal(prepared, BATCH[0])
+    for one, two, wanted in zip(found, drawn, [digit, digit, mnist.from_picture(digit)], strict=True):
+        np.testing.assert_array_equal(one, wanted[None])
+        np.testing.assert_array_equal(two, wanted[None])
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/octet-stream", "application/x-npy"])
+def test_other_arrays_are_preprocessed_by_auto_only(kind: str) -> None:
+    """
+    `auto` prepares them; None, which tensors of the open protocol have, and `none` do not.
+    """
+    small = digits.canvas(digits.DIGITS["3"][0], dark_on_light=False).resize((20, 20))
+    canvas = np.pad(np.asarray(small), ((1, 7), (5, 3)))
+    body = {
+        "application/json": json.dumps({"image": canvas.tolist()}).encode(),
+        "application/octet-stream": canvas.tobytes(),
+        "application/x-npy": npy(canvas),
+    }[kind]
+
+    np.testing.assert_array_equal(read(kind, body, "auto")[0], mnist.from_picture(canvas))
+    np.testing.assert_array_equal(read(kind, body)[0], canvas)
+    np.testing.assert_array_equal(read(kind, body, "none")[0], canvas)
 
 
 def test_image_files_of_another_size_and_strokes_are_preprocessed() -> None:
@@ -95,17 +114,12 @@ def test_blank_images_are_reported_with_their_index() -> None:
 def test_arrays_are_quick_without_preprocessing(
     body: bytes, how: preprocessing.Preprocessing | None, quick: bool
 ) -> None:
+    """
+    Whoever decides where work runs is told what takes long.
+    """
     numbers = content_types.decode(b"application/octet-stream", body, SHAPE, LIMITS)
 
     assert preprocessing.is_quick(numbers, how) == quick
-
-
-def decoded(content_type: str, body: bytes) -> Drawings:
-    return content_types.decode(content_type.encode(), body, SHAPE, LIMITS)
-
-
-def canvas(side: int, mode: str) -> bytes:
-    return picture(digits.canvas(digits.DIGITS["3"][0], side, 12).convert(mode))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +139,7 @@ def test_one_small_image_file_is_quick(
     file: bytes, quick: bool, how: preprocessing.Preprocessing | None
 ) -> None:
     """
-    As a file, in JSON or in a form; large files and several files are not.
+    A canvas of a page is, in a file or in JSON; a large picture is not, nor are several small ones.
     """
     text = base64.b64encode(file).decode()
     alone = [
@@ -139,13 +153,48 @@ def test_one_small_image_file_is_quick(
     assert not preprocessing.is_quick(two, how)
 
 
-def test_small_image_files_are_preprocessed_if_their_background_is_light() -> None:
+def test_a_small_negative_of_an_mnist_image_is_inverted() -> None:
     """
-    The networks expect light digits on a dark background, also for files of 28 x 28.
+    An MNIST image has a black background; black on white is answered like white on black.
     """
-    digit = mnist.from_strokes(digits.arrays(digits.DIGITS["3"][0]))
+    digit = mnist.from_picture(np.asarray(digits.canvas(digits.DIGITS["3"][0])))
     dark, light = (picture(Image.fromarray(grey)) for grey in (digit, 255 - digit))
 
     np.testing.assert_array_equal(read("image/png", dark)[0], digit)
-    np.testing.assert_array_equal(read("image/png", light)[0], mnist.from_picture(255 - digit))
+    np.testing.assert_array_equal(read("image/png", light)[0], digit)
     np.testing.assert_array_equal(read("image/png", light, "none")[0], 255 - digit)
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+@pytest.mark.parametrize(
+    "kind", ["application/json", "application/octet-stream", "application/x-npy", "image/png"]
+)
+def test_an_even_28_x_28_image_is_blank_in_every_form(kind: str, level: int) -> None:
+    """
+    Except with `prepare=none`.
+    """
+    even = np.full((28, 28), level, np.uint8)
+    body = {
+        "application/json": json.dumps({"image": even.tolist()}).encode(),
+        "application/octet-stream": even.tobytes(),
+        "application/x-npy": npy(even),
+        "image/png": picture(Image.fromarray(even)),
+    }[kind]
+
+    with pytest.raises(BlankImage):
+        read(kind, body, "auto")
+    bare = content_types.decode(kind.encode(), body, SHAPE, LIMITS, is_blank_allowed=True)
+    np.testing.assert_array_equal(preprocessing.prepare(bare, SHAPE, LIMITS, "none")[0], even)
+
+
+def test_many_images_to_prepare_are_not_prepared_on_the_event_loop() -> None:
+    """
+    Images as MNIST's cost next to nothing; others half a millisecond each.
+    """
+    digit = mnist.from_picture(np.asarray(digits.canvas(digits.DIGITS["3"][0])))
+    as_mnist, moved = (np.repeat(image[None], 20, axis=0) for image in (digit, np.roll(digit, 3, axis=1)))
+
+    assert preprocessing.is_quick(as_mnist, "auto")
+    assert preprocessing.is_quick(moved[:2], "auto")
+    assert not preprocessing.is_quick(moved, "auto")
+    assert preprocessing.is_quick(moved, None)

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from training.data.examples import Examples
 from training.data.pen_digits import PenDigit, donors
 from training.evaluation.ablation import steps
-from training.synthesis import canvases
+from training.synthesis import canvases, client_canvases, pictures
 
 Pixels = NDArray[np.uint8]
 
 MNIST = "MNIST test"
 CENTRED = "drawn tidily"
+
+PICTURES_EVERY = 10
+"""Pictures are drawn of one digit in so many: they are many kinds, and each takes some 10 milliseconds."""
 
 SIZES = (280, 260, 240, 220, 200)
 """Larger sides of centred drawings, in pixels of 280; MNIST's digits correspond to 200."""
@@ -55,6 +58,9 @@ def all_sets(test: Examples, digits: Sequence[PenDigit]) -> Iterator[ImageSet]:
     yield sizes_set(digits)
     for kind in canvases.KINDS:
         yield canvas_set(digits, kind)
+    for client in client_canvases.KINDS:
+        yield client_set(digits, client)
+    yield pictures_set(digits[::PICTURES_EVERY])
 
 
 def mnist_set(test: Examples) -> ImageSet:
@@ -88,6 +94,25 @@ def canvas_set(digits: Sequence[PenDigit], kind: canvases.Kind) -> ImageSet:
         steps.preprocess(np.asarray(canvases.render(digit.strokes, generator, kind))) for digit in digits
     )
     return _image_set(f"{kind} canvases", digits, _stack(images))
+
+
+def client_set(digits: Sequence[PenDigit], kind: client_canvases.Kind) -> ImageSet:
+    """Scale canvases down to 28 x 28 as clients do, and preprocess them as `prepare=auto`."""
+    generator = np.random.default_rng(3)
+    images = np.stack([client_canvases.render(digit.strokes, generator, kind) for digit in digits])
+    by_step = {steps.SENT: images, steps.AUTO: steps.prepare_small(images)}
+    return _image_set(f"scaled down by the client, {kind}", digits, by_step)
+
+
+def pictures_set(digits: Sequence[PenDigit]) -> ImageSet:
+    """Preprocess pictures of every kind as image files are."""
+    by_kind = {}
+    for kind in pictures.KINDS:
+        generator = np.random.default_rng(4)
+        by_kind[kind] = np.stack(
+            [steps.prepare_picture(pictures.render(digit.strokes, generator, kind)) for digit in digits]
+        )
+    return _image_set("pictures of more than a digit", digits, by_kind)
 
 
 def _image_set(name: str, digits: Sequence[PenDigit], by_step: Mapping[str, Pixels]) -> ImageSet:

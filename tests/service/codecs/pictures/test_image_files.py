@@ -293,8 +293,33 @@ def test_large_images_give_the_same_digit_as_small_ones(kind: str) -> None:
     found, pixels = image_files.read_grey(picture(large, **options), "Body", 16_000_000)
 
     prepared = mnist.from_picture(found).astype(int)
-    assert pixels == 2800 * 2800
+    assert pixels == 2800 * 2800 // (4 if kind == "jpeg" else 1)
     assert np.abs(prepared - mnist.from_picture(np.asarray(small))).mean() < 4
+
+
+def test_a_photograph_of_24_megapixels_is_read() -> None:
+    """A JPEG counts as a quarter of its pixels, and is decoded at an eighth of its size; a PNG is not."""
+    page = Image.new("RGB", (6000, 4000), (235, 230, 220))
+    page.paste((40, 40, 60), (0, 0, 900, 4000))  # a table
+    seven = digits.canvas(digits.DIGITS["7"][0], 2400, 150)
+    page.paste(seven.convert("RGB"), (2400, 900))
+    file = picture(page, "JPEG", quality=85)
+
+    found, counted = image_files.read_grey(file, "Body", 16_000_000)
+
+    assert (found.size, counted) == ((750, 500), 6_000_000)
+    prepared = mnist.from_picture(found).astype(int)
+    assert np.abs(prepared - mnist.from_picture(np.asarray(SEVEN))).mean() < 12
+    with pytest.raises(PayloadTooLarge):
+        image_files.read_grey(picture(page), "Body", 16_000_000)
+
+
+def test_a_jpeg_of_several_scans_counts_in_full() -> None:
+    """All its coefficients are kept in memory."""
+    file = picture(Image.new("L", (1000, 800), 255), "JPEG", progressive=True)
+
+    with pytest.raises(PayloadTooLarge):
+        image_files.read_grey(file, "Body", 799_999)
 
 
 SEEDS = {

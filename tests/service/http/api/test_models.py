@@ -108,7 +108,7 @@ def test_a_model_with_a_threshold_returns_sure(
     batch = np.stack([toys.dot(), toys.dot(2), toys.dot()])
     schema = schemas.Predictions if route == "predict" else schemas.Probabilities
     with service(toy_settings, models=root_with_threshold) as client:
-        for query in ("", "?include=seen&top=1"):
+        for query in ("?prepare=none", "?prepare=none&include=seen&top=1"):
             response = client.post(
                 f"/v1/models/knowing/{route}{query}", content=batch.tobytes(), headers=OCTETS
             ).json()

@@ -60,7 +60,7 @@ def test_every_content_type_gives_the_same_predictions(
     logits = toys.expected_logits(DOTS, weights)  # exact in float32: 0 and 1
     path = versioned(PROBABILITIES, version) if version else PROBABILITIES
 
-    response = client.post(path, content=body, headers={"content-type": content_type})
+    response = client.post(f"{path}?prepare=none", content=body, headers={"content-type": content_type})
 
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "application/json"
@@ -144,7 +144,7 @@ def test_top_is_the_number_of_classes_returned(client: TestClient, query: str, n
         ("top=1.5", "Query 'top' should be"),
         ("top=", "Query 'top' should be"),
         ("top=1&top=2", "Query 'top' should be given once; got more."),
-        ("prepare=some", "Query 'prepare' should be 'none' or 'mnist'; got 'some'."),
+        ("prepare=some", "Query 'prepare' should be 'auto', 'mnist' or 'none'; got 'some'."),
         (
             "include=everything",
             "Query 'include' should be among seen, steps, each at most once, "

@@ -448,7 +448,7 @@ def test_requests_behind_a_body_being_decompressed_wait(
 ) -> None:
     """They are answered in order, also if the client has closed its side."""
     monkeypatch.setattr(content_coding, "_SLICE", 10_000)
-    large = compressed(bytes(60 * 784), "gzip")
+    large = compressed(DOT * 60, "gzip")
     behind = request(b"", path="/livez", method="GET")
     sent = request(large, OCTETS, ("Content-Encoding", "gzip")) + behind + request(DOT, OCTETS) + behind
 

@@ -17,6 +17,7 @@ from service.http.messages.body_reader import BodyForm, BodyLimits, reader_of
 from service.inference.request_context import RequestContext
 from service.memory import costs
 from service.memory.budget import Budget
+from tests import toys
 from tests.examples import examples
 from tests.service.http.bodies import OCTETS, PREDICT, compressed, problem
 from tests.service.http.running import chunk
@@ -258,7 +259,7 @@ def test_pieces_are_joined_in_order(sizes: list[int]) -> None:
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 def test_compressed_bodies_get_the_same_response(client: TestClient, coding: str) -> None:
     """On every operation with a body."""
-    content = bytes(784)
+    content = toys.dot(1).tobytes()
     headers = OCTETS | {"content-encoding": coding}
 
     response = client.post(PREDICT, content=compressed(content, coding), headers=headers)

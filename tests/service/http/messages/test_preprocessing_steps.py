@@ -16,9 +16,9 @@ PATH = "/v1/models/mlp-128/versions/1/predict?include=seen,steps"
 FOUR = digits.DIGITS["4"][0]
 
 
-def request(client: TestClient, **body: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - httpx's arguments
+def request(client: TestClient, query: str = "", **body: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - httpx's arguments
     """Return the entries of an answer with steps."""
-    response = client.post(PATH, **body)
+    response = client.post(PATH + query, **body)
     assert response.status_code == 200, response.text
     found: list[dict[str, Any]] = response.json()["predictions"]
     return found
@@ -93,7 +93,7 @@ def test_an_image_used_unchanged_has_one_step(real_client: TestClient) -> None:
     images = np.zeros((2, 28, 28), np.uint8)
     images[0, 5, 5] = images[1, 9, 9] = 255
 
-    entries = request(real_client, json={"images": images.tolist()})
+    entries = request(real_client, "&prepare=none", json={"images": images.tolist()})
 
     for entry, image in zip(entries, images, strict=True):
         assert names(entry) == ["taken"]

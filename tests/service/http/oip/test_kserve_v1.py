@@ -3,11 +3,13 @@
 from base64 import b64encode
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests import toys
+from service.core.drawing import mnist
+from tests import digits, toys
 from tests.service.http.bodies import picture, problem
 
 MODEL = "/v1/models/quadrants"
@@ -20,16 +22,17 @@ def test_instances_get_the_response_of_probabilities(client: TestClient, version
 
     response = client.post(f"{MODEL}{version}:predict", json={"instances": given, "signature_name": "any"})
 
-    expected = client.post(f"{MODEL}{version}/probabilities", json={"images": given})
+    expected = client.post(f"{MODEL}{version}/probabilities?prepare=none", json={"images": given})
     assert response.status_code == 200
     assert response.json() == expected.json()
     assert len(response.json()["predictions"]) == 2
 
 
 def test_an_instance_can_be_an_image_file(client: TestClient) -> None:
-    file = b64encode(picture(Image.fromarray(DOT))).decode()
+    image = mnist.from_picture(np.asarray(digits.canvas(digits.DIGITS["3"][0])))
+    file = b64encode(picture(Image.fromarray(image))).decode()
 
-    response = client.post(f"{MODEL}:predict", json={"instances": [{"b64": file}, DOT.tolist()]})
+    response = client.post(f"{MODEL}:predict", json={"instances": [{"b64": file}, image.tolist()]})
 
     first, second = response.json()["predictions"]
     assert first == second

@@ -152,7 +152,7 @@ def test_an_unexpected_exception_is_logged_with_the_request_id(
 
     monkeypatch.setattr(Engine, "run", fail)
 
-    response = client.post(PREDICT, content=bytes(784), headers=OCTETS)
+    response = client.post(PREDICT, content=toys.dot(1).tobytes(), headers=OCTETS)
 
     problem(response, 500, "internal")
     (error,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -192,7 +192,9 @@ def test_server_timing_has_the_phases_of_the_log(
 def test_requests_are_counted_by_route_template_model_and_status(toy_settings: Settings) -> None:
     with service(toy_settings) as client:
         for version in ("1", "2"):
-            client.post(f"{QUADRANTS}/versions/{version}/predict", content=bytes(784), headers=OCTETS)
+            client.post(
+                f"{QUADRANTS}/versions/{version}/predict", content=toys.dot(2).tobytes(), headers=OCTETS
+            )
         client.post(PREDICT, content=toys.dot(1).tobytes(), headers=OCTETS)
         client.post(PREDICT, content=bytes(7), headers=OCTETS)
         counted = samples(client)
@@ -208,8 +210,8 @@ def test_requests_are_counted_by_route_template_model_and_status(toy_settings: S
 
 def test_phases_and_batch_sizes_are_histograms(toy_settings: Settings) -> None:
     with service(toy_settings) as client:
-        client.post(PREDICT, content=bytes(784 * 3), headers=OCTETS)
-        client.post(PREDICT, content=bytes(784 * 5), headers=OCTETS)
+        client.post(PREDICT, content=toys.dot(0).tobytes() * 3, headers=OCTETS)
+        client.post(PREDICT, content=toys.dot(0).tobytes() * 5, headers=OCTETS)
         client.post(PREDICT, content=bytes(7), headers=OCTETS)
         counted = samples(client)
 

@@ -51,7 +51,11 @@ WRONG: list[tuple[str, Any, str]] = [
         "'binary_data_output' should be true or false",
     ),
     ("scale", document(parameters={"scale": "log"}), "Parameter 'scale' should be 'byte' (0..255) or 'unit'"),
-    ("prepare", document(parameters={"prepare": True}), "Parameter 'prepare' should be 'none' or 'mnist'"),
+    (
+        "prepare",
+        document(parameters={"prepare": True}),
+        "Parameter 'prepare' should be 'none', 'auto' or 'mnist'",
+    ),
     (
         "explain",
         document(parameters={"explain": "x"}),
