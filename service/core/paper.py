@@ -5,6 +5,7 @@ noise and specks. The constants were chosen on pen strokes rendered as both: doc
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -190,7 +191,8 @@ def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int) ->
     found = _box(ink)
     if _SMALLEST <= min(width, height) < _CROWDED and _shows_table(ink, found):
         larger = (width * _TIMES, height * _TIMES)
-        return cut_out(picture.resize(larger, Image.Resampling.BICUBIC), side, margin)
+        with suppress(Blank):  # then what there is may be a blot
+            return cut_out(picture.resize(larger, Image.Resampling.BICUBIC), side, margin)
     is_simple = min(width, height) < _CROWDED or (is_flat and _is_alone(ink, found))
     crowded = None if is_simple else _Crowded.of(picture)
     if crowded is None and min(width, height) >= _CROWDED and _reaches_edge(ink):
