@@ -5,6 +5,7 @@ noise and specks. The constants were chosen on pen strokes rendered as both: doc
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -75,6 +76,12 @@ class _Paper:
 
 _CROWDED = 56
 """Smaller side in pixels from which on a picture may show more than paper and a digit."""
+
+_SMALLEST, _TIMES = 24, 4
+"""Smaller side in pixels from which on a picture may show a table, and how many times it is enlarged then."""
+
+_TABLE = 0.15
+"""Share of ink along a small picture's edge from which on it is a table."""
 
 _THICK = 0.3
 """Mean stroke width relative to the digit's larger side from which on the ink is no digit's: a sheet on a
@@ -182,6 +189,10 @@ def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int) ->
     is_flat = is_canvas or _is_flat(ink, paper.floor)
     ink *= ink > paper.floor
     found = _box(ink)
+    if _SMALLEST <= min(width, height) < _CROWDED and _shows_table(ink, found):
+        larger = (width * _TIMES, height * _TIMES)
+        with suppress(Blank):  # then what there is may be a blot
+            return cut_out(picture.resize(larger, Image.Resampling.BICUBIC), side, margin)
     is_simple = min(width, height) < _CROWDED or (is_flat and _is_alone(ink, found))
     crowded = None if is_simple else _Crowded.of(picture)
     if crowded is None and min(width, height) >= _CROWDED and _reaches_edge(ink):
@@ -345,6 +356,16 @@ def _is_flat(ink: Floats, floor: float) -> bool:
 def _reaches_edge(ink: Floats) -> bool:
     """Return whether there is ink at the picture's edge."""
     return bool(ink[0].any() or ink[-1].any() or ink[:, 0].any() or ink[:, -1].any())
+
+
+def _shows_table(ink: Floats, box: tuple[int, int, int, int]) -> bool:
+    """Return whether the ink of a small picture is a table at its edge, or a sheet on a table."""
+    edge = np.concatenate((ink[0], ink[-1], ink[:, 0], ink[:, -1]))
+    if np.count_nonzero(edge) > _TABLE * len(edge):
+        return True
+    left, top, right, bottom = box
+    digit = ink[top:bottom, left:right]
+    return bool(min(digit.shape) >= _THINNEST_FRAME and np.count_nonzero(digit) > _SOLID * digit.size)
 
 
 def _is_alone(ink: Floats, box: tuple[int, int, int, int]) -> bool:

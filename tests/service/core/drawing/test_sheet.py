@@ -271,3 +271,16 @@ def test_shapes_of_any_kind_give_an_image_or_are_blank(seed: int) -> None:
         return
     assert found.shape == (28, 28)
     assert found.max() == 255
+
+
+@pytest.mark.parametrize("kind", [table_on_the_left, table_below, table_all_round, dark_frame])
+def test_a_table_on_a_picture_of_28_pixels_is_no_ink(kind: Callable[[Image.Image], Image.Image]) -> None:
+    """
+    As tutorials scale photographs down.
+    """
+    way = digits.DIGITS["3"][0]
+    small = (kind(drawn(way)).resize((28, 28), Image.Resampling.BOX), drawn(way).resize((28, 28)))
+
+    found, alone = (ink.from_picture(picture) for picture in small)
+
+    assert likeness(found, alone) >= 0.85
