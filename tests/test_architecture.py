@@ -265,7 +265,11 @@ def test_folders_have_at_most_nine_modules() -> None:
         (upward_imports, "service.http.api.predict", "from service.settings import Settings"),
         (upward_imports, "service.http.api.predict", "import training.model"),
         (upward_imports, "service.app", "from training.model import mlp"),
-        (upward_imports, "training.publishing.publish", "from service.inference.models.registry import Registry"),
+        (
+            upward_imports,
+            "training.publishing.publish",
+            "from service.inference.models.registry import Registry",
+        ),
         (upward_imports, "training.publishing.publish", "from service import settings"),
         (upward_imports, "training.report.build", "from training.fitting.loop import fit"),
         (upward_imports, "training.sweep.search", "from training.publishing import catalogue"),

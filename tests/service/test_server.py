@@ -111,7 +111,9 @@ class Running:
         with self.connect() as client:
             return client.ask(method, path, body, **headers)
 
-    def ask_operators(self, method: str, path: str, body: bytes | None = None, **headers: str) -> RecordedResponse:
+    def ask_operators(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> RecordedResponse:
         """Ask the operators' listener."""
         with Client(self.admin_port, is_tls=self.is_tls) as client:
             return client.ask(method, path, body, **headers)

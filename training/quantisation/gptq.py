@@ -1,7 +1,7 @@
 """Quantisation of dense layers to int8 weights and uint8 activations with GPTQ.
 
-The arithmetic of a quantised layer is defined in `service.core.network.int8`. Scales and weights are chosen from
-unlabelled calibration images.
+The arithmetic of a quantised layer is defined in `service.core.network.int8`. Scales and weights are chosen
+from unlabelled calibration images.
 """
 
 from collections.abc import Mapping

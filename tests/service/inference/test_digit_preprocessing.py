@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from service.codecs import content_types
-from service.codecs.drawings import Drawing, Drawings
+from service.codecs.drawings import Drawing
 from service.core.drawing import mnist
 from service.core.errors import BlankImage, MalformedRequest, TensorMismatch
 from service.inference import preprocessing
@@ -17,6 +17,14 @@ from tests.service.http.bodies import LIMITS, SHAPE, form, images, npy, picture,
 
 BATCH = images(1, 2)
 ONE = picture(Image.fromarray(BATCH[0]))
+
+
+def decoded(content_type: str, body: bytes) -> Drawings:
+    return content_types.decode(content_type.encode(), body, SHAPE, LIMITS)
+
+
+def canvas(side: int, mode: str) -> bytes:
+    return picture(digits.canvas(digits.DIGITS["3"][0], side, 12).convert(mode))
 
 
 def test_an_image_like_mnists_is_unchanged_unless_preprocessing_is_requested() -> None:

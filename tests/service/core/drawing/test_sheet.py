@@ -281,6 +281,6 @@ def test_a_table_on_a_picture_of_28_pixels_is_no_ink(kind: Callable[[Image.Image
     way = digits.DIGITS["3"][0]
     small = (kind(drawn(way)).resize((28, 28), Image.Resampling.BOX), drawn(way).resize((28, 28)))
 
-    found, alone = (ink.from_picture(picture) for picture in small)
+    found, alone = (mnist.from_picture(picture) for picture in small)
 
     assert likeness(found, alone) >= 0.85
