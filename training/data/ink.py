@@ -19,11 +19,12 @@ from training.data import mnist, pen_digits, pen_letters
 from training.data.examples import Examples, Split, concatenate
 from training.data.pen_digits import CLASSES, PEN_DIGITS, UCI_DIGITS, PenDigit, PenDigitSource
 from training.data.pen_letters import PEN_LETTERS, PenLetter, PenLetterSource
-from training.synthesis import canvases, nondigits, polylines, styles
+from training.synthesis import nondigits, polylines, styles
+from training.synthesis.canvases import generated
 
 NAME = "MNIST and pen strokes"
 
-CANVAS_KINDS: tuple[canvases.Kind, ...] = ("clean", "clean", "tools", "scan", "scan")
+CANVAS_KINDS: tuple[generated.Kind, ...] = ("clean", "clean", "tools", "scan", "scan")
 """Kinds of the canvases rendered from each digit."""
 
 HELD_OUT_DONORS = (("apa", "apb"), ("ced", "gmd"), ("syn",))
@@ -257,7 +258,7 @@ def _canvases(
 
     The name of the cache file depends on the digits and on the code that makes the canvases.
     """
-    modules = (canvases, polylines, preprocessing, segmentation, sheet, components)
+    modules = (generated, polylines, preprocessing, segmentation, sheet, components)
     code = [Path(module.__file__ or "").read_text() for module in modules]
     facts = "\n".join((pen_digits.digest(digits), repr(CANVAS_KINDS), *code))
     path = cache / f"canvases-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.npz"
@@ -282,7 +283,7 @@ def _render_canvases(
     for row, digit in enumerate(digits):
         for kind in CANVAS_KINDS:
             try:
-                canvas = canvases.render(digit.strokes, generator, kind)
+                canvas = generated.render(digit.strokes, generator, kind)
                 pixels.append(preprocessing.from_picture(np.asarray(canvas.convert("L"))))
             except BlankImage:
                 continue  # for example a pale dot on a bad scan

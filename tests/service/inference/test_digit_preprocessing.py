@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from service.codecs import content_types
-from service.codecs.drawings import Drawing
+from service.codecs.drawings import Drawing, Drawings
 from service.core.drawing import mnist
 from service.core.errors import BlankImage, MalformedRequest, TensorMismatch
 from service.inference import preprocessing

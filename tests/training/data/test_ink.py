@@ -26,7 +26,6 @@ from training.data.pen_digits import PenDigit
 from training.data.pen_letters import PenLetter
 from training.errors import DataMissing
 from training.recipes.registry import RECIPES
-from training.synthesis import canvases
 
 HELD_BACK = 20
 """Of the tiny MNIST's 80 training images."""
@@ -37,7 +36,7 @@ def _small(monkeypatch: pytest.MonkeyPatch, source: IdxSource) -> None:
     monkeypatch.setattr(mnist, "official_split", partial(mnist.official_split, source=source))
     monkeypatch.setattr(ink, "MNIST_HELD_OUT", HELD_BACK)
     monkeypatch.setattr(ink, "NONDIGITS", 5)
-    monkeypatch.setattr(canvases, "MAX_SIDE", 220)  # small ones are drawn and prepared sooner
+    monkeypatch.setattr(generated, "MAX_SIDE", 220)  # small ones are drawn and prepared sooner
 
 
 @pytest.fixture
@@ -173,7 +172,7 @@ def test_the_published_split_needs_no_canvases(
         .fit_jobs(data, RECIPES["ink"], tmp_path / "scratch", lambda _: None)[-1]
         .split
     )
-    monkeypatch.setattr(canvases, "render", lambda *_: pytest.fail("a canvas was drawn"))
+    monkeypatch.setattr(generated, "render", lambda *_: pytest.fail("a canvas was drawn"))
 
     split = data_sets.ink_data_set(ink.FIVE_DONORS).published_split(data)
 
@@ -209,7 +208,7 @@ def _other_digits(tmp_path: Path, _: pytest.MonkeyPatch) -> None:
 def _other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = tmp_path / "canvases.py"
     code.write_text("# changed")
-    monkeypatch.setattr(canvases, "__file__", str(code))
+    monkeypatch.setattr(generated, "__file__", str(code))
 
 
 def _other_kinds(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +245,7 @@ def test_an_interruption_leaves_no_incomplete_cache(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(canvases, "render", interrupt)
+        patch.setattr(generated, "render", interrupt)
         with pytest.raises(KeyboardInterrupt):
             read(data, tmp_path / "scratch", lambda _: None)
 

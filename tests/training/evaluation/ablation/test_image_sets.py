@@ -5,7 +5,7 @@ from training.data.examples import Examples
 from training.data.pen_digits import PenDigit
 from training.evaluation.ablation import steps
 from training.evaluation.ablation.image_sets import SIZES, all_sets, choose_digits
-from training.synthesis import client_canvases, pictures
+from training.synthesis.canvases import client, pictures
 
 
 def digits(count: int) -> list[PenDigit]:
@@ -43,7 +43,7 @@ def test_every_set_has_its_steps() -> None:
     assert tuple(tidy.by_step) == (*steps.STEPS, steps.DRAWN)
     assert [each.name for each in others] == [
         *("clean canvases", "tools canvases", "scan canvases"),
-        *(f"scaled down by the client, {kind}" for kind in client_canvases.KINDS),
+        *(f"scaled down by the client, {kind}" for kind in client.KINDS),
         "pictures of more than a digit",
     ]
     assert len(sizes.by_step) == len(SIZES)

@@ -1,4 +1,4 @@
-"""`training/synthesis/pictures.py`: every kind shows its digit, and the service finds it."""
+"""`training/synthesis/canvases/pictures.py`: every kind shows its digit, and the service finds it."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from service.codecs.pictures import image_files
 from service.core.drawing import mnist
 from tests import digits
 from tests.service.http.bodies import picture as file_of
-from training.synthesis import pictures
+from training.synthesis.canvases import pictures
 
 ALIKE = 0.75
 """Likeness of a prepared picture and the digit's strokes: their pens differ, and a camera blurs. A table or a

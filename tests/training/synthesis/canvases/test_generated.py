@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from tests.digits import DIGITS, arrays
-from training.synthesis.canvases import KINDS, MAX_SIDE, MIN_SIDE, Kind, render
+from training.synthesis.canvases.generated import KINDS, MAX_SIDE, MIN_SIDE, Kind, render
 
 SEVEN = arrays(DIGITS["7"][0])
 
