@@ -61,7 +61,7 @@ def test_characters_are_read_with_their_strokes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("places", "wanted"),
+    ("places", "requested"),
     [
         ("0", [[[1, 5], [2, 10]]]),
         ("0:1", [[[2, 10]]]),
