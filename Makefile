@@ -41,7 +41,7 @@ serve: $(BASE) ## Run the service on http://127.0.0.1:8000
 test: $(FULL) $(NODE) $(CLIENTS) ## Run the tests in JOBS processes, except those of the container and the torture tests
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not container and not torture" $(ARGS)
 
-fuzz: $(FULL) ## Run the Hypothesis tests with ten times as many examples, new on each run; SEED=1 repeats a run
+fuzz: $(FULL) ## Run the Hypothesis tests with twenty times as many examples, new on each run; SEED=1 repeats a run
 	@echo "make fuzz SEED=$(SEED) repeats this run."
 	$(BIN)/python -m pytest -m "hypothesis and not container" --hypothesis-profile=fuzz --hypothesis-seed=$(SEED) $(ARGS)
 

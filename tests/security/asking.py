@@ -1,4 +1,4 @@
-"""Requests with exactly the headers that a test names."""
+"""HTTP client that sends exactly the headers that a test names."""
 
 import http.client
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from email.message import Message
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer.
+    """A response.
 
     Attributes:
         status: Of HTTP.

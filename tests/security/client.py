@@ -1,4 +1,4 @@
-"""Sockets, and the responses that come over them."""
+"""TCP client for raw HTTP requests."""
 
 import socket
 import threading
@@ -32,7 +32,7 @@ def connect(port: int, address: str = "127.0.0.1", *, receive_bytes: int | None 
 
 
 def read_response(connection: socket.socket) -> tuple[int, bytes, bytes]:
-    """Read one response with a length, and no more; return its status, its head in lower case, and its body.
+    """Read one response with Content-Length; return its status, its head in lower case, and its body.
 
     Raises:
         ConnectionError: The connection ended before it was whole.
@@ -56,7 +56,7 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 
 def ask(port: int, request: bytes = LIVE, address: str = "127.0.0.1") -> tuple[int, float]:
-    """Send a request over a connection of its own; return the status and the seconds that it took.
+    """Send a request over a new connection; return the status and the duration in seconds.
 
     Raises:
         ConnectionError: The connection ended before the response.
@@ -72,7 +72,7 @@ def ask(port: int, request: bytes = LIVE, address: str = "127.0.0.1") -> tuple[i
 def many(
     port: int, count: int, address: str = "127.0.0.1", sent: bytes = b""
 ) -> Iterator[list[socket.socket]]:
-    """Open many connections, and send the same over each."""
+    """Open many connections and send the same request over each."""
     opened: list[socket.socket] = []
     try:
         for _ in range(count):
@@ -87,7 +87,7 @@ def many(
 
 @contextmanager
 def repeating(works: Sequence[Callable[[], None]]) -> Iterator[list[int]]:
-    """Do things again and again, each in a thread, until the block ends; count how often each was done."""
+    """Repeat functions, each in its own thread, until the block ends; count the calls of each."""
     ended = threading.Event()
     rounds = [0] * len(works)
 

@@ -1,4 +1,4 @@
-"""Connections without sockets: every byte is handed over by hand, and every response read from memory."""
+"""Connections without sockets: tests pass received bytes in and read the responses from memory."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ Dispatch = Callable[[Responder, Request], Call]
 
 @dataclass
 class Echo:
-    """Answers each request with what it was: method, target, and the body's bytes."""
+    """Responds to each request with its method, its target and its body."""
 
     connection: Responder
     request: Request
@@ -60,7 +60,7 @@ class Echo:
 
 @dataclass
 class Server:
-    """Makes connections that share a budget and a journal."""
+    """Creates connections that share a budget and a request log."""
 
     dispatch: Dispatch
     request_log: RequestLog
@@ -92,7 +92,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a connection.
+    """The result of a connection.
 
     Attributes:
         responses: Status and body of each, without those that are informational.
@@ -108,7 +108,7 @@ class Outcome:
 
 
 def parse(written: bytes, methods: Sequence[str] = ()) -> tuple[tuple[int, bytes], ...]:
-    """Read responses; what differs from one to the next is left out of problems.
+    """Parse responses, without the parts of problem documents that vary.
 
     Args:
         written: By the service.
@@ -139,7 +139,7 @@ def parse(written: bytes, methods: Sequence[str] = ()) -> tuple[tuple[int, bytes
 
 
 async def settle(server: Server, connections: Sequence[Connection], peers: Sequence[ReadingClient]) -> None:
-    """Let the event loop turn until every request that has arrived is answered."""
+    """Run the event loop until all received requests have a response."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             for _ in range(3):
@@ -157,7 +157,7 @@ def exchange(
     *,
     settles: bool,
 ) -> list[Outcome]:
-    """Send bytes over many connections, each in parts of its own.
+    """Send bytes over many connections, each split into its own parts; return the result of each.
 
     Args:
         make: Makes the server, within the event loop.

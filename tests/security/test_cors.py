@@ -1,4 +1,4 @@
-"""Pages of other origins use the API where the settings name them, and read nothing elsewhere."""
+"""CORS: pages of allowed origins can use the API, other pages cannot read a response."""
 
 from collections.abc import Iterator
 from email.message import Message
@@ -34,7 +34,7 @@ def closed(root: Path) -> Iterator[Process]:
 
 @pytest.fixture(scope="module")
 def opened(root: Path) -> Iterator[Process]:
-    """A service for the pages of one origin; it can be managed, and takes small bodies."""
+    """A service that allows one origin, with management and a small body limit."""
     arguments = ("--management", "--max-body-bytes", "2000", "--no-access-log")
     with running(root, "--cors-origin", PAGE, *arguments) as process:
         yield process
@@ -72,7 +72,7 @@ def test_allowed_origin_can_read_every_response(
     opened: Process, method: str, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     """
-    Errors too, or the page could not tell what is wrong; each header once.
+    Errors too; each header is sent once.
     """
     answer = ask(opened.port, method, path, {**headers, "Origin": PAGE}, body)
 
@@ -89,7 +89,7 @@ def test_other_origin_can_read_no_response(
     opened: Process, method: str, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     """
-    Its origin is nowhere in the headers; a cache is told that they depend on it.
+    The headers do not contain its origin; `Vary` tells caches that they depend on it.
     """
     answer = ask(opened.port, method, path, {**headers, "Origin": "https://evil.example"}, body)
 
@@ -102,9 +102,6 @@ def test_other_origin_can_read_no_response(
 def test_no_cors_headers_without_the_setting(
     closed: Process, method: str, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
-    """
-    As if no page had asked.
-    """
     answer = ask(closed.port, method, path, {**headers, "Origin": PAGE}, body)
 
     assert status in (answer.status, 413)  # the smaller limit is the other fixture's
@@ -114,7 +111,7 @@ def test_no_cors_headers_without_the_setting(
 
 def test_preflight_is_204(opened: Process, closed: Process) -> None:
     """
-    204 on any path of the API; without CORS the method is as unknown as it was.
+    On any path of the API; without CORS the method is unknown as before.
     """
     headers = {
         "Origin": PAGE,
@@ -145,7 +142,7 @@ def test_allowed_origin_cannot_manage_models(opened: Process) -> None:
 @pytest.mark.browser
 def test_browser_page_can_use_the_api_only_from_an_allowed_origin(root: Path, closed: Process) -> None:
     """
-    A prediction with a preflight, headers that it reads, an error that it reads; elsewhere not one of them.
+    A prediction with a preflight, response headers and an error can be read from the allowed origin only.
     """
     pages = pytest.importorskip("tests.security.pages")
     predicted = """async (address) => {

@@ -1,4 +1,4 @@
-"""No page of another origin loads or unloads a model, whatever it makes the browser send."""
+"""CSRF: no page of another origin can load or unload a model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ READY = "/v2/models/quadrants/ready"
 
 @pytest.fixture(scope="module")
 def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """A service whose models can be loaded and unloaded."""
+    """A service with management."""
     root: Path = tmp_path_factory.mktemp("models")
     toys.publish(root)
     with running(root, "--management", "--no-access-log") as process:
@@ -37,7 +37,7 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 )
 def test_cross_origin_request_changes_no_model(managed: Process, headers: dict[str, str], kind: str) -> None:
     """
-    As browsers would send it; a simple form among them, which no preflight comes before.
+    As browsers send it; also a simple form, which needs no preflight.
     """
     answer = ask(managed.port, "POST", UNLOAD, {**headers, "Content-Type": kind}, b"{}")
 

@@ -1,4 +1,5 @@
-"""A form costs a small multiple of its size, in memory and in time, whatever is nearly a boundary in it."""
+"""Parsing a multipart form needs memory and time in proportion to its size, also with many partial
+boundaries."""
 
 import time
 import tracemalloc
@@ -27,7 +28,7 @@ COSTLY = list(bodies.form_bodies())
 @pytest.mark.parametrize("form", COSTLY, ids=lambda form: form.name)
 def test_reading_a_form_needs_little_more_memory_than_the_form(form: Costly) -> None:
     """
-    Parts are cut out of the body; nothing is kept for what turns out to be no boundary.
+    Parts are slices of the body; partial boundaries need no memory.
     """
     body = form.make()
     tracemalloc.start()
@@ -53,7 +54,7 @@ def test_partial_boundaries_take_linear_time(
     write: Callable[[bytes], bytes],
 ) -> None:
     """
-    Four times as many take four times as long, and not sixteen; measured as processor time, roughly.
+    Four times as many take about four times the CPU time, not sixteen.
     """
 
     def read(size: int) -> None:
@@ -71,7 +72,7 @@ def test_partial_boundaries_take_linear_time(
 @pytest.mark.parametrize("padding", [b"", b" ", b"\t  "])
 def test_boundary_is_found_across_search_steps(monkeypatch: pytest.MonkeyPatch, padding: bytes) -> None:
     """
-    The body is searched step by step: wherever a step ends, no boundary is missed, and none is found twice.
+    The body is searched in steps; a boundary across two steps is found, and none is found twice.
     """
     monkeypatch.setattr(multipart, "_STEP_BYTES", 8)
     for size in range(40):
@@ -111,7 +112,7 @@ def test_preamble_and_epilogue_are_ignored() -> None:
 )
 def test_invalid_part_is_refused(body: bytes, words: str) -> None:
     """
-    Headers without end, or that are none; contents that are not what they say.
+    Incomplete or invalid headers; contents that do not match their transfer encoding.
     """
     with pytest.raises(MalformedRequest, match=words):
         multipart.read_form("multipart/form-data; boundary=b", body, LIMITS)
@@ -119,7 +120,7 @@ def test_invalid_part_is_refused(body: bytes, words: str) -> None:
 
 def test_too_many_parts_stop_the_parser() -> None:
     """
-    One more than the limit ends the reading.
+    At the first part above the limit.
     """
     body = form_of(*[file_part(b"")] * 5000)
 

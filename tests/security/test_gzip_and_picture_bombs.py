@@ -1,4 +1,4 @@
-"""A few bytes that unpack to very many are refused before they are unpacked, or acquire what they take."""
+"""Decompression bombs are refused before they are decompressed, or their memory is acquired first."""
 
 import gzip
 import subprocess
@@ -37,7 +37,7 @@ SMALL = [
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 def test_compressed_body_counts_with_its_decompressed_size(client: TestClient, coding: str) -> None:
     """
-    100 MB of zeros in 100 KB are refused as soon as they are more than a body may be.
+    100 MB of zeros in 100 KB are refused at the body limit.
     """
     pack = gzip.compress if coding == "gzip" else zlib.compress
     headers = {"content-type": "application/octet-stream", "content-encoding": coding}
@@ -50,7 +50,7 @@ def test_compressed_body_counts_with_its_decompressed_size(client: TestClient, c
 @pytest.mark.parametrize("file", SMALL, ids=range(len(SMALL)))
 def test_decoding_releases_its_memory(file: bytes) -> None:
     """
-    Whether a picture can be read or not, nothing stays acquired.
+    Whether the image can be decoded or not.
     """
     budget = Budget(64 * MB)
 
@@ -66,7 +66,7 @@ def test_decoding_releases_its_memory(file: bytes) -> None:
 @pytest.mark.parametrize("file", SMALL, ids=range(len(SMALL)))
 def test_picture_without_free_memory_is_refused_with_503(file: bytes) -> None:
     """
-    Decoding is not begun; the same is taken when the others are done.
+    Decoding does not start; the same image is decoded when memory is free.
     """
     budget = Budget(64 * MB)
     budget.acquire(63 * MB + 900_000)
@@ -80,7 +80,7 @@ def test_picture_without_free_memory_is_refused_with_503(file: bytes) -> None:
 
 def test_picture_larger_than_the_budget_is_too_large() -> None:
     """
-    A WebP takes 17 bytes a pixel: one of 16 million is refused for good, with a sentence that says why.
+    A WebP needs 17 bytes per pixel: one of 16 million pixels is refused with 413.
     """
     file = saved("RGB", bodies.TURNED, "WEBP")
 
@@ -90,7 +90,7 @@ def test_picture_larger_than_the_budget_is_too_large() -> None:
 
 def test_png_text_chunks_are_not_decompressed() -> None:
     """
-    60 remarks of a megabyte each in 60 KB.
+    60 text chunks of one megabyte each in 60 KB.
     """
     remark = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000), 9))
 
@@ -109,7 +109,7 @@ def test_png_text_chunks_are_not_decompressed() -> None:
 )
 def test_metadata_count_in_the_memory_estimate(file: bytes, metadata: int) -> None:
     """
-    EXIF data, colour profiles and remarks are copied several times while a picture is read.
+    EXIF data, colour profiles and comments are copied several times while an image is decoded.
     """
     assert metadata <= chunks.metadata_bytes(file) <= metadata + 800
 
@@ -118,7 +118,7 @@ def test_metadata_count_in_the_memory_estimate(file: bytes, metadata: int) -> No
 @pytest.mark.torture
 def test_decoding_needs_at_most_the_acquired_memory(bomb: Costly) -> None:
     """
-    The peak of a process of its own, against the highest use of a budget.
+    The peak memory of a process, compared with the peak of its budget.
     """
     file = bomb.make()
     budget = _Watched(2**40)
@@ -134,7 +134,7 @@ def test_decoding_needs_at_most_the_acquired_memory(bomb: Costly) -> None:
 
 
 class _Watched(Budget):
-    """A budget that remembers the most that was acquired."""
+    """A budget that records its peak."""
 
     highest = 0
 
@@ -169,7 +169,7 @@ print(memory()[0] - before)
 
 
 def _peak(bomb: Costly, file: bytes) -> int:
-    """Return how much memory reading a picture takes at most, in a process of its own."""
+    """Return the peak memory of decoding an image, in its own process."""
     kind = "photo" if "flowers17" in bomb.path else "drawing"
     command = [sys.executable, "-c", _READ, kind, str(PIXELS)]
     done = subprocess.run(command, input=file, capture_output=True, check=True, cwd=REPOSITORY)

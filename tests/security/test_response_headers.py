@@ -1,4 +1,4 @@
-"""Every answer tells browsers not to guess its type, and every page to load and frame nothing foreign."""
+"""Security headers: browsers neither guess content types nor load or frame foreign content."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_every_response_forbids_content_sniffing(
     process: Process, method: str, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     """
-    Or loaded by a page of another origin; each header comes once.
+    And loading by pages of other origins; each header is sent once.
     """
     answer = ask(process.port, method, path, headers, body)
 
@@ -58,7 +58,7 @@ def test_every_response_forbids_content_sniffing(
 @pytest.mark.parametrize("path", ["/", "/docs"])
 def test_pages_forbid_framing_and_foreign_scripts(process: Process, path: str) -> None:
     """
-    By both of the headers that browsers know.
+    With both headers that browsers know.
     """
     headers = ask(process.port, "GET", path).headers
 
