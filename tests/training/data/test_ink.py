@@ -26,6 +26,7 @@ from training.data.pen_digits import PenDigit
 from training.data.pen_letters import PenLetter
 from training.errors import DataMissing
 from training.recipes.registry import RECIPES
+from training.synthesis.canvases import generated
 
 HELD_BACK = 20
 """Of the tiny MNIST's 80 training images."""
