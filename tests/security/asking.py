@@ -12,8 +12,8 @@ class Answered:
     """A response.
 
     Attributes:
-        status: Of HTTP.
-        headers: All of them; looked up without regard to case.
+        status: Status code.
+        headers: All headers; names are case-insensitive.
         content: The body.
     """
 

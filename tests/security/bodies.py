@@ -32,9 +32,9 @@ class Costly:
     """A request with a costly body.
 
     Attributes:
-        name: What it is.
+        name: Name of the body, for messages.
         path: Where it is posted.
-        content_type: Of the body.
+        content_type: Content type of the body.
         make: Makes the body.
         headers: Others that belong to it.
     """

@@ -15,16 +15,16 @@ def connect(port: int, address: str = "127.0.0.1", *, receive_bytes: int | None 
     """Open a connection from one of this machine's addresses.
 
     Args:
-        port: Of 127.0.0.1.
-        address: The client's.
-        receive_bytes: How much the system keeps of what was not read; None leaves it to the system.
+        port: Port of 127.0.0.1.
+        address: Address of the client.
+        receive_bytes: Size of the socket's receive buffer; None for the system's default.
     """
     opened = socket.socket()
     opened.settimeout(PATIENCE_S)
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if receive_bytes is not None:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    # The port is chosen when it connects; else each of thousands would keep one from all for a minute.
+    # The port is chosen on connect; otherwise each of thousands of sockets would block one for a minute.
     opened.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
     opened.bind((address, 0))
     opened.connect(("127.0.0.1", port))

@@ -112,7 +112,7 @@ def parse(written: bytes, methods: Sequence[str] = ()) -> tuple[tuple[int, bytes
 
     Args:
         written: By the service.
-        methods: Of the requests: a response to HEAD has no body.
+        methods: Methods of the requests; a response to HEAD has no body.
     """
     found: list[tuple[int, bytes]] = []
     while written:
@@ -162,7 +162,7 @@ def exchange(
     Args:
         make: Makes the server, within the event loop.
         sends: The parts for each connection.
-        methods: Of the requests, which are the same on each connection.
+        methods: Methods of the requests, the same on each connection.
         settles: Whether everything that can be answered is answered before the next part is sent; else parts
             follow at once, or as soon as the service reads on.
     """

@@ -13,8 +13,8 @@ def not_reading(port: int, requests: Sequence[bytes]) -> Iterator[list[socket.so
     """Open one connection per request, send the requests, and do not read the responses.
 
     Args:
-        port: Of the service, on 127.0.0.1.
-        requests: Whole requests.
+        port: Port of the service, on 127.0.0.1.
+        requests: Complete requests.
     """
     with ExitStack() as stack:
         connections = []

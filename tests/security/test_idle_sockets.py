@@ -52,7 +52,7 @@ class Served:
     """A running service.
 
     Attributes:
-        process: It.
+        process: The service process.
         probes: The ports and paths that answer probes.
     """
 

@@ -65,7 +65,7 @@ class Case:
         statuses: Of the responses of the application. For the echo, which knows no paths and bodies, all
             responses but refusals of the connection are 200.
         ends: Whether the connection closes after them.
-        methods: Of the requests.
+        methods: Methods of the requests.
     """
 
     sent: bytes

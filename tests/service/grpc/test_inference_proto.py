@@ -1,4 +1,4 @@
-"""The protocol's numbers, which every client has compiled in."""
+"""Field numbers of inference.proto, which every client has compiled in."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Health, reflection, and what is only there if it is asked for."""
+"""Health and reflection services."""
 
 import threading
 from pathlib import Path
@@ -21,7 +21,7 @@ Status = health_pb2.HealthCheckResponse.ServingStatus
 
 
 def health_of(client: Client, service: str) -> str:
-    """Return what the health service says."""
+    """Return the status from the health service."""
     stub = health_pb2_grpc.HealthStub(client.channel)
     answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE_S)
     return str(Status.Name(answer.status))
@@ -41,7 +41,7 @@ def test_health_of_unknown_service_is_not_found(grpc_client: Client) -> None:
 
 def test_health_follows_model_status(toy_settings: Settings, tmp_path: Path) -> None:
     """
-    A service with a model that cannot answer is not serving, until a load mends it.
+    NOT_SERVING with a model that failed to load, until it is loaded.
     """
     published = toys.publish(tmp_path)
     file = tmp_path / published.manifest.name / published.manifest.version / "model.onnx"

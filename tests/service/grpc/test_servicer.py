@@ -1,4 +1,4 @@
-"""The methods over the wire: what they say, what they refuse, what is written down of them."""
+"""The methods over gRPC: responses, errors, log and metrics."""
 
 import json
 import logging
@@ -35,10 +35,6 @@ def test_server_is_live_and_ready(grpc_client: Client) -> None:
 
 
 def test_metadata_equals_http(grpc_client: Client) -> None:
-    """
-    The same names and numbers over both wires.
-    """
-
     def rest(path: str) -> Any:  # noqa: ANN401 - JSON can be anything
         return grpc_client.http.get(f"/v2{path}").json()
 
@@ -92,7 +88,7 @@ def test_unknown_models_and_versions_are_not_found(grpc_client: Client, method: 
 
 def test_call_counts_in_statistics_and_metrics(toy_settings: Settings) -> None:
     """
-    As a request over HTTP is; what failed too.
+    As over HTTP; failed calls too.
     """
     with serving(toy_settings) as client:
         client.infer(raw())
@@ -133,7 +129,7 @@ def test_call_is_logged(grpc_client: Client, caplog: pytest.LogCaptureFixture) -
 
 def test_call_gets_a_request_id(grpc_client: Client) -> None:
     """
-    Errors too; one that could not stand in a log is replaced.
+    Errors too; an invalid one is replaced.
     """
     ids = {
         grpc_client.infer(raw()).trailing["x-request-id"],
@@ -146,9 +142,6 @@ def test_call_gets_a_request_id(grpc_client: Client) -> None:
 
 
 def test_error_message_equals_http(grpc_client: Client) -> None:
-    """
-    Whatever is wrong.
-    """
     tensor = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": [0] * 783}
     said = grpc_client.http.post("/v2/models/quadrants/infer", json={"inputs": [tensor]}).json()["error"]
 
@@ -177,7 +170,7 @@ def test_internal_error_message_equals_http(
 
 def test_large_batch_is_predicted(toy_settings: Settings) -> None:
     """
-    By a worker, like REST's.
+    In the thread pool, as over HTTP.
     """
     images = np.repeat(DOT, 64, axis=0)
     with serving(toy_settings) as client:
@@ -193,7 +186,7 @@ def test_message_size_limit_is_that_of_bodies(
     grpc_client: Client, compression: grpc.Compression, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    Nor hold more, once it is unpacked. The log says so too.
+    Also for a compressed message. The log has it.
     """
     logging.getLogger("service").setLevel(logging.INFO)
     with caplog.at_level(logging.INFO, "service.observability.request_log"):
@@ -239,7 +232,7 @@ def test_client_deadline_ends_only_its_call(
     toy_settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    What waits behind it is answered; the log calls it a 504.
+    The next call in the queue succeeds; the log has status 504.
     """
     logging.getLogger("service").setLevel(logging.INFO)
     held = HeldPredictions(monkeypatch)
@@ -319,7 +312,7 @@ def test_models_are_unloaded_and_loaded_over_grpc(
     toy_settings: Settings, toy_root: Path, tmp_path: Path
 ) -> None:
     """
-    With both editions' field for the name.
+    With the name in either field of the two protocol editions.
     """
     root = tmp_path / "models"
     shutil.copytree(toy_root, root)

@@ -1,4 +1,4 @@
-"""gRPC over TLS: as without, and a new certificate is taken up without a restart."""
+"""gRPC over TLS; a changed certificate is loaded without a restart."""
 
 import logging
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def secure(settings: Settings, pair: Pair) -> Iterator[int]:
 
 @contextmanager
 def trusting(port: int, pair: Pair) -> Iterator[grpc.Channel]:
-    """Yield a channel of a client that trusts one certificate."""
+    """Yield a channel that trusts one certificate."""
     credentials = grpc.ssl_channel_credentials(pair.certificate.read_bytes())
     options = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.secure_channel(f"127.0.0.1:{port}", credentials, options=options) as channel:
@@ -40,7 +40,7 @@ def trusting(port: int, pair: Pair) -> Iterator[grpc.Channel]:
 
 
 def live(channel: grpc.Channel, timeout_s: float = PATIENCE_S) -> bool:
-    """Ask whether the server is live."""
+    """Call ServerLive."""
     method = channel.unary_unary(
         f"/{SERVICE}/ServerLive", pb.ServerLiveRequest.SerializeToString, pb.ServerLiveResponse.FromString
     )
@@ -81,7 +81,7 @@ def test_new_connections_get_a_changed_certificate(
     toy_settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    Connections that are open go on.
+    Open connections are kept.
     """
     logging.getLogger("service").setLevel(logging.INFO)
     used = certificates.make(tmp_path / "used", "one")
@@ -109,7 +109,7 @@ def test_invalid_certificate_is_not_loaded(
     toy_settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str
 ) -> None:
     """
-    The old one stays, and the log says so once; a good pair after it is taken up.
+    The previous one stays in use, and one log line reports it; a valid pair after it is loaded.
     """
     logging.getLogger("service").setLevel(logging.INFO)
     used = certificates.make(tmp_path / "used", "one")

@@ -1,4 +1,4 @@
-"""What counts as one client."""
+"""Connection, address and network of a client."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_client_has_address_and_network(peer: str, connection: str, address: str
 
 def test_socket_and_grpc_peer_give_the_same_connection() -> None:
     """
-    Else a call's connection could not be found to be closed.
+    Otherwise the connection of a call would not be found.
     """
     assert of_address("::ffff:127.0.0.1", 5000).connection == client_of("ipv4:127.0.0.1:5000").connection
     assert of_address("::1", 5000).connection == client_of("ipv6:%5B::1%5D:5000").connection

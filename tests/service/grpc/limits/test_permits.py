@@ -1,4 +1,4 @@
-"""Fair permits: who gets one, and from whom it is taken."""
+"""Fair permits: who gets one, and whose is revoked."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -31,7 +31,7 @@ def revocable(permits: FairPermits, client: Client, revoked: list[Client]) -> Pe
 
 
 async def settled() -> None:
-    """Let everything run that can."""
+    """Run the event loop until all tasks wait."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -66,7 +66,7 @@ def test_releasing_a_permit_twice_has_no_effect() -> None:
 
 def test_free_permit_goes_to_the_client_with_the_fewest() -> None:
     """
-    Not to who has waited longest.
+    Not to the one that has waited longest.
     """
 
     async def work() -> None:
@@ -88,7 +88,7 @@ def test_free_permit_goes_to_the_client_with_the_fewest() -> None:
 
 def test_among_equals_the_client_served_least_recently_is_next() -> None:
     """
-    Else many calls of one connection would all come before the first of another.
+    Otherwise many calls of one connection would precede the first of another.
     """
 
     async def work() -> None:
@@ -140,7 +140,7 @@ def test_no_permit_is_revoked_for_a_client_with_as_many() -> None:
 
 def test_oldest_permit_of_a_client_is_revoked_first() -> None:
     """
-    Calls that stand still do not stop others of the same connection.
+    Its idle calls do not block its others.
     """
 
     async def work() -> None:
@@ -210,7 +210,7 @@ def test_cancelled_waiter_takes_no_permit() -> None:
 @pytest.mark.parametrize("size", [1, 3])
 def test_every_waiter_is_served(size: int) -> None:
     """
-    And nothing is kept of who came.
+    No state is left afterwards.
     """
 
     async def work() -> None:

@@ -1,4 +1,4 @@
-"""Typed and raw contents, and everything that can be wrong with them."""
+"""Typed and raw tensor contents, valid and invalid."""
 
 from collections.abc import Callable
 from typing import Any
@@ -46,7 +46,7 @@ def test_typed_contents_get_typed_contents(
     grpc_client: Client, field: str, datatype: str, scale: int
 ) -> None:
     """
-    Of every datatype; as 0..1 where the request says so.
+    Of every datatype; as 0..1 if the request says so.
     """
     asked = typed(field, [value // scale for value in PIXELS], datatype)
     if scale != 1:
@@ -162,7 +162,7 @@ def test_invalid_requests_are_refused(grpc_client: Client, what: str) -> None:
 )
 def test_too_many_fields_are_refused_before_parsing(grpc_client: Client, part: bytes) -> None:
     """
-    Each would become a message many times as large.
+    Each parsed field would take a multiple of its memory.
     """
     answer = grpc_client.infer(raw().SerializeToString() + part * 2000)
 
@@ -171,7 +171,7 @@ def test_too_many_fields_are_refused_before_parsing(grpc_client: Client, part: b
 
 def test_scanning_does_not_copy_raw_contents() -> None:
     """
-    They are views of the message; what remains is a message without them, wherever they stood.
+    They are views of the message; the rest is a message without them.
     """
     asked = raw(bytes(range(200)))
     without = pb.ModelInferRequest()

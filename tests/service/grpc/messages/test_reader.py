@@ -1,4 +1,4 @@
-"""Messages are read within limits, and calls whose client stands still hold up nobody."""
+"""Messages are read within limits; clients that send nothing do not block others."""
 
 import socket
 import time
@@ -30,7 +30,8 @@ EMPTY = {
 
 @contextmanager
 def silent(client: Client, method: str, calls: int, connections: int = 1) -> Iterator[None]:
-    """Begin calls that send nothing, over some connections; two are there when the context is entered."""
+    """Start calls without a message, over some connections; at least two have started when the context is
+    entered."""
     before = in_flight(client)
     is_counted = not method.startswith("/grpc.")
     with ExitStack() as stack:
@@ -44,7 +45,7 @@ def silent(client: Client, method: str, calls: int, connections: int = 1) -> Ite
 
 
 def in_flight(client: Client) -> int:
-    """Return how many requests are being answered."""
+    """Return the number of requests in flight."""
     for line in client.http.get("/metrics").text.splitlines():
         if line.startswith("inkling_requests_in_flight "):
             return int(float(line.split()[1]))
@@ -56,7 +57,7 @@ def test_inference_calls_without_message_do_not_block_inference(
     toy_settings: Settings, connections: int
 ) -> None:
     """
-    There is room for two messages at a time, so each place is held by one that never comes.
+    There are two permits, each held by a call without a message.
     """
     with (
         serving(
@@ -86,7 +87,7 @@ def test_small_calls_without_message_do_not_block_small_calls(toy_settings: Sett
 @pytest.mark.parametrize("method", EMPTY)
 def test_method_without_fields_responds_before_its_message(toy_settings: Settings, method: str) -> None:
     """
-    It is not read, so it waits for nothing.
+    Its message is not read.
     """
     with serving(toy_settings, body_timeout_s=600) as client:
         stub = client.channel.stream_unary(f"/{SERVICE}/{method}", None, None)
@@ -102,7 +103,7 @@ def test_method_without_fields_responds_before_its_message(toy_settings: Setting
 
 def test_calls_without_message_above_the_limit_do_not_block_others(toy_settings: Settings) -> None:
     """
-    A new call takes the place of one that stands still.
+    A new call replaces one of them.
     """
     with serving(toy_settings, max_connections=16, body_timeout_s=600) as client, ExitStack() as stack:
         for _ in range(3):
@@ -118,7 +119,7 @@ def test_calls_without_message_above_the_limit_do_not_block_others(toy_settings:
 
 def test_missing_message_times_out(toy_settings: Settings) -> None:
     """
-    After `body_timeout_s`, where nobody else waits.
+    After `body_timeout_s`, if no other call waits.
     """
 
     def never() -> Iterator[bytes]:
@@ -139,7 +140,7 @@ def test_missing_message_times_out(toy_settings: Settings) -> None:
 
 def test_slow_message_is_read_if_no_call_waits(toy_settings: Settings) -> None:
     """
-    Beyond the time in which a quick one is there.
+    Longer than a quick read may take.
     """
     with serving(toy_settings) as client:
 
@@ -155,7 +156,7 @@ def test_slow_message_is_read_if_no_call_waits(toy_settings: Settings) -> None:
 
 def test_ended_calls_release_all_permits(toy_settings: Settings) -> None:
     """
-    Whatever they ended with; with room for two messages a leak would show.
+    However they end; with two permits a leak would show.
     """
     with serving(
         toy_settings, max_pending_bytes=8_000_000, max_body_bytes=4_000_000, max_connections=8
@@ -209,7 +210,7 @@ def test_call_without_message_is_refused(grpc_client: Client) -> None:
 
 def test_responses_count_until_they_are_read(toy_settings: Settings) -> None:
     """
-    A client that asks and does not read fills the budget; when it is gone, its answers are.
+    A client that does not read fills the budget; when it disconnects, its responses are released.
     """
     explained = raw(raw().raw_input_contents[0] * 16, shape=[16, 28, 28])
     explained.parameters["explain"].bool_param = True
@@ -231,7 +232,7 @@ def test_responses_count_until_they_are_read(toy_settings: Settings) -> None:
 
 def test_too_many_numbers_are_refused_before_they_are_parsed(grpc_client: Client) -> None:
     """
-    A byte of a message may be eight once it is parsed.
+    One byte of a message may be eight when it is parsed.
     """
     asked = raw(datatype="UINT64")
     del asked.raw_input_contents[:]
@@ -241,7 +242,7 @@ def test_too_many_numbers_are_refused_before_they_are_parsed(grpc_client: Client
 
 
 def wait_for(is_true: Callable[[], bool]) -> None:
-    """Wait for something that will be true soon."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + PATIENCE_S
     while not is_true():
         assert time.monotonic() < deadline
@@ -250,7 +251,7 @@ def wait_for(is_true: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("method", ["ModelInfer", HEALTH])
 def test_client_that_cancels_too_many_calls_is_disconnected(toy_settings: Settings, method: str) -> None:
     """
-    And may come again.
+    It may reconnect.
     """
     cancel = CANCEL.to_bytes(4, "big")
     with serving(toy_settings) as client, connect(client.port, is_read=False) as connection:
@@ -265,7 +266,7 @@ def test_client_that_cancels_too_many_calls_is_disconnected(toy_settings: Settin
 
 
 def cancel_calls(connection: socket.socket, method: str, cancel: bytes) -> None:
-    """Begin calls, and cancel each when it has had time to begin."""
+    """Start calls, and cancel each shortly after."""
     with suppress(OSError):
         for stream in range(1, 4_001, 2):
             connection.sendall(begin(method, stream))
@@ -275,7 +276,7 @@ def cancel_calls(connection: socket.socket, method: str, cancel: bytes) -> None:
 
 def test_health_watchers_do_not_block_other_calls(toy_settings: Settings) -> None:
     """
-    Whoever watches holds a place only until another client needs it.
+    A watcher's permit is revoked when another client needs it.
     """
     with serving(toy_settings, max_connections=4) as client:
         stub = health_pb2_grpc.HealthStub(client.channel)
