@@ -57,7 +57,7 @@ def pinned(file: str) -> dict[str, tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_versions_are_those_of_the_constraints(file: str) -> None:
+def test_pinned_versions_equal_the_constraints(file: str) -> None:
     """
     And each has the digest of a wheel at least; no option and no address is in the file.
     """
@@ -66,7 +66,7 @@ def test_versions_are_those_of_the_constraints(file: str) -> None:
         assert len(digests) == len(set(digests)) >= 1
 
 
-def test_what_is_asked_for_is_pinned() -> None:
+def test_all_dependencies_are_pinned() -> None:
     """
     The service's dependencies, those that build the image, and all that is in the constraints but torch.
     """
@@ -97,7 +97,7 @@ def test_what_is_asked_for_is_pinned() -> None:
         ("a-1-pp311-pypy311_pp73-manylinux_2_28_x86_64.whl", False),
     ],
 )
-def test_wheels_of_supported_machines_are_listed(wheel: str, fits: bool) -> None:
+def test_wheels_of_supported_platforms_are_listed(wheel: str, fits: bool) -> None:
     """
     CPython 3.11 to 3.13, Linux with glibc and macOS.
     """
@@ -124,7 +124,7 @@ def test_every_python_on_both_processors_needs_a_wheel() -> None:
         assert not covers([*rest, missing.replace("manylinux_2_28", "macosx_11_0")])
 
 
-def test_the_bill_of_materials_gets_debians_packages_and_the_networks() -> None:
+def test_bill_of_materials_has_debian_packages_and_networks() -> None:
     """
     With package URLs in which + and ~ are as the specification wants them, and the digest of each network.
     """
@@ -144,7 +144,7 @@ def test_the_bill_of_materials_gets_debians_packages_and_the_networks() -> None:
     json.dumps(whole)
 
 
-def test_the_image_is_built_of_what_is_listed() -> None:
+def test_image_is_built_from_pinned_requirements() -> None:
     """
     pip checks digests for all that it fetches, and the base can be named by its own.
     """

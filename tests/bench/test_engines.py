@@ -29,7 +29,7 @@ def test_every_engine_is_measured_at_every_batch(softmax: Path) -> None:
     assert all(seconds >= 0.01 for times in found.values() for seconds in times.values())
 
 
-def test_a_version_is_compared_with_the_one_before_it() -> None:
+def test_version_is_compared_with_the_previous_one() -> None:
     """
     A millisecond where it was two is twice as quick; of a thousand images it is half as quick.
     """
