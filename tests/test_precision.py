@@ -1,4 +1,4 @@
-"""`tests/precision.py`: bounds that hold, and that still notice a mistake."""
+"""`tests/precision.py`: the error bounds hold, and detect a mistake."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_sums_in_any_order_are_within_the_bound(seed: int) -> None:
 @pytest.mark.parametrize("value", [1, 7, 128, 255])
 def test_one_changed_pixel_exceeds_the_bound(value: int) -> None:
     """
-    Of an image of one value, where all logits are alike but for rounding: a grey more in one pixel.
+    One grey level more in one pixel of an image of one value.
     """
     image = np.full((1, 28, 28), value, np.uint8)
     exact = toys.expected_logits(image, WEIGHTS)

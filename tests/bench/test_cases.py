@@ -1,4 +1,4 @@
-"""`bench/cases.py`, against the service and the naive app."""
+"""`bench/cases.py`: requests and expected responses of the benchmark."""
 
 import dataclasses
 from pathlib import Path
@@ -24,7 +24,7 @@ def engine() -> Engine:
 
 
 def ask(client: TestClient, asked: Request) -> None:
-    """Ask for every body, and check every answer."""
+    """Send the request of every body, and check every response."""
     for number, body in enumerate(asked.bodies):
         response = client.post(asked.path, content=body, headers=asked.headers)
         assert response.status_code == 200, response.text
@@ -106,7 +106,7 @@ def test_bare_transport_accepts_any_body(engine: Engine) -> None:
 
 def test_wrong_response_is_reported(engine: Engine) -> None:
     """
-    The answer to another body, and one of another length.
+    The response to another body, and one of another length.
     """
     app = create_app(Settings(models=REPOSITORY / "models", _env_file=None))
     asked = cases.inkling("raw", 1, "mlp-128", engine)

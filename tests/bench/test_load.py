@@ -1,4 +1,4 @@
-"""`bench/load.py` and `bench/calls.py`: what wrk and its like for gRPC say."""
+"""`bench/load.py` and `bench/calls.py`: output of wrk, and load over gRPC."""
 
 import dataclasses
 
@@ -29,7 +29,7 @@ def test_wrk_failure_is_reported_with_its_output() -> None:
 
 def test_grpc_calls_are_counted() -> None:
     """
-    Those that are answered, those that are refused, and how long they took.
+    Successful calls, failed calls, and latencies.
     """
     port = free_port()
     asked = cases.inkling("grpc", 1, "mlp-128", Engine(str(MODEL)))

@@ -1,4 +1,4 @@
-"""`bench/peers.py`: what the peers' folders say, and how they are started and stopped."""
+"""`bench/peers.py`: configuration, start and stop of other model servers."""
 
 import sys
 from pathlib import Path
@@ -31,7 +31,7 @@ http.server.HTTPServer(("127.0.0.1", arguments.port), Handler).serve_forever()
 
 
 def peer(folder: Path, *programs: str) -> Peer:
-    """A peer whose environment is there."""
+    """A peer with an installed environment."""
     folder.mkdir()
     (folder / "requirements.txt").write_text("nothing\n")
     (folder / "server.py").write_text(SLOW)
@@ -45,7 +45,7 @@ def peer(folder: Path, *programs: str) -> Peer:
 @pytest.mark.parametrize("name", peers.find())
 def test_peer_folder_is_complete(name: str) -> None:
     """
-    Requirements are exact versions, at no address.
+    Requirements have exact versions and no URLs.
     """
     found = peers.find()[name]
 
@@ -93,7 +93,7 @@ def test_peer_can_have_another_content_type(tmp_path: Path) -> None:
 
 def test_peer_may_start_slowly_and_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    It answers 404 and 503 before 200, and leaves a process of a session of its own behind.
+    It responds with 404 and 503 before 200, and leaves a process with its own session.
     """
     monkeypatch.setattr(servers, "MODELS", REPOSITORY / "models")
     plain, batching = peer(tmp_path / "slow").servers(tmp_path / "home")

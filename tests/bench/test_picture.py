@@ -1,4 +1,4 @@
-"""`bench/picture.py`: bars from the document's tables."""
+"""`bench/picture.py`: bar charts of the tables in the document."""
 
 import io
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from tests.bench.test_results import run
 
 
 def page(*runs: Run, beside: Sequence[Run] = ()) -> str:
-    """The document with runs of our own, and with runs beside peers."""
+    """The document with runs of Inkling, and with runs of peers."""
     begin = {"date": "2026-01-02", "machine": {"processor": "2"}, "rounds": 1, "seconds": 1, "minutes": 1}
     nothing: dict[str, Any] = {"engine_us": {}, "started_s": {}, "resident_mb": {}, "peak_mb": {}}
     text = "".join(" ".join(marks) for marks in (document.MEASURED, document.PEERS))
@@ -39,7 +39,7 @@ def test_written_rates_are_read_back() -> None:
 
 def test_each_server_has_one_bar_with_its_fastest_run() -> None:
     """
-    With what comes closest of what it takes; the quickest server comes first.
+    With the input closest to an image; the fastest server comes first.
     """
     text = page(
         beside=[
@@ -63,7 +63,7 @@ def test_each_server_has_one_bar_with_its_fastest_run() -> None:
 
 def test_chart_has_a_light_and_a_dark_theme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    From the figures beside peers, if there are any: other figures of our own do not change it.
+    From the figures with peers, if there are any.
     """
     monkeypatch.setattr(picture, "FOLDER", tmp_path)
     beside = [run("inkling", 700), run("mlserver-plain", 200, "json")]

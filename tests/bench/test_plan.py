@@ -1,4 +1,4 @@
-"""`bench/plan.py`: who is asked what."""
+"""`bench/plan.py`: which cases are measured with which server."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def engines() -> dict[str, Engine]:
 
 
 def asked(name: str, engines: dict[str, Engine], *, beside: bool = False) -> list[Planned]:
-    """What one of our own servers is asked."""
+    """Return the cases of one of our own servers."""
     requested_output = peers.CASES if beside else cases.CASES
     return plan.make(servers.own(name), requested_output, engines, is_beside_peers=beside)
 

@@ -19,7 +19,7 @@ def run(
     p50_us: float | None = None,
     cpu_us: float | None = None,
 ) -> Run:
-    """A run with figures that follow from its rate, unless they are given."""
+    """Return a run whose figures follow from its rate, unless given."""
     whole = 1e6 / rate
     p50_us = whole if p50_us is None else p50_us
     cpu_us = whole if cpu_us is None else cpu_us
@@ -35,7 +35,7 @@ def test_figure_is_the_median_of_its_rounds() -> None:
 
 def test_ratio_is_computed_per_round() -> None:
     """
-    A slow minute makes both slow: the ratio of the medians would be another.
+    A slow minute slows both servers; the ratio of the medians would differ.
     """
     runs = [
         run("bare", 100),
@@ -70,7 +70,7 @@ def test_single_connection_latency_target(p50: float, is_met: bool) -> None:
 @pytest.mark.parametrize(("connections", "told"), [(1, "1 connection,"), (32, "32 connections,")])
 def test_bulk_target(connections: int, told: str, rate: float, is_met: bool) -> None:
     """
-    1,000 microseconds on the wire and 2,000 in the engine.
+    1,000 microseconds in the transport and 2,000 in the engine.
     """
     runs = [run(*of, images=1000, connections=connections) for of in (("bare", 1000), ("inkling", rate))]
 
@@ -94,7 +94,7 @@ def test_preprocessing_target(more: float, is_met: bool) -> None:
 @pytest.mark.parametrize(("spent", "is_met"), [(376, False), (374, True)])
 def test_large_network_target(spent: float, is_met: bool) -> None:
     """
-    110 microseconds with the small network are 100 of overhead.
+    110 microseconds with the small network include 100 of overhead.
     """
     small = run("inkling", 1, connections=1, cpu_us=110)
     large = run("inkling", 1, connections=1, model="mlp-512x4", cpu_us=spent)
@@ -140,7 +140,7 @@ def test_every_figure_is_shown() -> None:
 
 def test_inkling_is_compared_with_the_fastest_peer() -> None:
     """
-    The second peer knows only the open protocol; the bare transport is no peer.
+    The second peer has only the open protocol; the bare transport is not a peer.
     """
     runs = [
         run("bare", 10_000),

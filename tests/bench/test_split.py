@@ -1,4 +1,4 @@
-"""`bench/split.py`: the arithmetic of the phases."""
+"""`bench/split.py`: durations of the phases of a request."""
 
 import json
 
@@ -18,7 +18,7 @@ inkling_request_seconds_sum{route="/livez"} 7.0
 
 
 def statistics(requests: int, batches: dict[int, tuple[int, int]]) -> str:
-    """What the open protocol says: requests, and by batch size how often it ran and for how many ns."""
+    """Return the protocol's statistics: requests, and runs and nanoseconds by batch size."""
     ran = [
         {"batch_size": size, "compute_infer": {"count": count, "ns": ns}}
         for size, (count, ns) in batches.items()

@@ -1,4 +1,4 @@
-"""`bench/start.py`: which imports are dear."""
+"""`bench/start.py`: import times at start-up."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""kserve's client over gRPC.
+"""KServe's gRPC client.
 
 It has no calls for metadata, configuration, statistics, repository and compression.
 """
@@ -39,7 +39,7 @@ def client(service: Service, waiting: Callable[[Callable[[], Any]], Any]) -> Inf
 
 
 def tensor(array: NDArray[Any], is_raw: bool = True, **parameters: object) -> InferInput:
-    """Return an array as an input, of raw contents or typed ones."""
+    """Return an array as an input tensor, with raw or typed contents."""
     datatype = DATATYPES[array.dtype.str[1:]]
     made = InferInput("image", list(array.shape), datatype, parameters=parameters or None)
     made.set_data_from_numpy(array, binary_data=is_raw)
@@ -51,7 +51,7 @@ def request(inputs: InferInput, model: str = "mlp-128", **named: object) -> Infe
 
 
 def check(answer: InferResponse, service: Service, count: int, outputs: tuple[str, ...] = OUTPUTS) -> None:
-    """Compare what `mlp-128` answered with what the engine says, to the last bit."""
+    """Check that outputs of `mlp-128` equal those of the engine bit for bit."""
     assert (answer.model_name, answer.model_version) == ("mlp-128", "2")
     assert [output.name for output in answer.outputs] == list(outputs)
     for output in answer.outputs:

@@ -1,4 +1,4 @@
-"""kserve's client over HTTP, with the protocol's second version and with its first.
+"""KServe's HTTP client, with protocol versions 2 and 1.
 
 It has no calls for metadata, configuration, statistics, repository and versions, and compresses no request;
 answers may come compressed, which it undoes by itself. Over the first version it asks `GET /` whether the
@@ -32,19 +32,19 @@ DATATYPES = {
 
 @pytest.fixture(scope="module")
 def make(waiting: Callable[[Callable[[], Any]], Any]) -> Callable[[str], InferenceRESTClient]:
-    """Make a client of one version of the protocol."""
+    """Create a client for a protocol version."""
     return lambda protocol: waiting(lambda: InferenceRESTClient(RESTConfig(protocol=protocol)))
 
 
 @pytest.fixture(scope="module")
 def client(make: Callable[[str], InferenceRESTClient]) -> InferenceRESTClient:
-    """A client of the protocol's second version."""
+    """A client for protocol version 2."""
     return make("v2")
 
 
 @pytest.fixture(scope="module")
 def first(make: Callable[[str], InferenceRESTClient]) -> InferenceRESTClient:
-    """A client of the protocol's first version."""
+    """A client for protocol version 1."""
     return make("v1")
 
 
@@ -54,7 +54,7 @@ def url(service: Service) -> str:
 
 
 def tensor(array: NDArray[Any], is_binary: bool = True, **parameters: object) -> InferInput:
-    """Return an array as an input."""
+    """Return an array as an input tensor."""
     datatype = DATATYPES[array.dtype.str[1:]]
     made = InferInput("image", list(array.shape), datatype, parameters=parameters or None)
     made.set_data_from_numpy(array, binary_data=is_binary)
@@ -66,7 +66,7 @@ def request(inputs: InferInput, **named: object) -> InferRequest:
 
 
 def check(answer: InferResponse, service: Service, count: int, outputs: tuple[str, ...] = OUTPUTS) -> None:
-    """Compare what `mlp-128` answered with what the engine says, to the last bit."""
+    """Check that outputs of `mlp-128` equal those of the engine bit for bit."""
     assert answer.model_name == "mlp-128"
     assert [output.name for output in answer.outputs] == list(outputs)
     for output in answer.outputs:
@@ -286,7 +286,7 @@ def test_invalid_requests_raise_with_the_message(client: InferenceRESTClient, ur
 
 def test_v1_readiness(first: InferenceRESTClient, url: str) -> None:
     """
-    For a model that is not there the client raises.
+    For an unknown model the client raises.
     """
     assert first.is_model_ready(url, "mlp-128") is True
     status, message = refusal(first.is_model_ready, url, "nobody")

@@ -1,4 +1,4 @@
-"""tritonclient over gRPC, the blocking client and the one of asyncio: every test asks with both.
+"""tritonclient over gRPC: every test runs with the blocking and with the asyncio client.
 
 They have calls for what their makers' server alone has and Inkling has not: streams of inferences, traces,
 logs, shared memory. These are answered UNIMPLEMENTED. Inputs are always raw contents.
@@ -26,7 +26,7 @@ COMPRESSIONS = ("gzip", "deflate")
 
 @pytest.fixture(params=["grpc", "grpc-asyncio"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Which of the two clients asks."""
+    """`blocking` or `asyncio`."""
     return str(request.param)
 
 
@@ -43,18 +43,18 @@ def clients(
 
 @pytest.fixture
 def client(kind: str, clients: dict[str, InferenceServerClient]) -> InferenceServerClient:
-    """The client that asks."""
+    """The client of the test."""
     return clients[kind]
 
 
 def tensor(array: NDArray[Any], name: str = "image") -> InferInput:
-    """Return an array as an input."""
+    """Return an array as an input tensor."""
     made = InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
     return made.set_data_from_numpy(array)
 
 
 def check(result: InferResult, service: Service, count: int, outputs: tuple[str, ...] = OUTPUTS) -> None:
-    """Compare what `mlp-128` answered with what the engine says, to the last bit."""
+    """Check that outputs of `mlp-128` equal those of the engine bit for bit."""
     assert [output.name for output in result.get_response().outputs] == list(outputs)
     for output in outputs:
         got = result.as_numpy(output)
