@@ -3,10 +3,10 @@
 #   docker build -t inkling .
 #   docker run --rm -p 127.0.0.1:8000:8000 --read-only --tmpfs /tmp --cap-drop ALL inkling
 #
-# Operators are answered at port 8001, inside: never publish it, as whoever reaches it manages the models. With
-# --network host give INKLING_HOST=127.0.0.1, or INKLING_KEYS.
+# The operators' port is 8001, inside the container. Never publish it: every client that reaches it can load and
+# unload models. With --network host set INKLING_HOST=127.0.0.1, or INKLING_KEYS.
 #
-# The base has a stage of its own so that tests can measure what the image adds to it. A tag can be moved: a release
+# The base is a stage of its own, so that tests can measure the size that the image adds to it. Tags can move: a release
 # is built with --build-arg BASE=docker.io/library/debian@sha256:…, see "Release an image" in CONTRIBUTING.md.
 ARG BASE=docker.io/library/debian:trixie-slim
 FROM ${BASE} AS base
@@ -14,7 +14,7 @@ FROM ${BASE} AS base
 
 FROM base AS runtime
 
-# apt's indexes and caches, and the manuals that a slim base leaves out, stay outside the layer.
+# apt's indexes and caches, and manual pages, are not part of the layer.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends -o Dpkg::Options::=--path-exclude='/usr/share/man/*' python3 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
@@ -22,7 +22,7 @@ RUN apt-get update \
 
 FROM runtime AS builder
 
-# On a closed network: --build-arg PIP_INDEX_URL=… and so on. They reach this stage only.
+# Without access to PyPI: --build-arg PIP_INDEX_URL=… and so on. The arguments apply to this stage only.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
@@ -31,8 +31,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_ROOT
 RUN apt-get update \
     && apt-get install -y --no-install-recommends binutils python3-venv
 
-# Dependencies come first and alone, so that a change of the service's code reuses this layer. pip refuses a wheel
-# whose digest is not listed. /tools builds the service's wheel and the bill of materials, and stays here.
+# Dependencies are installed first, so that a change of the service's code reuses this layer. pip refuses a wheel
+# whose digest is not listed. /tools builds the service's wheel and the bill of materials; it is not in the image.
 WORKDIR /build
 COPY requirements ./requirements
 RUN python3 -m venv /venv \
@@ -40,16 +40,16 @@ RUN python3 -m venv /venv \
     && python3 -m venv /tools \
     && /tools/bin/pip install --require-hashes --only-binary=:all: -r requirements/image.txt
 
-# The service and its metadata go into a folder of their own, the last and smallest layers.
+# The service and its metadata, in a separate folder: the last and smallest layers.
 COPY pyproject.toml LICENSE README.md ./
 COPY service ./service
 RUN /tools/bin/pip install --no-deps --no-index --no-build-isolation --target /app .
 
-# What serving never opens. onnxruntime's Python module has the runtime linked into it; the second
-# copy beside it is for programs in C, and its tools are for preparing networks. AVIF is no picture
-# format of ours. Debug symbols are nine tenths of uvloop; libraries that auditwheel has rewritten are
-# not stripped, which can break them. Each line fails the build when its target is gone, so that the
-# list stays true.
+# Remove files that the service never opens. onnxruntime's Python module contains the runtime; the second
+# copy beside it is for C programs, and its tools convert networks. The service does not accept AVIF.
+# Debug symbols are nine tenths of uvloop; libraries that auditwheel has rewritten are not stripped,
+# because that can break them. Each line fails the build if its target is missing, so the list stays
+# up to date.
 RUN cd /venv/lib/python3.*/site-packages \
     && rm -r onnxruntime/quantization onnxruntime/tools onnxruntime/transformers onnxruntime/capi/libonnxruntime.so.* \
     && rm -r numpy/f2py numpy/_core/include numpy/_core/lib numpy/random/lib \
@@ -59,11 +59,11 @@ RUN cd /venv/lib/python3.*/site-packages \
     && find . -type d -name tests -prune -exec rm -r {} + \
     && find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h' \) -delete
 
-# Bytecode is made here because the root file system is read-only later, and is never compared with
-# its source, whose times the copy into the next stage may change.
+# Bytecode is compiled here because the root file system is read-only at run time. It is not compared
+# with its source, whose times the copy into the next stage may change.
 RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /venv/lib /app
 
-# The bill of materials, CycloneDX: Python packages, Debian's packages and networks.
+# Bill of materials (CycloneDX): Python packages, Debian packages and networks.
 COPY --from=runtime /var/lib/dpkg/status ./dpkg-status
 COPY models/SHA256SUMS ./
 RUN /tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON \
@@ -77,9 +77,9 @@ COPY --from=builder /venv /venv
 COPY --from=builder /app /app
 COPY models /app/models
 
-# ONNX Runtime reports its use to its makers unless it is told not to before it is loaded. OpenBLAS
+# ONNX Runtime sends usage data to its makers unless this is disabled before it is loaded. OpenBLAS
 # would start a thread for every core of the host; the networks run in ONNX Runtime, which has a
-# setting of its own. The host is that of both ports. The lame duck period is for what balances loads.
+# setting of its own. INKLING_HOST applies to both ports. The lame duck period is for load balancers.
 ENV PATH=/venv/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

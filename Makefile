@@ -1,9 +1,11 @@
-# `make` alone prints the targets. `make serve` and `make test` set up what they need in .venv.
+# `make` prints the targets. `make serve` and `make test` install what they need in .venv.
 #
-#   make serve ARGS="--port 9000"           arguments for the service
-#   make test ARGS="-k strokes -x"          arguments for pytest
-#   make serve PYTHON=python3.12            another Python for .venv
-#   make image IMAGE_ARGS="--build-arg …"   arguments for the image's build
+#   make serve ARGS="--port 9000"           arguments of the service
+#   make test ARGS="-k strokes -x"          arguments of pytest
+#   make test JOBS=4                        number of test processes, 2 by default
+#   make check ROOM=service/oip             lint, types and tests of one package
+#   make serve PYTHON=python3.12            Python for .venv
+#   make image IMAGE_ARGS="--build-arg …"   arguments of the image build
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,10 +16,14 @@ CLIENTS := .venv-clients/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 MODEL ?= mlp-128
+JOBS ?= 2
+ROOM ?=
+# Of a package: its folder below tests/; of a module: its test file.
+ROOM_TESTS = $(or $(wildcard tests/$(ROOM) $(dir tests/$(ROOM))test_$(notdir $(ROOM))),$(error No tests for '$(ROOM)'))
 SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 IMAGE ?= inkling
 
-# A docker command without its daemon is no engine. podman keeps health checks in docker's format only.
+# docker counts only if its daemon runs. podman keeps health checks only in docker's image format.
 ENGINE = $(if $(shell docker info >/dev/null 2>&1 && echo yes),docker,podman)
 BUILD = $(ENGINE) build $(if $(filter podman,$(ENGINE)),--format docker)
 COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
@@ -26,77 +32,85 @@ COMPOSE = $(if $(filter docker,$(ENGINE)),docker compose,podman-compose)
 .DEFAULT_GOAL := help
 .PHONY: help serve test torture fuzz check lint types fmt data train quantise engines sweep report models docs docs-site docs-check screenshots image sbom lock up down bench bench-peers bench-phases bench-start test-container
 
-help: ## Print this list
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
-serve: $(BASE) ## Set up what is missing and run the service on http://127.0.0.1:8000
+serve: $(BASE) ## Run the service on http://127.0.0.1:8000
 	@exec $(BIN)/python -m service $(ARGS)
 
-test: $(FULL) $(NODE) $(CLIENTS) ## Set up what is missing and run the tests, but those of the container and the long attacks
-	$(BIN)/python -m pytest -m "not container and not torture" $(ARGS)
+test: $(FULL) $(NODE) $(CLIENTS) ## Run the tests in JOBS processes, except those of the container and the torture tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not container and not torture" $(ARGS)
 
-fuzz: $(FULL) ## The tests with drawn examples, with ten times as many new ones; SEED=1 repeats a run
+fuzz: $(FULL) ## Run the Hypothesis tests with twenty times as many examples, new on each run; SEED=1 repeats a run
 	@echo "make fuzz SEED=$(SEED) repeats this run."
 	$(BIN)/python -m pytest -m "hypothesis and not container" --hypothesis-profile=fuzz --hypothesis-seed=$(SEED) $(ARGS)
 
-torture: $(FULL) ## Attack the service for minutes, and print a table of figures
+torture: $(FULL) ## Run the long attacks on the service, and print a table of measurements
 	$(BIN)/python -m pytest -m torture tests/security $(ARGS)
 
-check: lint types docs-check test ## Everything that continuous integration asks for
+ifeq ($(ROOM),)
+check: lint types docs-check test ## Run everything that continuous integration runs; ROOM=service/oip: one package only
+else
+check: $(FULL)
+	$(BIN)/ruff check $(ROOM) $(ROOM_TESTS)
+	$(BIN)/ruff format --check $(ROOM) $(ROOM_TESTS)
+	$(BIN)/mypy $(ROOM) $(ROOM_TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not container and not torture" $(ROOM_TESTS) $(ARGS)
+endif
 
-lint: $(FULL) ## Look for mistakes and untidy form
+lint: $(FULL) ## Check style and formatting
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: $(FULL) $(NODE) ## Check the types, the page's too
+types: $(FULL) $(NODE) ## Check the types of Python, and of the page's JavaScript
 	$(BIN)/mypy
-	@if command -v npm >/dev/null; then npm run --silent types; else echo "SKIPPED: the page's types; npm is not installed."; fi
+	@if command -v npm >/dev/null; then npm run --silent types; else echo "SKIPPED: types of the page; npm is not installed."; fi
 
-fmt: $(FULL) ## Change files into the agreed form
+fmt: $(FULL) ## Format the code and fix what can be fixed automatically
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-data: $(FULL) ## Download, verify and summarise the data sets of the trainer
+data: $(FULL) ## Download, verify and summarise the training data sets
 	$(BIN)/python -m training data $(ARGS)
 
-train: $(FULL) ## Fit, verify and publish one network: make train MODEL=mlp-128
+train: $(FULL) ## Train, verify and publish a model: make train MODEL=mlp-128
 	$(BIN)/python -m training fit $(MODEL) $(ARGS)
 
-quantise: $(FULL) ## Publish a network's next version in int8: make quantise MODEL=mlp-512x4
+quantise: $(FULL) ## Publish an int8 version of a model: make quantise MODEL=mlp-512x4
 	$(BIN)/python -m training quantise $(MODEL) $(ARGS)
 
-engines: $(FULL) ## Measure how long the engines of a model's versions take: make engines MODEL=ink
+engines: $(FULL) ## Measure the inference time of a model's versions: make engines MODEL=ink
 	$(BIN)/python -m bench.engines $(MODEL) $(ARGS)
 
 sweep: $(FULL) ## Search for better hyperparameters: make sweep MODEL=mlp-128 ARGS=--one-at-a-time
 	$(BIN)/python -m training sweep $(MODEL) $(ARGS)
 
-report: $(FULL) ## Evaluate published networks and draw their charts: make report MODEL=mlp-128, or MODEL=all
+report: $(FULL) ## Evaluate published models and draw their charts: make report MODEL=mlp-128, or MODEL=all
 	$(BIN)/python -m training report $(MODEL) $(ARGS)
 
-models: $(FULL) ## Verify every published folder; rewrite models/README.md and models/SHA256SUMS
+models: $(FULL) ## Verify all published models; rewrite models/README.md and models/SHA256SUMS
 	$(BIN)/python -m training models $(ARGS)
 
-docs: $(FULL) ## Rewrite what is generated from the code
+docs: $(FULL) ## Rewrite the generated files
 	$(BIN)/python docs/generate.py
 
-docs-site: $(FULL) ## Build the documentation as a site in dist/site; a broken link fails
+docs-site: $(FULL) ## Build the documentation site in dist/site; fails on a broken link
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-docs-check: docs-site ## Check what is generated from the code, and build the site
+docs-check: docs-site ## Check that the generated files are up to date, and build the site
 	$(BIN)/python docs/generate.py --check
 
-screenshots: $(FULL) ## Draw the page's picture for the README, in a real browser
+screenshots: $(FULL) ## Take the README's screenshots of the page
 	$(BIN)/python -m tests.page.screenshots
 
 image: ## Build the container image
 	$(BUILD) $(IMAGE_ARGS) -t $(IMAGE) .
 
-sbom: image ## Build the image and write its bill of materials to dist/sbom.cdx.json
+sbom: image ## Write the bill of materials of the image to dist/sbom.cdx.json
 	@mkdir -p dist
 	$(ENGINE) run --rm --network none $(IMAGE) cat /app/sbom.cdx.json > dist/sbom.cdx.json
 
-lock: $(FULL) ## Write requirements/*.txt, with digests, from constraints.txt
+lock: $(FULL) ## Write requirements/*.txt, with hashes, from constraints.txt
 	$(BIN)/python requirements/lock.py
 
 up: image ## Start the container in the background on http://127.0.0.1:8000
@@ -105,29 +119,29 @@ up: image ## Start the container in the background on http://127.0.0.1:8000
 down: ## Stop the container
 	$(COMPOSE) down
 
-bench: $(FULL) ## Measure what a request costs, and write docs/reference/performance.md; needs wrk
+bench: $(FULL) ## Measure throughput and latency, and write docs/reference/performance.md; needs wrk
 	$(BIN)/python -m bench $(ARGS)
 
-bench-peers: $(FULL) ## The same beside other model servers; makes their environments in ~/.cache/inkling-bench
+bench-peers: $(FULL) ## The same for other model servers as well; installs them in ~/.cache/inkling-bench
 	$(BIN)/python -m bench --peers $(ARGS)
 
-bench-phases: $(FULL) ## Measure where the time of a request goes, and write it into docs/reference/performance.md; needs wrk
+bench-phases: $(FULL) ## Measure the phases of a request, and write them to docs/reference/performance.md; needs wrk
 	$(BIN)/python -m bench.phases $(ARGS)
 
-bench-start: $(FULL) ## Measure the service's start and its imports, and write them into docs/reference/performance.md
+bench-start: $(FULL) ## Measure the start-up time and imports, and write them to docs/reference/performance.md
 	$(BIN)/python -m bench.start $(ARGS)
 
-test-container: $(FULL) ## Build the image, run it and test it
+test-container: $(FULL) ## Build the image, and test a container of it
 	$(BIN)/python -m pytest -m container $(ARGS)
 
-# pyvenv.cfg stands for the environment: make deletes it when its recipe is interrupted or fails, so a
-# half-made environment is made anew, which also removes the two stamps of what was installed in it.
+# make deletes pyvenv.cfg when its recipe fails or is interrupted, so an incomplete environment is created again;
+# that also removes the two stamps of the installed extras.
 $(VENV)/pyvenv.cfg:
 	@for python in $(PYTHONS); do \
 	  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || continue; \
 	  found=$$python; \
 	  if $$python -c 'import ensurepip, venv' 2>/dev/null; then \
-	    echo "Making $(VENV) with $$($$python --version)"; \
+	    echo "Creating $(VENV) with $$($$python --version)"; \
 	    exec $$python -m venv --clear $(VENV); \
 	  fi; \
 	done; \
@@ -146,15 +160,15 @@ $(FULL): $(BASE)
 	$(PIP_INSTALL) -e '.[training,dev,docs,grpc]'
 	@touch $@
 
-# Without npm the service and its tests run all the same; the tests that need its packages say that they are skipped.
+# Without npm the tests that need its packages are skipped.
 $(NODE): package.json
 	@if command -v npm >/dev/null; then npm install --silent --no-save && touch $@; \
-	else echo "SKIPPED: the tools that check the page; npm is not installed."; fi
+	else echo "SKIPPED: type checks of the page; npm is not installed."; fi
 
-# Other servers' clients need older packages than ours, so they live apart. The stamp is their environment's, which is
-# made anew when what they need changes; where it cannot be made, the tests with them say that they are skipped.
+# The clients of other model servers need older packages, so they have their own environment. It is created again when
+# their requirements change. If the installation fails, their tests are skipped.
 $(CLIENTS): tests/clients/requirements.txt tests/clients/constraints.txt $(VENV)/pyvenv.cfg
-	@echo "Making $(@D), for the tests with other servers' clients"
+	@echo "Creating $(@D) for the tests with clients of other model servers"
 	@$(BIN)/python -m venv --clear $(@D) && $(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  -c tests/clients/constraints.txt -r tests/clients/requirements.txt && touch $@ || \
-	  echo "SKIPPED: other servers' clients, which could not be installed."
+	  echo "SKIPPED: tests with clients of other model servers; the installation failed."

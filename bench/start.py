@@ -94,7 +94,9 @@ def main() -> int:
     found: list[list[Import]] = []
     for _ in range(rounds):
         told_s.setdefault("Python alone", []).append(_ended_s(core, "pass"))
-        told_s.setdefault("the service is imported", []).append(_ended_s(core, "import service.server"))
+        told_s.setdefault("the service is imported", []).append(
+            _ended_s(core, "import service.server.process")
+        )
         told_s.setdefault("ready: every model has reproduced its golden examples", []).append(_ready_s(core))
         _ready_s(core, "-X", "importtime")
         found.append(imports(_LOG.read_text()))

@@ -1,4 +1,4 @@
-"""Write the files that are generated from the code, or with --check say which would change."""
+"""Write the generated files of the repository; with --check, report those that are out of date."""
 
 import sys
 import tempfile
@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def messages(suffix: str) -> str:
-    """Return what protoc makes of the description of gRPC's messages: Python, `.py`, or its types, `.pyi`."""
+    """Return protoc's output for the gRPC messages: the module (`.py`) or its type stub (`.pyi`)."""
     source = "service/grpc/messages/inference.proto"
     with tempfile.TemporaryDirectory() as folder:
         status = protoc.main(
             ["protoc", f"-I{ROOT}", f"--python_out={folder}", f"--pyi_out={folder}", str(ROOT / source)]
         )
-        assert status == 0, "protoc says why"
+        assert status == 0, "protoc failed"
         return (Path(folder) / source).with_name(f"inference_pb2{suffix}").read_text("utf-8")
 
 
@@ -36,11 +36,11 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "service/grpc/messages/inference_pb2.py": lambda: messages(".py"),
     "service/grpc/messages/inference_pb2.pyi": lambda: messages(".pyi"),
 }
-"""What is generated: the path in the repository and the function that returns its text."""
+"""Generated files: path in the repository, and the function that returns the text."""
 
 
 def outdated() -> dict[Path, str]:
-    """Return the new text of every generated file that is missing or says something else."""
+    """Return the new text of every generated file that is missing or out of date."""
     texts = {ROOT / name: text() for name, text in GENERATED.items()}
     return {path: text for path, text in texts.items() if _read(path) != text}
 
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
             sys.stderr.write(f"{name} is out of date; `make docs` rewrites it.\n")
         else:
             path.write_text(text, "utf-8")
-            sys.stdout.write(f"{name} is rewritten.\n")
+            sys.stdout.write(f"{name}: written.\n")
     return 1 if checking and changes else 0
 
 

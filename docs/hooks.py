@@ -1,7 +1,7 @@
-"""Hooks of MkDocs: pages from outside docs/, files that pages link to, and the list of decisions.
+"""MkDocs hooks: pages outside docs/, files that pages link to, and the navigation of decisions.
 
 Pages link to files of the repository by relative paths, so that the links work in the repository as well.
-On the site a page of `PAGES` has its own place, and any other file outside docs/ is copied to `source/`.
+On the site, pages of `PAGES` have the paths given there; other files outside docs/ are copied to `source/`.
 """
 
 import os
@@ -22,7 +22,7 @@ PAGES = {
     "README.md": "README.md",
     "models/README.md": "reference/networks.md",
 }
-"""Files of the repository that are pages of the site, by path; README.md has the start page in its place."""
+"""Files of the repository that are pages of the site, by path; README.md is replaced by the start page."""
 
 ASSETS = {"service/static/icon.svg": "images/icon.svg"}
 
@@ -52,7 +52,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Point the links of a page to their targets' places on the site."""
+    """Replace the links of a page by the paths of their targets on the site."""
     uri = page.file.src_uri
     source = _SOURCES.get(uri, DOCS / uri)
 
@@ -64,13 +64,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def _target(page: Path, link: str) -> Path:
-    """Return the file that a page links to; the start page of a folder."""
+    """Return the file that a page links to; for a folder its README.md."""
     target = (page.parent / link).resolve()
     return target / "README.md" if target.is_dir() else target
 
 
 def _uri(target: Path) -> str:
-    """Return a file's path on the site."""
+    """Return the path of a file on the site."""
     if target.is_relative_to(DOCS):
         return target.relative_to(DOCS).as_posix()
     path = target.relative_to(ROOT).as_posix()

@@ -19,7 +19,7 @@ DOCS = Path(__file__).resolve().parent
 GENERATED_NOTE = "Generated from the code by `make docs`."
 
 _NOTHING = (None, (), "")
-"""Defaults of settings that switch nothing on."""
+"""Defaults of settings that are shown as off."""
 
 _METHODS = ("get", "post", "put", "delete")
 
@@ -68,8 +68,9 @@ def api_page() -> str:
     for paths, method, operation in _operations(document["paths"]):
         if operation["tags"][0] != tag:
             tag = operation["tags"][0]
-            lines += ["", f"## Endpoints: {tag}"]  # the tag alone is the name of a schema, too
+            lines += ["", f"## Endpoints: {tag}"]  # the tag alone is also the name of a schema
         lines += ["", f"### `{method.upper()} {paths[0]}`", "", f"{_cell(operation['summary'])}."]
+        lines += ["", _cell(operation["description"])]
         if len(paths) > 1:
             lines += ["", f"With a version: `{paths[1]}`."]
         lines += _parameters(operation.get("parameters", ()))
@@ -138,20 +139,31 @@ def manifest_page() -> str:
 
 
 def decisions_page() -> str:
-    """Return the list of decisions."""
+    """Return the table of decisions with their status and date."""
     lines = [
         "# Decisions",
         "",
         GENERATED_NOTE,
         "",
-        "One page per decision: context, decision, consequences, rejected alternatives.",
-        "A decision is superseded by another one, never rewritten.",
+        "One page per decision: context, decision, consequences, alternatives.",
+        "A later decision may supersede or change one; its page keeps what was decided and measured then.",
         "",
+        "| | decision | status | date |",
+        "|---|---|---|---|",
     ]
     for path in sorted((DOCS / "decisions").glob("[0-9]*.md")):
-        number, _, title = path.read_text("utf-8").splitlines()[0].removeprefix("# ").partition(". ")
-        lines.append(f"- {number}: [{title}]({path.name})")
+        text = path.read_text("utf-8")
+        number, _, title = text.splitlines()[0].removeprefix("# ").partition(". ")
+        status, date = _field(text, "Status"), _field(text, "Date")
+        lines.append(f"| {number} | [{title}]({path.name}) | {status} | {date} |")
     return _text(lines)
+
+
+def _field(text: str, name: str) -> str:
+    """Return the value of a line `name: value` of a decision."""
+    found = re.search(rf"^{name}: (.+)$", text, re.MULTILINE)
+    assert found, f"a decision needs a line `{name}: …`"
+    return found[1]
 
 
 def _openapi() -> dict[str, Any]:
@@ -163,7 +175,7 @@ def _openapi() -> dict[str, Any]:
 
 
 def _operations(paths: Mapping[str, Schema]) -> Iterator[tuple[list[str], str, Schema]]:
-    """Yield each operation with its path and, where there is one, its path with the version."""
+    """Yield each operation with its path and, if there is one, its path with the version."""
     for path, methods in paths.items():
         if "/versions/{version}" in path:
             continue
@@ -226,7 +238,7 @@ def _described(name: str, schema: Schema) -> list[str]:
 
 
 def _type(schema: Schema) -> str:
-    """Return a JSON schema's type in words, with links to the page's own headings."""
+    """Return the type of a JSON schema in words, with links to headings of the page."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
@@ -263,7 +275,7 @@ def _sentence(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return a text on one line that can stand in a table."""
+    """Return a text as one line for a table cell."""
     return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()
 
 

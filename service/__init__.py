@@ -1,1 +1,1 @@
-"""Inkling's service: predictions, weight images and explanations over HTTP."""
+"""Inkling's service: predictions, explanations and weight images over HTTP and gRPC."""

@@ -1,4 +1,4 @@
-"""`python -m service`: be ready to stop, and then begin."""
+"""Entry point of `python -m service`: installs the handler of SIGTERM, then runs the command line."""
 
 import logging
 import os
@@ -8,24 +8,24 @@ from types import FrameType
 
 
 def main() -> None:
-    """Serve until told to stop; exit with 0 after SIGTERM, with 2 and one line for a bad setting."""
-    # Before the half second of imports: the first process of a container ignores the signal until somebody
-    # asks for it. And uvicorn raises it again once it has stopped, which would end us with 143.
-    signal.signal(signal.SIGTERM, _leave)
-    if sys.stderr is None:  # closed; else the next socket would get its number, and other programs' errors
-        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the process's own
-    from service import cli  # noqa: PLC0415 - the signal is to be caught while this is imported
+    """Run the command line, and exit with its status; 0 after SIGTERM."""
+    # Before half a second of imports: process 1 of a container ignores signals without a handler. And uvicorn
+    # raises the signal again after it has stopped, which would otherwise exit with 143.
+    signal.signal(signal.SIGTERM, _exit)
+    if sys.stderr is None:  # closed; else the next socket would get descriptor 2, and the output of errors
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - stays open
+    from service import cli  # noqa: PLC0415 - after the handler is installed
 
     status = cli.main(sys.argv[1:])
-    # A worker thread may be deep in somebody's picture, and Python would wait for it; its caller is gone.
+    # Not sys.exit: Python would wait for threads of the thread pool, whose clients are gone.
     logging.shutdown()
     sys.stderr.flush()
     os._exit(status)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _exit(number: int, frame: FrameType | None) -> None:
     del number, frame
-    os._exit(0)  # an exception could be lost in an import that is under way
+    os._exit(0)  # an exception could be lost in a running import
 
 
 if __name__ == "__main__":

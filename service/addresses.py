@@ -1,33 +1,35 @@
-"""The addresses that the service listens on, and what is said if it cannot serve there."""
+"""Binds the addresses that the service listens on, with an error message if that fails."""
 
 import logging
 import socket
 import sys
+from pathlib import Path
 from typing import Literal
 
 from service.settings import ENVIRONMENT_PREFIX, Settings
 
 log = logging.getLogger(__name__)
 
-_QUEUE = 2048
-"""Connections that wait to be taken."""
+_BACKLOG = 2048
+"""Maximum number of connections that wait to be accepted."""
 
 
 class CannotServe(Exception):
     """The service cannot start; the message is one line that names the settings."""
 
 
-def unreadable(error: OSError) -> CannotServe:
-    """Say that the models folder cannot be read."""
+def unreadable(models: Path, error: OSError) -> CannotServe:
+    """Return the error for a models folder that cannot be read."""
     variable = f"{ENVIRONMENT_PREFIX}MODELS (--models)"
-    return CannotServe(f"{variable}: should be a folder that can be read; got {error.strerror}.")
+    got = f"{str(models.absolute())!r}, {error.strerror}"
+    return CannotServe(f"{variable}: should be a readable folder; got {got}.")
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Take the address for HTTP, without listening yet, and see whether that for gRPC is free.
+    """Bind the address for HTTP, without listening yet, and check that the address for gRPC is free.
 
     Raises:
-        CannotServe: Somebody else listens there.
+        CannotServe: An address is not free.
     """
     bound = _bind(settings.host, settings.port, "port")
     if settings.grpc_port is not None:
@@ -40,27 +42,27 @@ def bind(settings: Settings) -> socket.socket:
 
 
 def bind_operators(settings: Settings, is_shared: bool) -> socket.socket | None:
-    """Take the address for operators, without listening yet; None if the settings name no port.
+    """Bind the address for operators, without listening yet; None if `admin_port` is not set.
 
     Args:
         settings: `host` and `admin_port`.
-        is_shared: Whether other processes of ours take it too.
+        is_shared: Whether other workers bind it too.
 
     Raises:
-        CannotServe: Somebody else listens there.
+        CannotServe: The address is not free.
     """
     if settings.admin_port is None:
         return None
     return _bind(settings.host, settings.admin_port, "admin_port", is_shared)
 
 
-def bind_together(settings: Settings, count: int) -> list[socket.socket]:
-    """Take the address for HTTP for several processes, without listening yet.
+def bind_workers(settings: Settings, count: int) -> list[socket.socket]:
+    """Bind the address for HTTP for several workers, without listening yet.
 
     Returns:
-        A socket for each. On Linux each is one of its own, so that the system deals connections out evenly:
-        where all take them from one, a process that is awake takes most of those that come at once.
-        Elsewhere all are the same.
+        One socket for each worker. On Linux they are different sockets, so that the kernel distributes
+        connections evenly: with a shared one, a worker that is awake accepts most of a burst. On other
+        systems it is the same socket.
 
     Raises:
         CannotServe: As `bind`.
@@ -69,24 +71,24 @@ def bind_together(settings: Settings, count: int) -> list[socket.socket]:
     if sys.platform != "linux":
         return [bound] * count
     port = bound.getsockname()[1]
-    bound.close()  # it was there to see that nobody else has the address, whom sharing would not disturb
+    bound.close()  # it has checked that no other program uses the address; sharing would not fail then
     return [_bind(settings.host, port, "port", is_shared=True) for _ in range(count)]
 
 
 def reserve(
     settings: Settings, name: Literal["grpc_port", "admin_port"]
 ) -> tuple[Settings, socket.socket | None]:
-    """Take a port on behalf of several processes, each of which binds it by itself.
+    """Reserve a port for several workers, which bind it themselves.
 
     Args:
-        settings: The addresses.
-        name: Of the port.
+        settings: The settings.
+        name: Name of the setting.
 
     Returns:
-        The settings with the port's number, and a socket that holds it; None if the settings name no port.
+        The settings with the actual port number, and a socket that reserves it; None if the port is not set.
 
     Raises:
-        CannotServe: Somebody else has it.
+        CannotServe: The address is not free.
     """
     port = getattr(settings, name)
     if port is None:
@@ -96,20 +98,20 @@ def reserve(
 
 
 def listen(bound: socket.socket, setting: str = "port") -> None:
-    """Let connections come.
+    """Listen on a bound socket.
 
     Args:
-        bound: Where.
-        setting: The setting that names the port, for the error.
+        bound: The socket.
+        setting: Name of the setting for the port, for the error.
 
     Raises:
-        CannotServe: Somebody else listens there since.
+        CannotServe: Another program listens there by now.
     """
     host, port = bound.getsockname()[:2]
     try:
-        bound.listen(_QUEUE)
+        bound.listen(_BACKLOG)
     except OSError as error:
-        raise _taken(host, port, setting, error) from error
+        raise _not_free(host, port, setting, error) from error
 
 
 def announce(
@@ -118,7 +120,7 @@ def announce(
     operators: socket.socket | None = None,
     is_secure: bool = False,
 ) -> None:
-    """Log where the service listens."""
+    """Log the addresses that the service listens on."""
     address = _url(bound, is_secure)
     fields: dict[str, object] = {"address": address, "documentation": f"{address}/docs"}
     if operators is not None:
@@ -135,21 +137,21 @@ def _url(bound: socket.socket, is_secure: bool) -> str:
 
 
 def _bind(host: str, port: int, setting: str, is_shared: bool = False) -> socket.socket:
-    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         if hasattr(socket, "SO_REUSEPORT") and is_shared:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if made.family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind((host, port))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
     except OSError as error:
-        made.close()
-        raise _taken(host, port, setting, error) from error
-    return made
+        sock.close()
+        raise _not_free(host, port, setting, error) from error
+    return sock
 
 
-def _taken(host: str, port: int, setting: str, error: OSError) -> CannotServe:
+def _not_free(host: str, port: int, setting: str, error: OSError) -> CannotServe:
     variables = f"{ENVIRONMENT_PREFIX}HOST, {ENVIRONMENT_PREFIX}{setting.upper()}"
     flags = f"--host, --{setting.replace('_', '-')}"
     return CannotServe(

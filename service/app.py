@@ -1,4 +1,4 @@
-"""The one place where rooms meet: builds each part and hands it to the part that needs it."""
+"""Composition root: creates every component and passes it to those that use it."""
 
 import asyncio
 import functools
@@ -16,12 +16,13 @@ from service.codecs.drawings import Limits
 from service.core.network import dense_layers
 from service.http.api import explain, health, page, predict, reports, weights
 from service.http.calls.dispatcher import Dispatcher
-from service.http.calls.prediction_call import Predictions
+from service.http.calls.prediction_call import PredictionContext
 from service.http.messages import problems
 from service.http.messages.body_reader import BodyLimits
-from service.http.messages.response_cache import ResponseCache, version_of
+from service.http.messages.cache_keys import version_of
+from service.http.messages.response_cache import ResponseCache
 from service.http.oip import endpoints, kserve_v1, repository
-from service.http.routing import openapi, operations
+from service.http.routing import documentation, openapi
 from service.http.routing.middleware import RequestMiddleware
 from service.http.routing.operations import Operation
 from service.http.routing.predict_endpoint import HttpPipeline
@@ -33,39 +34,36 @@ from service.inference.admission import rates
 from service.inference.admission.access import Access
 from service.inference.admission.buckets import Buckets
 from service.inference.batching import Batching
-from service.inference.model_changes import (
-    ChangesOfLoop,
+from service.inference.models.changes import (
     LocalChanges,
     ReloadSignal,
     SharedChanges,
     Stager,
+    ThreadsafeChanges,
 )
+from service.inference.models.registry import Registry
 from service.inference.pipeline import Pipeline
 from service.inference.predictor import Predictor
-from service.inference.registry import Registry
 from service.inference.thread_pool import ThreadPool
 from service.memory import allocator
 from service.memory.budget import Budget
 from service.multiprocess.aggregation import MetricsAggregation
 from service.multiprocess.worker import WorkerProcess
 from service.observability.metrics import Metrics
-from service.observability.model_statistics import Records, Statistics
+from service.observability.model_statistics import Statistics, StatisticsReader
 from service.observability.request_log import Recorder, RequestLog
 from service.oip.model_repository import Management
 from service.settings import Settings
 
 _DISTRIBUTION = "inkling"
 
-_POLL_S = 1.0
-"""How often the key file is looked at."""
-
 _MAX_WAITING_TO_LOAD = 8
-_LOADING_S = 3600.0
-"""Changes of models that may wait for each other, and how long one may take: its requester waits to its end,
-and then it is recorded. They have a thread of their own, so that predictions do not hold them up."""
+_LOAD_TIMEOUT_S = 3600.0
+"""Number of changes of the models that may wait, and maximum duration of one. They run in a thread of their
+own, so that predictions do not delay them."""
 
 _MAX_WAITING_TO_RENDER = 32
-"""Bodies that may wait for the rendering thread before requests for others get a 503."""
+"""Responses that may wait for the rendering thread; further requests get a 503."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +71,15 @@ class App:
     """The service.
 
     Attributes:
-        asgi: Answers every request, as ASGI asks.
-        dispatch: Answers every request of a connection of ours, predictions without ASGI messages.
-        operators: Makes what answers operators, on a listener and event loop of their own, from a recorder of
-            requests and the loop of everything else.
-        registry: The models that are served.
-        stager: Prepares reloads of models, keys and certificates.
-        access: API keys and rates.
-        budget: Memory of requests and responses.
-        metrics: What is counted.
+        asgi: ASGI application for every request.
+        dispatch: Dispatcher for our own connections: predictions bypass ASGI.
+        operators: Creates the dispatcher of the operators' listener, given its request recorder and the event
+            loop of the application.
+        registry: The served models.
+        stager: Stages reloads of models, keys and certificates.
+        access: API keys and rate limits.
+        budget: Memory budget of requests and responses.
+        metrics: Metrics of this process.
         request_log: Records every request.
     """
 
@@ -96,34 +94,31 @@ class App:
     request_log: RequestLog
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, as ASGI asks."""
+        """Handle one request; the ASGI interface."""
         await self.asgi(scope, receive, send)
 
 
 def create_app(
     settings: Settings, worker: WorkerProcess | None = None, buckets: Buckets | None = None
 ) -> App:
-    """Build the service and load what is published.
+    """Create the service and load the published models.
 
     Args:
-        settings: How it behaves.
-        worker: This process, if several serve on one address.
-        buckets: Where rates are counted, if several processes share them.
-
-    Returns:
-        An ASGI application that can answer.
+        settings: The settings.
+        worker: This worker process; None if only one process serves.
+        buckets: Shared token buckets of several processes; None creates new ones.
 
     Raises:
-        ArtifactError: A published folder was refused, and the settings are strict about that.
-        KeysInvalid: The key file cannot be read, or a line of it is not what it should be.
+        ArtifactError: A published folder is refused, and `strict` is set.
+        KeysInvalid: The key file cannot be read or is not valid.
         OSError: The models folder cannot be read.
     """
-    allocator.bound()
-    dense_layers.use_threads(settings.engine_threads)
+    allocator.limit_retained_memory()
+    dense_layers.set_blas_threads(settings.engine_threads)
     registry = _load(settings, worker)
     metrics = Metrics()
     statistics = Statistics()
-    registry.subscribe(lambda: metrics.show_ready((model.name, model.version) for model in registry.models()))
+    registry.subscribe(lambda: metrics.set_ready((model.name, model.version) for model in registry.models()))
     aggregation = MetricsAggregation(metrics, statistics, worker) if worker else None
     thread_pool = ThreadPool(settings.worker_threads, settings.max_waiting, settings.request_timeout_s)
 
@@ -144,8 +139,8 @@ def create_app(
     http = HttpPipeline(pipeline, bodies)
 
     stager = Stager(registry)
-    stager.hooks.append(lambda: _reload_keys(access))
-    loading = ThreadPool(1, _MAX_WAITING_TO_LOAD, _LOADING_S)
+    stager.hooks.append(access.prepare)
+    loading = ThreadPool(1, _MAX_WAITING_TO_LOAD, _LOAD_TIMEOUT_S)
     changes = SharedChanges(worker, settings.request_timeout_s) if worker else LocalChanges(stager, loading)
     management = Management(registry, changes, settings.management)
     request_log = RequestLog(metrics, statistics, settings.access_log)
@@ -156,7 +151,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
-        async with _joining(worker, aggregation, stager), with_grpc(), _polling(access):
+        async with _connected(worker, aggregation, stager), with_grpc(), access.polling():
             if worker:
                 worker.report_ready()
             elif hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
@@ -195,20 +190,20 @@ def create_app(
             *repository.Endpoints(management, bodies, hosts).operations(),
         ],
         "operators": health.Endpoints(
-            registry, health.Scrapes((aggregation or metrics).registry, cache)
+            registry, health.MetricsRenderer((aggregation or metrics).registry, cache)
         ).operations(),
     }
     for tag, described in tags.items():
-        operations.mount(app, tag, described)
+        openapi.mount(app, tag, described)
     everything = [operation for described in tags.values() for operation in described]
-    openapi.install(app, everything, cache, settings.root_path)
+    documentation.install(app, everything, cache, settings.root_path)
     page.install(app, settings.root_path)
     problems.install(app)
     routes = Routes(everything)
     asgi = RequestMiddleware(Router(app, routes, control), request_log, settings.root_path)
 
     def operators(request_log: Recorder, loop: asyncio.AbstractEventLoop) -> Dispatcher:
-        unrestricted = Management(registry, ChangesOfLoop(changes, loop), is_on=True)
+        unrestricted = Management(registry, ThreadsafeChanges(changes, loop), is_on=True)
         described = [
             *health.Endpoints(registry, (aggregation or metrics).registry).operations(),
             *repository.Endpoints(unrestricted, bodies, hosts).operations(),
@@ -217,7 +212,7 @@ def create_app(
 
     return App(
         asgi,
-        Dispatcher(asgi, routes, Predictions(http, request_log, control), settings.root_path),
+        Dispatcher(asgi, routes, PredictionContext(http, request_log, control), settings.root_path),
         operators,
         registry,
         stager,
@@ -229,7 +224,7 @@ def create_app(
 
 
 def _load(settings: Settings, worker: WorkerProcess | None) -> Registry:
-    """Load what is published, or what the other workers serve; raises as `create_app`."""
+    """Load the published models, or those that the other workers serve; raises as `create_app`."""
     registry = Registry(settings.models, settings.engine_threads)
     if worker:
         registry.load(worker.state.published, worker.state.unloaded)
@@ -243,59 +238,31 @@ def _load(settings: Settings, worker: WorkerProcess | None) -> Registry:
 def _operators(
     described: list[Operation], control: AccessControl, request_log: Recorder, root_path: str
 ) -> Dispatcher:
-    """Return what answers operators: these operations, and problems for everything else."""
+    """Return the dispatcher of the operators' listener; other paths than these operations get a 404."""
     app = FastAPI(title="Inkling, for operators", openapi_url=None, redirect_slashes=False)
-    operations.mount(app, "operators", described)
+    openapi.mount(app, "operators", described)
     problems.install(app, "of /livez, /readyz, /metrics and /v2/repository/…")
     routes = Routes(described)
     return Dispatcher(RequestMiddleware(Router(app, routes, control), request_log, root_path), routes)
 
 
-def _rates(settings: Settings) -> rates.Limits:
-    return rates.Limits(
+def _rates(settings: Settings) -> rates.RateLimits:
+    return rates.RateLimits(
         rates.per_second(settings.rate, settings.rate_burst),
         rates.per_second(settings.rate_images, settings.rate_images_burst),
     )
 
 
-def _reload_keys(access: Access) -> Callable[[], None]:
-    """Read the key file again; a reload hook.
-
-    Raises:
-        ValueError: It is not valid.
-    """
-    if not access.reload():
-        raise ValueError("The key file should be valid; the log says what is wrong.")
-    return lambda: None
-
-
 @asynccontextmanager
-async def _polling(access: Access) -> AsyncIterator[None]:
-    """Read the key file again when it changes, if there is one."""
-
-    async def poll() -> None:
-        while True:
-            await asyncio.sleep(_POLL_S)
-            await asyncio.to_thread(access.poll)
-
-    task = asyncio.create_task(poll()) if access.has_keys else None
-    try:
-        yield
-    finally:
-        if task is not None:
-            task.cancel()
-
-
-@asynccontextmanager
-async def _joining(
+async def _connected(
     worker: WorkerProcess | None, aggregation: MetricsAggregation | None, stager: Stager
 ) -> AsyncIterator[None]:
-    """Take part in what several processes do aggregation; nothing if this is the only one."""
+    """Connect this worker to the supervisor and publish its metrics; nothing in a service of one process."""
     if worker is None or aggregation is None:
         yield
         return
     with worker.connected(stager):
-        async with aggregation.following():
+        async with aggregation.publishing():
             yield
 
 
@@ -303,33 +270,31 @@ def _grpc(
     settings: Settings,
     registry: Registry,
     pipeline: Pipeline,
-    statistics: Records,
+    statistics: StatisticsReader,
     management: Management,
     request_log: RequestLog,
     control: AccessControl,
 ) -> Callable[[], AbstractAsyncContextManager[object]]:
-    """Return what serves gRPC too, while it is entered; nothing if the settings do not ask for it."""
+    """Return a context manager that serves gRPC while entered; does nothing if `grpc_port` is not set."""
     if settings.grpc_port is None:
         return nullcontext
-    from service.grpc import server  # noqa: PLC0415 - an extra, and memory that others need not spend
-    from service.grpc.access import KeyAccess  # noqa: PLC0415 - as above
+    from service.grpc import server  # noqa: PLC0415 - optional packages, and much memory
+    from service.grpc.call_handler import CallHandler  # noqa: PLC0415 - as above
     from service.grpc.limits.calls import Calls  # noqa: PLC0415 - as above
     from service.grpc.messages.reader import MessageReader  # noqa: PLC0415 - as above
     from service.grpc.servicer import Servicer  # noqa: PLC0415 - as above
 
     budget = pipeline.budget
     calls = Calls(settings.max_connections, budget, settings.write_timeout_s)
+    reader = MessageReader(calls, budget, settings.max_body_bytes, settings.body_timeout_s)
     servicer = Servicer(
         registry,
         pipeline,
         statistics,
         management,
-        request_log,
         version(_DISTRIBUTION),
         settings.engine_threads,
-        calls,
-        MessageReader(calls, budget, settings.max_body_bytes, settings.body_timeout_s),
-        KeyAccess(control.access),
+        CallHandler(calls, reader, control.access, request_log),
     )
     certificate = None
     if settings.tls_cert is not None and settings.tls_key is not None:

@@ -1,6 +1,6 @@
-"""The command line: read and check the settings, then serve with one process or start the supervisor.
+"""Command line: reads and checks the settings, then serves in this process or starts the supervisor.
 
-It imports nothing heavy, so that a bad setting is reported at once and forked workers start small.
+It imports nothing heavy, so that an invalid setting is reported at once and forked workers start small.
 """
 
 import importlib.util
@@ -16,26 +16,26 @@ from pathlib import Path
 from service import addresses
 from service.addresses import CannotServe
 from service.inference.admission import rates
-from service.inference.admission.keyring import KeyFile
-from service.inference.admission.keys import KeysInvalid
-from service.inference.admission.rates import Limits
+from service.inference.admission.key_file import KeyFile, KeysInvalid
+from service.inference.admission.rates import RateLimits
 from service.multiprocess.worker import WorkerProcess
 from service.observability import json_logging
 from service.settings import ENVIRONMENT_PREFIX, BadSettings, Settings, load
 
 _STOP_MARGIN_S = 5.0
-"""How long a worker may take to stop beyond `drain_timeout_s`, in seconds; then it is killed."""
+"""Time in seconds that a worker may take to stop beyond `drain_timeout_s`; then it is killed."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until a signal says stop.
+    """Serve until a signal stops the service.
 
     Args:
         arguments: The command line without the program's name.
 
     Returns:
-        The exit status: 2 for a bad setting, or one whose packages are missing; 3 for an address that is not
-        free, or a model that was refused where the settings are strict. One line on standard error says why.
+        The exit status: 0 after a signal; 2 for an invalid setting, or one whose packages are missing; 3 if
+        an address is not free, or a model is refused and `strict` is set. The reason is one line on standard
+        error.
     """
     if arguments[:1] == ["key"]:
         from service import key_cli  # noqa: PLC0415 - it is not needed to serve
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     try:
-        return _serve_alone(settings) if settings.workers == 1 else _serve_together(settings)
+        return _serve_in_this_process(settings) if settings.workers == 1 else _serve_with_workers(settings)
     except CannotServe as error:
         sys.stderr.write(f"{error}\n")
         return 3
@@ -56,12 +56,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _check(settings: Settings) -> None:
     if not settings.models.is_dir():
-        raise BadSettings(f"{_named('models')}: should be a folder; got {str(settings.models)!r}.")
+        raise BadSettings(f"{_named('models')}: should be a folder; got {str(settings.models.absolute())!r}.")
     if settings.grpc_port is not None:
         for package in ("grpc", "grpc_health", "grpc_reflection"):
             if importlib.util.find_spec(package) is None:
                 install = "pip install -e '.[grpc]' -c constraints.txt"
-                needed = f"needs more packages; {install}, in this project's folder, installs them"
+                needed = f"needs further packages; install them with {install}, in this project's folder"
                 raise BadSettings(f"{_named('grpc_port')}: {needed}.")
     if settings.workers > 1 and not hasattr(os, "fork"):
         raise BadSettings(f"{_named('workers')}: should be 1 on this system; got {settings.workers}.")
@@ -74,7 +74,7 @@ def _check(settings: Settings) -> None:
 
 
 def _check_admission(settings: Settings) -> None:
-    """Check the key file and the rates, before anything heavy is loaded."""
+    """Check the key file and the rate limits."""
     names = ("rate", "rate_burst")
     try:
         requests = rates.per_second(settings.rate, settings.rate_burst)
@@ -84,43 +84,43 @@ def _check_admission(settings: Settings) -> None:
         raise BadSettings(f"{_named(*names)}: should be {error}.") from error
     if settings.keys is not None:
         try:
-            KeyFile(settings.keys, Limits(requests, images))
+            KeyFile(settings.keys, RateLimits(requests, images))
         except KeysInvalid as error:
             raise BadSettings(f"{_named('keys')}: {error}") from error
 
 
 def _named(*names: str) -> str:
-    """Return how settings are spelled in the environment and as flags."""
+    """Return the environment variables and flags of settings, for an error message."""
     variables = ", ".join(f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in names)
     flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
     return f"{variables} ({flags})"
 
 
-def _serve_alone(settings: Settings) -> int:
-    from service import server  # noqa: PLC0415 - half a second of imports, which a supervisor need not spend
+def _serve_in_this_process(settings: Settings) -> int:
+    from service.server import process  # noqa: PLC0415 - takes half a second, and a supervisor does not need it
 
-    if hasattr(signal, "SIGHUP"):  # it reloads a service that has started; there is nothing to reload before
+    if hasattr(signal, "SIGHUP"):  # handled once the service has started
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     json_logging.set_up(settings.log_level)
-    return server.serve(settings)
+    return process.serve(settings)
 
 
-def _serve_together(settings: Settings) -> int:
-    """Start the supervisor, which forks the workers; each of them serves as a single process does."""
-    from service.inference.admission.buckets import BucketTable  # noqa: PLC0415 - one process makes its own
-    from service.multiprocess.supervisor import Supervisor  # noqa: PLC0415 - it needs fork, which not every system has
+def _serve_with_workers(settings: Settings) -> int:
+    """Start the supervisor, which forks the workers; each worker serves like a single process."""
+    from service.inference.admission.buckets import BucketTable  # noqa: PLC0415 - only for several workers
+    from service.multiprocess.supervisor import Supervisor  # noqa: PLC0415 - needs fork
 
     json_logging.set_up(settings.log_level)
-    bound = addresses.bind_together(settings, settings.workers)
+    bound = addresses.bind_workers(settings, settings.workers)
     settings, reserved = addresses.reserve(settings, "grpc_port")
     settings, operators = addresses.reserve(settings, "admin_port")
-    buckets = BucketTable(is_shared=True)  # memory that is mapped before the fork is shared by all workers
+    buckets = BucketTable(is_shared=True)  # mapped before the fork, so shared by all workers
 
     def serve(worker: WorkerProcess, own: socket.socket) -> int:
-        from service import server  # noqa: PLC0415 - in the child alone: the parent stays small
+        from service.server import process  # noqa: PLC0415 - only in the child: the supervisor stays small
 
         try:
-            return server.serve(settings, own, worker, buckets)
+            return process.serve(settings, own, worker, buckets)
         except CannotServe as error:
             worker.report_failure(str(error))
             return 3
@@ -130,12 +130,12 @@ def _serve_together(settings: Settings) -> int:
             bound,
             partial(_list_published, settings.models),
             serve,
-            # HTTP drains, and then gRPC.
+            # HTTP drains first, then gRPC.
             stop_timeout_s=2 * settings.drain_timeout_s + _STOP_MARGIN_S,
             lame_duck_s=settings.lame_duck_s,
         )
     except OSError as error:
-        raise addresses.unreadable(error) from error
+        raise addresses.unreadable(settings.models, error) from error
     with reserved or nullcontext(), operators or nullcontext():
         return supervisor.run(
             lambda: addresses.announce(
@@ -145,7 +145,7 @@ def _serve_together(settings: Settings) -> int:
 
 
 def _list_published(models: Path) -> frozenset[tuple[str, str]]:
-    """Return name and version of every folder `<name>/<version>` in the models folder, valid or not.
+    """Return name and version of every folder `<name>/<version>` in the models folder, valid or invalid.
 
     Raises:
         OSError: The models folder cannot be read.
@@ -154,6 +154,6 @@ def _list_published(models: Path) -> frozenset[tuple[str, str]]:
     for name in models.iterdir():
         try:
             found |= {(name.name, version.name) for version in name.iterdir() if version.name.isdecimal()}
-        except OSError:  # a file, or a folder that cannot be read; the registry reports it
+        except OSError:  # a file, or an unreadable folder; the registry reports it
             continue
     return frozenset(found)

@@ -1,6 +1,6 @@
-"""`python -m service key NAME`: makes an API key, and the line for the key file.
+"""Command `python -m service key NAME`: generates an API key and its line for the key file.
 
-Standard output gets the key, once, and the line; standard error says what each is. The key is kept nowhere.
+The key and the line are written to standard output, explanations to standard error. The key is not stored.
 """
 
 import argparse
@@ -11,35 +11,35 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service.inference.admission import keys
-from service.inference.admission.keys import KeysInvalid, Scrypt
+from service.inference.admission.key_file import KeysInvalid, parse_keys
+from service.inference.admission.keys import Scrypt
 from service.inference.admission.rates import UNLIMITED
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make a key.
+    """Run the command.
 
     Args:
         arguments: The command line after `key`.
 
     Returns:
-        The exit status: 2 if an argument or the file is not what it should be; one line on standard error
-        says what.
+        The exit status: 2 if an argument or the file is not valid; the reason is one line on standard error.
 
     Raises:
-        SystemExit: `--help` was asked for, or the command line has an unknown flag.
+        SystemExit: `--help` was given, or an unknown flag.
     """
     options = _parser().parse_args(arguments)
     try:
-        key, line = _made(options)
+        key, line = _generate(options)
         if options.append is not None:
             _append(options.append, line)
     except (KeysInvalid, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     if not options.passphrase:
-        sys.stderr.write("The key, which is not shown again, for 'Authorization: Bearer' or 'X-API-Key':\n")
+        sys.stderr.write("The key for 'Authorization: Bearer' or 'X-API-Key'; it is not shown again:\n")
     else:
-        sys.stderr.write("The key to send is the name, a dot and the passphrase:\n")
+        sys.stderr.write("The key is the name, a dot and the passphrase:\n")
     sys.stderr.flush()
     sys.stdout.write(f"{key}\n")
     sys.stdout.flush()
@@ -53,26 +53,26 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m service key", description="Make an API key and its line for the key file."
+        prog="python -m service key", description="Generate an API key and its line for the key file."
     )
-    parser.add_argument("name", help="of the client: 1 to 40 letters, digits, '-' or '_'")
-    parser.add_argument("--rights", default="predict,read", help="some of predict, read, manage, with commas")
-    parser.add_argument("--rate", help="requests, such as 100/s or 6000/min; none is no limit")
-    parser.add_argument("--burst", type=int, help="requests at once")
-    parser.add_argument("--images", help="images, such as 5000/s; none is no limit")
-    parser.add_argument("--images-burst", type=int, help="images at once")
-    parser.add_argument("--models", help="names of the only models it may use, with commas")
+    parser.add_argument("name", help="name of the client: 1 to 40 letters, digits, '-' or '_'")
+    parser.add_argument("--rights", default="predict,read", help="predict, read or manage, with commas")
+    parser.add_argument("--rate", help="rate limit of requests, such as 100/s or 6000/min; none is no limit")
+    parser.add_argument("--burst", type=int, help="burst of requests")
+    parser.add_argument("--images", help="rate limit of images, such as 5000/s; none is no limit")
+    parser.add_argument("--images-burst", type=int, help="burst of images")
+    parser.add_argument("--models", help="models that the key may use, separated by commas; all by default")
     parser.add_argument(
         "--passphrase",
         action="store_true",
-        help="read a passphrase from the terminal or standard input instead of making a random key",
+        help="read a passphrase from the terminal or standard input instead of generating a key",
     )
-    parser.add_argument("--append", type=Path, metavar="FILE", help="add the line to this key file")
+    parser.add_argument("--append", type=Path, metavar="FILE", help="append the line to this key file")
     return parser
 
 
-def _made(options: argparse.Namespace) -> tuple[str, str]:
-    """Return the key and the line; the line has been parsed, as the service would."""
+def _generate(options: argparse.Namespace) -> tuple[str, str]:
+    """Return the key and its line, which is checked with the service's parser."""
     if options.passphrase:
         passphrase = _passphrase()
         try:
@@ -88,9 +88,9 @@ def _made(options: argparse.Namespace) -> tuple[str, str]:
         if value is not None:
             words.append(f"{option}={value}")
     if any("#" in word or word.split() != [word] for word in words):
-        raise ValueError("each argument should be without spaces and '#'; got one with.")
+        raise ValueError("each argument should have no spaces and no '#'; got one with.")
     line = "  ".join(words)
-    keys.parse_keys(line.encode(errors="replace"), UNLIMITED)
+    parse_keys(line.encode(errors="replace"), UNLIMITED)
     return key, line
 
 
@@ -101,15 +101,15 @@ def _passphrase() -> str:
 
 
 def _append(path: Path, line: str) -> None:
-    """Add a line to a key file, which is made if it is not there, in one write.
+    """Append a line to a key file with one write; the file is created if it does not exist.
 
     Raises:
-        KeysInvalid: The file is not what it should be, or would not be with the line.
+        KeysInvalid: The file is not valid, would not be with the line, or cannot be written.
     """
     try:
         before = path.read_bytes() if path.exists() else b""
         start = "" if before.endswith(b"\n") or not before else "\n"
-        keys.parse_keys(before + f"{start}{line}\n".encode(), UNLIMITED)
+        parse_keys(before + f"{start}{line}\n".encode(), UNLIMITED)
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "a", encoding="utf-8") as file:
             file.write(f"{start}{line}\n")

@@ -1,7 +1,7 @@
-"""Every setting of the service, with its default, its unit and its meaning.
+"""Settings of the service, with default, unit and description.
 
-Read once from the command line, the environment (prefix `INKLING_`) and a file `.env`, in this order
-of precedence, and then frozen. Nothing else in the service reads the environment.
+They are read once, from the command line, the environment (prefix `INKLING_`) and a file `.env`, in this
+order of precedence. Nothing else in the service reads the environment.
 """
 
 import re
@@ -20,27 +20,36 @@ ANY_ORIGIN = "*"
 _HOST = r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?)(?::[0-9]{1,5})?"
 _ORIGIN = re.compile(rf"(?!file:)([a-z][a-z0-9+.-]*)://({_HOST})")
 _ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
-_OWN_SEGMENTS = ("docs", "metrics", "openapi.json", "livez", "readyz", "static", "v1", "v2")
-"""First segments of the service's own paths."""
+_RESERVED_SEGMENTS = ("docs", "metrics", "openapi.json", "livez", "readyz", "static", "v1", "v2")
+"""First segments of the service's paths."""
 
 
 def _split(value: object) -> object:
-    """Split a text at its commas; anything else is left to the next validator."""
+    """Split a text at commas; return any other value unchanged."""
     return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
 
-Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-"""Several texts: joined by commas, or on the command line by a flag each."""
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Several values: separated by commas, or one flag each on the command line."""
 
 
-def _origins(given: tuple[str, ...]) -> tuple[str, ...]:
-    if given == (ANY_ORIGIN,):
-        return given
-    return tuple(dict.fromkeys(_origin(text.lower()) for text in given))
+def _without_unit(value: object) -> object:
+    """Remove the unit of a rate such as `100/s`; return any other value unchanged."""
+    return value.removesuffix("/s") if isinstance(value, str) else value
+
+
+PerSecond = Annotated[float, BeforeValidator(_without_unit)]
+"""Rate per second: `100` or `100/s`."""
+
+
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    if values == (ANY_ORIGIN,):
+        return values
+    return tuple(dict.fromkeys(_origin(text.lower()) for text in values))
 
 
 def _origin(text: str) -> str:
-    """Return an origin as browsers write it: lower case, without the default port."""
+    """Return an origin as browsers send it: in lower case, without the default port."""
     found = _ORIGIN.fullmatch(text)
     if found is None:
         expected = "each should be scheme://host or scheme://host:port without a path, or * alone"
@@ -48,50 +57,52 @@ def _origin(text: str) -> str:
     return text.removesuffix({"http": ":80", "https": ":443"}.get(found[1], ":"))
 
 
-def _hosts(given: tuple[str, ...]) -> tuple[str, ...]:
-    if not all(re.fullmatch(_HOST, text.lower()) for text in given):
+def _hosts(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(re.fullmatch(_HOST, text.lower()) for text in values):
         expected = "each should be host or host:port, without a scheme; an IPv6 address in brackets"
         raise PydanticCustomError("host", "{expected}", {"expected": expected})
-    return tuple(dict.fromkeys(text.lower() for text in given))
+    return tuple(dict.fromkeys(text.lower() for text in values))
 
 
-def _root_path(given: str) -> str:
-    segments = given.split("/")[1:]
-    is_path = _ROOT_PATH.fullmatch(given) and not {".", ".."} & set(segments)
-    if given and (not is_path or segments[0] in _OWN_SEGMENTS):
-        expected = "should be a path such as /inkling: no slash at its end, none of the service's own paths"
+def _root_path(value: str) -> str:
+    segments = value.split("/")[1:]
+    is_path = _ROOT_PATH.fullmatch(value) and not {".", ".."} & set(segments)
+    if value and (not is_path or segments[0] in _RESERVED_SEGMENTS):
+        expected = "should be a path such as /inkling: no slash at the end, none of the service's own paths"
         raise PydanticCustomError("root_path", "{expected}", {"expected": expected})
-    return given
+    return value
 
 
 class Settings(BaseSettings):
-    """How the service behaves."""
+    """Settings of the service; frozen."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX,
         env_file=".env",
         frozen=True,
-        extra="ignore",  # .env may hold other programs' settings, INKLING_DATA for the trainer too
+        extra="ignore",  # .env may have settings of other programs, such as INKLING_DATA of the trainer
     )
 
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 is every address")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one")
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for all addresses"
+    )
+    port: int = Field(8000, ge=0, le=65535, description="Port for HTTP; 0 selects a free port")
     grpc_port: int | None = Field(
         None,
         ge=0,
         le=65535,
-        description="Port for gRPC, on the same address; 0 takes a free one; needs the extra `grpc`",
+        description="Port for gRPC, on the same address; 0 selects a free port; needs the extra `grpc`",
     )
     admin_port: int | None = Field(
         None,
         ge=0,
         le=65535,
         description="Port for operators, on the same address: `/livez`, `/readyz`, `/metrics` and "
-        "management, on a thread and event loop of their own; 0 takes a free one",
+        "management, on a thread and event loop of their own; 0 selects a free port",
     )
     tls_cert: Path | None = Field(
         None,
-        description="PEM file of a certificate and its chain: serve with TLS; read again when it changes",
+        description="PEM file of the TLS certificate and its chain; read again when it changes",
     )
     tls_key: Path | None = Field(
         None,
@@ -101,183 +112,194 @@ class Settings(BaseSettings):
     default_model: str = Field(
         "ink",
         min_length=1,
-        description="Model that GET /v1/models names as the default, if it is served",
+        description="Model that GET /v1/models returns as the default, if it is served",
     )
     strict: bool = Field(
         False,
-        description="Stop at the start if any published folder is refused, instead of serving the rest",
+        description="Exit at startup if a published folder is refused, instead of serving the other models",
     )
     management: bool = Field(
         False,
-        description="Let callers list, load and unload models over the Open Inference Protocol; off, a 403",
+        description="Allow clients to list, load and unload models over the Open Inference Protocol; else "
+        "they get a 403",
     )
-    cors_origin: Annotated[Texts, AfterValidator(_origins)] = Field(
+    cors_origin: Annotated[CommaSeparated, AfterValidator(_origins)] = Field(
         (),
-        description="Origins whose pages may use the API: with commas, a flag each, or `*`; never management",
+        description="CORS: origins whose pages may use the API, except management; `*` allows all origins",
     )
-    allowed_host: Annotated[Texts, AfterValidator(_hosts)] = Field(
+    allowed_host: Annotated[CommaSeparated, AfterValidator(_hosts)] = Field(
         (),
-        description="Known names in `Host`, with commas or a flag each; if any is given, others get a 403",
+        description="Accepted values of the header `Host`; if any is given, requests with other values get "
+        "a 403",
     )
     root_path: Annotated[str, AfterValidator(_root_path)] = Field(
-        "", description="Path under which a proxy shows the service, such as /inkling"
+        "", description="Path prefix under which a proxy publishes the service, such as /inkling"
     )
     keys: Path | None = Field(
         None,
-        description="File of API keys, one line a client; `python -m service key NAME` makes one",
+        description="File of API keys, one line per client; `python -m service key NAME` generates a line",
     )
-    rate: float | None = Field(
+    rate: PerSecond | None = Field(
         None,
         gt=0,
         le=1_000_000,
         allow_inf_nan=False,
-        description="Requests per second of a client: an API key, or without `keys` an address; then a 429",
+        description="Rate limit: requests per second of a client (an API key, or without `keys` an "
+        "address), such as `100` or `100/s`; above it a 429",
     )
     rate_burst: int | None = Field(
         None,
         ge=1,
         le=1_000_000_000,
-        description="Requests of a client at once, before `rate` applies; off, those of one second",
+        description="Burst of requests of a client before `rate` applies; default: the requests of one "
+        "second",
     )
-    rate_images: float | None = Field(
+    rate_images: PerSecond | None = Field(
         None,
         gt=0,
         le=1_000_000,
         allow_inf_nan=False,
-        description="Images per second of a client, in all its requests; then a 429",
+        description="Rate limit: images per second of a client, such as `5000/s`; above it a 429",
     )
     rate_images_burst: int | None = Field(
         None,
         ge=1,
         le=1_000_000_000,
-        description="Images of a client at once, and most of one request; off, those of one second",
+        description="Burst of images of a client, and maximum of one request; default: the images of one "
+        "second",
     )
     workers: int = Field(
         1,
         ge=1,
         le=64,
-        description="Worker processes that share the port, each with models, threads and limits of its own",
+        description="Worker processes; each has its own models, threads and limits",
     )
     engine_threads: int = Field(
         1,
         ge=1,
         le=64,
-        description="Threads of one inference or explanation; more pays only for large batches",
+        description="Threads of one inference or explanation; more than 1 helps only with large batches",
     )
     worker_threads: int = Field(
-        2, ge=1, le=64, description="Threads for large pictures and batches, beside the event loop"
+        2,
+        ge=1,
+        le=64,
+        description="Threads of the thread pool, which runs long requests: large pictures and batches",
     )
     max_waiting: int = Field(
-        64, ge=0, description="Requests that may wait for a worker thread before others get a 503"
+        64, ge=0, description="Requests that may wait for the thread pool; further ones get a 503"
     )
     request_timeout_s: float = Field(
         30,
         gt=0,
         allow_inf_nan=False,
-        description="Longest time for an answer once the body is there; then a 504",
+        description="Maximum time from the end of a request's body to the response; then a 504",
     )
     header_timeout_s: float = Field(
         10,
         gt=0,
         allow_inf_nan=False,
-        description="Longest time for a request's head to arrive; then the connection ends",
+        description="Maximum time to receive a request's head; then the connection is closed",
     )
     body_timeout_s: float = Field(
-        30, gt=0, allow_inf_nan=False, description="Longest time for a request's body to arrive; then a 408"
+        30, gt=0, allow_inf_nan=False, description="Maximum time to receive a request's body; then a 408"
     )
-    keep_alive_s: int = Field(
-        30, gt=0, description="How long an idle connection is kept for another request, at least"
-    )
+    keep_alive_s: int = Field(30, gt=0, description="Minimum time that an idle connection is kept open")
     write_timeout_s: float = Field(
         10,
         gt=0,
         allow_inf_nan=False,
-        description="Over how long the rate is measured at which a client takes a response",
+        description="Time over which `min_send_rate` is measured",
     )
     min_send_rate: int = Field(
         1024,
         ge=0,
-        description="Bytes a second that a client must take of a response, measured over `write_timeout_s`; "
-        "a slower one is cut off",
+        description="Minimum rate at which a client must read a response, in bytes per second; the "
+        "connection of a slower client is closed",
     )
     lame_duck_s: float = Field(
         0,
         ge=0,
         allow_inf_nan=False,
-        description="How long after SIGTERM the service still accepts requests while it is not ready",
+        description="Lame duck period: time after SIGTERM in which the service still serves but is unready",
     )
     drain_timeout_s: float = Field(
-        1.5, ge=0, allow_inf_nan=False, description="How long a stopping process lets running requests finish"
+        1.5,
+        ge=0,
+        allow_inf_nan=False,
+        description="Maximum time that a stopping process waits for running requests",
     )
     max_connections: int = Field(
         512,
         ge=1,
-        description="Open connections; for one more the oldest idle one is closed, or it gets a 503",
+        description="Maximum number of open connections; a further one replaces the oldest idle one, or "
+        "gets a 503",
     )
     max_connections_per_client: int | None = Field(
         None,
         ge=1,
-        description="Open connections of one client address; for one more its oldest idle one is closed, or "
-        "it gets a 503; if it is not "
-        "set, all but 8 of `max_connections`",
+        description="Maximum number of open connections of one client address; a further one replaces its "
+        "oldest idle one, or gets a 503; default: `max_connections` minus 8",
     )
     trusted_proxy: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)] = Field(
         (),
-        description="Addresses or networks of proxies, joined by commas: their connections are not limited, "
-        "and the client's address is taken from their `forwarded_header`",
+        description="Addresses or networks of proxies: their connections are not limited per client, and "
+        "the client's address is read from `forwarded_header`",
     )
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = Field(
         "x-forwarded-for",
-        description="Header in which `trusted_proxy` names the client: `x-forwarded-for` or `forwarded`; the "
-        "other one is ignored",
+        description="Header with the client's address from `trusted_proxy`: `x-forwarded-for` or "
+        "`forwarded`; the other one is ignored",
     )
     max_head_bytes: int = Field(
-        32_768, ge=1024, description="Size of a request's line and headers; above it a 431"
+        32_768, ge=1024, description="Maximum size of a request's line and headers; above it a 431"
     )
     max_body_bytes: int = Field(
-        16 * 2**20, ge=1024, description="Size of a request's body, counted while it arrives"
+        16 * 2**20, ge=1024, description="Maximum size of a request's body; above it a 413"
     )
     max_pending_bytes: int = Field(
-        128 * 2**20, ge=1024, description="All bodies being read or answered together; one more gets a 503"
+        128 * 2**20,
+        ge=1024,
+        description="Memory budget of all requests and responses in progress; further requests get a 503",
     )
     max_cached_bytes: int = Field(
         32 * 2**20,
         ge=0,
-        description="Rendered answers that are kept for later: weights, pictures, reports, documentation; "
-        "part of max_pending_bytes, and dropped when requests need it",
+        description="Size of the response cache for weights, pictures, reports and documentation; part of "
+        "`max_pending_bytes`, and freed when requests need memory",
     )
     max_images: int = Field(
         4096,
         ge=1,
-        description="Images of 28 x 28 in one request; of larger ones as many as hold no more numbers",
+        description="Maximum number of images of 28 x 28 in one request; for larger images the limit "
+        "shrinks in proportion to their size",
     )
     max_picture_pixels: int = Field(
-        16_000_000, ge=784, description="Pixels of all pictures in a request, read before decoding them"
+        16_000_000,
+        ge=784,
+        description="Maximum number of pixels of all pictures in a request; checked before decoding. "
+        "Four pixels of a baseline JPEG count as one",
     )
-    max_points: int = Field(10_000, ge=1, description="Points of a drawing sent as strokes")
+    max_points: int = Field(10_000, ge=1, description="Maximum number of points of a drawing sent as strokes")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe log lines that are written"
+        "info", description="Lowest level that is logged"
     )
-    access_log: bool = Field(True, description="Write one line for every request")
+    access_log: bool = Field(True, description="Write a log line for every request")
 
 
 class BadSettings(ValueError):
-    """A setting cannot be what it was set to; the message is one line that names it."""
+    """A setting is not valid; the message is one line that names it."""
 
 
 def load(arguments: Sequence[str] | None = None) -> Settings:
     """Read the settings.
 
     Args:
-        arguments: The command line without the program's name; None reads the environment and `.env`
-            alone.
-
-    Returns:
-        The settings, frozen.
+        arguments: The command line without the program's name; None for none.
 
     Raises:
-        BadSettings: A value is not what it should be.
-        SystemExit: `--help` was asked for, or the command line has an unknown flag.
+        BadSettings: A value is not valid.
+        SystemExit: `--help` was given, or an unknown flag.
     """
     source = None
     if arguments is not None:

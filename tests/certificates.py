@@ -1,4 +1,4 @@
-"""TLS certificates, made by the `openssl` command and their own issuers, and what servers show of them."""
+"""Creates self-signed TLS certificates with `openssl`, and reads the certificates of servers."""
 
 import hashlib
 import shutil
@@ -15,7 +15,7 @@ PATIENCE_S = 60
 
 
 class Pair(NamedTuple):
-    """A certificate and its key, in PEM files."""
+    """PEM files of a certificate and its key."""
 
     certificate: Path
     key: Path
@@ -25,7 +25,7 @@ class Pair(NamedTuple):
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.certificate.read_text())).hexdigest()
 
     def replace(self, other: "Pair") -> None:
-        """Replace the files by another pair's, each at once, as programs do that renew certificates."""
+        """Replace each file atomically by that of another pair, as programs do that renew certificates."""
         for own, new in zip(self, other, strict=True):
             beside = own.with_name(own.name + ".new")
             shutil.copyfile(new, beside)
@@ -33,12 +33,12 @@ class Pair(NamedTuple):
 
 
 def make(folder: Path, name: str, *, host: str = "") -> Pair:
-    """Make a certificate that is its own issuer; skip the test where there is no `openssl`.
+    """Create a self-signed certificate; skip the test if `openssl` is not installed.
 
     Args:
-        folder: Where the files are written.
-        name: The subject's, and the files'.
-        host: A host's name for which the certificate holds too.
+        folder: Folder of the files.
+        name: Name of the subject and of the files.
+        host: Host name for which the certificate is valid, besides 127.0.0.1.
     """
     openssl = shutil.which("openssl")
     if openssl is None:
@@ -54,7 +54,7 @@ def make(folder: Path, name: str, *, host: str = "") -> Pair:
 
 
 def encrypt(pair: Pair) -> Pair:
-    """Encrypt the key of a pair, in a file beside it."""
+    """Encrypt the key of a pair; return the file."""
     encrypted = pair.key.with_suffix(".encrypted")
     command = ["openssl", "ec", "-aes256", "-passout", "pass:secret", "-in", str(pair.key)]
     command += ["-out", str(encrypted)]
@@ -83,7 +83,7 @@ def connect(port: int, protocols: Sequence[str] = ()) -> ssl.SSLSocket:
 
 
 def shown(port: int, protocols: Sequence[str] = ()) -> str:
-    """Return the SHA-256 of the certificate that a server shows."""
+    """Return the SHA-256 of the certificate that a server sends."""
     with connect(port, protocols) as connection:
         found = connection.getpeercert(binary_form=True)
     assert found

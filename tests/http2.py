@@ -1,4 +1,4 @@
-"""HTTP/2 frames made by hand, for what a client library would not send (RFC 9113, RFC 7541)."""
+"""Encodes HTTP/2 frames that a client library would not send (RFC 9113, RFC 7541)."""
 
 import socket
 import struct
@@ -21,12 +21,12 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 
 def field(name: bytes, value: bytes) -> bytes:
-    """Return a header field, a literal that is not indexed; name and value of less than 127 bytes."""
+    """Return a literal header field without indexing; name and value have less than 127 bytes."""
     return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
 
 
 def head(method: str) -> bytes:
-    """Return the header block of a call of a method of our service, or of another by its whole path."""
+    """Return the header block of a call: of a method of our service, or of a path."""
     path = method if method.startswith("/") else f"{SERVICE}/{method}"
     fields = {
         b":method": b"POST",
@@ -40,7 +40,7 @@ def head(method: str) -> bytes:
 
 
 def message(content: bytes, stream: int, size: int = 16_384) -> bytes:
-    """Return the frames of a gRPC message that ends its stream."""
+    """Return the frames of a gRPC message that ends the stream."""
     prefixed = b"\x00" + struct.pack(">I", len(content)) + content
     pieces = [prefixed[at : at + size] for at in range(0, len(prefixed), size)]
     return b"".join(
@@ -50,7 +50,7 @@ def message(content: bytes, stream: int, size: int = 16_384) -> bytes:
 
 
 def begin(method: str, stream: int) -> bytes:
-    """Return the frame that begins a call and sends no message."""
+    """Return the frame that starts a call without a message."""
     return frame(HEADERS, END_HEADERS, stream, head(method))
 
 

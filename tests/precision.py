@@ -48,8 +48,8 @@ def magnitude(layers: Mapping[str, Layer], images: NDArray[np.uint8]) -> NDArray
     signal = images.reshape(len(images), -1) / 255.0
     terms = signal
     for layer in layers.values():
-        sums = layer.sums(signal)
-        signal = layer.answer(sums)
+        sums = layer.linear(signal)
+        signal = layer.activate(sums)
         terms = terms @ np.abs(layer.weight.astype(np.float64)) + np.abs(layer.bias.astype(np.float64))
         if isinstance(layer, Int8Dense):
             terms = terms + np.where(signal > 0, np.abs(signal - sums), 0)

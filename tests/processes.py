@@ -1,4 +1,4 @@
-"""The service as a process: started as anybody would, on a free port, asked, stopped by a signal."""
+"""Runs the service as a process, on a free port, and inspects its processes, sockets and memory."""
 
 import json
 import os
@@ -20,7 +20,7 @@ import pytest
 from tests.conftest import REPOSITORY
 
 PATIENCE_S = 60
-"""Generous, as machines that run tests may be busy; a start takes about a second."""
+"""Timeout in seconds; long, as test machines may be busy: a start takes about a second."""
 
 
 @dataclass
@@ -40,11 +40,11 @@ class Process:
             return json.load(answer)
 
     def wait_for_request(self) -> None:
-        """Wait until one more request is being answered than the one that asks."""
+        """Wait until one request is in flight, besides the one that reads the metrics."""
         wait_until(lambda: self.in_flight() == 2)
 
     def in_flight(self) -> float:
-        """Return how many requests are being answered, the one that asks among them."""
+        """Return the number of requests in flight, with the one that reads the metrics."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=PATIENCE_S) as answer:
             found = re.search(rb"^inkling_requests_in_flight (\S+)$", answer.read(), re.MULTILINE)
         assert found
@@ -54,14 +54,14 @@ class Process:
         return resident_mb(self.handle.pid)
 
     def stop(self, number: signal.Signals) -> tuple[int, str]:
-        """Send a signal; return the exit status and what was written since."""
+        """Send a signal; return the exit status and the rest of standard error."""
         self.handle.send_signal(number)
         _, rest = self.handle.communicate(timeout=PATIENCE_S)
         return self.handle.returncode, rest
 
 
 def resident_mb(pid: int) -> float:
-    """Return how much memory a process has, in megabytes."""
+    """Return the resident memory of a process in megabytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert found
@@ -69,13 +69,13 @@ def resident_mb(pid: int) -> float:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
+    """Return a free port of 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
 
 
 def is_listening(port: int) -> bool:
-    """Return whether a port of 127.0.0.1 takes connections."""
+    """Return whether a port of 127.0.0.1 accepts connections."""
     try:
         socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
     except ConnectionError:
@@ -84,18 +84,18 @@ def is_listening(port: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process has started and that have not ended."""
+    """Return the running child processes of a process."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in found if is_running(int(child))]
 
 
 def is_running(pid: int) -> bool:
-    """Return whether there is such a process, and it has not ended."""
+    """Return whether a process exists and has not ended."""
     return state(pid) not in "ZX"
 
 
 def state(pid: int) -> str:
-    """Return the letter by which the system says what a process does; X if there is none."""
+    """Return the state letter of a process from /proc; X if it does not exist."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
@@ -103,28 +103,28 @@ def state(pid: int) -> str:
     return stat.rpartition(")")[2].split()[0]
 
 
-def wait_until(true: Callable[[], object]) -> None:
-    """Wait for something that will be true soon."""
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until a condition is true; fail after `PATIENCE_S`."""
     deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, "it never was"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition is still false"
         time.sleep(0.02)
 
 
 def pipeline(connection: socket.socket, pids: Sequence[int]) -> int:
-    """Return which of some processes has the other end of a connection, which it has answered before."""
+    """Return the process that has the other end of a connection; it must have responded before."""
     own, other = connection.getsockname()[1], connection.getpeername()[1]
     (found,) = [pid for pid in pids if (other, own, _ESTABLISHED) in _sockets(pid)]
     return found
 
 
 def connections(port: int, pid: int) -> int:
-    """Return how many connections a process has at a port."""
+    """Return the number of connections of a process at a port."""
     return sum(own == port and state == _ESTABLISHED for own, _, state in _sockets(pid))
 
 
 def peer_ports(port: int, pid: int) -> set[int]:
-    """Return the ports of the other ends of a process's connections at a port."""
+    """Return the client ports of a process's connections at a port."""
     return {other for own, other, state in _sockets(pid) if own == port and state == _ESTABLISHED}
 
 
@@ -137,9 +137,9 @@ _ESTABLISHED, _LISTENING = "01", "0A"
 
 
 def _sockets(pid: int) -> list[tuple[int, int, str]]:
-    """Return a process's sockets: their port, the other end's, and how they stand."""
+    """Return the TCP sockets of a process: local port, remote port and state."""
     files = _open_files(pid)
-    tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]  # gRPC's are of the second kind
+    tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]  # gRPC uses IPv6 sockets
     rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
     return [
         (int(row[1].rpartition(":")[2], 16), int(row[2].rpartition(":")[2], 16), row[3])
@@ -161,7 +161,7 @@ def clean_environment(**added: str) -> dict[str, str]:
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Python until it ends, in the repository's folder, with variables besides the usual ones."""
+    """Run Python to its end in the repository; keyword arguments are environment variables."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=REPOSITORY,
@@ -174,19 +174,19 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 
 
 def modules_after(program: str, *arguments: str) -> set[str]:
-    """Run a program in a fresh interpreter; return the modules that it has loaded, by name."""
+    """Run a program in a new interpreter; return the names of the loaded modules."""
     done = python("-c", f"{program}\nimport sys\nprint(*sys.modules)", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     return set(done.stdout.split())
 
 
 def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the service with a command that is meant to end by itself, with all processes that it starts."""
+    """Run a command of the service that ends by itself."""
     return python("-m", "service", "--port", "0", *arguments, **environment)
 
 
 def listening(stream: IO[str]) -> tuple[int, list[str]]:
-    """Read log lines until one tells the port."""
+    """Read log lines up to the one with the port; return the port and the lines."""
     lines = []
     for line in stream:
         lines.append(line)

@@ -1,4 +1,4 @@
-"""Real proxies in front of the service: nginx and HAProxy, with the configurations of `deploy/`.
+"""Runs real proxies in front of the service: nginx and HAProxy, configured as in `deploy/`.
 
 They run without privileges on ports of 127.0.0.1, and read and write nothing outside of a temporary folder.
 """
@@ -74,7 +74,7 @@ def make_certificate(folder: Path) -> Certificate:
 
 @dataclass(frozen=True)
 class Setup:
-    """How a proxy differs from the file in `deploy/`.
+    """Changes of a proxy's configuration.
 
     Attributes:
         name: `nginx` or `haproxy`.
@@ -176,7 +176,7 @@ class Proxy:
 
 
 def _attempts(text: str) -> int:
-    """Return how often a request was handed on: nginx logs each server's address, HAProxy one and retries."""
+    """Return how often a request was forwarded: nginx logs each server's address, HAProxy the retries."""
     if text.startswith(("-", "<NOSRV>")):
         return 0
     _, blank, retries = text.partition(" ")
@@ -233,14 +233,14 @@ class ServiceLog:
 
 
 def snippet(language: str, title: str) -> str:
-    """Return a block of docs/how-to/proxies.md by the words that its first comment begins with."""
+    """Return a code block of docs/how-to/proxies.md by the beginning of its first comment."""
     blocks = re.findall(rf"```{language}\n(.*?)```", _GUIDE.read_text(), re.DOTALL)
     (found,) = [str(block) for block in blocks if block.startswith(f"# {title}:")]
     return found
 
 
 def program(name: str) -> str:
-    """Return where a proxy is installed; skip where it is not."""
+    """Return the path of a proxy's program; skip if it is not installed."""
     found = shutil.which(name, path=_PATH)
     if found is None:
         pytest.skip(f"{name} is not installed")
@@ -249,7 +249,7 @@ def program(name: str) -> str:
 
 @contextmanager
 def proxied(setup: Setup, folder: Path) -> Iterator[Proxy]:
-    """Run a proxy until the block ends; skip where it is not installed.
+    """Run a proxy while entered; skip if it is not installed.
 
     Args:
         setup: How it differs from the file in `deploy/`.
@@ -287,12 +287,12 @@ def _rendered(setup: Setup, changes: Mapping[str, str]) -> str:
 
 
 def _without(text: str, *words: str) -> dict[str, str]:
-    """Return changes that remove the lines of a text that begin with some words."""
+    """Return changes that remove the lines with a given beginning from a text."""
     return {line: "" for line in text.splitlines() if line.strip().startswith(words)}
 
 
 def _nginx(setup: Setup, folder: Path, port: int) -> list[str]:
-    """Write nginx's files; return its arguments."""
+    """Write nginx's configuration; return its arguments."""
     text = (REPOSITORY / _CONFIGURATIONS["nginx"]).read_text()
     (server,) = re.findall(r"^    server 127\.0\.0\.1:8000.*$", text, re.MULTILINE)
     changes = {
@@ -333,7 +333,7 @@ http {{
 
 
 def _haproxy(setup: Setup, folder: Path, port: int) -> list[str]:
-    """Write HAProxy's file; return its arguments."""
+    """Write HAProxy's configuration; return its arguments."""
     text = (REPOSITORY / _CONFIGURATIONS["haproxy"]).read_text()
     (bind,) = re.findall(r"^    bind .*$", text, re.MULTILINE)
     (server,) = re.findall(r"^    server .*$", text, re.MULTILINE)

@@ -8,6 +8,9 @@ from service.settings import Settings
 from tests.paths import missing, recorded, steps
 from tests.security.in_process import Server, settle
 
+SQUARE = [[255 * (4 <= x < 24 and 4 <= y < 24) for x in range(28)] for y in range(28)]
+"""Cropped and centred like an MNIST image, so that it is not preprocessed."""
+
 
 def test_a_prediction_takes_the_documented_path(toy_settings: Settings) -> None:
     """
@@ -15,7 +18,7 @@ def test_a_prediction_takes_the_documented_path(toy_settings: Settings) -> None:
     """
     documented = steps("The path of a prediction")
     app = create_app(toy_settings)
-    body = json.dumps({"image": [255] * 784}).encode()
+    body = json.dumps({"image": SQUARE}).encode()
     head = b"POST /v1/models/quadrants/predict HTTP/1.1\r\nhost: localhost\r\n"
     request = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (head, len(body), body)
 

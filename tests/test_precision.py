@@ -1,4 +1,4 @@
-"""`tests/precision.py`: bounds that hold, and that still notice a mistake."""
+"""`tests/precision.py`: the error bounds hold, and detect a mistake."""
 
 import numpy as np
 import pytest
@@ -26,9 +26,9 @@ def test_sums_in_any_order_are_within_the_bound(seed: int) -> None:
 
 
 @pytest.mark.parametrize("value", [1, 7, 128, 255])
-def test_a_pixel_too_much_is_noticed(value: int) -> None:
+def test_one_changed_pixel_exceeds_the_bound(value: int) -> None:
     """
-    Of an image of one value, where all logits are alike but for rounding: a grey more in one pixel.
+    One grey level more in one pixel of an image of one value.
     """
     image = np.full((1, 28, 28), value, np.uint8)
     exact = toys.expected_logits(image, WEIGHTS)
@@ -39,7 +39,7 @@ def test_a_pixel_too_much_is_noticed(value: int) -> None:
     assert np.all(error < 2e-5 * exact)
 
 
-def test_a_softmax_of_exact_logits_is_bound_to_a_few_units_in_the_last_place() -> None:
+def test_softmax_error_bound_is_a_few_ulps() -> None:
     logits = np.array([[0, 1, -30, 20]], np.float32)
 
     assert precision.softmax_error(logits).max() < 1e-6

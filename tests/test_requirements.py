@@ -46,7 +46,7 @@ SUMS = "".join(
 
 
 def pinned(file: str) -> dict[str, tuple[str, list[str]]]:
-    """Return version and digests by name; every line has to be of the one form."""
+    """Return version and hashes by package; every entry must have the same form."""
     text = re.sub(r"(?m)^#.*\n", "", (FOLDER / file).read_text()).replace(" \\\n", " ")
     found = {}
     for line in text.splitlines():
@@ -57,18 +57,18 @@ def pinned(file: str) -> dict[str, tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_versions_are_those_of_the_constraints(file: str) -> None:
+def test_pinned_versions_equal_the_constraints(file: str) -> None:
     """
-    And each has the digest of a wheel at least; no option and no address is in the file.
+    Each has the hash of at least one wheel; the file has no option and no URL.
     """
     for name, (version, digests) in pinned(file).items():
         assert version == PINS[canonicalize_name(name)], f"run `make lock`: {name}"
         assert len(digests) == len(set(digests)) >= 1
 
 
-def test_what_is_asked_for_is_pinned() -> None:
+def test_all_dependencies_are_pinned() -> None:
     """
-    The service's dependencies, those that build the image, and all that is in the constraints but torch.
+    Dependencies of the service and of the image build, and all constraints except torch.
     """
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     for file, asked in (
@@ -97,7 +97,7 @@ def test_what_is_asked_for_is_pinned() -> None:
         ("a-1-pp311-pypy311_pp73-manylinux_2_28_x86_64.whl", False),
     ],
 )
-def test_wheels_of_supported_machines_are_listed(wheel: str, fits: bool) -> None:
+def test_wheels_of_supported_platforms_are_listed(wheel: str, fits: bool) -> None:
     """
     CPython 3.11 to 3.13, Linux with glibc and macOS.
     """
@@ -106,7 +106,7 @@ def test_wheels_of_supported_machines_are_listed(wheel: str, fits: bool) -> None
 
 def test_every_python_on_both_processors_needs_a_wheel() -> None:
     """
-    One that is missing is noticed; a wheel for macOS is no substitute.
+    A missing one is detected; a wheel for macOS does not replace it.
     """
     wheels = [
         f"a-1-cp3{minor}-cp3{minor}-manylinux_2_28_{processor}.whl"
@@ -124,9 +124,9 @@ def test_every_python_on_both_processors_needs_a_wheel() -> None:
         assert not covers([*rest, missing.replace("manylinux_2_28", "macosx_11_0")])
 
 
-def test_the_bill_of_materials_gets_debians_packages_and_the_networks() -> None:
+def test_bill_of_materials_has_debian_packages_and_networks() -> None:
     """
-    With package URLs in which + and ~ are as the specification wants them, and the digest of each network.
+    Package URLs encode + and ~ as specified; each network has its digest.
     """
     bom = {"bomFormat": "CycloneDX", "components": [{"name": "numpy"}]}
 
@@ -144,9 +144,9 @@ def test_the_bill_of_materials_gets_debians_packages_and_the_networks() -> None:
     json.dumps(whole)
 
 
-def test_the_image_is_built_of_what_is_listed() -> None:
+def test_image_is_built_from_pinned_requirements() -> None:
     """
-    pip checks digests for all that it fetches, and the base can be named by its own.
+    pip checks the hash of every download, and the base image can be given by digest.
     """
     dockerfile = Path(REPOSITORY / "Dockerfile").read_text()
 

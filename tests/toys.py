@@ -1,8 +1,8 @@
-"""Networks small enough to compute in the head, as published folders.
+"""Toy models, small enough to compute by hand, as published folders.
 
-`quadrants` looks at a 28 x 28 image and says in which quarter most of the ink lies: the logit of a quarter
-is its ink, in white pixels. `colours` looks at a 64 x 64 photograph and says which of the three colours there
-is most of. Built as ONNX graphs without torch.
+`quadrants` classifies a 28 x 28 image by the quarter with the most ink: the logit of a quarter is its number
+of white pixels. `colours` classifies a 64 x 64 photograph by its dominant colour of three. Built as ONNX
+graphs without torch.
 """
 
 import math
@@ -33,7 +33,7 @@ CERTAINTY: dict[str, Any] = {
     "kept": [{"images": "dots", "examples": 200, "share": 0.99}],
     "passed": [{"images": "blanks", "examples": 50, "share": 0.02}],
 }
-"""As a manifest says it. Four logits of 0 at temperature 0.5 have an energy of log(4) / 2, below 1."""
+"""Member `certainty` of a manifest. Four logits of 0 at temperature 0.5 have an energy of log(4) / 2 < 1."""
 
 OPSET = 20
 

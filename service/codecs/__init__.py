@@ -1,1 +1,1 @@
-""""""
+"""Request bodies to images, by content type."""

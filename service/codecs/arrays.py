@@ -1,4 +1,4 @@
-"""`application/octet-stream` and `application/x-npy` to images, and arrays to `.npy`."""
+"""Decoders of `application/octet-stream` and `application/x-npy`, and encoder of `.npy`."""
 
 import io
 import math
@@ -17,19 +17,19 @@ _DTYPES = [np.dtype(order + code) for order in "<>" for code in ("u1", "f2", "f4
 
 
 def read_octets(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
-    """Read images as one byte a pixel, row by row, one image after another.
+    """Decode images of one byte per number, in row-major order, one image after another.
 
     Args:
         body: The whole body.
-        shape: Of one image as the model takes it.
-        limits: How much one request may hold.
+        shape: Shape of one image of the model.
+        limits: Limits of one request.
 
     Returns:
         (B, *shape) uint8, a view into the body.
 
     Raises:
-        MalformedRequest: No whole number of images, or none.
-        PayloadTooLarge: More images than the limit.
+        MalformedRequest: The body is empty, or not a whole number of images.
+        PayloadTooLarge: There are more images than the limit.
     """
     size = math.prod(shape)
     if not body or len(body) % size:
@@ -39,19 +39,19 @@ def read_octets(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
 
 
 def read_npy(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
-    """Read a NumPy file: uint8, or floats 0..1; one image or many, nested or flat.
+    """Decode a NumPy file: uint8, or floats 0..1; one image or many, nested or flat.
 
     Args:
         body: The whole body.
-        shape: Of one image as the model takes it.
-        limits: How much one request may hold.
+        shape: Shape of one image of the model.
+        limits: Limits of one request.
 
     Returns:
         (B, *shape) uint8.
 
     Raises:
-        MalformedRequest: It is no such file, or of another shape, dtype or range.
-        PayloadTooLarge: More images than the limit.
+        MalformedRequest: The file is invalid, or its array has another shape, dtype or range.
+        PayloadTooLarge: There are more images than the limit.
     """
     array = _load_npy(body)
     size = math.prod(shape)
@@ -59,8 +59,8 @@ def read_npy(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
         array = array[None]
     if array.shape[1:] not in (shape, (size,)) or not len(array):
         sides = ", ".join(str(side) for side in shape)
-        requested_output = f"({sides}), ({size},), (n, {sides}) or (n, {size})"
-        raise MalformedRequest("Array", f"of shape {requested_output}, n >= 1", str(array.shape))
+        shapes = f"({sides}), ({size},), (n, {sides}) or (n, {size})"
+        raise MalformedRequest("Array", f"of shape {shapes}, n >= 1", str(array.shape))
     check_count(len(array), limits)
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array).view(np.uint8).reshape(-1, *shape)
@@ -71,8 +71,8 @@ def read_npy(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
 
 
 def _from_unit(part: NDArray[Any], start: int) -> NDArray[np.uint8]:
-    """Return numbers 0..1 of consecutive images as pixels; `start` is the first image's number."""
-    bad = ~((part >= 0) & (part <= 1))  # written so that NaN is bad
+    """Return pixels from numbers 0..1 of consecutive images; `start` is the index of the first image."""
+    bad = ~((part >= 0) & (part <= 1))  # NaN is bad too
     if bad.any():
         row, *where = np.unravel_index(int(bad.argmax()), part.shape)
         index = ", ".join(str(i) for i in (row + start, *where))
@@ -81,7 +81,7 @@ def _from_unit(part: NDArray[Any], start: int) -> NDArray[np.uint8]:
 
 
 def _load_npy(body: bytes) -> NDArray[Any]:
-    """Read an array whose header fits its bytes; nothing larger than the body is ever allocated."""
+    """Return the array of a file, a view of its bytes, after checking the header against their number."""
     stream = io.BytesIO(body)
     expected = "a NumPy .npy file, format 1.0 or 2.0, of plain numbers"
     try:
@@ -94,7 +94,7 @@ def _load_npy(body: bytes) -> NDArray[Any]:
         shape, fortran, dtype = read_header(stream, max_header_size=_MAX_NPY_HEADER_BYTES)
     except MalformedRequest:
         raise
-    except Exception as error:  # the header is a Python literal: parsing it can fail in many ways
+    except Exception as error:  # the header is a Python literal; its parser raises exceptions of many types
         raise MalformedRequest("Body", expected, "another header") from error
     if dtype not in _DTYPES:
         raise MalformedRequest("Array", "uint8, or float16, float32 or float64 0..1", quote(str(dtype)))
@@ -110,7 +110,7 @@ def _load_npy(body: bytes) -> NDArray[Any]:
 
 
 def write_npy(array: NDArray[Any]) -> bytes:
-    """Write an array as a NumPy .npy file, row by row."""
+    """Encode an array as a NumPy file, in row-major order."""
     stream = io.BytesIO()
     np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
     return stream.getvalue()

@@ -1,12 +1,11 @@
-"""Content types of request bodies, and the decoder of each."""
+"""Content types of request bodies, and the decoder of each: the table of formats."""
 
 import re
 from functools import lru_cache
 
-from service.codecs import arrays
+from service.codecs import arrays, multipart
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape
 from service.codecs.json import documents
-from service.codecs.pictures import image_files
 from service.core.errors import UnsupportedMediaType
 from service.core.wording import quote
 
@@ -18,7 +17,9 @@ PICTURES = ("image/png", "image/jpeg", "image/webp")
 CONTENT_TYPES = (JSON, OCTETS, NPY, *PICTURES, FORM)
 
 
-def decode(content_type: bytes, body: bytes, shape: Shape, limits: Limits) -> Drawings:
+def decode(
+    content_type: bytes, body: bytes, shape: Shape, limits: Limits, is_blank_allowed: bool = False
+) -> Drawings:
     """Decode a request body.
 
     Args:
@@ -26,6 +27,7 @@ def decode(content_type: bytes, body: bytes, shape: Shape, limits: Limits) -> Dr
         body: The whole body.
         shape: Shape of one image of the model.
         limits: Limits of one request.
+        is_blank_allowed: Whether all pixels of an image in JSON may be 0.
 
     Returns:
         At least one image. Image files are not decoded yet, so that this is quick.
@@ -34,12 +36,12 @@ def decode(content_type: bytes, body: bytes, shape: Shape, limits: Limits) -> Dr
         UnsupportedMediaType: The content type is none of `CONTENT_TYPES`.
         MalformedRequest: The body does not match its content type, or has the wrong shape, dtype or range.
         PayloadTooLarge: More images or points than the limits allow.
-        BlankImage: A drawing has no points.
+        BlankImage: A drawing has no points, or all pixels of an image in JSON are 0 and that is not allowed.
     """
     limits = limits.of(shape)
     kind = media_type(content_type)
     if kind == JSON:
-        return documents.read(body, shape, limits)
+        return documents.read(body, shape, limits, is_blank_allowed)
     if kind == OCTETS:
         return arrays.read_octets(body, shape, limits)
     if kind == NPY:
@@ -47,7 +49,7 @@ def decode(content_type: bytes, body: bytes, shape: Shape, limits: Limits) -> Dr
     if kind in PICTURES:
         return [Drawing("Body", body)]
     if kind == FORM:
-        return image_files.read_form(content_type.decode("latin-1"), body, limits)
+        return multipart.read_form(content_type.decode("latin-1"), body, limits)
     raise UnsupportedMediaType("Content-Type", CONTENT_TYPES, quote(kind) if kind else "none")
 
 

@@ -1,54 +1,57 @@
-"""Everything that can go wrong, cut by who can do something about it.
+"""Errors of the service, by who can resolve them.
 
 * ServiceError
-  + RequestError             the caller can change the request
+  + RequestError             the client can change the request
     - MalformedRequest       not JSON, or a field of the wrong shape, type or range
-      . BrokenPicture        bytes that should be a picture and cannot be read as one
-      . TensorMismatch       an array that is not what the model declares
+      . BrokenPicture        an image file that cannot be decoded
+      . TensorMismatch       an array that differs from the model's declaration
     - BlankImage             nothing is drawn
-    - PayloadTooLarge        more bytes, images or pixels than are taken
-    - UnsupportedMediaType
+    - PayloadTooLarge        more bytes, images or pixels than allowed
+    - UnsupportedMediaType   an unknown content type or compression
     - UnknownModel, UnknownVersion, UnknownLayer, UnknownUnit
     - ReportUnavailable      the model has no report
-      . ReportBroken         it has one that cannot be read
-    - UnknownPicture         its report has no such picture
+      . ReportBroken         the model's report cannot be read
+    - UnknownPicture         the model's report has no such picture
     - BodyTimeout            the body did not arrive in time
-    - ManagementOff          nobody may load and unload models
+    - ManagementOff          loading and unloading of models is switched off
     - Unauthenticated        an API key is missing or unknown
     - Forbidden              the API key, or the origin, lacks the right
-    - RateExceeded           the client's own rate is used up
-    - ReloadRefused          what is published of a model is not all what it should be
-  + CapacityError            the caller can come back later
+    - RateExceeded           the client exceeds its rate limit
+    - ReloadRefused          a published version is invalid, so nothing was reloaded
+  + CapacityError            the client can retry later
     - ModelNotReady
-    - Overloaded
-    - TooManyBytes
-    - Stopping               the service ends before the request does
+    - Overloaded             the queue is full
+    - TooManyBytes           the memory budget is used up
+    - Stopping               the service stops before the request ends
     - DeadlineExceeded
-  + ModelError               we must act
+  + ModelError               the operator has to act
     - ArtifactError
       . ManifestInvalid
       . DigestMismatch
-      . GraphRefused         the ONNX file does what our networks never need
-      . GoldenMismatch       the model does not reproduce its own examples
+      . GraphRefused         the ONNX file is invalid or uses a feature that is not allowed
+      . GoldenMismatch       the model does not reproduce its golden examples
     - InferenceFailed
 
-Each class builds its own sentence from facts and keeps the facts as attributes. What each of them
-means in HTTP stands in `service.http.messages.problems`.
+A message states what was expected, then what was received. Facts that callers need are attributes.
+HTTP statuses are in `service.http.messages.problems`, gRPC codes in `service.grpc.statuses`.
 """
 
 from collections.abc import Sequence
 
+INTERNAL_MESSAGE = "Something is wrong on our side."
+"""Message for the client of an error of the server."""
+
 
 class ServiceError(Exception):
-    """The root: every error that Inkling raises on purpose."""
+    """Base class of all errors that Inkling raises deliberately."""
 
 
 class RequestError(ServiceError):
-    """The caller can change the request."""
+    """The client can change the request."""
 
 
 class MalformedRequest(RequestError):
-    """A part of the request is not what it should be."""
+    """A part of the request has the wrong shape, type or range."""
 
     def __init__(self, field: str, expected: str, got: str) -> None:
         super().__init__(f"{field} should be {expected}; got {got}.")
@@ -58,98 +61,83 @@ class MalformedRequest(RequestError):
 
 
 class BrokenPicture(MalformedRequest):
-    """Bytes that should be a picture cannot be read as one."""
+    """An image file cannot be decoded."""
 
 
 class TensorMismatch(MalformedRequest):
-    """An array differs from what the model declares in name, dtype or shape."""
+    """An array differs from the model's declaration in name, dtype or shape."""
 
 
 class BlankImage(RequestError):
-    """There is no ink on the paper."""
+    """Nothing is drawn on an image."""
 
     def __init__(self, field: str, found: str = "an even surface") -> None:
         super().__init__(f"{field} should show something drawn; got {found}.")
-        self.field = field
 
 
 class PayloadTooLarge(RequestError):
-    """More than the service takes at once."""
+    """The request exceeds a limit of size."""
 
     def __init__(self, what: str, limit: int, unit: str, got: str) -> None:
         super().__init__(f"{what} should be at most {limit:,} {unit}; got {got}.")
-        self.what = what
-        self.limit = limit
-        self.unit = unit
 
 
 class UnsupportedMediaType(RequestError):
-    """The body is of a kind, or packed in a way, that nobody here can read."""
+    """The content type or the compression of the body is not supported."""
 
     def __init__(self, header: str, expected: Sequence[str], got: str) -> None:
         super().__init__(f"{header} should be one of {', '.join(expected)}; got {got}.")
-        self.header = header
-        self.expected = tuple(expected)
-        self.got = got
 
 
 class UnknownModel(RequestError):
-    """Nothing of that name is published."""
+    """No model of this name is published."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         super().__init__(f"Model should be one of {', '.join(known) or '(none)'}; got {_cut(name)}.")
-        self.name = name
 
 
 class UnknownVersion(RequestError):
-    """The model exists, this version of it does not."""
+    """The model has no such version."""
 
     def __init__(self, name: str, version: str, known: Sequence[str]) -> None:
         super().__init__(
             f"Version of {name!r} should be one of {', '.join(known) or '(none)'}; got {_cut(version)}."
         )
-        self.name = name
-        self.version = version
 
 
 class UnknownLayer(RequestError):
-    """The model has no layer of that name."""
+    """The model has no layer of this name."""
 
     def __init__(self, model: str, layer: str, known: Sequence[str]) -> None:
         super().__init__(f"Layer of {model!r} should be one of {', '.join(known)}; got {_cut(layer)}.")
-        self.layer = layer
 
 
 class UnknownUnit(RequestError):
-    """The layer has no such unit, or its units cannot be shown as images."""
+    """The layer has no such unit, or its weights cannot be drawn as images."""
 
     def __init__(self, layer: str, expected: str, got: str) -> None:
         super().__init__(f"Unit of layer {layer!r} should be {expected}; got {_cut(got)}.")
-        self.layer = layer
 
 
 class ReportUnavailable(RequestError):
-    """The model has no report; it answers all the same."""
+    """The model has no report; predictions are not affected."""
 
     def __init__(self, model: str, version: str, expected: str, got: str) -> None:
         super().__init__(f"Report of {model!r} version {version} should {expected}; got {got}.")
-        self.model = model
-        self.version = version
 
 
 class ReportBroken(ReportUnavailable):
-    """The model has a report that cannot be read, or is another network's."""
+    """The model's report cannot be read, or belongs to another network."""
 
 
 class UnknownPicture(RequestError):
-    """The model's report has no picture of that name."""
+    """The model's report has no picture of this name."""
 
     def __init__(self, model: str, picture: str, known: Sequence[str]) -> None:
         super().__init__(
             f"Picture of the report of {model!r} should be one of {', '.join(known) or '(none)'}; "
             f"got {_cut(picture)}."
         )
-        self.picture = picture
 
 
 class BodyTimeout(RequestError):
@@ -157,11 +145,10 @@ class BodyTimeout(RequestError):
 
     def __init__(self, limit_s: float, received: int) -> None:
         super().__init__(f"Body should arrive within {limit_s:g} seconds; got {received:,} bytes of it.")
-        self.limit_s = limit_s
 
 
 class ManagementOff(RequestError):
-    """Models are not loaded and unloaded for callers."""
+    """Loading and unloading of models is switched off for clients."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -171,33 +158,32 @@ class ManagementOff(RequestError):
 
 
 class Unauthenticated(RequestError):
-    """No API key was sent, or an unknown one.
+    """The API key is missing or unknown.
 
     Attributes:
-        got: What came: `none` or `an unknown one`.
-        is_invalid: Whether a key came.
+        is_invalid: Whether a key was sent.
     """
 
     def __init__(self, got: str, is_invalid: bool = False) -> None:
         super().__init__(f"An API key should come as 'Authorization: Bearer' or 'X-API-Key'; got {got}.")
-        self.got = got
         self.is_invalid = is_invalid
 
 
 class Forbidden(RequestError):
-    """The client is known, or needs no key, but may not do this."""
+    """The client lacks the right for the request."""
 
     def __init__(self, expected: str, got: str) -> None:
         super().__init__(f"{expected}; got {got}.")
 
 
 class RateExceeded(RequestError):
-    """The client has used up its own rate.
+    """The client exceeds its rate limit.
 
     Attributes:
-        retry_after_s: Seconds until enough tokens are there again.
-        limit: Size of the token bucket that is empty.
-        unit: What it counts: `requests` or `images`.
+        limit: Size of the token bucket.
+        unit: Unit of its tokens: `requests` or `images`.
+        window_s: Seconds in which an empty bucket is filled.
+        retry_after_s: Seconds until there are enough tokens again.
     """
 
     def __init__(self, limit: int, unit: str, window_s: float, retry_after_s: float) -> None:
@@ -209,64 +195,64 @@ class RateExceeded(RequestError):
 
 
 class ReloadRefused(RequestError):
-    """Not everything that is published of a model can be served; nothing that was is taken away."""
+    """A published version is invalid, so the models that are served stay as they are.
+
+    Attributes:
+        refused: Error message of each invalid version.
+    """
 
     def __init__(self, model: str, refused: Sequence[str]) -> None:
         what = f"Every published version of {model!r}" if model else "Everything that is reloaded"
         super().__init__(f"{what} should be sound; got {' '.join(refused)}")
-        self.model = model
         self.refused = tuple(refused)
 
 
 class CapacityError(ServiceError):
-    """The caller can come back later.
+    """The client can retry later.
 
     Attributes:
-        retry_after_s: When it is worth trying again at the earliest, in whole seconds; clients are given a
-            random number from this one up.
+        retry_after_s: Shortest delay in seconds; clients get a random number from here on.
     """
 
     retry_after_s = 1
 
 
 class ModelNotReady(CapacityError):
-    """The model is published but cannot answer."""
+    """The model is published but not loaded."""
 
     retry_after_s = 5
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"Model {name!r} should be ready; it is not: {reason}.")
-        self.name = name
         self.reason = reason
 
 
 class Overloaded(CapacityError):
-    """Too many requests are waiting; this one was turned away at once."""
+    """The queue is full; the request was refused at once."""
 
-    def __init__(self, taken: int) -> None:
+    def __init__(self, pending: int) -> None:
         super().__init__(
-            f"The queue should have a free place; {taken:,} requests are in it or being worked on."
+            f"The queue should have a free place; {pending:,} requests are in it or being worked on."
         )
-        self.taken = taken
+        self.pending = pending
 
 
 class Stopping(CapacityError):
-    """The service stops, and this request takes longer than that."""
+    """The service stops before the request ends."""
 
     def __init__(self) -> None:
         super().__init__("The service should be running; it is stopping.")
 
 
 class TooManyBytes(CapacityError):
-    """The bodies of all requests together are more than the service holds."""
+    """The bodies of all requests exceed the memory budget."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"Bodies being answered should be at most {limit:,} bytes together; they are more.")
-        self.limit = limit
 
 
 class DeadlineExceeded(CapacityError):
-    """The answer was not ready in the time a request may take."""
+    """The response was not ready within the time limit."""
 
     def __init__(self, limit_s: float) -> None:
         super().__init__(f"An answer should take at most {limit_s:g} seconds; it was not ready.")
@@ -274,14 +260,14 @@ class DeadlineExceeded(CapacityError):
 
 
 class ModelError(ServiceError):
-    """We must act: the model or its files are at fault."""
+    """A model or its files are at fault; the operator has to act."""
 
 
 class ArtifactError(ModelError):
-    """A published folder is not what it should be.
+    """A published folder is invalid.
 
     Attributes:
-        artifact: Which one, as `name/version`; never a path.
+        artifact: `name/version`; never a path.
     """
 
     def __init__(self, artifact: str, message: str) -> None:
@@ -294,7 +280,7 @@ class ManifestInvalid(ArtifactError):
 
 
 class DigestMismatch(ArtifactError):
-    """A file is not the one that was published."""
+    """A file differs from the published one."""
 
     def __init__(self, artifact: str, file: str, expected: str, got: str) -> None:
         super().__init__(artifact, f"SHA-256 of {file} should be {expected}; got {got}.")
@@ -302,22 +288,29 @@ class DigestMismatch(ArtifactError):
 
 
 class GraphRefused(ArtifactError):
-    """The ONNX file is broken or does what our networks never need."""
+    """The ONNX file is invalid or uses a feature that is not allowed."""
 
 
 class GoldenMismatch(ArtifactError):
-    """The model does not reproduce its own examples."""
+    """The model does not reproduce its golden examples."""
 
 
 class InferenceFailed(ModelError):
-    """The runtime could not compute an answer."""
+    """The runtime failed to run the model."""
 
     def __init__(self, name: str, version: str) -> None:
         super().__init__(f"Model {name!r} version {version} could not compute an answer.")
-        self.name = name
-        self.version = version
+
+
+def client_message(error: ServiceError) -> str:
+    """Return the message for the client; an error of the server gets a generic one, without details."""
+    if isinstance(error, RequestError | CapacityError):
+        return str(error)
+    if isinstance(error, InferenceFailed):
+        return "Model could not compute an answer."
+    return INTERNAL_MESSAGE
 
 
 def _cut(name: str) -> str:
-    """Repeat only the beginning of a name that a caller made up."""
+    """Return the representation of a name from a request, shortened."""
     return repr(name if len(name) <= 40 else name[:36] + " ...")

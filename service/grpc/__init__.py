@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over gRPC, with the standard services for health and reflection.
+"""The Open Inference Protocol over gRPC, with the standard health and reflection services.
 
-Nothing here is imported unless the settings name a port for it.
+Imported only if the setting `grpc_port` is set.
 """

@@ -1,4 +1,4 @@
-"""A gRPC server in the running event loop: our service, health checking and reflection, with limits."""
+"""The gRPC server: inference, health and reflection services in the running event loop, with limits."""
 
 import asyncio
 import logging
@@ -16,30 +16,30 @@ from service.grpc import tls
 from service.grpc.limits.connections import Connections
 from service.grpc.servicer import SERVICE, Servicer
 from service.grpc.standard_services import StandardServices
-from service.inference.registry import Registry
+from service.inference.models.registry import Registry
 
 log = logging.getLogger(__name__)
 
 _OVERALL = ""
-"""The name of the whole server in the health service."""
+"""Name of the whole server in the health service."""
 
 _MAX_STREAMS = 100
-"""Calls of one connection at once; a client of the library queues further ones."""
+"""Concurrent calls per connection; gRPC clients queue further calls."""
 
 _MAX_PENDING_CALLS = 4096
 
 _READ_BYTES = 262_144
-"""Bytes read from a connection at once; the core's own choice is megabytes for each that sends fast."""
+"""Size of a read from a connection; gRPC's default is megabytes for each fast connection."""
 
 _MAX_HEADER_BYTES = 16_384
-"""Of the metadata of a call."""
+"""Maximum size of the metadata of a call."""
 
 _MIN_PING_INTERVAL_MS = 10_000
 _MAX_PING_STRIKES = 2
-"""A client that pings more often than the interval, so many times, is disconnected."""
+"""Number of pings in shorter intervals after which a client is disconnected."""
 
 _REFUSED_CALLS = 512
-"""Calls above the limit that may be told so at the same time; the library refuses the others."""
+"""Calls above the limit that get our error at the same time; gRPC refuses further ones itself."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Limits:
     """Limits of a server.
 
     Attributes:
-        message_bytes: Size of one message, decompressed.
-        connections: Connections open at once; also calls in progress at once.
-        idle_s: Seconds for which a connection without calls is kept.
-        handshake_s: Longest time for a connection to be established, in seconds.
-        drain_s: How long calls in progress may continue once the server stops, in seconds.
-        shares_port: Whether other processes of the service listen on the same port.
+        message_bytes: Maximum size of a message, decompressed.
+        connections: Maximum number of connections, and of calls in progress.
+        idle_s: Time in seconds after which a connection without calls is closed.
+        handshake_s: Timeout of the TLS and HTTP/2 handshake in seconds.
+        drain_s: Time in seconds that calls in progress have to finish when the server stops.
+        shares_port: Whether other workers of the service listen on the same port.
     """
 
     message_bytes: int
@@ -63,17 +63,17 @@ class Limits:
     shares_port: bool = False
 
     def options(self) -> list[tuple[str, int]]:
-        """Return them as options of gRPC's core."""
+        """Return the limits as gRPC channel arguments."""
         return [
-            # Else two processes would share the port and neither would know.
+            # The default, 1, lets two services listen on the same port without an error.
             ("grpc.so_reuseport", int(self.shares_port)),
             ("grpc.max_receive_message_length", self.message_bytes),
-            # Fixed windows: else megabytes are received for calls whose message is not read yet.
+            # Fixed flow-control windows: otherwise gRPC receives megabytes of messages not read yet.
             ("grpc.http2.bdp_probe", 0),
             ("grpc.http2.lookahead_bytes", 65_535),
             ("grpc.max_concurrent_streams", _MAX_STREAMS),
-            # Calls that the event loop has not begun yet. Above a limit the core cancels any, also those
-            # of clients that did nothing.
+            # Calls that the event loop has not started yet. Above this number gRPC cancels calls at random,
+            # also those of well-behaved clients.
             ("grpc.server.max_pending_requests", _MAX_PENDING_CALLS),
             ("grpc.server.max_pending_requests_hard_limit", 2 * _MAX_PENDING_CALLS),
             ("grpc.experimental.tcp_max_read_chunk_size", _READ_BYTES),
@@ -84,10 +84,10 @@ class Limits:
             ("grpc.http2.max_ping_strikes", _MAX_PING_STRIKES),
             ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
             ("grpc.http2.settings_timeout", round(1000 * self.handshake_s)),
-            # A client that is gone without closing its connection does not answer a ping.
+            # Pings detect clients that are gone without closing their connection.
             ("grpc.keepalive_time_ms", round(1000 * self.idle_s)),
             ("grpc.keepalive_timeout_ms", round(1000 * self.handshake_s)),
-            # Above the limit connections are closed by ourselves, fairly; the core refuses the newest.
+            # `Connections.trim` closes connections fairly before gRPC refuses new ones.
             ("grpc.max_allowed_incoming_connections", 2 * self.connections),
             ("grpc.max_connection_idle_ms", round(1000 * self.idle_s)),
             ("grpc.server_handshake_timeout_ms", round(1000 * self.handshake_s)),
@@ -99,7 +99,7 @@ class Certificate:
     """The files of a server's TLS certificate.
 
     Attributes:
-        chain: PEM file of the certificate, and those that lead to its issuer.
+        chain: PEM file of the certificate chain.
         key: PEM file of the private key.
     """
 
@@ -111,27 +111,28 @@ class Certificate:
 async def serving(
     servicer: Servicer, host: str, port: int, limits: Limits, certificate: Certificate | None = None
 ) -> AsyncIterator[int]:
-    """Serve while the context is entered; calls in progress may continue for a while when it is left.
+    """Serve while the context is entered; on exit, calls in progress have `limits.drain_s` to finish.
 
     Args:
-        servicer: Answers.
+        servicer: The inference service.
         host: Address to listen on.
-        port: Port to listen on; 0 takes a free one.
+        port: Port to listen on; 0 for a free one.
         limits: Limits of the server.
-        certificate: For TLS; None serves without.
+        certificate: Certificate for TLS; None for no TLS.
 
     Yields:
         The port.
 
     Raises:
-        RuntimeError: The address is not free, or the certificate cannot be used.
+        RuntimeError: The address is in use, or the certificate is not valid.
     """
-    calls = servicer.calls
+    call_handler = servicer.call_handler
+    calls = call_handler.calls
     server = grpc.aio.server(
         options=limits.options(), maximum_concurrent_rpcs=limits.connections + _REFUSED_CALLS
     )
     status = health.aio.HealthServicer()
-    standard = StandardServices(status, (SERVICE,), calls, servicer.reader, servicer.access)
+    standard = StandardServices(status, (SERVICE,), calls, call_handler.reader, call_handler.access)
     server.add_generic_rpc_handlers((servicer.handler(), *standard.handlers()))
     address = f"[{host}]" if ":" in host else host
     if certificate is None:
@@ -144,7 +145,7 @@ async def serving(
                 "The TLS certificate and key should be readable and belong together."
             ) from error
         bound = server.add_secure_port(f"{address}:{port}", credentials)
-    await _follow(servicer.registry, status)
+    await _follow_readiness(servicer.registry, status)
     await server.start()
     log.info("listening", extra={"fields": {"address": f"grpc://{address}:{bound}"}})
     try:
@@ -155,11 +156,11 @@ async def serving(
         await server.stop(limits.drain_s)
 
 
-async def _follow(registry: Registry, status_service: health.aio.HealthServicer) -> None:
-    """Keep the state that the health service reports equal to the registry's."""
+async def _follow_readiness(registry: Registry, status_service: health.aio.HealthServicer) -> None:
+    """Set the status of the health service whenever the registry's status changes."""
     loop = asyncio.get_running_loop()
 
-    async def show() -> None:
+    async def update() -> None:
         try:
             registry.check_ready()
         except (ModelNotReady, Stopping):
@@ -169,9 +170,9 @@ async def _follow(registry: Registry, status_service: health.aio.HealthServicer)
         for name in (_OVERALL, SERVICE):
             await status_service.set(name, status)
 
-    def change() -> None:
+    def on_change() -> None:
         if not loop.is_closed():
-            asyncio.run_coroutine_threadsafe(show(), loop)
+            asyncio.run_coroutine_threadsafe(update(), loop)
 
-    await show()
-    registry.subscribe(change)
+    await update()
+    registry.subscribe(on_change)

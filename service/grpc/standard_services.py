@@ -1,6 +1,6 @@
-"""The standard services, health checking and reflection, within the same limits as our own methods.
+"""The standard gRPC services, health checking and reflection, with the same limits as the other methods.
 
-The library's handlers let gRPC read a message of any allowed size for every call at once; these do not.
+The library's own handlers do not limit how many messages are read at the same time.
 """
 
 import asyncio
@@ -13,12 +13,13 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from service.core.errors import ServiceError
-from service.grpc import statuses
-from service.grpc.access import Access
+from service.core.errors import ServiceError, client_message
+from service.grpc import access, statuses
 from service.grpc.limits.calls import Call, Calls
 from service.grpc.messages import codec
 from service.grpc.messages.reader import MessageReader
+from service.inference.admission.access import Access
+from service.inference.admission.keys import Right
 
 Context: TypeAlias = grpc.aio.ServicerContext
 
@@ -28,8 +29,8 @@ class StandardServices:
     """Health checking, which needs no API key, and reflection, which needs the right to read.
 
     Attributes:
-        health: Answers about the state of the services.
-        services: Names of the services that reflection describes, besides its own and that of health.
+        health: The library's health service.
+        services: Services that reflection lists, besides health and reflection.
         calls: The calls in progress.
         reader: Reads their messages.
         access: Admission control.
@@ -42,78 +43,78 @@ class StandardServices:
     access: Access
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
-        """Return what a gRPC server needs to answer."""
+        """Return the handlers of both services, for a gRPC server."""
         names = (*self.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflected = reflection.aio.ReflectionServicer(service_names=names)
+        library = reflection.aio.ReflectionServicer(service_names=names)
 
         async def check(context: Context, call: Call) -> Message:
             content = await self.reader.read_small(call, context)
-            asked = codec.parse(health_pb2.HealthCheckRequest, content)
-            return await self.health.Check(asked, context)
+            return await self.health.Check(codec.parse(health_pb2.HealthCheckRequest, content), context)
 
         async def watch(context: Context, call: Call) -> None:
             content = await self.reader.read_small(call, context)
-            asked = codec.parse(health_pb2.HealthCheckRequest, content)
-            async with self.calls.within(call, None):
-                await self.health.Watch(asked, context)
+            request = codec.parse(health_pb2.HealthCheckRequest, content)
+            async with self.calls.revocable(call, None):
+                await self.health.Watch(request, context)
 
         async def reflect(context: Context, call: Call) -> None:
-            await self.access.authorize(context.invocation_metadata() or (), call.client.address, "read")
-            questions = self._questions(context, call)
-            async for description in reflected.ServerReflectionInfo(questions, context):
-                async with self.calls.within(call, None):
-                    await context.write(description)
+            metadata = context.invocation_metadata() or ()
+            await access.authorize(self.access, metadata, call.client.address, Right.READ)
+            requests = self._reflection_requests(context, call)
+            async for response in library.ServerReflectionInfo(requests, context):
+                async with self.calls.revocable(call, None):
+                    await context.write(response)
 
         return (
             grpc.method_handlers_generic_handler(
                 health.SERVICE_NAME,
                 {
-                    "Check": grpc.stream_unary_rpc_method_handler(self._framed(check), None, _serialized),
-                    "Watch": grpc.stream_stream_rpc_method_handler(self._framed(watch), None, _serialized),
+                    "Check": grpc.stream_unary_rpc_method_handler(self._handler(check), None, _serialize),
+                    "Watch": grpc.stream_stream_rpc_method_handler(self._handler(watch), None, _serialize),
                 },
             ),
             grpc.method_handlers_generic_handler(
                 reflection.SERVICE_NAME,
                 {
                     "ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(
-                        self._framed(reflect), None, _serialized
+                        self._handler(reflect), None, _serialize
                     ),
                 },
             ),
         )
 
-    def _framed(
+    def _handler(
         self, method: Callable[[Context, Call], Awaitable[Message | None]]
     ) -> Callable[[object, Context], Awaitable[Message | None]]:
-        """Return a handler that counts its calls and sends errors by setting the code."""
+        """Return a handler that limits and counts its calls, and sends errors by setting the code."""
 
         async def handle(requests: object, context: Context) -> Message | None:
             del requests
             call: Call | None = None
             try:
                 call = self.calls.begin(context)
-                answer = await method(context, call)
+                response = await method(context, call)
             except asyncio.CancelledError:
                 if call is not None:
-                    self.calls.cancelled(call)
+                    self.calls.count_cancelled(call)
                 raise
             except ServiceError as error:
-                answer = None
-                context.set_code(statuses.code(error))
-                context.set_details(statuses.sentence(error))
+                response = None
+                context.set_code(statuses.lookup(error).code)
+                context.set_details(client_message(error))
             if call is not None:
-                self.calls.finish(call)
-            return answer
+                self.calls.start_sending(call, 0)
+            return response
 
         return handle
 
-    async def _questions(
+    async def _reflection_requests(
         self, context: Context, call: Call
     ) -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
         while (content := await self.reader.next_small(call, context)) is not None:
             yield codec.parse(reflection_pb2.ServerReflectionRequest, content)
 
 
-def _serialized(message: Message | None) -> bytes:
-    """Serialize an answer; that of a call that failed is nothing."""
+def _serialize(message: Message | None) -> bytes:
+    """Serialize a response; that of a failed call is empty."""
     return b"" if message is None else bytes(message.SerializeToString())

@@ -1,75 +1,63 @@
-"""What an error means over gRPC: a code, a sentence, and trailing metadata."""
+"""gRPC status of each error: code, message and trailing metadata."""
+
+from dataclasses import dataclass
 
 from grpc import StatusCode
 
 from service.core import errors
-from service.core.errors import CapacityError, ServiceError
-from service.http.messages import problems
+from service.core.errors import ServiceError
 from service.inference.admission import headers
 
 REQUEST_ID = "x-request-id"
 
-INTERNAL_SENTENCE = "Something is wrong on our side."
 
-TABLE: dict[type[ServiceError], StatusCode] = {
-    errors.MalformedRequest: StatusCode.INVALID_ARGUMENT,
-    errors.BrokenPicture: StatusCode.INVALID_ARGUMENT,
-    errors.TensorMismatch: StatusCode.INVALID_ARGUMENT,
-    errors.BlankImage: StatusCode.INVALID_ARGUMENT,
-    errors.UnsupportedMediaType: StatusCode.INVALID_ARGUMENT,
-    errors.Unauthenticated: StatusCode.UNAUTHENTICATED,
-    errors.Forbidden: StatusCode.PERMISSION_DENIED,
-    errors.ManagementOff: StatusCode.PERMISSION_DENIED,
-    errors.UnknownModel: StatusCode.NOT_FOUND,
-    errors.UnknownVersion: StatusCode.NOT_FOUND,
-    errors.UnknownLayer: StatusCode.NOT_FOUND,
-    errors.UnknownUnit: StatusCode.NOT_FOUND,
-    errors.ReportUnavailable: StatusCode.NOT_FOUND,
-    errors.ReportBroken: StatusCode.NOT_FOUND,
-    errors.UnknownPicture: StatusCode.NOT_FOUND,
-    errors.ReloadRefused: StatusCode.FAILED_PRECONDITION,
-    errors.PayloadTooLarge: StatusCode.RESOURCE_EXHAUSTED,
-    errors.RateExceeded: StatusCode.RESOURCE_EXHAUSTED,
-    errors.BodyTimeout: StatusCode.DEADLINE_EXCEEDED,
-    errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
-    errors.ModelNotReady: StatusCode.UNAVAILABLE,
-    errors.Overloaded: StatusCode.UNAVAILABLE,
-    errors.TooManyBytes: StatusCode.UNAVAILABLE,
-    errors.Stopping: StatusCode.UNAVAILABLE,
-    errors.InferenceFailed: StatusCode.INTERNAL,
-    errors.ArtifactError: StatusCode.INTERNAL,
-    errors.ManifestInvalid: StatusCode.INTERNAL,
-    errors.DigestMismatch: StatusCode.INTERNAL,
-    errors.GraphRefused: StatusCode.INTERNAL,
-    errors.GoldenMismatch: StatusCode.INTERNAL,
-    errors.RequestError: StatusCode.INVALID_ARGUMENT,
-    errors.CapacityError: StatusCode.UNAVAILABLE,
-    errors.ModelError: StatusCode.INTERNAL,
-    errors.ServiceError: StatusCode.INTERNAL,
+@dataclass(frozen=True)
+class Status:
+    """The status of a failed call.
+
+    Attributes:
+        code: gRPC's status code.
+        http: HTTP status of the same error, for the log and the metrics.
+    """
+
+    code: StatusCode
+    http: int
+
+
+TABLE: dict[type[ServiceError], Status] = {
+    errors.RequestError: Status(StatusCode.INVALID_ARGUMENT, 400),
+    errors.BlankImage: Status(StatusCode.INVALID_ARGUMENT, 422),
+    errors.UnsupportedMediaType: Status(StatusCode.INVALID_ARGUMENT, 415),
+    errors.Unauthenticated: Status(StatusCode.UNAUTHENTICATED, 401),
+    errors.Forbidden: Status(StatusCode.PERMISSION_DENIED, 403),
+    errors.ManagementOff: Status(StatusCode.PERMISSION_DENIED, 403),
+    errors.UnknownModel: Status(StatusCode.NOT_FOUND, 404),
+    errors.UnknownVersion: Status(StatusCode.NOT_FOUND, 404),
+    errors.UnknownLayer: Status(StatusCode.NOT_FOUND, 404),
+    errors.UnknownUnit: Status(StatusCode.NOT_FOUND, 404),
+    errors.ReportUnavailable: Status(StatusCode.NOT_FOUND, 404),
+    errors.UnknownPicture: Status(StatusCode.NOT_FOUND, 404),
+    errors.ReloadRefused: Status(StatusCode.FAILED_PRECONDITION, 409),
+    errors.PayloadTooLarge: Status(StatusCode.RESOURCE_EXHAUSTED, 413),
+    errors.RateExceeded: Status(StatusCode.RESOURCE_EXHAUSTED, 429),
+    errors.BodyTimeout: Status(StatusCode.DEADLINE_EXCEEDED, 408),
+    errors.DeadlineExceeded: Status(StatusCode.DEADLINE_EXCEEDED, 504),
+    errors.CapacityError: Status(StatusCode.UNAVAILABLE, 503),
+    errors.ServiceError: Status(StatusCode.INTERNAL, 500),
 }
-"""An error that is not listed has the code of its nearest listed base class."""
+"""The status of each error class; other classes have the status of their nearest base class."""
+
+INTERNAL = TABLE[ServiceError]
 
 Metadata = tuple[tuple[str, str], ...]
 
 
-def code(error: ServiceError) -> StatusCode:
-    """Return the code of an error: that of its class, or of the nearest base class in the table."""
+def lookup(error: ServiceError) -> Status:
+    """Return the status of an error."""
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
-def sentence(error: ServiceError) -> str:
-    """Return the message for the client; internal errors get a generic one."""
-    if code(error) is not StatusCode.INTERNAL:
-        return str(error)
-    if isinstance(error, errors.InferenceFailed):
-        return "Model could not compute an answer."
-    return INTERNAL_SENTENCE
-
-
-def metadata(request_id: str, error: ServiceError | None = None) -> Metadata:
-    """Return the trailing metadata: the request's id; when to retry, and how to authenticate."""
-    found: Metadata = ((REQUEST_ID, request_id),)
-    if isinstance(error, CapacityError):
-        found += (("retry-after", str(problems.retry_after_s(error.retry_after_s))),)
-    found += tuple(headers.of_error(error)) if error is not None else ()
-    return found
+def trailing_metadata(request_id: str, error: ServiceError | None = None) -> Metadata:
+    """Return the trailing metadata of a call: the request id; when to retry, or how to authenticate."""
+    fields = () if error is None else headers.error_fields(error)
+    return ((REQUEST_ID, request_id), *fields)

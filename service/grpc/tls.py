@@ -1,4 +1,4 @@
-"""TLS for gRPC: a certificate that is read again when its files change, without a restart."""
+"""TLS credentials of the gRPC server; a changed certificate is loaded without a restart."""
 
 import logging
 import ssl
@@ -8,23 +8,25 @@ from pathlib import Path
 
 import grpc
 
+from service.core.artifact.files import file_stamp
+
 log = logging.getLogger(__name__)
 
 _Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 def credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
-    """Return credentials for a server; connections that begin after the files have changed get the new pair.
+    """Return server credentials that reload their files: new connections get the certificate as it is then.
 
-    A new pair that cannot be used is logged, and the old one is kept.
+    If a changed pair is not valid, that is logged and the previous pair stays in use.
 
     Args:
-        certificate: PEM file of the certificate, and those that lead to its issuer.
+        certificate: PEM file of the certificate chain.
         key: PEM file of the private key, without a passphrase.
 
     Raises:
         OSError: A file cannot be read.
-        ssl.SSLError: The files are no pair of certificate and key.
+        ssl.SSLError: Certificate and key are not valid or do not match.
     """
     pair = _Pair(certificate, key)
     return grpc.dynamic_ssl_server_credentials(
@@ -33,7 +35,7 @@ def credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
 
 
 class _Pair:
-    """A certificate and its key, as they were last read. Thread-safe: gRPC asks on threads of its own."""
+    """The loaded certificate and key. Thread-safe: gRPC calls the fetcher on its own threads."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self._files = (certificate, key)
@@ -42,7 +44,7 @@ class _Pair:
         self.current = self._load()
 
     def fetcher(self) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
-        """Return what gRPC calls for each new connection: it returns a new pair, or None for the same one."""
+        """Return the callback for new connections: it returns a changed pair, or None."""
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
             with self._lock:
@@ -50,7 +52,7 @@ class _Pair:
                     stamp = self._read_stamp()
                     if stamp == self._stamp:
                         return None
-                    self._stamp = stamp  # first: a broken pair is logged once
+                    self._stamp = stamp  # before loading, so that an invalid pair is logged once
                     self.current = self._load()
                 except (OSError, ssl.SSLError, ValueError) as error:
                     reason = type(error).__name__
@@ -62,24 +64,16 @@ class _Pair:
         return fetch
 
     def _read_stamp(self) -> _Stamp:
-        return tuple(_stamp_of(file) for file in self._files)
+        return tuple(file_stamp(file) for file in self._files)
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
         certificate, key = self._files
-        # Python checks that they are a pair; gRPC would say so at the first handshake, and no more.
+        # Checks that certificate and key match; gRPC would only fail at the first handshake.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key, password=_no_passphrase)
         return grpc.ssl_server_certificate_configuration([(key.read_bytes(), certificate.read_bytes())])
 
 
-def _stamp_of(file: Path) -> tuple[int, int, int] | None:
-    """Return what changes when a file is written or replaced; None if there is none."""
-    try:
-        stat = file.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
 def _no_passphrase() -> str:
-    raise ValueError("the private key should have no passphrase")  # else OpenSSL asks at the terminal
+    # Without this callback OpenSSL would prompt on the terminal.
+    raise ValueError("the private key should have no passphrase")

@@ -1,1 +1,1 @@
-"""The data plane that HTTP and gRPC share: admission, limits and the prediction pipeline."""
+"""What HTTP and gRPC share: admission, the prediction pipeline, and the served models."""

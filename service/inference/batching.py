@@ -1,8 +1,8 @@
 """Dynamic batching: requests for one model that arrive in one turn of the event loop run as one batch.
 
-Nobody waits on purpose: a network takes little longer for many images than for one, and calling it costs more
-than a small network takes. Each step is done for all requests before the next one, so that its code stays in
-the processor's caches. Long work does not come here, but goes to `workers`.
+No request is delayed to fill a batch. A network takes little longer for many images than for one, and calling
+it costs more than a small network takes. Each step runs for all requests before the next step, so that its
+code stays in the processor's caches. Long requests run in the thread pool instead.
 """
 
 import asyncio
@@ -16,18 +16,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from service.inference.models.model import Model
 from service.inference.predictor import Prediction, Predictor
-from service.inference.registry import Model
 
 log = logging.getLogger(__name__)
 
-_MOST_IMAGES = 128
-"""With so many images a batch is full: `ink` takes two milliseconds for them in int8; its version 1 and
-`flowers17`, in float32, ten. What is left waits for the next turn, so that others come in between."""
+_MAX_IMAGES = 128
+"""Size limit of a batch: `ink` takes 2 ms for it in int8; its version 1 and `flowers17`, in float32, 10 ms.
+Other requests run in the next turn, so that the event loop serves other events in between."""
 
-
-_MOST_READ_S = 0.005
-"""Seconds after which no further request is read in one turn: a small picture may take four milliseconds."""
+_MAX_READ_S = 0.005
+"""Time limit of reading requests in one turn, in seconds: preprocessing a small picture may take 4 ms."""
 
 
 class BatchedRequest(Protocol):
@@ -37,26 +36,27 @@ class BatchedRequest(Protocol):
         """Return whether the prediction is no longer wanted."""
 
     def images(self) -> NDArray[np.uint8] | None:
-        """Return its images, (B, ...) uint8 of the model's input shape, B >= 1; called once, before they run.
+        """Return the preprocessed images; called once, before the prediction.
 
-        None if it is answered in another way.
+        Returns:
+            (B, ...) uint8 of the model's input shape, B >= 1; None if the request runs in another way.
         """
 
     def on_prediction(self, prediction: Prediction) -> None:
-        """Take the prediction."""
+        """Handle the prediction."""
 
     def fail(self, error: Exception) -> None:
-        """Take the error there is instead."""
+        """Handle an error of any step."""
 
 
 _Read = tuple[NDArray[np.uint8], BatchedRequest]
 
 
 def _images_of(request: BatchedRequest) -> NDArray[np.uint8] | None:
-    """Return the images of a request; None if it is answered otherwise, or gets an error."""
+    """Return the images of a request; None if it runs in another way, or has failed."""
     try:
         return request.images()
-    except Exception as error:  # whatever it is, it is its own
+    except Exception as error:  # concerns this request only
         with _logged():
             request.fail(error)
     return None
@@ -64,18 +64,18 @@ def _images_of(request: BatchedRequest) -> NDArray[np.uint8] | None:
 
 @contextmanager
 def _logged() -> Iterator[None]:
-    """Log whatever one request raises: the others still wait."""
+    """Log an exception of one request, and go on with the others."""
     try:
         yield
     except Exception:
-        log.exception("unforeseen")
+        log.exception("unexpected error")
 
 
 class Batching:
     """Predicts on the event loop, concurrent requests in one batch.
 
     Attributes:
-        predictor: What it runs; other threads ask it themselves.
+        predictor: Runs the models; the thread pool uses it directly.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -83,12 +83,13 @@ class Batching:
         self._waiting: dict[int, deque[BatchedRequest]] = {}  # by the model's identity
 
     def submit(self, model: Model, request: BatchedRequest) -> None:
-        """Have a request's images predicted at the end of this turn of the event loop.
+        """Enqueue a request; it runs at the end of this turn of the event loop.
+
+        The prediction does not depend on the rest of the batch, up to rounding.
 
         Args:
-            model: As the predictor found it.
-            request: Gives its images then, and gets their prediction: the same together as alone, up to
-                rounding. If a step raises, it gets the error.
+            model: Model that `Predictor.find` returned.
+            request: Returns its images then, and receives the prediction or the error.
         """
         waiting = self._waiting.get(id(model))
         if waiting is None:
@@ -102,7 +103,7 @@ class Batching:
             return
         try:
             predictions = self._predict(model, batch)
-        except Exception as error:  # whatever it is, nobody may wait for ever
+        except Exception as error:  # any error: the clients wait
             for _, request in batch:
                 with _logged():
                     request.fail(error)
@@ -110,24 +111,24 @@ class Batching:
         for (_, request), prediction in zip(batch, predictions, strict=True):
             try:
                 request.on_prediction(prediction)
-            except Exception:  # whatever it is, it is its own and logged; the others still wait
-                log.exception("unforeseen")
+            except Exception:  # concerns this request only
+                log.exception("unexpected error")
 
     def _next_batch(self, model: Model) -> list[_Read]:
-        """Read the requests that run now; the others run in the next turn of the event loop."""
-        waiting = self._waiting[id(model)]  # requests that are submitted meanwhile join it
+        """Read requests until the batch is full; the others run in the next turn of the event loop."""
+        waiting = self._waiting[id(model)]  # may grow while requests are read
         batch: list[_Read] = []
-        images, ends = 0, perf_counter() + _MOST_READ_S
-        while waiting and images < _MOST_IMAGES and perf_counter() < ends:
+        images, ends = 0, perf_counter() + _MAX_READ_S
+        while waiting and images < _MAX_IMAGES and perf_counter() < ends:
             request = waiting.popleft()
             if request.is_cancelled():
                 continue
-            own = _images_of(request)
-            if own is None:
-                images += 1  # it took time, too
+            request_images = _images_of(request)
+            if request_images is None:
+                images += 1  # reading it took time too
             else:
-                batch.append((own, request))
-                images += len(own)
+                batch.append((request_images, request))
+                images += len(request_images)
         if waiting:
             asyncio.get_running_loop().call_soon(self._run, model)
         else:

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.codecs.drawings import Drawings, Limits
-from service.core.drawing.steps import Trace
+from service.core.drawing.steps import StepRecorder
 from service.core.errors import DeadlineExceeded
 from service.inference import preprocessing
 from service.inference.batching import Batching
+from service.inference.models.model import Model
 from service.inference.predictor import Prediction
 from service.inference.preprocessing import Preprocessing
-from service.inference.registry import Model
 from service.inference.request_context import RequestContext
 from service.inference.thread_pool import ThreadPool
 from service.memory import costs
@@ -49,7 +49,9 @@ class PredictionRequest(NamedTuple, Generic[Response]):
         encode: Encodes the response.
         prepare: The preprocessing, as `preprocessing.prepare` takes it.
         most_inline: Number of images up to which a small body is encoded on the event loop; None for any.
-        traces: List to which `preprocessing.prepare` adds the steps of each image; None if not requested.
+        recorders: List to which `preprocessing.prepare` adds the steps of each image; None if not requested.
+        changed: List to which `preprocessing.prepare` adds the indices of the 28 x 28 images that it
+            preprocessed; None if not needed.
         timeout_s: Deadline for the start of the prediction and for its end, in seconds after the request's
             head arrived; None for none of its own.
         priority: Priority in the thread pool, as `ThreadPool.run` takes it.
@@ -61,7 +63,8 @@ class PredictionRequest(NamedTuple, Generic[Response]):
     encode: Callable[[Prediction], Response]
     prepare: Preprocessing | None = None
     most_inline: int | None = None
-    traces: list[Trace] | None = None
+    recorders: list[StepRecorder] | None = None
+    changed: list[int] | None = None
     timeout_s: float | None = None
     priority: int = 0
     image_bytes: int | None = None
@@ -69,7 +72,7 @@ class PredictionRequest(NamedTuple, Generic[Response]):
     def is_short(self) -> bool:
         """Return whether it can run on the event loop without delaying other requests."""
         is_small = self.most_inline is None or len(self.drawings) <= self.most_inline
-        return self.traces is None and is_small and preprocessing.is_quick(self.drawings, self.prepare)
+        return self.recorders is None and is_small and preprocessing.is_quick(self.drawings, self.prepare)
 
 
 class PredictionJob(ABC, Generic[Response]):
@@ -254,7 +257,7 @@ class Pipeline:
             return self.encode(context, request, self.batching.predictor.predict(model, images))
 
     def acquired(self, model: Model, request: PredictionRequest[Response]) -> AbstractContextManager[None]:
-        """Acquire the memory of a request's images while the context is active; raises as `Budget.acquired`."""
+        """Acquire the memory of a request's images while entered; raises as `Budget.acquired`."""
         each = request.image_bytes or costs.image_cost(math.prod(model.shape), len(model.manifest.labels))
         return self.budget.acquired(each * len(request.drawings))
 
@@ -263,7 +266,13 @@ class Pipeline:
     ) -> NDArray[np.uint8]:
         """Return the images in the model's input shape; raises as `preprocessing.prepare`."""
         images = preprocessing.prepare(
-            request.drawings, model.shape, self.limits, request.prepare, request.traces, self.budget
+            request.drawings,
+            model.shape,
+            self.limits,
+            request.prepare,
+            request.recorders,
+            self.budget,
+            request.changed,
         )
         context.mark("prepare")
         return images

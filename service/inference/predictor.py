@@ -1,7 +1,4 @@
-"""The use case: run a model on images.
-
-Knows nothing of HTTP. Long work is handed to `workers` by those who know how long it is.
-"""
+"""Runs models on images. Independent of transports, batching and threads."""
 
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -13,9 +10,10 @@ from numpy.typing import NDArray
 
 from service.core.network import ood_score
 from service.core.network.engine import Scores
-from service.inference.registry import Model, Registry
+from service.inference.models.model import Model
+from service.inference.models.registry import Registry
 
-Made = TypeVar("Made")
+Item = TypeVar("Item")
 
 
 @dataclass(slots=True, eq=False)
@@ -24,11 +22,11 @@ class Run:
 
     Attributes:
         model: The model.
-        images: (B, ...) uint8, what it saw.
-        scores: Its scores, one row an image.
-        sure: (B,) whether the network knows the like of each image; None where its manifest has no threshold.
-        seconds: How long it took.
-        made: What `Prediction.of_each` has made of the whole batch.
+        images: (B, ...) uint8, the model's input.
+        scores: The model's scores, one row per image.
+        sure: (B,) whether each image is in distribution; None if the manifest has no threshold.
+        seconds: Duration of the run.
+        per_image: Cached results of `Prediction.per_image` for the whole batch.
     """
 
     model: Model
@@ -36,23 +34,23 @@ class Run:
     scores: Scores
     sure: NDArray[np.bool_] | None
     seconds: float
-    made: dict[object, Sequence[Any]] = field(default_factory=dict)
+    per_image: dict[object, Sequence[Any]] = field(default_factory=dict)
 
 
 class Prediction:
-    """The answer to one request: some rows of a run, or all of them.
+    """The prediction for one request: some or all rows of a run.
 
     Attributes:
-        model: Who answered.
-        count: How many images it is of.
-        seconds: How long the network took, for all that ran together.
-        batch: How many images ran together; 0 if another prediction of the same run says it.
+        model: The model.
+        count: Number of images of the request.
+        seconds: Duration of the whole run.
+        batch: Number of images of the whole run in its first prediction; 0 in the others.
     """
 
     __slots__ = ("_rows", "_run", "batch", "count", "model", "seconds")
 
     def __init__(self, run: Run, start: int, count: int) -> None:
-        """Take `count` rows of a run from `start` on; the first ones speak for the whole batch."""
+        """Select `count` rows of a run from `start` on."""
         self._run = run
         self._rows = slice(start, start + count)
         self.model = run.model
@@ -62,67 +60,68 @@ class Prediction:
 
     @property
     def images(self) -> NDArray[np.uint8]:
-        """(B, ...) uint8, what the model saw."""
+        """(B, ...) uint8, the model's input."""
         return self._run.images[self._rows]
 
     @property
     def scores(self) -> Scores:
-        """The model's scores, one row an image."""
+        """The model's scores, one row per image."""
         logits, probabilities = self._run.scores
         return Scores(logits[self._rows], probabilities[self._rows])
 
     @property
     def sure(self) -> NDArray[np.bool_] | None:
-        """(B,) whether the network knows the like of each image; None if it cannot tell."""
+        """(B,) whether each image is in distribution; None if the manifest has no threshold."""
         sure = self._run.sure
         return None if sure is None else sure[self._rows]
 
-    def of_each(self, make: Callable[..., Sequence[Made]], *arguments: Hashable) -> Sequence[Made]:
-        """Return what is made of each image; it is made once, of all images that ran together.
+    def per_image(self, compute: Callable[..., Sequence[Item]], *arguments: Hashable) -> Sequence[Item]:
+        """Return one computed item per image; computed once for the whole batch, and cached.
 
         Args:
-            make: Makes it of a run, one for each image, the same together as alone.
-            arguments: Further ones for it.
+            compute: Called with the run and `arguments`; returns one item per image, which must not depend on
+                the rest of the batch.
+            arguments: Further arguments.
         """
-        run, key = self._run, (make, *arguments)
-        made = run.made.get(key)
-        if made is None:
-            made = run.made[key] = make(run, *arguments)
-        return made[self._rows]
+        run, key = self._run, (compute, *arguments)
+        items = run.per_image.get(key)
+        if items is None:
+            items = run.per_image[key] = compute(run, *arguments)
+        return items[self._rows]
 
 
 class Predictor:
-    """Answers for every model in the registry."""
+    """Runs every model of the registry."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
     def find(self, name: str, version: str | None = None) -> Model:
-        """Return the model that would answer; raises as `Registry.get` does."""
+        """Return a model; as `Registry.get`."""
         return self._registry.get(name, version)
 
     def predict(self, model: Model, images: NDArray[np.uint8]) -> Prediction:
-        """Run one model on one batch, all of it for one request; as `run`."""
+        """Run a model on the images of one request; as `run`."""
         return Prediction(self.run(model, images), 0, len(images))
 
     def run(self, model: Model, images: NDArray[np.uint8]) -> Run:
-        """Run one model on one batch.
+        """Run a model on a batch.
 
         Args:
-            model: As `find` returned it.
+            model: Model that `find` returned.
             images: (B, ...) uint8 of the model's input shape, B >= 1.
 
         Returns:
-            Its scores, and what they are of.
+            The scores with their model, images and duration.
 
         Raises:
             TensorMismatch: Another dtype or shape.
-            InferenceFailed: The runtime could not compute an answer.
+            InferenceFailed: ONNX Runtime raised an error.
         """
         started = time.perf_counter()
         scores = model.engine.run(images)
         rule = model.manifest.certainty
         sure = None
         if rule is not None:
-            sure = ood_score.energy(scores.logits, model.manifest.temperature) >= rule.threshold
+            sure = ood_score.negative_energy(scores.logits, model.manifest.temperature) >= rule.threshold
         return Run(model, images, scores, sure, time.perf_counter() - started)

@@ -1,51 +1,56 @@
-"""Drawings to the model's shape.
+"""Preprocessing: converts images, picture files and strokes to the model's input shape.
 
-For a model of 28 x 28, `ink` prepares whatever has another size; for a model of colour photographs, `photo`
-prepares picture files. Any other model takes numbers alone.
+Models of 28 x 28 use `mnist`, and `mnist_rule` for images that already have this size; models of colour
+photographs use `photo`. Other models accept arrays only, without preprocessing.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape
 from service.codecs.pictures import header, image_files
-from service.core.drawing import mnist, photo
-from service.core.drawing.steps import Trace
+from service.core.drawing import mnist, mnist_rule, photo
+from service.core.drawing.steps import StepRecorder
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
 from service.core.wording import shape_text
 from service.memory.budget import Budget
 
-Preprocessing = Literal["none", "mnist"]
+Preprocessing = Literal["auto", "mnist", "none"]
 
-_DRAWN = (mnist.SIDE, mnist.SIDE)
+_DIGIT_SHAPE = (mnist.SIDE, mnist.SIDE)
 
 _QUICK_POINTS = 400
-"""Points of a drawing that are checked and drawn in well under a millisecond; a digit has about sixty."""
+"""Points of a drawing that is checked and rendered in well under 1 ms; a digit has about 60."""
 
 _QUICK_BYTES = 320_000
-"""Bytes of pixels of a picture that is decoded and prepared on the event loop: a canvas of 280 x 280 with
-colours and transparency takes 313,600. docs/decisions/0028-small-pictures-on-the-loop.md."""
+"""Size in bytes of the decoded pixels of a picture that is preprocessed on the event loop: 280 x 280
+pixels of RGBA take 313,600. docs/decisions/0028-small-images-on-the-event-loop.md."""
 
-_MOST_TRACED = 16
-"""Images whose steps one answer shows. The largest step of 97 photographs of flowers was 127 KB of an
-answer, that of noise, which nothing compresses, 314 KB."""
+_QUICK_IMAGES = 6
+"""Images of 28 x 28 that are preprocessed on the event loop, in about 0.5 ms each."""
+
+_MAX_RECORDED = 16
+"""Images in one request whose preprocessing steps are returned. The largest step of 97 photographs of flowers
+took 127 KB of the response; that of noise, which no compression shrinks, 314 KB."""
 
 
-def is_quick(drawings: Drawings, preparation: Preprocessing | None) -> bool:
-    """Tell whether the event loop can prepare the drawings without keeping others waiting.
+def is_quick(drawings: Drawings, mode: Preprocessing | None) -> bool:
+    """Return whether preprocessing is quick enough for the event loop: 4 ms at most.
 
-    Four milliseconds at worst: docs/decisions/0028-small-pictures-on-the-loop.md.
+    docs/decisions/0028-small-images-on-the-event-loop.md
     """
     if isinstance(drawings, np.ndarray):
-        return preparation != "mnist"
+        if mode != "auto" or drawings.shape[1:] != _DIGIT_SHAPE or len(drawings) <= _QUICK_IMAGES:
+            return mode != "mnist"
+        return bool(np.count_nonzero(~mnist_rule.are_as_mnist(drawings)) <= _QUICK_IMAGES)
     if len(drawings) > 1:
         return False
     content = drawings[0].content
     if isinstance(content, list):
         return sum(map(len, content)) <= _QUICK_POINTS
-    weight = header.weigh(content) if isinstance(content, bytes) else None
+    weight = header.decoded_bytes(content) if isinstance(content, bytes) else None
     return weight is not None and weight <= _QUICK_BYTES
 
 
@@ -53,110 +58,153 @@ def prepare(
     drawings: Drawings,
     shape: Shape,
     limits: Limits,
-    preparation: Preprocessing | None,
-    traces: list[Trace] | None = None,
+    mode: Preprocessing | None,
+    recorders: list[StepRecorder] | None = None,
     budget: Budget | None = None,
+    changed: list[int] | None = None,
 ) -> NDArray[np.uint8]:
-    """Bring drawings into the shape that the model takes.
+    """Convert drawings to the model's input shape.
 
     Args:
-        drawings: As `decode` returned them.
-        shape: Of one image as the model takes it.
-        limits: How much one request may hold.
-        preparation: `mnist` prepares every image, `none` takes every image as it is, None takes as it is what
-            has the model's shape and prepares everything else, a picture file on light paper too.
-        traces: Where to add the steps of every image, in order; None shows none and is quicker.
-        budget: Where the memory that decoding a picture file takes is acquired; None for nowhere.
+        drawings: Images, picture files or strokes, as decoded from the request.
+        shape: Shape of one input image of the model.
+        limits: Limits of one request.
+        mode: `auto`: use images of 28 x 28 unchanged if they are like MNIST's, and preprocess all others.
+            `mnist`: preprocess all images. `none`: use all images unchanged. None: use arrays of the model's
+            shape unchanged, and treat everything else as `auto` does.
+        recorders: List to which the steps of each image are added; None is quicker.
+        budget: Memory budget from which decoding a picture file acquires; None acquires nothing.
+        changed: List to which the indices of the images of 28 x 28 are added that `auto` did not use
+            unchanged; None if not needed.
 
     Returns:
         (B, *shape) uint8.
 
     Raises:
-        BrokenPicture: A picture cannot be read.
-        PayloadTooLarge: The pictures have more pixels together than the limit, or a side too long for one;
-            or there are more images than steps are shown of.
-        TooManyBytes: Decoding a picture takes more memory than is left now.
-        BlankImage: Nothing is drawn.
-        TensorMismatch: Another size or strokes with `none`, or something that cannot be prepared for the
-            model.
+        BrokenPicture: A picture file cannot be decoded.
+        PayloadTooLarge: The pictures have too many pixels in total, one has a side that is too long, or
+            there are too many images for `recorders`.
+        TooManyBytes: Decoding a picture takes more memory than is available now.
+        BlankImage: An image has no drawn pixels.
+        TensorMismatch: Another size or strokes with `none`, or a kind of drawing that cannot be preprocessed
+            for the model.
         MalformedRequest: `mnist` for a model whose images are not 28 x 28.
     """
-    if preparation == "mnist" and shape != _DRAWN:
+    if mode == "mnist" and shape != _DIGIT_SHAPE:
         expected = f"none, or left out, for a model of {shape_text(shape)} numbers an image"
         raise MalformedRequest("Query 'prepare'", expected, "'mnist'")
-    if traces is not None and len(drawings) > _MOST_TRACED:
-        raise PayloadTooLarge("Batch with include=steps", _MOST_TRACED, "images", f"{len(drawings):,}")
+    if recorders is not None and len(drawings) > _MAX_RECORDED:
+        raise PayloadTooLarge("Batch with include=steps", _MAX_RECORDED, "images", f"{len(drawings):,}")
     if isinstance(drawings, np.ndarray):
-        if preparation != "mnist" and traces is None:
+        if recorders is None and mode == "auto" and shape == _DIGIT_SHAPE:
+            prepared = mnist_rule.prepare_batch(drawings)
+            if changed is not None:
+                changed += prepared.changed
+            return prepared.images
+        if recorders is None and mode != "mnist":
             return drawings
         drawings = [Drawing(f"Image {row}", image) for row, image in enumerate(drawings)]
     images = []
-    room = limits.picture_pixels
-    for drawing in drawings:
-        content = drawing.content
-        trace = None
-        if traces is not None:
-            trace = Trace()
-            traces.append(trace)
-        if isinstance(content, bytes):
-            image, pixels = _from_file(content, drawing.field, shape, room, preparation, trace, budget)
-            room -= pixels
-        elif isinstance(content, list):
-            image = _from_strokes(content, drawing.field, shape, preparation, trace)
-        elif preparation == "mnist":
-            image = mnist.from_picture(content, drawing.field, trace)
-        else:
-            image = _taken(content, trace)
-        images.append(image)
+    pixels_left = limits.picture_pixels
+    for row, drawing in enumerate(drawings):
+        recorder = None
+        if recorders is not None:
+            recorder = StepRecorder()
+            recorders.append(recorder)
+        preprocessed = _prepare_one(drawing, shape, pixels_left, mode, recorder, budget)
+        pixels_left -= preprocessed.file_pixels
+        if preprocessed.is_changed and changed is not None:
+            changed.append(row)
+        images.append(preprocessed.image)
     return images[0][None] if len(images) == 1 else np.stack(images)
+
+
+class _Preprocessed(NamedTuple):
+    """One image after preprocessing.
+
+    Attributes:
+        image: uint8, in the model's input shape.
+        is_changed: Whether it was sent as 28 x 28 pixels and `auto` did not use it unchanged.
+        file_pixels: Pixels of the image file towards the limit of a request; 0 if it was not a file.
+    """
+
+    image: NDArray[np.uint8]
+    is_changed: bool = False
+    file_pixels: int = 0
+
+
+def _prepare_one(
+    drawing: Drawing,
+    shape: Shape,
+    max_pixels: int,
+    mode: Preprocessing | None,
+    recorder: StepRecorder | None,
+    budget: Budget | None,
+) -> _Preprocessed:
+    content, field = drawing.content, drawing.field
+    if isinstance(content, bytes):
+        return _from_file(content, field, shape, max_pixels, mode, recorder, budget)
+    if isinstance(content, list):
+        return _Preprocessed(_from_strokes(content, field, shape, mode, recorder))
+    if mode == "mnist":
+        return _Preprocessed(mnist.from_picture(content, field, recorder))
+    if mode == "auto" and shape == _DIGIT_SHAPE:
+        return _from_grey(content, field, recorder)
+    return _Preprocessed(_unchanged(content, recorder))
 
 
 def _from_file(
     data: bytes,
     field: str,
     shape: Shape,
-    room: int,
-    preparation: Preprocessing | None,
-    trace: Trace | None,
+    max_pixels: int,
+    mode: Preprocessing | None,
+    recorder: StepRecorder | None,
     budget: Budget | None,
-) -> tuple[NDArray[np.uint8], int]:
-    """Return a picture file as the model takes it, and how many pixels the file has."""
+) -> _Preprocessed:
+    """Return an image file in the model's input shape."""
     if shape == photo.SHAPE:
-        return image_files.read_photo(data, field, room, preparation != "none", trace, budget)
-    if shape != _DRAWN:
+        image, pixels = image_files.read_photo(data, field, max_pixels, mode != "none", recorder, budget)
+        return _Preprocessed(image, file_pixels=pixels)
+    if shape != _DIGIT_SHAPE:
         raise TensorMismatch(field, f"{shape_text(shape)} numbers for this model", "a picture file")
-    picture, pixels = image_files.read_picture(data, field, room, budget)
-    if picture.size == shape[::-1] and preparation != "mnist":
+    picture, pixels = image_files.read_grey(data, field, max_pixels, budget)
+    if picture.size == shape[::-1] and mode != "mnist":
         grey = np.asarray(picture)
-        if preparation == "none" or not _is_on_light_paper(grey):
-            return _taken(grey, trace), pixels
-    if preparation == "none":
+        if mode == "none":
+            return _Preprocessed(_unchanged(grey, recorder), file_pixels=pixels)
+        return _from_grey(grey, field, recorder)._replace(file_pixels=pixels)
+    if mode == "none":
         raise TensorMismatch(field, f"{shape_text(shape)} pixels", shape_text(picture.size))
-    return mnist.from_picture(picture, field, trace), pixels
+    return _Preprocessed(mnist.from_picture(picture, field, recorder), file_pixels=pixels)
 
 
-def _taken(image: NDArray[np.uint8], trace: Trace | None) -> NDArray[np.uint8]:
-    """Return an image as it is; numbers that are no picture have no step to show."""
-    if trace is not None and image.shape in (_DRAWN, photo.SHAPE):
-        trace.add("taken", image)
+def _from_grey(image: NDArray[np.uint8], field: str, recorder: StepRecorder | None) -> _Preprocessed:
+    """Preprocess a greyscale image of any size as `auto` does."""
+    if image.shape != _DIGIT_SHAPE:
+        return _Preprocessed(mnist.from_picture(image, field, recorder))
+    if mnist_rule.is_as_mnist(image):
+        return _Preprocessed(_unchanged(image, recorder))
+    return _Preprocessed(mnist_rule.prepare(image, field, recorder), is_changed=True)
+
+
+def _unchanged(image: NDArray[np.uint8], recorder: StepRecorder | None) -> NDArray[np.uint8]:
+    """Return an image as it is; as a preprocessing step only if it is a picture."""
+    if recorder is not None and image.shape in (_DIGIT_SHAPE, photo.SHAPE):
+        recorder.add("taken", image)
     return image
-
-
-def _is_on_light_paper(grey: NDArray[np.uint8]) -> bool:
-    """Tell whether a picture's edge is mostly light; what the networks were trained on is dark there."""
-    return bool(np.median(np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))) > 127)
 
 
 def _from_strokes(
     strokes: list[NDArray[np.float64]],
     field: str,
     shape: Shape,
-    preparation: Preprocessing | None,
-    trace: Trace | None,
+    mode: Preprocessing | None,
+    recorder: StepRecorder | None,
 ) -> NDArray[np.uint8]:
-    if shape != _DRAWN:
+    if shape != _DIGIT_SHAPE:
         other = "numbers or a picture file" if shape == photo.SHAPE else "numbers"
         raise TensorMismatch(field, f"{shape_text(shape)} {other} for this model", "strokes")
-    if preparation == "none":
+    if mode == "none":
         raise TensorMismatch(field, f"{shape_text(shape)} pixels", "strokes")
-    return mnist.from_strokes(strokes, field, trace)
+    return mnist.from_strokes(strokes, field, recorder)

@@ -1,4 +1,4 @@
-"""What is known of one request while it is being answered."""
+"""Request context: identity, timing and outcome of one request."""
 
 import os
 import re
@@ -11,34 +11,33 @@ import orjson
 from service.inference.admission.access import Grant
 
 CLIENT_CLOSED = 499
-"""Status in log and metrics for a caller who left before the answer, as nginx writes it."""
+"""Status in log and metrics if the client disconnected before the response, as in nginx."""
 
-
-_IDS = 256
-"""Request ids that are made at once."""
+_ID_BATCH = 256
+"""Number of request ids that one system call generates."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(slots=True)
 class RequestContext:
-    """What is known of one request while it is being answered.
+    """Identity, timing and outcome of one request; created when its head has arrived.
 
     Attributes:
-        request_id: The caller's own, or a new one.
-        route: The path's template; a fixed word where no route matched, so that callers cannot make
-            metrics grow.
-        model: Name of the model that answers, or `-`.
-        version: Its version, or `-`.
-        is_prediction: Whether the model is asked what it makes of images.
-        images: How many images it answered.
-        batch: How many images ran together with its own; 0 if another request says it.
-        received: Bytes of the body, as they came over the wire.
-        status: Of the answer; 0 before it is known.
+        request_id: Id that the client sent, or a generated one.
+        started: Start of the request, by `time.perf_counter`.
+        route: Path template; a constant if no route matches, so that clients cannot add metric series.
+        model: Model name, or `-`.
+        version: Model version, or `-`.
+        is_prediction: Whether the request is a prediction or an explanation.
+        images: Number of images in the response.
+        batch: As `Prediction.batch`.
+        received: Size of the body as it was received, in bytes.
+        status: Status of the response; 0 before it is known.
         body_read: Whether the body was read to its end.
-        grant: Its admission; None where neither keys nor rates apply.
-        ended: When it was answered, by `time.perf_counter`; 0 if that is when it is recorded.
-        method, path, client: Verb, path and the client's address, set when it is recorded.
+        grant: Admission of the request; None if neither keys nor rates apply.
+        ended: End of the request, by `time.perf_counter`; 0 if it ends when it is logged.
+        method, path, client: Method, path and client address; set when the request is logged.
     """
 
     request_id: str
@@ -61,19 +60,19 @@ class RequestContext:
     _phases: dict[str, float] | None = None
 
     def mark(self, phase: str, now: float = 0.0) -> None:
-        """Add the time since the previous mark to a phase; a worker may do so after its deadline too.
+        """Add the time since the previous mark to a phase; may be called after the request's deadline.
 
         Args:
-            phase: Its name.
-            now: When it ended, by `time.perf_counter`; 0 for now.
+            phase: Name of the phase.
+            now: End of the phase, by `time.perf_counter`; 0 is the current time.
         """
         self._marks += phase, now or time.perf_counter()
 
     @property
     def phases(self) -> dict[str, float]:
-        """Milliseconds spent in each phase, in microseconds' precision and in order.
+        """Duration of each phase in milliseconds, rounded to microseconds, in order.
 
-        The same from the first time on, so that header, log and metrics agree.
+        Computed once, so that header, log and metrics agree.
         """
         if self._phases is None:
             marks, before = self._marks.copy(), self.started
@@ -82,16 +81,16 @@ class RequestContext:
                 ms = int(1e6 * (now - before) + 0.5) / 1000  # Python's round is slower
                 phases[phase] = ms + phases[phase] if phase in phases else ms
                 before = now
-            self._phases = phases  # at once: another thread may come here too
+            self._phases = phases  # assigned as a whole: other threads may read it
         return self._phases
 
     def server_timing(self) -> bytes:
-        """Return the time that each phase took, as the header Server-Timing has it, if any."""
-        document = orjson.dumps(self.phases)  # which writes numbers several times as fast as Python does
+        """Return the phases as the value of the header Server-Timing; empty without phases."""
+        document = orjson.dumps(self.phases)  # formats numbers several times as fast as Python
         return document[2:-1].replace(b'":', b";dur=").replace(b',"', b", ")
 
     def age_s(self) -> float:
-        """Return the seconds since it began."""
+        """Return the seconds since the start of the request."""
         return time.perf_counter() - self.started
 
 
@@ -99,20 +98,20 @@ _unused_ids: list[str] = []
 
 
 def new_request_id() -> str:
-    """Return 16 hexadecimal digits that nobody can guess."""
+    """Return a random id of 16 hexadecimal digits."""
     try:
         return _unused_ids.pop()
-    except IndexError:  # many at once, for one system call
-        digits = os.urandom(8 * _IDS).hex()
+    except IndexError:
+        digits = os.urandom(8 * _ID_BATCH).hex()
         _unused_ids.extend(digits[at : at + 16] for at in range(16, len(digits), 16))
         return digits[:16]
 
 
-def request_id_from(given: str) -> str:
-    """Return the id that a caller gave, if it is one that can stand in a log; else a new one."""
-    return given if is_request_id(given) else new_request_id()
+def request_id_from(value: str) -> str:
+    """Return the client's request id if it is valid; else a new one."""
+    return value if is_request_id(value) else new_request_id()
 
 
 def is_request_id(text: str) -> bool:
-    """Tell whether an id can stand in a log."""
+    """Return whether a text is a valid request id: 1 to 64 letters, digits, `.`, `_` or `-`."""
     return _REQUEST_ID.fullmatch(text) is not None

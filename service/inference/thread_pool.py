@@ -1,6 +1,6 @@
-"""A few threads for work that would keep the event loop from everybody else.
+"""Thread pool with a bounded priority queue and deadlines, for work that would block the event loop.
 
-What goes here and what stays on the loop: docs/decisions/0003-inline-or-thread.md.
+Which requests run here and which on the event loop: docs/decisions/0003-inline-or-thread.md.
 """
 
 import asyncio
@@ -15,190 +15,201 @@ from typing import Any, TypeVar
 
 from service.core.errors import DeadlineExceeded, Overloaded
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-LEVELS = 10
-"""Of priority: 1 comes first."""
+LOWEST_PRIORITY = 10
+"""Priorities are 1 to this; 1 runs first."""
 
 DEFAULT_PRIORITY = 5
-"""What counts where no level is named."""
+"""Priority of jobs without a valid one."""
 
 
 @dataclass(frozen=True, order=True)
 class _Job:
-    """Work that waits; the least is taken first.
+    """A queued job, ordered by priority, then arrival.
 
     Attributes:
-        level: Its priority, 1 to `LEVELS`.
-        number: How many came before it.
-        limit_s: Longest time that its caller waits.
-        deadline: When that has passed, by `time.monotonic`.
+        priority: 1 to `LOWEST_PRIORITY`.
+        number: Number of jobs that arrived earlier.
+        timeout_s: Maximum time from arrival to completion, in seconds.
+        deadline: Deadline, by `time.monotonic`.
+        work: Function that it runs.
+        future: Future of its result.
     """
 
-    level: int
+    priority: int
     number: int
-    limit_s: float = field(compare=False)
+    timeout_s: float = field(compare=False)
     deadline: float = field(compare=False)
     work: Callable[[], Any] = field(compare=False)
     future: Future[Any] = field(compare=False)
 
     def begin(self) -> bool:
-        """Tell whether anybody waits for it still; from then on nobody can take it back."""
+        """Return whether it is to run: it was not cancelled and its deadline has not passed.
+
+        From then on it cannot be cancelled.
+        """
         if not self.future.set_running_or_notify_cancel():
             return False
         if monotonic() < self.deadline:
             return True
-        self.future.set_exception(DeadlineExceeded(self.limit_s))  # the event loop has not noticed yet
+        self.future.set_exception(DeadlineExceeded(self.timeout_s))  # before the event loop notices
         return False
 
 
-class _Kept:
-    """Work and its outcome, apart from the future, which is part of a reference cycle once it is awaited.
+class _Outcome:
+    """Runs a function and holds its result or error instead of the future.
 
-    An error's traceback holds a request's body, which would stay until garbage is collected.
+    An awaited future is part of a reference cycle, and the traceback of an error refers to a request's body:
+    it would stay in memory until the next garbage collection.
     """
 
-    __slots__ = ("_outcome", "_work")
+    __slots__ = ("_value", "_work")
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self._work: Callable[[], Any] | None = work
-        self._outcome: list[Any] = []  # what was returned; or the error, and True
+        self._value: list[Any] = []  # the result; or the error, and True
 
-    def do(self) -> None:
-        """Do the work, and keep its outcome."""
+    def run(self) -> None:
+        """Run the function, and store its result or error."""
         work, self._work = self._work, None
         assert work is not None
         try:
-            self._outcome.append(work())
-        except BaseException as error:  # whatever it is, the caller gets it
-            self._outcome.extend((error, True))
+            self._value.append(work())
+        except BaseException as error:  # raised to the caller
+            self._value.extend((error, True))
 
-    def take(self) -> Any:  # noqa: ANN401 - of any work
-        """Return what the work returned, or raise what it raised; once."""
-        outcome, *failed = self._outcome
-        self._outcome.clear()
+    def take(self) -> Any:  # noqa: ANN401 - any function
+        """Return the result or raise the error, and drop it."""
+        value, *failed = self._value
+        self._value.clear()
         if failed:
             try:
-                raise outcome
+                raise value
             finally:
-                del outcome  # its traceback holds this frame
-        return outcome
+                del value  # its traceback holds this frame
+        return value
 
 
 class ThreadPool:
-    """A few threads with a short queue in front of them, and a deadline for everything in it."""
+    """Threads with a bounded priority queue; every job has a deadline."""
 
     def __init__(self, threads: int, max_waiting: int, timeout_s: float) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="worker")
+        """Create a pool; threads start when they are first needed.
+
+        Args:
+            threads: Number of threads.
+            max_waiting: Number of jobs that may wait.
+            timeout_s: Maximum time from arrival to completion of a job, in seconds.
+        """
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pool")
         self._threads = threads
-        self._places = threads + max_waiting
+        self._capacity = threads + max_waiting
         self._timeout_s = timeout_s
         self._waiting: list[_Job] = []  # a heap
         self._numbers = itertools.count()
-        self._taken = 0
+        self._pending = 0
         self._busy = 0
         self._lock = threading.Lock()
 
     async def run(
-        self, work: Callable[[], Answer], *, timeout_s: float | None = None, priority: int = 0
-    ) -> Answer:
-        """Run a function in a worker thread.
+        self, work: Callable[[], Result], *, timeout_s: float | None = None, priority: int = 0
+    ) -> Result:
+        """Run a function in a thread, and return its result.
 
         Args:
-            work: What to do. Once begun it runs to its end even if nobody waits for it any longer; it is
-                never begun if the caller has given up before.
-            timeout_s: Longest time to wait for it, if that is shorter than the workers' own.
-            priority: 1 to `LEVELS`: waiting work with a smaller number is taken first, and of one number
-                what came first. Anything else counts as `DEFAULT_PRIORITY`.
-
-        Returns:
-            What it returned.
+            work: The function. Cancelling this call removes it from the queue; once started, it runs to its
+                end.
+            timeout_s: Deadline in seconds from now, if shorter than the pool's own.
+            priority: 1 to `LOWEST_PRIORITY`; smaller numbers run first, equal ones in order of arrival.
+                Any other number counts as `DEFAULT_PRIORITY`.
 
         Raises:
-            Overloaded: Every thread is busy and the queue is full; nothing was started.
-            DeadlineExceeded: It was not done in time.
-            Exception: Whatever it raised.
+            Overloaded: Every thread is busy and the queue is full.
+            DeadlineExceeded: The function did not complete in time.
+            Exception: Any exception of the function.
         """
-        limit_s = self._limit_s(timeout_s)
-        kept = _Kept(work)
-        future = self.submit(kept.do, timeout_s=timeout_s, priority=priority)
+        timeout_s = self._effective_timeout_s(timeout_s)
+        outcome = _Outcome(work)
+        future = self.submit(outcome.run, timeout_s=timeout_s, priority=priority)
         try:
-            await self._outcome(asyncio.wrap_future(future), limit_s)
-            answer: Answer = kept.take()
-            return answer
+            await self._await(asyncio.wrap_future(future), timeout_s)
+            result: Result = outcome.take()
+            return result
         finally:
-            del future, kept  # or an error's traceback would hold the error, and with it a request's body
+            del future, outcome  # which the traceback of an error would hold, and with it a body
 
     def submit(
-        self, work: Callable[[], Answer], *, timeout_s: float | None = None, priority: int = 0
-    ) -> "Future[Answer]":
-        """Queue a function for a worker thread, and return its future; from any thread.
+        self, work: Callable[[], Result], *, timeout_s: float | None = None, priority: int = 0
+    ) -> "Future[Result]":
+        """Enqueue a function, and return its future. Thread-safe.
 
         Args:
-            work: As `run` takes it.
-            timeout_s: As above. Work that has not begun by then ends with DeadlineExceeded.
-            priority: As above.
+            work: As for `run`.
+            timeout_s: As for `run`; a job that has not started by then ends with DeadlineExceeded.
+            priority: As for `run`.
 
         Raises:
-            Overloaded: Every thread is busy and the queue is full; nothing was started.
+            Overloaded: Every thread is busy and the queue is full.
         """
-        limit_s = self._limit_s(timeout_s)
-        level = priority if 1 <= priority <= LEVELS else DEFAULT_PRIORITY
-        future: Future[Answer] = Future()
-        self._enter(_Job(level, next(self._numbers), limit_s, monotonic() + limit_s, work, future))
-        future.add_done_callback(self._leave)
+        timeout_s = self._effective_timeout_s(timeout_s)
+        if not 1 <= priority <= LOWEST_PRIORITY:
+            priority = DEFAULT_PRIORITY
+        future: Future[Result] = Future()
+        self._enqueue(_Job(priority, next(self._numbers), timeout_s, monotonic() + timeout_s, work, future))
+        future.add_done_callback(self._on_done)
         return future
 
-    async def wait(self, future: "Future[Answer]") -> Answer:
-        """Await a future of `submit` that others may await too: cancelling this does not cancel the work.
+    async def wait(self, future: "Future[Result]") -> Result:
+        """Await a future of `submit` that several callers share; cancelling the call does not cancel the job.
 
         Raises:
-            DeadlineExceeded: It was not done in the workers' own time; the work goes on.
-            Exception: Whatever the work raised.
+            DeadlineExceeded: The job did not complete within the pool's timeout; it goes on.
+            Exception: Any exception of the function.
         """
-        return await self._outcome(asyncio.shield(asyncio.wrap_future(future)), self._timeout_s)
+        return await self._await(asyncio.shield(asyncio.wrap_future(future)), self._timeout_s)
 
-    async def _outcome(self, outcome: "asyncio.Future[Answer]", limit_s: float) -> Answer:
-        deadline = asyncio.timeout(limit_s)
+    async def _await(self, future: "asyncio.Future[Result]", timeout_s: float) -> Result:
+        deadline = asyncio.timeout(timeout_s)
         try:
             async with deadline:
-                return await outcome
+                return await future
         except TimeoutError as error:
             if deadline.expired():
-                raise DeadlineExceeded(limit_s) from error
+                raise DeadlineExceeded(timeout_s) from error
             raise
         finally:
-            del outcome, deadline  # as in `run`; a deadline holds its task, which holds the error
+            del future, deadline  # as in `run`; the deadline holds the task, and the task the error
 
-    def _limit_s(self, timeout_s: float | None) -> float:
+    def _effective_timeout_s(self, timeout_s: float | None) -> float:
         return self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
 
     def close(self) -> None:
-        """Let running work end, drop what waits, take no more, and stop the threads."""
+        """Cancel waiting jobs, refuse new ones, and stop each thread after its current job."""
         with self._lock:
-            self._places = 0
+            self._capacity = 0
             dropped = list(self._waiting)
         for job in dropped:
             job.future.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _enter(self, job: _Job) -> None:
+    def _enqueue(self, job: _Job) -> None:
         with self._lock:
-            if self._taken >= self._places:
-                raise Overloaded(self._taken)
+            if self._pending >= self._capacity:
+                raise Overloaded(self._pending)
             if self._busy < self._threads:
-                self._pool.submit(self._serve)
+                self._pool.submit(self._run_jobs)
                 self._busy += 1
-            self._taken += 1
+            self._pending += 1
             heapq.heappush(self._waiting, job)
 
-    def _serve(self) -> None:
-        """Do what waits, the best first, until nothing does."""
+    def _run_jobs(self) -> None:
+        """Run waiting jobs in order until none is left."""
         while job := self._next():
             if job.begin():
                 try:
                     job.future.set_result(job.work())
-                except BaseException as error:  # whatever it is, the caller gets it
+                except BaseException as error:  # raised to the caller
                     job.future.set_exception(error)
             del job  # as in `run`
 
@@ -209,9 +220,9 @@ class ThreadPool:
             self._busy -= 1
             return None
 
-    def _leave(self, future: Future[Any]) -> None:
+    def _on_done(self, future: Future[Any]) -> None:
         with self._lock:
-            self._taken -= 1
-            if future.cancelled():  # it may be waiting still
+            self._pending -= 1
+            if future.cancelled():  # it may still be in the queue
                 self._waiting = [job for job in self._waiting if job.future is not future]
                 heapq.heapify(self._waiting)

@@ -1,1 +1,1 @@
-""""""
+"""Memory budget of requests and responses."""

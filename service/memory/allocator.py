@@ -1,21 +1,21 @@
-"""How the C library's allocator gives memory back."""
+"""Settings of the C library's allocator: freed memory returns to the operating system."""
 
 import ctypes
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 _LARGE_BYTES = 2**20
-"""Blocks from this size on are mapped one by one, and unmapped when they are freed."""
+"""Blocks of this size and above are mapped separately, and unmapped when they are freed."""
 
-_MOST_ARENAS = 2
+_MAX_ARENAS = 2
 
 
-def bound() -> None:
-    """Let freed memory go back to the system: what one request took must be there for the next.
+def limit_retained_memory() -> None:
+    """Set glibc's thresholds so that freed memory returns to the operating system, for use by later requests.
 
-    By default glibc raises the size from which it maps a block by itself whenever a larger one is freed, up
-    to 32 MB, and keeps smaller ones in an arena for each thread: after one request of 16 MB a process kept up
-    to 170 MB. With fixed thresholds it kept 5 to 20 MB. Does nothing where the C library is another.
+    By default glibc raises the size from which on it maps blocks separately whenever a larger one is freed,
+    up to 32 MB, and keeps smaller blocks in one arena per thread: after a request of 16 MB a process kept up
+    to 170 MB. With fixed thresholds it kept 5 to 20 MB. Does nothing with other C libraries.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -23,4 +23,4 @@ def bound() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
     mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
-    mallopt(_M_ARENA_MAX, _MOST_ARENAS)
+    mallopt(_M_ARENA_MAX, _MAX_ARENAS)

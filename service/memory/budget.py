@@ -29,8 +29,8 @@ class Budget:
         """Set the function that frees memory which is held only to save work, such as a cache.
 
         Args:
-            reclaim: Called with the number of bytes that are short, by the thread that acquires, without a
-                lock held; it releases as many of them as it can.
+            reclaim: Called with the number of missing bytes, by the thread that acquires and without a lock;
+                it releases as many of them as it can.
         """
         self._reclaim = reclaim
 
@@ -41,11 +41,11 @@ class Budget:
 
     def try_acquire(self, size: int) -> bool:
         """Acquire `size` bytes; return False, and acquire nothing, if they exceed the limit."""
-        short = self._take(size)
-        if short > 0 and size <= self.max_bytes and self._reclaim is not None:
-            self._reclaim(short)
-            short = self._take(size)
-        return short <= 0
+        missing = self._try_acquire_free(size)
+        if missing > 0 and size <= self.max_bytes and self._reclaim is not None:
+            self._reclaim(missing)
+            missing = self._try_acquire_free(size)
+        return missing <= 0
 
     def acquire(self, size: int) -> None:
         """Acquire `size` bytes.
@@ -86,29 +86,30 @@ class Budget:
         with self._lock:
             self._used -= size
 
-    def _take(self, size: int) -> int:
-        """Acquire `size` bytes if they are free, or nothing; return how many are short, if above 0."""
+    def _try_acquire_free(self, size: int) -> int:
+        """Acquire `size` bytes if they are free; return how many are missing: 0 or less if acquired."""
         with self._lock:
-            short = self._used + size - self.max_bytes
-            if short <= 0:
+            missing = self._used + size - self.max_bytes
+            if missing <= 0:
                 self._used += size
-            return short
+            return missing
 
 
 _CLIENT_SHARE = 0.75
+"""Largest part of the budget for the bodies of one client."""
 
 
 class ClientShares:
-    """Limits how much of a budget one client's request bodies hold, so that some is left for others.
+    """Limits the part of a budget that one client's request bodies hold together.
 
-    A single body is not limited. Thread-safe: operators have an event loop of their own.
+    A single body is not limited. Thread-safe: the operators' port has an event loop of its own.
     """
 
     def __init__(self, budget: Budget) -> None:
-        """Create shares of which nothing is used.
+        """Create empty shares.
 
         Args:
-            budget: Where the bytes are acquired; a client may hold three quarters of it.
+            budget: Budget from which the bytes are acquired; a client may hold three quarters of it.
         """
         self._max_bytes = int(_CLIENT_SHARE * budget.max_bytes)
         self._used: dict[str, int] = {}
@@ -118,12 +119,12 @@ class ClientShares:
         """Acquire `size` bytes for one body of a client.
 
         Args:
-            client: Its address.
-            own: Bytes that the body has acquired before.
-            size: Further ones.
+            client: IP address of the client.
+            own: Bytes that this body has acquired before.
+            size: Bytes to acquire.
 
         Raises:
-            TooManyBytes: The client's bodies exceed its share together; nothing was acquired.
+            TooManyBytes: The client's bodies together exceed its share; nothing was acquired.
         """
         with self._lock:
             used = self._used.get(client, 0)
@@ -132,7 +133,7 @@ class ClientShares:
             self._used[client] = used + size
 
     def release(self, client: str, size: int) -> None:
-        """Return bytes that were acquired before."""
+        """Return `size` bytes that were acquired before."""
         with self._lock:
             left = self._used[client] - size
             if left:
@@ -141,5 +142,5 @@ class ClientShares:
                 del self._used[client]
 
     def __len__(self) -> int:
-        """Return how many clients hold bytes."""
+        """Return the number of clients that hold bytes."""
         return len(self._used)

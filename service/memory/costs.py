@@ -1,12 +1,11 @@
-"""Memory that requests take: upper bounds in bytes, to be acquired from the budget.
+"""Memory cost of requests: upper bounds in bytes, to be acquired from the budget.
 
-A body takes more than it weighs: it is received in pieces and joined, parsed, decoded. How much more, by
-content type, is `BodyCost`. What it holds takes memory that the size of the body says little of, and is
-counted when it is known: the pixels of a picture file (`picture_cost`), the images to predict
-(`image_cost`), the elements of a message of gRPC (`elements_cost`).
+A body takes more memory than its size while it is received, joined, parsed and decoded: `BodyCost`, by
+content type. Its content is counted once it is known: the pixels of an image file (`picture_cost`), the
+images to predict (`image_cost`), the elements of a gRPC message (`elements_cost`).
 
-The figures were measured by `tests/security/measure_costs.py`, which sends the worst bodies that we know of
-to a process of its own and reads its peak; docs/how-to/memory.md shows them.
+The constants were measured with `tests/security/measure_costs.py`, which sends the most expensive known
+bodies to a separate process and reads its peak memory; docs/how-to/memory.md lists the results.
 """
 
 from dataclasses import dataclass
@@ -16,58 +15,58 @@ JSON = "application/json"
 GRPC = "application/grpc"
 
 JSON_FACTOR = 6
-"""Of a body of JSON: itself; the parser's copy of it; its texts, of up to four bytes a character. A document
-of more values than that allows is read piece by piece, or refused (`most_parsed_bytes`)."""
+"""Bytes per byte of JSON: the body, the parser's copy, and strings with up to four bytes per character.
+Documents with more values than this allows are parsed item by item or refused (`max_parsed_bytes`)."""
 
 FACTORS = {
     JSON: JSON_FACTOR,
-    "multipart/form-data": 3,  # the body, its parts cut out or decoded, and their headers
+    "multipart/form-data": 3,  # the body, its parts as slices or decoded, and their headers
     "application/octet-stream": 2,  # while its pieces are joined; images are views of the body
-    "application/x-npy": 2,  # the same; or the body and a copy of it by rows, or its pixels
+    "application/x-npy": 2,  # the same; or the body and a copy in row-major order, or its pixels
     "image/png": 2,  # while its pieces are joined
     "image/jpeg": 2,
     "image/webp": 2,
-    GRPC: 2,  # the message as gRPC has it, and as Python does
+    GRPC: 2,  # the message in gRPC's memory and in Python's
 }
-"""Bytes that a body of one byte may take from its first byte to its answer, by content type."""
+"""Memory per byte of a body, from its first byte to the response, by content type."""
 
-CODED_BYTES = 64 * 2**10
-"""What unpacking one body takes while it arrives: zlib's window and tables."""
+DECOMPRESSOR_BYTES = 64 * 2**10
+"""Memory for decompressing one body: zlib's window and tables."""
 
-SHORT_JSON_BYTES = 4 * 2**20
-"""What parsing a short JSON document may take, whatever its size: at most as many threads as predict, and the
-event loop, parse at the same time, so it is not counted for those that wait."""
+UNCOUNTED_PARSING_BYTES = 4 * 2**20
+"""Memory that parsing any JSON document may take. It is not acquired: at most the event loop and the threads
+that predict parse at the same time."""
 
-_LARGEST_JSON_IMAGE = 32 * 2**20
-_JSON_NUMBER = 160
+_MAX_PARSED_IMAGE_BYTES = 32 * 2**20
+_PARSED_NUMBER_BYTES = 160
 
-_PICTURE_METADATA = 5
-"""Copies of EXIF data, colour profiles and the like that Pillow makes; measured 4.3."""
+_METADATA_FACTOR = 5
+"""Copies of EXIF data, colour profiles and the like that Pillow makes; measured: 4.3."""
 
-_SMALL_SIDE = 2048
-"""Side in pixels from which on a picture is reduced before its greys are computed."""
+_REDUCED_SIDE = 2048
+"""Longest side, in pixels, of an image that is converted to greyscale without being reduced."""
 
 
 @lru_cache(256)
 def factor(content_type: str) -> int:
-    """Return how many bytes each byte of a body may take; of a type that nobody reads, 2.
+    """Return the memory per byte of a body; 2 for an unsupported content type.
 
     Args:
-        content_type: As `BodyCost.of` takes it.
+        content_type: As in `BodyCost.of`.
     """
     return FACTORS.get(content_type.partition(";")[0].strip().lower(), 2)
 
 
 @dataclass(frozen=True, slots=True)
 class BodyCost:
-    """How much memory a body may take: received, decompressed, parsed and held until its response is sent.
+    """Memory that a body takes until its response is sent: received, decompressed, parsed.
 
-    It grows with the size, so a body that arrives in pieces acquires the difference for each.
+    The cost grows with the size, so the difference is acquired for each piece that arrives.
 
     Attributes:
-        factor: Bytes for each byte of the body.
-        json_bytes: Bytes of JSON at its beginning, where binary contents follow; None if all are alike.
-        fixed: Bytes beside, whatever its size.
+        factor: Bytes of memory per byte of the body.
+        json_bytes: Size of the JSON part if binary data follows; None if the body is uniform.
+        fixed: Bytes of memory independent of the size.
     """
 
     factor: int
@@ -76,54 +75,54 @@ class BodyCost:
 
     @classmethod
     def of(cls, content_type: str, coding: str = "", json_bytes: int | None = None) -> "BodyCost":
-        """Return the cost of bodies of one kind.
+        """Return the cost of bodies of a kind.
 
         Args:
-            content_type: What the endpoint will read it as: the header as it came, or `JSON` where the
-                endpoint reads JSON whatever the header says (everything under `/v2`, and `:predict`).
-            coding: The header Content-Encoding; empty or `identity` for none.
-            json_bytes: How many bytes are JSON, if the rest is binary contents (the header
-                `Inference-Header-Content-Length`); None if all are.
+            content_type: Value of the header Content-Type; `JSON` for endpoints that ignore the header (all
+                under `/v2`, and `:predict`).
+            coding: Value of the header Content-Encoding; empty or `identity` for none.
+            json_bytes: Size of the JSON part if binary data follows (the header
+                `Inference-Header-Content-Length`); None if there is none.
         """
-        fixed = CODED_BYTES if coding and coding.strip().lower() != "identity" else 0
+        fixed = DECOMPRESSOR_BYTES if coding and coding.strip().lower() != "identity" else 0
         each = factor(content_type)
         return cls(each, json_bytes if each == JSON_FACTOR else None, fixed)
 
     def __call__(self, size: int) -> int:
-        """Return the bytes of memory that a body of `size` bytes, decompressed, may take."""
+        """Return the bytes of memory for a body of `size` bytes after decompression."""
         if self.json_bytes is None:
             return self.factor * size + self.fixed
         parsed = min(max(self.json_bytes, 0), size)
         return JSON_FACTOR * parsed + 2 * (size - parsed) + self.fixed
 
 
-def most_body_bytes(content_type: str, max_body_bytes: int, max_pending_bytes: int) -> int:
-    """Return how large a body of a content type may be: what it costs must fit into the budget.
+def body_size_limit(content_type: str, max_body_bytes: int, max_pending_bytes: int) -> int:
+    """Return the largest body of a content type: its cost must fit into the whole budget.
 
     Args:
-        content_type: As `BodyCost.of` takes it.
-        max_body_bytes: The setting; with the default of `max_pending_bytes`, eight times as much, it is what
-            counts for every content type.
+        content_type: As in `BodyCost.of`.
+        max_body_bytes: The setting. It applies to every content type if `max_pending_bytes` has its default,
+            eight times as much.
         max_pending_bytes: The setting.
     """
     return min(max_body_bytes, max_pending_bytes // factor(content_type))
 
 
-def most_parsed_bytes(size: int, numbers: int = 0) -> int:
-    """Return how much memory parsing a JSON document as a whole may take, beside its text.
+def max_parsed_bytes(size: int, numbers: int = 0) -> int:
+    """Return the memory that parsing a JSON document at once may take, without its text.
 
     Args:
-        size: Of its text, in bytes.
-        numbers: Of one image of the model, if the document may hold one: it may be parsed, up to 32 MiB.
+        size: Size of the text in bytes.
+        numbers: Numbers of one image of the model, if the document may contain one: up to 32 MiB are allowed.
     """
-    one_image = min(_JSON_NUMBER * numbers, _LARGEST_JSON_IMAGE)
-    return max(SHORT_JSON_BYTES, (JSON_FACTOR - 1) * size, one_image)
+    one_image = min(_PARSED_NUMBER_BYTES * numbers, _MAX_PARSED_IMAGE_BYTES)
+    return max(UNCOUNTED_PARSING_BYTES, (JSON_FACTOR - 1) * size, one_image)
 
 
 def picture_cost(
     kind: str,
     mode: str,
-    is_clear: bool,
+    has_alpha: bool,
     pixels: int,
     decoded: int,
     *,
@@ -133,51 +132,52 @@ def picture_cost(
     size: int = 0,
     as_photo: bool = False,
 ) -> int:
-    """Return how much memory decoding and preparing a picture file may take, known from its header.
+    """Return the memory for decoding and preprocessing an image file, from its header.
 
     Args:
         kind: PNG, JPEG or WEBP.
-        mode: Pillow's, of what it decodes to.
-        is_clear: Whether anything may be transparent.
-        pixels: That the header declares.
-        decoded: Pixels that it is decoded to: of a large JPEG fewer.
-        scans: Passes over the picture, of a JPEG; with more than one all its coefficients are kept.
-        channels: Of the file, of a JPEG.
-        metadata: Bytes of the file that are not of its pixels.
-        size: Of the file, in bytes.
-        as_photo: Whether it is prepared as a photograph instead of a drawing.
+        mode: Pillow's mode of the decoded image.
+        has_alpha: Whether pixels may be transparent.
+        pixels: Pixels that the header declares.
+        decoded: Pixels after decoding: fewer for a large JPEG.
+        scans: Scans of a JPEG; with more than one, all coefficients are kept in memory.
+        channels: Channels of a JPEG.
+        metadata: Size of the metadata in bytes.
+        size: Size of the file in bytes.
+        as_photo: Whether it is preprocessed as a photograph instead of a drawing.
 
     Returns:
-        Bytes. Measured with Pillow 13 for 16 million pixels: a grey PNG 19 MB, in colours 68, with alpha 84,
-        a JPEG 5 to 24, one of several scans up to 145, a WebP 257; as photographs up to 194.
+        Bytes. Measured with Pillow 13 for 16 million pixels: greyscale PNG 19 MB, RGB 68, RGBA 84; JPEG 5 to
+        24, with several scans up to 145; WebP 257; as photographs up to 194.
     """
     per_pixel = {"1": 1, "L": 1, "P": 1, "I;16": 2}.get(mode, 4) + 1
-    if as_photo and (is_clear or mode not in ("L", "RGB", "CMYK", "I;16")):
-        per_pixel += 8 if is_clear else 4  # converted as a whole, to premultiplied colours if it has alpha
+    if as_photo and (has_alpha or mode not in ("L", "RGB", "CMYK", "I;16")):
+        per_pixel += 8 if has_alpha else 4  # converted as a whole; to premultiplied colours if there is alpha
     cost = per_pixel * decoded
     if kind == "WEBP":
-        cost += 12 * pixels + 2 * size  # two canvases and a frame of four bytes a pixel; the file twice
+        cost += 12 * pixels + 2 * size  # two canvases and a frame of 4 bytes per pixel; the file twice
     if kind == "JPEG" and scans > 1:
         cost += 2 * channels * pixels
-    small = min(decoded, _SMALL_SIDE**2)
-    return cost + (9 if is_clear else 2) * small + _PICTURE_METADATA * metadata
+    small = min(decoded, _REDUCED_SIDE**2)
+    greys = 11 if has_alpha else 2 if mode in ("1", "L", "I;16") else 6  # with the RGB they come from
+    return cost + greys * small + _METADATA_FACTOR * metadata
 
 
 def image_cost(
     numbers: int, classes: int, *, seen: bool = False, explained: int = 0, pictures: int = 0
 ) -> int:
-    """Return how much memory preparing, predicting and answering takes for each image of a request.
+    """Return the memory per image of a request for preprocessing, prediction and response.
 
     Args:
-        numbers: Of one image as the model takes it.
-        classes: Of the model: the answer may say something of each.
-        seen: Whether the answer repeats them.
-        explained: Units of all layers, if the answer explains; 0 if it does not.
-        pictures: Bytes of pixels of the steps that the answer shows.
+        numbers: Numbers of one input image of the model.
+        classes: Classes of the model.
+        seen: Whether the response contains the input images.
+        explained: Units of all layers, if the response contains explanations; otherwise 0.
+        pictures: Bytes of pixels of the preprocessing steps in the response.
 
     Returns:
-        Bytes. An answer is there three times while it is written: its parts, joined, and as bytes. Measured
-        for 4,096 images of 28 x 28: 6 MB, 45 MB with `seen`; for 256 explained ones 33 MB.
+        Bytes. A response exists three times while it is encoded: as parts, joined, and as bytes. Measured for
+        4,096 images of 28 x 28: 6 MB, 45 MB with `seen`; for 256 explained images 33 MB.
     """
     cost = 2 * numbers + 512 + 160 * classes
     if seen:
@@ -188,8 +188,8 @@ def image_cost(
 
 
 def elements_cost(elements: int) -> int:
-    """Return how much memory so many typed elements of a message of gRPC take once it is parsed.
+    """Return the memory for the typed elements of a gRPC message after parsing.
 
-    A byte of a packed field may be an element of eight, and the parser's arrays grow by doubling.
+    One byte of a packed field may become an element of eight, and the parser's arrays grow by doubling.
     """
     return 12 * elements

@@ -1,1 +1,1 @@
-"""Several worker processes on one port: a supervisor, the worker-side handle, and the memory they share."""
+"""Several worker processes on one port: supervisor, worker-side handle, and shared memory."""

@@ -1,7 +1,7 @@
-"""What all processes counted that serve on one address, whichever of them is asked.
+"""Aggregates the metrics and model statistics of all worker processes, in whichever worker is scraped.
 
-Each worker writes its counts to its slot of the shared memory, periodically and before it reads; a
-replacement counts on from there. So nothing is counted twice, and no counter ever goes back.
+Each worker writes its counts to its slot of the shared memory, periodically and before it reads. The
+replacement of a dead worker starts with the counts in its slot, so no counter ever decreases.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from prometheus_client.registry import Collector
 
 from service.multiprocess.worker import WorkerProcess
 from service.observability.metrics import Metrics
-from service.observability.model_statistics import Record, Statistics
+from service.observability.model_statistics import Statistics, VersionStatistics
 
 log = logging.getLogger(__name__)
 
-_PAUSE_S = 0.1
-_SHARE = 0.01
-"""Of a process's time, at most, that goes into leaving what it counted."""
+_PUBLISH_S = 0.1
+_MAX_SHARE = 0.01
+"""Maximum share of a process's time that goes into publishing its counts."""
 
 
 @dataclass(frozen=True)
-class _Left:
-    """What a process left: counts, and how it stands if it still runs."""
+class _Published:
+    """Content of a slot: counts of a worker, and its state while it runs."""
 
     metrics: dict[str, list[Any]]
     statistics: list[Any]
@@ -44,23 +44,30 @@ class _Left:
 
 
 class MetricsAggregation(Collector):
-    """Reads as `Metrics` and `Statistics` do, for all processes.
+    """Sums of `Metrics` and `Statistics` over all workers, with the same interface.
 
-    `collect` may be called from any thread, everything else from the event loop alone.
+    `collect` may be called from any thread, the other methods only from the event loop.
 
     Attributes:
-        registry: What a scrape reads.
+        registry: Registry for scrapes.
     """
 
     def __init__(self, metrics: Metrics, statistics: Statistics, worker: WorkerProcess) -> None:
+        """Create it, and add the counts of the worker that this one replaces.
+
+        Args:
+            metrics: Metrics of this process.
+            statistics: Statistics of this process.
+            worker: This process.
+        """
         self._metrics = metrics
         self._statistics = statistics
         self._worker = worker
-        self._leaving = threading.Lock()
-        self._left: object = None  # what was true when this process last left what it counted
-        self._texts: list[bytes] = []  # of which `_whole` is the sum
-        self._whole = Statistics()
-        before = _read(worker.memory.read(worker.slot))  # by the one that this one replaces
+        self._publishing = threading.Lock()
+        self._published_state: object = None  # counts when this process last published
+        self._texts: list[bytes] = []  # `_sum` is their sum
+        self._sum = Statistics()
+        before = _read(worker.memory.read(worker.slot))
         if before is not None:
             metrics.add(before.metrics)
             statistics.add(before.statistics)
@@ -68,63 +75,63 @@ class MetricsAggregation(Collector):
         self.registry.register(self)
 
     @asynccontextmanager
-    async def following(self) -> AsyncIterator[None]:
-        """Leave what is counted for the others while this is entered, and all of it at the end."""
-        leaving = asyncio.create_task(self._leave_now_and_then())
+    async def publishing(self) -> AsyncIterator[None]:
+        """Publish this process's counts periodically while entered, and once at the end."""
+        task = asyncio.create_task(self._publish_periodically())
         try:
             yield
         finally:
-            leaving.cancel()
-            self._leave()
+            task.cancel()
+            self._publish()
 
-    def of(self, name: str, version: str) -> Record:
-        """Return the record of a version; an empty one if nobody asked it yet."""
-        self._leave()
+    def of(self, name: str, version: str) -> VersionStatistics:
+        """Return the statistics of a version; all zero without requests."""
+        self._publish()
         texts = [text for _, text in self._worker.texts()]
-        if texts != self._texts:  # else another version was asked for just now
-            self._whole = Statistics()
+        if texts != self._texts:
+            self._sum = Statistics()
             for text in texts:
-                if left := _read(text):
-                    self._whole.add(left.statistics)
+                if published := _read(text):
+                    self._sum.add(published.statistics)
             self._texts = texts
-        return self._whole.of(name, version)
+        return self._sum.of(name, version)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield everything that was counted, for a scrape."""
-        whole = Metrics(lines_dropped=lambda: 0)  # this process's are among what all have left
+        """Yield the sums of all metrics, for a scrape."""
+        total = Metrics(lines_dropped=lambda: 0)  # the slots contain those of this process
         serving = []
-        for pid, left in self._everybodys():
-            whole.add(left.metrics)
-            if pid == left.pid:  # else its in-flight requests went with it
-                serving.append(left)
-        whole.in_flight = sum(left.in_flight for left in serving)
-        # Every process loads the same; only files that were changed since can make them differ.
-        ready = [{(name, version) for name, version in left.ready} for left in serving]
-        whole.show_ready(set.intersection(*ready) if ready else ())
-        yield from whole.collect()
-        yield GaugeMetricFamily("inkling_processes", "Processes that serve", value=len(serving))
+        for pid, published in self._slots():
+            total.add(published.metrics)
+            if pid == published.pid:  # else the worker is dead, and its requests in flight are lost
+                serving.append(published)
+        total.in_flight = sum(published.in_flight for published in serving)
+        # All workers load the same models, unless a file has changed between their starts.
+        ready = [{(name, version) for name, version in published.ready} for published in serving]
+        total.set_ready(set.intersection(*ready) if ready else ())
+        yield from total.collect()
+        yield GaugeMetricFamily("inkling_processes", "Worker processes that serve", value=len(serving))
         pids = [pid for pid, _ in self._worker.texts() if pid]
-        yield from _processes([self._worker.parent, *pids], self._worker.parent)
+        yield from _process_metrics([self._worker.parent, *pids], self._worker.parent)
 
-    async def _leave_now_and_then(self) -> None:
+    async def _publish_periodically(self) -> None:
         while True:
             began = time.perf_counter()
-            self._leave()
-            await asyncio.sleep(max(_PAUSE_S, (time.perf_counter() - began) / _SHARE))
+            self._publish()
+            await asyncio.sleep(max(_PUBLISH_S, (time.perf_counter() - began) / _MAX_SHARE))
 
-    def _leave(self) -> None:
-        with self._leaving:
-            true = (
-                self._metrics.answered(),
+    def _publish(self) -> None:
+        with self._publishing:
+            state = (
+                self._metrics.request_count(),
                 self._metrics.in_flight,
                 self._metrics.ready(),
                 self._metrics.accept_errors(),
                 self._metrics.lines_dropped(),
             )
-            if true == self._left:
+            if state == self._published_state:
                 return
             text = orjson.dumps(
-                _Left(
+                _Published(
                     self._metrics.snapshot(),
                     self._statistics.snapshot(),
                     os.getpid(),
@@ -133,39 +140,39 @@ class MetricsAggregation(Collector):
                 )
             )
             if not self._worker.memory.write(self._worker.slot, text):
-                log.error("too much was counted", extra={"fields": {"bytes": len(text)}})
-            self._left = true
+                log.error("metrics exceed the shared memory", extra={"fields": {"bytes": len(text)}})
+            self._published_state = state
 
-    def _everybodys(self) -> Iterator[tuple[int, _Left]]:
-        self._leave()
+    def _slots(self) -> Iterator[tuple[int, _Published]]:
+        self._publish()
         for pid, text in self._worker.texts():
-            left = _read(text)
-            if left is not None:
-                yield pid, left
+            published = _read(text)
+            if published is not None:
+                yield pid, published
 
 
-def _read(text: bytes) -> _Left | None:
-    return _Left(**orjson.loads(text)) if text else None
+def _read(text: bytes) -> _Published | None:
+    return _Published(**orjson.loads(text)) if text else None
 
 
-def _processes(pids: Iterable[int], parent: int) -> list[Metric]:
-    """Say of several processes together what Prometheus' library says of one.
+def _process_metrics(pids: Iterable[int], parent: int) -> list[Metric]:
+    """Return the process metrics of Prometheus' library for several processes together.
 
-    Processor time, memory and descriptors are sums, and pages that are shared count for each; the start is
-    the parent's, which began first. The time of processes that were replaced is in the parent's.
+    CPU time, memory and file descriptors are sums; shared pages count once per process. The start time is the
+    parent's, and the CPU time includes that of dead workers.
     """
     while True:
-        ended_s = _ended_s(parent)
+        dead_s = _dead_children_cpu_s(parent)
         families: dict[str, Metric] = {}
         for pid in pids:
             for family in ProcessCollector(pid=partial(int, pid), registry=None).collect():
                 if family.name in families and not family.name.endswith("start_time_seconds"):
                     _add(families[family.name], sum(sample.value for sample in family.samples))
                 families.setdefault(family.name, family)
-        if ended_s == _ended_s(parent):  # else one was counted twice, or not at all
+        if dead_s == _dead_children_cpu_s(parent):  # else a process ended meanwhile
             break
     if cpu := families.get("process_cpu_seconds"):
-        _add(cpu, ended_s)
+        _add(cpu, dead_s)
     return list(families.values())
 
 
@@ -173,8 +180,8 @@ def _add(family: Metric, value: float) -> None:
     family.samples = [sample._replace(value=sample.value + value) for sample in family.samples]
 
 
-def _ended_s(parent: int) -> float:
-    """Return the processor time of a process's children that have ended, in seconds; 0 where nobody says."""
+def _dead_children_cpu_s(parent: int) -> float:
+    """Return the CPU time of a process's dead children, in seconds; 0 without /proc."""
     try:
         stat = Path(f"/proc/{parent}/stat").read_bytes()
     except OSError:

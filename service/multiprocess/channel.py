@@ -14,8 +14,8 @@ from typing import Any
 Message = Mapping[str, Any]
 
 _CHUNK_BYTES = 65_536
-_MOST_SOCKETS = 64
-"""Sockets that one read can receive; a message carries at most one, and one read ends after it."""
+_MAX_SOCKETS = 64
+"""Maximum number of sockets that one read receives; each message has at most one."""
 
 
 class Channel:
@@ -31,7 +31,7 @@ class Channel:
         self._outgoing: deque[tuple[bytes, socket.socket | None]] = deque()
         self._incoming = b""
         self._received: deque[socket.socket | None] = deque()
-        self._is_broken = False  # nobody will receive what is sent
+        self._is_broken = False  # the other end is closed
         self.is_closed = False
 
     @classmethod
@@ -46,7 +46,7 @@ class Channel:
 
     @property
     def pending_bytes(self) -> int:
-        """Size of the messages that the other end has not taken yet; if not 0, `flush` when writable."""
+        """Size of the messages that are not sent yet; if not 0, call `flush` when writable."""
         return sum(len(data) for data, _ in self._outgoing)
 
     def send(self, message: Message, passed: socket.socket | None = None) -> None:
@@ -54,14 +54,14 @@ class Channel:
 
         Args:
             message: A JSON object.
-            passed: A socket that the other end gets a descriptor of.
+            passed: A socket to pass to the other end, as a new file descriptor.
         """
         line = json.dumps({**message, "passes_socket": True} if passed else message).encode() + b"\n"
         self._outgoing.append((line, passed))
         self.flush()
 
     def flush(self) -> None:
-        """Send as much as the other end takes."""
+        """Send as much as possible without blocking."""
         try:
             while self._outgoing and not self._is_broken:
                 data, passed = self._outgoing[0]
@@ -97,7 +97,7 @@ class Channel:
         return messages
 
     def close(self) -> None:
-        """Close this end, and every received socket that nobody has taken."""
+        """Close this end, and every received socket that `receive` has not returned."""
         self.is_closed = self._is_broken = True
         self._outgoing.clear()
         while self._received:
@@ -112,8 +112,8 @@ class Channel:
         return self._socket.sendmsg([data], [rights])
 
     def _read(self) -> bytes:
-        """Read a chunk; a socket that could not be received, for want of descriptors, is None."""
-        data, descriptors, flags, _ = socket.recv_fds(self._socket, _CHUNK_BYTES, _MOST_SOCKETS)
+        """Read a chunk; a socket is None if this process is out of file descriptors."""
+        data, descriptors, flags, _ = socket.recv_fds(self._socket, _CHUNK_BYTES, _MAX_SOCKETS)
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
             self._received.append(socket.socket(fileno=descriptor))

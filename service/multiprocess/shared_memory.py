@@ -1,6 +1,6 @@
 """Anonymous shared memory with one slot for each worker process.
 
-Any process reads any slot; only the worker that has a slot writes its text. A worker may be killed at any
+Every process may read every slot; only the worker of a slot writes its text. A worker may be killed at any
 moment, also while it writes. The content of a text is opaque to this module.
 """
 
@@ -15,7 +15,7 @@ _BUFFER_HEADER = struct.Struct("<II")  # length and CRC-32 of the text that foll
 _INDEX_OFFSET = _PID.size
 _STATE_OFFSET = _PID.size + 1
 _SLOT_HEADER_BYTES = 16
-_MOST_READS = 100
+_MAX_READS = 100
 
 
 class WorkerState(IntEnum):
@@ -23,7 +23,7 @@ class WorkerState(IntEnum):
 
     STARTING = 0
     SERVING = 1
-    DRAINING = 2  # it was told to stop
+    DRAINING = 2  # it is stopping
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class SharedMemory:
     """
 
     def __init__(self, slots: int, max_bytes: int = 4 * 2**20) -> None:
-        """Map the memory; to be called before the first fork.
+        """Map the memory; call it before the first fork.
 
         Args:
             slots: Number of workers.
@@ -74,7 +74,7 @@ class SharedMemory:
 
     def read(self, slot: int) -> bytes:
         """Return the text of a slot; empty if none was written."""
-        for _ in range(_MOST_READS):  # a read is torn only if the writer writes twice meanwhile
+        for _ in range(_MAX_READS):  # a read is torn only if the writer writes twice meanwhile
             begin = self._buffer_offset(slot, self._memory[self._slot_offset(slot) + _INDEX_OFFSET])
             length, checksum = _BUFFER_HEADER.unpack_from(self._memory, begin)
             begin += _BUFFER_HEADER.size

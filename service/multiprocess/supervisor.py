@@ -1,10 +1,9 @@
 """Supervisor: forks the worker processes, restarts those that die, and stops them. It serves no requests.
 
-It imports nothing heavy and starts no thread, so that its children start as small as a single process would.
+It imports nothing heavy and starts no thread: its children inherit its memory.
 
-A dead worker's listening socket stays open here and is passed to the other workers, which accept from it
-until the replacement serves: connections that are queued there are neither reset nor wait for the
-replacement.
+The listening socket of a dead worker stays open and is passed to the other workers, which accept from it
+until the replacement serves. So queued connections are neither reset nor delayed.
 """
 
 import logging
@@ -12,66 +11,34 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from math import inf
 from types import FrameType
 from typing import Any
 
+from service.multiprocess.change import ChangeKind, CommittedState
 from service.multiprocess.channel import Channel
-from service.multiprocess.coordinator import CommittedState, Coordinator, Kind
+from service.multiprocess.child import ChildProcess, RestartSchedule, run_in_child
+from service.multiprocess.coordinator import Coordinator
 from service.multiprocess.shared_memory import SharedMemory
 from service.multiprocess.worker import WorkerProcess
-from service.observability import json_logging
+from service.observability import json_lines, json_logging
+from service.observability.log_handler import RETRY_S
 
 log = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
-_STABLE_S = 10.0
-"""A worker that has served for this long did not die of its start; its next restart has no delay."""
-_RESTART_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-"""Delay before a restart, by the number of deaths in this slot that followed one another quickly."""
 _MAX_PENDING_BYTES = 16 * 2**20
-"""Messages that a worker has not read; one with more hangs, and is killed."""
-
-
-@dataclass
-class _Worker:
-    """A child process.
-
-    Attributes:
-        pid: Process id.
-        slot: Its slot.
-        channel: Messages to and from it.
-        started_s: Clock time of the fork.
-        has_served: Whether it has reported that it serves.
-        is_draining: Whether it was told to stop.
-        failure: Why it cannot start, in one line.
-        is_writable_awaited: Whether the selector waits until its channel takes more.
-    """
-
-    pid: int
-    slot: int
-    channel: Channel
-    started_s: float
-    has_served: bool = False
-    is_draining: bool = False
-    failure: str = ""
-    is_writable_awaited: bool = False
-
-    @property
-    def serves(self) -> bool:
-        return self.has_served and not self.is_draining
+"""Size of messages that a worker has not read; with more, the worker hangs, and is killed."""
 
 
 class Supervisor:
-    """Keeps a number of workers serving until a signal stops it.
+    """Keeps a number of workers serving until a signal stops the service.
 
-    Signals: SIGTERM and SIGINT stop the service; a second one ends the lame duck at once; SIGINT after that
-    kills the workers. SIGHUP reloads the models, in all workers or in none.
+    SIGTERM and SIGINT stop the service; a second one ends the lame duck period at once; SIGINT after that
+    kills the workers. SIGHUP reloads the models in all workers or in none.
     """
 
     def __init__(
@@ -83,20 +50,20 @@ class Supervisor:
         lame_duck_s: float = 0.0,
         change_timeout_s: float = 60.0,
     ) -> None:
-        """Prepare; `run` starts the workers.
+        """Create it; `run` starts the workers.
 
         Args:
             sockets: A bound socket for each worker; the same one for all where the system cannot balance
                 connections between sockets. They stay open in the supervisor.
-            list_published: Returns names and versions in the models folder; raises OSError. Called here, and
-                for each change.
-            serve: Runs in each worker with its handle and its socket; returns its exit status. Whatever it
-                refers to was created before the fork: memory-mapped objects are shared by all workers.
-            stop_timeout_s: Longest time from the end of the lame duck to the end of the last worker, in
-                seconds; then the rest is killed.
-            lame_duck_s: How long the sockets stay open after SIGTERM, in seconds, while workers report that
-                they are not ready.
-            change_timeout_s: Longest time for all workers to prepare a change of the models, in seconds.
+            list_published: Returns the names and versions in the models folder; raises OSError. Called here,
+                and for each change.
+            serve: Runs in each worker with its handle and its socket; returns the exit status. Objects that
+                it refers to are created before the fork: mapped memory is shared by all workers.
+            stop_timeout_s: Maximum time from the end of the lame duck period to the end of the last worker,
+                in seconds; then the remaining workers are killed.
+            lame_duck_s: Lame duck period in seconds: after SIGTERM, workers still serve but report that they
+                are not ready.
+            change_timeout_s: Maximum time for all workers to prepare a change of the models, in seconds.
 
         Raises:
             OSError: The models folder cannot be read.
@@ -107,15 +74,12 @@ class Supervisor:
         self._stop_timeout_s = stop_timeout_s
         self._lame_duck_s = lame_duck_s
         self._memory = SharedMemory(count)
-        self._workers: dict[int, _Worker] = {}  # by process id
-        self._starts_s = dict.fromkeys(range(count), 0.0)  # when a worker is started, by empty slot
-        self._deaths = [0] * count
-        self._orphaned: set[int] = set()  # slots whose listening sockets the other workers accept from
+        self._workers: dict[int, ChildProcess] = {}  # by process id
+        self._restarts = RestartSchedule(count)
+        self._orphaned: set[int] = set()  # slots whose listening sockets other workers accept from
         self._has_announced = False
-        self._close_s = inf  # when the sockets are closed; inf before a signal, and once they are closed
-        self._kill_s = (
-            inf  # when the remaining workers are killed; inf before a signal, and once they are killed
-        )
+        # When sockets are closed and remaining workers are killed; inf before a signal, and afterwards.
+        self._close_s = self._kill_s = inf
         self._is_stopping = False
         self._status = 0
         self._coordinator = Coordinator(
@@ -147,7 +111,7 @@ class Supervisor:
             )
             self._wait()
             self._reap()
-            if not self._has_announced and not self._starts_s and not self._is_stopping:
+            if not self._has_announced and not self._restarts.empty_slots and not self._is_stopping:
                 self._has_announced = all(worker.serves for worker in self._workers.values())
                 if self._has_announced:
                     announce()
@@ -156,70 +120,51 @@ class Supervisor:
     def _start_due_workers(self) -> None:
         if self._coordinator.is_running:
             return  # a worker that starts now might load the state before or after the change
-        now = time.monotonic()
-        for slot in [slot for slot, start_s in self._starts_s.items() if start_s <= now]:
+        for slot in self._restarts.due():
             try:
                 self._start(slot)
-            except OSError as error:  # no memory, or too many processes
+            except OSError as error:  # out of memory, or too many processes
                 log.error("process not started", extra={"fields": {"reason": error.strerror}})
                 self._schedule_restart(slot)
 
     def _start(self, slot: int) -> None:
         """Fork a worker."""
-        own, childs = Channel.pair()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # else the child's would be written to our pipe
+        own_end, child_end = Channel.pair()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # else the child's signals go to our pipe
         try:
             pid = os.fork()
             if pid == 0:
-                own.close()
-                self._run_worker(slot, childs)
-            del self._starts_s[slot]
-            self._workers[pid] = _Worker(pid, slot, own, time.monotonic())
-            self._selector.register(own, selectors.EVENT_READ, self._workers[pid])
+                own_end.close()
+                run_in_child(lambda: self._run_worker(slot, child_end))
+            self._restarts.on_start(slot)
+            self._workers[pid] = ChildProcess(pid, slot, own_end, time.monotonic())
+            self._selector.register(own_end, selectors.EVENT_READ, self._workers[pid])
         except OSError:
-            own.close()
+            own_end.close()
             raise
         finally:
-            childs.close()
+            child_end.close()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
-    def _run_worker(self, slot: int, channel: Channel) -> None:
-        """Serve in the child, and exit."""
-        status = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor coordinates reloads
-            signal.signal(signal.SIGTERM, _exit)
-            # A terminal sends SIGINT to the whole process group; the supervisor turns it into one SIGTERM.
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP))
-            self._memory.set_pid(slot, os.getpid())
-            own = self._sockets[slot]
-            for other in self._sockets:
-                if other is not own:
-                    other.close()
-            for worker in self._workers.values():
-                worker.channel.close()
-            handle = WorkerProcess(self._memory, slot, os.getppid(), self._coordinator.state, channel)
-            status = self._serve(handle, own)
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-        except BaseException:
-            log.exception("unforeseen")
-        finally:
-            try:
-                logging.shutdown()
-                sys.stderr.flush()
-            finally:  # a child must never return into the supervisor's loop
-                os._exit(status)
+    def _run_worker(self, slot: int, channel: Channel) -> int:
+        """Serve in the child until it stops; return its exit status."""
+        json_lines.set_worker(slot)
+        self._memory.set_pid(slot, os.getpid())
+        own = self._sockets[slot]
+        for other in self._sockets:
+            if other is not own:
+                other.close()
+        for worker in self._workers.values():
+            worker.channel.close()
+        handle = WorkerProcess(self._memory, slot, os.getppid(), self._coordinator.state, channel)
+        return self._serve(handle, own)
 
     def _wait(self) -> None:
-        """Wait for signals, messages, and whatever is due; handle them."""
-        # While a change runs no worker is started, and its deadline bounds the wait.
-        starts_s = () if self._coordinator.is_running else self._starts_s.values()
-        due_s = min((*starts_s, self._coordinator.due_s, self._close_s, self._kill_s))
-        if json_logging.flush():  # the log's reader is slow, and no event loop here has a timer
-            due_s = min(due_s, time.monotonic() + json_logging.RETRY_S)
+        """Wait for signals, messages and deadlines, and handle them."""
+        start_s = inf if self._coordinator.is_running else self._restarts.next_s  # no start during a change
+        due_s = min(start_s, self._coordinator.due_s, self._close_s, self._kill_s)
+        if json_logging.flush():  # the log's reader is slow
+            due_s = min(due_s, time.monotonic() + RETRY_S)
         timeout = None if due_s == inf else max(0.0, due_s - time.monotonic())
         for key, events in self._selector.select(timeout):
             if key.data is None:
@@ -241,7 +186,7 @@ class Supervisor:
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGHUP:
             if not self._is_stopping:
-                self._coordinator.request(Kind.RELOAD)
+                self._coordinator.request(ChangeKind.RELOAD)
         elif number in (signal.SIGTERM, signal.SIGINT):
             if not self._is_stopping:
                 self._stop(self._lame_duck_s)
@@ -251,9 +196,9 @@ class Supervisor:
                 self._kill_all()
 
     def _stop(self, lame_duck_s: float) -> None:
-        """Tell every worker to stop; keep the sockets open during the lame duck."""
+        """Stop every worker; keep the sockets open during the lame duck period."""
         self._is_stopping = True
-        self._starts_s.clear()
+        self._restarts.clear()
         self._coordinator.stop()
         now = time.monotonic()
         self._close_s = now + lame_duck_s
@@ -265,10 +210,10 @@ class Supervisor:
     def _end_lame_duck(self) -> None:
         self._close_sockets()
         self._kill_s = time.monotonic() + self._stop_timeout_s
-        self._terminate_all()  # a second SIGTERM ends the lame duck of a worker
+        self._terminate_all()  # a second SIGTERM ends the lame duck period of a worker
 
     def _close_sockets(self) -> None:
-        """Close the supervisor's copies; else the sockets would listen after the workers close theirs."""
+        """Close the supervisor's copies; else the sockets still listen after the workers close theirs."""
         self._close_s = inf
         for listening in self._sockets:
             listening.close()
@@ -284,7 +229,7 @@ class Supervisor:
 
     def _kill_worker(self, pid: int) -> None:
         log.warning("process killed", extra={"fields": {"process": pid}})
-        os.kill(pid, signal.SIGKILL)  # it was not reaped, so no other process has this number
+        os.kill(pid, signal.SIGKILL)  # it was not reaped, so its process id is not reused
 
     def _send(self, pid: int, message: Mapping[str, Any], passed: socket.socket | None = None) -> None:
         """Send a message to a worker, if it still runs."""
@@ -295,22 +240,22 @@ class Supervisor:
             if worker.channel.pending_bytes > _MAX_PENDING_BYTES:
                 self._kill_worker(pid)
 
-    def _await_writable(self, worker: _Worker) -> None:
-        """Let the selector wait for a channel to be writable exactly while messages are pending."""
+    def _await_writable(self, worker: ChildProcess) -> None:
+        """Wait for a channel to be writable while messages are pending, and only then."""
         is_pending = worker.channel.pending_bytes > 0
         if is_pending != worker.is_writable_awaited and worker.channel.fileno() in self._selector.get_map():
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if is_pending else 0)
             self._selector.modify(worker.channel, events, worker)
             worker.is_writable_awaited = is_pending
 
-    def _receive(self, worker: _Worker) -> None:
-        """Handle a worker's messages; once its end is closed, it exits, and `_reap` follows."""
+    def _receive(self, worker: ChildProcess) -> None:
+        """Handle a worker's messages; once it has closed its end, it exits and `_reap` follows."""
         for message, _ in worker.channel.receive():
             self._on_message(worker, message)
         if worker.channel.is_closed and worker.channel.fileno() in self._selector.get_map():
             self._selector.unregister(worker.channel)
 
-    def _on_message(self, worker: _Worker, message: Mapping[str, Any]) -> None:
+    def _on_message(self, worker: ChildProcess, message: Mapping[str, Any]) -> None:
         match message["type"]:
             case "ready":
                 self._on_ready(worker)
@@ -322,7 +267,7 @@ class Supervisor:
                 if not self._is_stopping:
                     self._orphan(worker.slot)
             case "change":
-                kind = Kind(message["kind"])
+                kind = ChangeKind(message["kind"])
                 self._coordinator.request(kind, message["model"], worker.pid, message["request"])
             case "prepared":
                 self._coordinator.on_prepared(
@@ -331,8 +276,8 @@ class Supervisor:
             case "committed":
                 self._coordinator.on_committed(worker.pid, message["number"])
 
-    def _on_ready(self, worker: _Worker) -> None:
-        """Give a worker its own listening socket back, and the sockets of dead workers beside it."""
+    def _on_ready(self, worker: ChildProcess) -> None:
+        """Return a worker's listening socket to it, and pass it the sockets of dead workers."""
         worker.has_served = True
         if worker.slot in self._orphaned:
             self._orphaned.discard(worker.slot)
@@ -345,14 +290,14 @@ class Supervisor:
     def _orphan(self, slot: int) -> None:
         """Let the other workers accept from the listening socket of a worker that ended or drains."""
         if len(set(self._sockets)) == 1 or self._sockets[slot].fileno() < 0 or slot in self._orphaned:
-            return  # all workers accept from one socket, or the sockets are closed, or it was done
+            return  # all workers share one socket, the sockets are closed, or it is done already
         self._orphaned.add(slot)
         for worker in self._workers.values():
-            if worker.serves or (worker.has_served and self._is_stopping):  # lame ducks accept too
+            if worker.serves or (worker.has_served and self._is_stopping):  # also in the lame duck period
                 self._send(worker.pid, {"type": "adopt", "slot": slot}, self._sockets[slot])
 
     def _reap(self) -> None:
-        """Reap ended processes; the first process of a container gets orphans of other programs too."""
+        """Reap dead processes; process 1 of a container also inherits orphans of other programs."""
         with suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -361,8 +306,8 @@ class Supervisor:
                 if pid in self._workers:
                     self._on_exit(self._workers[pid], os.waitstatus_to_exitcode(status))
 
-    def _on_exit(self, worker: _Worker, status: int) -> None:
-        """Schedule the restart of a dead worker with back-off, unless the service stops."""
+    def _on_exit(self, worker: ChildProcess, status: int) -> None:
+        """Clean up a dead worker, and schedule its restart unless the service stops."""
         self._receive(worker)
         if worker.channel.fileno() in self._selector.get_map():
             self._selector.unregister(worker.channel)
@@ -380,24 +325,22 @@ class Supervisor:
                 json_logging.write(f"{worker.failure}\n")
             self._stop(0.0)
             return
-        if worker.has_served and time.monotonic() - worker.started_s >= _STABLE_S:
-            self._deaths[worker.slot] = 0
+        if worker.has_served:
+            self._restarts.on_exit(worker.slot, time.monotonic() - worker.started_s)
         delay_s = self._schedule_restart(worker.slot)
         reason = signal.Signals(-status).name if status < 0 else worker.failure
         fields = {"process": worker.pid, "status": status, "reason": reason, "pause_s": delay_s}
         log.error("process ended", extra={"fields": fields})
 
     def _schedule_restart(self, slot: int) -> float:
-        """Set when a worker is started in an empty slot; return the delay in seconds.
+        """Schedule the restart of an empty slot; return the delay in seconds.
 
-        If it is not 0 and no worker serves, the sockets of empty slots stop listening until one does: clients
-        are refused at once. The socket that all workers share, on other systems than Linux, is one of them.
+        If there is a delay and no worker serves, the sockets of empty slots stop listening until one does:
+        clients are refused at once. On other systems than Linux, that is the socket that all workers share.
         """
-        delay_s = _RESTART_DELAYS_S[min(self._deaths[slot], len(_RESTART_DELAYS_S) - 1)]
-        self._deaths[slot] += 1
-        self._starts_s[slot] = time.monotonic() + delay_s
+        delay_s = self._restarts.schedule(slot)
         if delay_s and not any(worker.serves for worker in self._workers.values()):
-            for empty in self._starts_s:
+            for empty in self._restarts.empty_slots:
                 with suppress(OSError):  # it does not listen
                     self._sockets[empty].shutdown(socket.SHUT_RD)  # a worker that serves listens again
         return delay_s
@@ -406,9 +349,3 @@ class Supervisor:
 def _ignore(number: int, frame: FrameType | None) -> None:
     """Do nothing: `set_wakeup_fd` has written the signal's number to the pipe."""
     del number, frame
-
-
-def _exit(number: int, frame: FrameType | None) -> None:
-    """Exit while starting; uvicorn replaces this handler once it serves."""
-    del number, frame
-    os._exit(0)

@@ -1,8 +1,8 @@
-"""The service's counters and histograms, for Prometheus.
+"""Prometheus metrics of the service.
 
-Counting is done for every request and scraping seldom: numbers are counted in plain lists, and the client
-library's objects are made of them for each scrape. Thread-safe, so that scrapes need not run on the event
-loop that counts; a scrape holds the lock only while it copies numbers.
+Requests are counted in plain lists, and converted to the client library's objects at each scrape, which is
+rare. Thread-safe: scrapes need not run on the event loop that counts, and hold the lock only while they copy
+numbers.
 """
 
 import threading
@@ -22,46 +22,48 @@ from service.observability import json_logging
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
-_UNCOUNTED = 256
-"""Requests that are kept until they are counted together: one by itself takes several times as long, as its
-code has left the processor's caches since the one before."""
+_MAX_BUFFERED = 256
+"""Number of requests that are buffered, then counted together. Counting each on its own takes several times
+as long, because its code has left the processor's caches."""
 
 
 class _Histogram:
-    """Values by one label, each counted in the first bucket that it fits; its owner holds a lock."""
+    """Histogram with one label. Not thread-safe: `Metrics` holds a lock."""
 
-    def __init__(self, name: str, words: str, label: str, bounds: Sequence[float]) -> None:
+    def __init__(self, name: str, documentation: str, label: str, bounds: Sequence[float]) -> None:
         self._name = name
-        self._words = words
+        self._documentation = documentation
         self._label = label
         self._bounds = bounds
         self._edges = [*(str(float(bound)) for bound in bounds), "+Inf"]
         self._counts: dict[str, list[int]] = {}
         self._sums: dict[str, float] = {}
-        self.observed: dict[str, list[float]] = defaultdict(list)  # by label; not counted yet
+        self.observed: dict[str, list[float]] = defaultdict(list)  # by label; waiting for `count`
 
     def count(self) -> None:
-        """Count what was observed; all at once, as a value by itself costs ten times as much."""
+        """Count the observed values, all at once: ten times as fast as one by one."""
         for label, values in self.observed.items():
             counts = self._counts.setdefault(label, [0] * len(self._edges))
-            found = np.bincount(np.searchsorted(self._bounds, values), minlength=len(self._edges)).tolist()
-            self._counts[label] = [old + new for old, new in zip(counts, found, strict=True)]
+            added = np.bincount(np.searchsorted(self._bounds, values), minlength=len(self._edges)).tolist()
+            self._counts[label] = [old + new for old, new in zip(counts, added, strict=True)]
             self._sums[label] = self._sums.get(label, 0.0) + sum(values)
             values.clear()
 
     def snapshot(self) -> list[tuple[str, list[int], float]]:
+        """Return label, counts by bucket and sum of each series."""
         self.count()
         return [(label, counts, self._sums[label]) for label, counts in self._counts.items()]
 
     def add(self, snapshot: Iterable[tuple[str, Sequence[int], float]]) -> None:
+        """Add a snapshot of another process."""
         for label, counts, total in snapshot:
-            own = self._counts.get(label, [0] * len(counts))
-            self._counts[label] = [one + other for one, other in zip(own, counts, strict=True)]
+            old = self._counts.get(label, [0] * len(counts))
+            self._counts[label] = [a + b for a, b in zip(old, counts, strict=True)]
             self._sums[label] = self._sums.get(label, 0.0) + total
 
     def family(self, snapshot: Iterable[tuple[str, Sequence[int], float]]) -> Metric:
-        """Return a snapshot for a scrape; needs no lock."""
-        family = HistogramMetricFamily(self._name, self._words, labels=[self._label])
+        """Convert a snapshot for a scrape; needs no lock."""
+        family = HistogramMetricFamily(self._name, self._documentation, labels=[self._label])
         for label, counts, total in snapshot:
             buckets = list(zip(self._edges, accumulate(counts), strict=True))
             family.add_metric([label], buckets, total)
@@ -69,28 +71,28 @@ class _Histogram:
 
 
 class Metrics(Collector):
-    """The service's counters and histograms, in a registry of its own.
+    """The metrics of this process, in their own registry.
 
     Attributes:
-        registry: What a scrape reads.
-        in_flight: Requests being answered.
+        registry: Registry for scrapes.
+        in_flight: Number of requests in flight.
     """
 
     def __init__(self, lines_dropped: Callable[[], int] = json_logging.dropped) -> None:
-        """Create counters that are all zero.
+        """Create metrics that are all zero.
 
         Args:
-            lines_dropped: Returns how many log lines this process has dropped.
+            lines_dropped: Returns the number of log lines that this process has dropped.
         """
         self.in_flight = 0
         self._lock = threading.Lock()
         self._lines_dropped = lines_dropped
-        self._lines_dropped_elsewhere = 0
+        self._lines_dropped_by_others = 0
         self._accept_errors = {"descriptors": 0, "other": 0}
         self._requests: dict[tuple[str, str, int], int] = {}
         self._seconds = _Histogram(
             "inkling_request_seconds",
-            "Time from a request's head to the end of its answer",
+            "Time from a request's head to the end of its response",
             "route",
             _SECONDS,
         )
@@ -98,28 +100,28 @@ class Metrics(Collector):
             "inkling_phase_seconds", "Time spent in one phase of a request", "phase", _SECONDS
         )
         self._images = _Histogram("inkling_batch_images", "Images in one request", "model", _IMAGES)
-        self._uncounted: list[tuple[RequestContext, float]] = []
+        self._buffer: list[tuple[RequestContext, float]] = []
         self._ready: set[tuple[str, str]] = set()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
 
-    def show_ready(self, models: Iterable[tuple[str, str]]) -> None:
-        """Show which models can answer, by name and version, and no others; from any thread."""
+    def set_ready(self, models: Iterable[tuple[str, str]]) -> None:
+        """Set the loaded models, by name and version. Thread-safe."""
         self._ready = set(models)
 
     def count(self, ended: Sequence[tuple[RequestContext, float]]) -> None:
-        """Count answered requests, each with the seconds that it took."""
+        """Count requests that have ended, each with its duration in seconds."""
         with self._lock:
-            self._uncounted += ended
-            if len(self._uncounted) >= _UNCOUNTED:
+            self._buffer += ended
+            if len(self._buffer) >= _MAX_BUFFERED:
                 self._count_all()
 
     def _count_all(self) -> None:
-        """Count the requests that are kept; the lock is held."""
+        """Count the buffered requests; the caller holds the lock."""
         requests, seconds_by_route = self._requests, self._seconds.observed
         phases, images = self._phases.observed, self._images.observed
-        for context, seconds in self._uncounted:
+        for context, seconds in self._buffer:
             route = context.route
             key = (route, context.model, context.status)
             requests[key] = requests.get(key, 0) + 1
@@ -128,39 +130,39 @@ class Metrics(Collector):
                 phases[phase].append(ms / 1000)
             if context.images:
                 images[context.model].append(context.images)
-        self._uncounted.clear()
+        self._buffer.clear()
         for histogram in (self._seconds, self._phases, self._images):
             histogram.count()
 
     def count_accept_error(self, reason: Literal["descriptors", "other"]) -> None:
-        """Count one connection that could not be accepted.
+        """Count a connection that could not be accepted.
 
         Args:
-            reason: `descriptors` if the process or the system has no more file descriptors (EMFILE, ENFILE).
+            reason: `descriptors` if the process or the system is out of file descriptors (EMFILE, ENFILE).
         """
         with self._lock:
             self._accept_errors[reason] += 1
 
-    def answered(self) -> int:
-        """Return how many requests were counted."""
+    def request_count(self) -> int:
+        """Return the number of requests that have ended."""
         with self._lock:
             self._count_all()
             return sum(self._requests.values())
 
     def accept_errors(self) -> int:
-        """Return how many connections could not be accepted, for any reason."""
+        """Return the number of connections that could not be accepted, for any reason."""
         return sum(self._accept_errors.values())
 
     def lines_dropped(self) -> int:
-        """Return how many log lines were dropped."""
-        return self._lines_dropped() + self._lines_dropped_elsewhere
+        """Return the number of log lines that were dropped."""
+        return self._lines_dropped() + self._lines_dropped_by_others
 
     def ready(self) -> set[tuple[str, str]]:
-        """Return which models can answer, by name and version."""
+        """Return the loaded models, by name and version."""
         return self._ready
 
     def snapshot(self) -> dict[str, list[Any]]:
-        """Return everything that was counted, as JSON can have it, for `add`."""
+        """Return all counts as a JSON object, for `add`."""
         with self._lock:
             self._count_all()
             return {
@@ -173,7 +175,7 @@ class Metrics(Collector):
             }
 
     def add(self, snapshot: Mapping[str, list[Any]]) -> None:
-        """Count what another process counted, too."""
+        """Add a snapshot of another process."""
         with self._lock:
             for *key, count in snapshot["requests"]:
                 route, model, status = key
@@ -183,34 +185,32 @@ class Metrics(Collector):
             self._images.add(snapshot["images"])
             for reason, count in snapshot["accept_errors"]:
                 self._accept_errors[reason] += count
-            self._lines_dropped_elsewhere += sum(snapshot["lines_dropped"])
+            self._lines_dropped_by_others += sum(snapshot["lines_dropped"])
 
     def collect(self) -> Iterator[Metric]:
-        """Yield everything that was counted, for a scrape; from any thread."""
-        found = self.snapshot()
-        requests = CounterMetricFamily(
-            "inkling_requests", "Requests answered", labels=["route", "model", "code"]
-        )
-        for route, model, status, count in found["requests"]:
+        """Yield all metrics, for a scrape. Thread-safe."""
+        snapshot = self.snapshot()
+        requests = CounterMetricFamily("inkling_requests", "Requests", labels=["route", "model", "code"])
+        for route, model, status, count in snapshot["requests"]:
             requests.add_metric([route, model, str(status)], count)
         yield requests
-        yield self._seconds.family(found["seconds"])
-        yield self._phases.family(found["phases"])
-        yield self._images.family(found["images"])
+        yield self._seconds.family(snapshot["seconds"])
+        yield self._phases.family(snapshot["phases"])
+        yield self._images.family(snapshot["images"])
         refused = CounterMetricFamily(
             "inkling_accept_errors", "Connections that could not be accepted", labels=["reason"]
         )
-        for reason, count in found["accept_errors"]:
+        for reason, count in snapshot["accept_errors"]:
             refused.add_metric([reason], count)
         yield refused
         yield CounterMetricFamily(
             "inkling_log_lines_dropped",
-            "Log lines dropped because their reader did not take them",
-            value=found["lines_dropped"][0],
+            "Log lines dropped because the log's reader is too slow",
+            value=snapshot["lines_dropped"][0],
         )
-        yield GaugeMetricFamily("inkling_requests_in_flight", "Requests being answered", value=self.in_flight)
+        yield GaugeMetricFamily("inkling_requests_in_flight", "Requests in progress", value=self.in_flight)
         ready = GaugeMetricFamily(
-            "inkling_model_ready", "1 for every model version that can answer", labels=["model", "version"]
+            "inkling_model_ready", "1 for every loaded model version", labels=["model", "version"]
         )
         for version in sorted(self._ready):
             ready.add_metric(version, 1)

@@ -1,7 +1,7 @@
-"""What each model was asked and how long that took, since the process began.
+"""Statistics of each model since the start of the process: counts and durations of predictions.
 
-The counts and nanoseconds of the Open Inference Protocol's statistics extension. `Metrics` counts the same
-requests for Prometheus, by route.
+They are those of the Open Inference Protocol's statistics extension. `Metrics` counts the same requests by
+route, for Prometheus.
 """
 
 import threading
@@ -13,97 +13,97 @@ from typing import Any, Protocol
 
 
 @dataclass
-class Tally:
-    """How often something happened, and how long it took in all."""
+class StatisticDuration:
+    """Number of events, and their total duration."""
 
     count: int = 0
     seconds: float = 0.0
 
     @property
     def ns(self) -> int:
-        """How long in nanoseconds."""
+        """Total duration in nanoseconds."""
         return round(1e9 * self.seconds)
 
     def add(self, seconds: float) -> None:
-        """Count one more that took so long."""
+        """Count one event of this duration."""
         self.count += 1
         self.seconds += seconds
 
     def merge(self, count: int, seconds: float) -> None:
-        """Count what another process counted, too."""
+        """Add the counts of another process."""
         self.count += count
         self.seconds += seconds
 
 
 @dataclass
-class BatchTally:
-    """Executions of one batch size: what their input, inference and output took."""
+class BatchStatistics:
+    """Executions of one batch size: durations of input, inference and output."""
 
-    input: Tally = field(default_factory=Tally)
-    infer: Tally = field(default_factory=Tally)
-    output: Tally = field(default_factory=Tally)
+    input: StatisticDuration = field(default_factory=StatisticDuration)
+    infer: StatisticDuration = field(default_factory=StatisticDuration)
+    output: StatisticDuration = field(default_factory=StatisticDuration)
 
-    def tallies(self) -> tuple[Tally, ...]:
-        """Return all, always in one order."""
+    def durations(self) -> tuple[StatisticDuration, ...]:
+        """Return all durations, in constant order."""
         return self.input, self.infer, self.output
 
 
 @dataclass
-class Record:
-    """What one version of a model was asked.
+class VersionStatistics:
+    """Statistics of one version of a model.
 
     Attributes:
-        images: How many it answered.
-        executions: In how many batches.
-        last_ms: When the last one ended, in milliseconds since 1970; 0 before the first.
-        success: Requests answered; whole durations.
+        images: Number of predicted images.
+        executions: Number of batches.
+        last_ms: End of the last request, in milliseconds since 1970; 0 without any.
+        success: Successful requests, with their whole duration.
         fail: Requests that ended in an error.
-        queue, input, infer, output: Parts of the answered ones.
-        batches: By images that ran together, at most as many as one request may hold.
+        queue, input, infer, output: Phases of successful requests.
+        batches: Executions by batch size.
     """
 
     images: int = 0
     executions: int = 0
     last_ms: int = 0
-    success: Tally = field(default_factory=Tally)
-    fail: Tally = field(default_factory=Tally)
-    queue: Tally = field(default_factory=Tally)
-    input: Tally = field(default_factory=Tally)
-    infer: Tally = field(default_factory=Tally)
-    output: Tally = field(default_factory=Tally)
-    batches: dict[int, BatchTally] = field(default_factory=dict)
+    success: StatisticDuration = field(default_factory=StatisticDuration)
+    fail: StatisticDuration = field(default_factory=StatisticDuration)
+    queue: StatisticDuration = field(default_factory=StatisticDuration)
+    input: StatisticDuration = field(default_factory=StatisticDuration)
+    infer: StatisticDuration = field(default_factory=StatisticDuration)
+    output: StatisticDuration = field(default_factory=StatisticDuration)
+    batches: dict[int, BatchStatistics] = field(default_factory=dict)
 
-    def tallies(self) -> tuple[Tally, ...]:
-        """Return those that are not of one batch size, always in one order."""
+    def durations(self) -> tuple[StatisticDuration, ...]:
+        """Return all durations except those of `batches`, in constant order."""
         return self.success, self.fail, self.queue, self.input, self.infer, self.output
 
 
-class Records(Protocol):
-    """What knows the record of every version."""
+class StatisticsReader(Protocol):
+    """Returns the statistics of a model version."""
 
-    def of(self, name: str, version: str) -> Record:
-        """Return the record of a version; an empty one if nobody asked it yet."""
+    def of(self, name: str, version: str) -> VersionStatistics:
+        """Return the statistics of a version; all zero without requests."""
 
 
-_Answered = tuple[str, str, int, int, float, Mapping[str, float], float]
+_Request = tuple[str, str, int, int, float, Mapping[str, float], float]
 
-_UNCOUNTED = 256
-"""Answered requests that are kept until they are counted together, as `Metrics` does."""
+_MAX_BUFFERED = 256
+"""Number of requests that are buffered and then counted together, as in `Metrics`."""
 
 
 class Statistics:
-    """A record of every version that was ever asked; counted on the event loop, read from any thread."""
+    """Statistics of every model version; written by the event loop, read from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._records: dict[tuple[str, str], Record] = {}
-        self._uncounted: deque[_Answered] = deque()
+        self._records: dict[tuple[str, str], VersionStatistics] = {}
+        self._buffer: deque[_Request] = deque()
         self._lock = threading.Lock()
 
-    def of(self, name: str, version: str) -> Record:
-        """Return the record of a version; an empty one if nobody asked it yet."""
+    def of(self, name: str, version: str) -> VersionStatistics:
+        """Return the statistics of a version; all zero without requests."""
         self._count_all()
-        return self._records.get((name, version)) or Record()
+        return self._records.get((name, version)) or VersionStatistics()
 
     def count(
         self,
@@ -114,25 +114,25 @@ class Statistics:
         seconds: float,
         phases: Mapping[str, float],
     ) -> None:
-        """Count an answered request.
+        """Count a successful request.
 
         Args:
-            name: Of the model; one that is served, so that callers cannot make this grow.
-            version: Its version.
-            images: How many it answered.
-            batch: How many ran together with them; 0 if another request of the same run is counted for it.
-            seconds: From its head to its answer.
-            phases: Milliseconds spent in each phase; not changed later.
+            name: Name of a served model, so that clients cannot fill the memory.
+            version: Version of the model.
+            images: Number of images.
+            batch: As `Prediction.batch`.
+            seconds: Duration of the request.
+            phases: Duration of each phase in milliseconds; not modified later.
         """
-        self._uncounted.append((name, version, images, batch, seconds, phases, self._clock()))
-        if len(self._uncounted) >= _UNCOUNTED:
+        self._buffer.append((name, version, images, batch, seconds, phases, self._clock()))
+        if len(self._buffer) >= _MAX_BUFFERED:
             self._count_all()
 
     def _count_all(self) -> None:
-        """Count the requests that are kept."""
+        """Count the buffered requests."""
         with self._lock:
-            while self._uncounted:
-                self._count_one(*self._uncounted.popleft())
+            while self._buffer:
+                self._count_one(*self._buffer.popleft())
 
     def _count_one(
         self,
@@ -145,63 +145,63 @@ class Statistics:
         ended: float,
     ) -> None:
         phase = phases.get
-        queued = phase("queue", 0) / 1000
-        taken_in = (phase("decode", 0) + phase("prepare", 0)) / 1000
-        inferred = (phase("infer", 0) + phase("explain", 0)) / 1000
-        written = phase("encode", 0) / 1000
+        queue_s = phase("queue", 0) / 1000
+        input_s = (phase("decode", 0) + phase("prepare", 0)) / 1000
+        infer_s = (phase("infer", 0) + phase("explain", 0)) / 1000
+        output_s = phase("encode", 0) / 1000
         record = self._record(name, version)
         record.images += images
         record.last_ms = round(1000 * ended)
         record.success.add(seconds)
-        record.queue.add(queued)
-        record.input.add(taken_in)
-        record.infer.add(inferred)
-        record.output.add(written)
+        record.queue.add(queue_s)
+        record.input.add(input_s)
+        record.infer.add(infer_s)
+        record.output.add(output_s)
         if batch:
             record.executions += 1
-            tally = record.batches.get(batch)
-            if tally is None:
-                tally = record.batches[batch] = BatchTally()
-            tally.input.add(taken_in)
-            tally.infer.add(inferred)
-            tally.output.add(written)
+            executions = record.batches.get(batch)
+            if executions is None:
+                executions = record.batches[batch] = BatchStatistics()
+            executions.input.add(input_s)
+            executions.infer.add(infer_s)
+            executions.output.add(output_s)
 
     def count_failure(self, name: str, version: str, seconds: float) -> None:
-        """Count a request that ended in an error after so long."""
+        """Count a request that ended in an error after `seconds`."""
         self._record(name, version).fail.add(seconds)
 
     def snapshot(self) -> list[Any]:
-        """Return everything that was counted, as JSON can have it, for `add`."""
+        """Return all statistics as a JSON array, for `add`."""
         self._count_all()
         return [
             (
                 *version,
                 (record.images, record.executions, record.last_ms),
-                [(tally.count, tally.seconds) for tally in record.tallies()],
+                [(duration.count, duration.seconds) for duration in record.durations()],
                 [
-                    (size, [(tally.count, tally.seconds) for tally in batch.tallies()])
+                    (size, [(duration.count, duration.seconds) for duration in batch.durations()])
                     for size, batch in list(record.batches.items())
                 ],
             )
-            for version, record in list(self._records.items())  # a copy: another thread may add some
+            for version, record in list(self._records.items())  # a copy: other threads may add versions
         ]
 
     def add(self, snapshot: Iterable[Any]) -> None:
-        """Count what another process counted, too."""
-        for name, version, (images, executions, last_ms), tallies, batches in snapshot:
+        """Add a snapshot of another process."""
+        for name, version, (images, executions, last_ms), durations, batches in snapshot:
             record = self._record(name, version)
             record.images += images
             record.executions += executions
             record.last_ms = max(record.last_ms, last_ms)
-            for own, other in zip(record.tallies(), tallies, strict=True):
+            for own, other in zip(record.durations(), durations, strict=True):
                 own.merge(*other)
             for size, others in batches:
-                batch = record.batches.setdefault(size, BatchTally())
-                for own, other in zip(batch.tallies(), others, strict=True):
+                batch = record.batches.setdefault(size, BatchStatistics())
+                for own, other in zip(batch.durations(), others, strict=True):
                     own.merge(*other)
 
-    def _record(self, name: str, version: str) -> Record:
+    def _record(self, name: str, version: str) -> VersionStatistics:
         record = self._records.get((name, version))
         if record is None:
-            record = self._records[name, version] = Record()
+            record = self._records[name, version] = VersionStatistics()
         return record

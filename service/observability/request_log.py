@@ -1,4 +1,4 @@
-"""What is written down of each request when it ends: a log line, the counters, the model's statistics."""
+"""Request log: a log line, metrics and model statistics for each request when it ends."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from service.inference.request_context import CLIENT_CLOSED, RequestContext
-from service.observability import json_logging
+from service.observability.json_lines import BatchRecord
 from service.observability.metrics import Metrics
 from service.observability.model_statistics import Statistics
 
@@ -21,70 +21,77 @@ class Recorder(Protocol):
     """Records requests when they begin and end."""
 
     def begin(self) -> None:
-        """Count a request as being answered."""
+        """Count a request as in flight."""
 
     def end(self, context: RequestContext, method: str, path: str, client: str) -> None:
-        """Record a request that was answered, or whose client left before."""
+        """Record a request whose response was sent, or whose client disconnected before."""
 
 
 class ThreadRecorder:
-    """Hands what happens in another thread to the journal of an event loop."""
+    """Forwards requests of another thread to a request log in an event loop."""
 
     def __init__(self, request_log: Recorder, loop: asyncio.AbstractEventLoop) -> None:
         self._request_log = request_log
         self._loop = loop
 
     def begin(self) -> None:
-        """Count a request as being answered."""
+        """Count a request as in flight."""
         self._call(self._request_log.begin)
 
     def end(self, context: RequestContext, method: str, path: str, client: str) -> None:
-        """Record a request, measured until now."""
+        """Record a request that ends now."""
         if not context.status:
             context.status = CLIENT_CLOSED
         context.ended = time.perf_counter()
         self._call(self._request_log.end, context, method, path, client)
 
-    def _call(self, what: Callable[..., None], *arguments: object) -> None:
-        with suppress(RuntimeError):  # the loop has ended: the process stops
-            self._loop.call_soon_threadsafe(what, *arguments)
+    def _call(self, method: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the process stops
+            self._loop.call_soon_threadsafe(method, *arguments)
 
 
 class RequestLog:
-    """Measured once, shown three times; requests over gRPC are written down as those over HTTP are.
+    """Feeds the access log, the metrics and the model statistics from one measurement, for HTTP and gRPC.
 
-    What ends in one turn of the event loop is written down together after it: nobody's answer waits for
-    it, and code and data stay in the processor's caches.
+    Requests that end in one turn of the event loop are recorded together after it, so that no response is
+    delayed.
     """
 
     def __init__(self, metrics: Metrics, statistics: Statistics, access_log: bool) -> None:
+        """Create it.
+
+        Args:
+            metrics: Counts every request.
+            statistics: Counts predictions.
+            access_log: Whether to write a log line for every request.
+        """
         self._metrics = metrics
         self._statistics = statistics
         self._access_log = access_log
         self._ended: list[tuple[RequestContext, float]] = []
 
     def begin(self) -> None:
-        """Count a request as being answered."""
+        """Count a request as in flight."""
         self._metrics.in_flight += 1
 
     def end(self, context: RequestContext, method: str, path: str, client: str) -> None:
-        """Write down a request that was answered, or whose caller left before.
+        """Record a request whose response was sent, or whose client disconnected before.
 
         Args:
-            context: What is known of it.
-            method: Its verb.
-            path: As it came; only its beginning is written.
-            client: The caller's address, or `-`.
+            context: The request context.
+            method: HTTP method.
+            path: Path of the request; logged up to 200 characters.
+            client: Client address, or `-`.
         """
         self._metrics.in_flight -= 1
         if not context.status:
             context.status = CLIENT_CLOSED
         if not self._ended:
-            asyncio.get_running_loop().call_soon(self._write)
+            asyncio.get_running_loop().call_soon(self._record)
         context.method, context.path, context.client = method, path[:_MAX_PATH], client
         self._ended.append((context, (context.ended or time.perf_counter()) - context.started))
 
-    def _write(self) -> None:
+    def _record(self) -> None:
         ended, self._ended = self._ended, []
         self._metrics.count(ended)
         for context, seconds in ended:
@@ -92,7 +99,7 @@ class RequestLog:
                 self._count(context, seconds)
         if self._access_log and log.isEnabledFor(logging.INFO):
             lines = [_fields(context, seconds) for context, seconds in ended]
-            log.handle(json_logging.Lines(log.name, "request", lines))
+            log.handle(BatchRecord(log.name, "request", lines))
 
     def _count(self, context: RequestContext, seconds: float) -> None:
         if context.status != 200:

@@ -1,231 +1,121 @@
-"""One inference of the Open Inference Protocol: what is asked, what it means, what is answered.
+"""Inference of the protocol: converts an inference request into a `PredictionRequest` of the pipeline.
 
-Knows nothing of how either is written; `body` reads and writes JSON and binary, `service.grpc` messages.
+JSON and protobuf are encoded and decoded elsewhere: `service.oip.json_codec`, `service.grpc.messages`.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape, check_count
 from service.core.artifact.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME
-from service.core.drawing import mnist
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
-from service.core.network import attribution
-from service.core.wording import list_text, quote
+from service.core.wording import quote
 from service.inference import explanation
+from service.inference.models.model import Model
 from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction
 from service.inference.preprocessing import Preprocessing
-from service.inference.registry import Model
 from service.inference.request_context import RequestContext
-from service.oip import tensors
+from service.oip import parameters, tensor_contents
+from service.oip.messages import InferenceRequest, InferenceResponse, Output, RequestedOutput
+from service.oip.parameters import ExplainedClass
 from service.oip.tensors import BYTES, Tensor
 
-Written = TypeVar("Written")
+Response = TypeVar("Response")
 
 SHARES_NAME, BIAS_NAME, EXPLAINED_NAME = "shares", "bias", "explained"
-"""Outputs of an inference with the parameter `explain`: each pixel's share in a class's logit, what of the
-logit no pixel has a share in, and which class it is."""
+"""Outputs with the parameter `explain`: the attribution of each pixel to the logit of a class, the rest of
+the logit, and the index of that class."""
 
-_MICROSECOND = 1e-6
-
-_SHARED_MEMORY = "shared_memory_"
-
-
-class RequestedOutput(NamedTuple):
-    """An output that a caller asks for.
-
-    Attributes:
-        name: Of the output.
-        is_binary: Whether its contents should be binary; None if the caller does not say.
-        classes: How many of the likeliest classes to name instead of giving the numbers; 0 gives the numbers.
-    """
-
-    name: str
-    is_binary: bool | None = None
-    classes: int = 0
-
-    @property
-    def named(self) -> str:
-        """Its name within a message."""
-        return f"output {quote(self.name)}"
+_SCORES = (LOGITS_NAME, PROBABILITIES_NAME)
+_EXPLANATION = (SHARES_NAME, BIAS_NAME, EXPLAINED_NAME)
 
 
-def requested_output(name: str, parameters: Mapping[str, Any]) -> RequestedOutput:
-    """Return what a caller asks for with an output's name and parameters.
-
-    Raises:
-        MalformedRequest: A parameter is not what it should be.
-    """
-    if not parameters:
-        return RequestedOutput(name)
-    asked = RequestedOutput(name)
-    _check_no_shared_memory(parameters, asked)
-    classes = parameters.get("classification", 0)
-    if not isinstance(classes, int) or isinstance(classes, bool) or not 0 <= classes < 2**31:
-        field = f"Parameter 'classification' of {asked.named}"
-        raise MalformedRequest(field, "a whole number, at least 0", quote(classes))
-    is_binary = parameters.get("binary_data")
-    if is_binary is not None and not isinstance(is_binary, bool):
-        raise MalformedRequest(f"Parameter 'binary_data' of {asked.named}", "true or false", quote(is_binary))
-    return RequestedOutput(name, is_binary, classes)
-
-
-class Inference(NamedTuple):
-    """What a caller asks.
-
-    Attributes:
-        inputs: Tensors, as `tensors.check` returned them, not looked into yet.
-        outputs: Which are wanted, in order; none means all.
-        id: What the answer repeats.
-        parameters: As the protocol has them: text, numbers, true and false by name. Unknown ones are passed
-            over, because other servers' clients send some.
-    """
-
-    inputs: Sequence[Tensor]
-    outputs: Sequence[RequestedOutput] = ()
-    id: str = ""
-    parameters: Mapping[str, Any] = MappingProxyType({})
-
-
-class Output(NamedTuple):
-    """A tensor of an answer.
-
-    Attributes:
-        name: Of the output.
-        content: (B, ...) numbers; or BYTES, one element after another.
-        shape: Of the content.
-        is_binary: As it was asked for.
-    """
-
-    name: str
-    content: NDArray[Any] | list[bytes]
-    shape: tuple[int, ...]
-    is_binary: bool | None
-
-    @property
-    def datatype(self) -> str:
-        """The protocol's name of what the content holds."""
-        return BYTES if isinstance(self.content, list) else tensors.datatype_of(self.content.dtype)
-
-
-class Inferred(NamedTuple):
-    """What a caller is answered.
-
-    Attributes:
-        model: Who answered.
-        id: The inference's.
-        outputs: In the order in which they were asked for.
-    """
-
-    model: Model
-    id: str
-    outputs: Sequence[Output]
-
-
-_SCORES = (RequestedOutput(LOGITS_NAME), RequestedOutput(PROBABILITIES_NAME))
-_EXPLAINED = (
-    *_SCORES,
-    RequestedOutput(SHARES_NAME),
-    RequestedOutput(BIAS_NAME),
-    RequestedOutput(EXPLAINED_NAME),
-)
-
-
-@dataclass(frozen=True)
-class _Explain:
-    """Whose logit to explain: the class's of a label, or None for each image's likeliest."""
-
-    index: int | None
-
-
-def question(
-    inference: Inference,
+def prediction_request(
+    request: InferenceRequest,
     model: Model,
     limits: Limits,
     context: RequestContext,
-    write: Callable[[Inferred], Written],
-) -> PredictionRequest[Written]:
-    """Make of an inference what `Pipeline` answers.
+    write: Callable[[InferenceResponse], Response],
+) -> PredictionRequest[Response]:
+    """Convert an inference request into a request of the prediction pipeline.
 
     Args:
-        inference: What is asked.
-        model: Of whom.
-        limits: How much one request may hold.
-        context: Where an explanation's time is noted.
-        write: Writes the answer.
+        request: The inference request.
+        model: The model that it names.
+        limits: Limits of one request.
+        context: The request context, where the time of an explanation is added.
+        write: Encodes the response.
 
     Raises:
-        TensorMismatch: The inputs are not the model's.
-        MalformedRequest: An output, an element or a parameter is not what it should be.
-        PayloadTooLarge: More images than the limits allow.
+        TensorMismatch: The inputs are not those of the model.
+        MalformedRequest: An output, an element or a parameter is not valid.
+        PayloadTooLarge: There are more images than the limits allow.
     """
-    parameters = inference.parameters
-    wants_explanation = _explanation(parameters, model)
-    outputs = _check_wanted(inference.outputs, wants_explanation is not None)
-    if wants_explanation is not None:
+    explained = parameters.explained_class(request.parameters, model)
+    outputs = _requested_outputs(request.outputs, explained is not None)
+    if explained is not None:
         limits = explanation.limits_of(limits)
-    prepare = _prepare(parameters, model)
+    prepare = parameters.preprocessing(request.parameters, model)
 
-    def encode(prediction: Prediction) -> Written:
-        found = {
+    def encode(prediction: Prediction) -> Response:
+        values: dict[str, NDArray[Any]] = {
             LOGITS_NAME: prediction.scores.logits,
             PROBABILITIES_NAME: prediction.scores.probabilities,
         }
-        if wants_explanation is not None and any(output.name not in found for output in outputs):
-            found |= _explained(prediction, wants_explanation)
+        if explained is not None and any(output.name not in values for output in outputs):
+            values |= _explain(prediction, explained)
             context.mark("explain")
         labels = model.manifest.labels
-        answered = [_output(output, found[output.name], labels) for output in outputs]
-        return write(Inferred(model, inference.id, answered))
+        tensors = [_output(output, values[output.name], labels) for output in outputs]
+        return write(InferenceResponse(model, request.id, tensors))
 
     return PredictionRequest(
-        _drawings(inference, model, limits, prepare),
+        _drawings(request, model, limits, prepare),
         encode,
         prepare,
-        most_inline=None if wants_explanation is None else explanation.MOST_INLINE,
-        timeout_s=_timeout_s(parameters),
-        priority=_natural(parameters, "priority") or 0,
-        image_bytes=None if wants_explanation is None else explanation.image_bytes(model),
+        most_inline=None if explained is None else explanation.MOST_INLINE,
+        timeout_s=parameters.timeout_s(request.parameters),
+        priority=parameters.natural(request.parameters, "priority") or 0,
+        image_bytes=None if explained is None else explanation.image_bytes(model),
     )
 
 
-def _drawings(inference: Inference, model: Model, limits: Limits, prepare: Preprocessing | None) -> Drawings:
-    inputs = inference.inputs
-    if len(inputs) != 1 or inputs[0].name != INPUT_NAME:
-        got = ", ".join(quote(tensor.name) for tensor in inputs[:4]) or "none"
+def _drawings(
+    request: InferenceRequest, model: Model, limits: Limits, prepare: Preprocessing | None
+) -> Drawings:
+    """Return the images of the input tensor, or its image files."""
+    if len(request.inputs) != 1 or request.inputs[0].name != INPUT_NAME:
+        got = ", ".join(quote(tensor.name) for tensor in request.inputs[:4]) or "none"
         raise TensorMismatch("Inputs", f"one named {INPUT_NAME!r}", got)
-    tensor = inputs[0]
-    _check_no_shared_memory(tensor.parameters, tensor)
+    tensor = request.inputs[0]
+    parameters.check_no_shared_memory(tensor.parameters, tensor)
     shape = model.shape
     limits = limits.of(shape)
     if tensor.datatype == BYTES:
         if len(tensor.shape) != 1 or tensor.size < 1:
-            raise _misfit(tensor, shape)
+            raise _mismatch(tensor, shape)
         check_count(tensor.size, limits)
         return [
             Drawing(f"Element [{row}] of {tensor.named}", blob)
-            for row, blob in enumerate(tensors.blobs(tensor))
+            for row, blob in enumerate(tensor_contents.blobs(tensor))
         ]
-    is_any_size = prepare == "mnist" and len(tensor.shape) == 3
+    is_any_size = prepare in ("auto", "mnist") and len(tensor.shape) == 3
     if tensor.size < 1 or (tensor.shape[1:] != shape and not is_any_size):
-        raise _misfit(tensor, shape)
+        raise _mismatch(tensor, shape)
     check_count(tensor.shape[0], limits)
     if is_any_size and tensor.size > limits.picture_pixels:
         raise PayloadTooLarge("Pictures", limits.picture_pixels, "pixels together", f"{tensor.size:,}")
-    images = tensors.pixels(tensor, _is_unit(inference.parameters, tensor))
+    images = tensor_contents.pixels(tensor, parameters.is_unit(request.parameters, tensor))
     if images.shape[1:] == shape:
         return images
     return [Drawing(f"Image {row} of {tensor.named}", image) for row, image in enumerate(images)]
 
 
-def _misfit(tensor: Tensor, shape: Shape) -> TensorMismatch:
+def _mismatch(tensor: Tensor, shape: Shape) -> TensorMismatch:
     sides = ", ".join(str(side) for side in shape)
     expected = (
         f"(B, {sides}) UINT8 with B >= 1, or numbers that are exactly that, or (B,) {BYTES} of picture files"
@@ -233,105 +123,43 @@ def _misfit(tensor: Tensor, shape: Shape) -> TensorMismatch:
     return TensorMismatch(tensor.title, expected, tensor.kind())
 
 
-def _is_unit(parameters: Mapping[str, Any], tensor: Tensor) -> bool:
-    scale = tensor.parameters.get("scale", parameters.get("scale", "byte"))
-    if scale not in ("byte", "unit"):
-        raise MalformedRequest("Parameter 'scale'", "'byte' (0..255) or 'unit' (0..1)", quote(scale))
-    return bool(scale == "unit")
-
-
-def _prepare(parameters: Mapping[str, Any], model: Model) -> Preprocessing | None:
-    prepare = parameters.get("prepare")
-    if prepare is None or prepare == "none":
-        return prepare
-    if prepare != "mnist":
-        raise MalformedRequest("Parameter 'prepare'", "'none' or 'mnist'", quote(prepare))
-    if model.shape != (mnist.SIDE, mnist.SIDE):
-        raise MalformedRequest("Parameter 'prepare'", "'none' for a model of other images", "'mnist'")
-    return "mnist"
-
-
-def _explanation(parameters: Mapping[str, Any], model: Model) -> _Explain | None:
-    asked = parameters.get("explain", False)
-    if asked is False:
-        return None
-    if asked is True:
-        return _Explain(None)
-    labels = model.manifest.labels
-    if asked not in labels:
-        expected = f"true, false or one of {list_text(labels)}"
-        raise MalformedRequest("Parameter 'explain'", expected, quote(asked))
-    return _Explain(labels.index(asked))
-
-
-def _explained(prediction: Prediction, wants: _Explain) -> dict[str, NDArray[Any]]:
-    images = prediction.images
-    if wants.index is None:
-        classes = np.asarray(prediction.scores.probabilities.argmax(axis=1), np.intp)
-    else:
-        classes = np.full(len(images), wants.index, np.intp)
-    explained = attribution.explain(prediction.model.layers, images, classes)
+def _explain(prediction: Prediction, explained: ExplainedClass) -> Mapping[str, NDArray[Any]]:
+    """Compute the outputs of an explanation."""
+    classes, found = explanation.explain(prediction, explained.label_index)
     return {
-        SHARES_NAME: explained.shares,
-        BIAS_NAME: explained.bias,
+        SHARES_NAME: found.shares,
+        BIAS_NAME: found.bias,
         EXPLAINED_NAME: classes.astype(np.int64),
     }
 
 
-def _timeout_s(parameters: Mapping[str, Any]) -> float | None:
-    timeout = _natural(parameters, "timeout")
-    return timeout * _MICROSECOND if timeout else None
-
-
-def _natural(parameters: Mapping[str, Any], name: str) -> int | None:
-    value = parameters.get(name)
-    if value is None:
-        return None
-    if isinstance(value, str) and re.fullmatch("[0-9]{1,19}", value):
-        value = int(value)  # some clients write whole numbers as text
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise MalformedRequest(f"Parameter {name!r}", "a whole number, at least 0", quote(value))
-    return value
-
-
-def _check_wanted(asked: Sequence[RequestedOutput], explains: bool) -> Sequence[RequestedOutput]:
-    if not asked:
-        return _EXPLAINED if explains else _SCORES
-    known = [output.name for output in (_EXPLAINED if explains else _SCORES)]
-    names = [output.name for output in asked]
+def _requested_outputs(requested: Sequence[RequestedOutput], explains: bool) -> Sequence[RequestedOutput]:
+    """Return the requested outputs after checking them; if none is requested, all that there are."""
+    known = (*_SCORES, *_EXPLANATION) if explains else _SCORES
+    if not requested:
+        return [RequestedOutput(name) for name in known]
+    names = [output.name for output in requested]
     for name in names:
         if name not in known:
-            hint = (
-                ""
-                if explains
-                else f" ({SHARES_NAME}, {BIAS_NAME}, {EXPLAINED_NAME} need the parameter explain)"
-            )
+            hint = "" if explains else f" ({', '.join(_EXPLANATION)} need the parameter explain)"
             raise MalformedRequest("Output", f"one of {', '.join(known)}{hint}", quote(name))
         if names.count(name) > 1:
             raise MalformedRequest("Output", "named once", f"{quote(name)} twice")
-    for output in asked:
-        if output.classes and output.name not in (LOGITS_NAME, PROBABILITIES_NAME):
-            field = f"Parameter 'classification' of output {output.name!r}"
-            raise MalformedRequest(
-                field, f"left out, as it is for {LOGITS_NAME} and {PROBABILITIES_NAME}", "one"
-            )
-    return asked
+    for output in requested:
+        if output.classes and output.name not in _SCORES:
+            field = f"Parameter 'classification' of {output.named}"
+            raise MalformedRequest(field, f"absent: only {' and '.join(_SCORES)} have classes", "one")
+    return requested
 
 
-def _output(requested_output: RequestedOutput, values: NDArray[Any], labels: Sequence[str]) -> Output:
-    if not requested_output.classes:
-        return Output(requested_output.name, values, values.shape, requested_output.is_binary)
-    best = np.argsort(-values, axis=1, kind="stable")[:, : requested_output.classes]
+def _output(requested: RequestedOutput, values: NDArray[Any], labels: Sequence[str]) -> Output:
+    """Return an output tensor: the values, or the top classes as `value:index:label`."""
+    if not requested.classes:
+        return Output(requested.name, values, values.shape, requested.is_binary)
+    ranking = np.argsort(-values, axis=1, kind="stable")[:, : requested.classes]
     elements = [
         f"{np.format_float_positional(row[i], trim='0')}:{i}:{labels[i]}".encode()
-        for row, order in zip(values, best, strict=True)
+        for row, order in zip(values, ranking, strict=True)
         for i in order
     ]
-    return Output(requested_output.name, elements, best.shape, requested_output.is_binary)
-
-
-def _check_no_shared_memory(parameters: Mapping[str, Any], whose: Tensor | RequestedOutput) -> None:
-    for name in parameters:
-        if name.startswith(_SHARED_MEMORY):
-            field = f"Parameters of {whose.named}"
-            raise MalformedRequest(field, "none of shared memory, which is not there", quote(name))
+    return Output(requested.name, elements, ranking.shape, requested.is_binary)

@@ -1,21 +1,22 @@
-"""What the Open Inference Protocol says of server and models: metadata, configuration, statistics.
+"""Metadata, configuration and statistics of the server and its models, as documents of the protocol.
 
-Documents in the members' order of the protocol, as JSON has them; messages of gRPC are made of the same.
+HTTP sends them as JSON; gRPC fills its messages from them.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.core.artifact.manifest import MODEL_FILE, Tensor
-from service.inference.registry import Model, ModelStatus
-from service.inference.thread_pool import DEFAULT_PRIORITY, LEVELS
-from service.observability.model_statistics import BatchTally, Record, Tally
+from service.inference.models.model import Model
+from service.inference.models.versions import ModelStatus
+from service.inference.thread_pool import DEFAULT_PRIORITY, LOWEST_PRIORITY
+from service.observability.model_statistics import BatchStatistics, StatisticDuration, VersionStatistics
 from service.oip import tensors
 
 NAME = "inkling"
 
 PLATFORM = "onnx_onnxv1"
-"""The protocol's word for networks in ONNX files."""
+"""The protocol's name of the ONNX format."""
 
 EXTENSIONS = (
     "binary_tensor_data",
@@ -25,26 +26,26 @@ EXTENSIONS = (
     "schedule_policy",
     "statistics",
 )
-"""Beyond the protocol itself; always there."""
+"""Protocol extensions that are always available."""
 
 REPOSITORY_EXTENSION = "model_repository"
-"""There while management is switched on."""
+"""Protocol extension that is available if model management is on."""
 
 Document = dict[str, Any]
 
 
 def server(version: str, is_managed: bool) -> Document:
-    """Describe the server."""
+    """Return the metadata of the server."""
     extensions = sorted([*EXTENSIONS, REPOSITORY_EXTENSION] if is_managed else EXTENSIONS)
     return {"name": NAME, "version": version, "extensions": extensions}
 
 
 def model(model: Model, versions: Sequence[str]) -> Document:
-    """Describe a model: its tensors, -1 standing for the batch.
+    """Return the metadata of a model; in shapes -1 is the batch size.
 
     Args:
-        model: One version of it.
-        versions: All that are served.
+        model: One version of the model.
+        versions: All versions that are served.
     """
     manifest = model.manifest
     return {
@@ -57,13 +58,13 @@ def model(model: Model, versions: Sequence[str]) -> Document:
 
 
 def configuration(model: Model, versions: Sequence[str], max_images: int, threads: int) -> Document:
-    """Describe how a model is served, in the words of Triton's model configuration.
+    """Return the configuration of a model, in the format of Triton's model configuration.
 
     Args:
-        model: One version of it.
-        versions: All that are served.
-        max_images: In one request.
-        threads: Of one inference.
+        model: One version of the model.
+        versions: All versions that are served.
+        max_images: Largest number of images in one request.
+        threads: Threads of one inference.
     """
     manifest = model.manifest
     return {
@@ -77,7 +78,7 @@ def configuration(model: Model, versions: Sequence[str], max_images: int, thread
         "instance_group": [{"name": model.name, "kind": "KIND_CPU", "count": 1}],
         "default_model_filename": MODEL_FILE,
         "dynamic_batching": {
-            "priority_levels": LEVELS,
+            "priority_levels": LOWEST_PRIORITY,
             "default_priority_level": DEFAULT_PRIORITY,
             "default_queue_policy": {"timeout_action": "REJECT", "allow_timeout_override": True},
         },
@@ -85,25 +86,25 @@ def configuration(model: Model, versions: Sequence[str], max_images: int, thread
     }
 
 
-def statistics(records: Mapping[tuple[str, str], Record]) -> Document:
-    """Say what versions were asked: counts, and nanoseconds in all.
+def statistics(records: Mapping[tuple[str, str], VersionStatistics]) -> Document:
+    """Return statistics: counts, and total durations in nanoseconds.
 
     Args:
-        records: By name and version.
+        records: Statistics by name and version of the model.
     """
     return {"model_stats": [_record(*version, record) for version, record in records.items()]}
 
 
-def index(standings: Sequence[ModelStatus]) -> list[Document]:
-    """Say what is published, and what of it can answer."""
+def index(statuses: Sequence[ModelStatus]) -> list[Document]:
+    """Return the index of the model repository: published versions and their states."""
     return [
         {
-            "name": standing.name,
-            "version": standing.version,
-            "state": "READY" if standing.is_ready else "UNAVAILABLE",
-            "reason": standing.reason,
+            "name": status.name,
+            "version": status.version,
+            "state": "READY" if status.is_ready else "UNAVAILABLE",
+            "reason": status.reason,
         }
-        for standing in standings
+        for status in statuses
     ]
 
 
@@ -123,7 +124,7 @@ def _configured(tensor: Tensor) -> Document:
     }
 
 
-def _record(name: str, version: str, record: Record) -> Document:
+def _record(name: str, version: str, record: VersionStatistics) -> Document:
     return {
         "name": name,
         "version": version,
@@ -142,7 +143,7 @@ def _record(name: str, version: str, record: Record) -> Document:
     }
 
 
-def _parts(tallies: Record | BatchTally) -> Document:
+def _parts(tallies: VersionStatistics | BatchStatistics) -> Document:
     return {
         "compute_input": _tally(tallies.input),
         "compute_infer": _tally(tallies.infer),
@@ -150,5 +151,5 @@ def _parts(tallies: Record | BatchTally) -> Document:
     }
 
 
-def _tally(tally: Tally) -> Document:
+def _tally(tally: StatisticDuration) -> Document:
     return {"count": tally.count, "ns": tally.ns}

@@ -1,7 +1,4 @@
-"""Loads and unloads models for clients: the protocol's model repository, for HTTP and gRPC.
-
-The changes themselves are `service.inference.registry`'s work.
-"""
+"""The protocol's model repository: lists, loads and unloads models, and writes audit records."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,8 +9,9 @@ from service.core.errors import MalformedRequest, ManagementOff, ServiceError
 from service.core.wording import quote
 from service.inference.admission import audit
 from service.inference.admission.audit import Actor
-from service.inference.model_changes import LOAD, UNLOAD, Changes
-from service.inference.registry import ModelStatus, Registry
+from service.inference.models.changes import LOAD, UNLOAD, Changes
+from service.inference.models.registry import Registry
+from service.inference.models.versions import ModelStatus
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Management:
     Attributes:
         registry: The models that are served.
         changes: Loads and unloads models, in every process or in none.
-        is_on: Whether callers may do any of this.
+        is_on: The setting `management`.
     """
 
     registry: Registry
@@ -32,28 +30,28 @@ class Management:
     _applying: set[asyncio.Task[None]] = field(default_factory=set)
 
     def index(self, only_ready: bool = False) -> list[ModelStatus]:
-        """Return how every published version stands, or every one that can answer.
+        """Return the status of every published version, or of those that are ready.
 
         Raises:
-            ManagementOff: It is.
+            ManagementOff: Management is off.
         """
         self.check()
-        return [standing for standing in self.registry.index() if standing.is_ready or not only_ready]
+        return [status for status in self.registry.index() if status.is_ready or not only_ready]
 
     async def load(self, name: str, parameters: Mapping[str, Any], actor: Actor) -> list[ModelStatus]:
-        """Load what is published of a model now, and write an audit record.
+        """Load the published versions of a model, and write an audit record.
 
         Args:
-            name: Of the model.
-            parameters: What the caller would have changed about it; there must be nothing.
-            actor: Who asks for it.
+            name: Name of the model.
+            parameters: Parameters of the request; must be empty.
+            actor: The client, for the audit record.
 
         Returns:
-            How its versions stand.
+            The status of every version of the model.
 
         Raises:
-            ManagementOff: It is.
-            MalformedRequest: A parameter came: published folders are served as they are.
+            ManagementOff: Management is off.
+            MalformedRequest: There are parameters.
             UnknownModel, ReloadRefused: As `Changes.apply`.
             Overloaded, DeadlineExceeded, Stopping: As `Changes.apply`.
         """
@@ -65,17 +63,17 @@ class Management:
         return self._of(name)
 
     async def unload(self, name: str, actor: Actor) -> list[ModelStatus]:
-        """Stop serving a model, and write an audit record.
+        """Unload a model, and write an audit record.
 
         Args:
-            name: Of the model.
-            actor: Who asks for it.
+            name: Name of the model.
+            actor: The client, for the audit record.
 
         Returns:
-            How its versions stand.
+            The status of every version of the model.
 
         Raises:
-            ManagementOff: It is.
+            ManagementOff: Management is off.
             UnknownModel, ReloadRefused: As `Changes.apply`.
             Overloaded, DeadlineExceeded, Stopping: As `Changes.apply`.
         """
@@ -84,7 +82,7 @@ class Management:
         return self._of(name)
 
     async def _apply(self, kind: str, name: str, actor: Actor) -> None:
-        """Make a change and record it, to the end even if its client leaves."""
+        """Make a change and record it, even if the client disconnects meanwhile."""
         task = asyncio.create_task(self._apply_and_record(kind, name, actor))
         self._applying.add(task)
         task.add_done_callback(self._applying.discard)
@@ -102,12 +100,12 @@ class Management:
             audit.record(actor, kind, name, before, self._ready(name), outcome)
 
     def _ready(self, name: str) -> list[str]:
-        return [standing.version for standing in self._of(name) if standing.is_ready]
+        return [status.version for status in self._of(name) if status.is_ready]
 
     def _of(self, name: str) -> list[ModelStatus]:
-        return [standing for standing in self.registry.index() if standing.name == name]
+        return [status for status in self.registry.index() if status.name == name]
 
     def check(self) -> None:
-        """Raise ManagementOff if it is."""
+        """Raise ManagementOff if management is off."""
         if not self.is_on:
             raise ManagementOff

@@ -1,17 +1,17 @@
-/** The page's address: what it shows, so that it can be sent to somebody. */
+/** State of the page in its address, after the `#`, so that a link shows the same. */
 
 import { decode, encode } from "./drawing.js";
 
 /**
- * @typedef {object} Place  What an address holds; nothing stands for whatever is usual.
+ * @typedef {object} AddressState  State in an address; null stands for the default.
  * @property {import("./drawing.js").Stroke[] | null} strokes
  * @property {import("./api.js").Model | null} model
  * @property {string | null} tab
  */
 
 /**
- * Write the part of an address behind its `#`.
- * @param {Place} place
+ * Return the part of an address after its `#`.
+ * @param {AddressState} state
  */
 export function write({ strokes, model, tab }) {
   const parts = [
@@ -23,9 +23,9 @@ export function write({ strokes, model, tab }) {
 }
 
 /**
- * Read the part of an address behind its `#`; what cannot be read is left out.
+ * Parse the part of an address after its `#`; invalid values are ignored.
  * @param {string} hash
- * @returns {Place}
+ * @returns {AddressState}
  */
 export function read(hash) {
   const parts = new URLSearchParams(hash.replace(/^#/, ""));

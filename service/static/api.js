@@ -1,20 +1,20 @@
 /**
- * The service's interface, one function per endpoint. A problem document becomes an `ApiError`, silence an `Offline`.
+ * Client of the HTTP API, one function per endpoint. A problem document becomes an `ApiError`, no response an `Offline`.
  *
- * Paths are relative to the page's address, as a proxy may show the page under any path.
+ * Paths are relative to the page's address, because a proxy may serve the page under any path.
  *
  * @typedef {import("./drawing.js").Drawing} Drawing
  * @typedef {"lesson" | "safe"} Palette
  * @typedef {{name: string, version: string}} Model
  *
- * @typedef {object} Layer  A row of a model's summary.
+ * @typedef {object} Layer  A layer in a model's summary.
  * @property {string} name
  * @property {number} inputs
  * @property {number} units
  * @property {string} activation
  * @property {number} parameters
  *
- * @typedef {object} Summary  What `GET /v1/models/{m}` says.
+ * @typedef {object} Summary  Response of `GET /v1/models/{model}`.
  * @property {string} name
  * @property {string} version
  * @property {string[]} versions
@@ -25,40 +25,40 @@
  * @property {number} parameters
  * @property {{fit: string, data: string, split: string, examples: number, accuracy: number}[]} metrics
  *
- * @typedef {object} Step  The drawing after one step of its preparation.
+ * @typedef {object} Step  The drawing after one preprocessing step.
  * @property {string} name
  * @property {string} title
  * @property {number} width  In pixels.
  * @property {number} height  In pixels.
  * @property {string} picture  A `data:` URL.
  *
- * @typedef {object} Answer  What a network says of one drawing.
+ * @typedef {object} Prediction  Prediction for one drawing.
  * @property {string} label
  * @property {number} index
  * @property {number} confidence  0 to 1.
- * @property {boolean} [sure]  Whether it looks like anything the network knows; missing where nobody measured that.
- * @property {number[]} [probabilities]  One a class.
- * @property {any} [seen]  The pixels that the network saw, 0 to 255, as its input is shaped.
+ * @property {boolean} [sure]  Whether the drawing resembles the training data; missing if the model has no threshold.
+ * @property {number[]} [probabilities]  One per class.
+ * @property {any} [seen]  The network's input, 0 to 255, in the shape of the input.
  * @property {Step[]} [steps]
  *
  * @typedef {object} ExplanationPart
  * @property {string} explained  The label whose logit is explained.
- * @property {number} logit  The sum of the bias and all shares.
+ * @property {number} logit  Sum of the bias and all shares.
  * @property {number} bias
- * @property {any} shares  One a pixel, as the input is shaped.
+ * @property {any} shares  One per pixel, in the shape of the input.
  * @property {{layer: string, values: number[]}[]} [activations]
  *
- * @typedef {Answer & ExplanationPart} Explanation
+ * @typedef {Prediction & ExplanationPart} Explanation
  */
 
-/** How long an answer may take, in milliseconds; after that the service counts as silent. */
-const PATIENCE = 15_000;
+/** Timeout of a response, in milliseconds. */
+const TIMEOUT = 15_000;
 
-/** The service's refusal. */
+/** An error response of the service. */
 export class ApiError extends Error {
   /**
    * @param {number} status
-   * @param {string} detail  What was expected and what came.
+   * @param {string} detail  What was expected and received.
    */
   constructor(status, detail) {
     super(detail);
@@ -67,16 +67,16 @@ export class ApiError extends Error {
   }
 }
 
-/** The service does not answer. */
+/** The service does not respond. */
 export class Offline extends Error {
   constructor() {
-    super("The service does not answer.");
+    super("The service does not respond.");
     this.name = "Offline";
   }
 }
 
 /**
- * List what is served, each model by its newest version.
+ * List the newest version of every served model.
  * @param {AbortSignal} [signal]
  * @returns {Promise<{default: string | null, models: Summary[]}>}
  */
@@ -85,29 +85,29 @@ export function models(signal) {
 }
 
 /**
- * Describe one version.
+ * Return the summary of one version.
  * @param {Model} model
  * @param {AbortSignal} [signal]
  * @returns {Promise<Summary>}
  */
 export function summary(model, signal) {
-  return get(home(model), signal);
+  return get(pathOf(model), signal);
 }
 
 /**
- * Ask what a drawing shows.
+ * Predict the class of a drawing.
  * @param {Model} model
  * @param {Drawing} drawing
  * @param {Record<string, string>} [query]  Such as `include`.
  * @param {AbortSignal} [signal]
- * @returns {Promise<Answer & {probabilities: number[]}>}
+ * @returns {Promise<Prediction & {probabilities: number[]}>}
  */
 export function probabilities(model, drawing, query = {}, signal) {
-  return post(`${home(model)}/probabilities`, drawing, query, signal);
+  return post(`${pathOf(model)}/probabilities`, drawing, query, signal);
 }
 
 /**
- * Ask for each pixel's share in one class's logit.
+ * Explain a prediction: return each pixel's share in the logit of one class.
  * @param {Model} model
  * @param {Drawing} drawing
  * @param {Record<string, string>} [query]  Such as `label`.
@@ -115,7 +115,7 @@ export function probabilities(model, drawing, query = {}, signal) {
  * @returns {Promise<Explanation>}
  */
 export function explain(model, drawing, query = {}, signal) {
-  return post(`${home(model)}/explain`, drawing, query, signal);
+  return post(`${pathOf(model)}/explain`, drawing, query, signal);
 }
 
 /**
@@ -125,17 +125,17 @@ export function explain(model, drawing, query = {}, signal) {
  * @returns {Promise<{layers: {name: string, shape: number[], minimum: number, maximum: number, images: boolean}[]}>}
  */
 export function weights(model, signal) {
-  return get(`${home(model)}/weights`, signal);
+  return get(`${pathOf(model)}/weights`, signal);
 }
 
 /**
- * Read what was measured of a model.
+ * Return the report of a model.
  * @param {Model} model
  * @param {AbortSignal} [signal]
  * @returns {Promise<any>}
  */
 export function report(model, signal) {
-  return get(`${home(model)}/report`, signal);
+  return get(`${pathOf(model)}/report`, signal);
 }
 
 /**
@@ -143,27 +143,27 @@ export function report(model, signal) {
  * @param {Model} model
  * @param {string} layer
  * @param {number} unit
- * @param {Palette | ""} palette  Nothing for the usual one.
- * @param {number} scale  Pixels a weight.
+ * @param {Palette | ""} palette  Empty for the default.
+ * @param {number} scale  Pixels per weight.
  */
 export function unitImage(model, layer, unit, palette, scale = 2) {
   const query = new URLSearchParams({ scale: String(scale), ...(palette && { palette }) });
-  return `${home(model)}/weights/${encodeURIComponent(layer)}/${unit}.png?${query}`;
+  return `${pathOf(model)}/weights/${encodeURIComponent(layer)}/${unit}.png?${query}`;
 }
 
 /**
- * Return the address of the picture of a layer: all its units' images, or its matrix.
+ * Return the address of the image of a layer: the weight images of all its units, or its matrix.
  * @param {Model} model
  * @param {string} layer
  * @param {Palette} palette
- * @param {number} scale  Pixels a weight.
+ * @param {number} scale  Pixels per weight.
  */
 export function layerImage(model, layer, palette, scale = 1) {
-  return `${home(model)}/weights/${encodeURIComponent(layer)}.png?${new URLSearchParams({ palette, scale: String(scale) })}`;
+  return `${pathOf(model)}/weights/${encodeURIComponent(layer)}.png?${new URLSearchParams({ palette, scale: String(scale) })}`;
 }
 
 /** @param {Model} model */
-function home(model) {
+function pathOf(model) {
   return `v1/models/${encodeURIComponent(model.name)}/versions/${encodeURIComponent(model.version)}`;
 }
 
@@ -176,7 +176,7 @@ function get(path, signal) {
 }
 
 /**
- * Send one drawing and return the answer's only entry.
+ * Send one drawing and return the only prediction of the response.
  * @param {string} path
  * @param {Drawing} drawing
  * @param {Record<string, string>} query
@@ -187,12 +187,12 @@ async function post(path, drawing, query, signal) {
     "picture" in drawing
       ? [drawing.picture.type || "application/octet-stream", drawing.picture]
       : ["application/json", JSON.stringify({ strokes: drawing.strokes })];
-  const answer = await request(
+  const response = await request(
     `${path}?${new URLSearchParams(query)}`,
     { method: "POST", headers: { "Content-Type": type, Accept: "application/json" }, body },
     signal,
   );
-  return answer.predictions[0];
+  return response.predictions[0];
 }
 
 /**
@@ -202,15 +202,15 @@ async function post(path, drawing, query, signal) {
  * @returns {Promise<any>}
  */
 async function request(path, init, signal) {
-  const patience = new AbortController();
-  const timer = setTimeout(() => patience.abort(), PATIENCE);
-  const stop = () => patience.abort();
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), TIMEOUT);
+  const stop = () => controller.abort();
   signal?.addEventListener("abort", stop);
   try {
     signal?.throwIfAborted();
-    const response = await fetch(path, { ...init, signal: patience.signal });
+    const response = await fetch(path, { ...init, signal: controller.signal });
     if (!response.ok) {
-      throw await refusal(response);
+      throw await errorOf(response);
     }
     return await response.json();
   } catch (error) {
@@ -228,11 +228,11 @@ async function request(path, init, signal) {
  * @param {Response} response
  * @returns {Promise<Error>}
  */
-async function refusal(response) {
+async function errorOf(response) {
   try {
     const problem = await response.json();
     return new ApiError(response.status, problem.detail);
   } catch {
-    return new Offline(); // something on the way answered, not the service
+    return new Offline(); // the response is from a proxy, not from the service
   }
 }

@@ -1,4 +1,4 @@
-/** Starts Swagger UI on the page of the documentation. */
+/** Starts Swagger UI on the API documentation page. */
 
 const bundle = /** @type {any} */ (window).SwaggerUIBundle;
 

@@ -1,35 +1,35 @@
 /**
- * Drawings as data, and as a part of an address.
+ * Drawings as data, and their encoding in an address.
  *
  * @typedef {[number, number]} Point  x to the right and y downwards, 0 to `SIDE`.
  * @typedef {Point[]} Stroke
- * @typedef {{strokes: Stroke[]} | {picture: Blob}} Drawing  What the service is asked about.
+ * @typedef {{strokes: Stroke[]} | {picture: Blob}} Drawing  Strokes, or an image file.
  */
 
-/** Width and height of the paper, in its own units, however large it is on the screen. */
+/** Width and height of the canvas in its own units, independent of its size on the screen. */
 export const SIDE = 1000;
 
-/** How far a shared stroke may lie from the drawn one, in the paper's units: less than a pixel of the network's. */
+/** Largest deviation of an encoded stroke from the drawn one, in canvas units: less than a pixel of the network's input. */
 const TOLERANCE = 4;
 
-/** What an address may hold at most; browsers and messengers cut longer ones. */
-const LONGEST = 8000;
+/** Maximum length of an encoded drawing; browsers and messengers truncate longer addresses. */
+const MAX_LENGTH = 8000;
 
-const DIGITS = 2; // of base 36 for one coordinate: up to 1295
+const DIGITS = 2; // in base 36 for one coordinate: up to 1295
 
 /**
- * Write strokes as text for an address: four characters a point, strokes parted by dots.
+ * Encode strokes as text for an address: four characters per point, strokes separated by dots.
  *
- * Points that lie on the line between their neighbours are left out, up to a tolerance which grows until the
- * text is short enough.
+ * Points on the line between their neighbours are omitted, up to a tolerance that grows until the text is short
+ * enough.
  *
  * @param {Stroke[]} strokes
- * @returns {string | null}  Nothing if there are too many strokes.
+ * @returns {string | null}  Null if there are too many strokes.
  */
 export function encode(strokes) {
   for (let tolerance = TOLERANCE; ; tolerance *= 2) {
     const text = strokes.map((stroke) => simplify(stroke, tolerance).map(encodePoint).join("")).join(".");
-    if (text.length <= LONGEST) {
+    if (text.length <= MAX_LENGTH) {
       return text;
     }
     if (tolerance > SIDE) {
@@ -39,23 +39,23 @@ export function encode(strokes) {
 }
 
 /**
- * Read strokes out of an address.
+ * Decode strokes from an address.
  *
- * @param {string} text  As `encode` wrote it.
- * @returns {Stroke[] | null}  Nothing if it is no drawing.
+ * @param {string} text  As returned by `encode`.
+ * @returns {Stroke[] | null}  Null if the text is invalid.
  */
 export function decode(text) {
-  if (text.length > LONGEST || !/^([0-9a-z]{4})+(\.([0-9a-z]{4})+)*$/.test(text)) {
+  if (text.length > MAX_LENGTH || !/^([0-9a-z]{4})+(\.([0-9a-z]{4})+)*$/.test(text)) {
     return null;
   }
   return text.split(".").map((stroke) => (stroke.match(/.{4}/g) ?? []).map(decodePoint));
 }
 
 /**
- * Leave out points that change a stroke by no more than a tolerance (Ramer, 1972; Douglas and Peucker, 1973).
+ * Simplify a stroke: omit points that change it by no more than a tolerance (Ramer, 1972; Douglas and Peucker, 1973).
  *
  * @param {Stroke} stroke
- * @param {number} tolerance  In the paper's units.
+ * @param {number} tolerance  In canvas units.
  * @returns {Stroke}
  */
 export function simplify(stroke, tolerance) {
@@ -68,11 +68,11 @@ export function simplify(stroke, tolerance) {
   while (parts.length) {
     const [from, to] = /** @type {[number, number]} */ (parts.pop());
     let farthest = 0;
-    let most = tolerance;
+    let largest = tolerance;
     for (let i = from + 1; i < to; i += 1) {
-      const away = distance(stroke[i], stroke[from], stroke[to]);
-      if (away > most) {
-        [farthest, most] = [i, away];
+      const deviation = distance(stroke[i], stroke[from], stroke[to]);
+      if (deviation > largest) {
+        [farthest, largest] = [i, deviation];
       }
     }
     if (farthest) {
@@ -84,7 +84,7 @@ export function simplify(stroke, tolerance) {
 }
 
 /**
- * Return how far a point lies from the line between two others.
+ * Return the distance of a point from the segment between two others.
  * @param {Point} point
  * @param {Point} from
  * @param {Point} to

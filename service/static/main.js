@@ -1,18 +1,18 @@
-/** Joins the parts: the only file that touches all of them. */
+/** Entry point: connects canvas, prediction, explanation, tabs and address. */
 
 import * as address from "./address.js";
-import { AnswerView, verdict } from "./answer.js";
 import * as api from "./api.js";
-import { Asker } from "./ask.js";
+import { NetworkInputView } from "./network_input.js";
 import { Pad } from "./pad.js";
 import { ComparePanel } from "./panels/compare.js";
 import { FlowersPanel } from "./panels/flowers.js";
 import { ReportPanel } from "./panels/report.js";
 import { StepsPanel } from "./panels/steps.js";
 import { WeightsPanel } from "./panels/weights.js";
-import { SightView } from "./sight.js";
+import { PredictionView, verdict } from "./prediction.js";
+import { RequestQueue } from "./request_queue.js";
 import { Tabs } from "./tabs.js";
-import { element, part } from "./view.js";
+import { element, elementById } from "./view.js";
 
 /**
  * @typedef {import("./api.js").Model} Model
@@ -21,125 +21,125 @@ import { element, part } from "./view.js";
  */
 
 const NOTHING_DRAWN = "Nothing is drawn yet";
-const PICTURES = ["image/png", "image/jpeg", "image/webp"];
+const IMAGE_TYPES = ["image/png", "image/jpeg", "image/webp"];
 
-/** How long to wait before the service is asked again that did not answer, in milliseconds. */
-const PAUSE = 1500;
+/** Delay before the service is tried again after a failure, in milliseconds. */
+const RETRY_DELAY = 1500;
 
-/** How long an answer stands before it is spoken, in milliseconds: nobody wants to hear all of them. */
-const QUIET = 700;
+/** Delay before a prediction is announced to screen readers, in milliseconds: only the last of several is announced. */
+const ANNOUNCE_DELAY = 700;
 
-const pad = new Pad(part("pad", HTMLCanvasElement));
-const answer = new AnswerView(part("digit", HTMLElement), part("verdict", HTMLElement), part("bars", HTMLElement));
-const sight = new SightView(
-  part("sight", HTMLElement),
-  part("seen", HTMLCanvasElement),
-  part("shares", HTMLCanvasElement),
-  part("reason", HTMLElement),
+const pad = new Pad(elementById("pad", HTMLCanvasElement));
+const prediction = new PredictionView(elementById("digit", HTMLElement), elementById("verdict", HTMLElement), elementById("bars", HTMLElement));
+const networkInput = new NetworkInputView(
+  elementById("sight", HTMLElement),
+  elementById("seen", HTMLCanvasElement),
+  elementById("shares", HTMLCanvasElement),
+  elementById("reason", HTMLElement),
 );
-const tabs = new Tabs(part("tabs", HTMLElement), part("panels", HTMLElement), {
+const tabs = new Tabs(elementById("tabs", HTMLElement), elementById("panels", HTMLElement), {
   steps: ["Step by step", StepsPanel],
   weights: ["Weights", WeightsPanel],
   compare: ["Compare", ComparePanel],
   report: ["Report", ReportPanel],
   flowers: ["Flowers", FlowersPanel],
 });
-const modelChoice = part("model", HTMLSelectElement);
-const paletteChoice = part("palette", HTMLSelectElement);
-const why = part("why", HTMLInputElement);
-const file = part("file", HTMLInputElement);
-const undo = part("undo", HTMLButtonElement);
-const redo = part("redo", HTMLButtonElement);
-const clear = part("clear", HTMLButtonElement);
-const share = part("share", HTMLButtonElement);
-const notice = part("notice", HTMLElement);
-const complaint = part("complaint", HTMLElement);
-const live = part("live", HTMLElement);
+const modelSelect = elementById("model", HTMLSelectElement);
+const paletteSelect = elementById("palette", HTMLSelectElement);
+const why = elementById("why", HTMLInputElement);
+const file = elementById("file", HTMLInputElement);
+const undo = elementById("undo", HTMLButtonElement);
+const redo = elementById("redo", HTMLButtonElement);
+const clear = elementById("clear", HTMLButtonElement);
+const share = elementById("share", HTMLButtonElement);
+const notice = elementById("notice", HTMLElement);
+const complaint = elementById("complaint", HTMLElement);
+const live = elementById("live", HTMLElement);
 
 /** @type {Summary[]} */
 let served = [];
-/** @type {Summary} The chosen version. */
-let chosen;
-/** @type {Model | null} The version for those who choose none. */
-let usual = null;
-/** @type {string | null} The class that somebody asked about; nothing for the likeliest. */
-let asked = null;
-/** @type {string | null} The class that the shares on the page are of. */
+/** @type {Summary} The selected version. */
+let selected;
+/** @type {Model | null} The version that is selected by default. */
+let defaultModel = null;
+/** @type {string | null} The class to explain; null for the predicted one. */
+let requestedLabel = null;
+/** @type {string | null} The class that the shown shares explain. */
 let explained = null;
 
-let showing = new AbortController();
-let speaking = 0;
-let again = 0;
-/** @type {Set<() => void>} What is to be done once the service answers. */
+let refreshing = new AbortController();
+let announceTimer = 0;
+let retryTimer = 0;
+/** @type {Set<() => void>} Functions to run when the service responds again. */
 const retries = new Set();
 
-const asker = new Asker(
-  (/** @type {api.Explanation & {top: {label: string, probability: number}[]}} */ told) => {
-    const byLabel = new Map(told.top.map(({ label, probability }) => [label, probability]));
+const requests = new RequestQueue(
+  (/** @type {api.Explanation & {top: {label: string, probability: number}[]}} */ explanation) => {
+    const byLabel = new Map(explanation.top.map(({ label, probability }) => [label, probability]));
     notice.hidden = true;
-    explained = told.explained;
-    answer.show(told, byLabel);
-    answer.mark(explained);
-    sight.show(why.checked, palette(), told);
-    speak(`${told.label}. ${verdict(told, byLabel)}`);
+    explained = explanation.explained;
+    prediction.show(explanation, byLabel);
+    prediction.mark(explained);
+    networkInput.show(why.checked, palette(), explanation);
+    announce(`${explanation.label}. ${verdict(explanation, byLabel)}`);
   },
   (error) => {
     if (error instanceof api.ApiError && error.status < 500) {
       notice.hidden = true;
-      forget(error.message);
-      speak(error.message);
+      showNoPrediction(error.message);
+      announce(error.message);
     } else {
-      trouble(error, ask);
+      handleFailure(error, predict);
     }
   },
 );
 
-/** Ask what the drawing shows. */
-function ask() {
+/** Request a prediction and its explanation for the drawing. */
+function predict() {
   const drawing = pad.drawing;
-  if (!chosen) {
+  if (!selected) {
     return;
   }
   if (!drawing) {
-    asker.cancel();
-    asked = null;
-    forget(NOTHING_DRAWN);
+    requests.cancel();
+    requestedLabel = null;
+    showNoPrediction(NOTHING_DRAWN);
     return;
   }
-  const model = chosen;
-  const query = { include: "seen", top: String(model.labels.length), ...(asked !== null && { label: asked }) };
-  asker.ask((signal) => /** @type {Promise<any>} */ (api.explain(model, drawing, query, signal)));
+  const model = selected;
+  const query = { include: "seen", top: String(model.labels.length), ...(requestedLabel !== null && { label: requestedLabel }) };
+  requests.submit((signal) => /** @type {Promise<any>} */ (api.explain(model, drawing, query, signal)));
 }
 
 /**
- * Show that there is no answer.
- * @param {string} words
+ * Show that there is no prediction.
+ * @param {string} reason
  */
-function forget(words) {
+function showNoPrediction(reason) {
   explained = null;
-  answer.clear(words);
-  answer.mark(null);
-  sight.clear();
+  prediction.clear(reason);
+  prediction.mark(null);
+  networkInput.clear();
 }
 
-/** Show the open tab as things are now. */
+/** Show the current state in the open tab. */
 async function refresh() {
-  showing.abort();
-  showing = new AbortController();
-  const { signal } = showing;
-  if (!chosen) {
+  refreshing.abort();
+  refreshing = new AbortController();
+  const { signal } = refreshing;
+  if (!selected) {
     return;
   }
   try {
-    await tabs.open.show({
-      model: { name: chosen.name, version: chosen.version },
-      summary: chosen,
+    await tabs.panel.show({
+      model: { name: selected.name, version: selected.version },
+      summary: selected,
       models: served,
       drawing: pad.drawing,
       label: explained,
       palette: palette(),
       signal,
-      choose: (model) => void choose(model),
+      choose: (model) => void select(model),
       refresh: () => void refresh(),
     });
     complaint.hidden ||= !signal.aborted;
@@ -151,21 +151,21 @@ async function refresh() {
       complaint.textContent = error.message;
       complaint.hidden = false;
     } else {
-      trouble(error, refresh);
+      handleFailure(error, refresh);
     }
   }
 }
 
 /**
- * Say that the service does not answer, and try again as soon as it does.
+ * Show that the service does not respond, and retry until it does.
  * @param {unknown} error
- * @param {() => void} [retry]
+ * @param {() => void} [retry]  Called when the service responds again.
  */
-function trouble(error, retry) {
+function handleFailure(error, retry) {
   if (!(error instanceof api.Offline || error instanceof api.ApiError)) {
-    throw error; // a mistake of this page, for the console
+    throw error; // a bug of this page: report it in the console
   }
-  if (error instanceof api.ApiError && error.status === 401) { // and will be the next time, too
+  if (error instanceof api.ApiError && error.status === 401) { // a retry would fail too
     notice.textContent = "This service needs an API key, which this page cannot send. Programs can: see /docs.";
     notice.hidden = false;
     return;
@@ -173,18 +173,18 @@ function trouble(error, retry) {
   if (retry) {
     retries.add(retry);
   }
-  notice.textContent = `${error.message} Trying again…`;
+  notice.textContent = `${error.message} Retrying…`;
   notice.hidden = false;
-  clearTimeout(again);
-  again = setTimeout(wake, PAUSE);
+  clearTimeout(retryTimer);
+  retryTimer = setTimeout(retryAll, RETRY_DELAY);
 }
 
-/** Ask whether the service answers again, and then for all that it did not answer. */
-async function wake() {
+/** Check whether the service responds, and if so retry everything that failed. */
+async function retryAll() {
   try {
     await api.models();
   } catch (error) {
-    return trouble(error);
+    return handleFailure(error);
   }
   notice.hidden = true;
   const due = [...retries];
@@ -195,74 +195,74 @@ async function wake() {
 }
 
 /**
- * Speak to those who cannot see, once all is quiet.
- * @param {string} words
+ * Announce a text to screen readers after a delay; a later text replaces it.
+ * @param {string} text
  */
-function speak(words) {
-  clearTimeout(speaking);
-  speaking = setTimeout(() => {
-    live.textContent = words;
-  }, QUIET);
+function announce(text) {
+  clearTimeout(announceTimer);
+  announceTimer = setTimeout(() => {
+    live.textContent = text;
+  }, ANNOUNCE_DELAY);
 }
 
 /** @returns {Palette} */
 function palette() {
-  return paletteChoice.value === "safe" ? "safe" : "lesson";
+  return paletteSelect.value === "safe" ? "safe" : "lesson";
 }
 
-/** Let the address hold what the page shows. */
-function note() {
+/** Write the state of the page into its address. */
+function updateAddress() {
   const drawing = pad.drawing;
-  const isUsual = !chosen || (chosen.name === usual?.name && chosen.version === usual.version);
+  const isDefault = !selected || (selected.name === defaultModel?.name && selected.version === defaultModel.version);
   const hash = address.write({
     strokes: drawing && "strokes" in drawing ? drawing.strokes : null,
-    model: isUsual ? null : chosen,
+    model: isDefault ? null : selected,
     tab: tabs.name === "steps" ? null : tabs.name,
   });
   history.replaceState(null, "", hash ? `#${hash}` : location.pathname);
 }
 
 /**
- * Show what the address holds.
- * @returns {Model | null}  The version that it names.
+ * Show the state in the address.
+ * @returns {Model | null}  The version in the address.
  */
-function follow() {
-  const place = address.read(location.hash);
-  tabs.choose(place.tab ?? "steps");
-  if (place.strokes) {
-    pad.draw(place.strokes);
+function readAddress() {
+  const state = address.read(location.hash);
+  tabs.choose(state.tab ?? "steps");
+  if (state.strokes) {
+    pad.draw(state.strokes);
   }
-  return place.model;
+  return state.model;
 }
 
 /**
- * Make a version the chosen one.
+ * Select a version.
  * @param {Model} model
  */
-async function choose({ name, version }) {
-  modelChoice.value = `${name}/${version}`;
+async function select({ name, version }) {
+  modelSelect.value = `${name}/${version}`;
   try {
-    chosen = served.find((model) => model.name === name && model.version === version) ?? (await api.summary({ name, version }));
+    selected = served.find((model) => model.name === name && model.version === version) ?? (await api.summary({ name, version }));
   } catch (error) {
-    return trouble(error, () => void choose({ name, version }));
+    return handleFailure(error, () => void select({ name, version }));
   }
-  answer.list(chosen.labels);
-  asked = null;
-  note();
-  ask();
+  prediction.list(selected.labels);
+  requestedLabel = null;
+  updateAddress();
+  predict();
   void refresh();
 }
 
 /** @param {Model} model */
 function isServed({ name, version }) {
-  return [...modelChoice.options].some(({ value }) => value === `${name}/${version}`);
+  return [...modelSelect.options].some(({ value }) => value === `${name}/${version}`);
 }
 
 /**
- * Learn what is served, and begin.
- * @param {Model | null} wanted  The version that the address names.
+ * Load the list of models and select one.
+ * @param {Model | null} requested  The version in the address.
  */
-async function begin(wanted) {
+async function start(requested) {
   try {
     const { default: name, models } = await api.models();
     served = models;
@@ -273,31 +273,31 @@ async function begin(wanted) {
       notice.hidden = false;
       return;
     }
-    usual = { name: newest.name, version: newest.version };
-    modelChoice.replaceChildren(
+    defaultModel = { name: newest.name, version: newest.version };
+    modelSelect.replaceChildren(
       ...digits.flatMap((model) =>
         model.versions.map((version) => element("option", { value: `${model.name}/${version}` }, `${model.name} ${version}`)),
       ),
     );
-    await choose(wanted && isServed(wanted) ? wanted : usual);
+    await select(requested && isServed(requested) ? requested : defaultModel);
   } catch (error) {
-    trouble(error, () => void begin(wanted));
+    handleFailure(error, () => void start(requested));
   }
 }
 
 /**
- * Put a picture file on the paper.
- * @param {Iterable<File>} files
+ * Show an image file on the canvas.
+ * @param {Iterable<File>} files  The first image among them is used.
  */
-async function take(files) {
-  const picture = [...files].find((candidate) => PICTURES.includes(candidate.type));
-  if (!picture) {
-    return forget("A PNG, JPEG or WebP picture is needed.");
+async function showImage(files) {
+  const image = [...files].find((candidate) => IMAGE_TYPES.includes(candidate.type));
+  if (!image) {
+    return showNoPrediction("Choose a PNG, JPEG or WebP file.");
   }
   try {
-    await pad.show(picture);
+    await pad.show(image);
   } catch {
-    forget("This picture cannot be read.");
+    showNoPrediction("This image file cannot be read.");
   }
 }
 
@@ -307,38 +307,38 @@ pad.addEventListener("change", () => {
   redo.disabled = !pad.canRedo;
   clear.disabled = !drawing;
   share.disabled = !drawing || "picture" in drawing;
-  part("invitation", HTMLElement).hidden = Boolean(drawing);
-  ask();
+  elementById("invitation", HTMLElement).hidden = Boolean(drawing);
+  predict();
 });
 pad.addEventListener("settle", () => {
-  note();
+  updateAddress();
   void refresh();
 });
-pad.addEventListener("say", (event) => {
-  clearTimeout(speaking);
+pad.addEventListener("announce", (event) => {
+  clearTimeout(announceTimer);
   live.textContent = /** @type {CustomEvent<string>} */ (event).detail;
 });
-answer.addEventListener("choose", (event) => {
+prediction.addEventListener("choose", (event) => {
   const label = /** @type {CustomEvent<string>} */ (event).detail;
-  asked = label === asked ? null : label;
-  ask();
+  requestedLabel = label === requestedLabel ? null : label;
+  predict();
 });
 tabs.addEventListener("choose", () => {
   complaint.hidden = true;
-  note();
+  updateAddress();
   void refresh();
 });
 
 undo.addEventListener("click", () => pad.undo());
 redo.addEventListener("click", () => pad.redo());
 clear.addEventListener("click", () => pad.clear());
-part("upload", HTMLButtonElement).addEventListener("click", () => file.click());
+elementById("upload", HTMLButtonElement).addEventListener("click", () => file.click());
 file.addEventListener("change", () => {
-  void take(file.files ?? []);
+  void showImage(file.files ?? []);
   file.value = "";
 });
 share.addEventListener("click", async () => {
-  note();
+  updateAddress();
   try {
     await navigator.clipboard.writeText(location.href);
     live.textContent = share.textContent = "Link copied";
@@ -349,14 +349,14 @@ share.addEventListener("click", async () => {
     share.textContent = "Copy link";
   }, 2000);
 });
-why.addEventListener("change", () => sight.show(why.checked, palette()));
-modelChoice.addEventListener("change", () => {
-  const [name, version] = modelChoice.value.split("/");
-  void choose({ name, version });
+why.addEventListener("change", () => networkInput.show(why.checked, palette()));
+modelSelect.addEventListener("change", () => {
+  const [name, version] = modelSelect.value.split("/");
+  void select({ name, version });
 });
-paletteChoice.addEventListener("change", () => {
-  keep(paletteChoice.value);
-  dress();
+paletteSelect.addEventListener("change", () => {
+  storePalette(paletteSelect.value);
+  applyPalette();
 });
 
 document.addEventListener("keydown", (event) => {
@@ -374,48 +374,48 @@ document.addEventListener("paste", (event) => {
   const files = [...(event.clipboardData?.files ?? [])];
   if (!event.defaultPrevented && files.length) {
     event.preventDefault();
-    void take(files);
+    void showImage(files);
   }
 });
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
   if (!event.defaultPrevented) {
     event.preventDefault();
-    void take(event.dataTransfer?.files ?? []);
+    void showImage(event.dataTransfer?.files ?? []);
   }
 });
 window.addEventListener("hashchange", () => {
-  const model = follow() ?? usual;
+  const model = readAddress() ?? defaultModel;
   if (model && isServed(model)) {
-    void choose(model);
+    void select(model);
   }
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => pad.redraw());
 
-/** Show everything in the chosen colours. */
-function dress() {
+/** Show everything in the selected palette. */
+function applyPalette() {
   document.documentElement.dataset.palette = palette();
-  sight.show(why.checked, palette());
+  networkInput.show(why.checked, palette());
   void refresh();
 }
 
 /**
- * Remember the palette, where the browser allows it.
+ * Store the palette in the browser, if that is allowed.
  * @param {string} value
  */
-function keep(value) {
+function storePalette(value) {
   try {
     localStorage.setItem("palette", value);
   } catch {
-    // private windows may keep nothing
+    // storage may be disabled, as in private windows
   }
 }
 
 try {
-  paletteChoice.value = localStorage.getItem("palette") === "safe" ? "safe" : "lesson";
+  paletteSelect.value = localStorage.getItem("palette") === "safe" ? "safe" : "lesson";
 } catch {
-  // the usual one, then
+  // storage is disabled: keep the default
 }
-sight.clear();
-dress();
-void begin(follow());
+networkInput.clear();
+applyPalette();
+void start(readAddress());

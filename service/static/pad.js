@@ -1,4 +1,4 @@
-/** The paper: pointer and keyboard to strokes, with a history. It draws what was drawn, and prepares nothing. */
+/** Drawing canvas: turns pointer and keyboard input into strokes, with undo and redo. It does no preprocessing. */
 
 import { SIDE } from "./drawing.js";
 
@@ -7,42 +7,42 @@ import { SIDE } from "./drawing.js";
  * @typedef {import("./drawing.js").Stroke} Stroke
  * @typedef {import("./drawing.js").Point} Point
  *
- * @typedef {object} Page  What lies on the paper at one moment; never changed, only followed by another.
+ * @typedef {object} Content  Content of the canvas; immutable, each change creates a new one.
  * @property {Stroke[]} strokes
- * @property {{blob: Blob, image: ImageBitmap} | null} picture  Instead of strokes.
+ * @property {{blob: Blob, image: ImageBitmap} | null} picture  An image file instead of strokes.
  */
 
-/** Width of the pen on the screen, in the paper's units; the service draws with its own. */
-const PEN = 46;
+/** Width of the pen on the screen, in canvas units; the service renders strokes with its own pen. */
+const PEN_WIDTH = 46;
 
-/** Points closer than this to the one before are left out, in the paper's units. */
-const NEAR = 2;
+/** Smallest distance between two points of a stroke, in canvas units. */
+const MIN_DISTANCE = 2;
 
-/** Cells of the grid on which the keyboard draws, in each direction. */
+/** Number of grid cells in each direction, for drawing with the keyboard. */
 const CELLS = 20;
 const CELL = SIDE / CELLS;
 
-/** @type {Page} */
+/** @type {Content} */
 const BLANK = { strokes: [], picture: null };
 
 /** @type {Record<string, Point>} */
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /**
- * The paper. Events: `change` whenever something else lies on it, `settle` once the pen rests, and `say` with
- * a `detail` for those who cannot see the keyboard's pen.
+ * The canvas. Events: `change` when its content changes, `settle` when the pen is lifted, and `announce` with a
+ * `detail` for screen readers while the keyboard draws.
  */
 export class Pad extends EventTarget {
   #canvas;
 
-  /** @type {Page} */
-  #page = BLANK;
-  /** @type {Page[]} */
+  /** @type {Content} */
+  #content = BLANK;
+  /** @type {Content[]} */
   #past = [];
-  /** @type {Page[]} */
+  /** @type {Content[]} */
   #future = [];
 
-  /** @type {Stroke | null} The stroke that a pointer or the keyboard is drawing; the last one on the page. */
+  /** @type {Stroke | null} The stroke that is being drawn: the last one of the content. */
   #stroke = null;
   /** @type {number | null} */
   #pointer = null;
@@ -70,11 +70,11 @@ export class Pad extends EventTarget {
   }
 
   /**
-   * What is on the paper; nothing if it is blank.
+   * The drawing; null if the canvas is blank.
    * @returns {Drawing | null}
    */
   get drawing() {
-    const { strokes, picture } = this.#page;
+    const { strokes, picture } = this.#content;
     if (picture) {
       return { picture: picture.blob };
     }
@@ -90,37 +90,37 @@ export class Pad extends EventTarget {
   }
 
   /**
-   * Put strokes on the paper instead of what is there.
+   * Replace the content by strokes.
    * @param {Stroke[]} strokes
    */
   draw(strokes) {
-    this.#turn({ strokes, picture: null });
+    this.#replace({ strokes, picture: null });
   }
 
   /**
-   * Put a picture on the paper instead of what is there.
-   * @param {Blob} blob  A picture file.
-   * @throws {DOMException} The browser cannot read it.
+   * Replace the content by an image file.
+   * @param {Blob} blob  The file.
+   * @throws {DOMException} The browser cannot decode it.
    */
   async show(blob) {
-    this.#turn({ strokes: [], picture: { blob, image: await createImageBitmap(blob) } });
+    this.#replace({ strokes: [], picture: { blob, image: await createImageBitmap(blob) } });
   }
 
   clear() {
     if (this.drawing) {
-      this.#turn(BLANK);
+      this.#replace(BLANK);
     }
   }
 
   undo() {
-    this.#leaf(this.#past, this.#future);
+    this.#restore(this.#past, this.#future);
   }
 
   redo() {
-    this.#leaf(this.#future, this.#past);
+    this.#restore(this.#future, this.#past);
   }
 
-  /** Draw all that is on the paper anew: its size or its colours are others now. */
+  /** Redraw the content, after a change of content, size or colours. */
   redraw() {
     const canvas = this.#canvas;
     const pixels = Math.max(1, Math.round(canvas.clientWidth * devicePixelRatio));
@@ -132,15 +132,15 @@ export class Pad extends EventTarget {
     pen.setTransform(pixels / SIDE, 0, 0, pixels / SIDE, 0, 0);
     pen.clearRect(0, 0, SIDE, SIDE);
     pen.strokeStyle = style.color;
-    pen.lineWidth = PEN;
+    pen.lineWidth = PEN_WIDTH;
     [pen.lineCap, pen.lineJoin] = ["round", "round"];
-    const picture = this.#page.picture?.image;
+    const picture = this.#content.picture?.image;
     if (picture) {
       const scale = SIDE / Math.max(picture.width, picture.height);
       const [width, height] = [picture.width * scale, picture.height * scale];
       pen.drawImage(picture, (SIDE - width) / 2, (SIDE - height) / 2, width, height);
     }
-    for (const stroke of this.#page.strokes) {
+    for (const stroke of this.#content.strokes) {
       pen.beginPath();
       pen.moveTo(...stroke[0]);
       for (const point of stroke.length > 1 ? stroke.slice(1) : stroke) {
@@ -166,7 +166,7 @@ export class Pad extends EventTarget {
     this.#usesKeys = false;
     this.#pointer = event.pointerId;
     this.#canvas.setPointerCapture(event.pointerId);
-    this.#begin(this.#place(event));
+    this.#begin(this.#position(event));
   }
 
   /** @param {PointerEvent} event */
@@ -175,7 +175,7 @@ export class Pad extends EventTarget {
       return;
     }
     const moves = event.getCoalescedEvents?.() ?? [];
-    if (this.#extend((moves.length ? moves : [event]).map((move) => this.#place(move)))) {
+    if (this.#extend((moves.length ? moves : [event]).map((move) => this.#position(move)))) {
       this.#changed();
     }
   }
@@ -195,26 +195,26 @@ export class Pad extends EventTarget {
     }
     const arrow = ARROWS[event.key];
     if (arrow) {
-      const within = (/** @type {number} */ at) => Math.min(Math.max(at, CELL), SIDE - CELL);
+      const within = (/** @type {number} */ value) => Math.min(Math.max(value, CELL), SIDE - CELL);
       this.#cursor = [within(this.#cursor[0] + arrow[0] * CELL), within(this.#cursor[1] + arrow[1] * CELL)];
       if (this.#stroke && this.#pointer === null && this.#extend([this.#cursor])) {
         this.#changed();
       }
-      this.#say(this.#where());
+      this.#announce(this.#cursorText());
     } else if (event.key === " " || event.key === "Enter") {
       if (event.repeat) {
         return event.preventDefault();
       }
       if (this.#stroke) {
         this.#lift();
-        this.#say("Pen up.");
+        this.#announce("Pen up.");
       } else {
         this.#begin(this.#cursor);
-        this.#say(`Pen down at ${this.#where()}`);
+        this.#announce(`Pen down at ${this.#cursorText()}`);
       }
     } else if (event.key === "Escape" && this.#stroke) {
       this.#lift();
-      this.#say("Pen up.");
+      this.#announce("Pen up.");
     } else if (event.key === "Delete" || event.key === "Backspace") {
       this.clear();
     } else {
@@ -225,8 +225,8 @@ export class Pad extends EventTarget {
     this.redraw();
   }
 
-  #where() {
-    const [column, row] = this.#cursor.map((at) => Math.round(at / CELL));
+  #cursorText() {
+    const [column, row] = this.#cursor.map((value) => Math.round(value / CELL));
     return `column ${column}, row ${row}`;
   }
 
@@ -234,7 +234,7 @@ export class Pad extends EventTarget {
    * @param {PointerEvent} event
    * @returns {Point}
    */
-  #place(event) {
+  #position(event) {
     const box = this.#canvas.getBoundingClientRect();
     const within = (/** @type {number} */ share) => Math.round(Math.min(Math.max(share, 0), 1) * SIDE);
     return [within((event.clientX - box.left) / box.width), within((event.clientY - box.top) / box.height)];
@@ -243,21 +243,21 @@ export class Pad extends EventTarget {
   /** @param {Point} point */
   #begin(point) {
     this.#stroke = [point];
-    this.#remember();
-    this.#page = { strokes: [...this.#page.strokes, this.#stroke], picture: null };
+    this.#pushHistory();
+    this.#content = { strokes: [...this.#content.strokes, this.#stroke], picture: null };
     this.#changed();
   }
 
   /**
    * @param {Point[]} points
-   * @returns {boolean}  Whether the stroke has grown.
+   * @returns {boolean}  Whether points were added.
    */
   #extend(points) {
     const stroke = /** @type {Stroke} */ (this.#stroke);
     const before = stroke.length;
     for (const point of points) {
       const [x, y] = stroke[stroke.length - 1];
-      if (Math.hypot(point[0] - x, point[1] - y) > NEAR) {
+      if (Math.hypot(point[0] - x, point[1] - y) > MIN_DISTANCE) {
         stroke.push(point);
       }
     }
@@ -271,38 +271,38 @@ export class Pad extends EventTarget {
     }
   }
 
-  /** @param {Page} page */
-  #turn(page) {
-    this.#end();
-    this.#remember();
-    this.#page = page;
+  /** @param {Content} content */
+  #replace(content) {
+    this.#endStroke();
+    this.#pushHistory();
+    this.#content = content;
     this.#changed();
     this.dispatchEvent(new Event("settle"));
   }
 
   /**
-   * @param {Page[]} from
-   * @param {Page[]} to
+   * @param {Content[]} from
+   * @param {Content[]} to
    */
-  #leaf(from, to) {
-    this.#end();
-    const page = from.pop();
-    if (page) {
-      to.push(this.#page);
-      this.#page = page;
+  #restore(from, to) {
+    this.#endStroke();
+    const content = from.pop();
+    if (content) {
+      to.push(this.#content);
+      this.#content = content;
       this.#changed();
       this.dispatchEvent(new Event("settle"));
     }
   }
 
-  /** Put an end to a stroke in the middle: what is still drawn of it goes nowhere. */
-  #end() {
+  /** Abandon the stroke that is being drawn; further pointer events of it are ignored. */
+  #endStroke() {
     this.#stroke = null;
     this.#pointer = null;
   }
 
-  #remember() {
-    this.#past.push(this.#page);
+  #pushHistory() {
+    this.#past.push(this.#content);
     this.#future = [];
   }
 
@@ -311,8 +311,8 @@ export class Pad extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** @param {string} words */
-  #say(words) {
-    this.dispatchEvent(new CustomEvent("say", { detail: words }));
+  /** @param {string} text */
+  #announce(text) {
+    this.dispatchEvent(new CustomEvent("announce", { detail: text }));
   }
 }

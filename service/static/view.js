@@ -1,4 +1,4 @@
-/** Elements and pictures: sets text, never markup, and colours in canvases, never in style attributes. */
+/** Creates elements and paints images. Sets text, never markup; colours are in canvases, never in style attributes. */
 
 /**
  * @typedef {import("./api.js").Palette} Palette
@@ -6,23 +6,23 @@
  * @typedef {import("./api.js").Model} Model
  * @typedef {import("./drawing.js").Drawing} Drawing
  *
- * @typedef {object} Shown  What a panel is shown.
- * @property {Model} model  The chosen version.
- * @property {Summary} summary  Of the chosen version.
- * @property {Summary[]} models  Everything that is served, each model by its newest version.
+ * @typedef {object} PageState  State of the page, for panels.
+ * @property {Model} model  The selected version.
+ * @property {Summary} summary  Summary of the selected version.
+ * @property {Summary[]} models  The newest version of every served model.
  * @property {Drawing | null} drawing
- * @property {string | null} label  The class that the shares are of.
+ * @property {string | null} label  The explained class.
  * @property {Palette} palette
- * @property {AbortSignal} signal  Aborted as soon as something newer is to be shown.
- * @property {(model: Model) => void} choose  Makes another version the chosen one.
- * @property {() => void} refresh  Shows the panel again, and again once the service answers if it does not.
+ * @property {AbortSignal} signal  Aborted when a newer state is to be shown.
+ * @property {(model: Model) => void} choose  Selects another version.
+ * @property {() => void} refresh  Shows the panel again; retries when the service responds again.
  *
- * @typedef {object} Panel  One tab.
- * @property {(shown: Shown) => Promise<void> | void} show  Shows itself, leaving what it shows until the new is there.
+ * @typedef {object} Panel  Content of one tab.
+ * @property {(state: PageState) => Promise<void> | void} show  Shows a state; the old content stays until the new is complete.
  */
 
-/** The colours of +1 and of -1, as the service's weight images have them. */
-const INKS = {
+/** Colours of +1 and -1, as in the service's weight images. */
+const COLOURS = {
   lesson: [
     [0, 255, 0],
     [255, 0, 255],
@@ -34,39 +34,40 @@ const INKS = {
 };
 
 /**
- * Make an element.
+ * Create an element.
  *
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
- * @param {Record<string, string | number | boolean | ((event: any) => void)>} [properties]  Attributes; functions listen
- *   to the event of that name; true and false set and leave out an attribute.
+ * @param {Record<string, string | number | boolean | ((event: any) => void)>} [properties]  Attributes; a function
+ *   listens to the event of that name; true sets an attribute, false omits it.
  * @param {...(Node | string)} children
  * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function element(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
+  const created = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (typeof value === "function") {
-      made.addEventListener(name, value);
+      created.addEventListener(name, value);
     } else if (typeof value === "boolean") {
-      made.toggleAttribute(name, value);
+      created.toggleAttribute(name, value);
     } else {
-      made.setAttribute(name, String(value));
+      created.setAttribute(name, String(value));
     }
   }
-  made.append(...children);
-  return made;
+  created.append(...children);
+  return created;
 }
 
 /**
- * Return the element with an id; a page without it is broken.
+ * Return the element with an id.
  *
  * @template {HTMLElement} T
  * @param {string} id
  * @param {new (...args: any[]) => T} type
  * @returns {T}
+ * @throws {Error} The page has no such element.
  */
-export function part(id, type) {
+export function elementById(id, type) {
   const found = document.getElementById(id);
   if (!(found instanceof type)) {
     throw new Error(`The page has no ${type.name} #${id}.`);
@@ -75,7 +76,7 @@ export function part(id, type) {
 }
 
 /**
- * Write a probability: `98.3 %`, never 100 or 0 for what is only nearly so.
+ * Format a probability: `98.3 %`; 100 % and 0 % only for exactly 1 and 0.
  * @param {number} probability
  */
 export function percent(probability) {
@@ -87,36 +88,36 @@ export function percent(probability) {
 }
 
 /**
- * Set how long a bar is.
+ * Set the length of a bar.
  * @param {HTMLElement} bar
  * @param {number} share  0 to 1.
  */
-export function stretch(bar, share) {
+export function setBarLength(bar, share) {
   bar.style.setProperty("--share", String(share));
 }
 
 /**
- * Paint what a network sees: grey of one number a pixel, white ink on black, or colours of three.
+ * Paint a network's input: grey for one number per pixel (white ink on black), colour for three.
  * @param {HTMLCanvasElement} canvas
- * @param {any} seen  [height][width], or [height][width][3], 0 to 255.
+ * @param {any} input  [height][width], or [height][width][3], 0 to 255.
  */
-export function paintSeen(canvas, seen) {
-  paint(canvas, seen, (/** @type {any} */ pixel) => (Array.isArray(pixel) ? [...pixel, 255] : [pixel, pixel, pixel, 255]));
+export function paintInput(canvas, input) {
+  paint(canvas, input, (/** @type {any} */ pixel) => (Array.isArray(pixel) ? [...pixel, 255] : [pixel, pixel, pixel, 255]));
 }
 
 /**
- * Paint shares as the lesson paints weights, with v = share / max|share|; see `service/core/network/weight_images.py`.
+ * Paint shares with the formula of weight images, v = share / max|share|: `service/core/network/weight_images.py`.
  * @param {HTMLCanvasElement} canvas
  * @param {number[][]} shares  [height][width].
  * @param {Palette} palette
  */
 export function paintShares(canvas, shares, palette) {
-  const most = Math.max(...shares.flat().map(Math.abs)) || 1;
-  const [plus, minus] = INKS[palette];
+  const largest = Math.max(...shares.flat().map(Math.abs)) || 1;
+  const [plus, minus] = COLOURS[palette];
   paint(canvas, shares, (share) => {
-    const v = share / most;
-    const ink = v > 0 ? plus : minus;
-    return [...ink.map((value) => 255 - Math.abs(v) * (255 - value)), v ? 255 : 0];
+    const v = share / largest;
+    const colour = v > 0 ? plus : minus;
+    return [...colour.map((value) => 255 - Math.abs(v) * (255 - value)), v ? 255 : 0];
   });
 }
 
@@ -136,7 +137,7 @@ function paint(canvas, pixels, colour) {
 }
 
 /**
- * Write a whole number: `60,000`.
+ * Format an integer: `60,000`.
  * @param {number} number
  */
 export function count(number) {
@@ -144,16 +145,16 @@ export function count(number) {
 }
 
 /**
- * Put something wide into a box of its own that scrolls, by keyboard too, so that the page need not.
- * @param {string} label  What is in it.
- * @param {Node} wide
+ * Wrap wide content in a scrollable region, also for the keyboard, so that the page itself does not scroll sideways.
+ * @param {string} label  Accessible name.
+ * @param {Node} content
  */
-export function scroller(label, wide) {
-  return element("div", { class: "scroller", role: "region", "aria-label": label, tabindex: 0 }, wide);
+export function scroller(label, content) {
+  return element("div", { class: "scroller", role: "region", "aria-label": label, tabindex: 0 }, content);
 }
 
 /**
- * Make a table's header row.
+ * Create the header row of a table.
  * @param {...string} names
  */
 export function head(...names) {

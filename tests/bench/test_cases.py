@@ -1,4 +1,4 @@
-"""`bench/cases.py`, against the service and the naive app."""
+"""`bench/cases.py`: requests and expected responses of the benchmark."""
 
 import dataclasses
 from pathlib import Path
@@ -24,7 +24,7 @@ def engine() -> Engine:
 
 
 def ask(client: TestClient, asked: Request) -> None:
-    """Ask for every body, and check every answer."""
+    """Send the request of every body, and check every response."""
     for number, body in enumerate(asked.bodies):
         response = client.post(asked.path, content=body, headers=asked.headers)
         assert response.status_code == 200, response.text
@@ -38,7 +38,7 @@ def ask(client: TestClient, asked: Request) -> None:
         *[(case, 3) for case in ("json", "npy", "raw", "v2_json", "v2_binary")],
     ],
 )
-def test_the_service_answers_every_case_as_the_engine_does(case: str, count: int, engine: Engine) -> None:
+def test_every_case_equals_the_engine(case: str, count: int, engine: Engine) -> None:
     app = create_app(Settings(models=REPOSITORY / "models", _env_file=None))
     asked = cases.inkling(case, count, "mlp-128", engine)
 
@@ -49,7 +49,7 @@ def test_the_service_answers_every_case_as_the_engine_does(case: str, count: int
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_service_answers_over_grpc_as_the_engine_does(count: int, engine: Engine) -> None:
+def test_every_grpc_case_equals_the_engine(count: int, engine: Engine) -> None:
     port = servers.free_port()
     asked = cases.inkling("grpc", count, "mlp-128", engine)
     turned = dataclasses.replace(asked, bodies=asked.bodies[1:])
@@ -62,7 +62,7 @@ def test_the_service_answers_over_grpc_as_the_engine_does(count: int, engine: En
             servers.check(port, turned)
 
 
-def test_photographs_are_asked_with_all_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photographs_are_sent_completely(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Different ones, and none of one colour.
     """
@@ -78,7 +78,7 @@ def test_photographs_are_asked_with_all_their_bytes(monkeypatch: pytest.MonkeyPa
     assert all(np.ptp(np.frombuffer(body, np.uint8)) > 50 for body in asked.bodies)
 
 
-def test_only_inkling_with_grpc_is_asked_over_it(engine: Engine) -> None:
+def test_only_inkling_is_measured_over_grpc(engine: Engine) -> None:
     takes = {
         name: [case for case in ("raw", "grpc") if servers.own(name).request(case, 1, "mlp-128", engine)]
         for name in servers.NAMES
@@ -88,9 +88,7 @@ def test_only_inkling_with_grpc_is_asked_over_it(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("case", ["json", "raw"])
-def test_the_naive_app_answers_as_the_engine_does(
-    case: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_naive_app_equals_the_engine(case: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "MODELS", REPOSITORY / "models")
     asked = servers.own("naive").request(case, 2, "mlp-128", engine)
     assert asked is not None
@@ -99,16 +97,16 @@ def test_the_naive_app_answers_as_the_engine_does(
         ask(client, asked)
 
 
-def test_the_bare_transport_answers_any_body(engine: Engine) -> None:
+def test_bare_transport_accepts_any_body(engine: Engine) -> None:
     asked = servers.own("bare").request("json", 1, "mlp-128", engine)
     assert asked is not None
 
     ask(TestClient(bare.app), asked)
 
 
-def test_a_wrong_answer_is_told(engine: Engine) -> None:
+def test_wrong_response_is_reported(engine: Engine) -> None:
     """
-    The answer to another body, and one of another length.
+    The response to another body, and one of another length.
     """
     app = create_app(Settings(models=REPOSITORY / "models", _env_file=None))
     asked = cases.inkling("raw", 1, "mlp-128", engine)
@@ -122,7 +120,7 @@ def test_a_wrong_answer_is_told(engine: Engine) -> None:
             ask(client, twice)
 
 
-def test_a_server_that_does_not_start_is_quoted(engine: Engine, tmp_path: Path) -> None:
+def test_failed_start_is_reported_with_its_output(engine: Engine, tmp_path: Path) -> None:
     first = servers.own("bare").request("raw", 1, "mlp-128", engine)
     assert first is not None
 

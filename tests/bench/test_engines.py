@@ -1,4 +1,4 @@
-"""`bench/engines.py`: what is measured, and what is made of it."""
+"""`bench/engines.py`: measurement of inference times, and its table."""
 
 from itertools import count
 from pathlib import Path
@@ -17,7 +17,7 @@ def softmax() -> Path:
 
 def test_every_engine_is_measured_at_every_batch(softmax: Path) -> None:
     """
-    By a clock that goes on by a hundredth a look, a run and the looks around it take more than one.
+    With a clock that advances 0.01 s per reading.
     """
     ticks = count()
     engines = {"1": Engine(str(softmax)), "2": Engine(str(softmax))}
@@ -29,9 +29,9 @@ def test_every_engine_is_measured_at_every_batch(softmax: Path) -> None:
     assert all(seconds >= 0.01 for times in found.values() for seconds in times.values())
 
 
-def test_a_version_is_compared_with_the_one_before_it() -> None:
+def test_version_is_compared_with_the_previous_one() -> None:
     """
-    A millisecond where it was two is twice as quick; of a thousand images it is half as quick.
+    One millisecond instead of two is twice as fast; with a thousand images it is half as fast.
     """
     first = dict.fromkeys(BATCHES, 0.002)
     second = {**dict.fromkeys(BATCHES, 0.001), 1000: 0.004}

@@ -1,4 +1,4 @@
-"""`bench/load.py` and `bench/calls.py`: what wrk and its like for gRPC say."""
+"""`bench/load.py` and `bench/calls.py`: output of wrk, and load over gRPC."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from tests.service.http.running import service
 MODEL = REPOSITORY / "models" / "mlp-128" / "2" / "model.onnx"
 
 
-def test_what_was_counted_is_found_among_wrks_own_words() -> None:
+def test_wrk_output_is_parsed() -> None:
     counted = '{"requests": 10, "seconds": 2.5, "p50_us": 3, "p99_us": 4, "errors": 5}'
 
     found = load.parse(f"Running 2s test @ http://127.0.0.1\n  1 threads\n{counted}\n")
@@ -22,14 +22,14 @@ def test_what_was_counted_is_found_among_wrks_own_words() -> None:
     assert found == load.Load(10, 2.5, 3, 4, 5)
 
 
-def test_wrk_that_failed_is_quoted() -> None:
+def test_wrk_failure_is_reported_with_its_output() -> None:
     with pytest.raises(ValueError, match="unable to connect"):
         load.parse("unable to connect to 127.0.0.1:1 Connection refused\n")
 
 
-def test_calls_over_grpc_are_counted() -> None:
+def test_grpc_calls_are_counted() -> None:
     """
-    Those that are answered, those that are refused, and how long they took.
+    Successful calls, failed calls, and latencies.
     """
     port = free_port()
     asked = cases.inkling("grpc", 1, "mlp-128", Engine(str(MODEL)))

@@ -1,4 +1,4 @@
-"""`bench/peers.py`: what the peers' folders say, and how they are started and stopped."""
+"""`bench/peers.py`: configuration, start and stop of other model servers."""
 
 import sys
 from pathlib import Path
@@ -31,7 +31,7 @@ http.server.HTTPServer(("127.0.0.1", arguments.port), Handler).serve_forever()
 
 
 def peer(folder: Path, *programs: str) -> Peer:
-    """A peer whose environment is there."""
+    """A peer with an installed environment."""
     folder.mkdir()
     (folder / "requirements.txt").write_text("nothing\n")
     (folder / "server.py").write_text(SLOW)
@@ -43,9 +43,9 @@ def peer(folder: Path, *programs: str) -> Peer:
 
 
 @pytest.mark.parametrize("name", peers.find())
-def test_a_peers_folder_says_all_that_is_needed(name: str) -> None:
+def test_peer_folder_is_complete(name: str) -> None:
     """
-    Requirements are exact versions, at no address.
+    Requirements have exact versions and no URLs.
     """
     found = peers.find()[name]
 
@@ -61,13 +61,13 @@ def test_a_peers_folder_says_all_that_is_needed(name: str) -> None:
     assert set(found.packages) <= set(pins)
 
 
-def test_every_folder_but_those_of_modules_is_a_peers() -> None:
+def test_every_folder_is_a_peer() -> None:
     folders = {path.name for path in peers.RIVALS.iterdir() if path.is_dir() and path.name != "__pycache__"}
 
     assert set(peers.find()) == folders
 
 
-def test_a_peer_is_asked_with_inklings_bodies_at_a_path_of_its_own(tmp_path: Path) -> None:
+def test_peer_gets_inklings_bodies_at_its_own_path(tmp_path: Path) -> None:
     engine = Engine(str(REPOSITORY / "models" / "mlp-128" / "2" / "model.onnx"))
     slow = peer(tmp_path / "slow")
 
@@ -80,7 +80,7 @@ def test_a_peer_is_asked_with_inklings_bodies_at_a_path_of_its_own(tmp_path: Pat
     assert slow.request("json", 2, "mlp-128", engine) is None
 
 
-def test_a_peer_may_want_another_content_type(tmp_path: Path) -> None:
+def test_peer_can_have_another_content_type(tmp_path: Path) -> None:
     engine = Engine(str(REPOSITORY / "models" / "mlp-128" / "2" / "model.onnx"))
     slow = peer(tmp_path / "slow")
     slow.asked["raw"] = Asked("/raw", "v2", "application/x-raw")
@@ -91,11 +91,9 @@ def test_a_peer_may_want_another_content_type(tmp_path: Path) -> None:
     assert asked.headers == {"Content-Type": "application/x-raw"}
 
 
-def test_a_peer_may_start_slowly_and_nothing_of_it_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_peer_may_start_slowly_and_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    It answers 404 and 503 before 200, and leaves a process of a session of its own behind.
+    It responds with 404 and 503 before 200, and leaves a process with its own session.
     """
     monkeypatch.setattr(servers, "MODELS", REPOSITORY / "models")
     plain, batching = peer(tmp_path / "slow").servers(tmp_path / "home")
@@ -109,16 +107,16 @@ def test_a_peer_may_start_slowly_and_nothing_of_it_stays(
     assert not any(map(machine.is_running, started))
 
 
-def test_versions_are_those_of_the_peers_environment(tmp_path: Path) -> None:
+def test_versions_are_read_from_the_peers_environment(tmp_path: Path) -> None:
     assert peers.install(peer(tmp_path / "slow"), tmp_path / "home") == {"numpy": np.__version__}
 
 
-def test_a_peer_that_needs_another_program_says_so(tmp_path: Path) -> None:
+def test_missing_program_of_a_peer_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="It needs no-such-program, which is not installed"):
         peers.install(peer(tmp_path / "slow", "no-such-program"), tmp_path / "home")
 
 
-def test_what_an_installation_complains_of_is_quoted(tmp_path: Path) -> None:
+def test_failed_installation_is_reported_with_its_output(tmp_path: Path) -> None:
     slow = peer(tmp_path / "slow")
     lacking = Peer(slow.folder, "Slow", ("no-such-package",), (), slow.settings, slow.asked)
 

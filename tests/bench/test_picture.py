@@ -1,4 +1,4 @@
-"""`bench/picture.py`: bars from the document's tables."""
+"""`bench/picture.py`: bar charts of the tables in the document."""
 
 import io
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from tests.bench.test_results import run
 
 
 def page(*runs: Run, beside: Sequence[Run] = ()) -> str:
-    """The document with runs of our own, and with runs beside peers."""
+    """The document with runs of Inkling, and with runs of peers."""
     begin = {"date": "2026-01-02", "machine": {"processor": "2"}, "rounds": 1, "seconds": 1, "minutes": 1}
     nothing: dict[str, Any] = {"engine_us": {}, "started_s": {}, "resident_mb": {}, "peak_mb": {}}
     text = "".join(" ".join(marks) for marks in (document.MEASURED, document.PEERS))
@@ -27,7 +27,7 @@ def page(*runs: Run, beside: Sequence[Run] = ()) -> str:
     return text
 
 
-def test_rates_are_read_as_they_were_written() -> None:
+def test_written_rates_are_read_back() -> None:
     text = page(run("bare", 12_345, "json"), run("inkling", 999, images=1000, connections=1))
 
     assert document.rates(text, document.MEASURED) == {
@@ -37,9 +37,9 @@ def test_rates_are_read_as_they_were_written() -> None:
     assert document.rates(text, document.PEERS) == {}
 
 
-def test_a_server_is_shown_once_as_it_is_quickest() -> None:
+def test_each_server_has_one_bar_with_its_fastest_run() -> None:
     """
-    With what comes closest of what it takes; the quickest server comes first.
+    With the input closest to an image; the fastest server comes first.
     """
     text = page(
         beside=[
@@ -61,9 +61,9 @@ def test_a_server_is_shown_once_as_it_is_quickest() -> None:
     ]
 
 
-def test_the_picture_is_drawn_for_light_and_for_dark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chart_has_a_light_and_a_dark_theme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    From the figures beside peers, if there are any: other figures of our own do not change it.
+    From the figures with peers, if there are any.
     """
     monkeypatch.setattr(picture, "FOLDER", tmp_path)
     beside = [run("inkling", 700), run("mlserver-plain", 200, "json")]
@@ -80,7 +80,7 @@ def test_the_picture_is_drawn_for_light_and_for_dark(tmp_path: Path, monkeypatch
     assert (tmp_path / "performance.png").read_bytes() != drawn[0]["performance.png"]
 
 
-def test_nothing_is_drawn_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_chart_without_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(picture, "FOLDER", tmp_path)
 
     picture.write(page())

@@ -1,4 +1,4 @@
-"""`bench/plan.py`: who is asked what."""
+"""`bench/plan.py`: which cases are measured with which server."""
 
 import pytest
 
@@ -15,12 +15,12 @@ def engines() -> dict[str, Engine]:
 
 
 def asked(name: str, engines: dict[str, Engine], *, beside: bool = False) -> list[Planned]:
-    """What one of our own servers is asked."""
+    """Return the cases of one of our own servers."""
     requested_output = peers.CASES if beside else cases.CASES
     return plan.make(servers.own(name), requested_output, engines, is_beside_peers=beside)
 
 
-def test_every_case_is_asked_of_inkling_with_one_image_and_many_connections(
+def test_plan_has_every_case_of_inkling(
     engines: dict[str, Engine],
 ) -> None:
     places = {place for name in ("inkling", "inkling-grpc") for place, _ in asked(name, engines)}
@@ -30,7 +30,7 @@ def test_every_case_is_asked_of_inkling_with_one_image_and_many_connections(
     assert ("strokes", 64, "mlp-128", 1) not in places
 
 
-def test_other_models_are_asked_of_inkling_alone(engines: dict[str, Engine]) -> None:
+def test_other_models_are_measured_only_for_inkling(engines: dict[str, Engine]) -> None:
     of = {
         name: {(case, count) for (case, count, model, _), _ in asked(name, engines) if model == "softmax"}
         for name in servers.NAMES
@@ -39,7 +39,7 @@ def test_other_models_are_asked_of_inkling_alone(engines: dict[str, Engine]) -> 
     assert of == {"bare": set(), "naive": set(), "inkling": {("raw", 1), ("raw", 64)}, "inkling-grpc": set()}
 
 
-def test_beside_peers_a_server_is_asked_what_they_take(engines: dict[str, Engine]) -> None:
+def test_with_peers_only_their_cases_are_measured(engines: dict[str, Engine]) -> None:
     only = {"mlp-128": engines["mlp-128"]}
 
     places = [(case, count) for (case, count, _, connections), _ in asked("bare", only, beside=True)]
@@ -48,7 +48,7 @@ def test_beside_peers_a_server_is_asked_what_they_take(engines: dict[str, Engine
     assert asked("inkling-grpc", only, beside=True) == []
 
 
-def test_a_plan_is_told_with_its_minutes(engines: dict[str, Engine]) -> None:
+def test_plan_reports_its_duration(engines: dict[str, Engine]) -> None:
     """
     12 runs of 6 + 0.7 s and a start of 3 s, ten times.
     """

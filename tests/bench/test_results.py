@@ -19,23 +19,23 @@ def run(
     p50_us: float | None = None,
     cpu_us: float | None = None,
 ) -> Run:
-    """A run with figures that follow from its rate, unless they are given."""
+    """Return a run whose figures follow from its rate, unless given."""
     whole = 1e6 / rate
     p50_us = whole if p50_us is None else p50_us
     cpu_us = whole if cpu_us is None else cpu_us
     return Run(server, case, images, model, connections, rate, p50_us, 2 * whole, cpu_us)
 
 
-def test_a_figure_is_the_median_of_its_rounds() -> None:
+def test_figure_is_the_median_of_its_rounds() -> None:
     found = results.medians([run("bare", 100), run("bare", 10_000), run("bare", 300)])
 
     (only,) = found.values()
     assert (only.rate, only.p50_us) == (300, 1e6 / 300)
 
 
-def test_a_ratio_compares_rounds_one_by_one() -> None:
+def test_ratio_is_computed_per_round() -> None:
     """
-    A slow minute makes both slow: the ratio of the medians would be another.
+    A slow minute slows both servers; the ratio of the medians would differ.
     """
     runs = [
         run("bare", 100),
@@ -51,14 +51,14 @@ def test_a_ratio_compares_rounds_one_by_one() -> None:
 
 
 @pytest.mark.parametrize(("rate", "is_met"), [(41.9, False), (42.1, True)])
-def test_a_target_is_met_or_not(rate: float, is_met: bool) -> None:
+def test_target_is_met_or_not(rate: float, is_met: bool) -> None:
     (target,) = results.targets([run("bare", 100), run("inkling", rate)], ENGINE_US)
 
     assert target.is_met is is_met
 
 
 @pytest.mark.parametrize(("p50", "is_met"), [(201, False), (199, True)])
-def test_the_time_of_one_connection_is_held_against_the_transports(p50: float, is_met: bool) -> None:
+def test_single_connection_latency_target(p50: float, is_met: bool) -> None:
     runs = [run("bare", 100, connections=1, p50_us=100), run("inkling", 100, connections=1, p50_us=p50)]
 
     (target,) = results.targets(runs, ENGINE_US)
@@ -68,11 +68,9 @@ def test_the_time_of_one_connection_is_held_against_the_transports(p50: float, i
 
 @pytest.mark.parametrize(("rate", "is_met"), [(1e6 / 3400, False), (1e6 / 3300, True)])
 @pytest.mark.parametrize(("connections", "told"), [(1, "1 connection,"), (32, "32 connections,")])
-def test_bulk_is_held_against_transport_and_engine(
-    connections: int, told: str, rate: float, is_met: bool
-) -> None:
+def test_bulk_target(connections: int, told: str, rate: float, is_met: bool) -> None:
     """
-    1,000 microseconds on the wire and 2,000 in the engine.
+    1,000 microseconds in the transport and 2,000 in the engine.
     """
     runs = [run(*of, images=1000, connections=connections) for of in (("bare", 1000), ("inkling", rate))]
 
@@ -85,7 +83,7 @@ def test_bulk_is_held_against_transport_and_engine(
 
 
 @pytest.mark.parametrize(("more", "is_met"), [(251, False), (249, True)])
-def test_preparation_is_held_against_raw_bytes(more: float, is_met: bool) -> None:
+def test_preprocessing_target(more: float, is_met: bool) -> None:
     runs = [run("inkling", 1, cpu_us=100), run("inkling", 1, "strokes", cpu_us=100 + more)]
 
     (target,) = results.targets(runs, ENGINE_US)
@@ -94,9 +92,9 @@ def test_preparation_is_held_against_raw_bytes(more: float, is_met: bool) -> Non
 
 
 @pytest.mark.parametrize(("spent", "is_met"), [(376, False), (374, True)])
-def test_a_large_network_is_held_against_its_engine(spent: float, is_met: bool) -> None:
+def test_large_network_target(spent: float, is_met: bool) -> None:
     """
-    110 microseconds with the small network are 100 of overhead.
+    110 microseconds with the small network include 100 of overhead.
     """
     small = run("inkling", 1, connections=1, cpu_us=110)
     large = run("inkling", 1, connections=1, model="mlp-512x4", cpu_us=spent)
@@ -106,7 +104,7 @@ def test_a_large_network_is_held_against_its_engine(spent: float, is_met: bool) 
     assert target.is_met is is_met
 
 
-def test_tables_stand_between_the_marks() -> None:
+def test_tables_replace_the_marked_sections() -> None:
     begin, end = document.MEASURED
     text = f"before {begin} old {end} after"
 
@@ -140,9 +138,9 @@ def test_every_figure_is_shown() -> None:
     assert any(line.endswith("| at least 0.42 | 0.43 | yes |") for line in lines)
 
 
-def test_inkling_is_held_against_the_quickest_peer_in_what_comes_closest() -> None:
+def test_inkling_is_compared_with_the_fastest_peer() -> None:
     """
-    The second peer knows only the open protocol; the bare transport is no peer.
+    The second peer has only the open protocol; the bare transport is not a peer.
     """
     runs = [
         run("bare", 10_000),
@@ -162,13 +160,13 @@ def test_inkling_is_held_against_the_quickest_peer_in_what_comes_closest() -> No
 
 
 @pytest.mark.parametrize(("rate", "is_met"), [(399, False), (401, True)])
-def test_four_times_the_quickest_peer_are_wanted(rate: float, is_met: bool) -> None:
+def test_target_is_four_times_the_fastest_peer(rate: float, is_met: bool) -> None:
     (target,) = results.beside_peers([run("inkling", rate, "json"), run("mlserver-plain", 100, "v2_json")])
 
     assert target.is_met is is_met
 
 
-def test_peers_are_told_with_their_versions_and_their_failures() -> None:
+def test_peers_have_versions_and_failures() -> None:
     record = {
         "date": "2026-01-02",
         "machine": {"processor": "2 cores"},

@@ -1,4 +1,4 @@
-"""`bench/split.py`: the arithmetic of the phases."""
+"""`bench/split.py`: durations of the phases of a request."""
 
 import json
 
@@ -18,7 +18,7 @@ inkling_request_seconds_sum{route="/livez"} 7.0
 
 
 def statistics(requests: int, batches: dict[int, tuple[int, int]]) -> str:
-    """What the open protocol says: requests, and by batch size how often it ran and for how many ns."""
+    """Return the protocol's statistics: requests, and runs and nanoseconds by batch size."""
     ran = [
         {"batch_size": size, "compute_infer": {"count": count, "ns": ns}}
         for size, (count, ns) in batches.items()
@@ -31,13 +31,13 @@ def statistics(requests: int, batches: dict[int, tuple[int, int]]) -> str:
     return json.dumps({"model_stats": [record]})
 
 
-def test_what_was_counted_is_read_from_metrics_and_statistics() -> None:
+def test_counters_are_read_from_metrics_and_statistics() -> None:
     counted = Counted.of(METRICS, statistics(9, {1: (1, 20_000), 4: (2, 80_000)}))
 
     assert counted == Counted(9, 3, 0.0001, {"decode": 0.002, "infer": 5e-05})
 
 
-def test_what_was_counted_before_is_taken_off() -> None:
+def test_earlier_counts_are_subtracted() -> None:
     """
     A phase may be new.
     """
@@ -46,7 +46,7 @@ def test_what_was_counted_before_is_taken_off() -> None:
     assert after.since(before) == Counted(8, 3, 1.5, {"decode": 3.0, "queue": 3.0})
 
 
-def test_the_parts_add_up_to_the_whole_without_what_was_waited() -> None:
+def test_phases_add_up_without_waiting_time() -> None:
     """
     4 requests ran together for 80 microseconds each time: 20 are each one's own, though each waited for 80.
     By the usual clock all took longer, since other processes ran meanwhile.
@@ -68,7 +68,7 @@ def test_the_parts_add_up_to_the_whole_without_what_was_waited() -> None:
     assert one.framework_us == pytest.approx(100 - 30 - 10 - 5 - 20 - 7 - 6)
 
 
-def test_a_row_has_the_medians_of_the_rounds() -> None:
+def test_row_has_the_medians_of_the_rounds() -> None:
     """
     A phase that did not happen takes nothing.
     """

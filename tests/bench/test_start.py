@@ -1,4 +1,4 @@
-"""`bench/start.py`: which imports are dear."""
+"""`bench/start.py`: import times at start-up."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ import time:      7000 |       7000 | zoo.late
 """
 
 
-def test_a_package_is_told_with_its_own_modules_and_with_what_it_brings() -> None:
+def test_package_import_time_with_and_without_dependencies() -> None:
     """
     Modules that a package imports of its own are part of what it brings already; a later one is not.
     """
@@ -27,7 +27,7 @@ def test_a_package_is_told_with_its_own_modules_and_with_what_it_brings() -> Non
     assert found == [Import("zoo", 15, 17), Import("ape", 2, 2), Import("farm", 0.5, 1.5)]
 
 
-def test_what_python_says_is_understood() -> None:
+def test_import_time_output_is_parsed() -> None:
     code = "import json, email.mime.text"
     ran = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, check=True)
 
@@ -38,7 +38,7 @@ def test_what_python_says_is_understood() -> None:
     assert sum(one.own_ms for one in found.values()) > found["email"].whole_ms
 
 
-def test_a_packages_times_are_the_medians_of_the_starts() -> None:
+def test_import_times_are_medians() -> None:
     """
     One slow start changes nothing.
     """
@@ -47,7 +47,7 @@ def test_a_packages_times_are_the_medians_of_the_starts() -> None:
     assert start.medians(starts) == [Import("zoo", 5, 7), Import("ape", 3, 6)]
 
 
-def test_the_dearest_are_shown() -> None:
+def test_slowest_imports_are_shown() -> None:
     found = [Import(f"package{number}", number, 2 * number) for number in range(100, 0, -1)]
 
     lines = start.table(found, {"ready": 0.5})

@@ -1,4 +1,4 @@
-"""The service that `test_clients.py` started, and clients of asyncio made to wait.
+"""Fixtures: the service that `test_clients.py` started, and asyncio clients as blocking ones.
 
 Runs in the clients' own environment.
 """
@@ -18,7 +18,7 @@ from tests.clients.served import Service
 
 
 class Waiting:
-    """A client of asyncio whose calls are waited for, so that one test can ask both kinds of clients."""
+    """Blocking wrapper of an asyncio client, so that one test can use both kinds of clients."""
 
     def __init__(self, make: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
         async def made() -> Any:  # noqa: ANN401 - clients have no types
@@ -51,7 +51,7 @@ def service() -> Service:
 
 @pytest.fixture(scope="session")
 def waiting() -> Iterator[Callable[[Callable[[], Any]], Any]]:
-    """Make of what makes a client of asyncio one whose calls are waited for; closes them all in the end."""
+    """Return a function that wraps an asyncio client; all wrappers are closed at the end."""
     loop = asyncio.new_event_loop()
     clients: list[Waiting] = []
 

@@ -1,4 +1,4 @@
-"""kserve's client over gRPC.
+"""KServe's gRPC client.
 
 It has no calls for metadata, configuration, statistics, repository and compression.
 """
@@ -39,7 +39,7 @@ def client(service: Service, waiting: Callable[[Callable[[], Any]], Any]) -> Inf
 
 
 def tensor(array: NDArray[Any], is_raw: bool = True, **parameters: object) -> InferInput:
-    """Return an array as an input, of raw contents or typed ones."""
+    """Return an array as an input tensor, with raw or typed contents."""
     datatype = DATATYPES[array.dtype.str[1:]]
     made = InferInput("image", list(array.shape), datatype, parameters=parameters or None)
     made.set_data_from_numpy(array, binary_data=is_raw)
@@ -51,7 +51,7 @@ def request(inputs: InferInput, model: str = "mlp-128", **named: object) -> Infe
 
 
 def check(answer: InferResponse, service: Service, count: int, outputs: tuple[str, ...] = OUTPUTS) -> None:
-    """Compare what `mlp-128` answered with what the engine says, to the last bit."""
+    """Check that outputs of `mlp-128` equal those of the engine bit for bit."""
     assert (answer.model_name, answer.model_version) == ("mlp-128", "2")
     assert [output.name for output in answer.outputs] == list(outputs)
     for output in answer.outputs:
@@ -71,21 +71,21 @@ def test_server_is_live_and_ready(client: InferenceGRPCClient) -> None:
     assert client.is_server_ready() is True
 
 
-def test_models_are_ready_or_not(client: InferenceGRPCClient) -> None:
+def test_model_readiness(client: InferenceGRPCClient) -> None:
     assert client.is_model_ready("mlp-128") is True
     assert refusal(client.is_model_ready, "nobody")[0] == "NOT_FOUND"
 
 
 @pytest.mark.parametrize("count", [1, 64, 1000])
 @pytest.mark.parametrize("is_raw", [True, False])
-def test_answers_are_the_engines_to_the_last_bit(
+def test_outputs_equal_the_engine_bit_for_bit(
     client: InferenceGRPCClient, service: Service, is_raw: bool, count: int
 ) -> None:
     check(client.infer(request(tensor(service.images(count), is_raw))), service, count)
 
 
 @pytest.mark.parametrize("outputs", [("probabilities", "logits"), ("logits",), ("probabilities",)])
-def test_outputs_are_those_asked_for(
+def test_requested_outputs_are_returned(
     client: InferenceGRPCClient, service: Service, outputs: tuple[str, ...]
 ) -> None:
     requested_output = [RequestedOutput(name) for name in outputs]
@@ -95,7 +95,7 @@ def test_outputs_are_those_asked_for(
     check(answer, service, 64, outputs)
 
 
-def test_version_can_be_named(client: InferenceGRPCClient, service: Service) -> None:
+def test_version_can_be_requested(client: InferenceGRPCClient, service: Service) -> None:
     answer = client.infer(request(tensor(service.images(64)), "quadrants", model_version="1"))
 
     assert answer.model_version == "1"
@@ -108,7 +108,7 @@ def test_version_can_be_named(client: InferenceGRPCClient, service: Service) -> 
     ("dtype", "is_raw"),
     [*((dtype, True) for dtype in DATATYPES), *((dtype, False) for dtype in DATATYPES if dtype != "f2")],
 )
-def test_whole_numbers_may_be_of_any_datatype(
+def test_integers_are_accepted_in_any_datatype(
     client: InferenceGRPCClient, service: Service, dtype: str, is_raw: bool
 ) -> None:
     """
@@ -119,7 +119,7 @@ def test_whole_numbers_may_be_of_any_datatype(
 
 @pytest.mark.parametrize("is_raw", [True, False])
 @pytest.mark.parametrize("of_the_input", [True, False])
-def test_numbers_up_to_1_are_greys_if_the_request_or_the_input_says_so(
+def test_unit_scale_is_a_parameter_of_request_or_input(
     client: InferenceGRPCClient, service: Service, of_the_input: bool, is_raw: bool
 ) -> None:
     greys = np.asarray(service.images(64) / 255, np.float32)
@@ -133,7 +133,7 @@ def test_numbers_up_to_1_are_greys_if_the_request_or_the_input_says_so(
     check(client.infer(asked), service, 64)
 
 
-def test_likeliest_classes_are_named(client: InferenceGRPCClient, service: Service) -> None:
+def test_classification_returns_the_top_classes(client: InferenceGRPCClient, service: Service) -> None:
     requested_output = [RequestedOutput("probabilities", {"classification": 3})]
 
     answer = client.infer(request(tensor(service.images(64)), request_outputs=requested_output))
@@ -143,7 +143,7 @@ def test_likeliest_classes_are_named(client: InferenceGRPCClient, service: Servi
     check_classes(output.as_numpy(), service.scores("probabilities", 64), 3)
 
 
-def test_id_is_repeated(client: InferenceGRPCClient, service: Service) -> None:
+def test_request_id_is_returned(client: InferenceGRPCClient, service: Service) -> None:
     """
     Over gRPC the client makes none up.
     """
@@ -153,7 +153,7 @@ def test_id_is_repeated(client: InferenceGRPCClient, service: Service) -> None:
     assert client.infer(request(inputs)).id == ""
 
 
-def test_priority_and_timeout_are_parameters(client: InferenceGRPCClient, service: Service) -> None:
+def test_priority_and_timeout_are_accepted(client: InferenceGRPCClient, service: Service) -> None:
     inputs = tensor(service.images(64))
 
     ample = request(inputs, parameters={"priority": 1, "timeout": 60_000_000})
@@ -163,7 +163,7 @@ def test_priority_and_timeout_are_parameters(client: InferenceGRPCClient, servic
     assert status == "DEADLINE_EXCEEDED"
 
 
-def test_drawings_are_prepared_if_asked(client: InferenceGRPCClient, service: Service) -> None:
+def test_parameter_prepare_preprocesses_drawings(client: InferenceGRPCClient, service: Service) -> None:
     asked = request(tensor(service.array("canvases")), "ink", parameters={"prepare": "mnist"})
 
     answer = client.infer(asked)
@@ -173,7 +173,7 @@ def test_drawings_are_prepared_if_asked(client: InferenceGRPCClient, service: Se
     )
 
 
-def test_shares_come_if_asked(client: InferenceGRPCClient, service: Service) -> None:
+def test_parameter_explain_returns_attributions(client: InferenceGRPCClient, service: Service) -> None:
     answer = client.infer(request(tensor(service.images(1)), "ink", parameters={"explain": "3"}))
 
     found = {output.name: output.as_numpy() for output in answer.outputs}
@@ -210,7 +210,7 @@ WRONG: dict[str, tuple[Callable[[NDArray[np.uint8]], InferRequest], str, tuple[s
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_wrong_requests_are_told(client: InferenceGRPCClient, what: str) -> None:
+def test_invalid_requests_raise_with_the_message(client: InferenceGRPCClient, what: str) -> None:
     """
     What was expected and what came, as the client's exception shows it.
     """

@@ -1,4 +1,4 @@
-"""kserve's client over HTTP, with the protocol's second version and with its first.
+"""KServe's HTTP client, with protocol versions 2 and 1.
 
 It has no calls for metadata, configuration, statistics, repository and versions, and compresses no request;
 answers may come compressed, which it undoes by itself. Over the first version it asks `GET /` whether the
@@ -32,19 +32,19 @@ DATATYPES = {
 
 @pytest.fixture(scope="module")
 def make(waiting: Callable[[Callable[[], Any]], Any]) -> Callable[[str], InferenceRESTClient]:
-    """Make a client of one version of the protocol."""
+    """Create a client for a protocol version."""
     return lambda protocol: waiting(lambda: InferenceRESTClient(RESTConfig(protocol=protocol)))
 
 
 @pytest.fixture(scope="module")
 def client(make: Callable[[str], InferenceRESTClient]) -> InferenceRESTClient:
-    """A client of the protocol's second version."""
+    """A client for protocol version 2."""
     return make("v2")
 
 
 @pytest.fixture(scope="module")
 def first(make: Callable[[str], InferenceRESTClient]) -> InferenceRESTClient:
-    """A client of the protocol's first version."""
+    """A client for protocol version 1."""
     return make("v1")
 
 
@@ -54,7 +54,7 @@ def url(service: Service) -> str:
 
 
 def tensor(array: NDArray[Any], is_binary: bool = True, **parameters: object) -> InferInput:
-    """Return an array as an input."""
+    """Return an array as an input tensor."""
     datatype = DATATYPES[array.dtype.str[1:]]
     made = InferInput("image", list(array.shape), datatype, parameters=parameters or None)
     made.set_data_from_numpy(array, binary_data=is_binary)
@@ -66,7 +66,7 @@ def request(inputs: InferInput, **named: object) -> InferRequest:
 
 
 def check(answer: InferResponse, service: Service, count: int, outputs: tuple[str, ...] = OUTPUTS) -> None:
-    """Compare what `mlp-128` answered with what the engine says, to the last bit."""
+    """Check that outputs of `mlp-128` equal those of the engine bit for bit."""
     assert answer.model_name == "mlp-128"
     assert [output.name for output in answer.outputs] == list(outputs)
     for output in answer.outputs:
@@ -92,7 +92,7 @@ def test_server_is_live_and_ready(client: InferenceRESTClient, url: str) -> None
     assert client.is_server_ready(url) is True
 
 
-def test_models_are_ready_or_not(client: InferenceRESTClient, url: str) -> None:
+def test_model_readiness(client: InferenceRESTClient, url: str) -> None:
     assert client.is_model_ready(url, "mlp-128") is True
     assert client.is_model_ready(url, "nobody") is False
 
@@ -100,7 +100,7 @@ def test_models_are_ready_or_not(client: InferenceRESTClient, url: str) -> None:
 @pytest.mark.parametrize("count", [1, 64, 1000])
 @pytest.mark.parametrize("is_binary_out", [True, False])
 @pytest.mark.parametrize("is_binary_in", [True, False])
-def test_answers_are_the_engines_to_the_last_bit(
+def test_outputs_equal_the_engine_bit_for_bit(
     client: InferenceRESTClient,
     service: Service,
     url: str,
@@ -123,7 +123,7 @@ def test_answers_are_the_engines_to_the_last_bit(
 
 
 @pytest.mark.parametrize("outputs", [("probabilities", "logits"), ("logits",), ("probabilities",)])
-def test_outputs_are_those_asked_for(
+def test_requested_outputs_are_returned(
     client: InferenceRESTClient, service: Service, url: str, outputs: tuple[str, ...]
 ) -> None:
     """
@@ -142,7 +142,7 @@ def test_outputs_are_those_asked_for(
     ("dtype", "is_binary"),
     [*((dtype, True) for dtype in DATATYPES), ("u1", False), ("i8", False), ("f4", False)],
 )
-def test_whole_numbers_may_be_of_any_datatype(
+def test_integers_are_accepted_in_any_datatype(
     client: InferenceRESTClient, service: Service, url: str, dtype: str, is_binary: bool
 ) -> None:
     """
@@ -155,7 +155,7 @@ def test_whole_numbers_may_be_of_any_datatype(
 
 @pytest.mark.parametrize("is_binary", [True, False])
 @pytest.mark.parametrize("of_the_input", [True, False])
-def test_numbers_up_to_1_are_greys_if_the_request_or_the_input_says_so(
+def test_unit_scale_is_a_parameter_of_request_or_input(
     client: InferenceRESTClient, service: Service, url: str, of_the_input: bool, is_binary: bool
 ) -> None:
     greys = np.asarray(service.images(64) / 255, np.float32)
@@ -170,7 +170,7 @@ def test_numbers_up_to_1_are_greys_if_the_request_or_the_input_says_so(
 
 
 @pytest.mark.parametrize("is_binary", [True, False])
-def test_likeliest_classes_are_named(
+def test_classification_returns_the_top_classes(
     client: InferenceRESTClient, service: Service, url: str, is_binary: bool
 ) -> None:
     requested_output = [RequestedOutput("probabilities", {"classification": 3, "binary_data": is_binary})]
@@ -185,7 +185,7 @@ def test_likeliest_classes_are_named(
 
 
 @pytest.mark.parametrize("algorithm", ["identity", "gzip", "deflate", "gzip, deflate, br"])
-def test_answers_may_be_compressed(
+def test_responses_can_be_compressed(
     client: InferenceRESTClient, service: Service, url: str, algorithm: str
 ) -> None:
     """
@@ -205,7 +205,7 @@ def test_answers_may_be_compressed(
         assert headers["content-encoding"] == algorithm
 
 
-def test_id_is_repeated(client: InferenceRESTClient, service: Service, url: str) -> None:
+def test_request_id_is_returned(client: InferenceRESTClient, service: Service, url: str) -> None:
     """
     The client makes one up where none is given.
     """
@@ -215,7 +215,7 @@ def test_id_is_repeated(client: InferenceRESTClient, service: Service, url: str)
     assert len(client.infer(url, request(inputs), "mlp-128").id) == 36
 
 
-def test_priority_and_timeout_are_parameters(client: InferenceRESTClient, service: Service, url: str) -> None:
+def test_priority_and_timeout_are_accepted(client: InferenceRESTClient, service: Service, url: str) -> None:
     inputs = tensor(service.images(64))
 
     ample = request(inputs, parameters={"priority": 1, "timeout": 60_000_000})
@@ -225,7 +225,9 @@ def test_priority_and_timeout_are_parameters(client: InferenceRESTClient, servic
     assert status == 504
 
 
-def test_drawings_are_prepared_if_asked(client: InferenceRESTClient, service: Service, url: str) -> None:
+def test_parameter_prepare_preprocesses_drawings(
+    client: InferenceRESTClient, service: Service, url: str
+) -> None:
     asked = request(tensor(service.array("canvases")), parameters={"prepare": "mnist"})
 
     answer = client.infer(url, asked, "ink")
@@ -235,7 +237,9 @@ def test_drawings_are_prepared_if_asked(client: InferenceRESTClient, service: Se
     )
 
 
-def test_shares_come_if_asked(client: InferenceRESTClient, service: Service, url: str) -> None:
+def test_parameter_explain_returns_attributions(
+    client: InferenceRESTClient, service: Service, url: str
+) -> None:
     answer = client.infer(url, request(tensor(service.images(1)), parameters={"explain": "3"}), "ink")
 
     found = {output.name: output.as_numpy() for output in answer.outputs}
@@ -267,7 +271,7 @@ WRONG: dict[str, tuple[str, Callable[[NDArray[np.uint8]], InferRequest], int, tu
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_wrong_requests_are_told(client: InferenceRESTClient, url: str, what: str) -> None:
+def test_invalid_requests_raise_with_the_message(client: InferenceRESTClient, url: str, what: str) -> None:
     """
     What was expected and what came.
     """
@@ -280,9 +284,9 @@ def test_wrong_requests_are_told(client: InferenceRESTClient, url: str, what: st
         assert part in found[1]
 
 
-def test_first_version_tells_what_is_ready(first: InferenceRESTClient, url: str) -> None:
+def test_v1_readiness(first: InferenceRESTClient, url: str) -> None:
     """
-    For a model that is not there the client raises.
+    For an unknown model the client raises.
     """
     assert first.is_model_ready(url, "mlp-128") is True
     status, message = refusal(first.is_model_ready, url, "nobody")
@@ -291,7 +295,7 @@ def test_first_version_tells_what_is_ready(first: InferenceRESTClient, url: str)
 
 
 @pytest.mark.parametrize("count", [1, 64])
-def test_first_version_answers_instances_to_the_last_bit(
+def test_v1_predictions_equal_the_engine_bit_for_bit(
     first: InferenceRESTClient, service: Service, url: str, count: int
 ) -> None:
     answer = first.infer(url, {"instances": service.images(count).tolist()}, model_name="mlp-128")
@@ -304,9 +308,7 @@ def test_first_version_answers_instances_to_the_last_bit(
 
 
 @pytest.mark.parametrize("what", ["no instances", "shape", "an inference of the second version"])
-def test_first_version_tells_what_is_wrong(
-    first: InferenceRESTClient, service: Service, url: str, what: str
-) -> None:
+def test_v1_errors_have_a_message(first: InferenceRESTClient, service: Service, url: str, what: str) -> None:
     images = service.images(1)
     asked = {
         "no instances": {"inputs": images.tolist()},
@@ -320,7 +322,7 @@ def test_first_version_tells_what_is_wrong(
     assert ("28" if what == "shape" else "instances") in message
 
 
-def test_first_version_has_no_explanations(first: InferenceRESTClient, service: Service, url: str) -> None:
+def test_v1_explain_is_not_supported(first: InferenceRESTClient, service: Service, url: str) -> None:
     """
     The client asks for them at `:explain`; the service has its own, and the second version's parameter.
     """

@@ -1,4 +1,4 @@
-"""A running service as the clients' tests know it, and what it should answer.
+"""The running service and its expected outputs, for the tests with clients.
 
 Runs in the clients' own environment, where nothing of the service can be imported.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Service:
-    """A running service and what is known of it.
+    """A running service and its expected outputs.
 
     Attributes:
         http: Its address.
@@ -51,7 +51,7 @@ class Service:
 
 
 def check_classes(found: NDArray[Any], scores: NDArray[np.float32], classes: int) -> None:
-    """Check that the likeliest classes of a network of digits are named, the likeliest first.
+    """Check that the top classes of a digit model are returned, the most likely first.
 
     Args:
         found: (B, classes) `value:index:label`, as text or bytes.

@@ -1,4 +1,4 @@
-"""Other servers' clients, unmodified, against one process of the service with the repository's models.
+"""Unmodified clients of other model servers, against a service process with the published models.
 
 They need older packages than ours and so have an environment of their own, which `make test` makes. Each of
 their files is run there by a pytest of its own, and its tests are reported here one by one.
@@ -48,7 +48,7 @@ Cases = Mapping[str, list[ElementTree.Element]]
 
 
 def names(file: str) -> list[str]:
-    """List the tests of a file that cannot be imported here."""
+    """Return the names of the tests in a file, which cannot be imported in this environment."""
     module = ast.parse((HERE / f"{file}.py").read_text(encoding="utf-8"))
     functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
     return [function.name for function in functions if function.name.startswith("test_")]
@@ -64,7 +64,7 @@ def drawn() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, published: Path) -> Path:
-    """A folder with models, spare versions, images, and what the engine says of them."""
+    """A folder with models, further versions, images, and the engine's outputs for them."""
     folder = tmp_path_factory.mktemp("clients")
     models = folder / "models"
     models.mkdir()
@@ -86,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, published: Path) -> Path:
 
 
 def write_scores(folder: Path, models: Path) -> None:
-    """Write the images, and what the engine says of them in batches of 1, 64 and 1000."""
+    """Write the images, and the engine's outputs in batches of 1, 64 and 1000."""
     images = drawn()
     np.save(folder / "images.npy", images)
     for name in ("ink", "mlp-128", "quadrants"):
@@ -99,7 +99,7 @@ def write_scores(folder: Path, models: Path) -> None:
 
 
 def write_answers_of_ink(folder: Path, models: Path) -> None:
-    """Write canvases and a picture file with what `ink` says of them prepared, and explanations."""
+    """Write canvases and an image file with the outputs of `ink` after preprocessing, and attributions."""
     published = artifact.read(models, "ink", artifact.versions(models)["ink"][-1])
     engine, layers = Engine.load(published), dense_layers.read(published)
     pictures = [digits.canvas(digits.DIGITS[label][0]) for label in "27"]
@@ -117,7 +117,7 @@ def write_answers_of_ink(folder: Path, models: Path) -> None:
 
 
 def grpc_address(process: Process) -> str:
-    """Read log lines until one tells where the service listens for gRPC."""
+    """Return the gRPC address from the service's log."""
     assert process.handle.stderr
     for line in chain(process.lines, process.handle.stderr):
         found = re.search(r"grpc://([0-9.:]+)", line)
@@ -128,7 +128,8 @@ def grpc_address(process: Process) -> str:
 
 @pytest.fixture(scope="module")
 def outcomes(folder: Path) -> Iterator[Callable[[str], tuple[Cases, str]]]:
-    """Run a file in the clients' environment, once; returns what became of its tests, and what it printed."""
+    """Return a function that runs a file in the clients' environment, once, and returns the results and the
+    output."""
     if not (ENVIRONMENT / ".installed").exists():
         pytest.skip("the clients are not installed; `make test` does so where it can")
 
@@ -176,7 +177,7 @@ def test_clients_understand_the_service(
     outcomes: Callable[[str], tuple[Cases, str]], file: str, name: str
 ) -> None:
     """
-    Every test of theirs passes, whatever its parameters.
+    All parameters of one test of a client.
     """
     cases, printed = outcomes(file)
 

@@ -1,4 +1,4 @@
-"""tritonclient over gRPC, the blocking client and the one of asyncio: every test asks with both.
+"""tritonclient over gRPC: every test runs with the blocking and with the asyncio client.
 
 They have calls for what their makers' server alone has and Inkling has not: streams of inferences, traces,
 logs, shared memory. These are answered UNIMPLEMENTED. Inputs are always raw contents.
@@ -26,7 +26,7 @@ COMPRESSIONS = ("gzip", "deflate")
 
 @pytest.fixture(params=["grpc", "grpc-asyncio"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Which of the two clients asks."""
+    """`blocking` or `asyncio`."""
     return str(request.param)
 
 
@@ -43,18 +43,18 @@ def clients(
 
 @pytest.fixture
 def client(kind: str, clients: dict[str, InferenceServerClient]) -> InferenceServerClient:
-    """The client that asks."""
+    """The client of the test."""
     return clients[kind]
 
 
 def tensor(array: NDArray[Any], name: str = "image") -> InferInput:
-    """Return an array as an input."""
+    """Return an array as an input tensor."""
     made = InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
     return made.set_data_from_numpy(array)
 
 
 def check(result: InferResult, service: Service, count: int, outputs: tuple[str, ...] = OUTPUTS) -> None:
-    """Compare what `mlp-128` answered with what the engine says, to the last bit."""
+    """Check that outputs of `mlp-128` equal those of the engine bit for bit."""
     assert [output.name for output in result.get_response().outputs] == list(outputs)
     for output in outputs:
         got = result.as_numpy(output)
@@ -74,7 +74,7 @@ def test_server_is_live_and_ready(client: InferenceServerClient) -> None:
     assert client.is_server_ready() is True
 
 
-def test_server_tells_its_extensions(client: InferenceServerClient) -> None:
+def test_server_metadata_has_extensions(client: InferenceServerClient) -> None:
     metadata = client.get_server_metadata(as_json=True)
 
     assert metadata["name"] == "inkling"
@@ -89,7 +89,7 @@ def test_server_tells_its_extensions(client: InferenceServerClient) -> None:
     } <= set(metadata["extensions"])
 
 
-def test_models_are_ready_or_not(client: InferenceServerClient) -> None:
+def test_model_readiness(client: InferenceServerClient) -> None:
     assert client.is_model_ready("mlp-128") is True
     assert client.is_model_ready("mlp-128", "1") is True
 
@@ -103,7 +103,7 @@ def test_unknown_models_are_not_ready(client: InferenceServerClient, name: str, 
 
 
 @pytest.mark.parametrize("version", ["", "1"])
-def test_model_tells_its_tensors(client: InferenceServerClient, version: str) -> None:
+def test_model_metadata_has_tensors(client: InferenceServerClient, version: str) -> None:
     """
     Whole numbers of 64 bits are text in protobuf's JSON.
     """
@@ -117,7 +117,7 @@ def test_model_tells_its_tensors(client: InferenceServerClient, version: str) ->
 
 
 @pytest.mark.parametrize("version", ["", "1"])
-def test_model_tells_its_configuration(client: InferenceServerClient, version: str) -> None:
+def test_model_configuration(client: InferenceServerClient, version: str) -> None:
     configuration = client.get_model_config("mlp-128", version, as_json=True)["config"]
 
     assert configuration["name"] == "mlp-128"
@@ -129,7 +129,7 @@ def test_model_tells_its_configuration(client: InferenceServerClient, version: s
     ]
 
 
-def test_statistics_grow_by_what_was_asked(client: InferenceServerClient, service: Service) -> None:
+def test_statistics_count_requests(client: InferenceServerClient, service: Service) -> None:
     """
     Requests, images, batch sizes and failures of the version that was asked, and of no other.
     """
@@ -173,7 +173,7 @@ def test_statistics_grow_by_what_was_asked(client: InferenceServerClient, servic
 
 
 @pytest.mark.parametrize("count", [1, 64, 1000])
-def test_answers_are_the_engines_to_the_last_bit(
+def test_outputs_equal_the_engine_bit_for_bit(
     client: InferenceServerClient, service: Service, count: int
 ) -> None:
     requested_output = [InferRequestedOutput(output) for output in OUTPUTS]
@@ -184,7 +184,7 @@ def test_answers_are_the_engines_to_the_last_bit(
 
 
 @pytest.mark.parametrize("outputs", [("probabilities", "logits"), ("logits",), ("probabilities",)])
-def test_outputs_are_those_asked_for(
+def test_requested_outputs_are_returned(
     client: InferenceServerClient, service: Service, outputs: tuple[str, ...]
 ) -> None:
     """
@@ -197,11 +197,11 @@ def test_outputs_are_those_asked_for(
     )
 
 
-def test_every_output_comes_if_none_is_named(client: InferenceServerClient, service: Service) -> None:
+def test_all_outputs_are_returned_by_default(client: InferenceServerClient, service: Service) -> None:
     check(client.infer("mlp-128", [tensor(service.images(64))]), service, 64)
 
 
-def test_version_is_the_one_named_or_the_newest(client: InferenceServerClient, service: Service) -> None:
+def test_requested_version_or_the_newest_responds(client: InferenceServerClient, service: Service) -> None:
     for version, answered in (("", "2"), ("1", "1"), ("2", "2")):
         result = client.infer("quadrants", [tensor(service.images(64))], version)
 
@@ -213,13 +213,13 @@ def test_version_is_the_one_named_or_the_newest(client: InferenceServerClient, s
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "u8", "i2", "i4", "i8", "f2", "f4", "f8"])
-def test_whole_numbers_may_be_of_any_datatype(
+def test_integers_are_accepted_in_any_datatype(
     client: InferenceServerClient, service: Service, dtype: str
 ) -> None:
     check(client.infer("mlp-128", [tensor(service.images(64).astype(dtype))]), service, 64)
 
 
-def test_whole_numbers_may_be_shortened_floats(client: InferenceServerClient, service: Service) -> None:
+def test_integers_are_accepted_as_bf16(client: InferenceServerClient, service: Service) -> None:
     """
     BF16, which holds every whole number to 256.
     """
@@ -228,7 +228,7 @@ def test_whole_numbers_may_be_shortened_floats(client: InferenceServerClient, se
     check(result, service, 64)
 
 
-def test_large_messages_are_taken(client: InferenceServerClient, service: Service) -> None:
+def test_large_messages_are_accepted(client: InferenceServerClient, service: Service) -> None:
     """
     A thousand images in double precision, 6 MB: within the service's limits and beyond gRPC's usual 4 MiB.
     """
@@ -236,7 +236,7 @@ def test_large_messages_are_taken(client: InferenceServerClient, service: Servic
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_numbers_up_to_1_are_greys_if_the_request_says_so(
+def test_unit_scale_is_a_parameter_of_the_request(
     client: InferenceServerClient, service: Service, dtype: str
 ) -> None:
     """
@@ -250,7 +250,9 @@ def test_numbers_up_to_1_are_greys_if_the_request_says_so(
 
 
 @pytest.mark.parametrize("classes", [1, 3, 10])
-def test_likeliest_classes_are_named(client: InferenceServerClient, service: Service, classes: int) -> None:
+def test_classification_returns_the_top_classes(
+    client: InferenceServerClient, service: Service, classes: int
+) -> None:
     """
     As `value:index:label`, the likeliest first.
     """
@@ -264,26 +266,26 @@ def test_likeliest_classes_are_named(client: InferenceServerClient, service: Ser
 
 
 @pytest.mark.parametrize("algorithm", COMPRESSIONS)
-def test_messages_may_be_compressed(client: InferenceServerClient, service: Service, algorithm: str) -> None:
+def test_messages_can_be_compressed(client: InferenceServerClient, service: Service, algorithm: str) -> None:
     result = client.infer("mlp-128", [tensor(service.images(1000))], compression_algorithm=algorithm)
 
     check(result, service, 1000)
 
 
-def test_id_is_repeated(client: InferenceServerClient, service: Service) -> None:
+def test_request_id_is_returned(client: InferenceServerClient, service: Service) -> None:
     inputs = [tensor(service.images(1))]
 
     assert client.infer("mlp-128", inputs, request_id="seven-7").get_response().id == "seven-7"
     assert client.infer("mlp-128", inputs).get_response().id == ""
 
 
-def test_priority_and_ample_time_change_nothing(client: InferenceServerClient, service: Service) -> None:
+def test_priority_and_long_timeout_change_nothing(client: InferenceServerClient, service: Service) -> None:
     result = client.infer("mlp-128", [tensor(service.images(64))], priority=1, timeout=60_000_000)
 
     check(result, service, 64)
 
 
-def test_too_little_time_is_told(client: InferenceServerClient, service: Service) -> None:
+def test_short_timeout_raises(client: InferenceServerClient, service: Service) -> None:
     """
     A microsecond has passed before the request is read.
     """
@@ -293,7 +295,7 @@ def test_too_little_time_is_told(client: InferenceServerClient, service: Service
     assert message
 
 
-def test_what_other_servers_know_is_passed_over(client: InferenceServerClient, service: Service) -> None:
+def test_parameters_of_other_servers_are_ignored(client: InferenceServerClient, service: Service) -> None:
     """
     Sequences and parameters that mean nothing here.
     """
@@ -309,7 +311,7 @@ def test_what_other_servers_know_is_passed_over(client: InferenceServerClient, s
     check(result, service, 64)
 
 
-def test_drawings_are_prepared_if_asked(client: InferenceServerClient, service: Service) -> None:
+def test_parameter_prepare_preprocesses_drawings(client: InferenceServerClient, service: Service) -> None:
     """
     Images of any size with the parameter `prepare`.
     """
@@ -318,7 +320,7 @@ def test_drawings_are_prepared_if_asked(client: InferenceServerClient, service: 
     np.testing.assert_array_equal(result.as_numpy("probabilities"), service.array("canvases-probabilities"))
 
 
-def test_picture_files_are_bytes(client: InferenceServerClient, service: Service) -> None:
+def test_image_files_are_bytes_tensors(client: InferenceServerClient, service: Service) -> None:
     files = np.array([(service.folder / "two.png").read_bytes()], np.object_)
 
     result = client.infer("ink", [tensor(files)])
@@ -327,7 +329,9 @@ def test_picture_files_are_bytes(client: InferenceServerClient, service: Service
 
 
 @pytest.mark.parametrize("explain", [True, "3"])
-def test_shares_come_if_asked(client: InferenceServerClient, service: Service, explain: bool | str) -> None:
+def test_parameter_explain_returns_attributions(
+    client: InferenceServerClient, service: Service, explain: bool | str
+) -> None:
     """
     The parameter `explain`: of the likeliest class or of a label's. Shares and bias add up to the logit.
     """
@@ -346,7 +350,7 @@ def test_shares_come_if_asked(client: InferenceServerClient, service: Service, e
         np.testing.assert_allclose(bias, service.array("explained-bias"), atol=1e-4)
 
 
-def test_blocking_client_can_ask_without_waiting(
+def test_async_infer_of_the_blocking_client(
     clients: dict[str, InferenceServerClient], service: Service
 ) -> None:
     """
@@ -403,7 +407,7 @@ def test_models_are_loaded_and_unloaded(client: InferenceServerClient, service: 
     assert client.infer(name, images, "1").get_response().model_version == "1"
 
 
-def test_loading_refuses_what_it_cannot_do(client: InferenceServerClient) -> None:
+def test_unsupported_load_parameters_are_refused(client: InferenceServerClient) -> None:
     status, message = refusal(client.load_model, "nobody")
 
     assert status == "NOT_FOUND"
@@ -415,7 +419,7 @@ def test_loading_refuses_what_it_cannot_do(client: InferenceServerClient) -> Non
     assert "config" in message
 
 
-def test_unknown_models_and_versions_are_named(client: InferenceServerClient, service: Service) -> None:
+def test_unknown_models_and_versions_raise(client: InferenceServerClient, service: Service) -> None:
     for call, arguments in (
         (client.infer, ([tensor(service.images(1))],)),
         (client.get_model_metadata, ()),
@@ -452,7 +456,7 @@ WRONG: dict[str, tuple[Callable[[NDArray[np.uint8]], InferInput], str, tuple[str
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_wrong_inputs_are_told(client: InferenceServerClient, what: str) -> None:
+def test_invalid_inputs_raise_with_the_message(client: InferenceServerClient, what: str) -> None:
     """
     What was expected and what came, as the client's exception shows it.
     """
@@ -465,7 +469,7 @@ def test_wrong_inputs_are_told(client: InferenceServerClient, what: str) -> None
         assert part in found[1]
 
 
-def test_wrong_outputs_and_parameters_are_told(client: InferenceServerClient, service: Service) -> None:
+def test_invalid_outputs_and_parameters_raise(client: InferenceServerClient, service: Service) -> None:
     inputs = [tensor(service.images(1))]
 
     status, message = refusal(client.infer, "ink", inputs, outputs=[InferRequestedOutput("digit")])

@@ -1,4 +1,4 @@
-"""One worker of a sweep over made-up images, as a process."""
+"""One sweep worker on random images, as a process."""
 
 import os
 import time
@@ -20,7 +20,7 @@ TRIALS = 8
 
 
 def made_up(count: int, seed: int) -> Examples:
-    """Noise of 6 x 5 pixels with a bright band whose place is the class."""
+    """Return noise of 6 x 5 pixels with a bright band at the place of the class."""
     generator = np.random.default_rng(seed)
     labels = np.arange(count) % 3
     pixels = generator.integers(0, 150, (count, 6, 5), np.uint8)
@@ -47,7 +47,7 @@ def settings(storage: str, worker: str, grace_s: int) -> search.SweepSettings:
 def main(
     storage: str, worker: str, grace_s: int, hang_at: int, lines: "Connection[str, str]", log: Path
 ) -> None:
-    """Work until the study is finished; warnings are errors.
+    """Run until the study is finished; warnings are errors.
 
     Args:
         storage: Where the study is kept.

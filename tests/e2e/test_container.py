@@ -1,4 +1,4 @@
-"""The container as an operator runs it: built, started without rights, asked, stopped.
+"""The container image as an operator runs it: build, start, probes, requests, stop.
 
 INKLING_BUILD_ARGS and INKLING_RUN_ARGS hold further words for `build` and `run`, for networks and
 engines that need them.
@@ -36,7 +36,7 @@ READY_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Engine:
-    """The command line of docker or podman, which agree on every word used here."""
+    """Command line of docker or podman."""
 
     name: str
 
@@ -137,7 +137,7 @@ def container(engine: Engine, image: str) -> Iterator[Container]:
 
 def test_the_image_holds_its_bill_of_materials(container: Container) -> None:
     """
-    Every Python package that is installed, Debian's Python, every published network; and no tools.
+    Every installed Python package, Debian's Python, every published network; and no build tools.
     """
     bom = json.loads(container.python("print(open('/app/sbom.cdx.json').read())"))
     installed = container.python(
@@ -186,7 +186,7 @@ def test_every_model_answers(container: Container) -> None:
 
 def test_container_has_few_rights(container: Container) -> None:
     """
-    It runs as another user than root, without capabilities, and writes nowhere but to /tmp.
+    Its user is not root, it has no capabilities, and only /tmp is writable.
     """
     status = container.python(
         "import os, pathlib; print(os.getuid(), pathlib.Path('/proc/1/status').read_text())"
@@ -205,7 +205,7 @@ def test_container_has_few_rights(container: Container) -> None:
 
 def test_image_holds_nothing_of_training(container: Container) -> None:
     """
-    Neither torch, nor the trainer, nor the tools that install packages are in the image.
+    Neither torch, nor the trainer, nor package installers.
     """
     found = container.python(
         "from importlib.util import find_spec as f;"
@@ -217,16 +217,16 @@ def test_image_holds_nothing_of_training(container: Container) -> None:
 
 def test_health_check_passes(engine: Engine, container: Container) -> None:
     """
-    The image's own health check says healthy once the service is ready.
+    The image's own health check reports healthy once the service is ready.
     """
     check = json.loads(engine("image", "inspect", "--format", "{{json .Config.Healthcheck}}", IMAGE))
 
     engine("exec", container.name, *check["Test"][1:])
 
 
-def test_the_operators_port_is_on_and_not_exposed(engine: Engine, image: str) -> None:
+def test_operators_port_is_not_exposed(engine: Engine, image: str) -> None:
     """
-    Publishing every exposed port publishes that of clients alone.
+    Publishing all exposed ports publishes only the clients' port.
     """
     config = json.loads(engine("image", "inspect", "--format", "{{json .Config}}", image))
 
@@ -234,7 +234,7 @@ def test_the_operators_port_is_on_and_not_exposed(engine: Engine, image: str) ->
     assert {"INKLING_ADMIN_PORT=8001", f"INKLING_LAME_DUCK_S={LAME_DUCK_S:g}"} <= set(config["Env"])
 
 
-def test_stops_soon_when_asked(engine: Engine, container: Container) -> None:
+def test_container_stops_after_sigterm(engine: Engine, container: Container) -> None:
     """
     SIGTERM ends the process within two seconds after the lame duck period, and with exit status 0.
     """

@@ -1,4 +1,4 @@
-"""gRPC of the service as a process: started as anybody would, asked, stopped by a signal."""
+"""gRPC of the service as a process: requests, health, workers, stop."""
 
 import contextlib
 import io
@@ -32,10 +32,10 @@ from tests.processes import (
 )
 
 
-def test_a_process_serves_grpc_and_drains(toy_root: Path) -> None:
+def test_grpc_is_served_and_drained(toy_root: Path) -> None:
     """
-    It answers, tells that it is healthy and what it offers; after SIGTERM whoever watches hears that it
-    serves no longer, the call under way is answered, and it ends with 0 and without noise.
+    Inference, health and reflection work; after SIGTERM health watchers get NOT_SERVING, and a running call
+    is finished.
     """
     port = free_port()
     with (
@@ -78,9 +78,9 @@ def test_a_process_serves_grpc_and_drains(toy_root: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the test looks into /proc")
-def test_two_processes_share_the_port_and_one_is_enough(toy_root: Path) -> None:
+def test_workers_share_the_grpc_port(toy_root: Path) -> None:
     """
-    Both answer, and count together; while one that was killed is replaced, the other goes on.
+    Both workers serve, and metrics include both; while a killed worker is replaced, the other serves.
     """
     port = free_port()
     two = ("--workers", "2", "--no-access-log", "--grpc-port", str(port))
@@ -103,9 +103,9 @@ def test_two_processes_share_the_port_and_one_is_enough(toy_root: Path) -> None:
     assert all(line.startswith("{") for line in rest.splitlines()), rest
 
 
-def test_two_processes_find_a_free_port_together(toy_root: Path) -> None:
+def test_workers_share_a_free_grpc_port(toy_root: Path) -> None:
     """
-    0 is one port for both, and the log says which; nobody else can have it.
+    Port 0 is the same port for both workers, is logged, and cannot be bound by others.
     """
     with running(toy_root, "--workers", "2", "--grpc-port", "0") as process:
         ports = {found[1] for line in process.lines if (found := re.search(r"grpc://[^:]+:(\d+)", line))}
@@ -129,7 +129,7 @@ def _infer(channel: grpc.Channel) -> None:
 
 
 def _ask_until_both_answer(port: int, pids: list[int]) -> int:
-    """Ask over new connections, all of them open, until each process has one; return how often."""
+    """Call over new connections, all kept open, until each worker has one; return the number of calls."""
     with contextlib.ExitStack() as stack:
         for asked in range(1, 100):
             _infer(stack.enter_context(_channel(port)))
@@ -140,7 +140,7 @@ def _ask_until_both_answer(port: int, pids: list[int]) -> int:
 
 @contextlib.contextmanager
 def _connected_to(port: int, pid: int) -> Iterator[grpc.Channel]:
-    """Yield a channel to one of the processes."""
+    """Yield a channel to one of the workers."""
     with contextlib.ExitStack() as stack:
         for _ in range(100):
             before = connections(port, pid)
@@ -158,7 +158,7 @@ def _inferred(process: Process) -> int:
 
 
 def _slow_picture() -> bytes:
-    """A picture that takes a while to read, with something on it."""
+    """Return an image that takes long to decode."""
     stream = io.BytesIO()
     canvas = np.full((3900, 3900), 255, np.uint8)
     canvas[500:3400, 1800:2100] = 0

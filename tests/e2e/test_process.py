@@ -1,4 +1,4 @@
-"""The service as a process: started as anybody would, asked, stopped by a signal."""
+"""The service as a process: start, requests, log, signals, exit status."""
 
 import io
 import json
@@ -26,20 +26,20 @@ MAX_RESIDENT_MB = 200
 
 @pytest.fixture(scope="module")
 def real_models(published: Path) -> Path:
-    """The repository's models folder; that it holds what it should is for tests/models to say."""
+    """The repository's models folder."""
     return published
 
 
 @pytest.fixture(scope="module")
 def real(real_models: Path) -> Iterator[Process]:
-    """A process with the repository's own models."""
+    """A process with the repository's models."""
     with running(real_models) as process:
         yield process
 
 
-def test_the_process_is_ready_with_the_repositorys_models(real: Process, record_property: Record) -> None:
+def test_process_is_ready_with_the_published_models(real: Process, record_property: Record) -> None:
     """
-    As soon as it listens; how long that took is recorded, not judged.
+    As soon as it listens; the start time is recorded, not checked.
     """
     ready = real.get("/readyz")
 
@@ -48,7 +48,7 @@ def test_the_process_is_ready_with_the_repositorys_models(real: Process, record_
     assert ready["status"] == "ready"
 
 
-def test_strokes_get_the_answer_of_the_pixels_they_become(real: Process) -> None:
+def test_strokes_and_their_pixels_get_the_same_prediction(real: Process) -> None:
     """
     And it is the right one.
     """
@@ -62,9 +62,9 @@ def test_strokes_get_the_answer_of_the_pixels_they_become(real: Process) -> None
     assert drawn["predictions"][0]["label"] == "7"
 
 
-def test_most_digits_that_were_never_seen_are_recognised(real: Process) -> None:
+def test_unseen_digits_are_recognised(real: Process) -> None:
     """
-    A network of the lesson's size, trained on MNIST alone, may miss one or two of other hands.
+    A network trained on MNIST alone may miss one or two digits of other writers.
     """
     ways = [(label, strokes) for label, ways in digits.DIGITS.items() for strokes in ways]
 
@@ -76,9 +76,9 @@ def test_most_digits_that_were_never_seen_are_recognised(real: Process) -> None:
     assert np.mean(right) >= 0.75, right
 
 
-def test_the_process_stays_small(real: Process, record_property: Record) -> None:
+def test_process_needs_little_memory(real: Process, record_property: Record) -> None:
     """
-    Both models loaded, some requests answered.
+    With both models loaded, after some requests.
     """
     for name in ("mlp-128", "softmax"):
         real.get(f"/v1/models/{name}/probabilities", {"images": [[128] * 784] * 20})
@@ -90,9 +90,9 @@ def test_the_process_stays_small(real: Process, record_property: Record) -> None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_process_with_0(toy_root: Path, number: signal.Signals) -> None:
+def test_signal_ends_the_process_with_status_0(toy_root: Path, number: signal.Signals) -> None:
     """
-    Without a traceback; the last line says so.
+    Without a traceback; the last log line reports it.
     """
     with running(toy_root) as process:
         process.get("/livez")
@@ -104,9 +104,9 @@ def test_a_signal_ends_the_process_with_0(toy_root: Path, number: signal.Signals
     assert all(json.loads(line)["level"] in ("info", "warning") for line in rest.splitlines())
 
 
-def test_every_line_of_the_log_is_json_and_the_request_is_among_them(toy_root: Path) -> None:
+def test_log_lines_are_json(toy_root: Path) -> None:
     """
-    On standard error, from the first line to the last.
+    All lines on standard error; the request is one of them.
     """
     with running(toy_root) as process:
         process.get("/v1/models/quadrants/predict", {"image": toys.dot(1).tolist()})
@@ -129,11 +129,11 @@ def test_every_line_of_the_log_is_json_and_the_request_is_among_them(toy_root: P
         (["--models", __file__], {}, "INKLING_MODELS"),
     ],
 )
-def test_a_bad_setting_ends_the_process_with_2_and_one_line(
+def test_invalid_setting_ends_the_process_with_status_2(
     arguments: list[str], environment: dict[str, str], named: str
 ) -> None:
     """
-    The line names the setting.
+    The only line names the setting.
     """
     done = ended(*arguments, **environment)
 
@@ -142,9 +142,9 @@ def test_a_bad_setting_ends_the_process_with_2_and_one_line(
     assert done.stderr.startswith(named)
 
 
-def test_help_lists_every_setting_and_starts_nothing() -> None:
+def test_help_lists_every_setting() -> None:
     """
-    With its default.
+    With its default; the service is not started.
     """
     done = ended("--help")
 
@@ -156,7 +156,7 @@ def test_help_lists_every_setting_and_starts_nothing() -> None:
 
 @pytest.fixture
 def corrupt_root(toy_root: Path, tmp_path: Path) -> Path:
-    """A copy of the toys whose second version was changed after it was published."""
+    """A copy of the toy models whose second version was changed after publishing."""
     root = tmp_path / "models"
     shutil.copytree(toy_root, root)
     model = root / "quadrants" / "2" / "model.onnx"
@@ -166,9 +166,9 @@ def corrupt_root(toy_root: Path, tmp_path: Path) -> Path:
     return root
 
 
-def test_a_strict_process_does_not_start_with_a_corrupt_model(corrupt_root: Path) -> None:
+def test_strict_start_fails_with_a_corrupt_model(corrupt_root: Path) -> None:
     """
-    It ends at once, not with 0, and says which model it was.
+    The process ends with an error that names the model.
     """
     done = ended("--models", str(corrupt_root), "--strict")
 
@@ -177,18 +177,18 @@ def test_a_strict_process_does_not_start_with_a_corrupt_model(corrupt_root: Path
     assert "http://127.0.0.1" not in done.stderr
 
 
-def test_the_reason_why_a_strict_process_did_not_start_is_no_traceback(corrupt_root: Path) -> None:
+def test_failed_strict_start_logs_no_traceback(corrupt_root: Path) -> None:
     """
-    An operator reads lines, not Python.
+    Only log lines.
     """
     done = ended("--models", str(corrupt_root), "--strict")
 
     assert "Traceback" not in done.stderr
 
 
-def test_a_process_with_a_corrupt_model_serves_the_other_version(corrupt_root: Path) -> None:
+def test_valid_version_is_served_beside_a_corrupt_one(corrupt_root: Path) -> None:
     """
-    The refused version is a 503, not a 404.
+    The corrupt version gets 503, not 404.
     """
     with running(corrupt_root) as process:
         newest = process.get("/v1/models/quadrants")
@@ -200,7 +200,7 @@ def test_a_process_with_a_corrupt_model_serves_the_other_version(corrupt_root: P
     assert caught.value.code == 503
 
 
-def test_a_request_that_runs_when_the_signal_comes_is_answered(toy_root: Path) -> None:
+def test_running_request_is_finished_after_the_signal(toy_root: Path) -> None:
     """
     The process drains before it ends.
     """
@@ -225,9 +225,9 @@ def test_a_request_that_runs_when_the_signal_comes_is_answered(toy_root: Path) -
     assert status == 0
 
 
-def test_a_picture_that_is_being_read_does_not_keep_the_process(toy_root: Path) -> None:
+def test_decoding_does_not_delay_the_stop_beyond_the_drain_timeout(toy_root: Path) -> None:
     """
-    A worker may be deep in somebody's picture when the signal comes; nobody waits for it beyond the drain.
+    A thread that decodes an image when the signal arrives is not awaited longer.
     """
     with running(toy_root, "--drain-timeout-s", "0.1") as process:
         slow = slow_jpeg()
@@ -245,14 +245,14 @@ def test_a_picture_that_is_being_read_does_not_keep_the_process(toy_root: Path) 
 
 
 def slow_jpeg() -> bytes:
-    """A progressive JPEG with as many scans as are taken, and as many pixels."""
+    """A progressive JPEG with the maximum number of scans and pixels."""
     stream = io.BytesIO()
     Image.effect_noise((3900, 3900), 100).save(stream, "JPEG", progressive=True)
     return stream.getvalue()
 
 
 def wait_for_line(process: Process, event: str) -> None:
-    """Read log lines until one tells of an event."""
+    """Read log lines until one has an event."""
     assert process.handle.stderr
     for line in process.handle.stderr:
         if event in line:

@@ -44,7 +44,7 @@ each_proxy = pytest.mark.parametrize("name", NAMES)
 
 @dataclass
 class Front:
-    """A proxy, and the service behind it."""
+    """A proxy and the service behind it."""
 
     proxy: Proxy
     service: Process
@@ -78,7 +78,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 def both(
     request: pytest.FixtureRequest, toy_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Front]:
-    """Every proxy: as `deploy/` has it but without TLS, without buffering, and with TLS on both sides."""
+    """Every proxy: as in `deploy/` but without TLS, without buffering, and with TLS on both sides."""
     name, kind = request.param
     made = request.getfixturevalue("certificate") if kind == "tls" else None
     setup = Setup(name, [], made, made, UNBUFFERED[name] if kind == "streaming" else {})
@@ -91,9 +91,9 @@ def is_prediction(answer: Answered, images: int = 1) -> bool:
     return answer.status == 200 and len(answer.json["predictions"]) == images
 
 
-def test_one_connection_to_the_service_serves_many_clients(both: Front) -> None:
+def test_proxy_reuses_its_connection_for_many_clients(both: Front) -> None:
     """
-    Each client has a connection of its own to the proxy, which keeps its own open.
+    Each client has its own connection to the proxy; the proxy keeps one to the service open.
     """
     seen = []
     for _ in range(30):
@@ -104,9 +104,9 @@ def test_one_connection_to_the_service_serves_many_clients(both: Front) -> None:
     assert all(len(ports) <= 3 for ports in seen)  # with one or two of health checks
 
 
-def test_one_connection_of_a_client_serves_many_requests(both: Front) -> None:
+def test_client_connection_serves_many_requests(both: Front) -> None:
     """
-    Of different kinds, errors among them.
+    Of different kinds, with errors.
     """
     requests = [
         ("GET", "/livez", None),
@@ -123,27 +123,27 @@ def test_one_connection_of_a_client_serves_many_requests(both: Front) -> None:
     assert found == [200, 200, 404, 400] * 10
 
 
-def test_a_body_in_chunks_is_answered(both: Front) -> None:
+def test_chunked_body_is_accepted(both: Front) -> None:
     """
-    Whether the proxy hands on chunks, or a length once it has all of them.
+    Whether the proxy forwards chunks, or a length after it has buffered them.
     """
     pieces = [IMAGE[start : start + 100] for start in range(0, 784, 100)]
 
     assert is_prediction(both.proxy.ask("POST", PREDICT, iter(pieces)))
 
 
-def test_a_thousand_images_are_answered(both: Front) -> None:
+def test_a_thousand_images_are_predicted(both: Front) -> None:
     """
-    In one request of 784 KB, and its response.
+    In one request of 784 KB.
     """
     assert is_prediction(both.proxy.ask("POST", PREDICT, IMAGE * 1000), images=1000)
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])
 @pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, 6 * MAX_BODY_BYTES])
-def test_the_services_413_passes_through(both: Front, size: int, chunked: bool) -> None:
+def test_413_passes_the_proxy(both: Front, size: int, chunked: bool) -> None:
     """
-    Though it comes while the body is still being sent; the next request is answered.
+    Although it is sent while the body is still arriving; the next request succeeds.
     """
     body = bytes(size)
     pieces = iter([body[start : start + 65_536] for start in range(0, size, 65_536)])
@@ -155,9 +155,9 @@ def test_the_services_413_passes_through(both: Front, size: int, chunked: bool) 
     assert is_prediction(both.proxy.ask("POST", PREDICT, IMAGE))
 
 
-def test_head_has_the_headers_of_get_and_no_body(both: Front) -> None:
+def test_head_gets_the_headers_of_get(both: Front) -> None:
     """
-    And the connection stays in step.
+    Without a body; the connection serves the next request.
     """
     with closing(both.proxy.connect()) as connection:
         for path in ("/", "/livez", "/openapi.json", "/nothing"):
@@ -182,9 +182,9 @@ def head(path: str, *lines: str) -> bytes:
     return "\r\n".join([f"POST {path} HTTP/1.1", "Host: inkling.example", *lines, "", ""]).encode()
 
 
-def test_a_client_that_expects_100_continue_gets_it(both: Front) -> None:
+def test_100_continue_is_sent(both: Front) -> None:
     """
-    From the proxy or from the service, once; then the response.
+    Once, by the proxy or the service; then the response.
     """
     lines = ("Content-Type: application/octet-stream", "Content-Length: 784", "Expect: 100-continue")
     with both.proxy.socket() as connection:
@@ -197,9 +197,9 @@ def test_a_client_that_expects_100_continue_gets_it(both: Front) -> None:
     assert final.startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_body_that_is_too_large_is_refused_whoever_expects_100_continue(both: Front) -> None:
+def test_too_large_body_with_100_continue_is_refused(both: Front) -> None:
     """
-    By the service: with a 413, before the body is sent or after.
+    With 413 by the service, before or after the body is sent.
     """
     size = 2 * MAX_BODY_BYTES
     lines = ("Content-Type: application/octet-stream", f"Content-Length: {size}", "Expect: 100-continue")
@@ -214,9 +214,9 @@ def test_a_body_that_is_too_large_is_refused_whoever_expects_100_continue(both: 
     assert found.startswith(b"HTTP/1.1 413 ")
 
 
-def test_an_answer_that_is_not_read_at_once_is_whole(both: Front) -> None:
+def test_slowly_read_response_is_complete(both: Front) -> None:
     """
-    As large as the service has them, taken slowly.
+    The largest response of the service, read slowly.
     """
     body = IMAGE * 1200
     lines = ("Content-Type: application/octet-stream", f"Content-Length: {len(body)}", "Connection: close")
@@ -232,9 +232,9 @@ def test_an_answer_that_is_not_read_at_once_is_whole(both: Front) -> None:
 @pytest.mark.parametrize(
     ("client", "header"), [("127.0.0.1", None), ("127.0.0.7", None), ("127.0.0.7", "203.0.113.9")]
 )
-def test_the_log_has_the_clients_address(both: Front, client: str, header: str | None) -> None:
+def test_log_has_the_client_address(both: Front, client: str, header: str | None) -> None:
     """
-    Its own, and not what it says of itself.
+    The real one, not one that the client sends.
     """
     headers = {} if header is None else {"X-Forwarded-For": header, "Forwarded": f"for={header}"}
     answer = both.proxy.ask("POST", PREDICT, IMAGE, headers, client)
@@ -242,9 +242,9 @@ def test_the_log_has_the_clients_address(both: Front, client: str, header: str |
     assert both.log.request(answer.headers["X-Request-ID"])["client"] == client
 
 
-def test_hsts_comes_once_and_with_tls_alone(both: Front) -> None:
+def test_hsts_is_sent_once_and_only_with_tls(both: Front) -> None:
     """
-    From the proxy, though the service may have TLS too.
+    By the proxy, although the service may have TLS too.
     """
     found = both.proxy.ask("GET", "/").headers.get_all("Strict-Transport-Security", [])
 
@@ -252,9 +252,9 @@ def test_hsts_comes_once_and_with_tls_alone(both: Front) -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/%6detrics", "/v2/repository/index", "/v2/%72epository/index"])
-def test_what_is_for_operators_is_not_forwarded(both: Front, path: str) -> None:
+def test_operators_paths_are_not_forwarded(both: Front, path: str) -> None:
     """
-    However it is written.
+    However they are encoded.
     """
     assert both.proxy.ask("GET", path).status == 404
     assert both.proxy.attempts(path) == [0]
@@ -267,9 +267,9 @@ FORWARDED = {
 
 
 @each_proxy
-def test_forwarded_names_the_client_where_it_is_the_header(toy_root: Path, tmp_path: Path, name: str) -> None:
+def test_forwarded_header_can_be_configured(toy_root: Path, tmp_path: Path, name: str) -> None:
     """
-    Then X-Forwarded-For is the one that is ignored.
+    Then X-Forwarded-For is ignored.
     """
     setup = Setup(name, [], changes=FORWARDED[name])
     with front(setup, toy_root, tmp_path, "--forwarded-header", "forwarded") as found:
@@ -280,9 +280,9 @@ def test_forwarded_names_the_client_where_it_is_the_header(toy_root: Path, tmp_p
 
 
 @each_proxy
-def test_rates_are_those_of_the_client(toy_root: Path, tmp_path: Path, name: str) -> None:
+def test_rate_limits_apply_per_client(toy_root: Path, tmp_path: Path, name: str) -> None:
     """
-    One that has used its own up cannot take another's, nor invent an address with more.
+    A client can neither use another's rate nor invent an address.
     """
     rate = ("--rate", "0.001", "--rate-burst", "3")
     with front(Setup(name, []), toy_root, tmp_path, *rate) as found:
@@ -298,9 +298,9 @@ def test_rates_are_those_of_the_client(toy_root: Path, tmp_path: Path, name: str
     assert of_another == 200
 
 
-def test_a_peer_that_is_no_proxy_cannot_name_a_client(toy_root: Path) -> None:
+def test_untrusted_peer_cannot_set_the_client_address(toy_root: Path) -> None:
     """
-    On a connection of its own, past the proxy.
+    On a connection to the service that bypasses the proxy.
     """
     headers = {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
     with running(toy_root, *TRUSTED) as service:
@@ -321,11 +321,9 @@ def test_a_peer_that_is_no_proxy_cannot_name_a_client(toy_root: Path) -> None:
 
 @each_proxy
 @pytest.mark.parametrize("offer", ["websocket", "h2c"])
-def test_an_offer_of_another_protocol_is_passed_over(
-    toy_root: Path, tmp_path: Path, name: str, offer: str
-) -> None:
+def test_upgrade_is_ignored(toy_root: Path, tmp_path: Path, name: str, offer: str) -> None:
     """
-    nginx forwards it where it is told to, HAProxy by itself; the request is answered as any other.
+    nginx forwards the header if configured, HAProxy always; the request gets its response.
     """
     headers = {
         "Connection": "Upgrade, HTTP2-Settings",
@@ -358,7 +356,7 @@ STRIPS: dict[str, Callable[[str], str]] = {
 
 
 class Links(HTMLParser):
-    """Collects what a page refers to."""
+    """Collects the links of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -372,11 +370,11 @@ class Links(HTMLParser):
 
 @each_proxy
 @pytest.mark.parametrize("strips", [False, True], ids=["prefix kept", "prefix removed"])
-def test_page_documentation_and_links_work_under_a_path(
+def test_page_and_documentation_work_under_a_path(
     published: Path, tmp_path: Path, name: str, strips: bool
 ) -> None:
     """
-    Everything that they refer to is there, under the path.
+    All their links exist under the path.
     """
     block = snippet(name, "Under a path")
     if strips:
@@ -425,12 +423,11 @@ NO_RETRY = {
     [(200, 5, 0.2, False), (4000, 1, 1.0, True)],
     ids=["proxy closes", "service closes"],
 )
-def test_no_request_is_lost_to_an_idle_connection_that_closes(
+def test_no_request_is_lost_when_idle_connections_close(
     toy_root: Path, tmp_path: Path, name: str, proxy_ms: int, service_s: int, pause_s: float, retries: bool
 ) -> None:
     """
-    Hundreds of requests, each after a pause of about the timeout: where the proxy closes first there is
-    nothing to repeat, and where the service does, the proxy repeats.
+    Hundreds of requests, each after a pause of about the keep-alive timeout.
     """
     idle = IDLE[name]
     changes = {idle: re.sub(r"\d+s", f"{proxy_ms}ms", idle)} | ({} if retries else NO_RETRY[name])
@@ -503,7 +500,7 @@ class Load:
 
 
 @pytest.mark.parametrize(("name", "lame_duck_s", "retries"), [("nginx", 1, True), ("haproxy", 3, False)])
-def test_two_processes_are_restarted_without_an_error(
+def test_rolling_restart_loses_no_request(
     toy_root: Path, tmp_path: Path, name: str, lame_duck_s: int, retries: bool
 ) -> None:
     """

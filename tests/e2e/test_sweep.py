@@ -1,4 +1,4 @@
-"""Workers as processes that share one study, in an SQLite file and in a real PostgreSQL."""
+"""Processes that share one sweep study, in an SQLite file and in PostgreSQL."""
 
 import multiprocessing
 import os
@@ -29,11 +29,11 @@ pytestmark = pytest.mark.slow
 
 GRACE_S = 3
 PATIENCE_S = 120
-"""Generous, as machines that run tests may be busy."""
+"""Timeout in seconds; long, as test machines may be busy."""
 
 
 def programs() -> Path | None:
-    """Return the folder of PostgreSQL's programs, the newest first; Debian keeps them off the path."""
+    """Return the folder of the newest PostgreSQL; Debian does not put it on the path."""
     if found := shutil.which("initdb"):
         return Path(found).parent
     folders = Path("/usr/lib/postgresql").glob("*/bin/initdb")
@@ -41,13 +41,13 @@ def programs() -> Path | None:
 
 
 def owner() -> str | None:
-    """Return whom the database runs as; it refuses to run as root."""
+    """Return the user of the database, which refuses to run as root."""
     return "postgres" if os.geteuid() == 0 else None
 
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """Run a database of its own on a free port, with a password; yield its address."""
+    """Run a PostgreSQL server on a free port, with a password; yield its URL."""
     bin_folder = programs()
     if bin_folder is None:
         pytest.skip("PostgreSQL is not installed; on Debian: apt-get install postgresql")
@@ -100,9 +100,9 @@ class Worker:
     """A worker as a process.
 
     Attributes:
-        process: It.
-        lines: What it says.
-        log: File with what it has written to standard error.
+        process: The process.
+        lines: Pipe with its messages.
+        log: File with its standard error.
     """
 
     process: BaseProcess
@@ -110,12 +110,12 @@ class Worker:
     log: Path
 
     def read_until(self, beginning: str) -> None:
-        """Read what it says until a line begins so."""
+        """Read messages until one has this beginning."""
         if not any(line.startswith(beginning) for line in self):
             pytest.fail(f"a worker ended without saying {beginning!r}: {self.log.read_text()}")
 
     def __iter__(self) -> Iterator[str]:
-        """Read what it says until it ends."""
+        """Yield messages until it ends."""
         while self.lines.poll(PATIENCE_S):
             try:
                 yield self.lines.recv()
@@ -124,7 +124,7 @@ class Worker:
         pytest.fail("a worker says nothing more, and does not end")
 
     def end(self) -> list[str]:
-        """Wait until it ends, as it should; return what it said since."""
+        """Wait until it ends without an error; return its remaining messages."""
         said = list(self)
         self.process.join(PATIENCE_S)
         assert (self.process.exitcode, self.log.read_text()) == (0, "")
@@ -146,7 +146,7 @@ def worker(storage: str, name: str, folder: Path, hang_at: int = 0) -> Iterator[
 
 
 def finished(storage: str) -> list[Trial]:
-    """Return all trials of a study that is finished, as a worker that comes late sees them."""
+    """Return all trials of a finished study, as a worker that starts late reads them."""
 
     def unwanted(*_: object) -> None:
         pytest.fail("the study is not finished")
@@ -156,10 +156,10 @@ def finished(storage: str) -> list[Trial]:
     return sweep(settings(storage, "late", GRACE_S), callbacks)
 
 
-def test_a_study_outlives_a_worker_that_is_killed(storage: str, tmp_path: Path) -> None:
+def test_killed_workers_trial_is_repeated(storage: str, tmp_path: Path) -> None:
     """
-    One of two workers is killed with SIGKILL within its second trial. The other, which works beside it,
-    tries that one again, and the study ends with as many trials as were wanted, no two of them the same.
+    One of two workers is killed with SIGKILL within its second trial. The other repeats that trial, and the
+    study ends with the requested number of trials, all different.
     """
     with worker(storage, "victim", tmp_path, hang_at=2) as victim:
         victim.read_until("hanging")
@@ -179,10 +179,10 @@ def test_a_study_outlives_a_worker_that_is_killed(storage: str, tmp_path: Path) 
     assert ended == TRIALS - 2  # without its first, which was read, and the victim's only one
 
 
-def test_two_workers_share_the_trials_without_a_repetition(storage: str, tmp_path: Path) -> None:
+def test_workers_share_the_trials_without_duplicates(storage: str, tmp_path: Path) -> None:
     """
-    Workers that begin at the same moment, with an empty storage, make together as many trials as were
-    wanted, and no point is tried twice.
+    Two workers that start at the same time with an empty storage run the requested number of trials, all
+    different.
     """
     with worker(storage, "one", tmp_path) as one, worker(storage, "two", tmp_path) as two:
         one.end()

@@ -1,4 +1,4 @@
-"""Responses and refusals over TLS, as a client of the process sees them."""
+"""Responses and errors over TLS, from a service process."""
 
 import http.client
 import ssl
@@ -38,9 +38,9 @@ def secure(toy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.mark.parametrize("path", ["/livez", "/openapi.json"])
-def test_a_response_is_whole_whatever_its_size(secure: Secure, path: str) -> None:
+def test_responses_of_any_size_are_complete(secure: Secure, path: str) -> None:
     """
-    Beyond what the service hands to the event loop at once; the connection serves the next request too.
+    Also larger than one write; the connection serves the next request too.
     """
     with closing(secure.connect()) as connection:
         first, second = ask(connection, "GET", path), ask(connection, "GET", path)
@@ -49,7 +49,7 @@ def test_a_response_is_whole_whatever_its_size(secure: Secure, path: str) -> Non
     assert len(first.content) == int(first.headers["Content-Length"]) == len(second.content)
 
 
-def test_a_thousand_images_are_answered(secure: Secure) -> None:
+def test_a_thousand_images_are_predicted(secure: Secure) -> None:
     """
     In one request of 784 KB.
     """
@@ -61,9 +61,9 @@ def test_a_thousand_images_are_answered(secure: Secure) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])
 @pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, 6 * MAX_BODY_BYTES])
-def test_a_body_that_is_too_large_gets_its_413(secure: Secure, size: int, chunked: bool) -> None:
+def test_too_large_body_gets_413_over_tls(secure: Secure, size: int, chunked: bool) -> None:
     """
-    Though it comes while the body is still being sent.
+    Although it is sent while the body is still arriving.
     """
     body = bytes(size)
     pieces = iter([body[start : start + 65_536] for start in range(0, size, 65_536)])

@@ -1,4 +1,4 @@
-"""Several processes on one port: started as anybody would, asked, killed, stopped by a signal."""
+"""Several workers on one port: start, requests, restart, model management, signals."""
 
 import http.client
 import json
@@ -46,7 +46,7 @@ def two(toy_root: Path) -> Iterator[Process]:
 
 @pytest.fixture(scope="module")
 def standing(toy_root: Path) -> Iterator[Process]:
-    """Two processes that nobody stops."""
+    """A service with two workers, for tests that do not stop it."""
     with running(toy_root, *TWO, "--no-access-log") as process:
         yield process
 
@@ -78,7 +78,7 @@ def predict(connection: http.client.HTTPConnection) -> int:
 
 
 def count(process: Process, series: str) -> float:
-    """Return a metric, asked of whichever process answers."""
+    """Return a metric, from whichever worker responds."""
     with connected(process.port) as connection:
         text = ask(connection, "/metrics")
     found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
@@ -89,7 +89,7 @@ PREDICTED = 'inkling_requests_total{code="200",model="quadrants",route="/v1/mode
 
 
 def predict_with_both(process: Process) -> dict[int, int]:
-    """Predict over fresh connections until both processes have answered; return how often each did."""
+    """Predict over new connections until both workers have responded; return the requests of each."""
     pids = children(process.handle.pid)
     answered = dict.fromkeys(pids, 0)
     for _ in range(200):
@@ -101,9 +101,9 @@ def predict_with_both(process: Process) -> dict[int, int]:
     pytest.fail(f"one process had no share: {answered}")
 
 
-def test_two_processes_share_the_port_and_count_together(standing: Process) -> None:
+def test_workers_share_the_port_and_their_metrics(standing: Process) -> None:
     """
-    Whichever is asked says what both counted: Prometheus' metrics, the protocol's statistics.
+    Either worker returns the counts of both: Prometheus metrics and the protocol's statistics.
     """
     answered = predict_with_both(standing)
     asked = sum(answered.values())
@@ -126,9 +126,9 @@ def test_two_processes_share_the_port_and_count_together(standing: Process) -> N
     assert 'inkling_model_ready{model="quadrants",version="2"} 1.0\n' in text
 
 
-def test_memory_and_time_are_those_of_all_processes(standing: Process) -> None:
+def test_memory_and_cpu_time_include_all_processes(standing: Process) -> None:
     """
-    Of the parent and of both that serve.
+    The supervisor and both workers.
     """
     resident = count(standing, "process_resident_memory_bytes")
     alone = [resident_bytes(pid) for pid in (standing.handle.pid, *children(standing.handle.pid))]
@@ -141,9 +141,9 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_process_that_is_killed_is_replaced_and_its_counts_stay(two: Process) -> None:
+def test_killed_worker_is_replaced_and_its_counts_stay(two: Process) -> None:
     """
-    The other goes on answering, and nothing that was counted is forgotten; not the time it took either.
+    The other worker serves meanwhile; counts and CPU time are kept.
     """
     asked = sum(predict_with_both(two).values())
     wait_until(lambda: count(two, PREDICTED) == asked)
@@ -175,7 +175,7 @@ def test_a_process_that_is_killed_is_replaced_and_its_counts_stay(two: Process) 
 
 @contextmanager
 def staying(process: Process, pid: int) -> Iterator[http.client.HTTPConnection]:
-    """Yield a connection to one of the processes."""
+    """Yield a kept-alive connection to one worker."""
     for _ in range(200):
         with connected(process.port) as connection:
             ask(connection, "/livez")
@@ -185,9 +185,9 @@ def staying(process: Process, pid: int) -> Iterator[http.client.HTTPConnection]:
     pytest.fail("it never answered")
 
 
-def test_one_that_replaces_another_serves_what_the_others_do(toy_root: Path, tmp_path: Path) -> None:
+def test_replacement_serves_the_same_versions(toy_root: Path, tmp_path: Path) -> None:
     """
-    A version that was published meanwhile waits for the next start, or callers would get one, then the other.
+    A version published meanwhile is not loaded, so that all workers serve the same.
     """
     root = tmp_path / "models"
     shutil.copytree(toy_root, root)
@@ -207,14 +207,14 @@ def test_one_that_replaces_another_serves_what_the_others_do(toy_root: Path, tmp
 
 @pytest.fixture
 def root(toy_root: Path, tmp_path: Path) -> Path:
-    """A copy of the toys, which a test may change."""
+    """A copy of the toy models that a test may change."""
     root = tmp_path / "models"
     shutil.copytree(toy_root, root)
     return root
 
 
 def manage(process: Process, path: str) -> tuple[int, str]:
-    """Ask whichever process answers to load or unload a model; return status and body."""
+    """Load or unload a model through whichever worker responds; return status and body."""
     with connected(process.port) as connection:
         connection.request("POST", f"/v2/repository/models/{path}")
         answer = connection.getresponse()
@@ -222,7 +222,7 @@ def manage(process: Process, path: str) -> tuple[int, str]:
 
 
 def newest(process: Process) -> dict[int, str]:
-    """Return what every process says is the newest version of the quadrants, or why it has none."""
+    """Return the newest version of `quadrants` in every worker, or why there is none."""
     pids = children(process.handle.pid)
     found: dict[int, str] = {}
     for _ in range(200):
@@ -235,9 +235,9 @@ def newest(process: Process) -> dict[int, str]:
     pytest.fail(f"one process had no share: {found}")
 
 
-def test_a_model_is_loaded_and_unloaded_in_all_processes_by_one_call(root: Path) -> None:
+def test_load_and_unload_apply_to_all_workers(root: Path) -> None:
     """
-    Whichever is asked; when the call returns, all have changed. A process that is replaced follows.
+    When the call returns, all workers have changed, and so does a worker's replacement.
     """
     with running(root, *TWO, "--management", "--no-access-log") as process:
         before = set(newest(process).values())
@@ -262,9 +262,9 @@ def test_a_model_is_loaded_and_unloaded_in_all_processes_by_one_call(root: Path)
     assert [*at_last.values()] == ["3", "3"]
 
 
-def test_a_broken_model_is_refused_in_all_processes(root: Path) -> None:
+def test_invalid_model_is_refused_in_all_workers(root: Path) -> None:
     """
-    With the reason, and nothing that was served is taken away.
+    With the reason; served models stay.
     """
     with running(root, *TWO, "--management", "--no-access-log") as process:
         toys.publish(root)
@@ -280,9 +280,9 @@ def test_a_broken_model_is_refused_in_all_processes(root: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_sighup_serves_what_was_published_since(root: Path, workers: str) -> None:
+def test_sighup_loads_new_versions(root: Path, workers: str) -> None:
     """
-    In one process and in several, without losing a request; it needs no management.
+    With one worker and with several, without losing a request; management may be off.
     """
     with running(root, "--workers", workers, "--no-access-log") as process:
         with connected(process.port) as connection:
@@ -298,9 +298,9 @@ def test_sighup_serves_what_was_published_since(root: Path, workers: str) -> Non
     assert status == 0
 
 
-def test_loads_and_unloads_at_once_leave_all_processes_alike(root: Path) -> None:
+def test_concurrent_loads_leave_all_workers_equal(root: Path) -> None:
     """
-    Asked of both processes, while one of them is killed; none of the calls fails for another reason.
+    Calls to both workers while one of them is killed; no call fails for another reason.
     """
     with running(root, *TWO, "--management", "--no-access-log") as process:
         statuses = []
@@ -324,9 +324,9 @@ def test_loads_and_unloads_at_once_leave_all_processes_alike(root: Path) -> None
     assert len(set(found.values())) == 1
 
 
-def test_requests_that_run_when_the_signal_comes_are_answered(two: Process) -> None:
+def test_running_requests_are_finished_after_the_signal(two: Process) -> None:
     """
-    Then all processes end, with 0.
+    Then all processes end with status 0.
     """
     pids = children(two.handle.pid)
     connections = []
@@ -354,9 +354,9 @@ def test_requests_that_run_when_the_signal_comes_are_answered(two: Process) -> N
     assert not any(is_running(pid) for pid in pids)
 
 
-def test_control_c_drains_too(toy_root: Path) -> None:
+def test_sigint_drains(toy_root: Path) -> None:
     """
-    A terminal sends SIGINT to every process of ours; a second one is what it takes to cut requests off.
+    A terminal sends SIGINT to all processes; only a second one aborts requests.
     """
     with running(toy_root, *TWO, start_new_session=True) as process:
         pids = children(process.handle.pid)
@@ -375,9 +375,9 @@ def test_control_c_drains_too(toy_root: Path) -> None:
     assert not any(is_running(pid) for pid in pids)
 
 
-def test_processes_do_not_outlive_their_parent(two: Process) -> None:
+def test_workers_do_not_outlive_the_supervisor(two: Process) -> None:
     """
-    Also if it is killed and can tell them nothing.
+    Even if it is killed.
     """
     pids = children(two.handle.pid)
 
@@ -386,9 +386,9 @@ def test_processes_do_not_outlive_their_parent(two: Process) -> None:
     wait_until(lambda: not any(is_running(pid) for pid in pids))
 
 
-def test_one_worker_is_one_process(toy_root: Path) -> None:
+def test_one_worker_has_no_supervisor(toy_root: Path) -> None:
     """
-    The process that was started answers itself, and nothing in the metrics tells of several.
+    The started process serves itself; its metrics show no other process.
     """
     with running(toy_root, "--workers", "1") as process:
         with connected(process.port) as connection:
@@ -403,7 +403,7 @@ def test_one_worker_is_one_process(toy_root: Path) -> None:
 
 @pytest.fixture
 def corrupt_root(toy_root: Path, tmp_path: Path) -> Path:
-    """A copy of the toys whose second version was changed after it was published."""
+    """A copy of the toy models whose second version was changed after publishing."""
     root = tmp_path / "models"
     shutil.copytree(toy_root, root)
     model = root / "quadrants" / "2" / "model.onnx"
@@ -411,22 +411,22 @@ def corrupt_root(toy_root: Path, tmp_path: Path) -> Path:
     return root
 
 
-def test_processes_that_cannot_start_end_everything(corrupt_root: Path) -> None:
+def test_workers_that_cannot_start_end_the_service(corrupt_root: Path) -> None:
     """
-    With the status of one, and the reason once.
+    With a worker's status, and the reason once.
     """
     done = ended(*TWO, "--models", str(corrupt_root), "--strict")
 
     reasons = [line for line in done.stderr.splitlines() if not line.startswith("{")]
     assert done.returncode == 3
     assert len(reasons) == 1
-    assert reasons[0].startswith("INKLING_STRICT (--strict): every model should be sound; got quadrants/2: ")
+    assert reasons[0].startswith("INKLING_STRICT (--strict): every model should be valid; got quadrants/2: ")
     assert "http://127.0.0.1" not in done.stderr
 
 
-def test_an_address_that_is_not_free_is_said_in_one_line(standing: Process) -> None:
+def test_used_address_is_reported_in_one_line(standing: Process) -> None:
     """
-    Sharing the port among our own processes lets nobody else in, nor us in where others are.
+    Workers share the port with each other, but not with other services.
     """
     done = ended(*TWO, "--port", str(standing.port))
 
@@ -437,7 +437,7 @@ def test_an_address_that_is_not_free_is_said_in_one_line(standing: Process) -> N
     )
 
 
-def test_a_bad_setting_ends_with_2_and_one_line() -> None:
+def test_invalid_setting_ends_the_workers_with_status_2() -> None:
     """
     As with one process.
     """

@@ -1,4 +1,4 @@
-"""A running service, a real Chromium, and pages that are watched."""
+"""Fixtures: a running service, a real Chromium, and recorded pages."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -24,14 +24,14 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-"""No sandbox because tests may run as root; nothing that would talk to anybody but the service."""
+"""No sandbox, because tests may run as root; no requests except to the service."""
 
 PATIENCE_MS = 30_000
-"""How long a page may take for what it does at once; only a broken one takes that long."""
+"""Timeout of page actions in milliseconds; only a broken page needs that long."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what stands in this folder."""
+    """Mark the tests of this folder."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
@@ -46,22 +46,22 @@ def process(published: Path) -> Iterator[Process]:
 
 @pytest.fixture(scope="module")
 def address(process: Process) -> str:
-    """Where the service is: scheme, host and port."""
+    """Scheme, host and port of the service."""
     return f"http://127.0.0.1:{process.port}"
 
 
 def found_browser() -> str | None:
-    """Return the browser's program, or nothing where there is none."""
+    """Return the path of the browser; None if none is installed."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """
-    A Chromium without a window, and with a profile of its own that is gone afterwards.
+    A headless Chromium with a temporary profile.
 
-    Of a module, not of the session: as long as Playwright runs, the thread has an event loop, and no other
-    test could start one.
+    Its scope is the module, not the session: while Playwright runs, the thread has an event loop, and no
+    other test could start one.
     """
     found = found_browser()
     if found is None:
@@ -73,18 +73,18 @@ def browser() -> Iterator[Browser]:
 
 
 Open = Callable[..., BrowserContext]
-"""Makes a context with Playwright's options, such as `has_touch=True`."""
+"""Creates a context with Playwright's options, such as `has_touch=True`."""
 
 
 @pytest.fixture
 def watch(address: str) -> Watch:
-    """What the test's pages say and ask for; nothing that it has not declared may go wrong."""
+    """Recorder of the test's pages; undeclared faults fail the test."""
     return Watch(address)
 
 
 @pytest.fixture
 def contexts(browser: Browser, address: str, watch: Watch) -> Iterator[Open]:
-    """Make watched contexts; when the test has ended, they must have had no fault."""
+    """Create recorded contexts; at the end of the test they must have no undeclared faults."""
     opened = []
 
     def open_context(**options: Any) -> BrowserContext:  # noqa: ANN401 - Playwright's options
@@ -102,11 +102,11 @@ def contexts(browser: Browser, address: str, watch: Watch) -> Iterator[Open]:
 
 @pytest.fixture
 def context(contexts: Open) -> BrowserContext:
-    """A watched context of a desktop's size."""
+    """A recorded context with the viewport of a desktop."""
     return contexts(viewport={"width": 1280, "height": 900})
 
 
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
-    """A watched page that shows nothing yet."""
+    """A recorded page, still empty."""
     return context.new_page()

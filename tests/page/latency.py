@@ -1,7 +1,7 @@
-"""How long after the last move of the pen the page shows its answer: `python -m tests.page.latency`.
+"""Measures the time from the last pen event to the shown prediction: `python -m tests.page.latency`.
 
 Draws the tests' digits with the mouse in a real Chromium, and measures within the page from the last
-pointer event to the frame after the answer was written.
+pointer event to the frame after the prediction was written.
 """
 
 import statistics

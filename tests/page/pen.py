@@ -1,4 +1,4 @@
-"""Drawings made on the page by a hand: real events of mouse, pen and finger, point after point."""
+"""Draws on the page with real mouse, pen and touch events."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -8,18 +8,18 @@ from playwright.sync_api import Locator, Page
 from tests.digits import Strokes
 
 MOVES = 3
-"""Events between two points of a stroke, so that a line is drawn and no corner jumped to."""
+"""Number of move events between two points of a stroke, as of a continuous movement."""
 
 Point = tuple[float, float]
 
 
-def places(pad: Locator, strokes: Strokes, share: float = 0.8) -> list[list[Point]]:
-    """Return strokes as points of the window, on the middle of the pad.
+def window_points(pad: Locator, strokes: Strokes, share: float = 0.8) -> list[list[Point]]:
+    """Return strokes in window coordinates, centred on the canvas.
 
     Args:
-        pad: What is drawn on; it is scrolled into view.
-        strokes: Points on a canvas of 100 x 100.
-        share: Of the pad's shorter side that the canvas takes.
+        pad: The canvas; it is scrolled into view.
+        strokes: Points in a square of 100 x 100.
+        share: Size of that square as a fraction of the canvas's shorter side.
     """
     pad.scroll_into_view_if_needed()
     box = pad.bounding_box()
@@ -32,7 +32,7 @@ def places(pad: Locator, strokes: Strokes, share: float = 0.8) -> list[list[Poin
 
 def draw(page: Page, pad: Locator, strokes: Strokes, share: float = 0.8) -> None:
     """Draw with the mouse."""
-    for stroke in places(pad, strokes, share):
+    for stroke in window_points(pad, strokes, share):
         page.mouse.move(*stroke[0])
         page.mouse.down()
         for point in stroke[1:]:
@@ -57,7 +57,7 @@ def draw_with_pen(page: Page, pad: Locator, strokes: Strokes, share: float = 0.8
         }
         session.send("Input.dispatchMouseEvent", event)
 
-    for stroke in places(pad, strokes, share):
+    for stroke in window_points(pad, strokes, share):
         send("mouseMoved", stroke[0], False)
         send("mousePressed", stroke[0], True)
         for point in _between(stroke):
@@ -74,7 +74,7 @@ def draw_with_finger(page: Page, pad: Locator, strokes: Strokes, share: float = 
         touches = [{"x": x, "y": y, "id": 1} for x, y in points]
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
 
-    for stroke in places(pad, strokes, share):
+    for stroke in window_points(pad, strokes, share):
         send("touchStart", stroke[0])
         for point in _between(stroke):
             send("touchMove", point)

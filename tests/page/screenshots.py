@@ -1,4 +1,4 @@
-"""The page's picture for the README: `make screenshots`. Draws a four with the mouse in a real Chromium."""
+"""Screenshots for the README: `make screenshots`. Draws a four with the mouse in a real Chromium."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ PICTURES: dict[str, Path] = {
 
 
 def main() -> None:
-    """Write the pictures, one for light and one for dark readers."""
+    """Write the screenshots, in the light and the dark colour scheme."""
     with running(REPOSITORY / "models", "--no-access-log") as process, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found_browser(), args=list(ARGUMENTS))
         for theme, path in PICTURES.items():

@@ -1,11 +1,11 @@
-"""The documentation in a browser: it runs under the same content security policy as the page."""
+"""API documentation in a browser, under the content security policy of the page."""
 
 from playwright.sync_api import Page, expect
 
 
 def test_the_documentation_lists_and_tries_operations(page: Page) -> None:
     """
-    Without a word in the console, where a refused script or style would be told.
+    Without console messages, which a refused script or style would cause.
     """
     page.goto("/docs")
 

@@ -23,7 +23,7 @@ def digit(page: Page, label: str) -> None:
 
 
 def opened(page: Page, fragment: str = "") -> Page:
-    """Open the page, and wait until it knows what is served."""
+    """Open the page, and wait until it has the list of models."""
     page.goto(f"/{fragment}")
     expect(page.locator("#model option").first).to_be_attached()
     return page
@@ -35,16 +35,16 @@ def write(page: Page, label: str) -> None:
 
 
 def png(label: str) -> bytes:
-    """Return a drawn digit as a picture file."""
+    """Return a drawn digit as a PNG file."""
     file = io.BytesIO()
     digits.canvas(digits.DIGITS[label][0]).save(file, "PNG")
     return file.getvalue()
 
 
 @pytest.mark.parametrize("label", CLEAR_DIGITS)
-def test_it_reads_every_digit_drawn_with_the_mouse(page: Page, label: str) -> None:
+def test_digit_drawn_with_the_mouse_is_predicted(page: Page, label: str) -> None:
     """
-    The digit, its bar and the verdict agree.
+    The digit, its bar and the announced text agree.
     """
     opened(page)
 
@@ -58,9 +58,9 @@ def test_it_reads_every_digit_drawn_with_the_mouse(page: Page, label: str) -> No
 
 
 @pytest.mark.parametrize(("device", "draw"), [("touch", pen.draw_with_finger), ("pen", pen.draw_with_pen)])
-def test_a_finger_and_a_pen_draw_as_well(contexts: Open, device: str, draw: Callable[..., None]) -> None:
+def test_finger_and_pen_draw(contexts: Open, device: str, draw: Callable[..., None]) -> None:
     """
-    On a phone in portrait; the page does not scroll meanwhile.
+    On a phone in portrait; drawing does not scroll the page.
     """
     page = opened(contexts(viewport={"width": 390, "height": 844}, has_touch=device == "touch").new_page())
     pad = page.locator("#pad")
@@ -75,7 +75,7 @@ def test_a_finger_and_a_pen_draw_as_well(contexts: Open, device: str, draw: Call
 
 def test_undo_redo_and_clear(page: Page) -> None:
     """
-    By button and by key; a new stroke ends what could be done again.
+    With buttons and keys; a new stroke clears the redo history.
     """
     opened(page)
     undo, redo, clear = (page.locator(f"#{name}") for name in ("undo", "redo", "clear"))
@@ -106,9 +106,9 @@ def test_undo_redo_and_clear(page: Page) -> None:
     expect(page.locator("#digit")).to_have_text("?")
 
 
-def test_the_keyboard_draws_on_a_grid(page: Page) -> None:
+def test_keyboard_draws_on_a_grid(page: Page) -> None:
     """
-    A seven: to the right, then down; said aloud for those who cannot see the pen.
+    A seven: to the right, then down; positions are announced to screen readers.
     """
     opened(page)
     page.locator("#pad").focus()
@@ -129,9 +129,9 @@ def test_the_keyboard_draws_on_a_grid(page: Page) -> None:
     digit(page, "7")
 
 
-def test_a_link_carries_the_drawing(page: Page, contexts: Open) -> None:
+def test_address_contains_the_drawing(page: Page, contexts: Open) -> None:
     """
-    With the network and the tab, and whoever opens it sees the same answer.
+    With the network and the tab; the link shows the same prediction.
     """
     opened(page)
     page.select_option("#model", "mlp-128/2")
@@ -158,20 +158,20 @@ def test_a_link_carries_the_drawing(page: Page, contexts: Open) -> None:
 @pytest.mark.parametrize(
     "fragment", ["#draw=zzz", "#draw=%00", "#model=none/1", "#tab=none", "#draw=00zz.&model=", "#%"]
 )
-def test_an_address_that_says_nonsense_opens_an_empty_page(page: Page, fragment: str) -> None:
+def test_invalid_address_opens_an_empty_page(page: Page, fragment: str) -> None:
     """
-    Without a fault.
+    Without an error in the console.
     """
     opened(page, fragment)
 
     expect(page.locator("#digit")).to_have_text("?")
-    assert page.locator("#model").input_value() == "ink/2"
+    assert page.locator("#model").input_value() == "ink/4"
 
 
 @pytest.mark.parametrize("way", ["upload", "paste", "drop"])
-def test_a_picture_is_read(page: Page, way: str) -> None:
+def test_image_file_is_predicted(page: Page, way: str) -> None:
     """
-    However it comes; undo takes it away.
+    Uploaded, pasted or dropped; undo removes it.
     """
     opened(page)
     if way == "upload":
@@ -198,19 +198,19 @@ def test_a_picture_is_read(page: Page, way: str) -> None:
     expect(page.locator("#digit")).to_have_text("?")
 
 
-def test_a_file_that_is_no_picture_is_told(page: Page) -> None:
+def test_file_that_is_no_image_is_refused(page: Page) -> None:
     """
-    One of another kind, and one that only says that it is a picture.
+    A file of another type, and one whose content is no image.
     """
     opened(page)
 
     page.set_input_files("#file", {"name": "a.txt", "mimeType": "text/plain", "buffer": b"four"})
-    expect(page.locator("#verdict")).to_have_text("A PNG, JPEG or WebP picture is needed.")
+    expect(page.locator("#verdict")).to_have_text("Choose a PNG, JPEG or WebP file.")
     page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": b"four"})
-    expect(page.locator("#verdict")).to_have_text("This picture cannot be read.")
+    expect(page.locator("#verdict")).to_have_text("This image file cannot be read.")
 
 
-def test_a_drawing_that_is_no_digit_is_not_called_one(page: Page) -> None:
+def test_scribble_is_shown_as_perhaps_not_a_digit(page: Page) -> None:
     """
     A dense scribble from edge to edge.
     """
@@ -222,9 +222,9 @@ def test_a_drawing_that_is_no_digit_is_not_called_one(page: Page) -> None:
     expect(page.locator("#verdict")).to_contain_text("not a digit")
 
 
-def test_another_digit_can_be_asked_about(page: Page) -> None:
+def test_pressing_a_bar_explains_that_digit(page: Page) -> None:
     """
-    Why not a nine? Pressed once more, the likeliest is explained again.
+    Pressed again, the predicted digit is explained.
     """
     opened(page)
     write(page, "4")
@@ -239,9 +239,9 @@ def test_another_digit_can_be_asked_about(page: Page) -> None:
     expect(page.locator("#reason")).to_contain_text("the logit of 4")
 
 
-def test_the_shares_on_the_page_are_the_services(page: Page) -> None:
+def test_shares_are_painted_with_the_formula_of_weight_images(page: Page) -> None:
     """
-    In the lesson's colours: the largest share at full strength, the others as it has them.
+    In the palette `lesson`: the largest share has full intensity.
     """
     opened(page)
     write(page, "7")
@@ -263,9 +263,9 @@ def test_the_shares_on_the_page_are_the_services(page: Page) -> None:
     np.testing.assert_allclose(rgba[..., 1][v != 0], 255 * (1 - np.maximum(-v, 0))[v != 0], atol=1)
 
 
-def test_one_question_is_in_flight_and_old_answers_never_overtake(page: Page) -> None:
+def test_one_request_runs_and_the_newest_drawing_is_shown(page: Page) -> None:
     """
-    The first answers are held back; the newest drawing is what is shown in the end.
+    The first responses are delayed.
     """
     opened(page)
     flying = 0
@@ -294,9 +294,9 @@ def test_one_question_is_in_flight_and_old_answers_never_overtake(page: Page) ->
     assert len(asked) >= 2  # how many more depends on how fast the machine draws
 
 
-def test_only_the_service_is_asked(page: Page, watch: Watch) -> None:
+def test_no_other_host_is_requested(page: Page, watch: Watch) -> None:
     """
-    With all tabs opened; the watch notes any other host. The policy allows nothing inline.
+    With all tabs opened. The content security policy allows nothing inline.
     """
     answer = page.goto("/")
     assert answer
@@ -310,5 +310,5 @@ def test_only_the_service_is_asked(page: Page, watch: Watch) -> None:
         page.locator(f"#tab-{tab}").click()
         page.wait_for_load_state("networkidle")
 
-    assert len(watch.asked) > 20
+    assert len(watch.requests) > 20
     assert page.evaluate("document.querySelectorAll('[style*=\"url\"]').length") == 0

@@ -1,4 +1,4 @@
-"""What the other tests of the page rely on: that faults are noticed and that hands draw."""
+"""Tests of the tools of the page's tests: `watching.py` and `pen.py`."""
 
 from playwright.sync_api import BrowserContext, Locator, Page
 
@@ -20,7 +20,7 @@ RECORD = """() => {
 
 
 def pad_of(page: Page) -> Locator:
-    """Return an empty pad that writes down what happens on it."""
+    """Return an empty element that records its pointer events."""
     page.route("**/blank", lambda route: route.fulfill(body=BLANK, content_type="text/html"))
     page.goto("/blank")
     page.evaluate(RECORD)
@@ -28,14 +28,14 @@ def pad_of(page: Page) -> Locator:
 
 
 def seen(page: Page, kind: str) -> list[str]:
-    """Return with what each event of a kind was made."""
+    """Return the pointer types of the events of a kind."""
     events = page.evaluate("() => window.seen")
     return [device for name, device, _ in events if name == kind]
 
 
-def test_a_mouse_a_pen_and_a_finger_draw(contexts: Open) -> None:
+def test_pointer_types_are_those_of_mouse_pen_and_touch(contexts: Open) -> None:
     """
-    Each as the browser tells them apart, with as many moves as points at least.
+    With at least as many move events as points.
     """
     strokes = digits.DIGITS["4"][0]
     points = sum(len(stroke) for stroke in strokes)
@@ -49,7 +49,7 @@ def test_a_mouse_a_pen_and_a_finger_draw(contexts: Open) -> None:
         assert seen(page, "pointermove").count(device) >= points - len(strokes)
 
 
-def test_a_fault_of_a_page_is_noticed(page: Page, watch: Watch) -> None:
+def test_faults_of_a_page_are_recorded(page: Page, watch: Watch) -> None:
     """
     An error and a warning in the console, an exception, a missing file, another host.
     """
@@ -67,9 +67,9 @@ def test_a_fault_of_a_page_is_noticed(page: Page, watch: Watch) -> None:
         assert word in found
 
 
-def test_the_page_opens_without_a_fault(page: Page, context: BrowserContext) -> None:
+def test_page_opens_without_faults(page: Page, context: BrowserContext) -> None:
     """
-    Its script has run; its icon was asked for and is there.
+    Its script runs, and its icon is served.
     """
     page.goto("/")
 

@@ -1,4 +1,4 @@
-"""Looking inside: what the tabs under the paper show."""
+"""Content of the tabs below the canvas."""
 
 import io
 import re
@@ -12,9 +12,9 @@ from playwright.sync_api import Page, expect
 from tests.page.test_drawing import digit, opened, write
 
 
-def test_every_step_of_the_preparation_is_shown(page: Page) -> None:
+def test_every_preprocessing_step_is_shown(page: Page) -> None:
     """
-    In order, the last in the network's own 28 x 28 pixels.
+    In order; the last is the network's input of 28 x 28 pixels.
     """
     opened(page)
     write(page, "4")
@@ -27,15 +27,15 @@ def test_every_step_of_the_preparation_is_shown(page: Page) -> None:
     expect(page.locator("#panel-steps figcaption").first).to_contain_text("As drawn")
 
 
-def test_units_that_fire_most_come_first(page: Page) -> None:
+def test_most_active_units_come_first(page: Page) -> None:
     """
-    Another drawing, another order.
+    Another drawing changes the order.
     """
     opened(page)
     page.locator("#tab-weights").click()
     panel = page.locator("#panel-weights")
     write(page, "1")
-    expect(panel).to_contain_text("fire most come first")
+    expect(panel).to_contain_text("most active come first")
     first = panel.locator("figure, li").all_inner_texts()[:32]
 
     page.locator("#clear").click()
@@ -52,7 +52,7 @@ def test_units_that_fire_most_come_first(page: Page) -> None:
 
 def test_all_digit_networks_are_compared(page: Page, published: Path) -> None:
     """
-    Each version of each; one is taken with its button.
+    Every version of each; its button selects it.
     """
     opened(page)
     write(page, "7")
@@ -61,7 +61,7 @@ def test_all_digit_networks_are_compared(page: Page, published: Path) -> None:
     rows = page.locator("#panel-compare tbody tr")
     shown = [path for path in published.glob("*/*/manifest.json") if path.parts[-3] != "flowers17"]
     expect(rows).to_have_count(len(shown))
-    expect(rows.last).to_contain_text("ink 2")
+    expect(rows.last).to_contain_text("ink 4")
     for row in range(len(shown)):
         expect(rows.nth(row)).to_contain_text("%")
 
@@ -71,9 +71,9 @@ def test_all_digit_networks_are_compared(page: Page, published: Path) -> None:
     digit(page, "7")
 
 
-def test_a_cell_of_the_confusion_matrix_says_what_it_means(page: Page) -> None:
+def test_cell_of_the_confusion_matrix_is_explained(page: Page) -> None:
     """
-    In words, with how many there were.
+    In words, with its count.
     """
     opened(page, "#tab=report")
     panel = page.locator("#panel-report")
@@ -85,9 +85,9 @@ def test_a_cell_of_the_confusion_matrix_says_what_it_means(page: Page) -> None:
     assert panel.locator("picture img").count() >= 3
 
 
-def test_a_photograph_of_a_flower_is_named(page: Page) -> None:
+def test_photograph_of_a_flower_is_predicted(page: Page) -> None:
     """
-    Seventeen probabilities, and the tiny picture that the network saw.
+    Seventeen probabilities, and the network's input.
     """
     opened(page, "#tab=flowers")
     panel = page.locator("#panel-flowers")
@@ -104,10 +104,7 @@ def test_a_photograph_of_a_flower_is_named(page: Page) -> None:
 
 
 @pytest.mark.parametrize("palette", ["lesson", "safe"])
-def test_the_palette_is_everywhere_the_chosen_one(page: Page, palette: str) -> None:
-    """
-    And is remembered.
-    """
+def test_palette_applies_to_weights_and_is_stored(page: Page, palette: str) -> None:
     opened(page, "#tab=weights")
 
     page.select_option("#palette", palette)

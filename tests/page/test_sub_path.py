@@ -1,4 +1,4 @@
-"""The page and the documentation behind a proxy that shows the service under a path."""
+"""Page and documentation behind a proxy, under a path."""
 
 import re
 from pathlib import Path
@@ -18,8 +18,7 @@ ROOT = "/tools/inkling"
 @pytest.mark.parametrize("strips", [True, False], ids=["prefix removed", "prefix kept"])
 def test_everything_works_under_a_path(browser: Browser, published: Path, strips: bool) -> None:
     """
-    Drawing, the pictures of weights and of a report, links and the documentation; nothing is asked for beside
-    the path.
+    Drawing, images of weights and reports, links and documentation; all requests are under the path.
     """
     arguments = ("--root-path", ROOT, "--no-access-log")
     with running(published, *arguments) as process, proxy(process.port, ROOT, strips) as shown:
@@ -38,7 +37,7 @@ def test_everything_works_under_a_path(browser: Browser, published: Path, strips
             image = page.locator(f"#panel-{tab} img").first
             expect(image).to_be_attached()
             page.wait_for_function("(image) => image.naturalWidth > 0", arg=image.element_handle())
-        page.get_by_role("link", name="Interface").click()
+        page.get_by_role("link", name="API").click()
         expect(page).to_have_url(re.compile(rf"{ROOT}/docs$"))
         expect(page.locator(".opblock").first).to_be_visible()
         page.locator(".opblock-summary-control").first.click()
@@ -51,9 +50,9 @@ def test_everything_works_under_a_path(browser: Browser, published: Path, strips
     assert shown.outside == []
 
 
-def test_the_path_without_its_slash_leads_to_the_page(browser: Browser, published: Path) -> None:
+def test_path_without_trailing_slash_redirects_to_the_page(browser: Browser, published: Path) -> None:
     """
-    Else a browser would resolve the page's links against the folder above.
+    Otherwise a browser would resolve the page's links against the parent folder.
     """
     arguments = ("--root-path", ROOT, "--no-access-log")
     with running(published, *arguments) as process, proxy(process.port, ROOT, strips=False) as shown:

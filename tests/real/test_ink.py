@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from training.data import pen_digits
 from training.data.pen_digits import PenDigit
 from training.synthesis import nondigits
-from training.synthesis.canvases import Kind, render
+from training.synthesis.canvases.generated import Kind, render
 
 pytestmark = [
     pytest.mark.data,

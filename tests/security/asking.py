@@ -1,4 +1,4 @@
-"""Requests with exactly the headers that a test names."""
+"""HTTP client that sends exactly the headers that a test names."""
 
 import http.client
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from email.message import Message
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer.
+    """A response.
 
     Attributes:
-        status: Of HTTP.
-        headers: All of them; looked up without regard to case.
+        status: Status code.
+        headers: All headers; names are case-insensitive.
         content: The body.
     """
 

@@ -1,4 +1,4 @@
-"""Request bodies that cost a server more than they weigh: each content type at its worst."""
+"""Costly request bodies: the worst case of each content type."""
 
 import base64
 import gzip
@@ -29,12 +29,12 @@ INFER = "/v2/models/ink/infer"
 
 @dataclass(frozen=True)
 class Costly:
-    """A request whose body is costly.
+    """A request with a costly body.
 
     Attributes:
-        name: What it is.
+        name: Name of the body, for messages.
         path: Where it is posted.
-        content_type: Of the body.
+        content_type: Content type of the body.
         make: Makes the body.
         headers: Others that belong to it.
     """
@@ -53,49 +53,49 @@ def repeated(before: bytes, item: bytes, after: bytes, size: int = WHOLE) -> byt
 
 
 def form_of(*parts: bytes, boundary: str = "b") -> bytes:
-    """Return a form of parts that are written already, headers and content."""
+    """Return a multipart form of encoded parts."""
     line = f"--{boundary}\r\n".encode()
     return b"".join(line + part + b"\r\n" for part in parts) + f"--{boundary}--\r\n".encode()
 
 
 def file_part(content: bytes, name: str = "image", more: bytes = b"") -> bytes:
-    """Return a part of a form that holds a file."""
+    """Return the part of a form with a file."""
     return (
         f'Content-Disposition: form-data; name="{name}"; filename="f"\r\n'.encode() + more + b"\r\n" + content
     )
 
 
 def text_part(content: bytes) -> bytes:
-    """Return a part of a form that holds a text."""
+    """Return the part of a form with a text."""
     return b'Content-Disposition: form-data; name="text"\r\n\r\n' + content
 
 
 def filled(unit: bytes, size: int = WHOLE - 1000) -> bytes:
-    """Return a unit over and over, up to a size."""
+    """Repeat a unit up to a size."""
     return unit * (size // len(unit))
 
 
 def images_json(item: bytes, count: int = MOST_IMAGES, member: bytes = b"images") -> bytes:
-    """Return a document of so many images, each written in the same way."""
+    """Return a JSON document with a number of equal images."""
     return b'{"%b":[%b]}' % (member, b",".join([item] * count))
 
 
 def nested(number: bytes, shape: tuple[int, ...] = (28, 28)) -> bytes:
-    """Return lists of one number, nested as a shape says."""
+    """Return nested lists of one number, of a given shape."""
     for side in reversed(shape):
         number = b"[%b]" % b",".join([number] * side)
     return number
 
 
 def infer_json(datatype: str, number: bytes, count: int = MOST_IMAGES, more: bytes = b"") -> bytes:
-    """Return an inference of the Open Inference Protocol whose numbers are text."""
+    """Return an inference request of the Open Inference Protocol with JSON numbers."""
     data = b",".join([number] * (count * 784))
     head = b'{%b"inputs":[{"name":"image","datatype":"%b","shape":[%d,28,28],"data":['
     return head % (more, datatype.encode(), count) + data + b"]}]}"
 
 
 def infer_binary(datatype: str, content: bytes, shape: tuple[int, ...], **parameters: object) -> Costly:
-    """Return an inference of the Open Inference Protocol whose contents are binary."""
+    """Return an inference request of the Open Inference Protocol with binary tensor data."""
     tensor = {
         "name": "image",
         "datatype": datatype,
@@ -113,7 +113,7 @@ def infer_binary(datatype: str, content: bytes, shape: tuple[int, ...], **parame
 
 
 def npy(array: NDArray[np.generic]) -> bytes:
-    """Write an array as NumPy does."""
+    """Return an array in NumPy's file format."""
     stream = io.BytesIO()
     np.save(stream, array)
     return stream.getvalue()
@@ -149,7 +149,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def saved(mode: str, side: tuple[int, int], kind: str, **options: object) -> bytes:
-    """Write an even picture as Pillow does."""
+    """Return an image of one colour as an image file, written by Pillow."""
     stream = io.BytesIO()
     colour = (
         40
@@ -168,14 +168,14 @@ TURNED = (4000, 4000)
 
 
 def exif(orientation: int) -> bytes:
-    """Return EXIF data that say how a camera was held."""
+    """Return EXIF data with an orientation."""
     found = Image.Exif()
     found[0x0112] = orientation
     return found.tobytes()
 
 
 def json_bodies() -> Iterator[Costly]:  # noqa: PLR0915 - a list
-    """Yield JSON for every endpoint that predicts."""
+    """Yield JSON bodies for every prediction endpoint."""
     kind = "application/json"
     predict, instances = f"{INK}/predict", "/v1/models/ink:predict"
 
@@ -252,7 +252,7 @@ def _one_part(write: Callable[[bytes], bytes], unit: bytes) -> bytes:
 
 
 def form_bodies() -> Iterator[Costly]:
-    """Yield forms."""
+    """Yield multipart forms."""
     path = f"{INK}/predict"
 
     def post(name: str, make: Callable[[], bytes], boundary: str = "b") -> Costly:
@@ -294,7 +294,7 @@ def _npy_of(make: Callable[[], NDArray[np.generic]], order: Literal["C", "F"]) -
 
 
 def array_bodies() -> Iterator[Costly]:
-    """Yield arrays: bytes, NumPy files, and tensors of the Open Inference Protocol."""
+    """Yield arrays: raw bytes, NumPy files, and tensors of the Open Inference Protocol."""
     octets, numpy_file = "application/octet-stream", "application/x-npy"
     predict = f"{INK}/predict"
 
@@ -364,7 +364,7 @@ def array_bodies() -> Iterator[Costly]:
 
 
 def picture_bodies() -> Iterator[Costly]:
-    """Yield picture files of very many pixels in few bytes."""
+    """Yield small image files with very many pixels."""
     width, height = TURNED
     path = f"{INK}/predict"
     for target, model in (("ink", INK), ("flowers17", FLOWERS)):
@@ -416,13 +416,13 @@ def picture_bodies() -> Iterator[Costly]:
 
 
 def text_bomb(size: int = WHOLE) -> bytes:
-    """Return a PNG whose remarks unpack to many times its size."""
+    """Return a PNG whose text chunks decompress to many times their size."""
     remark = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(60 * MB), 9))
     return png(64, 64, 0, 8, *[remark] * (size // len(remark)))
 
 
 def coded(costly: Costly, coding: str = "gzip") -> Costly:
-    """Return the same, compressed."""
+    """Return the body, compressed."""
     pack = gzip.compress if coding == "gzip" else zlib.compress
     return Costly(
         f"{coding} of {costly.name}",

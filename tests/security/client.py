@@ -1,4 +1,4 @@
-"""Sockets, and the responses that come over them."""
+"""TCP client for raw HTTP requests."""
 
 import socket
 import threading
@@ -15,16 +15,16 @@ def connect(port: int, address: str = "127.0.0.1", *, receive_bytes: int | None 
     """Open a connection from one of this machine's addresses.
 
     Args:
-        port: Of 127.0.0.1.
-        address: The client's.
-        receive_bytes: How much the system keeps of what was not read; None leaves it to the system.
+        port: Port of 127.0.0.1.
+        address: Address of the client.
+        receive_bytes: Size of the socket's receive buffer; None for the system's default.
     """
     opened = socket.socket()
     opened.settimeout(PATIENCE_S)
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if receive_bytes is not None:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    # The port is chosen when it connects; else each of thousands would keep one from all for a minute.
+    # The port is chosen on connect; otherwise each of thousands of sockets would block one for a minute.
     opened.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
     opened.bind((address, 0))
     opened.connect(("127.0.0.1", port))
@@ -32,7 +32,7 @@ def connect(port: int, address: str = "127.0.0.1", *, receive_bytes: int | None 
 
 
 def read_response(connection: socket.socket) -> tuple[int, bytes, bytes]:
-    """Read one response with a length, and no more; return its status, its head in lower case, and its body.
+    """Read one response with Content-Length; return its status, its head in lower case, and its body.
 
     Raises:
         ConnectionError: The connection ended before it was whole.
@@ -56,7 +56,7 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 
 def ask(port: int, request: bytes = LIVE, address: str = "127.0.0.1") -> tuple[int, float]:
-    """Send a request over a connection of its own; return the status and the seconds that it took.
+    """Send a request over a new connection; return the status and the duration in seconds.
 
     Raises:
         ConnectionError: The connection ended before the response.
@@ -72,7 +72,7 @@ def ask(port: int, request: bytes = LIVE, address: str = "127.0.0.1") -> tuple[i
 def many(
     port: int, count: int, address: str = "127.0.0.1", sent: bytes = b""
 ) -> Iterator[list[socket.socket]]:
-    """Open many connections, and send the same over each."""
+    """Open many connections and send the same request over each."""
     opened: list[socket.socket] = []
     try:
         for _ in range(count):
@@ -87,7 +87,7 @@ def many(
 
 @contextmanager
 def repeating(works: Sequence[Callable[[], None]]) -> Iterator[list[int]]:
-    """Do things again and again, each in a thread, until the block ends; count how often each was done."""
+    """Repeat functions, each in its own thread, until the block ends; count the calls of each."""
     ended = threading.Event()
     rounds = [0] * len(works)
 

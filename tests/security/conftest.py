@@ -1,4 +1,4 @@
-"""The figures that attacks are measured by, in a table at the end of the run."""
+"""Table of the figures that the security tests measure, printed at the end of the run."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,7 +19,7 @@ def figure(record_property: Callable[[str, object], None]) -> Record:
 
 
 def rows(reports: list[pytest.TestReport]) -> Iterator[tuple[str, str, str, str]]:
-    """Return a row for each figure of some tests: attack, what was measured, the figure and its bound."""
+    """Yield a table row for each figure: attack, what was measured, the figure and its bound."""
     for report in reports:
         file, *_, test = report.nodeid.split("::")
         if "/security/" in file:

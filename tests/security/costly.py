@@ -1,4 +1,4 @@
-"""Costly requests to a service process, and what memory they take there."""
+"""Sends costly requests to a service process and measures the process's memory."""
 
 import http.client
 import re
@@ -22,13 +22,13 @@ REFUSED_WHILE_SENDING = 0
 
 
 def image(path: str) -> Costly:
-    """Return a request of one image."""
+    """Return a request with one image."""
     return Costly("one image", path, "application/octet-stream", lambda: b"\7" * 784)
 
 
 @contextmanager
 def serving(*arguments: str) -> Iterator[Process]:
-    """Start a service with everything that is published, warm, its log passed over."""
+    """Run a service with all published models, warmed up; its log is discarded."""
     with running(MODELS, "--no-access-log", *arguments) as service:
         assert service.handle.stderr
         Thread(target=service.handle.stderr.read, daemon=True).start()
@@ -39,7 +39,7 @@ def serving(*arguments: str) -> Iterator[Process]:
 
 
 def post(service: Process, costly: Costly, body: bytes) -> int:
-    """Send a request and read its answer; return the status."""
+    """Send a request; return the status."""
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=2 * PATIENCE_S)
     headers = {"Content-Type": costly.content_type, **costly.headers}
     try:
@@ -56,24 +56,24 @@ def post(service: Process, costly: Costly, body: bytes) -> int:
 
 
 def post_together(service: Process, costly: Costly, count: int = 4) -> list[int]:
-    """Send the same request several times at once; return the statuses."""
+    """Send the same request several times concurrently; return the statuses."""
     body = costly.make()
     with ThreadPoolExecutor(count) as pool:
         return [*pool.map(lambda _: post(service, costly, body), range(count))]
 
 
 def is_alive(service: Process) -> bool:
-    """Return whether the process is there, and answers."""
+    """Return whether the process is running and responds."""
     return service.handle.poll() is None and post(service, image(f"{INK}/predict"), b"\7" * 784) == 200
 
 
 def forget_peak(service: Process) -> None:
-    """Let the peak of a process's memory begin anew."""
+    """Reset the peak of a process's memory."""
     Path(f"/proc/{service.handle.pid}/clear_refs").write_text("5")
 
 
 def memory(service: Process) -> tuple[int, int]:
-    """Return how much memory a process has, and has had at most, in bytes."""
+    """Return a process's resident memory and its peak, in bytes."""
     status = Path(f"/proc/{service.handle.pid}/status").read_text()
     found = re.findall(r"^Vm(?:HWM|RSS):\s+(\d+) kB", status, re.MULTILINE)
     peak, now = (int(kilobytes) * 1024 for kilobytes in found)
@@ -81,7 +81,7 @@ def memory(service: Process) -> tuple[int, int]:
 
 
 def check(statuses: Sequence[int], costly: Costly) -> None:
-    """Check that requests were answered, or refused in a way that says why."""
+    """Check that requests succeeded or were refused with a 4xx, 503 or 504."""
     for status in statuses:
         assert status == 200 or 400 <= status < 500 or status in (503, 504, REFUSED_WHILE_SENDING), (
             costly.name,

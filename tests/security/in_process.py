@@ -1,4 +1,4 @@
-"""Connections without sockets: every byte is handed over by hand, and every response read from memory."""
+"""Connections without sockets: tests pass received bytes in and read the responses from memory."""
 
 import asyncio
 import json
@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from uvicorn.server import ServerState
 
 from service.core.errors import ServiceError
-from service.http.server.connection import Connection, Stage
-from service.http.server.connection_table import Connections
+from service.http.server.connection.protocol import Connection
+from service.http.server.connection.stage import Stage
+from service.http.server.connection_table import ConnectionTable
 from service.http.server.request import Refused, Request
-from service.http.server.server_context import Call, Limits, Responder, ServerContext, Stopping
+from service.http.server.server_context import Call, ConnectionLimits, Responder, ServerContext, StopFlag
 from service.memory.budget import Budget
 from service.observability.request_log import RequestLog
-from tests.service.http.server.fakes import ReadingClient
+from tests.service.http.server.transports import ReadingClient
 
 PATIENCE_S = 60.0
 
@@ -23,7 +24,7 @@ Dispatch = Callable[[Responder, Request], Call]
 
 @dataclass
 class Echo:
-    """Answers each request with what it was: method, target, and the body's bytes."""
+    """Responds to each request with its method, its target and its body."""
 
     connection: Responder
     request: Request
@@ -59,7 +60,7 @@ class Echo:
 
 @dataclass
 class Server:
-    """Makes connections that share a budget and a journal."""
+    """Creates connections that share a budget and a request log."""
 
     dispatch: Dispatch
     request_log: RequestLog
@@ -69,7 +70,7 @@ class Server:
 
     def connect(self) -> tuple[Connection, ReadingClient]:
         server_context = ServerContext(
-            limits=Limits(
+            limits=ConnectionLimits(
                 max_head_bytes=self.max_head_bytes,
                 header_timeout_s=PATIENCE_S,
                 body_timeout_s=PATIENCE_S,
@@ -78,11 +79,11 @@ class Server:
                 drain_timeout_s=PATIENCE_S,
                 min_send_rate=1,
             ),
-            connections=Connections(100_000, 100_000, PATIENCE_S),
+            connections=ConnectionTable(100_000, 100_000, PATIENCE_S),
             budget=self.budget,
             request_log=self.request_log,
             dispatch=self.dispatch,
-            stopping=Stopping(),
+            stopping=StopFlag(),
         )
         connection, peer = Connection(server_context, self.state), ReadingClient()
         connection.connection_made(peer)
@@ -91,7 +92,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a connection.
+    """The result of a connection.
 
     Attributes:
         responses: Status and body of each, without those that are informational.
@@ -107,11 +108,11 @@ class Outcome:
 
 
 def parse(written: bytes, methods: Sequence[str] = ()) -> tuple[tuple[int, bytes], ...]:
-    """Read responses; what differs from one to the next is left out of problems.
+    """Parse responses, without the parts of problem documents that vary.
 
     Args:
         written: By the service.
-        methods: Of the requests: a response to HEAD has no body.
+        methods: Methods of the requests; a response to HEAD has no body.
     """
     found: list[tuple[int, bytes]] = []
     while written:
@@ -138,7 +139,7 @@ def parse(written: bytes, methods: Sequence[str] = ()) -> tuple[tuple[int, bytes
 
 
 async def settle(server: Server, connections: Sequence[Connection], peers: Sequence[ReadingClient]) -> None:
-    """Let the event loop turn until every request that has arrived is answered."""
+    """Run the event loop until all received requests have a response."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             for _ in range(3):
@@ -156,12 +157,12 @@ def exchange(
     *,
     settles: bool,
 ) -> list[Outcome]:
-    """Send bytes over many connections, each in parts of its own.
+    """Send bytes over many connections, each split into its own parts; return the result of each.
 
     Args:
         make: Makes the server, within the event loop.
         sends: The parts for each connection.
-        methods: Of the requests, which are the same on each connection.
+        methods: Methods of the requests, the same on each connection.
         settles: Whether everything that can be answered is answered before the next part is sent; else parts
             follow at once, or as soon as the service reads on.
     """

@@ -1,4 +1,4 @@
-"""Load from a process of its own: connections that send the same request again as soon as it is answered.
+"""Load generator in its own process: each connection repeats one request as soon as it has a response.
 
 Run as `python -m tests.security.load PORT CONNECTIONS`, with the request on standard input. It prints a line
 once every connection is answered, and another with the number of responses when its input ends.
@@ -20,7 +20,7 @@ from tests.processes import PATIENCE_S
 
 
 class Caller(asyncio.Protocol):
-    """Sends a request whenever the last one is answered."""
+    """Client connection that sends the request again after each response."""
 
     answered = 0
     connected = 0
@@ -73,7 +73,7 @@ async def run(port: int, connections: int, request: bytes) -> None:
 
 @dataclass
 class Load:
-    """What became of a load.
+    """The result of a load.
 
     Attributes:
         answered: Responses while it lasted, set when it has ended.
@@ -84,7 +84,7 @@ class Load:
 
 @contextmanager
 def load(port: int, connections: int, request: bytes) -> Iterator[Load]:
-    """Load a service from another process, once every connection is answered."""
+    """Send load from another process while entered, from when every connection has a first response."""
     command = [sys.executable, "-m", "tests.security.load", str(port), str(connections), str(len(request))]
     found = Load()
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

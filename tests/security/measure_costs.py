@@ -1,4 +1,4 @@
-"""Measure what the costliest bodies take in a service process: the figures of docs/how-to/memory.md.
+"""Measures the memory of the costliest bodies in a service process: the figures of docs/how-to/memory.md.
 
     python -m tests.security.measure_costs [PART OF A NAME]
 
@@ -14,7 +14,7 @@ from tests.security.bodies import everything
 
 
 def main(requested_output: str) -> None:
-    """Measure every body whose name holds a text, and print a line for each."""
+    """Measure every body whose name contains a text; print a line for each."""
     print(f"{'body':52} {'MB':>6} {'peak MB':>8} {'factor':>7} {'kept MB':>8} status")
     for one in everything():
         if requested_output not in one.name:

@@ -1,4 +1,4 @@
-"""Pages of other origins in a real Chromium, and a proxy that shows the service under a path."""
+"""Pages of other origins in a real Chromium, and a proxy that serves the service under a path."""
 
 import http.client
 import re
@@ -24,7 +24,7 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding"}
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start a Chromium that resolves one more name to this machine; skip where there is none."""
+    """Start a Chromium that resolves one more host name to 127.0.0.1; skip if none is installed."""
     found = found_browser()
     if found is None:
         pytest.skip("no browser: Chromium is not installed")
@@ -86,7 +86,7 @@ class Proxy:
 
 @contextmanager
 def proxy(target: int, prefix: str, strips: bool) -> Iterator[Proxy]:
-    """Show the service under a prefix, and nothing beside it.
+    """Serve the service under a path prefix.
 
     Args:
         target: The service's port.

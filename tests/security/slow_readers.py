@@ -10,11 +10,11 @@ _RECEIVE_BUFFER = 4096
 
 @contextmanager
 def not_reading(port: int, requests: Sequence[bytes]) -> Iterator[list[socket.socket]]:
-    """Open one connection a request, send the requests, and read nothing.
+    """Open one connection per request, send the requests, and do not read the responses.
 
     Args:
-        port: Of the service, on 127.0.0.1.
-        requests: Whole requests.
+        port: Port of the service, on 127.0.0.1.
+        requests: Complete requests.
     """
     with ExitStack() as stack:
         connections = []
@@ -33,6 +33,6 @@ def get(path: str, *headers: str) -> bytes:
 
 
 def begun(connection: socket.socket, most: int = 64) -> bytes:
-    """Wait for the first bytes of a response, leave them unread, and return at most `most` of them."""
+    """Wait for the first bytes of a response; return at most `most` of them without consuming them."""
     connection.settimeout(60)
     return connection.recv(most, socket.MSG_PEEK)

@@ -1,4 +1,4 @@
-"""A new connection does not wait for the load on others.
+"""New connections are served while others are busy.
 
 Promised: beside hundreds of connections that predict without a pause, a fresh connection is accepted and its
 `GET /livez` answered without waiting several times for all of theirs. Wanted are 250 ms at the 99th
@@ -34,7 +34,7 @@ def image() -> bytes:
 
 
 def check(models: Path, connections: int, probes: int, figure: Record) -> None:
-    """Probe beside busy connections, and record how long it took."""
+    """Probe on new connections beside busy ones, and record the latency."""
     with (
         running(models, "--max-connections", "1024") as process,
         load(process.port, connections, image()) as found,
@@ -50,16 +50,10 @@ def check(models: Path, connections: int, probes: int, figure: Record) -> None:
     assert p50 < LOOSE_S
 
 
-def test_a_fresh_connection_is_answered_beside_100_busy_ones(published: Path, figure: Record) -> None:
-    """
-    The short form.
-    """
+def test_new_connection_is_served_beside_100_busy_ones(published: Path, figure: Record) -> None:
     check(published, 100, 50, figure)
 
 
 @pytest.mark.torture
-def test_a_fresh_connection_is_answered_beside_500_busy_ones(published: Path, figure: Record) -> None:
-    """
-    As the issue has it.
-    """
+def test_new_connection_is_served_beside_500_busy_ones(published: Path, figure: Record) -> None:
     check(published, 500, 300, figure)

@@ -1,4 +1,4 @@
-"""Bodies in absurdly small pieces cost others nothing that they notice.
+"""Chunked bodies in tiny pieces do not delay other requests.
 
 Promised: a body whose chunk framing is larger than the body itself by more than a head may be is refused with
 400 `too-many-pieces` as soon as that is so, and the connection closes. Meanwhile others run in between.
@@ -49,11 +49,9 @@ def process(toy_root: Path) -> Iterator[Process]:
         yield process
 
 
-def test_a_body_in_tiny_chunks_is_refused_after_a_bounded_number_of_bytes(
-    toy_settings: Settings, figure: Record
-) -> None:
+def test_body_in_tiny_chunks_is_refused(toy_settings: Settings, figure: Record) -> None:
     """
-    However few of them come at a time.
+    After a bounded number of bytes, however they are split into packets.
     """
     app = create_app(toy_settings)
 
@@ -79,7 +77,7 @@ def test_a_body_in_tiny_chunks_is_refused_after_a_bounded_number_of_bytes(
 
 
 def median(process: Process, count: int) -> float:
-    """Return the median of the seconds that a prediction takes, on a connection that is kept."""
+    """Return the median duration of a prediction in seconds, on a kept-alive connection."""
     seconds = []
     with connect(process.port) as connection:
         for _ in range(count):
@@ -114,15 +112,15 @@ def check_others(process: Process, count: int, figure: Record) -> None:
     assert beside < BEFORE_S + 10 * alone
 
 
-def test_others_are_predicted_for_beside_tiny_chunks(process: Process, figure: Record) -> None:
+def test_tiny_chunks_do_not_delay_other_predictions(process: Process, figure: Record) -> None:
     """
-    Four clients who send 784 KB in one-byte chunks, again and again.
+    Four clients repeatedly send 784 KB in one-byte chunks.
     """
     check_others(process, 100, figure)
 
 
 @pytest.mark.torture
-def test_others_are_predicted_for_beside_many_tiny_chunks(process: Process, figure: Record) -> None:
+def test_many_tiny_chunks_do_not_delay_other_predictions(process: Process, figure: Record) -> None:
     """
     The same for longer.
     """

@@ -1,4 +1,4 @@
-"""Pages of other origins use the API where the settings name them, and read nothing elsewhere."""
+"""CORS: pages of allowed origins can use the API, other pages cannot read a response."""
 
 from collections.abc import Iterator
 from email.message import Message
@@ -34,7 +34,7 @@ def closed(root: Path) -> Iterator[Process]:
 
 @pytest.fixture(scope="module")
 def opened(root: Path) -> Iterator[Process]:
-    """A service for the pages of one origin; it can be managed, and takes small bodies."""
+    """A service that allows one origin, with management and a small body limit."""
     arguments = ("--management", "--max-body-bytes", "2000", "--no-access-log")
     with running(root, "--cors-origin", PAGE, *arguments) as process:
         yield process
@@ -68,11 +68,11 @@ each_answer = pytest.mark.parametrize(("method", "path", "headers", "body", "sta
 
 
 @each_answer
-def test_every_answer_can_be_read_by_a_named_page(
+def test_allowed_origin_can_read_every_response(
     opened: Process, method: str, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     """
-    Errors too, or the page could not tell what is wrong; each header once.
+    Errors too; each header is sent once.
     """
     answer = ask(opened.port, method, path, {**headers, "Origin": PAGE}, body)
 
@@ -85,11 +85,11 @@ def test_every_answer_can_be_read_by_a_named_page(
 
 
 @each_answer
-def test_no_answer_can_be_read_by_another_page(
+def test_other_origin_can_read_no_response(
     opened: Process, method: str, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     """
-    Its origin is nowhere in the headers; a cache is told that they depend on it.
+    The headers do not contain its origin; `Vary` tells caches that they depend on it.
     """
     answer = ask(opened.port, method, path, {**headers, "Origin": "https://evil.example"}, body)
 
@@ -99,12 +99,9 @@ def test_no_answer_can_be_read_by_another_page(
 
 
 @each_answer
-def test_without_the_setting_no_answer_has_a_header_of_cors(
+def test_no_cors_headers_without_the_setting(
     closed: Process, method: str, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
-    """
-    As if no page had asked.
-    """
     answer = ask(closed.port, method, path, {**headers, "Origin": PAGE}, body)
 
     assert status in (answer.status, 413)  # the smaller limit is the other fixture's
@@ -112,9 +109,9 @@ def test_without_the_setting_no_answer_has_a_header_of_cors(
     assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
 
-def test_a_preflight_is_granted_without_a_body(opened: Process, closed: Process) -> None:
+def test_preflight_is_204(opened: Process, closed: Process) -> None:
     """
-    204 on any path of the API; without CORS the method is as unknown as it was.
+    On any path of the API; without CORS the method is unknown as before.
     """
     headers = {
         "Origin": PAGE,
@@ -131,7 +128,7 @@ def test_a_preflight_is_granted_without_a_body(opened: Process, closed: Process)
     assert ask(closed.port, "OPTIONS", PREDICT, headers).status == 405
 
 
-def test_a_named_page_manages_nothing(opened: Process) -> None:
+def test_allowed_origin_cannot_manage_models(opened: Process) -> None:
     """
     Neither with a preflight nor without.
     """
@@ -143,9 +140,9 @@ def test_a_named_page_manages_nothing(opened: Process) -> None:
 
 
 @pytest.mark.browser
-def test_a_page_in_a_browser_uses_the_api_where_it_is_named(root: Path, closed: Process) -> None:
+def test_browser_page_can_use_the_api_only_from_an_allowed_origin(root: Path, closed: Process) -> None:
     """
-    A prediction with a preflight, headers that it reads, an error that it reads; elsewhere not one of them.
+    A prediction with a preflight, response headers and an error can be read from the allowed origin only.
     """
     pages = pytest.importorskip("tests.security.pages")
     predicted = """async (address) => {

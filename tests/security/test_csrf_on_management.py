@@ -1,4 +1,4 @@
-"""No page of another origin loads or unloads a model, whatever it makes the browser send."""
+"""CSRF: no page of another origin can load or unload a model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ READY = "/v2/models/quadrants/ready"
 
 @pytest.fixture(scope="module")
 def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """A service whose models can be loaded and unloaded."""
+    """A service with management."""
     root: Path = tmp_path_factory.mktemp("models")
     toys.publish(root)
     with running(root, "--management", "--no-access-log") as process:
@@ -35,11 +35,9 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         {"Host": "evil.example", "Origin": "http://evil.example"},
     ],
 )
-def test_a_request_of_another_origin_changes_nothing(
-    managed: Process, headers: dict[str, str], kind: str
-) -> None:
+def test_cross_origin_request_changes_no_model(managed: Process, headers: dict[str, str], kind: str) -> None:
     """
-    As browsers would send it; a simple form among them, which no preflight comes before.
+    As browsers send it; also a simple form, which needs no preflight.
     """
     answer = ask(managed.port, "POST", UNLOAD, {**headers, "Content-Type": kind}, b"{}")
 
@@ -49,7 +47,7 @@ def test_a_request_of_another_origin_changes_nothing(
 
 
 @pytest.mark.browser
-def test_a_page_in_a_browser_changes_nothing(managed: Process) -> None:
+def test_browser_page_of_another_origin_changes_no_model(managed: Process) -> None:
     """
     A form, a script that cannot read the answer, one that would: from another port of the same host, from
     another host, and from a name that was rebound to the service's address.

@@ -1,4 +1,4 @@
-"""A name that the settings do not give reaches nothing, once they give any."""
+"""DNS rebinding: with allowed hosts configured, requests for other hosts are refused."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.security.asking import ask
 
 @pytest.fixture(scope="module")
 def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """A service with a name."""
+    """A service with one allowed host."""
     root: Path = tmp_path_factory.mktemp("models")
     toys.publish(root)
     with running(root, "--allowed-host", "inkling.example", "--no-access-log") as process:
@@ -34,18 +34,18 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         ("inkling.example@evil.example", False),
     ],
 )
-def test_only_known_names_reach_anything(named: Process, path: str, host: str, is_known: bool) -> None:
+def test_only_allowed_hosts_are_served(named: Process, path: str, host: str, is_known: bool) -> None:
     """
-    403 everywhere else; addresses are always known, for probes.
+    Other hosts get 403; IP addresses are always allowed, for probes.
     """
     answer = ask(named.port, "GET", path, {"Host": host})
 
     assert answer.status == (403 if not is_known else 404 if path == "/nowhere" else 200)
 
 
-def test_a_prediction_under_another_name_is_refused(named: Process) -> None:
+def test_prediction_for_another_host_is_refused(named: Process) -> None:
     """
-    On the fast path as well.
+    Also without the ASGI application.
     """
     headers = {"Content-Type": "application/octet-stream"}
     path = "/v1/models/quadrants/predict"

@@ -1,4 +1,5 @@
-"""A form costs a small multiple of its size, in memory and in time, whatever is nearly a boundary in it."""
+"""Parsing a multipart form needs memory and time in proportion to its size, also with many partial
+boundaries."""
 
 import time
 import tracemalloc
@@ -7,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
+from service.codecs import multipart
 from service.codecs.drawings import Limits
-from service.codecs.pictures import image_files
 from service.core.errors import MalformedRequest, PayloadTooLarge, RequestError
 from tests.security import bodies
 from tests.security.bodies import Costly, file_part, filled, form_of, text_part
@@ -25,14 +26,14 @@ COSTLY = list(bodies.form_bodies())
 
 
 @pytest.mark.parametrize("form", COSTLY, ids=lambda form: form.name)
-def test_reading_a_form_takes_hardly_more_memory_than_the_form(form: Costly) -> None:
+def test_reading_a_form_needs_little_more_memory_than_the_form(form: Costly) -> None:
     """
-    Parts are cut out of the body; nothing is kept for what turns out to be no boundary.
+    Parts are slices of the body; partial boundaries need no memory.
     """
     body = form.make()
     tracemalloc.start()
     try:
-        image_files.read_form(form.content_type, body, LIMITS)
+        multipart.read_form(form.content_type, body, LIMITS)
     except RequestError:
         pass
     finally:
@@ -49,17 +50,17 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 @pytest.mark.parametrize("write", [file_part, text_part], ids=["file", "text"])
-def test_half_boundaries_take_time_as_their_number_and_not_as_its_square(
+def test_partial_boundaries_take_linear_time(
     write: Callable[[bytes], bytes],
 ) -> None:
     """
-    Four times as many take four times as long, and not sixteen; measured as processor time, roughly.
+    Four times as many take about four times the CPU time, not sixteen.
     """
 
     def read(size: int) -> None:
         body = form_of(write(filled(b"\r\n--bx", size)))
         with suppress(MalformedRequest):  # a text
-            image_files.read_form("multipart/form-data; boundary=b", body, LIMITS)
+            multipart.read_form("multipart/form-data; boundary=b", body, LIMITS)
 
     read(2**16)
     short = min(_seconds(lambda: read(2**20)) for _ in range(3))
@@ -69,11 +70,11 @@ def test_half_boundaries_take_time_as_their_number_and_not_as_its_square(
 
 
 @pytest.mark.parametrize("padding", [b"", b" ", b"\t  "])
-def test_a_boundary_is_found_where_steps_meet(monkeypatch: pytest.MonkeyPatch, padding: bytes) -> None:
+def test_boundary_is_found_across_search_steps(monkeypatch: pytest.MonkeyPatch, padding: bytes) -> None:
     """
-    The body is searched step by step: wherever a step ends, no boundary is missed, and none is found twice.
+    The body is searched in steps; a boundary across two steps is found, and none is found twice.
     """
-    monkeypatch.setattr(image_files, "_STEP_BYTES", 8)
+    monkeypatch.setattr(multipart, "_STEP_BYTES", 8)
     for size in range(40):
         content = b"\r\n--bo" * 3 + b"x" * size
         body = b"".join(
@@ -81,19 +82,19 @@ def test_a_boundary_is_found_where_steps_meet(monkeypatch: pytest.MonkeyPatch, p
         )
 
         kind = "multipart/form-data; boundary=boundary"
-        first, second = image_files.read_form(kind, body + b"--boundary--", LIMITS)
+        first, second = multipart.read_form(kind, body + b"--boundary--", LIMITS)
 
         assert (first.field, first.content) == ("Part 'a'", content)
         assert (second.field, second.content) == ("Part 'b'", content)
 
 
-def test_what_stands_before_the_first_boundary_and_after_the_last_is_ignored() -> None:
+def test_preamble_and_epilogue_are_ignored() -> None:
     """
     RFC 2046 allows both.
     """
     body = b"a word\r\n" + form_of(file_part(b"--b")) + b"and another\r\n--b\r\n"
 
-    (found,) = image_files.read_form("multipart/form-data; boundary=b", body, LIMITS)
+    (found,) = multipart.read_form("multipart/form-data; boundary=b", body, LIMITS)
 
     assert found.content == b"--b"
 
@@ -109,22 +110,22 @@ def test_what_stands_before_the_first_boundary_and_after_the_last_is_ignored() -
         (form_of(file_part(b"x"))[:-6], "half of it"),
     ],
 )
-def test_a_part_that_is_none_is_refused(body: bytes, words: str) -> None:
+def test_invalid_part_is_refused(body: bytes, words: str) -> None:
     """
-    Headers without end, or that are none; contents that are not what they say.
+    Incomplete or invalid headers; contents that do not match their transfer encoding.
     """
     with pytest.raises(MalformedRequest, match=words):
-        image_files.read_form("multipart/form-data; boundary=b", body, LIMITS)
+        multipart.read_form("multipart/form-data; boundary=b", body, LIMITS)
 
 
-def test_parts_are_counted_while_they_are_found() -> None:
+def test_too_many_parts_stop_the_parser() -> None:
     """
-    One more than the limit ends the reading.
+    At the first part above the limit.
     """
     body = form_of(*[file_part(b"")] * 5000)
 
     with pytest.raises(PayloadTooLarge, match=r"at most 4,096 images; got 4,097"):
-        image_files.read_form("multipart/form-data; boundary=b", body, LIMITS)
+        multipart.read_form("multipart/form-data; boundary=b", body, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -135,12 +136,12 @@ def test_parts_are_counted_while_they_are_found() -> None:
         (b"binary", b"\0\1\2\xff"),
     ],
 )
-def test_parts_are_decoded_as_their_headers_say(coding: bytes, text: bytes) -> None:
+def test_parts_are_decoded_by_transfer_encoding(coding: bytes, text: bytes) -> None:
     """
     Base64 and quoted-printable, which a few old programs use.
     """
     body = form_of(file_part(text, more=b"content-transfer-encoding: " + coding + b"\r\n"))
 
-    (found,) = image_files.read_form("multipart/form-data; boundary=b", body, LIMITS)
+    (found,) = multipart.read_form("multipart/form-data; boundary=b", body, LIMITS)
 
     assert found.content == b"\0\1\2\xff"

@@ -1,4 +1,4 @@
-"""A few bytes that unpack to very many are refused before they are unpacked, or acquire what they take."""
+"""Decompression bombs are refused before they are decompressed, or their memory is acquired first."""
 
 import gzip
 import subprocess
@@ -8,7 +8,7 @@ import zlib
 import pytest
 from starlette.testclient import TestClient
 
-from service.codecs.pictures import image_files
+from service.codecs.pictures import chunks, image_files
 from service.core.errors import PayloadTooLarge, RequestError, TooManyBytes
 from service.memory.budget import Budget
 from tests.conftest import REPOSITORY
@@ -35,9 +35,9 @@ SMALL = [
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_a_compressed_body_counts_by_what_it_holds(client: TestClient, coding: str) -> None:
+def test_compressed_body_counts_with_its_decompressed_size(client: TestClient, coding: str) -> None:
     """
-    100 MB of zeros in 100 KB are refused as soon as they are more than a body may be.
+    100 MB of zeros in 100 KB are refused at the body limit.
     """
     pack = gzip.compress if coding == "gzip" else zlib.compress
     headers = {"content-type": "application/octet-stream", "content-encoding": coding}
@@ -48,54 +48,54 @@ def test_a_compressed_body_counts_by_what_it_holds(client: TestClient, coding: s
 
 
 @pytest.mark.parametrize("file", SMALL, ids=range(len(SMALL)))
-def test_decoding_acquires_and_releases(file: bytes) -> None:
+def test_decoding_releases_its_memory(file: bytes) -> None:
     """
-    Whether a picture can be read or not, nothing stays acquired.
+    Whether the image can be decoded or not.
     """
     budget = Budget(64 * MB)
 
     for data in (file, file[: len(file) * 2 // 3], file[:40] + b"?" * 30):
         try:
-            image_files.read_picture(data, "Body", PIXELS, budget)
-            image_files.read_photo(data, "Body", PIXELS, scaled=True, budget=budget)
+            image_files.read_grey(data, "Body", PIXELS, budget)
+            image_files.read_photo(data, "Body", PIXELS, any_size=True, budget=budget)
         except RequestError:
             pass
         assert budget.used == 0
 
 
 @pytest.mark.parametrize("file", SMALL, ids=range(len(SMALL)))
-def test_a_picture_for_which_there_is_no_memory_now_is_put_off(file: bytes) -> None:
+def test_picture_without_free_memory_is_refused_with_503(file: bytes) -> None:
     """
-    Decoding is not begun; the same is taken when the others are done.
+    Decoding does not start; the same image is decoded when memory is free.
     """
     budget = Budget(64 * MB)
     budget.acquire(63 * MB + 900_000)
 
     with pytest.raises(TooManyBytes):
-        image_files.read_picture(file, "Body", PIXELS, budget)
+        image_files.read_grey(file, "Body", PIXELS, budget)
 
     budget.release(63 * MB)
-    image_files.read_picture(file, "Body", PIXELS, budget)
+    image_files.read_grey(file, "Body", PIXELS, budget)
 
 
-def test_a_picture_that_never_fits_is_too_large() -> None:
+def test_picture_larger_than_the_budget_is_too_large() -> None:
     """
-    A WebP takes 17 bytes a pixel: one of 16 million is refused for good, with a sentence that says why.
+    A WebP needs 17 bytes per pixel: one of 16 million pixels is refused with 413.
     """
     file = saved("RGB", bodies.TURNED, "WEBP")
 
     with pytest.raises(PayloadTooLarge, match=r"134,217,728 bytes of memory to decode as a WEBP"):
-        image_files.read_picture(file, "Body", PIXELS, Budget(128 * MB))
+        image_files.read_grey(file, "Body", PIXELS, Budget(128 * MB))
 
 
-def test_remarks_of_a_png_do_not_unpack_to_megabytes() -> None:
+def test_png_text_chunks_are_not_decompressed() -> None:
     """
-    60 remarks of a megabyte each in 60 KB.
+    60 text chunks of one megabyte each in 60 KB.
     """
     remark = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000), 9))
 
     with pytest.raises(RequestError, match="a broken one"):
-        image_files.read_picture(png(28, 28, 0, 8, *[remark] * 60), "Body", PIXELS)
+        image_files.read_grey(png(28, 28, 0, 8, *[remark] * 60), "Body", PIXELS)
 
 
 @pytest.mark.parametrize(
@@ -107,26 +107,26 @@ def test_remarks_of_a_png_do_not_unpack_to_megabytes() -> None:
         (saved("RGB", (28, 28), "WEBP", exif=bodies.exif(6) + bytes(5000)), 5000),
     ],
 )
-def test_metadata_are_counted(file: bytes, metadata: int) -> None:
+def test_metadata_count_in_the_memory_estimate(file: bytes, metadata: int) -> None:
     """
-    EXIF data, colour profiles and remarks are copied several times while a picture is read.
+    EXIF data, colour profiles and comments are copied several times while an image is decoded.
     """
-    assert metadata <= image_files._metadata_bytes(file) <= metadata + 800
+    assert metadata <= chunks.metadata_bytes(file) <= metadata + 800
 
 
 @pytest.mark.parametrize("bomb", list(bodies.picture_bodies()), ids=lambda bomb: bomb.name)
 @pytest.mark.torture
-def test_every_picture_costs_at_most_what_it_acquires(bomb: Costly) -> None:
+def test_decoding_needs_at_most_the_acquired_memory(bomb: Costly) -> None:
     """
-    The peak of a process of its own, against the highest use of a budget.
+    The peak memory of a process, compared with the peak of its budget.
     """
     file = bomb.make()
     budget = _Watched(2**40)
     try:
         if "flowers17" in bomb.path:
-            image_files.read_photo(file, "Body", PIXELS, scaled=True, budget=budget)
+            image_files.read_photo(file, "Body", PIXELS, any_size=True, budget=budget)
         else:
-            image_files.read_picture(file, "Body", PIXELS, budget)
+            image_files.read_grey(file, "Body", PIXELS, budget)
     except RequestError:
         pass
 
@@ -134,7 +134,7 @@ def test_every_picture_costs_at_most_what_it_acquires(bomb: Costly) -> None:
 
 
 class _Watched(Budget):
-    """A budget that remembers the most that was acquired."""
+    """A budget that records its peak."""
 
     highest = 0
 
@@ -147,7 +147,7 @@ _READ = """
 import re, sys
 from PIL import Image
 from service.core.errors import RequestError
-from service.http import picture_body
+from service.codecs.pictures import image_files
 
 def memory():
     found = re.findall(r"Vm(?:HWM|RSS):\\s+([0-9]+)", open("/proc/self/status").read())
@@ -159,9 +159,9 @@ open("/proc/self/clear_refs", "w").write("5")
 before = memory()[1]
 try:
     if sys.argv[1] == "photo":
-        picture_body.read_photo(data, "Body", pixels, True)
+        image_files.read_photo(data, "Body", pixels, True)
     else:
-        picture_body.read_picture(data, "Body", pixels)
+        image_files.read_grey(data, "Body", pixels)
 except RequestError:
     pass
 print(memory()[0] - before)
@@ -169,7 +169,7 @@ print(memory()[0] - before)
 
 
 def _peak(bomb: Costly, file: bytes) -> int:
-    """Return how much memory reading a picture takes at most, in a process of its own."""
+    """Return the peak memory of decoding an image, in its own process."""
     kind = "photo" if "flowers17" in bomb.path else "drawing"
     command = [sys.executable, "-c", _READ, kind, str(PIXELS)]
     done = subprocess.run(command, input=file, capture_output=True, check=True, cwd=REPOSITORY)

@@ -1,4 +1,4 @@
-"""A hostile folder or array makes the service read no other file, run no code, and lose no model.
+"""Hostile model folders and arrays: the service reads no other file, runs no code, and keeps its models.
 
 What each reader refuses is tested beside it, in `tests/service`: external data and operators in
 `core/test_engine.py` and `core/test_graph.py`, pipes and sizes in `core/test_artifact.py`, pickles in
@@ -34,7 +34,7 @@ Change = Callable[[Path, Path], None]
 
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that holds the models folder, a secret, and a whole model that is not served."""
+    """The folder with the models folder, a secret, and a model that is not served."""
     folder: Path = tmp_path_factory.mktemp("outside")
     (folder / "secret").write_text(SECRET)
     toys.publish(folder / "outside")
@@ -44,14 +44,14 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def process(outside: Path) -> Iterator[Process]:
-    """A service of version 1, with the secret in its environment too."""
+    """A service with version 1, and the secret in its environment."""
     with running(outside / "models", "--management", "--no-access-log", TOKEN=SECRET) as process:
         yield process
 
 
 @pytest.fixture
 def version(process: Process, outside: Path) -> Iterator[Path]:
-    """A second version's folder, not loaded yet; it is gone after the test."""
+    """The folder of a second version, not loaded yet; deleted after the test."""
     toys.write_report(outside / "models", toys.publish(outside / "models"))
     folder = outside / "models" / "quadrants" / "2"
     yield folder
@@ -68,13 +68,13 @@ def replace(folder: Path, file: str, content: bytes) -> None:
 
 
 def link(folder: Path, file: str, target: Path) -> None:
-    """Replace a file by a link."""
+    """Replace a file by a symbolic link."""
     (folder / file).unlink()
     (folder / file).symlink_to(target)
 
 
 def external(location: str) -> Change:
-    """Move the weights of a network into another file."""
+    """Move a network's weights into another file."""
 
     def change(folder: Path, outside: Path) -> None:
         model = onnx.load(folder / "model.onnx")
@@ -88,7 +88,7 @@ def external(location: str) -> Change:
 
 
 def bomb() -> bytes:
-    """Return an archive of NumPy's that holds 64 MiB of zeros in 64 KiB."""
+    """Return an npz archive with 64 MiB of zeros in 64 KiB."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("arr_0.npy", b"\x00" * 64 * 2**20)
@@ -96,7 +96,7 @@ def bomb() -> bytes:
 
 
 class _Payload:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -106,7 +106,7 @@ class _Payload:
 
 
 def rename(folder: Path, outside: Path) -> None:
-    """Let the manifest name a model beside the models folder."""
+    """Set the manifest's model name to a path outside the models folder."""
     del outside
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "name": "../outside/quadrants"}))
@@ -138,11 +138,12 @@ HOSTILE: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_version_is_refused_and_tells_nothing(
+def test_hostile_version_is_refused_without_details(
     process: Process, version: Path, outside: Path, kind: str
 ) -> None:
     """
-    409 in a sentence without the file's content or place; version 1 answers as before, and nothing ran.
+    409 with a message that has neither the file's content nor its path; version 1 is still served, and no
+    code ran.
     """
     HOSTILE[kind](version, outside)
 
@@ -161,11 +162,11 @@ def test_a_hostile_version_is_refused_and_tells_nothing(
     assert not (outside / "executed").exists()
 
 
-def test_a_picture_of_a_report_that_links_to_a_secret_is_not_shown(
+def test_report_picture_that_is_a_symlink_is_not_served(
     process: Process, version: Path, outside: Path
 ) -> None:
     """
-    What is listed as a picture and is none is a 404.
+    404.
     """
     link(version / "report", "confusion-test.png", outside / "secret")
     assert ask(process.port, "POST", LOAD).status == 200
@@ -177,7 +178,7 @@ def test_a_picture_of_a_report_that_links_to_a_secret_is_not_shown(
 
 
 def objects(folder: Path) -> bytes:
-    """Return an array of Python's objects, one of which makes a folder when it is read."""
+    """Return an array of Python objects, one of which creates a folder when it is unpickled."""
     array = np.empty((1, 784), object)
     array[:] = _Payload(folder)
     file = io.BytesIO()
@@ -186,9 +187,9 @@ def objects(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["application/x-npy", "application/octet-stream", "application/x-npz"])
-def test_no_body_runs_code_or_grows(process: Process, tmp_path: Path, kind: str) -> None:
+def test_no_array_body_runs_code_or_decompresses(process: Process, tmp_path: Path, kind: str) -> None:
     """
-    An array of objects, a bare pickle, and an archive of a thousand times its size, under each type.
+    An object array, a pickle, and an archive of a thousand times its size, under each content type.
     """
     made = tmp_path / "executed"
     before = process.resident_mb()

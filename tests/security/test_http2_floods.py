@@ -1,4 +1,4 @@
-"""During floods of HTTP/2 frames against gRPC, others are answered, and memory is bounded."""
+"""Floods of HTTP/2 frames on the gRPC port: other clients are served, and memory is bounded."""
 
 import struct
 import threading
@@ -58,7 +58,7 @@ def rapid_reset(first: int) -> bytes:
 
 
 def rapid_reset_of_whole_calls(first: int) -> bytes:
-    """Calls that are complete, and cancelled before the answer."""
+    """Complete calls that are cancelled before the response."""
     cancel = struct.pack(">I", CANCEL)
     return b"".join(
         begin("ServerLive", stream) + message(b"", stream) + frame(RST_STREAM, 0, stream, cancel)
@@ -67,59 +67,59 @@ def rapid_reset_of_whole_calls(first: int) -> bytes:
 
 
 def many_streams(first: int) -> bytes:
-    """Calls beyond the limit of a connection."""
+    """Calls above the limit of a connection."""
     return b"".join(begin("ModelInfer", stream) for stream in _streams(first))
 
 
 def pings(first: int) -> bytes:
-    """Each of which wants an answer (CVE-2019-9512)."""
+    """PING frames, which need a response (CVE-2019-9512)."""
     del first
     return frame(PING, 0, 0, b"12345678") * 100
 
 
 def settings(first: int) -> bytes:
-    """Each of which wants an acknowledgement (CVE-2019-9515)."""
+    """SETTINGS frames, which need an acknowledgement (CVE-2019-9515)."""
     del first
     return frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW_SIZE, 65_535)) * 100
 
 
 def priorities(first: int) -> bytes:
-    """Frames that nobody needs (CVE-2019-9513)."""
+    """PRIORITY frames (CVE-2019-9513)."""
     del first
     return frame(PRIORITY, 0, 0x7FFF_FFFF, b"\x00\x00\x00\x00\x01") * 100
 
 
 def window_updates(first: int) -> bytes:
-    """Of one byte each."""
+    """WINDOW_UPDATE frames of one byte each."""
     del first
     return frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1)) * 100
 
 
 def continuations(first: int) -> bytes:
-    """A header block that never ends (CVE-2024-27316)."""
+    """A header block without end (CVE-2024-27316)."""
     begun = frame(HEADERS, 0, 1, head("ModelInfer")) if first == 1 else b""
     return begun + frame(CONTINUATION, 0, 1, http2.field(b"x-a", b"y" * 100) * 100) * 20
 
 
 def empty_continuations(first: int) -> bytes:
-    """A header block that never ends, in pieces of nothing."""
+    """A header block without end, in empty frames."""
     begun = frame(HEADERS, 0, 1, head("ModelInfer")) if first == 1 else b""
     return begun + frame(CONTINUATION, 0, 1) * 100
 
 
 def empty_data(first: int) -> bytes:
-    """A message in pieces of nothing (CVE-2019-9518)."""
+    """A message in empty frames (CVE-2019-9518)."""
     return (begin("ModelInfer", 1) if first == 1 else b"") + frame(DATA, 0, 1) * 100
 
 
 def tiny_data(first: int) -> bytes:
-    """A message of 8 KB in pieces of one byte, again and again."""
+    """Messages of 8 KB in frames of one byte."""
     prefix = frame(DATA, 0, first, b"\x00" + struct.pack(">I", 8_192))
     return begin("ModelInfer", first) + prefix + frame(DATA, 0, first, b"a") * 8_192
 
 
 def header_bombs(first: int) -> bytes:
-    """Header blocks that refer to a large entry of the table thousands of times (CVE-2016-6581)."""
+    """Header blocks with thousands of references to one large table entry (CVE-2016-6581)."""
     # The length 4,000 with a prefix of 7 bits: 127 + 3,873, least significant seven bits first.
     entry = b"\x40\x01a\x7f\xa1\x1e" + b"z" * 4_000
     stored = frame(HEADERS, END_HEADERS, 1, head("ModelInfer") + entry) if first == 1 else b""
@@ -147,7 +147,7 @@ FLOODS: list[Flood] = [
 
 @dataclass
 class Flooding:
-    """A flood that goes on, on some connections that are opened again when they end."""
+    """A running flood, on connections that are reopened when they are closed."""
 
     stopped: threading.Event
     sent: int = 0
@@ -185,7 +185,7 @@ def flooding(port: int, flood: Flood, connections: int, is_read: bool = True) ->
 
 @dataclass(frozen=True)
 class Target:
-    """A service that is attacked, and another client of it."""
+    """The attacked service, and a client of it."""
 
     process: Process
     port: int
@@ -221,7 +221,7 @@ def target(toy_root: Path) -> Iterator[Target]:
 
 
 def check_others(target: Target, seconds: float, is_under_way: Callable[[], bool]) -> None:
-    """Ask as another client for some time, and at least some times; check memory meanwhile."""
+    """Send requests as another client for some time and check the memory."""
     target.predict()
     before = target.process.resident_mb()
     end = time.monotonic() + seconds
@@ -235,13 +235,13 @@ def check_others(target: Target, seconds: float, is_under_way: Callable[[], bool
 
 
 @pytest.mark.parametrize("flood", FLOODS, ids=lambda flood: flood.__name__)
-def test_others_are_answered_during_a_flood(target: Target, flood: Flood) -> None:
+def test_flood_does_not_block_other_clients(target: Target, flood: Flood) -> None:
     with flooding(target.port, flood, connections=2) as going_on:
         check_others(target, 0.5, lambda: going_on.sent > 10_000)
 
 
 @pytest.mark.parametrize("flood", [pings, settings, rapid_reset], ids=lambda flood: flood.__name__)
-def test_answers_to_a_flood_are_not_kept_for_who_does_not_read_them(target: Target, flood: Flood) -> None:
+def test_unread_responses_of_a_flood_are_not_buffered(target: Target, flood: Flood) -> None:
     with flooding(target.port, flood, connections=2, is_read=False) as going_on:
         check_others(target, 0.5, lambda: going_on.sent > 10_000)
 
@@ -256,7 +256,7 @@ NOT_PREVENTED: dict[Flood, str] = {
 @pytest.mark.torture
 @pytest.mark.parametrize("is_read", [True, False], ids=["read", "unread"])
 @pytest.mark.parametrize("flood", FLOODS, ids=lambda flood: flood.__name__)
-def test_others_are_answered_during_a_long_flood(
+def test_long_flood_does_not_block_other_clients(
     target: Target, flood: Flood, is_read: bool, request: pytest.FixtureRequest
 ) -> None:
     """
@@ -268,9 +268,9 @@ def test_others_are_answered_during_a_long_flood(
         check_others(target, 20, lambda: going_on.sent > 10_000)
 
 
-def test_silent_calls_hold_up_nobody(target: Target) -> None:
+def test_calls_without_message_do_not_block_other_clients(target: Target) -> None:
     """
-    Six hundred calls that began and send nothing, more than there may be; then another client predicts.
+    600 calls without a message, more than the limit; then another client predicts.
     """
     asked = pb.ModelInferRequest(model_name="quadrants", raw_input_contents=[toys.dot(0).tobytes()])
     asked.inputs.add(name="image", datatype="UINT8", shape=[1, 28, 28])
@@ -293,9 +293,10 @@ def test_silent_calls_hold_up_nobody(target: Target) -> None:
             assert target.is_live()
 
 
-def test_connections_of_who_takes_no_answers_are_closed(target: Target) -> None:
+def test_client_that_does_not_read_responses_is_disconnected(target: Target) -> None:
     """
-    A client with a window of nothing asks for large answers; after `write_timeout_s` their memory is free.
+    A client with a flow-control window of 0 requests large responses; after `write_timeout_s` their memory is
+    released.
     """
     asked = pb.ModelInferRequest(model_name="quadrants", raw_input_contents=[toys.dot(0).tobytes() * 64])
     asked.inputs.add(name="image", datatype="UINT8", shape=[64, 28, 28])
@@ -317,9 +318,9 @@ def test_connections_of_who_takes_no_answers_are_closed(target: Target) -> None:
                     pass
 
 
-def test_idle_connections_do_not_keep_another_client_out(target: Target) -> None:
+def test_idle_connections_do_not_block_new_clients(target: Target) -> None:
     """
-    Six hundred connections, more than there may be; the surplus is closed, a new client's is not.
+    600 connections, more than the limit; the oldest are closed, the new client's is not.
     """
     with ExitStack() as stack:
         for _ in range(600):

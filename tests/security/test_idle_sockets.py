@@ -1,4 +1,4 @@
-"""Sockets that are held open, idle or half sent, keep nobody else out.
+"""Open sockets, idle or with incomplete requests, do not block new clients.
 
 Promised: one client address never has all places. When it has as many connections as it may, or all places
 are taken, the oldest idle connection goes, and not the newest client; beside connections that send heads or
@@ -52,7 +52,7 @@ class Served:
     """A running service.
 
     Attributes:
-        process: It.
+        process: The service process.
         probes: The ports and paths that answer probes.
     """
 
@@ -81,22 +81,22 @@ def serving(models: Path, has_operators: bool) -> Iterator[Served]:
 
 @pytest.fixture(scope="module", params=[False, True], ids=["one port", "operators' port"])
 def standing(request: pytest.FixtureRequest, toy_root: Path) -> Iterator[Served]:
-    """A service for all tests that leave it as it was."""
+    """A shared service, for tests that leave it unchanged."""
     with serving(toy_root, request.param) as served:
         yield served
 
 
 @pytest.fixture
 def served(standing: Served) -> Served:
-    """The same, once nobody is connected."""
+    """The shared service, once it has no connections."""
     wait_until(lambda: connections(standing.port, standing.process.handle.pid) == 0)
     return standing
 
 
 @pytest.mark.parametrize("count", [MANY, MORE])
-def test_idle_sockets_keep_nobody_out(served: Served, count: int) -> None:
+def test_idle_sockets_do_not_block_new_clients(served: Served, count: int) -> None:
     """
-    Neither another address nor the same one; predictions and probes, ten clients of each.
+    From the same and from another address; predictions and probes, ten clients of each.
     """
     with many(served.port, count):
         time.sleep(2 * _IDLE_S)  # fresh ones do not give way: a request may be on its way
@@ -110,9 +110,9 @@ def test_idle_sockets_keep_nobody_out(served: Served, count: int) -> None:
 
 
 @pytest.mark.parametrize("kind", HALF_SENT)
-def test_half_sent_requests_keep_no_other_address_out(served: Served, kind: str) -> None:
+def test_incomplete_requests_do_not_block_other_addresses(served: Served, kind: str) -> None:
     """
-    As many as one address can hold, and more.
+    As many as one address may hold, and more.
     """
     with many(served.port, MORE, sent=HALF_SENT[kind]):
         predicted = [ask(served.port, PREDICT, OTHER)[0] for _ in range(20)]
@@ -126,7 +126,7 @@ HALF_HEAD = b"GET /livez HTTP/1.1\r\nHost: test\r\nA: "
 
 
 def trickle(port: int, opened: list[socket.socket]) -> None:
-    """Send a byte of a header on many connections, and open those again that were closed."""
+    """Send header bytes slowly on many connections; reopen closed ones."""
     for number, connection in enumerate(opened):
         with suppress(OSError):
             connection.sendall(b"a")
@@ -140,7 +140,7 @@ def trickle(port: int, opened: list[socket.socket]) -> None:
 
 
 def check_slowloris(models: Path, asked: int, figure: Record) -> None:
-    """Ask beside five addresses that trickle heads over more connections than there are places."""
+    """Send requests while five addresses hold more connections than the limit with incomplete heads."""
     with serving(models, True) as served, ExitStack() as stack:
         works = []
         for number in range(10, 15):
@@ -158,24 +158,24 @@ def check_slowloris(models: Path, asked: int, figure: Record) -> None:
     assert {status for status, _ in probed} == {200}
 
 
-def test_slowloris_of_several_addresses_keeps_nobody_out(toy_root: Path, figure: Record) -> None:
+def test_slowloris_from_several_addresses_does_not_block_others(toy_root: Path, figure: Record) -> None:
     """
-    Of five addresses, which together hold more connections than there may be.
+    Five addresses that together hold more connections than the limit.
     """
     check_slowloris(toy_root, 20, figure)
 
 
 @pytest.mark.torture
-def test_slowloris_keeps_nobody_out_for_long(toy_root: Path, figure: Record) -> None:
+def test_long_slowloris_does_not_block_others(toy_root: Path, figure: Record) -> None:
     """
-    The same for longer than heads may take.
+    For longer than the header timeout.
     """
     check_slowloris(toy_root, 3000, figure)
 
 
-def test_places_are_kept_for_probes(toy_root: Path) -> None:
+def test_connections_are_reserved_for_probes(toy_root: Path) -> None:
     """
-    Where every connection is being answered, so that none can go: predictions get a 503 and probes a 200.
+    If all connections are busy, predictions get 503 and probes 200.
     """
     unread = probe("/openapi.json") * 200
     with (

@@ -1,4 +1,4 @@
-"""A log reader that stops reading stops nothing.
+"""A blocked reader of the log does not block the service.
 
 Promised: every request is answered whether or not somebody reads standard error. What the log's reader does
 not take is bounded in memory, dropped in whole lines, and counted in `inkling_log_lines_dropped_total`. The
@@ -56,7 +56,7 @@ PREDICT = (
 
 
 def ask(port: int, requests: int) -> float:
-    """Predict over several connections at once; all must be answered. Return the seconds that it takes."""
+    """Send predictions over several connections concurrently; return the duration in seconds."""
     began = time.perf_counter()
     with ExitStack() as stack:
         connections = [
@@ -77,7 +77,7 @@ def ask(port: int, requests: int) -> float:
 
 
 def dropped(port: int) -> int:
-    """Return how many log lines were dropped, as the metrics have it."""
+    """Return the number of dropped log lines, from the metrics."""
     with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
         text = b""
@@ -90,7 +90,7 @@ def dropped(port: int) -> int:
 
 @dataclass
 class Reader:
-    """Reads a process's log in a thread, to its end; every line must be whole.
+    """Reads a process's log to its end, in a thread; checks that lines are complete.
 
     Attributes:
         lines: Those read so far.
@@ -123,12 +123,12 @@ class Reader:
 
 
 def missing(lines: list[dict[str, Any]]) -> int:
-    """Return how many lines the log itself says are missing."""
+    """Return the number of dropped lines that the log reports."""
     return sum(int(line["lines"]) for line in lines if line["event"] == "log lines dropped")
 
 
 def end(process: Process) -> int:
-    """Send SIGTERM and return the exit status; nothing of the log is read meanwhile."""
+    """Send SIGTERM and return the exit status, without reading the log."""
     process.handle.send_signal(signal.SIGTERM)
     return process.handle.wait(PATIENCE_S)
 
@@ -137,9 +137,9 @@ each_count = pytest.mark.parametrize("workers", [1, 2])
 
 
 @each_count
-def test_requests_are_answered_and_the_process_ends_without_a_reader(toy_root: Path, workers: int) -> None:
+def test_service_works_and_stops_if_the_log_is_not_read(toy_root: Path, workers: int) -> None:
     """
-    Thousands, in memory that does not grow. What is in the pipe in the end is whole lines.
+    Thousands of requests; memory does not grow. The pipe holds complete lines.
     """
     with running(toy_root, "--workers", str(workers)) as process:
         pids = [process.handle.pid, *children(process.handle.pid)]
@@ -159,9 +159,9 @@ def test_requests_are_answered_and_the_process_ends_without_a_reader(toy_root: P
 
 
 @each_count
-def test_the_log_says_how_many_lines_are_missing(toy_root: Path, workers: int) -> None:
+def test_log_has_the_number_of_dropped_lines(toy_root: Path, workers: int) -> None:
     """
-    When it is read again, without another request: what stands in it and what it says is missing are all.
+    When it is read again, without another request: written and dropped lines are all requests.
     """
     with running(toy_root, "--workers", str(workers)) as process:
         ask(process.port, REQUESTS)
@@ -176,9 +176,9 @@ def test_the_log_says_how_many_lines_are_missing(toy_root: Path, workers: int) -
     assert reader.requests() == REQUESTS + 1
 
 
-def test_a_process_that_dies_is_replaced_without_a_reader(toy_root: Path) -> None:
+def test_dead_worker_is_replaced_if_the_log_is_not_read(toy_root: Path) -> None:
     """
-    The parent logs it, into a pipe that the others have filled.
+    The supervisor logs it to the full pipe.
     """
     with running(toy_root, "--workers", "2") as process:
         ask(process.port, REQUESTS)
@@ -196,7 +196,7 @@ def test_a_process_that_dies_is_replaced_without_a_reader(toy_root: Path) -> Non
 
 @contextmanager
 def broken(kind: str) -> Iterator[int]:
-    """Yield a descriptor that takes no line."""
+    """Yield a file descriptor that cannot be written."""
     if kind == "full disk":
         descriptor = os.open("/dev/full", os.O_WRONLY)
     else:
@@ -210,9 +210,9 @@ def broken(kind: str) -> Iterator[int]:
 
 @pytest.mark.parametrize("kind", ["closed", "full disk", "no reader"])
 @each_count
-def test_requests_are_answered_where_nothing_can_be_logged(toy_root: Path, workers: int, kind: str) -> None:
+def test_service_works_if_the_log_cannot_be_written(toy_root: Path, workers: int, kind: str) -> None:
     """
-    Standard error is closed, on a full disk, or a pipe whose reader has ended.
+    Standard error is closed, on a full disk, or a pipe without reader.
     """
     port = free_port()
     command = [sys.executable, "-m", "service", "--models", str(toy_root)]
@@ -237,11 +237,11 @@ def test_requests_are_answered_where_nothing_can_be_logged(toy_root: Path, worke
 
 @pytest.mark.torture
 @each_count
-def test_a_slow_reader_slows_nobody_down(
+def test_slow_log_reader_does_not_slow_the_service(
     toy_root: Path, workers: int, record_property: Callable[[str, object], None]
 ) -> None:
     """
-    One that takes a thousand lines a second, while many times as many are written: what it gets is whole.
+    It reads a thousand lines per second, while many more are written; the lines it gets are complete.
     """
     with running(toy_root, "--workers", str(workers)) as process:
         reader = Reader(process, pause_s=0.001)

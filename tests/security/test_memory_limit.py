@@ -1,4 +1,4 @@
-"""A service with every published model stays below 512 MB, whatever is sent to it at once."""
+"""A service with all published models stays below 512 MB with any concurrent requests."""
 
 import resource
 import sys
@@ -46,9 +46,9 @@ def check(chosen: list[Costly], rounds: int) -> None:
             assert peak < costly.CONTAINER_BYTES, f"{one.name}: {peak:,} bytes"
 
 
-def test_the_dearest_bodies_of_each_type_fit_into_the_container() -> None:
+def test_costliest_bodies_fit_into_the_memory_limit() -> None:
     """
-    Four at once of each; the process is not allowed more than 512 MB of memory of its own, and survives.
+    Four concurrent requests of each; the process has a memory limit of 512 MB, and survives.
     """
     by_name = {one.name: one for one in bodies.everything()}
 
@@ -56,8 +56,8 @@ def test_the_dearest_bodies_of_each_type_fit_into_the_container() -> None:
 
 
 @pytest.mark.torture
-def test_rounds_of_every_costly_body_fit_into_the_container() -> None:
+def test_all_costly_bodies_fit_into_the_memory_limit() -> None:
     """
-    Three rounds of four of every body that we know to be dear.
+    Three rounds of four concurrent requests with every costly body.
     """
     check(bodies.everything(), ROUNDS)

@@ -1,4 +1,4 @@
-"""No body is answered with a 5xx: near-valid ones, changed here and there, at every route that takes one."""
+"""No request body causes a 5xx: nearly valid bodies with random changes, on every route with a body."""
 
 import base64
 import copy
@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import math
-import os
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
@@ -24,20 +23,12 @@ from starlette.testclient import TestClient
 from service.app import App, create_app
 from service.settings import Settings
 from tests import toys
+from tests.examples import examples
 from tests.security.bodies import file_part, form_of, npy
 from tests.security.in_process import Server, exchange
 from tests.service.http.bodies import check_sentence, picture
 
-EXAMPLES = int(os.environ.get("INKLING_TEST_EXAMPLES", "0"))
-"""More examples, drawn anew each time, than the few that are always the same."""
-
-FUZZ = settings(
-    max_examples=EXAMPLES or 400,
-    derandomize=not EXAMPLES,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+FUZZ = examples(200, *HealthCheck)
 
 MODELS = {"quadrants": (28, 28), "colours": (64, 64, 3), "rounded": (28, 28)}
 
@@ -83,7 +74,7 @@ QUERIES = [
 
 @pytest.fixture(scope="module")
 def open_app(tmp_path_factory: pytest.TempPathFactory) -> App:
-    """A service with a model of drawings, one of photographs and one in whole numbers, management on."""
+    """A service with a drawing model, a photograph model and an int8 model, with management."""
     root: Path = tmp_path_factory.mktemp("models")
     toys.publish(root, "quadrants", certainty=toys.CERTAINTY)
     toys.publish(root, "colours", weights=toys.colour_weights(), labels=toys.COLOURS)
@@ -108,7 +99,7 @@ def open_client(open_app: App) -> Iterator[TestClient]:
 
 
 def image_of(draw: st.DrawFn, shape: tuple[int, ...]) -> Any:  # noqa: ANN401 - JSON can be anything
-    """Draw an image as JSON has it."""
+    """Draw an image in one of its JSON forms."""
     kind = draw(st.sampled_from(["nested", "nested", "flat", "picture", "url", "small"]))
     value = draw(st.sampled_from([0, 7, 200, 255, 1, 0.5, 1.0, 12.0]))
     if kind in ("nested", "flat"):
@@ -123,12 +114,12 @@ def image_of(draw: st.DrawFn, shape: tuple[int, ...]) -> Any:  # noqa: ANN401 - 
 
 
 def any_of(draw: st.DrawFn, pool: list[Any]) -> Any:  # noqa: ANN401 - as above
-    """Draw one of a pool, as a copy that may be changed."""
+    """Draw a value of a pool, as a copy."""
     return copy.deepcopy(pool[draw(st.integers(0, len(pool) - 1))])
 
 
 def changed(draw: st.DrawFn, document: Any) -> Any:  # noqa: ANN401 - as above
-    """Replace, drop, repeat or wrap a few of a document's values, at any depth."""
+    """Replace, remove, repeat or wrap a few values of a document, at any depth."""
     for _ in range(draw(st.integers(0, 3))):
         places: list[tuple[Any, Any]] = []
         found = [document]
@@ -156,14 +147,14 @@ def changed(draw: st.DrawFn, document: Any) -> Any:  # noqa: ANN401 - as above
 
 
 def dumped(draw: st.DrawFn, document: Any) -> bytes:  # noqa: ANN401 - as above
-    """Write a document, now and then with white space, NaN, or a few other bytes."""
+    """Encode a document, sometimes with white space, NaN, or a few other bytes."""
     indent = draw(st.sampled_from([None, None, None, 1]))
     body = json.dumps(document, indent=indent, separators=(",", ":")).encode()
     return spoilt(draw, body)
 
 
 def spoilt(draw: st.DrawFn, body: bytes) -> bytes:
-    """Change a few bytes, seldom."""
+    """Change a few bytes, rarely."""
     for _ in range(draw(st.sampled_from([0, 0, 0, 0, 1, 2]))):
         at = draw(st.integers(0, len(body)))
         cut = draw(st.sampled_from([0, 1, 8]))
@@ -189,7 +180,7 @@ def v1_document(draw: st.DrawFn, shape: tuple[int, ...]) -> Any:  # noqa: ANN401
 
 
 def v2_document(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[Any, bytes, bool]:
-    """Draw an inference: its JSON, what follows it, and whether a header says so."""
+    """Draw an inference request: its JSON, its binary data, and whether it has the header for that."""
     is_binary = draw(st.booleans())
     count = draw(st.integers(1, 2))
     datatype = draw(st.sampled_from(DATATYPES[:11]))
@@ -243,7 +234,7 @@ def v2_document(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[Any, bytes, bo
 
 @st.composite
 def requests(draw: st.DrawFn) -> tuple[str, dict[str, str], bytes]:
-    """Draw a path with its query, headers and a body."""
+    """Draw a path with query, headers and a body."""
     model = draw(st.sampled_from([*MODELS] * 5 + ["nobody"]))
     shape = MODELS.get(model, (28, 28))
     version = draw(st.sampled_from(["", "", "/versions/1", "/versions/9"]))
@@ -333,7 +324,7 @@ def v1_bodies(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[str, bytes]:
 @given(request=requests())
 def test_no_body_gives_a_5xx(open_client: TestClient, request: tuple[str, dict[str, str], bytes]) -> None:
     """
-    Whatever the body is, it is answered, or refused with a sentence that says what is wrong with it.
+    The response is a success, or an error with a valid message.
     """
     path, headers, body = request
     encoded = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]

@@ -1,4 +1,4 @@
-"""No path leads out of what is served: neither from static files, nor from names of models and pictures."""
+"""Path traversal: no path and no model or picture name leads out of the served folders."""
 
 import os
 import socket
@@ -34,7 +34,7 @@ UP = (
 
 @dataclass(frozen=True)
 class Served:
-    """A running service, and what lies around its models folder."""
+    """A running service, and the files around its models folder."""
 
     process: Process
     folder: Path
@@ -42,7 +42,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A service that can be managed; beside its models lies a whole model, a picture and a text."""
+    """A service with management; beside its models folder are a model, a picture and a text file."""
     folder: Path = tmp_path_factory.mktemp("around")
     toys.write_report(folder / "models", toys.publish(folder / "models"))
     toys.write_report(folder / "outside", toys.publish(folder / "outside"))
@@ -54,7 +54,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def raw(port: int, target: bytes, method: bytes = b"GET") -> tuple[int, bytes]:
-    """Send a request target as it is, which clients would tidy; return status and everything after it."""
+    """Send a request target unmodified; return the status and the rest of the response."""
     request = b"%b %b HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port), 30) as connection:
         connection.sendall(request % (method, target))
@@ -63,7 +63,7 @@ def raw(port: int, target: bytes, method: bytes = b"GET") -> tuple[int, bytes]:
 
 
 def targets(secret: bytes) -> list[bytes]:
-    """Return paths to a file beside the models folder."""
+    """Return paths to a file outside the models folder."""
     found = []
     for up in UP:
         for base in (b"/static", b"/docs/static", b"/static/panels"):
@@ -76,9 +76,9 @@ def targets(secret: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", [b"secret.txt", b"secret.png", b"etc/passwd", b"app.py"])
-def test_no_path_leads_to_a_file_beside_what_is_served(served: Served, name: bytes) -> None:
+def test_no_path_leads_outside_the_models_folder(served: Served, name: bytes) -> None:
     """
-    However its steps up are written: 404 or 400, and nothing of any file, nor where it is.
+    However the parent folder is written: 404 or 400, with neither a file's content nor its path.
     """
     for target in targets(name):
         status, answer = raw(served.process.port, target)
@@ -113,9 +113,9 @@ def test_no_path_leads_to_a_file_beside_what_is_served(served: Served, name: byt
         b"/v1/models/quadrants/versions/%EF%BC%91",
     ],
 )
-def test_absolute_names_and_files_that_are_not_listed_are_not_found(served: Served, target: bytes) -> None:
+def test_only_listed_report_pictures_are_served(served: Served, target: bytes) -> None:
     """
-    A picture is served if the report lists it, whatever lies in the folder.
+    A picture is served only if the report lists it.
     """
     status, answer = raw(served.process.port, target)
 
@@ -148,9 +148,9 @@ def test_absolute_names_and_files_that_are_not_listed_are_not_found(served: Serv
         b"a" * 10_000,
     ],
 )
-def test_no_name_makes_management_load_from_elsewhere(served: Served, name: bytes, verb: bytes) -> None:
+def test_management_loads_only_from_the_models_folder(served: Served, name: bytes, verb: bytes) -> None:
     """
-    A whole model lies beside the models folder; no name reaches it, and the served one stays.
+    No name loads the model outside of it, and the served model stays.
     """
     target = b"/v2/repository/models/%b/%b" % (name, verb)
 
@@ -161,9 +161,9 @@ def test_no_name_makes_management_load_from_elsewhere(served: Served, name: byte
     assert ask(served.process.port, "GET", "/v1/models").content.count(b'"name":"quadrants"') == 1
 
 
-def test_a_picture_of_the_report_is_found(served: Served) -> None:
+def test_listed_report_picture_is_served(served: Served) -> None:
     """
-    Or the tests above would say nothing.
+    Without this the other tests would prove nothing.
     """
     status, answer = raw(served.process.port, b"/v1/models/quadrants/report/confusion-test.png")
     listed = ask(served.process.port, "GET", "/v1/models/quadrants/report").content

@@ -1,4 +1,4 @@
-"""Operators are answered whatever the data port suffers.
+"""Probes on the operators' port are served during attacks on the data port.
 
 Promised: the operators' port has a thread and an event loop of its own, so that `/livez` there does not wait
 for what the data port's loop does. Wanted are 100 ms.
@@ -29,14 +29,14 @@ BOUNDARY = "a-boundary"
 
 
 def bulk() -> bytes:
-    """Return a request for predictions of 4,096 images as JSON."""
+    """Return a JSON request with 4,096 images."""
     one = json.dumps([[0] * 28] * 14 + [[255] * 28] * 14)
     body = ('{"images": [' + ", ".join([one] * 4096) + "]}").encode()
     return post("application/json", body)
 
 
 def form() -> bytes:
-    """Return a form of 16 MB, full of almost-boundaries."""
+    """Return a form of 16 MB, full of partial boundaries."""
     start = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="digit"\r\n'
         "Content-Type: image/png\r\n\r\n"
@@ -53,7 +53,7 @@ def post(content_type: str, body: bytes) -> bytes:
 
 
 def drawing() -> bytes:
-    """Return a request for weights as a picture."""
+    """Return a request for an image of weights."""
     path = f"{MODEL}/versions/1/weights/hidden1"
     return f"GET {path} HTTP/1.1\r\nHost: test\r\nAccept: image/png\r\n\r\n".encode()
 
@@ -74,7 +74,7 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], int]] = {
 
 
 def probe(port: int, probes: int, figure: Record) -> None:
-    """Ask `/livez` on fresh connections, and record how long it takes."""
+    """Request `/livez` on new connections, and record the latency."""
     found = [ask(port) for _ in range(probes)]
     seconds = sorted(second for _, second in found)
     p50, p99 = (seconds[min(probes - 1, int(share * probes))] for share in (0.5, 0.99))
@@ -87,7 +87,7 @@ def probe(port: int, probes: int, figure: Record) -> None:
 
 @dataclass(frozen=True)
 class Served:
-    """A running service, its port for data, and that of its operators."""
+    """A running service, with its data port and its operators' port."""
 
     port: int
     operators: int
@@ -101,7 +101,7 @@ def served(published: Path) -> Iterator[Served]:
 
 
 def check(served: Served, attack: str, probes: int, figure: Record) -> None:
-    """Probe the operators' port beside an attack on the data port."""
+    """Probe the operators' port during an attack on the data port."""
     make, clients = ATTACKS[attack]
     request = make()
     with repeating([partial(send, served.port, request)] * clients) as rounds:
@@ -111,19 +111,13 @@ def check(served: Served, attack: str, probes: int, figure: Record) -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_probes_are_answered(served: Served, attack: str, figure: Record) -> None:
-    """
-    The short form.
-    """
+def test_probes_are_served_during_an_attack(served: Served, attack: str, figure: Record) -> None:
     check(served, attack, 20, figure)
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_probes_are_answered_for_long(served: Served, attack: str, figure: Record) -> None:
-    """
-    The same for longer.
-    """
+def test_probes_are_served_during_a_long_attack(served: Served, attack: str, figure: Record) -> None:
     check(served, attack, 1000, figure)
 
 
@@ -133,16 +127,13 @@ def check_busy(served: Served, connections: int, probes: int, figure: Record) ->
         probe(served.operators, probes, figure)
 
 
-def test_probes_are_answered_beside_100_busy_connections(served: Served, figure: Record) -> None:
-    """
-    The short form.
-    """
+def test_probes_are_served_beside_100_busy_connections(served: Served, figure: Record) -> None:
     check_busy(served, 100, 50, figure)
 
 
 @pytest.mark.torture
-def test_probes_are_answered_beside_500_busy_connections(served: Served, figure: Record) -> None:
+def test_probes_are_served_beside_500_busy_connections(served: Served, figure: Record) -> None:
     """
-    As many as there may be of one address.
+    The limit of connections per address.
     """
     check_busy(served, 500, 1000, figure)

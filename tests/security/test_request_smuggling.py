@@ -1,4 +1,4 @@
-"""No two parsers can be made to disagree about where a request ends.
+"""Request smuggling: the service and any other parser agree where a request ends.
 
 Promised: what a connection's bytes mean does not depend on how they are cut into packets. Every request below
 is sent cut at every byte, alone and before another request, and the responses are the same. Where its length
@@ -41,12 +41,12 @@ def get(
 
 
 def post(*lines: bytes, body: bytes = b"", target: bytes = b"/v1/models/quadrants/predict") -> bytes:
-    """Return a request with a body that is framed as the lines say."""
+    """Return a request with a body framed as the header lines say."""
     return get(b"Content-Type: application/json", *lines, target=target, method=b"POST") + body
 
 
 def chunks(*parts: bytes, trailers: bytes = b"") -> bytes:
-    """Return a body in chunks."""
+    """Return a chunked body."""
     framed = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
     return framed + b"0\r\n" + trailers + b"\r\n"
 
@@ -58,14 +58,14 @@ INNER = get(target=b"/smuggled")
 
 @dataclass(frozen=True)
 class Case:
-    """Bytes, and what they are.
+    """Sent bytes, and their expected result.
 
     Attributes:
         sent: The bytes.
         statuses: Of the responses of the application. For the echo, which knows no paths and bodies, all
             responses but refusals of the connection are 200.
         ends: Whether the connection closes after them.
-        methods: Of the requests.
+        methods: Methods of the requests.
     """
 
     sent: bytes
@@ -235,14 +235,14 @@ LAST = Case(get(), (200,))
 
 
 def followed(case: Case) -> Case:
-    """Return a case with another request after it."""
+    """Return a case followed by another request."""
     if case.ends:
         return Case(case.sent + LAST.sent, case.statuses, True, case.methods)
     return Case(case.sent + LAST.sent, case.statuses + LAST.statuses, LAST.ends, case.methods)
 
 
 def preceded(case: Case) -> Case:
-    """Return a case with another request before it."""
+    """Return a case preceded by another request."""
     return Case(LAST.sent + case.sent, LAST.statuses + case.statuses, case.ends, ("?", *case.methods))
 
 
@@ -258,12 +258,12 @@ def app(toy_settings: Settings) -> App:
 
 
 def in_two(sent: bytes) -> list[list[bytes]]:
-    """Return bytes cut at every place, and uncut."""
+    """Return bytes split in two at every position, and unsplit."""
     return [[sent[:cut], sent[cut:]] for cut in range(1, len(sent))] + [[sent]]
 
 
 def check(outcomes: list[Outcome], case: Case) -> None:
-    """Check that every outcome is the same, and the right one."""
+    """Check that every result is the expected one."""
     whole = outcomes[-1]
     assert whole.statuses == list(case.statuses)
     assert whole.has_ended == case.ends
@@ -272,7 +272,7 @@ def check(outcomes: list[Outcome], case: Case) -> None:
 
 
 def echoed(name: str) -> Case:
-    """Return a case as the echo answers it, which knows neither paths nor what a body should be."""
+    """Return a case with the statuses of the echo, which knows neither paths nor valid bodies."""
     case = CASES[name]
     if name in UNCLEAR:
         return case
@@ -281,9 +281,9 @@ def echoed(name: str) -> Case:
 
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", CASES)
-def test_a_cut_changes_nothing_of_what_was_requested(app: App, name: str, setting: str) -> None:
+def test_packet_boundaries_do_not_change_requests(app: App, name: str, setting: str) -> None:
     """
-    Methods, targets and every byte of the bodies. The second part comes once all before it is answered.
+    Methods, targets and bodies are the same. The second packet is sent after all responses to the first.
     """
     case = SETTINGS[setting](echoed(name))
 
@@ -293,10 +293,10 @@ def test_a_cut_changes_nothing_of_what_was_requested(app: App, name: str, settin
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_cut_changes_nothing_of_what_the_application_answers(app: App, name: str) -> None:
+def test_packet_boundaries_do_not_change_responses(app: App, name: str) -> None:
     """
-    Predictions and ASGI, between two others. The second part comes once all before it is answered, and at
-    once.
+    Predictions and ASGI, between two other requests. The second packet is sent after all responses to the
+    first, or at once.
     """
     case = followed(preceded(CASES[name]))
 
@@ -308,9 +308,9 @@ def test_a_cut_changes_nothing_of_what_the_application_answers(app: App, name: s
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_bytes_that_come_one_by_one_are_the_same_request(app: App, name: str) -> None:
+def test_request_sent_byte_by_byte_is_the_same(app: App, name: str) -> None:
     """
-    Between two others, and each byte in a packet of its own.
+    Between two other requests.
     """
     case = followed(preceded(echoed(name)))
     parts = [case.sent[at : at + 1] for at in range(len(case.sent))]
@@ -322,9 +322,9 @@ def test_bytes_that_come_one_by_one_are_the_same_request(app: App, name: str) ->
     check(outcomes, case)
 
 
-def test_the_refusal_of_a_body_of_head_has_no_body(app: App) -> None:
+def test_refused_head_request_gets_no_body(app: App) -> None:
     """
-    Whether it is refused while it is received, or while it waits for its turn.
+    Whether it is refused while it is received, or while it is queued.
     """
     head = get(CHUNKED, method=b"HEAD")
     case = preceded(Case(head + b"+1\r\n" + get(), (400,), True, ("HEAD",)))
@@ -343,7 +343,7 @@ NOT_OF_H11 = {"empty lines first"}
 
 
 def by_h11(sent: bytes) -> tuple[Seen, bool]:
-    """Return what an independent parser finds: method, path and body, and whether all of it was sound."""
+    """Return the requests that h11 parses: method, path and body, and whether all were valid."""
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=65_536)
     parser.receive_data(sent)
     found: Seen = []
@@ -368,21 +368,21 @@ def by_h11(sent: bytes) -> tuple[Seen, bool]:
 
 
 def by_us(outcome: Outcome) -> Seen:
-    """Return what the echo was asked."""
+    """Return the requests that the echo received."""
     asked = [json.loads(body) for status, body in outcome.responses if status == 200]
     return [(method, target, bytes.fromhex(body)) for method, target, body in asked]
 
 
 def without_host(seen: Seen) -> Seen:
-    """Return requests with the path alone of targets in absolute form."""
+    """Replace targets in absolute form by their path."""
     return [(method, target.removeprefix("http://other:81"), body) for method, target, body in seen]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", sorted(set(CLEAR) - NOT_OF_H11))
-def test_h11_finds_the_same_requests(app: App, name: str, setting: str) -> None:
+def test_h11_parses_the_same_requests(app: App, name: str, setting: str) -> None:
     """
-    As many, and the same methods, paths and bodies. Responses to HEAD have no body that tells.
+    The same methods, paths and bodies.
     """
     case = SETTINGS[setting](CLEAR[name])
     sent = case.sent.replace(b"HEAD ", b"GET ")
@@ -395,7 +395,7 @@ def test_h11_finds_the_same_requests(app: App, name: str, setting: str) -> None:
 
 
 def streams(draw: st.DrawFn) -> bytes:
-    """Draw requests, one after the other, with a few bytes changed, left out or put in."""
+    """Draw consecutive requests with a few bytes changed, removed or inserted."""
     names = draw(st.lists(st.sampled_from(sorted(CASES)), min_size=1, max_size=4))
     sent = bytearray(b"".join(CASES[name].sent.replace(b"HEAD ", b"GET ") for name in names))
     odd = st.sampled_from(
@@ -408,7 +408,8 @@ def streams(draw: st.DrawFn) -> bytes:
 
 
 def agree(app: App, sent: bytes, cuts: list[int]) -> None:
-    """Check that h11 and we find the same, however it is cut, up to where one of both refuses."""
+    """Check that h11 and the service parse the same requests, however they are split, until one of both
+    refuses."""
     places = sorted({cut % len(sent) for cut in cuts} - {0})
     parts = [sent[start:end] for start, end in zip([0, *places], [*places, len(sent)], strict=True)]
     whole, cut = exchange(lambda: Server(Echo, app.request_log), [[sent], parts], settles=True)
@@ -421,10 +422,10 @@ def agree(app: App, sent: bytes, cuts: list[int]) -> None:
 
 
 @given(st.composite(streams)(), st.lists(st.integers(0, 10_000), max_size=6))
-@examples(300)
-def test_h11_agrees_on_what_is_drawn(app: App, sent: bytes, cuts: list[int]) -> None:
+@examples(100)
+def test_h11_agrees_on_random_requests(app: App, sent: bytes, cuts: list[int]) -> None:
     """
-    Requests with a few bytes changed: nobody finds a request with another body than the other does.
+    Requests with a few changed bytes.
     """
     if sent:
         agree(app, sent, cuts)
@@ -433,9 +434,9 @@ def test_h11_agrees_on_what_is_drawn(app: App, sent: bytes, cuts: list[int]) -> 
 @pytest.mark.torture
 @given(st.composite(streams)(), st.lists(st.integers(0, 10_000), max_size=6))
 @settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
-def test_h11_agrees_on_much_that_is_drawn(app: App, sent: bytes, cuts: list[int]) -> None:
+def test_h11_agrees_on_many_random_requests(app: App, sent: bytes, cuts: list[int]) -> None:
     """
-    The same with new examples in every run.
+    With new examples in every run.
     """
     if sent:
         agree(app, sent, cuts)
@@ -448,7 +449,7 @@ def process(toy_root: Path) -> Iterator[Process]:
 
 
 def barrier(connection: socket.socket) -> None:
-    """Wait until the service has read everything that was sent before."""
+    """Wait until the service has read everything sent before."""
     connection.sendall(get())
     received = b""
     while not received.endswith(b"}"):
@@ -457,7 +458,7 @@ def barrier(connection: socket.socket) -> None:
 
 
 def read(connection: socket.socket) -> bytes:
-    """Read until the service ends the connection."""
+    """Read until the service closes the connection."""
     received = b""
     with suppress(ConnectionResetError):
         while new := connection.recv(65_536):
@@ -466,7 +467,7 @@ def read(connection: socket.socket) -> bytes:
 
 
 def over_sockets(process: Process, case: Case, cuts: list[int], address: str) -> list[Outcome]:
-    """Send a case in two parts, over a connection for each cut; the second once the first was read."""
+    """Send a case in two parts, over one connection per split; the second part once the first was read."""
     where = ("127.0.0.1", process.port)
     with ExitStack() as stack:
         other = stack.enter_context(socket.create_connection(where, PATIENCE_S))
@@ -485,7 +486,7 @@ def over_sockets(process: Process, case: Case, cuts: list[int], address: str) ->
 
 
 def check_over_sockets(process: Process, step: int) -> int:
-    """Check every case, cut at every so many bytes; return how many connections that took."""
+    """Check every case, split at every `step` bytes; return the number of connections."""
     count = 0
     for number, (name, setting) in enumerate(product(CASES, SETTINGS)):
         case = SETTINGS[setting](CASES[name])
@@ -495,17 +496,17 @@ def check_over_sockets(process: Process, step: int) -> int:
     return count
 
 
-def test_a_cut_changes_nothing_over_sockets(process: Process, figure: Record) -> None:
+def test_packet_boundaries_do_not_change_responses_over_sockets(process: Process, figure: Record) -> None:
     """
-    A process, and a sample of the cuts.
+    A service process, and a sample of the splits.
     """
     figure("connections, all answered alike", check_over_sockets(process, 40))
 
 
 @pytest.mark.torture
-def test_no_cut_changes_anything_over_sockets(process: Process, figure: Record) -> None:
+def test_no_packet_boundary_changes_responses_over_sockets(process: Process, figure: Record) -> None:
     """
-    Every cut.
+    Every split.
     """
     figure("connections, all answered alike", check_over_sockets(process, 1))
 
@@ -518,9 +519,9 @@ EARLY = {
 
 
 @pytest.mark.parametrize("name", EARLY)
-def test_a_body_that_nobody_wants_is_no_request(app: App, name: str) -> None:
+def test_unread_body_is_not_parsed_as_a_request(app: App, name: str) -> None:
     """
-    It is refused by its head: its body is left out, or the connection closes before what follows it.
+    A request refused by its head: its body is skipped, or the connection is closed.
     """
     sent = EARLY[name] + get()
 

@@ -1,4 +1,4 @@
-"""Every answer tells browsers not to guess its type, and every page to load and frame nothing foreign."""
+"""Security headers: browsers neither guess content types nor load or frame foreign content."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,11 +41,11 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         ("GET", "/" + "x" * 40_000, {}, b"", 431),
     ],
 )
-def test_no_answer_may_be_taken_for_another_type(
+def test_every_response_forbids_content_sniffing(
     process: Process, method: str, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     """
-    Or loaded by a page of another origin; each header comes once.
+    And loading by pages of other origins; each header is sent once.
     """
     answer = ask(process.port, method, path, headers, body)
 
@@ -56,9 +56,9 @@ def test_no_answer_may_be_taken_for_another_type(
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_no_page_may_be_framed_or_load_foreign_scripts(process: Process, path: str) -> None:
+def test_pages_forbid_framing_and_foreign_scripts(process: Process, path: str) -> None:
     """
-    By both of the headers that browsers know.
+    With both headers that browsers know.
     """
     headers = ask(process.port, "GET", path).headers
 

@@ -1,4 +1,4 @@
-"""Clients that ask for large responses and do not read them cannot exhaust the service's memory."""
+"""Clients that request large responses and do not read them cannot exhaust memory."""
 
 import itertools
 import time
@@ -18,7 +18,7 @@ PREDICT = "/v1/models/mlp-128/predict"
 
 
 def predict(process: Process) -> float:
-    """Ask for a prediction; return the seconds it took."""
+    """Send a prediction; return its duration in seconds."""
     began = time.perf_counter()
     answer = process.get(PREDICT, {"image": dot(3).tolist()})
     assert len(answer["predictions"]) == 1
@@ -26,9 +26,9 @@ def predict(process: Process) -> float:
 
 
 @pytest.mark.parametrize("readers", [12, pytest.param(40, marks=pytest.mark.slow)])
-def test_readers_of_one_large_response_share_its_memory(readers: int) -> None:
+def test_clients_of_one_large_response_share_its_memory(readers: int) -> None:
     """
-    Clients that do not read 18 MB each make the process grow by less than 100 MB; predictions are answered.
+    Clients that do not read 18 MB each: the process grows by less than 100 MB, and predictions succeed.
     """
     with running(MODELS, "--no-access-log") as process:
         predict(process)
@@ -43,7 +43,7 @@ def test_readers_of_one_large_response_share_its_memory(readers: int) -> None:
 
 
 def _many_large() -> list[str]:
-    """Return different paths of large responses: matrices of four megabytes and more, and pictures."""
+    """Return different paths of large responses: weight matrices of 4 MB and more, and pictures."""
     layers = [
         f"/v1/models/{model}/versions/{version}/weights/{layer}"
         for model, versions, names in (
@@ -56,9 +56,9 @@ def _many_large() -> list[str]:
     return [*layers, *(f"{layer}.png?palette=safe" for layer in layers)]
 
 
-def test_readers_of_different_large_responses_are_refused_before_memory_is_exhausted() -> None:
+def test_large_responses_are_refused_before_memory_is_exhausted() -> None:
     """
-    What does not fit into the budget for rendered bodies is a 503; predictions have the rest of it.
+    Rendered bodies beyond the budget get 503; predictions succeed.
     """
     with running(MODELS, "--no-access-log") as process:
         predict(process)

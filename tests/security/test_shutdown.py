@@ -1,4 +1,4 @@
-"""A stop loses no request that was sent whole before the signal.
+"""A stop loses no request that was sent completely before the signal.
 
 Promised: at SIGTERM everything that has arrived is answered, on new and on kept connections, and no
 connection is reset before its client has the response. In the lame duck period `/readyz` says 503, new
@@ -27,7 +27,7 @@ CLIENTS = 100
 
 
 def answered(models: Path, *arguments: str) -> list[str]:
-    """Send requests over new and kept connections, and then SIGTERM; return what each client got."""
+    """Send requests over new and kept-alive connections, then SIGTERM; return each client's responses."""
     found = []
     with running(models, *arguments) as process, ExitStack() as stack:
         kept = [stack.enter_context(connect(process.port)) for _ in range(CLIENTS // 2)]
@@ -59,24 +59,24 @@ def check(models: Path, rounds: int, figure: Record) -> None:
     assert set(found) == {"200, closed"}
 
 
-def test_what_was_sent_before_the_signal_is_answered(toy_root: Path, figure: Record) -> None:
+def test_requests_sent_before_the_signal_get_responses(toy_root: Path, figure: Record) -> None:
     """
-    By a hundred clients, half of them on new connections.
+    A hundred clients, half of them on new connections.
     """
     check(toy_root, 1, figure)
 
 
 @pytest.mark.torture
-def test_what_was_sent_before_the_signal_is_answered_every_time(toy_root: Path, figure: Record) -> None:
+def test_no_request_is_lost_in_many_stops(toy_root: Path, figure: Record) -> None:
     """
     Thirty stops.
     """
     check(toy_root, 30, figure)
 
 
-def test_a_lame_duck_still_answers(toy_root: Path) -> None:
+def test_service_accepts_requests_in_the_lame_duck_period(toy_root: Path) -> None:
     """
-    It is not ready, says so, accepts connections and closes them; what was kept is answered once more.
+    It reports that it is not ready; each connection is closed after its response.
     """
     with running(toy_root, "--lame-duck-s", "5") as process, connect(process.port) as kept:
         kept.sendall(READY)

@@ -1,4 +1,4 @@
-"""Clients that do not read what they asked for cost a bounded amount of memory, for a bounded time.
+"""Clients that do not read their responses hold a bounded amount of memory, for a bounded time.
 
 Promised: no more is answered on a connection while the client has not taken what was answered before, so that
 pipelined requests whose responses nobody reads hold little more than one response. A client that takes fewer
@@ -39,7 +39,7 @@ def process(toy_root: Path) -> Iterator[Process]:
 
 
 def read_at(process: Process, rate: float) -> int:
-    """Read responses at a rate, in bytes a second; return how many bytes came."""
+    """Read responses at a rate in bytes per second; return the number of bytes."""
     received, step = 0, 8192
     with connect(process.port, receive_bytes=SMALL_BUFFER) as connection:
         connection.sendall(
@@ -54,20 +54,20 @@ def read_at(process: Process, rate: float) -> int:
 
 @pytest.fixture(scope="module")
 def whole(process: Process) -> int:
-    """How many bytes the responses have."""
+    """Size of the responses in bytes."""
     return read_at(process, 1e12)
 
 
-def test_a_reader_below_the_minimum_rate_is_cut_off(process: Process, whole: int) -> None:
+def test_client_below_the_minimum_rate_is_disconnected(process: Process, whole: int) -> None:
     """
-    One that takes a fifth of it.
+    It reads at a fifth of the rate.
     """
     assert read_at(process, RATE / 5) < whole
 
 
-def test_a_reader_above_the_minimum_rate_gets_everything(process: Process, whole: int) -> None:
+def test_client_above_the_minimum_rate_gets_everything(process: Process, whole: int) -> None:
     """
-    One that takes ten times as much, for much longer than the time over which it is measured.
+    It reads at ten times the rate, for much longer than the period over which the rate is measured.
     """
     began = time.perf_counter()
 
@@ -75,9 +75,9 @@ def test_a_reader_above_the_minimum_rate_gets_everything(process: Process, whole
     assert time.perf_counter() - began > 2 * TIMEOUT_S
 
 
-def test_a_reader_who_takes_nothing_is_cut_off(process: Process) -> None:
+def test_client_that_reads_nothing_is_disconnected_over_sockets(process: Process) -> None:
     """
-    The connection is gone while its client still holds it.
+    The service closes its side.
     """
     with connect(process.port, receive_bytes=SMALL_BUFFER) as connection:
         connection.sendall(LARGE * 100)
@@ -86,7 +86,7 @@ def test_a_reader_who_takes_nothing_is_cut_off(process: Process) -> None:
 
 
 def flood(connection: socket.socket, request: bytes, count: int) -> int:
-    """Send requests without reading a response until nothing more is taken; return how many were sent."""
+    """Send requests without reading responses until the socket blocks; return the number sent."""
     connection.settimeout(2.0)
     sent, batch = 0, request * 100
     with suppress(OSError):
@@ -96,7 +96,7 @@ def flood(connection: socket.socket, request: bytes, count: int) -> int:
 
 
 def check_memory(models: Path, clients: int, count: int, request: bytes, figure: Record) -> None:
-    """Pipeline requests over several connections whose responses nobody reads; memory must stay."""
+    """Pipeline requests over several connections without reading responses; memory must not grow."""
     with (
         running(models, "--no-access-log", "--write-timeout-s", "60", "--min-send-rate", "1") as process,
         ExitStack() as stack,
@@ -118,21 +118,17 @@ def check_memory(models: Path, clients: int, count: int, request: bytes, figure:
 
 
 @pytest.mark.parametrize("request_", [PREDICT, LARGE], ids=["predictions", "documents"])
-def test_responses_that_nobody_reads_hold_little_memory(
-    toy_root: Path, request_: bytes, figure: Record
-) -> None:
+def test_unread_responses_need_little_memory(toy_root: Path, request_: bytes, figure: Record) -> None:
     """
-    Of eight connections.
+    Eight connections.
     """
     check_memory(toy_root, 8, 8000, request_, figure)
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("request_", [PREDICT, LARGE], ids=["predictions", "documents"])
-def test_80000_responses_that_nobody_reads_hold_little_memory(
-    toy_root: Path, request_: bytes, figure: Record
-) -> None:
+def test_80000_unread_responses_need_little_memory(toy_root: Path, request_: bytes, figure: Record) -> None:
     """
-    Of 40 connections.
+    40 connections.
     """
     check_memory(toy_root, 40, 80_000, request_, figure)

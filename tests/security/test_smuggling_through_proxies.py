@@ -1,4 +1,4 @@
-"""No request is smuggled past a proxy: the service sees what the proxy has forwarded, and no other request.
+"""Request smuggling through nginx and HAProxy: the service sees only requests that the proxy forwarded.
 
 Each attack is bytes in which two programs may see different requests: lengths that contradict each other,
 transfer codings and chunk sizes written oddly, responses that come before the body. It is sent through nginx
@@ -135,7 +135,7 @@ CHUNKS = (
 
 
 def attacks() -> Iterator[tuple[str, list[bytes]]]:
-    """Yield each attack: its name, and what is sent, with a pause after each part."""
+    """Yield each attack: its name, and its packets, with a pause after each."""
     size = len(SMUGGLED)
     for place, lines in enumerate(LENGTHS):
         for method in ("POST", "GET"):
@@ -164,7 +164,7 @@ def _head(method: str, path: str, *lines: str, version: str = "1.1") -> bytes:
 
 
 def _early_answers(size: int) -> Iterator[tuple[str, list[bytes]]]:
-    """Yield requests whose answer does not wait for the body, which is a request to whoever forgets it."""
+    """Yield requests that get a response before their body, which is itself a request."""
     for method in ("POST", "GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
         for path in ("/attack", "/livez", PREDICT, "/", "/docs"):
             head = _head(method, path, f"Content-Length: {size}")
@@ -185,7 +185,7 @@ def _early_answers(size: int) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def _other_protocols(size: int) -> Iterator[tuple[str, list[bytes]]]:
-    """Yield offers of other protocols with a body, and other versions with chunks."""
+    """Yield upgrades with a body, and other versions with chunks."""
     for offer in ("websocket", "h2c", "TLS/1.0"):
         upgrade = (f"Upgrade: {offer}", "Connection: Upgrade")
         yield f"{offer} length", [_head("POST", "/attack", *upgrade, f"Content-Length: {size}") + SMUGGLED]
@@ -200,7 +200,7 @@ def _other_protocols(size: int) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def _heads() -> Iterator[tuple[str, list[bytes]]]:
-    """Yield heads whose end, or whose target, can be misread."""
+    """Yield heads whose end or target is ambiguous."""
     hidden = SMUGGLED.replace(b"X-Rest: ", b"")
     lines = (
         b"X: y\n\n",
@@ -238,7 +238,7 @@ def _heads() -> Iterator[tuple[str, list[bytes]]]:
 
 
 def attack(proxy: Proxy, parts: list[bytes]) -> None:
-    """Send an attack on a connection of its own, and read for a while."""
+    """Send an attack on a new connection, and read for a while."""
     with closing(proxy.socket()) as connection, suppress(OSError):
         for part in parts:
             connection.settimeout(5)
@@ -250,7 +250,7 @@ def attack(proxy: Proxy, parts: list[bytes]) -> None:
 
 
 def victim(proxy: Proxy, number: int) -> str:
-    """Send a prediction; return what was wrong with the answer."""
+    """Send a prediction; return an error message if the response is wrong."""
     quarter, request_id = number % len(toys.QUARTERS), f"victim-{number}"
     headers = {"X-Request-ID": request_id}
     with closing(proxy.connect()) as connection:
@@ -275,7 +275,7 @@ def victim(proxy: Proxy, number: int) -> str:
 )
 def test_no_request_is_smuggled(toy_root: Path, tmp_path: Path, name: str, changes: dict[str, str]) -> None:
     """
-    Some hundred attacks, several at a time, each with two requests of others after it.
+    Some hundred attacks, several concurrently, each followed by two requests of other clients.
     """
     program(name)
     arguments = ("--trusted-proxy", "127.0.0.1", "--max-body-bytes", "1000000")
@@ -310,7 +310,7 @@ def test_no_request_is_smuggled(toy_root: Path, tmp_path: Path, name: str, chang
 
 
 def _path(target: str) -> str:
-    """Return a request target's path, as the service logs it."""
+    """Return the path of a request target, as in the service's log."""
     return unquote(re.sub(r"^http://[^/]*|#.*$", "", target))
 
 

@@ -1,4 +1,4 @@
-"""Attack: kill a worker while clients connect. New connections are answered by the others at once."""
+"""A worker is killed while clients connect: the other workers serve new connections at once."""
 
 import http.client
 import os
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 @dataclass
 class Clients:
-    """Threads that each open connection after connection and send one request over each.
+    """Threads that repeatedly connect and send one request.
 
     Attributes:
         port: Where.
@@ -62,7 +62,7 @@ class Clients:
 
 @dataclass
 class Kill:
-    """What happened to connections that were begun after a worker was killed, until its replacement served.
+    """Results of the connections opened between the kill of a worker and its replacement.
 
     Attributes:
         replaced_s: How long the replacement took to serve, in seconds.
@@ -78,7 +78,7 @@ class Kill:
 
 
 def is_served_by(pid: int, port: int) -> bool:
-    """Ask over a new connection; return whether it was this process that answered."""
+    """Send a request over a new connection; return whether this process responded."""
     with connect(port) as connection:
         connection.sendall(LIVE)
         read_response(connection)
@@ -102,9 +102,9 @@ def kill_under_load(process: Process, clients: Clients) -> Kill:
     return Kill(replaced_s, max(waits), len(waits), [why for at, why in clients.failed if at > killed])
 
 
-def test_connections_begun_after_a_kill_are_answered_by_the_others(toy_root: Path) -> None:
+def test_other_workers_serve_new_connections_after_a_kill(toy_root: Path) -> None:
     """
-    None is reset, and none waits for the replacement.
+    No connection is reset, and none waits for the replacement.
     """
     with running(toy_root, "--workers", "2", "--no-access-log") as process:
         clients = Clients(process.port)
@@ -119,9 +119,9 @@ def test_connections_begun_after_a_kill_are_answered_by_the_others(toy_root: Pat
 
 
 @pytest.mark.torture
-def test_one_worker_after_another_is_killed(toy_root: Path) -> None:
+def test_workers_are_killed_one_after_another(toy_root: Path) -> None:
     """
-    Eight times, of four workers, at load; the delay before a restart grows meanwhile.
+    Eight times, of four workers, under load; the delay of restarts grows.
     """
     with running(toy_root, "--workers", "4", "--no-access-log") as process:
         clients = Clients(process.port)

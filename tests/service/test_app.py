@@ -1,4 +1,4 @@
-"""`service/app.py`: the rooms joined, models loaded at the start, nothing escapes without an answer."""
+"""The application: components are connected, models are loaded, and every request gets a response."""
 
 import re
 from collections.abc import Container
@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from service import app as app_module
 from service.app import create_app
 from service.core.errors import ArtifactError
-from service.inference.registry import Registry
+from service.inference.models.registry import Registry
 from service.settings import Settings
 from tests import toys
 from tests.processes import modules_after
@@ -18,10 +18,7 @@ from tests.service.http.bodies import problem
 from tests.service.http.running import service
 
 
-def test_models_are_loaded_before_anybody_can_ask(toy_settings: Settings) -> None:
-    """
-    A built service is ready at its first request.
-    """
+def test_models_are_loaded_before_the_first_request(toy_settings: Settings) -> None:
     app = create_app(toy_settings)
 
     answer = TestClient(app).get("/readyz")
@@ -29,16 +26,13 @@ def test_models_are_loaded_before_anybody_can_ask(toy_settings: Settings) -> Non
     assert answer.status_code == 200
 
 
-def test_a_models_folder_that_is_not_there_is_no_empty_one(toy_settings: Settings, tmp_path: Path) -> None:
-    """
-    A misspelt path must not look like a service without models.
-    """
+def test_a_missing_models_folder_stops_the_start(toy_settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nothing-here"):
         create_app(toy_settings.model_copy(update={"models": tmp_path / "nothing-here"}))
 
 
 def corrupted(root: Path) -> None:
-    """Publish two versions and spoil the second."""
+    """Publish two versions, and damage the second."""
     toys.publish(root)
     toys.publish(root)
     model = root / "quadrants" / "2" / "model.onnx"
@@ -46,19 +40,13 @@ def corrupted(root: Path) -> None:
 
 
 def test_a_strict_service_does_not_start_with_a_refused_model(toy_settings: Settings, tmp_path: Path) -> None:
-    """
-    Better no service than an old version nobody asked for.
-    """
     corrupted(tmp_path)
 
     with pytest.raises(ArtifactError, match=r"^quadrants/2: "):
         create_app(toy_settings.model_copy(update={"models": tmp_path, "strict": True}))
 
 
-def test_a_service_that_is_not_strict_serves_the_rest(toy_settings: Settings, tmp_path: Path) -> None:
-    """
-    The version that is whole.
-    """
+def test_a_service_that_is_not_strict_serves_valid_models(toy_settings: Settings, tmp_path: Path) -> None:
     corrupted(tmp_path)
 
     with service(toy_settings, models=tmp_path) as client:
@@ -67,25 +55,20 @@ def test_a_service_that_is_not_strict_serves_the_rest(toy_settings: Settings, tm
     assert model.json()["version"] == "1"
 
 
-def test_a_strict_service_starts_with_whole_models(toy_settings: Settings) -> None:
-    """
-    Strictness costs nothing where nothing is wrong.
-    """
+def test_a_strict_service_starts_with_valid_models(toy_settings: Settings) -> None:
     with service(toy_settings, strict=True) as client:
         assert client.get("/readyz").status_code == 200
 
 
-def test_importing_the_service_brings_in_no_tools_of_training() -> None:
-    """
-    A fresh interpreter, and what it has loaded afterwards.
-    """
-    loaded = {name.partition(".")[0] for name in modules_after("import service.app, service.server")}
+def test_the_service_imports_no_training_tools() -> None:
+    """In a fresh interpreter."""
+    loaded = {name.partition(".")[0] for name in modules_after("import service.app, service.server.process")}
 
     assert {"service", "onnxruntime", "starlette"} <= loaded
     assert not loaded & {"torch", "training", "onnx", "onnxscript", "tqdm", "scipy", "pandas", "matplotlib"}
 
 
-def test_the_first_page_leads_somewhere(client: TestClient) -> None:
+def test_the_root_path_redirects_to_the_page(client: TestClient) -> None:
     """
     Whoever opens the address in a browser sees something.
     """
@@ -96,9 +79,7 @@ def test_the_first_page_leads_somewhere(client: TestClient) -> None:
 
 
 def test_the_documentation_needs_no_other_host(client: TestClient) -> None:
-    """
-    Every file the page names is the service's own, and is there; by a relative link, for proxies with a path.
-    """
+    """Every file of the page is the service's own; by a relative link, for proxies with a path prefix."""
     page = client.get("/docs")
     files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
 
@@ -111,9 +92,7 @@ def test_the_documentation_needs_no_other_host(client: TestClient) -> None:
 
 
 def test_the_documentation_has_no_inline_script(client: TestClient) -> None:
-    """
-    The content security policy, the same as the page's, allows none.
-    """
+    """The content security policy allows none."""
     page = client.get("/docs")
 
     assert re.findall(r"<script[^>]*>([^<]*)</script>", page.text) == ["", ""]
@@ -121,10 +100,8 @@ def test_the_documentation_has_no_inline_script(client: TestClient) -> None:
     assert page.headers["x-frame-options"] == "DENY"
 
 
-def test_the_root_path_is_in_every_link_that_answers_give(toy_settings: Settings) -> None:
-    """
-    The description's server and the pictures of a report; without a root path none has one.
-    """
+def test_the_root_path_is_in_every_link_of_responses(toy_settings: Settings) -> None:
+    """The server of the API description and the pictures of a report."""
     report = "/v1/models/quadrants/report"
     with service(toy_settings, root_path="/inkling") as client:
         below = client.get("/openapi.json").json()
@@ -141,10 +118,7 @@ def test_the_root_path_is_in_every_link_that_answers_give(toy_settings: Settings
     assert "servers" not in alone
 
 
-def test_the_description_is_made_once(client: TestClient) -> None:
-    """
-    And is the same for everybody.
-    """
+def test_the_api_description_is_rendered_once(client: TestClient) -> None:
     first, second = client.get("/openapi.json"), client.get("/openapi.json")
 
     assert first.headers["content-type"] == "application/json"
@@ -154,22 +128,15 @@ def test_the_description_is_made_once(client: TestClient) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/docs", "/openapi.json", "/livez", "/nowhere", "/docs/static/nothing"]
 )
-def test_every_answer_has_a_request_id(client: TestClient, path: str) -> None:
-    """
-    Whoever answers it.
-    """
+def test_every_response_has_a_request_id(client: TestClient, path: str) -> None:
     answer = client.get(path, follow_redirects=False)
 
     assert re.fullmatch("[0-9a-f]{16}", answer.headers["x-request-id"])
 
 
-def test_an_error_outside_of_the_endpoints_is_answered_too(
+def test_an_error_outside_of_the_endpoints_gets_a_response(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Wherever it comes from.
-    """
-
     def fail(registry: Registry) -> None:
         del registry
         raise KeyError("/secret/path")
@@ -182,10 +149,7 @@ def test_an_error_outside_of_the_endpoints_is_answered_too(
     assert "secret" not in answer.text
 
 
-def test_two_services_in_one_process_do_not_share_their_counters(toy_settings: Settings) -> None:
-    """
-    Each has a registry of its own.
-    """
+def test_two_services_in_one_process_do_not_share_metrics(toy_settings: Settings) -> None:
     with service(toy_settings) as one, service(toy_settings) as other:
         one.get("/livez")
         found = [client.get("/metrics").text.count('route="/livez"') for client in (one, other)]
@@ -194,12 +158,9 @@ def test_two_services_in_one_process_do_not_share_their_counters(toy_settings: S
     assert found[1] == 0
 
 
-def test_the_metrics_follow_what_is_loaded_and_unloaded(
+def test_the_ready_metric_follows_loads_and_unloads(
     toy_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    A new version has its series after the reload, and an unloaded model has none.
-    """
     built: list[Registry] = []
 
     class Kept(Registry):

@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 
 from service import key_cli
-from service.inference.admission.keys import Right, parse_keys
-from service.inference.admission.rates import UNLIMITED, Limits, parse
+from service.inference.admission.key_file import parse_keys
+from service.inference.admission.keys import Right
+from service.inference.admission.rates import UNLIMITED, RateLimits, parse
 from tests.processes import python
 
 
-def test_a_key_is_printed_once_with_its_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """
-    Standard output has the two; the line has the options, and finds the key.
-    """
+def test_a_key_and_its_line_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """To standard output; the line has the options, and its hash matches the key."""
     options = ["--rights", "predict", "--rate", "100/s", "--burst", "200", "--images", "5000/s"]
 
     status = key_cli.main(["app", *options, "--models", "ink,mlp-128"])
@@ -24,17 +23,13 @@ def test_a_key_is_printed_once_with_its_line(capsys: pytest.CaptureFixture[str])
     assert status == 0
     assert found is not None
     assert (found.name, found.rights) == ("app", frozenset({Right.PREDICT}))
-    assert found.limits == Limits(parse("100/s", 200), parse("5000/s"))
+    assert found.limits == RateLimits(parse("100/s", 200), parse("5000/s"))
     assert found.models == frozenset({"ink", "mlp-128"})
     assert key not in line
 
 
-def test_the_line_is_added_to_a_file_if_that_is_asked(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """
-    A new one is its owner's alone; a last line without an end gets one; standard output has the key alone.
-    """
+def test_the_line_is_appended_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A new file has mode 600; a last line without a line break gets one; only the key is printed."""
     path = tmp_path / "keys"
     keys = []
     for name in ("a", "b"):
@@ -48,10 +43,8 @@ def test_the_line_is_added_to_a_file_if_that_is_asked(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_comments_alone_are_a_file_to_begin_with(tmp_path: Path) -> None:
-    """
-    They stay.
-    """
+def test_the_line_is_appended_to_a_file_of_comments(tmp_path: Path) -> None:
+    """They stay."""
     path = tmp_path / "keys"
     path.write_text("# clients\n")
 
@@ -60,12 +53,10 @@ def test_comments_alone_are_a_file_to_begin_with(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", ["a sha256:" + "0" * 64 + " rights=read\n", "broken\n"])
-def test_a_file_that_would_not_be_sound_is_left_as_it_was(
+def test_a_file_that_would_be_invalid_is_not_changed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], before: str
 ) -> None:
-    """
-    A name that is taken, or a line that is broken already: 2, one line, and no key.
-    """
+    """The name exists already, or a line is invalid: status 2, one line, no key."""
     path = tmp_path / "keys"
     path.write_text(before)
 
@@ -88,10 +79,10 @@ def test_a_file_that_would_not_be_sound_is_left_as_it_was(
         ["a", "--append", "/does/not/exist"],
     ],
 )
-def test_bad_arguments_are_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """
-    Exit status 2, and no key.
-    """
+def test_invalid_arguments_are_reported_in_one_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Status 2, no key."""
     assert key_cli.main(arguments) == 2
 
     out, err = capsys.readouterr()
@@ -103,15 +94,13 @@ def test_bad_arguments_are_one_line(arguments: list[str], capsys: pytest.Capture
 def test_a_passphrase_is_read_from_standard_input(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """
-    What is to be sent has the name before it; the line has a slow hash.
-    """
+    """The key is the name and the passphrase; the line has a scrypt hash."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("correct-horse-battery\n"))
 
     status = key_cli.main(["ann", "--passphrase"])
 
     key, line = capsys.readouterr().out.splitlines()
-    named = parse_keys(line.encode(), UNLIMITED).named(key.encode())
+    named = parse_keys(line.encode(), UNLIMITED).find_passphrase(key.encode())
     assert status == 0
     assert key == "ann.correct-horse-battery"
     assert named is not None
@@ -121,19 +110,15 @@ def test_a_passphrase_is_read_from_standard_input(
 def test_a_weak_passphrase_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """
-    Without repeating it.
-    """
+    """The message does not contain it."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("hunter2\n"))
 
     assert key_cli.main(["ann", "--passphrase"]) == 2
     assert "hunter2" not in capsys.readouterr().err
 
 
-def test_the_command_is_a_word_of_the_program_and_starts_nothing_heavy() -> None:
-    """
-    `python -m service key NAME` through a pipe, as scripts use it.
-    """
+def test_the_command_imports_nothing_heavy() -> None:
+    """`python -m service key NAME` through a pipe, as scripts use it."""
     done = python("-m", "service", "key", "app", PYTHONPROFILEIMPORTTIME="1")
 
     assert done.returncode == 0

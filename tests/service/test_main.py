@@ -1,4 +1,4 @@
-"""`service/__main__.py`, `service/cli.py` and `service/server.py`: settings in, a server out."""
+"""Start of the service: from the command line to a server."""
 
 import importlib.util
 import logging
@@ -14,18 +14,18 @@ import pytest
 
 from service import __main__ as command
 from service.observability import json_logging
-from service.server import Server
+from service.server.http_server import Server
 
 
 @pytest.fixture
 def addresses() -> list[tuple[str, int]]:
-    """Where servers would have listened."""
+    """Addresses of the servers that would have run."""
     return []
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch, addresses: list[tuple[str, int]]) -> list[Server]:
-    """Keep servers from running and this process from being changed; what would have run is collected."""
+    """Collect servers instead of running them, and leave this process unchanged."""
     servers: list[Server] = []
 
     def collect(server: Server, sockets: list[socket.socket]) -> None:
@@ -54,9 +54,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
 def test_the_server_gets_every_limit_from_the_settings(
     started: list[Server], monkeypatch: pytest.MonkeyPatch, toy_root: Path
 ) -> None:
-    """
-    Those of connections and those of uvicorn.
-    """
+    """Limits of connections and of uvicorn."""
     changed: dict[str, Any] = {
         "port": 0,
         "max_connections": 7,
@@ -82,15 +80,12 @@ def test_the_server_gets_every_limit_from_the_settings(
     assert not config.server_header
 
 
-def test_several_processes_are_refused_where_the_system_cannot_fork(
+def test_several_workers_need_fork(
     started: list[Server],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     toy_root: Path,
 ) -> None:
-    """
-    In one line, too.
-    """
     monkeypatch.delattr(os, "fork")
 
     status = run(monkeypatch, "--workers", "2", "--models", str(toy_root))
@@ -105,9 +100,6 @@ def test_several_processes_are_refused_where_the_system_cannot_fork(
 def test_the_command_line_is_read(
     addresses: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, toy_root: Path
 ) -> None:
-    """
-    From the program's own arguments.
-    """
     run(monkeypatch, "--port", "0", "--host", "127.0.0.2", "--models", str(toy_root))
 
     ((host, port),) = addresses
@@ -127,16 +119,14 @@ def test_the_command_line_is_read(
         (["--rate-images", "2000000"], "INKLING_RATE_IMAGES"),
     ],
 )
-def test_a_bad_setting_stops_the_start_with_one_line(
+def test_an_invalid_setting_is_reported_in_one_line(
     started: list[Server],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     variable: str,
 ) -> None:
-    """
-    Exit code 2, and a line with the variable, the flag and the value.
-    """
+    """Status 2, and a line with the variable, the flag and the value."""
     status = run(monkeypatch, *arguments)
 
     (line,) = capsys.readouterr().err.splitlines()
@@ -158,7 +148,7 @@ def test_a_bad_setting_stops_the_start_with_one_line(
         ),
     ],
 )
-def test_bad_keys_and_rates_stop_the_start_with_one_line(
+def test_invalid_keys_and_rates_are_reported_in_one_line(
     started: list[Server],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -167,9 +157,7 @@ def test_bad_keys_and_rates_stop_the_start_with_one_line(
     arguments: list[str],
     words: str,
 ) -> None:
-    """
-    Also where each value alone would do.
-    """
+    """Also if each value alone is valid."""
     path = tmp_path / "keys"
     path.write_text("\n!\n")
 
@@ -189,7 +177,7 @@ def test_bad_keys_and_rates_stop_the_start_with_one_line(
         (["--port", "0", "--grpc-port", "PORT"], "INKLING_HOST, INKLING_GRPC_PORT (--host, --grpc-port): "),
     ],
 )
-def test_an_address_that_is_not_free_is_said_in_one_line(
+def test_an_occupied_address_is_reported_in_one_line(
     started: list[Server],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -197,9 +185,7 @@ def test_an_address_that_is_not_free_is_said_in_one_line(
     arguments: list[str],
     words: str,
 ) -> None:
-    """
-    It names the settings that choose another one; for gRPC too before anything is served.
-    """
+    """With the settings of the address; for gRPC too before anything is served."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         given = [argument.replace("PORT", port) for argument in arguments]
@@ -211,15 +197,12 @@ def test_an_address_that_is_not_free_is_said_in_one_line(
     assert not started
 
 
-def test_the_packages_of_grpc_are_asked_for_in_one_line(
+def test_missing_packages_of_grpc_are_reported_in_one_line(
     started: list[Server],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     toy_root: Path,
 ) -> None:
-    """
-    Where they are not installed.
-    """
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
     status = run(monkeypatch, "--grpc-port", "0", "--models", str(toy_root))
@@ -234,10 +217,6 @@ def test_the_packages_of_grpc_are_asked_for_in_one_line(
 def test_a_keyboard_interrupt_is_no_error(
     started: list[Server], monkeypatch: pytest.MonkeyPatch, toy_root: Path
 ) -> None:
-    """
-    Control-C ends the service without a traceback.
-    """
-
     def interrupt(server: Server, sockets: list[socket.socket]) -> None:
         del server
         sockets[0].close()
@@ -251,12 +230,10 @@ def test_a_keyboard_interrupt_is_no_error(
     assert not started
 
 
-def test_a_signal_to_stop_ends_with_0(
+def test_sigterm_ends_with_status_0(
     started: list[Server], monkeypatch: pytest.MonkeyPatch, toy_root: Path
 ) -> None:
-    """
-    The handler that is installed for SIGTERM, called as the system would.
-    """
+    """Calls the installed handler."""
     handlers: dict[int, Callable[[int, None], None]] = {}
     monkeypatch.setattr(signal, "signal", handlers.__setitem__)
 

@@ -1,4 +1,4 @@
-"""`service/server.py`: how a process ends, what operators can ask meanwhile, and TLS."""
+"""The serving process: shutdown, the operators' port, TLS."""
 
 import http.client
 import logging
@@ -22,13 +22,13 @@ from service.http.server import tls
 from service.http.server.tls import Certificates
 from service.inference.admission.keys import hash_of, new_key
 from service.observability import json_logging
-from service.server import Server
+from service.server.http_server import Server
 from service.settings import Settings
 from tests import toys
 from tests.certificates import Pair, make, shown
 from tests.service.http.bodies import PREDICT, images, problem
-from tests.service.http.running import PATIENCE_S, Exchanged, Held
-from tests.service.http.server.fakes import responses
+from tests.service.http.running import PATIENCE_S, HeldPredictions, RecordedResponse
+from tests.service.http.server.response_parser import responses
 
 DOT = toys.dot(2).tobytes()
 MANY = images(*range(60)).tobytes()
@@ -39,7 +39,7 @@ INDEX = "/v2/repository/index"
 
 
 class Client:
-    """One connection of a client that keeps to the rules."""
+    """One connection of a well-behaved client."""
 
     def __init__(self, port: int, *, is_tls: bool = False) -> None:
         if is_tls:
@@ -68,18 +68,18 @@ class Client:
         raw = self._connection.sock
         raw.sendall(head.encode() + b"Content-Length: 784\r\n\r\n" + DOT[:300])
 
-    def response(self) -> Exchanged:
+    def response(self) -> RecordedResponse:
         """Read a response."""
         answer = self._connection.getresponse()
-        return Exchanged(answer.status, Headers(dict(answer.getheaders())), answer.read())
+        return RecordedResponse(answer.status, Headers(dict(answer.getheaders())), answer.read())
 
-    def raw_response(self) -> Exchanged:
+    def raw_response(self) -> RecordedResponse:
         """Read the response to what was sent without `send`."""
         answer = http.client.HTTPResponse(self._connection.sock)
         answer.begin()
-        return Exchanged(answer.status, Headers(dict(answer.getheaders())), answer.read())
+        return RecordedResponse(answer.status, Headers(dict(answer.getheaders())), answer.read())
 
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Exchanged:
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> RecordedResponse:
         """Send a request, and read the response."""
         self.send(method, path, body, **headers)
         return self.response()
@@ -106,12 +106,14 @@ class Running:
         """Connect to the data port."""
         return Client(self.port, is_tls=self.is_tls)
 
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Exchanged:
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> RecordedResponse:
         """Ask on a connection of its own."""
         with self.connect() as client:
             return client.ask(method, path, body, **headers)
 
-    def ask_operators(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Exchanged:
+    def ask_operators(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> RecordedResponse:
         """Ask the operators' listener."""
         with Client(self.admin_port, is_tls=self.is_tls) as client:
             return client.ask(method, path, body, **headers)
@@ -170,17 +172,15 @@ def wait_until(happened: Callable[[], object]) -> None:
 
 
 def through_asgi(app: App) -> App:
-    """Let predictions be answered by the application."""
+    """Handle predictions through ASGI."""
     return replace(app, dispatch=replace(app.dispatch, predictions=None))
 
 
 # The end
 
 
-def test_a_lame_duck_answers_and_is_not_ready(toy_settings: Settings) -> None:
-    """
-    On old connections and new ones; every response closes its connection.
-    """
+def test_a_service_in_its_lame_duck_period_serves_but_is_unready(toy_settings: Settings) -> None:
+    """On old connections and new ones; every response closes its connection."""
     with serving(toy_settings, lame_duck_s=600.0) as running, running.connect() as old:
         before = old.ask("GET", "/readyz")
         running.signal()
@@ -200,7 +200,7 @@ def test_a_lame_duck_answers_and_is_not_ready(toy_settings: Settings) -> None:
         assert not running.server.should_exit
 
 
-def test_a_lame_duck_ends(toy_settings: Settings) -> None:
+def test_the_lame_duck_period_ends(toy_settings: Settings) -> None:
     with serving(toy_settings, lame_duck_s=0.1) as running:
         running.signal()
 
@@ -208,7 +208,7 @@ def test_a_lame_duck_ends(toy_settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_a_lame_duck(toy_settings: Settings, second: int) -> None:
+def test_a_second_signal_ends_the_lame_duck_period(toy_settings: Settings, second: int) -> None:
     with serving(toy_settings, lame_duck_s=600.0) as running:
         running.signal()
         assert not running.server.should_exit
@@ -218,12 +218,10 @@ def test_a_second_signal_ends_a_lame_duck(toy_settings: Settings, second: int) -
 
 
 @pytest.mark.parametrize(("lame_duck_s", "number"), [(0.0, signal.SIGTERM), (600.0, signal.SIGINT)])
-def test_without_a_lame_duck_the_end_begins_at_once(
+def test_without_a_lame_duck_period_the_service_stops_at_once(
     toy_settings: Settings, lame_duck_s: float, number: int
 ) -> None:
-    """
-    Ctrl+C never waits.
-    """
+    """At SIGINT always."""
     with serving(toy_settings, lame_duck_s=lame_duck_s) as running:
         running.signal(number)
 
@@ -232,21 +230,19 @@ def test_without_a_lame_duck_the_end_begins_at_once(
 
 
 @pytest.mark.parametrize("change", [lambda app: app, through_asgi])
-def test_a_prediction_on_a_thread_is_answered_before_the_end(
+def test_a_prediction_in_the_thread_pool_completes_before_the_end(
     toy_settings: Settings, monkeypatch: pytest.MonkeyPatch, change: Callable[[App], App]
 ) -> None:
-    """
-    Directly and through ASGI, with what was pipelined behind it.
-    """
+    """Directly and through ASGI, with pipelined requests after it."""
     with serving(toy_settings, change) as running, running.connect() as client, running.connect() as idle:
-        held = Held(monkeypatch)
+        held = HeldPredictions(monkeypatch)
         client.send("POST", PREDICT, MANY)
         more = f"GET /livez HTTP/1.1\r\nHost: a\r\n\r\nPOST {PREDICT} HTTP/1.1\r\nHost: a\r\n".encode()
         client.socket.sendall(more + b"Content-Length: 0\r\n\r\n")
-        held.wait_for_one()
+        held.wait_for_prediction()
         running.signal()
         assert idle.socket.recv(1) == b""
-        held.let_go()
+        held.release_all()
         with client.socket.makefile("rb") as file:
             text = file.read()
 
@@ -257,25 +253,25 @@ def test_a_prediction_on_a_thread_is_answered_before_the_end(
 
 
 @pytest.mark.parametrize("change", [lambda app: app, through_asgi])
-def test_a_prediction_that_takes_too_long_is_told_that_the_service_stops(
+def test_a_prediction_beyond_the_drain_timeout_gets_a_503(
     toy_settings: Settings, monkeypatch: pytest.MonkeyPatch, change: Callable[[App], App]
 ) -> None:
     with serving(toy_settings, change, drain_timeout_s=0.2) as running, running.connect() as client:
-        held = Held(monkeypatch)
+        held = HeldPredictions(monkeypatch)
         client.send("POST", PREDICT, MANY)
-        held.wait_for_one()
+        held.wait_for_prediction()
         running.signal()
         answer = client.response()
 
         problem(answer, 503, "stopping")
         assert answer.headers["connection"] == "close"
         wait_until(running.has_ended)
-        held.let_go()
+        held.release_all()
         wait_until(lambda: running.server._app.budget.used == 0)  # the thread still has the images
 
 
 @pytest.mark.parametrize("change", [lambda app: app, through_asgi])
-def test_half_a_body_is_told_that_the_service_stops(
+def test_an_incomplete_body_gets_a_503_at_the_end(
     toy_settings: Settings, change: Callable[[App], App]
 ) -> None:
     with serving(toy_settings, change, drain_timeout_s=0.2) as running, running.connect() as client:
@@ -287,7 +283,7 @@ def test_half_a_body_is_told_that_the_service_stops(
         wait_until(running.has_ended)
 
 
-def test_half_a_head_does_not_hold_the_end(toy_settings: Settings) -> None:
+def test_an_incomplete_head_does_not_delay_the_end(toy_settings: Settings) -> None:
     with serving(toy_settings, drain_timeout_s=0.2) as running, running.connect() as client:
         client.socket.sendall(b"GET /livez HT")
         running.signal()
@@ -297,9 +293,7 @@ def test_half_a_head_does_not_hold_the_end(toy_settings: Settings) -> None:
 
 
 def test_requests_that_have_arrived_before_the_signal_are_answered(toy_settings: Settings) -> None:
-    """
-    Also of clients whose connections were not accepted yet.
-    """
+    """Also on connections that were not accepted yet."""
     with serving(toy_settings) as running:
         gate = threading.Event()
         running.call(gate.wait)
@@ -317,10 +311,8 @@ def test_requests_that_have_arrived_before_the_signal_are_answered(toy_settings:
 # Operators
 
 
-def test_operators_have_probes_metrics_and_management(toy_settings: Settings) -> None:
-    """
-    Without keys management is theirs alone, and predictions are not.
-    """
+def test_the_operators_port_has_probes_metrics_and_management(toy_settings: Settings) -> None:
+    """Without keys only it has management; it has no predictions."""
     with serving(toy_settings) as running:
         running.ask("POST", PREDICT, DOT)
         found = {path: running.ask_operators("GET", path) for path in ("/livez", "/readyz", "/metrics")}
@@ -338,10 +330,8 @@ def test_operators_have_probes_metrics_and_management(toy_settings: Settings) ->
         problem(page, 404, "not-found")
 
 
-def test_operators_change_what_is_served(toy_settings: Settings) -> None:
-    """
-    From their own thread.
-    """
+def test_operators_can_load_and_unload_models(toy_settings: Settings) -> None:
+    """From their own thread."""
     with serving(toy_settings) as running:
         unloaded = running.ask_operators("POST", "/v2/repository/models/quadrants/unload")
         refused = running.ask("POST", PREDICT, DOT)
@@ -352,17 +342,17 @@ def test_operators_change_what_is_served(toy_settings: Settings) -> None:
         problem(refused, 503, "model-not-ready")
 
 
-def test_with_keys_operators_need_the_right(toy_settings: Settings, tmp_path: Path) -> None:
-    """
-    For management; probes and metrics need none.
-    """
+def test_with_keys_management_on_the_operators_port_needs_the_right(
+    toy_settings: Settings, tmp_path: Path
+) -> None:
+    """Probes and metrics need none."""
     reader, manager = new_key(), new_key()
     lines = [f"reader {hash_of(reader)} rights=read", f"manager {hash_of(manager)} rights=manage"]
     path = tmp_path / "keys"
     path.write_text("\n".join(lines))
     with serving(toy_settings, keys=path) as running:
 
-        def ask(**headers: str) -> Exchanged:
+        def ask(**headers: str) -> RecordedResponse:
             return running.ask_operators("POST", INDEX, None, **headers)
 
         problem(ask(), 401, "unauthenticated")
@@ -372,10 +362,7 @@ def test_with_keys_operators_need_the_right(toy_settings: Settings, tmp_path: Pa
             assert running.ask_operators("GET", probe).status_code == 200
 
 
-def test_operators_are_answered_while_the_data_port_is_not(toy_settings: Settings) -> None:
-    """
-    One long callback blocks its event loop.
-    """
+def test_the_operators_port_responds_while_the_main_event_loop_is_blocked(toy_settings: Settings) -> None:
     with serving(toy_settings) as running:
         gate, is_blocked = threading.Event(), threading.Event()
 
@@ -394,23 +381,25 @@ def test_operators_are_answered_while_the_data_port_is_not(toy_settings: Setting
         assert [answer.status_code for answer in answers] == [200] * 4
 
 
-def test_operators_are_answered_while_the_service_drains(
+def test_the_operators_port_responds_while_the_service_drains(
     toy_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(toy_settings) as running, running.connect() as client:
-        held = Held(monkeypatch)
+        held = HeldPredictions(monkeypatch)
         client.send("POST", PREDICT, MANY)
-        held.wait_for_one()
+        held.wait_for_prediction()
         running.signal()
         wait_until(lambda: running.ask_operators("GET", "/readyz").status_code == 503)
         alive = running.ask_operators("GET", "/livez")
-        held.let_go()
+        held.release_all()
 
         assert alive.status_code == 200
         assert client.response().status_code == 200
 
 
-def test_operators_requests_are_recorded(toy_settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_requests_on_the_operators_port_are_recorded(
+    toy_settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "service")
     with serving(toy_settings) as running:
         answer = running.ask_operators("GET", "/livez")
@@ -422,10 +411,10 @@ def test_operators_requests_are_recorded(toy_settings: Settings, caplog: pytest.
 
 
 @pytest.mark.parametrize("is_tls", [False, True])
-def test_every_response_has_its_headers(toy_settings: Settings, tmp_path: Path, is_tls: bool) -> None:
-    """
-    On both ports; with TLS, HSTS too.
-    """
+def test_every_response_has_the_constant_headers(
+    toy_settings: Settings, tmp_path: Path, is_tls: bool
+) -> None:
+    """On both ports; with TLS also HSTS."""
     pair: Pair | None = make(tmp_path, "one") if is_tls else None
     files: dict[str, Any] = {"tls_cert": pair.certificate, "tls_key": pair.key} if pair else {}
     with serving(toy_settings, **files) as running:
@@ -446,12 +435,10 @@ def test_every_response_has_its_headers(toy_settings: Settings, tmp_path: Path, 
 # TLS
 
 
-def test_a_replaced_certificate_is_that_of_new_connections(
+def test_new_connections_use_a_replaced_certificate(
     toy_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    On both ports; old connections go on, and a broken pair is not taken.
-    """
+    """On both ports; old connections go on, and an invalid pair is ignored."""
     monkeypatch.setattr(tls, "_CHECK_S", 0)
     pair, other = make(tmp_path, "one"), make(tmp_path, "two")
     first, second = pair.fingerprint(), other.fingerprint()
@@ -470,9 +457,7 @@ def test_a_replaced_certificate_is_that_of_new_connections(
 
 
 def test_pipelined_requests_over_tls_are_all_answered(toy_settings: Settings, tmp_path: Path) -> None:
-    """
-    On both ports, and their event loops: none waits for the client to send more.
-    """
+    """On both ports, without waiting for further data."""
     pair = make(tmp_path, "one")
     with serving(toy_settings, tls_cert=pair.certificate, tls_key=pair.key) as running:
         for port in (running.port, running.admin_port):
@@ -484,10 +469,8 @@ def test_pipelined_requests_over_tls_are_all_answered(toy_settings: Settings, tm
         wait_until(lambda: not len(running.server.connections))
 
 
-def test_plain_http_on_a_tls_port_ends(toy_settings: Settings, tmp_path: Path) -> None:
-    """
-    Others are answered as before.
-    """
+def test_plain_http_on_a_tls_port_is_closed(toy_settings: Settings, tmp_path: Path) -> None:
+    """Other connections are not affected."""
     pair = make(tmp_path, "one")
     with serving(toy_settings, tls_cert=pair.certificate, tls_key=pair.key) as running:
         for port in (running.port, running.admin_port):
@@ -506,7 +489,7 @@ SOCKETS_LEFT = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExcept
 
 
 def start(*arguments: str) -> int:
-    """Run the command, which cannot serve."""
+    """Run the command, which cannot start."""
     return cli.main(arguments)
 
 
@@ -516,7 +499,7 @@ def _no_logging(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @SOCKETS_LEFT
-def test_an_operators_port_that_is_taken_is_said_in_one_line(
+def test_an_occupied_operators_port_is_reported_in_one_line(
     toy_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -531,22 +514,25 @@ def test_an_operators_port_that_is_taken_is_said_in_one_line(
 
 
 @SOCKETS_LEFT
-@pytest.mark.parametrize("wrong", ["missing", "nonsense", "the other's key", "a folder"])
-def test_a_certificate_that_cannot_be_read_is_said_in_one_line(
+@pytest.mark.parametrize("wrong", ["missing", "nonsense", "nonsense as the key", "another key", "a folder"])
+def test_an_invalid_certificate_is_one_line_that_names_the_file(
     toy_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: str
 ) -> None:
-    """
-    It names the settings, and no path.
-    """
     pair = make(tmp_path, "one")
+    named = [pair.certificate]
     if wrong == "missing":
         pair.certificate.unlink()
     elif wrong == "nonsense":
         pair.certificate.write_text("nonsense")
     elif wrong == "a folder":
         pair = Pair(tmp_path, pair.key)
+        named = [tmp_path]
+    elif wrong == "nonsense as the key":
+        pair.key.write_text("nonsense")
+        named = [pair.key]
     else:
         pair = Pair(pair.certificate, make(tmp_path, "two").key)
+        named = [pair.certificate, pair.key]
 
     files = ["--tls-cert", str(pair.certificate), "--tls-key", str(pair.key)]
     status = start("--models", str(toy_root), "--port", "0", *files)
@@ -557,16 +543,15 @@ def test_a_certificate_that_cannot_be_read_is_said_in_one_line(
         "INKLING_TLS_CERT, INKLING_TLS_KEY (--tls-cert, --tls-key): should be a certificate and its key"
     )
     assert line.startswith(expected)
-    assert str(tmp_path) not in line
+    assert all(f"'{path}'" in line for path in named)
+    assert line.count(str(tmp_path)) == len(named)
 
 
 @pytest.mark.parametrize(("given", "missing"), [("--tls-cert", "tls_key"), ("--tls-key", "tls_cert")])
-def test_a_certificate_and_its_key_are_given_together(
+def test_a_certificate_needs_its_key(
     toy_root: Path, capsys: pytest.CaptureFixture[str], given: str, missing: str
 ) -> None:
-    """
-    One alone would serve plain HTTP, where TLS was meant.
-    """
+    """One alone would serve plain HTTP."""
     status = start("--models", str(toy_root), "--port", "0", given, "some.pem")
 
     (line,) = capsys.readouterr().err.splitlines()

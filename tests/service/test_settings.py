@@ -16,7 +16,7 @@ FIELDS = Settings.model_fields
 
 @pytest.fixture(autouse=True)
 def _nothing_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in an empty folder, with no setting in the environment."""
+    """Use an empty working directory, and no setting in the environment."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.upper().startswith(settings.ENVIRONMENT_PREFIX):
@@ -24,10 +24,7 @@ def _nothing_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_every_setting_has_a_default_and_a_meaning(name: str) -> None:
-    """
-    A laptop needs no settings, and the documentation's rows are complete.
-    """
+def test_every_setting_has_a_default_and_a_description(name: str) -> None:
     field = FIELDS[name]
 
     assert field.default is not PydanticUndefined
@@ -35,17 +32,13 @@ def test_every_setting_has_a_default_and_a_meaning(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if "timeout" in name or "keep" in name])
-def test_time_says_its_unit(name: str) -> None:
-    """
-    Every length of time is in seconds, and its name says so.
-    """
+def test_names_of_durations_have_their_unit(name: str) -> None:
+    """Seconds."""
     assert name.endswith("_s")
 
 
 def test_defaults_are_safe() -> None:
-    """
-    Reached from this machine alone, and every limit is on.
-    """
+    """The service is reachable from this machine only, and every limit is on."""
     defaults = settings.load()
 
     assert defaults.host == "127.0.0.1"
@@ -55,10 +48,8 @@ def test_defaults_are_safe() -> None:
     assert all(0 < limit < 10**8 for limit in limits)
 
 
-def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Under the prefix, in either case.
-    """
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the prefix, in upper or lower case."""
     monkeypatch.setenv("INKLING_PORT", "9000")
     monkeypatch.setenv("inkling_strict", "true")
 
@@ -67,10 +58,7 @@ def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.port, found.strict) == (9000, True)
 
 
-def test_names_without_the_prefix_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    PORT and HOST belong to whoever set them.
-    """
+def test_variables_without_the_prefix_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "9000")
     monkeypatch.setenv("HOST", "0.0.0.0")
 
@@ -79,30 +67,23 @@ def test_names_without_the_prefix_are_not_ours(monkeypatch: pytest.MonkeyPatch) 
     assert (found.host, found.port) == ("127.0.0.1", 8000)
 
 
-def test_file_is_read(tmp_path: Path) -> None:
-    """
-    `.env` in the folder where the service starts; other programs' settings in it are passed over.
-    """
+def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
+    """From the working directory; settings of other programs are ignored."""
     (tmp_path / ".env").write_text("INKLING_PORT=9001\nINKLING_DATA=/data\nOTHER=1\n")
 
     assert settings.load([]).port == 9001
 
 
-def test_command_line_is_read() -> None:
-    """
-    With dashes instead of underscores; switches have two words.
-    """
+def test_the_command_line_is_read() -> None:
+    """With dashes instead of underscores; a switch has a flag for off."""
     found = settings.load(["--port", "9002", "--max-images=7", "--strict", "--no-access-log"])
 
     assert (found.port, found.max_images, found.strict, found.access_log) == (9002, 7, True, False)
 
 
-def test_command_line_wins_over_environment_and_environment_over_file(
+def test_the_command_line_overrides_the_environment_and_that_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    The nearer to the person who starts the service, the stronger.
-    """
     (tmp_path / ".env").write_text("INKLING_PORT=1\nINKLING_MAX_IMAGES=1\nINKLING_MAX_POINTS=1\n")
     monkeypatch.setenv("INKLING_PORT", "2")
     monkeypatch.setenv("INKLING_MAX_IMAGES", "2")
@@ -112,12 +93,8 @@ def test_command_line_wins_over_environment_and_environment_over_file(
     assert (found.port, found.max_images, found.max_points) == (3, 2, 1)
 
 
-def test_settings_without_a_command_line_are_read_from_the_rest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    Whoever embeds the service has a command line that is not ours.
-    """
+def test_settings_can_be_read_without_a_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For programs that embed the service."""
     (tmp_path / ".env").write_text("INKLING_MAX_IMAGES=5\n")
     monkeypatch.setenv("INKLING_PORT", "2")
     monkeypatch.setattr(sys, "argv", ["pytest", "--port", "3"])
@@ -135,27 +112,21 @@ def test_settings_without_a_command_line_are_read_from_the_rest(
         ["--cors-origin=HTTPS://Page.example:443, http://localhost:3000,https://page.example"],
     ],
 )
-def test_several_values_are_joined_by_commas_or_have_a_flag_each(
+def test_several_values_are_separated_by_commas_or_have_a_flag_each(
     arguments: list[str],
 ) -> None:
-    """
-    Each once, as browsers write an origin.
-    """
+    """Without duplicates."""
     assert settings.load(arguments).cors_origin == ("https://page.example", "http://localhost:3000")
 
 
 @pytest.mark.parametrize("value", ["*", "http://[::1]:3000", "moz-extension://0a-1b"])
-def test_origins_that_are_taken_as_they_are(value: str) -> None:
-    """
-    All of them, an address, a browser's extension.
-    """
+def test_valid_origins_are_kept(value: str) -> None:
+    """All origins, an address, a browser's extension."""
     assert settings.load(["--cors-origin", value]).cors_origin == (value,)
 
 
 def test_hosts_and_the_root_path_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Hosts in lower case.
-    """
+    """Hosts in lower case."""
     monkeypatch.setenv("INKLING_ALLOWED_HOST", "Inkling.example, door.example:8443")
     monkeypatch.setenv("INKLING_ROOT_PATH", "/tools/inkling")
 
@@ -209,7 +180,7 @@ BAD = [
         if (source, name) != ("command line", "strict")  # a switch takes no value there
     ],
 )
-def test_bad_value_gives_one_line_that_names_variable_and_value(
+def test_an_invalid_value_is_reported_with_variable_flag_and_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, name: str, value: str
 ) -> None:
     """
@@ -234,10 +205,7 @@ def test_bad_value_gives_one_line_that_names_variable_and_value(
     assert "\n" not in message
 
 
-def test_value_with_line_breaks_still_gives_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Whatever was pasted into the variable.
-    """
+def test_a_value_with_line_breaks_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INKLING_PORT", "80\n81\r82")
 
     with pytest.raises(BadSettings) as caught:
@@ -246,10 +214,7 @@ def test_value_with_line_breaks_still_gives_one_line(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("arguments", [["--colour", "red"], ["--port"], ["stray"]])
-def test_unknown_flag_ends_the_program(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """
-    A mistyped flag is not passed over.
-    """
+def test_an_unknown_flag_ends_the_program(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         settings.load(arguments)
 
@@ -258,19 +223,14 @@ def test_unknown_flag_ends_the_program(arguments: list[str], capsys: pytest.Capt
 
 
 def test_settings_are_frozen() -> None:
-    """
-    Nothing changes them once they are read.
-    """
     found = settings.load()
 
     with pytest.raises(ValidationError, match="frozen"):
         found.port = 1  # type: ignore[misc]
 
 
-def test_help_lists_every_setting_with_its_default_and_its_meaning() -> None:
-    """
-    `python -m service --help` is the whole manual, and starts nothing.
-    """
+def test_help_lists_every_setting_with_default_and_description() -> None:
+    """It starts nothing."""
     done = python("-m", "service", "--help", COLUMNS="200")
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -283,10 +243,8 @@ def test_help_lists_every_setting_with_its_default_and_its_meaning() -> None:
         assert f"default: {field.default}".rstrip() in words
 
 
-def test_bad_setting_stops_the_process_with_one_line(tmp_path: Path) -> None:
-    """
-    Exit code 2, one line, no traceback.
-    """
+def test_an_invalid_setting_ends_the_process_with_one_line(tmp_path: Path) -> None:
+    """Status 2, no traceback."""
     done = python("-m", "service", "--port", "many", INKLING_MODELS=str(tmp_path))
 
     assert done.returncode == 2

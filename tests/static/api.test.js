@@ -11,48 +11,48 @@ afterEach(() => {
 });
 
 /**
- * Answer every request the same way, and note what was asked.
+ * Respond to every request in the same way, and record the requests.
  * @param {number} status
  * @param {string} body
  */
 function serve(status, body) {
   /** @type {[string, RequestInit][]} */
-  const asked = [];
+  const requests = [];
   globalThis.fetch = async (path, init) => {
-    asked.push([String(path), /** @type {RequestInit} */ (init)]);
+    requests.push([String(path), /** @type {RequestInit} */ (init)]);
     return new Response(body, { status });
   };
-  return asked;
+  return requests;
 }
 
-test("strokes go as JSON to the version's own path, and the entry comes back", async () => {
-  const asked = serve(200, '{"predictions": [{"label": "7"}]}');
+test("strokes are sent as JSON to the path of the version, and the prediction is returned", async () => {
+  const requests = serve(200, '{"predictions": [{"label": "7"}]}');
 
-  const answer = await explain(MODEL, { strokes: [[[1, 2]]] }, { label: "9" });
+  const explanation = await explain(MODEL, { strokes: [[[1, 2]]] }, { label: "9" });
 
-  const [[path, init]] = asked;
-  assert.equal(answer.label, "7");
+  const [[path, init]] = requests;
+  assert.equal(explanation.label, "7");
   assert.equal(path, "v1/models/ink/versions/1/explain?label=9");
   assert.deepEqual(JSON.parse(String(init.body)), { strokes: [[[1, 2]]] });
 });
 
-test("a picture goes as it is", async () => {
-  const asked = serve(200, '{"predictions": [{"label": "7"}]}');
+test("an image file is sent unchanged", async () => {
+  const requests = serve(200, '{"predictions": [{"label": "7"}]}');
   const picture = new Blob(["x"], { type: "image/png" });
 
   await probabilities(MODEL, { picture });
 
-  assert.equal(asked[0][1].body, picture);
-  assert.equal(new Headers(asked[0][1].headers).get("Content-Type"), "image/png");
+  assert.equal(requests[0][1].body, picture);
+  assert.equal(new Headers(requests[0][1].headers).get("Content-Type"), "image/png");
 });
 
-test("a refusal is told in the service's words", async () => {
+test("an error response is an ApiError with the service's message", async () => {
   serve(422, '{"detail": "Drawing should have ink."}');
 
   await assert.rejects(models(), (error) => error instanceof ApiError && error.status === 422 && error.message === "Drawing should have ink.");
 });
 
-test("silence, and an answer that is not the service's, are told as such", async () => {
+test("no response, and a response of a proxy, are Offline", async () => {
   serve(502, "<html>");
   await assert.rejects(models(), Offline);
   globalThis.fetch = async () => {
@@ -61,7 +61,7 @@ test("silence, and an answer that is not the service's, are told as such", async
   await assert.rejects(models(), Offline);
 });
 
-test("who gives up hears his own reason", async () => {
+test("an aborted request rejects with the reason of its signal", async () => {
   const stop = new AbortController();
   stop.abort(new Error("mine"));
   serve(200, "{}");

@@ -16,11 +16,11 @@ const SEVEN = [
   [[0, 0]],
 ];
 
-test("an address gives back the strokes that it was made of", () => {
+test("decoding returns the encoded strokes", () => {
   assert.deepEqual(decode(/** @type {string} */ (encode(SEVEN))), SEVEN);
 });
 
-test("points on a line are left out, corners stay", () => {
+test("points on a line are omitted, corners are kept", () => {
   /** @type {Stroke} */
   const stroke = [];
   for (let at = 0; at <= 100; at += 1) {
@@ -34,7 +34,7 @@ test("points on a line are left out, corners stay", () => {
   ]);
 });
 
-test("what is left out lies within the tolerance", () => {
+test("omitted points are within the tolerance", () => {
   /** @type {Stroke} */
   const circle = Array.from({ length: 400 }, (_, i) => [500 + 400 * Math.cos(i / 64), 500 + 400 * Math.sin(i / 64)]);
 
@@ -54,7 +54,7 @@ test("what is left out lies within the tolerance", () => {
   }
 });
 
-test("a long drawing is made coarser until it fits, and one of too many strokes has no address", () => {
+test("a long drawing is simplified until it fits; one with too many strokes has no address", () => {
   /** @type {Stroke} */
   const scribble = Array.from({ length: 20000 }, (_, i) => [(i * 389) % SIDE, (i * 631) % SIDE]);
 
@@ -63,16 +63,16 @@ test("a long drawing is made coarser until it fits, and one of too many strokes 
 });
 
 for (const text of ["", "0", "00zz.", ".0000", "0000..0000", "00 0", "ABCD", "0".repeat(8004)]) {
-  test(`no drawing: ${JSON.stringify(text.slice(0, 12))}`, () => {
+  test(`invalid text: ${JSON.stringify(text.slice(0, 12))}`, () => {
     assert.equal(decode(text), null);
   });
 }
 
-test("coordinates beyond the paper are brought back to its edge", () => {
+test("coordinates outside the canvas are clamped", () => {
   assert.deepEqual(decode("zzzz"), [[[SIDE, SIDE]]]);
 });
 
-test("an address keeps drawing, network and tab", () => {
+test("an address contains drawing, network and tab", () => {
   const place = { strokes: SEVEN, model: { name: "a b/c", version: "2" }, tab: "weights" };
   const plain = { strokes: SEVEN, model: { name: "mlp-128", version: "2" }, tab: null };
 

@@ -1,4 +1,4 @@
-"""The page's modules in Node's own test runner."""
+"""Runs the unit tests of the page's modules in Node.js."""
 
 import shutil
 import subprocess
@@ -9,10 +9,8 @@ import pytest
 from tests.conftest import REPOSITORY
 
 
-def test_modules_do_what_their_own_tests_say() -> None:
-    """
-    What needs no browser: drawings as text, questions in their order, answers and refusals.
-    """
+def test_modules_pass_their_node_tests() -> None:
+    """Modules that need no browser: encoding of drawings, request queue, API client."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("Node.js is not installed; on Debian: apt-get install nodejs")

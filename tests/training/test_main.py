@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -8,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from training.__main__ import main
+from training.cli import parser
 from training.data import pen_digits as digit_file
 from training.data.data_sets import mnist_data_set
 from training.data.mnist import IdxSource
 from training.data.pen_digits import PenDigit
+from training.fitting import precision
 from training.quantisation import comparison
+from training.recipes.registry import RECIPES
 
 QUICK = ("--epochs", "1")
 
@@ -43,6 +47,24 @@ def test_fit_trains_and_publishes(
     assert written.out.count("epoch  1/1") == 4
     assert re.search(r"lesson's split, valid .*±.* 91\.59 %", written.out)
     assert f"Published {tmp_path / 'models' / 'softmax' / '1'}: 7,850 parameters" in written.out
+
+
+def test_fit_says_when_the_processor_lacks_bfloat16(
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The network is fitted in float32, and its manifest asks for no other precision.
+    """
+    monkeypatch.setattr(precision, "has_bfloat16", lambda _: False)
+    halved = replace(RECIPES["softmax"], precision="bfloat16")
+    monkeypatch.setattr(parser, "RECIPES", {**RECIPES, "softmax": halved})
+
+    code = _main(tmp_path, source, "fit", "softmax", *QUICK)
+
+    assert code == 0
+    assert "softmax is fitted in float32: this processor has no" in capsys.readouterr().out
+    manifest = json.loads((tmp_path / "models" / "softmax" / "1" / "manifest.json").read_text())
+    assert "precision" not in manifest["recipe"]
 
 
 def test_a_repeated_fit_publishes_nothing(
@@ -294,12 +316,14 @@ def test_report_writes_figures_and_charts(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    Beside the run's records; pictures of the data only on request.
+    Beside the records of the run; pictures of the data only on request. A second report has the same bytes:
+    no date, no randomness.
     """
     _main(tmp_path, source, "fit", "softmax", *QUICK)
     folder = tmp_path / "models" / "softmax" / "1" / "report"
 
     code = _main(tmp_path, source, "report", "softmax", "--pictures", str(tmp_path / "seen"))
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     written = capsys.readouterr()
     assert (code, written.err) == (0, "")
@@ -319,20 +343,8 @@ def test_report_writes_figures_and_charts(
     }
     assert "has no valid part" in written.out
 
-
-def test_a_repeated_report_has_the_same_bytes(tmp_path: Path, source: IdxSource) -> None:
-    """
-    Figures and charts have no date and no randomness.
-    """
-    _main(tmp_path, source, "fit", "softmax", *QUICK)
-    folder = tmp_path / "models" / "softmax" / "1" / "report"
-
-    contents = []
-    for _ in range(2):
-        _main(tmp_path, source, "report", "all")
-        contents.append({path.name: path.read_bytes() for path in folder.iterdir()})
-
-    assert contents[0] == contents[1]
+    assert _main(tmp_path, source, "report", "all") == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
 
 def test_sample_draws_images_of_a_class(
@@ -423,19 +435,21 @@ def test_data_converts_a_unipen_archive(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    It prints the numbers of digits and of skipped segments, then the summaries.
+    It prints the numbers of digits, of skipped segments and of letters, then the summaries.
     """
-    archive = tmp_path / "unipen" / "data" / "1a" / "syn"
-    archive.mkdir(parents=True)
-    (archive / "one.dat").write_text(
-        '.PEN_DOWN\n1 2\n3 4\n.SEGMENT CHARACTER 0 OK "1"\n.SEGMENT CHARACTER 0 OK "?"\n'
-    )
+    for category, label in (("1a", "1"), ("1b", "A"), ("1c", "k")):
+        archive = tmp_path / "unipen" / "data" / category / "syn"
+        archive.mkdir(parents=True)
+        (archive / "one.dat").write_text(
+            f'.PEN_DOWN\n1 2\n3 4\n.SEGMENT CHARACTER 0 OK "{label}"\n.SEGMENT CHARACTER 0 OK "?"\n'
+        )
 
     code = _main(tmp_path, source, "data", "--unipen", str(tmp_path / "unipen"))
 
     written = capsys.readouterr().out
     assert code == 0
     assert f"Wrote {tmp_path / 'data' / 'ink' / 'digits.jsonl.gz'}: 1 digits." in written
+    assert f"Wrote {tmp_path / 'data' / 'ink' / 'letters.jsonl.gz'}: 2 letters." in written
     assert "1 skipped: its label is no digit" in written
     assert "mnist in" in written
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.core.artifact import artifact
-from service.core.artifact.report import Confusions
+from service.core.artifact.report import ConfusionMatrices
 from service.core.network import onnx_graph
 from service.core.network.engine import Engine
 from tests import precision, toys
@@ -157,7 +157,7 @@ def test_confusion_matrices_of_the_lessons_fits_are_recorded(whole: Whole) -> No
     report = whole.folder / "models" / "toy" / "1" / "report"
     metrics = [metric for metric in whole.published.artifact.manifest.metrics if metric.fit == "lesson"]
 
-    found = Confusions.model_validate_json((report / "lesson.json").read_bytes()).confusion
+    found = ConfusionMatrices.model_validate_json((report / "lesson.json").read_bytes()).confusion
 
     assert [matrix.split for matrix in found] == ["train", "valid", "test"]
     for matrix, metric in zip(found, metrics, strict=True):
@@ -466,3 +466,33 @@ def test_held_out_networks_are_exported(held_out_run: Whole, pen_digits: tuple[P
         logits, probabilities = session.run(None, {"image": np.zeros((2, 28, 28), np.uint8)})
         assert logits.shape == probabilities.shape == (2, 10)
     assert [path.name for path in folder.iterdir()] == ["folds"]  # checkpoints are gone
+
+
+def test_held_out_fits_may_be_shorter(
+    inky: Recipe,
+    ink_jobs: tuple[FitJob, ...],
+    recorder: Recorder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    The manifest's recipe has both lengths, and the history each fit's. The published network does not depend
+    on the other fits' length, nor does its checkpoint.
+    """
+    monkeypatch.setattr(ood, "NONDIGITS", 30)
+    context = FitContext(tmp_path / "runs", recorder.callbacks_of, lambda _: None)
+    shorter = replace(inky, epochs=2, held_out_epochs=1)
+    fit_split("all", inky, ink_jobs, context)
+    recorder.steps.clear()
+
+    published = _run(shorter, Setup(ink_jobs, context, tmp_path / "models")).artifact
+
+    history = json.loads((tmp_path / "models" / "inky" / "1" / "report" / "history.json").read_text())
+    lengths = [(entry["fit"], len(entry["epochs"])) for entry in history["fits"]]
+    assert lengths == [("published", 2), *[("held-out", 1)] * 3]
+    assert published.manifest.recipe["epochs"] == 2
+    assert published.manifest.recipe["held_out_epochs"] == 1
+    assert set(recorder.steps) == {
+        f"inky: fit {job.split.name}, seed 11" for job in ink_jobs if job.role == "held-out"
+    }
+    assert [path.name for path in (tmp_path / "runs" / "inky").iterdir()] == ["folds"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from training.batches.source import NO_CLASS, Batch
@@ -12,7 +13,8 @@ from training.batches.teacher import teacher_probabilities
 from training.data.ink import InkData
 from training.recipes.recipe import Recipe
 from training.synthesis.augmentations import augment_digits, degrade, vary_stroke_width
-from training.synthesis.handwriting import add_variants, render, to_path
+from training.synthesis.handwriting import POINTS, add_variants, join, render, to_path, vary_shape
+from training.synthesis.randomness import coin
 
 _FINAL_PHASE = 0.8
 """Share of the epochs after which augmentation is weaker, so that a fit ends on realistic images."""
@@ -23,6 +25,9 @@ _FINAL_STRENGTH = 0.6
 _CANVAS_STRENGTH = 0.45
 """Factor of the strength for canvases, which are random already."""
 
+_NO_DIGIT_ON_ITS_SIDE = (2, 3, 4, 5, 6, 7, 9)
+"""Digits that no reader takes for a digit when they lie on their side; an 8, a 0 and a 1 can be read."""
+
 _STROKE_WIDTH_SHARE, _DEGRADED_SHARE = 0.3, 0.4
 """Share of the MNIST images with another stroke width; share of all images that are degraded."""
 
@@ -32,8 +37,12 @@ class _RowRanges:
     """First row of each kind in an epoch; MNIST begins at 0."""
 
     drawn: int
+    styled: int
     canvases: int
     nondigits: int
+    letters: int
+    joined: int
+    turned: int
     end: int
 
 
@@ -63,11 +72,21 @@ class InkBatches:
         self._weights = torch.tensor([counts[donor] ** -0.5 for donor in donors])
         self._canvases = torch.tensor(ink.canvases.pixels)
         self._canvas_digits = torch.tensor(ink.canvas_digits)
-        self._nondigits = torch.tensor(np.stack([to_path(strokes) for strokes in ink.nondigits]))
-        drawn = len(self._mnist)
-        canvases = drawn + recipe.drawn
-        nondigits = canvases + recipe.canvases
-        self._ranges = _RowRanges(drawn, canvases, nondigits, nondigits + recipe.nondigits)
+        self._nondigits = _paths(ink.nondigits)
+        self._letters = _paths([letter.strokes for letter in ink.letters])
+        self._styled = _paths([digit.strokes for digit in ink.styled])
+        self._styled_labels = torch.tensor([digit.label for digit in ink.styled], dtype=torch.int64)
+        counts_of_kinds = (
+            len(self._mnist),
+            recipe.drawn,
+            recipe.styled,
+            recipe.canvases,
+            recipe.nondigits,
+            recipe.letters,
+            recipe.joined,
+            recipe.turned,
+        )
+        self._ranges = _RowRanges(*(int(end) for end in np.cumsum(counts_of_kinds)))
 
     def __len__(self) -> int:
         return self._ranges.end
@@ -80,10 +99,20 @@ class InkBatches:
         ranges = self._ranges
         parts = [
             self._mnist_images(rows[rows < ranges.drawn], generator, strength),
-            self._drawn_images(_count(rows, ranges.drawn, ranges.canvases), generator, strength),
+            self._drawn_images(_count(rows, ranges.drawn, ranges.styled), generator, strength),
             self._canvas_images(_count(rows, ranges.canvases, ranges.nondigits), generator, strength),
-            self._nondigit_images(_count(rows, ranges.nondigits, ranges.end), generator, strength),
+            self._nondigit_images(_count(rows, ranges.nondigits, ranges.letters), generator, strength),
         ]
+        if self._recipe.styled:
+            count = _count(rows, ranges.styled, ranges.canvases)
+            parts.append(self._styled_images(count, generator, strength))
+        if self._recipe.letters:
+            count = _count(rows, ranges.letters, ranges.joined)
+            parts.append(_nondigits(self._letters, count, generator, strength))
+        if self._recipe.joined:
+            parts.append(self._joined_images(_count(rows, ranges.joined, ranges.turned), generator, strength))
+        if self._recipe.turned:
+            parts.append(self._turned_images(_count(rows, ranges.turned, ranges.end), generator, strength))
         images = degrade(torch.cat([images for images, _ in parts]), generator, _DEGRADED_SHARE)
         labels = torch.cat([labels for _, labels in parts])
         return Batch(images, labels, self._teacher(images, labels))
@@ -95,7 +124,8 @@ class InkBatches:
     def _drawn_images(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
         chosen = _sample(self._weights, count, generator)
         labels = self._labels[chosen]
-        paths = add_variants(self._paths[chosen], labels, generator)
+        paths = vary_shape(self._paths[chosen], labels, generator)
+        paths = add_variants(paths, labels, generator)
         return render(paths, generator, strength), labels
 
     def _canvas_images(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
@@ -104,8 +134,33 @@ class InkBatches:
         return images, self._labels[self._canvas_digits[chosen]]
 
     def _nondigit_images(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
-        chosen = torch.randint(len(self._nondigits), (count,), generator=generator)
-        return render(self._nondigits[chosen], generator, strength), torch.full((count,), NO_CLASS)
+        return _nondigits(self._nondigits, count, generator, strength)
+
+    def _styled_images(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
+        chosen = torch.randint(len(self._styled), (count,), generator=generator)
+        return render(self._styled[chosen], generator, strength), self._styled_labels[chosen]
+
+    def _joined_images(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
+        """Return drawings of two digits, one time in three of three.
+
+        Ones, and round digits above each other, are side by side only: stacked they can look like one digit.
+        """
+        first, second, third = (_sample(self._weights, count, generator) for _ in range(3))
+        pair = torch.stack((self._labels[first], self._labels[second]))
+        may_stack = (pair != 1).all(0) & torch.isin(pair, torch.tensor([2, 4, 5, 7])).any(0)
+        paths = join(self._paths[first], self._paths[second], may_stack, generator)
+        longer = join(paths, self._paths[third], torch.zeros(count, dtype=torch.bool), generator)
+        paths = torch.where(coin(generator, 1 / 3, count, 1, 1), longer, paths)
+        return render(paths, generator, strength), torch.full((count,), NO_CLASS)
+
+    def _turned_images(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
+        """Return digits that lie on their side, without those that look like a digit then."""
+        weights = self._weights * torch.isin(self._labels, torch.tensor(_NO_DIGIT_ON_ITS_SIDE))
+        chosen = _sample(weights, count, generator)
+        sign = torch.where(coin(generator, 0.5, count, 1), 1.0, -1.0)
+        paths = self._paths[chosen]
+        turned = torch.stack((paths[..., 1] * sign, -paths[..., 0] * sign), 2)
+        return render(turned, generator, strength), torch.full((count,), NO_CLASS)
 
     def _teacher(self, images: Tensor, labels: Tensor) -> Tensor | None:
         """Return the teachers' probabilities; for non-digits the uniform distribution."""
@@ -113,6 +168,18 @@ class InkBatches:
             return None
         probabilities = teacher_probabilities(self._teachers, images, self._recipe.teacher_temperature)
         return torch.where(labels[:, None] == NO_CLASS, 1 / probabilities.shape[1], probabilities)
+
+
+def _paths(drawings: Sequence[Sequence[NDArray[np.float64]]]) -> Tensor:
+    """Return drawings as (N, POINTS, 2) float32 paths."""
+    if not drawings:
+        return torch.empty(0, POINTS, 2)
+    return torch.tensor(np.stack([to_path(strokes) for strokes in drawings]))
+
+
+def _nondigits(paths: Tensor, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
+    chosen = torch.randint(len(paths), (count,), generator=generator)
+    return render(paths[chosen], generator, strength), torch.full((count,), NO_CLASS)
 
 
 def _count(rows: Tensor, begin: int, end: int) -> int:

@@ -1,16 +1,20 @@
 """The data sets by the names that recipes use, and the fit jobs of a recipe on each of them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from training.data import flowers17, ink, mnist, pen_digits
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data import flowers17, ink, mnist, pen_digits, pen_letters
 from training.data.download import ProgressCallback
 from training.data.examples import Examples, Split
-from training.data.ink import InkData
-from training.data.unipen import conversion
+from training.data.ink import FIVE_DONORS, MORE_HANDS, InkData, InkSource
+from training.data.pen_digits import UCI_DIGITS
+from training.data.unipen import conversion, uci
 from training.recipes.lesson import LESSON_SPLIT_SEED
 from training.recipes.recipe import Recipe
 
@@ -32,6 +36,7 @@ class FitJob:
         held_out: Donors excluded from these fits.
         ink: Training data that is rendered anew in each epoch, in place of the split's train part; None if
             the train part is used.
+        nondigits: By kind, (N, 28, 28) uint8: images of non-digits that these fits exclude.
     """
 
     role: Role
@@ -39,6 +44,7 @@ class FitJob:
     seeds: tuple[int, ...]
     held_out: tuple[str, ...] = ()
     ink: InkData | None = None
+    nondigits: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,26 +100,37 @@ def mnist_data_set(source: mnist.IdxSource) -> DataSet:
     return DataSet(source.folder, download, fit_jobs, published_split, unseen, summary)
 
 
-def ink_data_set() -> DataSet:
-    """Return the data set of `ink`: one fit per group of held-out donors, published with all donors."""
+def ink_data_set(source: InkSource) -> DataSet:
+    """Return a data set of `ink`: one fit per group of held-out people, published with everyone."""
 
     def fit_jobs(folder: Path, recipe: Recipe, cache: Path, notice: Notice) -> tuple[FitJob, ...]:
-        official, data = ink.read(folder, cache, notice)
+        official, data = ink.read(folder, cache, notice, source)
         jobs = []
-        for donors in ink.HELD_OUT_DONORS:
-            split, remaining = ink.held_out_split(data, donors)
-            jobs.append(FitJob("held-out", split, (recipe.seed,), donors, remaining))
+        for group in source.held_out:
+            split, remaining = ink.held_out_split(data, group.donors, group.others)
+            letters = data.select({*group.donors, *group.others}).letters
+            nondigits = {ink.LETTERS: ink.render_letters(letters)} if letters else {}
+            jobs.append(FitJob("held-out", split, (recipe.seed,), group.donors, remaining, nondigits))
         whole = ink.published_split(official, data.digits)
         return *jobs, FitJob("published", whole, (recipe.seed,), ink=data)
 
     def published_split(folder: Path) -> Split:
-        return ink.published_split(mnist.official_split(folder), pen_digits.read(folder))
+        return ink.published_split(mnist.official_split(folder), ink.read_digits(folder, source))
 
     def summary(folder: Path) -> list[str]:
-        return pen_digits.summary(pen_digits.read(folder))
+        lines = [
+            line for file in source.digits for line in pen_digits.summary(pen_digits.read(folder, file), file)
+        ]
+        return lines + (
+            pen_letters.summary(pen_letters.read(folder, source.letters)) if source.letters else []
+        )
+
+    def download(folder: Path, progress: ProgressCallback) -> list[str]:
+        made = conversion.download(folder, progress, letters=source.letters)
+        return made + (uci.download(folder, progress) if UCI_DIGITS in source.digits else [])
 
     folder = pen_digits.PEN_DIGITS.folder
-    return DataSet(folder, conversion.download, fit_jobs, published_split, _no_unseen, summary)
+    return DataSet(folder, download, fit_jobs, published_split, _no_unseen, summary)
 
 
 def flowers_data_set(source: flowers17.PhotographSource) -> DataSet:
@@ -143,7 +160,8 @@ def flowers_data_set(source: flowers17.PhotographSource) -> DataSet:
 DATA_SETS: Mapping[str, DataSet] = {
     "mnist": mnist_data_set(mnist.MNIST),
     "flowers17": flowers_data_set(flowers17.FLOWERS17),
-    "ink": ink_data_set(),
+    "ink": ink_data_set(FIVE_DONORS),
+    "ink-hands": ink_data_set(MORE_HANDS),
 }
 """By the name in a recipe."""
 

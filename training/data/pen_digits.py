@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +61,9 @@ class PenDigitSource:
         folder: Folder of the file, relative to the data folder.
         file: Name of the file.
         sha256: Digest of the uncompressed content that the published figures were measured with. Other valid
-            content is read as well, see docs/decisions/0016-another-conversion-is-read-too.md.
+            content is read as well, see docs/decisions/0016-conversions-of-the-pen-strokes.md.
         donors: Donors whose digits are converted.
-        archive: File name of UNIPEN's archive.
+        archive: File name of the archive.
         addresses: URLs of the archive, in order of preference.
     """
 
@@ -92,6 +93,20 @@ PEN_DIGITS = PenDigitSource(
     ),
 )
 
+UCI_DIGITS = PenDigitSource(
+    name="UCI's pen digits",
+    folder="ink",
+    file="pendigits.jsonl.gz",
+    sha256="f93bf6af18ab67af849d3b30a07e5960fc2effafafa70baa03f2cf2c1cb17e91",
+    donors=("pendigits",),
+    archive="pen+based+recognition+of+handwritten+digits.zip",
+    addresses=(
+        "https://archive.ics.uci.edu/static/public/81/pen+based+recognition+of+handwritten+digits.zip",
+    ),
+)
+"""Training part of E. Alpaydin, F. Alimoglu, "Pen-Based Recognition of Handwritten Digits", UCI, 1998,
+CC BY 4.0."""
+
 
 def read(folder: Path, source: PenDigitSource = PEN_DIGITS) -> tuple[PenDigit, ...]:
     """Read all pen digits, and validate every line.
@@ -110,7 +125,7 @@ def read(folder: Path, source: PenDigitSource = PEN_DIGITS) -> tuple[PenDigit, .
     path = source.path(folder)
     if not path.is_file():
         raise DataMissing(source.name, path.parent, [source.file])
-    digits = parse(_decompress(path), source.file)
+    digits = parse(decompress(path), source.file)
     if not digits:
         raise DataCorrupt(source.file, "at least one digit", "none")
     return digits
@@ -131,8 +146,28 @@ def parse(content: bytes, name: str) -> tuple[PenDigit, ...]:
     )
 
 
-def to_jsonl(digits: Iterable[PenDigit]) -> bytes:
-    """Return the uncompressed content of a pen digit file, coordinates rounded to integers."""
+class Written(Protocol):
+    """A character as pen strokes: a `PenDigit`, or another whose label is of another type."""
+
+    @property
+    def label(self) -> object:
+        """The character."""
+
+    @property
+    def donor(self) -> str:
+        """Contributor of the data."""
+
+    @property
+    def writer(self) -> str:
+        """Name of the writer."""
+
+    @property
+    def strokes(self) -> tuple[NDArray[np.float64], ...]:
+        """One (points, 2) array per stroke."""
+
+
+def to_jsonl(digits: Iterable[Written]) -> bytes:
+    """Return the uncompressed content of a file of pen strokes, coordinates rounded to integers."""
     lines = (
         json.dumps(
             {
@@ -148,7 +183,7 @@ def to_jsonl(digits: Iterable[PenDigit]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def write(path: Path, digits: Iterable[PenDigit]) -> None:
+def write(path: Path, digits: Iterable[Written]) -> None:
     """Write a pen digit file atomically; the same digits give the same bytes.
 
     Raises:
@@ -163,7 +198,7 @@ def write(path: Path, digits: Iterable[PenDigit]) -> None:
     temporary.replace(path)
 
 
-def digest(digits: Iterable[PenDigit]) -> str:
+def digest(digits: Iterable[Written]) -> str:
     """Return the SHA-256 of the uncompressed file of these digits."""
     return hashlib.sha256(to_jsonl(digits)).hexdigest()
 
@@ -194,7 +229,12 @@ def summary(digits: Sequence[PenDigit], source: PenDigitSource = PEN_DIGITS) -> 
     return lines
 
 
-def _decompress(path: Path) -> bytes:
+def decompress(path: Path) -> bytes:
+    """Return the uncompressed content of a file of pen strokes.
+
+    Raises:
+        DataCorrupt: The file is no gzip file, or its content is too large.
+    """
     try:
         with gzip.open(path, "rb") as stream:
             content = stream.read(MAX_CONTENT_BYTES + 1)
@@ -205,43 +245,60 @@ def _decompress(path: Path) -> bytes:
     return content
 
 
-def _parse_digit(line: bytes, name: str) -> PenDigit:
+def parse_line(line: bytes, name: str) -> tuple[object, str, str, tuple[NDArray[np.float64], ...]]:
+    """Parse and validate one line of a file of pen strokes, but for its label.
+
+    Args:
+        line: UTF-8, a JSON object with label, donor, writer and strokes.
+        name: Name of the line, for messages.
+
+    Returns:
+        Label, donor, writer and strokes.
+
+    Raises:
+        DataCorrupt: The line is invalid.
+    """
     if len(line) > MAX_LINE_BYTES:
         raise DataCorrupt(name, f"at most {MAX_LINE_BYTES:,} bytes", f"{len(line):,}")
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DataCorrupt(name, "a JSON object", _excerpt(line.decode("utf-8", "replace"))) from error
+        raise DataCorrupt(name, "a JSON object", excerpt(line.decode("utf-8", "replace"))) from error
     if not isinstance(found, dict) or set(found) != _KEYS:
-        got = ", ".join(sorted(found)) if isinstance(found, dict) else _excerpt(found)
+        got = ", ".join(sorted(found)) if isinstance(found, dict) else excerpt(found)
         raise DataCorrupt(name, f"an object with {', '.join(sorted(_KEYS))}", got or "none of them")
-    if type(found["label"]) is not int or not 0 <= found["label"] < len(CLASSES):
-        raise DataCorrupt(name, "of a label from 0 to 9", _excerpt(found["label"]))
     for key in ("donor", "writer"):
         if not isinstance(found[key], str) or not found[key]:
-            raise DataCorrupt(name, f"of a {key} by name", _excerpt(found[key]))
+            raise DataCorrupt(name, f"of a {key} by name", excerpt(found[key]))
     if not isinstance(found["strokes"], list) or not found["strokes"]:
-        raise DataCorrupt(name, "of at least one stroke", _excerpt(found["strokes"]))
+        raise DataCorrupt(name, "of at least one stroke", excerpt(found["strokes"]))
     strokes = tuple(
         _parse_stroke(numbers, f"{name}, stroke {row}") for row, numbers in enumerate(found["strokes"], 1)
     )
     extent = max(float(stroke.max()) for stroke in strokes)
     if extent not in (0, SIDE) or any(min(stroke[:, axis].min() for stroke in strokes) for axis in (0, 1)):
         raise DataCorrupt(name, f"drawn from 0 to {SIDE:,}", f"another box, up to {extent:g}")
-    return PenDigit(found["label"], found["donor"], found["writer"], strokes)
+    return found["label"], found["donor"], found["writer"], strokes
+
+
+def _parse_digit(line: bytes, name: str) -> PenDigit:
+    label, donor, writer, strokes = parse_line(line, name)
+    if type(label) is not int or not 0 <= label < len(CLASSES):
+        raise DataCorrupt(name, "of a label from 0 to 9", excerpt(label))
+    return PenDigit(label, donor, writer, strokes)
 
 
 def _parse_stroke(numbers: object, name: str) -> NDArray[np.float64]:
     if not isinstance(numbers, list) or not numbers or len(numbers) % 2:
-        got = f"{len(numbers)} numbers" if isinstance(numbers, list) else _excerpt(numbers)
+        got = f"{len(numbers)} numbers" if isinstance(numbers, list) else excerpt(numbers)
         raise DataCorrupt(name, "a list x0, y0, x1, y1, … of at least one point", got)
     for number in numbers:
         if type(number) is not int or not 0 <= number <= SIDE:
-            raise DataCorrupt(name, f"of integers from 0 to {SIDE:,}", _excerpt(number))
+            raise DataCorrupt(name, f"of integers from 0 to {SIDE:,}", excerpt(number))
     return np.array(numbers, np.float64).reshape(-1, 2)
 
 
-def _excerpt(value: object) -> str:
+def excerpt(value: object) -> str:
     """Return the first 40 characters of a value, for a message."""
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= 40 else f"{text[:40]}…"

@@ -134,7 +134,17 @@ def _by_part(
 def _nondigit_logits(results: Sequence[JobResult]) -> dict[str, NDArray[np.float32]]:
     """Return (N, classes) logits of non-digits by the fits with held-out donors, by kind."""
     images, kinds = ood.nondigit_images()
-    fits = [fit for result in results if result.job.role == "held-out" for fit in result.fits]
+    jobs = [result for result in results if result.job.role == "held-out"]
+    fits = [fit for result in jobs for fit in result.fits]
     logits = np.concatenate([predict(fit.net, images) for fit in fits])
     masks = ood.kind_masks(np.tile(kinds, len(fits)))
-    return {name: logits[mask] for name, mask in masks.items()}
+    found = {name: logits[mask] for name, mask in masks.items()}
+    for kind in dict.fromkeys(kind for result in jobs for kind in result.job.nondigits):
+        parts = [
+            predict(fit.net, result.job.nondigits[kind])
+            for result in jobs
+            if kind in result.job.nondigits
+            for fit in result.fits
+        ]
+        found[f"{ood.NO_DIGIT}: {kind}"] = np.concatenate(parts)
+    return found

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from service.core.artifact.manifest import Certainty, Share
 from service.core.drawing.mnist import from_strokes
-from service.core.network.ood_score import energy
+from service.core.network.ood_score import negative_energy
 from training.synthesis import nondigits
 
 NONDIGITS = 3000
@@ -53,8 +53,8 @@ def choose_threshold(
     Returns:
         The threshold, and the share of each kind that reaches it.
     """
-    kept = {name: energy(logits, temperature) for name, logits in digits.items()}
-    passed = {name: energy(logits, temperature) for name, logits in others.items()}
+    kept = {name: negative_energy(logits, temperature) for name, logits in digits.items()}
+    passed = {name: negative_energy(logits, temperature) for name, logits in others.items()}
     energies = np.concatenate(list(kept.values()))
     weights = np.concatenate([np.full(len(found), 1 / len(found)) for found in kept.values()])
     order = np.argsort(energies)

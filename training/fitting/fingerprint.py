@@ -9,6 +9,7 @@ CODE = (
     "batches/source.py",
     "batches/teacher.py",
     "data/ink.py",
+    "data/pen_letters.py",
     "fitting/loop.py",
     "fitting/loss.py",
     "fitting/optimizer.py",
@@ -25,6 +26,7 @@ CODE = (
     "synthesis/nondigits.py",
     "synthesis/polylines.py",
     "synthesis/randomness.py",
+    "synthesis/styles.py",
 )
 """Paths relative to the trainer's package."""
 

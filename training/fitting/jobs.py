@@ -55,7 +55,7 @@ def run_job(recipe: Recipe, job: FitJob, context: FitContext) -> JobResult:
         TrainingError: A fit failed.
         OSError: A checkpoint cannot be written.
     """
-    return JobResult(job, _fits(recipe, job, context))
+    return JobResult(job, _fits(_recipe_of(recipe, job), job, context))
 
 
 def run_held_out_jobs(recipe: Recipe, jobs: Sequence[FitJob], context: FitContext) -> list[JobResult]:
@@ -67,7 +67,7 @@ def remove_checkpoints(recipe: Recipe, jobs: Sequence[FitJob], context: FitConte
     """Delete the checkpoints of a recipe's fits, but not those of its teachers."""
     for job in jobs:
         for seed in job.seeds:
-            _checkpoint(recipe, job.split, seed, context).remove()
+            _checkpoint(_recipe_of(recipe, job), job.split, seed, context).remove()
 
 
 def remove_all_checkpoints(recipe: Recipe, jobs: Sequence[FitJob], context: FitContext) -> None:
@@ -76,6 +76,10 @@ def remove_all_checkpoints(recipe: Recipe, jobs: Sequence[FitJob], context: FitC
     if recipe.teacher:
         teacher_jobs = [replace(job, seeds=recipe.seeds_of_teachers) for job in jobs]
         remove_checkpoints(recipe.teacher, teacher_jobs, context)
+
+
+def _recipe_of(recipe: Recipe, job: FitJob) -> Recipe:
+    return recipe.of_held_out_fits() if job.role == "held-out" else recipe.of_published_fit()
 
 
 def _fits(recipe: Recipe, job: FitJob, context: FitContext) -> list[FitResult]:

@@ -48,11 +48,11 @@ def to_onnx(layers: Mapping[str, Int8Dense], image_shape: tuple[int, ...], tempe
     signal = "pixels"
     for name, layer in layers.items():
         tensors |= {
-            f"{name}.weight": layer.matrix,
-            f"{name}.bias": layer.addend,
-            f"{name}.step": layer.step,
+            f"{name}.weight": layer.weight_int8,
+            f"{name}.bias": layer.bias_int32,
+            f"{name}.step": layer.scale,
         }
-        is_last = layer.given is None
+        is_last = layer.output_scale is None
         sums = LOGITS_NAME if is_last else f"{name}.sums"
         nodes += [
             helper.make_node("MatMulInteger", [signal, f"{name}.weight"], [f"{name}.products"]),
@@ -61,7 +61,7 @@ def to_onnx(layers: Mapping[str, Int8Dense], image_shape: tuple[int, ...], tempe
             helper.make_node("Mul", [f"{name}.cast", f"{name}.step"], [sums]),
         ]
         if not is_last:
-            tensors[f"{name}.given"] = np.array(layer.given, np.float32)
+            tensors[f"{name}.given"] = np.array(layer.output_scale, np.float32)
             signal = f"{name}.signal"
             nodes += [
                 helper.make_node("Relu", [sums], [f"{name}.rectified"]),
@@ -74,7 +74,7 @@ def to_onnx(layers: Mapping[str, Int8Dense], image_shape: tuple[int, ...], tempe
         nodes.append(helper.make_node("Div", [LOGITS_NAME, "temperature"], [odds]))
     nodes.append(helper.make_node("Softmax", [odds], [PROBABILITIES_NAME], axis=1))
     *_, last = layers.values()
-    classes = last.matrix.shape[1]
+    classes = last.weight_int8.shape[1]
     graph = helper.make_graph(
         nodes,
         "main_graph",

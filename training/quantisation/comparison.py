@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.network.dense_layers import Layer
-from service.core.network.ood_score import energy
+from service.core.network.ood_score import negative_energy
 from training.errors import AccuracyLossTooLarge
 
 MAX_ACCURACY_LOSS = 0.0005
@@ -82,7 +82,7 @@ class EnergyThreshold:
 
     def share(self, logits: NDArray[np.float32]) -> float:
         """Return the share of (N, classes) logits that reach the threshold."""
-        return float((energy(logits, self.temperature) >= self.threshold).mean())
+        return float((negative_energy(logits, self.temperature) >= self.threshold).mean())
 
 
 def layer_logits(layers: Mapping[str, Layer], pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -92,7 +92,7 @@ def layer_logits(layers: Mapping[str, Layer], pixels: NDArray[np.uint8]) -> NDAr
         batch = pixels[begin : begin + _BATCH_SIZE]
         signal = np.asarray(batch.reshape(len(batch), -1) / np.float32(255), np.float32)
         for layer in layers.values():
-            signal = layer.answer(layer.sums(signal))
+            signal = layer.activate(layer.linear(signal))
         logits.append(signal)
     return np.concatenate(logits)
 

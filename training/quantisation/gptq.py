@@ -1,7 +1,7 @@
 """Quantisation of dense layers to int8 weights and uint8 activations with GPTQ.
 
-The arithmetic of a quantised layer is defined in `service.core.network.int8`. Scales and weights are chosen from
-unlabelled calibration images.
+The arithmetic of a quantised layer is defined in `service.core.network.int8`. Scales and weights are chosen
+from unlabelled calibration images.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.network.dense_layers import Dense, Layer
-from service.core.network.int8 import LARGEST_SIGNAL, LARGEST_SUM, LARGEST_WEIGHT, Int8Dense
+from service.core.network.int8 import LARGEST_ACTIVATION, LARGEST_SUM, LARGEST_WEIGHT, Int8Dense
 
 DAMPING = 0.01
 """Added to the diagonal of the Hessian, relative to its mean; for inputs with little variance."""
@@ -57,26 +57,28 @@ def quantise_layers(layers: Mapping[str, Layer], images: NDArray[np.uint8]) -> d
         is_last = position == len(layers) - 1
         weight = layer.weight.astype(np.float64) * input_scale  # (inputs, units), per input step
         bias = layer.bias.astype(np.float64)
-        sums = layer.sums(signal)
+        sums = layer.linear(signal)
         scale = _weight_scales(weight, bias, is_last)
         mean = quantised.mean(axis=0)
         matrix = _gptq(weight / scale, quantised - mean)
         addend = np.rint((sums.mean(axis=0) - mean @ (matrix * scale)) / scale)
-        signal = layer.answer(sums)
+        signal = layer.activate(sums)
         output_scale = (
-            None if is_last else float(_power_of_two(np.maximum(signal.max(), 1e-6) / (LARGEST_SIGNAL + 0.5)))
+            None
+            if is_last
+            else float(_power_of_two(np.maximum(signal.max(), 1e-6) / (LARGEST_ACTIVATION + 0.5)))
         )
         result[name] = Int8Dense(
-            matrix=matrix.astype(np.int8),
-            addend=addend.astype(np.int32),
-            step=scale.astype(np.float32),
-            taken=input_scale,
-            given=output_scale,
+            weight_int8=matrix.astype(np.int8),
+            bias_int32=addend.astype(np.int32),
+            scale=scale.astype(np.float32),
+            input_scale=input_scale,
+            output_scale=output_scale,
             is_rectified=layer.is_rectified,
         )
-        assert not result[name].flaw()  # guaranteed by the choice of the scales
+        assert not result[name].portability_error()  # guaranteed by the choice of the scales
         if output_scale:
-            quantised = result[name].answer(result[name].sums(quantised * input_scale)) / output_scale
+            quantised = result[name].activate(result[name].linear(quantised * input_scale)) / output_scale
             input_scale = output_scale
     return result
 
@@ -85,7 +87,7 @@ def _weight_scales(weight: _Floats, bias: _Floats, is_last: bool) -> _Floats:
     """Return the weight scale of each unit, (units,)."""
     largest = np.maximum(np.abs(weight).max(axis=0), 1e-9)
     scale = largest / LARGEST_WEIGHT if is_last else _power_of_two(largest / (LARGEST_WEIGHT + 0.5))
-    by_sum = LARGEST_SIGNAL * np.abs(weight).sum(axis=0) / (_HEADROOM * (LARGEST_SUM - 2**_BIAS_BITS))
+    by_sum = LARGEST_ACTIVATION * np.abs(weight).sum(axis=0) / (_HEADROOM * (LARGEST_SUM - 2**_BIAS_BITS))
     by_bias = np.abs(bias) / (_HEADROOM * 2**_BIAS_BITS)
     return np.asarray(np.maximum(scale, _power_of_two(np.maximum(np.maximum(by_sum, by_bias), 1e-12))))
 

@@ -78,6 +78,14 @@ def compare_held_out(
         chosen = LogitPair(logits.before[mask], logits.after[mask])
         comparisons.append(compare(name, chosen, None, threshold))
         passed[name] = chosen.after
+    for kind in dict.fromkeys(kind for result in results for kind in result.job.nondigits):
+        name = f"{ood.NO_DIGIT}: {kind}, {title}"
+        written = [result.job.nondigits.get(kind) for result in results]
+        chosen = concatenate(
+            [logit_pair(*pair, each) for pair, each in zip(pairs, written, strict=True) if each is not None]
+        )
+        comparisons.append(compare(name, chosen, None, threshold))
+        passed[name] = chosen.after
     if threshold is None:
         return comparisons, None
     certainty = Certainty(

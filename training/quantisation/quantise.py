@@ -84,7 +84,9 @@ def quantise(
         pair = logit_pair(before, after, part.pixels)
         comparisons.append(compare(f"{name}, not met", pair, part.labels, threshold, is_gate=True))
     held_out, certainty = compare_held_out(
-        run_held_out_jobs(recipe, jobs, context), f"fits of {recipe.epochs} epochs", threshold
+        run_held_out_jobs(recipe, jobs, context),
+        f"fits of {recipe.of_held_out_fits().epochs} epochs",
+        threshold,
     )
     comparisons += held_out
     own: dict[str, Any] = {

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated
 
 Seeds = tuple[int, ...]
@@ -56,6 +56,13 @@ class Recipe:
     drawn: Annotated[int, "digits rendered from pen strokes per epoch"] = 0
     canvases: Annotated[int, "preprocessed canvases per epoch"] = 0
     nondigits: Annotated[int, "drawings that are no digits per epoch"] = 0
+    styled: Annotated[int, "digits in rare styles of writing, made by rule, per epoch"] = 0
+    letters: Annotated[int, "handwritten letters that are no digits, per epoch"] = 0
+    joined: Annotated[int, "drawings of two or three digits, which are no digit, per epoch"] = 0
+    turned: Annotated[int, "digits on their side, which are no digit, per epoch"] = 0
+    held_out_epochs: Annotated[
+        int, "epochs of the fits that hold out donors; 0: as many as the published"
+    ] = 0
     mixup: Annotated[float, "largest share of another image in each; 0 for no mixup"] = 0.0
     teacher: Annotated["Recipe | None", "of the network to distil from, fitted on the same images"] = None
     teacher_seeds: Annotated[Seeds, "seeds of the teachers, averaged; empty: the teacher's seed"] = ()
@@ -69,7 +76,8 @@ class Recipe:
         for name in ("learning_rate", "drop_factor", "input_spread", "first_scale", "teacher_temperature"):
             if not 0 < getattr(self, name) < math.inf:  # in this form NaN fails too
                 raise ValueError(f"{name} should be above 0; got {getattr(self, name)}")
-        for name in ("weight_decay", "strength", "versions", "drawn", "canvases", "nondigits"):
+        rows = ("drawn", "styled", "canvases", "nondigits", "letters", "joined", "turned")
+        for name in ("weight_decay", "strength", "versions", "held_out_epochs", *rows):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} should be at least 0; got {getattr(self, name)}")
         shares = ("dropout", "momentum", "warm_up", "mixup", "average", "label_smoothing", "teacher_share")
@@ -80,7 +88,9 @@ class Recipe:
             raise ValueError(f"versions should be 0 without an augmentation; got {self.versions}")
         if self.teacher and self.mixup:  # the teacher's probabilities are of unmixed images
             raise ValueError(f"mixup should be 0 with a teacher; got {self.mixup}")
-        if self.nondigits and self.mixup:  # a non-digit has no class label to mix
+        if (
+            self.nondigits or self.letters or self.joined or self.turned
+        ) and self.mixup:  # a non-digit has no class label to mix
             raise ValueError(f"mixup should be 0 with nondigits; got {self.mixup}")
         if self.teacher and not (self.versions or self.drawn):
             raise ValueError("versions should be at least 1 with a teacher; got 0")
@@ -94,6 +104,14 @@ class Recipe:
     def seeds_of_teachers(self) -> Seeds:
         """Seed of each teacher fit; empty without a teacher."""
         return (self.teacher_seeds or (self.teacher.seed,)) if self.teacher else ()
+
+    def of_held_out_fits(self) -> "Recipe":
+        """Return the recipe of the fits that hold out donors, in which `epochs` are theirs."""
+        return replace(self, epochs=self.held_out_epochs or self.epochs, held_out_epochs=0)
+
+    def of_published_fit(self) -> "Recipe":
+        """Return the recipe of the other fits; their checkpoints do not depend on `held_out_epochs`."""
+        return replace(self, held_out_epochs=0)
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields by name as JSON values, with lists in place of tuples.

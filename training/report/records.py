@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.core.artifact.manifest import Manifest
-from service.core.artifact.report import Confusion, Confusions, Curve
+from service.core.artifact.report import Confusion, ConfusionMatrices, Curve
 from training.errors import RecordInvalid
 
 HISTORY_FILE = "history.json"
@@ -65,7 +65,7 @@ def read_lesson_matrices(manifest: Manifest, records: Mapping[str, bytes]) -> tu
     """
     try:
         content = records.get(LESSON_FILE, b'{"confusion": []}')
-        matrices = Confusions.model_validate_json(content).confusion
+        matrices = ConfusionMatrices.model_validate_json(content).confusion
     except ValueError as error:
         raise RecordInvalid(f"{manifest.name}/{manifest.version}", LESSON_FILE) from error
     if any(len(matrix.counts) != len(manifest.labels) for matrix in matrices):

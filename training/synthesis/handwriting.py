@@ -23,8 +23,17 @@ POINTS = 144
 _OWN_POINTS = 112
 """Points left to the digit's own strokes when a variant adds a stroke."""
 
+_NARROW_SHARE, _NARROW = 0.12, (0.35, 0.8)
+"""Share of the digits that are narrow, and the range of the factor of their width."""
+
+_OPEN_SHARE = 0.12
+"""Share of the eights that lose their ends."""
+
 _MIN_PEN, _MAX_PEN = 1.1, 4.4
 """Range of the pen width, in pixels; it includes the widths that preprocessing normalises strokes to."""
+
+_THICK_SHARE, _THICK_PEN = 0.04, (4.0, 6.0)
+"""Share of the pens that close loops, and the range of their widths in pixels."""
 
 _REACH = 3
 """Radius of the neighbourhood of a point in which pixels are computed, in pixels."""
@@ -60,7 +69,8 @@ def render(paths: Tensor, generator: Generator, strength: float) -> Tensor:
 
     Standard deviations at strength 1: rotation 0.14 radians, shear 0.16, width 14 %; three sine waves bend
     the plane, tremor moves the points, and some paths have a gap. The pen is 2.4 pixels times
-    exp(0.3 normal) wide, its pressure varies by up to a quarter, and one pen in four is a chisel nib.
+    exp(0.3 normal) wide, one pen in 25 is thick enough to close small loops, its pressure varies by up to a
+    quarter, and one pen in four is a chisel nib.
 
     Args:
         paths: (B, POINTS, 2) float32.
@@ -74,12 +84,31 @@ def render(paths: Tensor, generator: Generator, strength: float) -> Tensor:
     points = _bend(paths @ _affine(count, generator, strength).transpose(1, 2), generator, strength)
     points = _cut_gaps(points, generator, 0.15 * strength)
     pen = (PEN * torch.exp(normal(generator, count) * 0.30)).clamp(_MIN_PEN, _MAX_PEN)
+    pen = torch.where(coin(generator, _THICK_SHARE, count), uniform(generator, *_THICK_PEN, count), pen)
     points = _place(points, pen, generator, strength)
     pressure = normal(generator, count, 1, 8) * uniform(generator, 0, 0.25, count, 1, 1)
     radius = pen[:, None] / 2 * (1 + _along(pressure)[..., 0]).clamp(0.4, 1.7)  # (B, POINTS)
     flatness = uniform(generator, 1, 1.8, count)
     flatness = torch.where(coin(generator, 0.25, count), flatness, 1.0)
     return 255 * _rasterise(points, radius, flatness, uniform(generator, 0, math.pi, count))
+
+
+def vary_shape(paths: Tensor, labels: Tensor, generator: Generator) -> Tensor:
+    """Make 12 % of all digits but the ones narrow, and cut the ends off 12 % of the eights.
+
+    Args:
+        paths: (B, POINTS, 2) float32.
+        labels: (B,) int64, the digits.
+        generator: Source of randomness.
+
+    Returns:
+        (B, POINTS, 2) float32.
+    """
+    count = len(paths)
+    narrow = coin(generator, _NARROW_SHARE, count) & (labels != 1)
+    x_scale = torch.where(narrow, uniform(generator, *_NARROW, count), 1.0)
+    paths = paths * torch.stack((x_scale, torch.ones(count)), 1)[:, None]
+    return _trim(paths, coin(generator, _OPEN_SHARE, count) & (labels == 8), generator)
 
 
 def add_variants(paths: Tensor, labels: Tensor, generator: Generator) -> Tensor:
@@ -109,11 +138,43 @@ def add_variants(paths: Tensor, labels: Tensor, generator: Generator) -> Tensor:
     return changed
 
 
+def _trim(paths: Tensor, is_chosen: Tensor, generator: Generator) -> Tensor:
+    """Cut up to 8 % off both ends of the chosen paths; the points move to the nearest remaining one."""
+    cut = uniform(generator, 0.02, 0.08, 2, len(paths)) * POINTS * is_chosen
+    number = torch.arange(POINTS)
+    index = torch.maximum(number, cut[0].long()[:, None])
+    index = torch.minimum(index, POINTS - 1 - cut[1].long()[:, None])
+    return paths.gather(1, index[..., None].expand(-1, -1, 2))
+
+
+def join(first: Tensor, second: Tensor, may_stack: Tensor, generator: Generator) -> Tensor:
+    """Join two drawings to one: side by side, or for some one above the other.
+
+    Args:
+        first: (B, POINTS, 2) float32.
+        second: (B, POINTS, 2) float32, to the right of the first, or below it.
+        may_stack: (B,) bool; one in three of these is stacked.
+        generator: Source of randomness.
+
+    Returns:
+        (B, POINTS, 2) float32, every other point of each; a gap of 10 to 70 % of a drawing's larger side.
+    """
+    count = len(first)
+    first, second = first[:, ::2], second[:, ::2] * uniform(generator, 0.75, 1.25, count, 1, 1)
+    stacked = (may_stack & coin(generator, 1 / 3, count))[:, None]
+    gap = uniform(generator, 0.1, 0.7, count, 1)
+    after = first.amax(1) - second.amin(1) + gap  # (B, 2)
+    level = (first.amax(1) - second.amax(1)) + normal(generator, count, 2) * 0.08
+    sideways = torch.stack((after[:, 0], level[:, 1]), 1)
+    downwards = torch.stack((level[:, 0], after[:, 1]), 1)
+    return torch.cat((first, second + torch.where(stacked, downwards, sideways)[:, None]), 1)
+
+
 def _slash(old: Tensor, generator: Generator) -> Tensor:
     """Return a line from lower left to upper right, sometimes beyond the zero; (B, added, 2)."""
     count = len(old)
     low, high = old.amin(1), old.amax(1)
-    reach = torch.stack((uniform(generator, 0.4, 1.5, count), -uniform(generator, 0.5, 1.3, count)), 1)
+    reach = torch.stack((uniform(generator, 0.4, 1.7, count), -uniform(generator, 0.5, 1.5, count)), 1)
     middle = (low + high) / 2 + normal(generator, count, 2) * 0.05
     return middle[:, None] + _line() * ((high - low) / 2 * reach)[:, None]
 

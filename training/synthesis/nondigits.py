@@ -104,6 +104,23 @@ def _wave(generator: np.random.Generator) -> list[Points]:
     return [np.stack((turns / turns[-1], np.sin(turns) * generator.uniform(0.08, 0.3)), axis=-1)]
 
 
+def _lissajous(generator: np.random.Generator) -> list[Points]:
+    """A closed curve with many crossings; the simplest ones, which look like 0 and 8, are left out."""
+    x_turns, y_turns = ((2, 3), (3, 2), (3, 4), (3, 5), (4, 3), (5, 3))[int(generator.integers(6))]
+    turns = np.linspace(0, 2 * math.pi, 160)
+    phase = generator.uniform(0.3, 1.2)
+    return [np.stack((np.cos(x_turns * turns + phase), np.sin(y_turns * turns)), axis=-1) / 2]
+
+
+def _coil(generator: np.random.Generator) -> list[Points]:
+    """Loops in a row, across or down."""
+    turns = np.linspace(0, generator.uniform(3, 7) * 2 * math.pi, 200)
+    height = generator.uniform(0.15, 0.45)
+    along = turns / turns[-1] + height * generator.uniform(0.25, 0.6) * np.cos(turns)
+    coil = np.stack((along, height * np.sin(turns)), axis=-1)
+    return [coil if generator.random() < 0.7 else coil[:, ::-1]]
+
+
 def _lines(generator: np.random.Generator) -> list[Points]:
     return [_polygon(generator.random((2, 2))) for _ in range(int(generator.integers(4, 9)))]
 
@@ -172,6 +189,8 @@ _KINDS: Mapping[Purpose, Mapping[str, tuple[int, _Draw]]] = {
         "lines": (2, _lines),
         "zigzag": (1, _zigzag),
         "wave": (1, _wave),
+        "lissajous": (1, _lissajous),
+        "coil": (1, _coil),
         "bar": (1, _bar),
         "dots": (1, _dots),
         "point": (1, _point),

@@ -1,1 +1,1 @@
-""""""
+"""JSON bodies: documents, images, long lists of numbers."""

@@ -1,10 +1,9 @@
-"""`application/json` to drawings.
+"""Decoder of `application/json` bodies: images, image files in base64, strokes.
 
-A long document of many images is not parsed as a whole if it can be read otherwise; it means the same.
+Long documents of many images are parsed item by item, with the same result as if they were parsed at once.
 """
 
 import math
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,47 +11,42 @@ import orjson
 from numpy.typing import NDArray
 
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape, check_count
-from service.codecs.json import memory, number_lists
-from service.codecs.json.images import ImageReader, kind, reader_of
-from service.codecs.json.images import is_number as _is_number
-from service.core.errors import BlankImage, MalformedRequest, PayloadTooLarge, RequestError
+from service.codecs.json import list_spans, number_lists, parser, strokes
+from service.codecs.json.images import ImageReader, describe, reader_of
+from service.core.errors import BlankImage, MalformedRequest, RequestError
 from service.core.wording import quote
 
-LONG_BYTES = 8192
-"""From this size on it pays to look at a document before it is parsed."""
+_MIN_ITEMS_BYTES = 65_536
+"""Size from which on a list is parsed item by item; shorter lists are faster to parse as a whole."""
 
-_PIECES_BYTES = 65_536
-"""From this size on a list is parsed item by item; a shorter one takes less time as a whole."""
-
-_MAX_COORDINATE = 1e9
-_COUNTED_BYTES = 65_536
 _BLANK = "0 everywhere"
 
 
-def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
-    """Read `{"image": …}`, `{"images": […]}` or `{"strokes": […]}`, each with an optional `scale`.
+def read(body: bytes, shape: Shape, limits: Limits, is_blank_allowed: bool = False) -> Drawings:
+    """Decode `{"image": …}`, `{"images": […]}` or `{"strokes": […]}`, each with an optional `scale`.
 
     Args:
         body: The whole body.
-        shape: Of one image as the model takes it.
-        limits: How much one request may hold.
+        shape: Shape of one image of the model.
+        limits: Limits of one request.
+        is_blank_allowed: Whether all pixels of an image may be 0.
 
     Returns:
         At least one image.
 
     Raises:
-        MalformedRequest: It is not JSON, or a field is of another shape, type or range.
-        PayloadTooLarge: More images or points than the limits allow.
-        BlankImage: A drawing without points, or an image of zeros.
+        MalformedRequest: The body is not JSON, or a field has the wrong shape, type or range.
+        PayloadTooLarge: There are more images, points or JSON values than the limits allow.
+        BlankImage: A drawing has no points, or all pixels of an image are 0 and that is not allowed.
     """
-    most = most_values(shape, limits)
-    if len(body) >= LONG_BYTES:
-        images = _read_long(body, "images", most, shape, limits)
+    max_values = parser.max_values(shape, limits)
+    if len(body) >= list_spans.LONG_BYTES:
+        images = _read_long(body, "images", max_values, shape, limits, is_blank_allowed)
         if images is not None:
             return images
-    document = load(body, most, shape)
+    document = parser.parse(body, max_values, shape)
     if not isinstance(document, dict):
-        raise MalformedRequest("Body", "a JSON object", kind(document))
+        raise MalformedRequest("Body", "a JSON object", describe(document))
     for name in document:
         if name not in ("image", "images", "strokes", "scale"):
             expected = "an object with image, images or strokes, and perhaps scale"
@@ -63,176 +57,140 @@ def read(body: bytes, shape: Shape, limits: Limits) -> Drawings:
         raise MalformedRequest("Body", "an object with one of image, images, strokes", got)
     scale = document.get("scale", "byte")
     if scale not in ("byte", "unit"):
-        raise MalformedRequest("Field 'scale'", "'byte' (0..255) or 'unit' (0..1)", kind(scale))
+        raise MalformedRequest("Field 'scale'", "'byte' (0..255) or 'unit' (0..1)", describe(scale))
     value = document[given[0]]
     if given[0] == "strokes":
-        return [Drawing("Field 'strokes'", _strokes(value, limits))]
-    reader = reader_of(shape, scale == "unit", may_hold_booleans(body))
+        return [Drawing("Field 'strokes'", strokes.read(value, limits))]
+    reader = reader_of(shape, scale == "unit", parser.may_contain_booleans(body))
     if given[0] == "image":
-        return _image(value, reader)
-    return _images(value, "images", reader, limits)
+        return _image(value, reader, is_blank_allowed)
+    return _images(value, "images", reader, limits, is_blank_allowed)
 
 
 def read_instances(body: bytes, shape: Shape, limits: Limits) -> Drawings:
-    """Read `{"instances": […]}`, as KServe's first protocol has it.
+    """Decode `{"instances": […]}` of KServe's V1 protocol.
 
     Args:
         body: The whole body.
-        shape: Of one image as the model takes it.
-        limits: How much one request may hold.
+        shape: Shape of one image of the model.
+        limits: Limits of one request.
 
     Returns:
-        At least one image: each as `read` takes one of `images`, or a picture file as `{"b64": …}`. Other
-        members of the document are passed over, because other servers' clients send some.
+        At least one image: each as an item of `images` in `read`, or an image file as `{"b64": …}`. Other
+        members are ignored, since clients of other servers send some.
 
     Raises:
         MalformedRequest, PayloadTooLarge, BlankImage: As `read`.
     """
-    most = most_values(shape, limits)
-    if len(body) >= LONG_BYTES:
-        images = _read_long(body, "instances", most, shape, limits)
+    max_values = parser.max_values(shape, limits)
+    if len(body) >= list_spans.LONG_BYTES:
+        images = _read_long(body, "instances", max_values, shape, limits)
         if images is not None:
             return images
-    document = load(body, most, shape)
+    document = parser.parse(body, max_values, shape)
     if not isinstance(document, dict) or "instances" not in document:
-        raise MalformedRequest("Body", "a JSON object with instances", kind(document))
-    reader = reader_of(shape, False, may_hold_booleans(body))
+        raise MalformedRequest("Body", "a JSON object with instances", describe(document))
+    reader = reader_of(shape, False, parser.may_contain_booleans(body))
     return _images(document["instances"], "instances", reader, limits)
 
 
-def load(body: bytes, most_values: int, shape: Shape = ()) -> Any:  # noqa: ANN401 - JSON can be anything; every caller checks it
-    """Parse JSON.
-
-    Its commas and opening brackets are counted first: there is at most one value more than both together,
-    and a few bytes of JSON can become a hundred times as much memory.
-
-    Args:
-        body: The whole body.
-        most_values: Numbers, strings, lists and objects that it may hold together.
-        shape: Of one image, if it may hold one.
-
-    Returns:
-        What it says.
-
-    Raises:
-        MalformedRequest: It is not JSON, holds NaN, an infinity or bytes that are no UTF-8, or is nested
-            more than 1,024 deep; the message says where.
-        PayloadTooLarge: It may hold more values, or parsing it may take more memory than its size allows.
-    """
-    if len(body) > most_values:
-        check_values(body, most_values)
-    memory.check(body, shape)
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        got = f"{error.msg} at line {error.lineno} column {error.colno}" if body.strip() else "nothing"
-        raise MalformedRequest("Body", "JSON in UTF-8, nested at most 1,024 deep", got) from error
-
-
-def check_values(body: bytes, most_values: int) -> None:
-    """Raise PayloadTooLarge if JSON may hold more values than that, as `load` counts them."""
-    if len(body) <= most_values:
-        return
-    text = np.frombuffer(body, np.uint8)
-    marks = 0
-    for start in range(0, len(text), _COUNTED_BYTES):
-        part = text[start : start + _COUNTED_BYTES]
-        marks += int(np.count_nonzero((part == ord(",")) | (part == ord("[")) | (part == ord("{"))))
-    if marks > most_values:
-        raise PayloadTooLarge("Body", most_values, "JSON values", "more")
-
-
-def most_values(shape: Shape, limits: Limits) -> int:
-    """Return how many JSON values the largest allowed request has, and a few more."""
-    lists = math.prod(shape[:-1]) + 1
-    return limits.images * (math.prod(shape) + lists) + 4 * limits.points + 100
-
-
-def may_hold_booleans(body: bytes) -> bool:
-    """Tell whether true or false may stand in JSON; a single letter is found much quicker than a word."""
-    return (b"r" in body and b"true" in body) or (b"f" in body and b"false" in body)
-
-
-def _read_long(body: bytes, member: str, most_values: int, shape: Shape, limits: Limits) -> Drawings | None:
-    """Read a document of many images so that no step of it keeps Python's lock for long.
+def _read_long(
+    body: bytes,
+    member: str,
+    max_values: int,
+    shape: Shape,
+    limits: Limits,
+    is_blank_allowed: bool = False,
+) -> Drawings | None:
+    """Decode a long document of images in steps that hold the global interpreter lock only briefly.
 
     Returns:
-        What it holds; None if that is not known: the whole is to be parsed, if only to say what is wrong.
+        The images; None if the document has another structure or an error that only parsing it as a whole can
+        report.
     """
-    is_whole = b"." not in body
-    if not is_whole and len(body) < _PIECES_BYTES:
+    is_integer = b"." not in body
+    if not is_integer and len(body) < _MIN_ITEMS_BYTES:
         return None
-    check_values(body, most_values)
-    cut = number_lists.cut(body, member.encode(), is_last=True)
-    document = None if cut is None else number_lists.load_rest(cut)
-    if cut is None or not isinstance(document, dict) or not number_lists.is_cut(document.pop(member, None)):
+    parser.check_value_count(body, max_values)
+    span = list_spans.find_list(body, member.encode(), is_last=True)
+    document = None if span is None else list_spans.parse_rest(span)
+    if span is None or not isinstance(document, dict):
+        return None
+    if not list_spans.is_placeholder(document.pop(member, None)):
         return None
     scale = "byte"
     if member == "images":
         scale = document.pop("scale", "byte")
         if document or scale not in ("byte", "unit"):
             return None
-    depth = cut.depth() - 1
+    depth = span.depth() - 1
     sides = shape if depth == len(shape) else (math.prod(shape),)
-    numbers = None
-    if depth == len(sides) and is_whole:
-        numbers = number_lists.whole_numbers(body, cut.start + 1, cut.stop - 1, sides)
+    numbers = number_lists.read_uint8(span, sides) if depth == len(sides) and is_integer else None
     if numbers is None or (scale == "unit" and numbers.max() > 1):
-        if len(body) < _PIECES_BYTES:
+        if len(body) < _MIN_ITEMS_BYTES:
             return None
-        reader = reader_of(shape, scale == "unit", may_hold_booleans(body))
-        return _read_pieces(cut, member, reader, limits)
+        reader = reader_of(shape, scale == "unit", parser.may_contain_booleans(body))
+        return _read_items(span, member, reader, limits, is_blank_allowed)
     images = numbers.reshape(-1, *shape)
     check_count(len(images), limits)
-    _check_drawn(images, member)
+    if not is_blank_allowed:
+        _check_not_blank(images, member)
     return images * np.uint8(255) if scale == "unit" else images
 
 
-def _read_pieces(cut: number_lists.Cut, member: str, reader: ImageReader, limits: Limits) -> Drawings | None:
+def _read_items(
+    span: list_spans.ListSpan, member: str, reader: ImageReader, limits: Limits, is_blank_allowed: bool
+) -> Drawings | None:
+    """Decode a list of images item by item; return None if it is not JSON, or has too many or no items."""
     images: list[Drawing] = []
-    seen = 0
-    wrong: RequestError | None = None
+    count = 0
+    first_error: RequestError | None = None
     try:
-        for items in number_lists.pieces(cut, reader.shape):
+        for items in list_spans.parse_items(span, reader.shape):
             for item in items:
-                if seen == limits.images:
+                if count == limits.images:
                     return None
                 try:
-                    if wrong is None:
-                        images.append(reader.read(_file_of(item, member), f"{member}[{seen}]"))
-                except RequestError as error:  # raised once it is certain that the rest is JSON
-                    wrong = error
-                seen += 1
+                    if first_error is None:
+                        images.append(reader.read(_file_of(item, member), f"{member}[{count}]"))
+                except (
+                    RequestError
+                ) as error:  # raised after the rest was parsed: invalid JSON takes precedence
+                    first_error = error
+                count += 1
     except orjson.JSONDecodeError:
         return None
-    if wrong is not None:
-        raise wrong
-    return _batch(images, reader.shape) if images else None
+    if first_error is not None:
+        raise first_error
+    return _batch(images, reader.shape, is_blank_allowed) if images else None
 
 
-def _image(value: object, reader: ImageReader) -> Drawings:
+def _image(value: object, reader: ImageReader, is_blank_allowed: bool) -> Drawings:
     pixels = reader.pixels(value)
     if pixels is None:
-        return _batch([reader.read(value, "image")], reader.shape)
-    if len(reader.shape) == 2 and pixels == bytes(len(pixels)):
+        return _batch([reader.read(value, "image")], reader.shape, is_blank_allowed)
+    if not is_blank_allowed and len(reader.shape) == 2 and pixels == bytes(len(pixels)):
         raise BlankImage("Field 'image'", _BLANK)
     return np.frombuffer(pixels, np.uint8).reshape(1, *reader.shape)
 
 
-def _images(value: object, member: str, reader: ImageReader, limits: Limits) -> Drawings:
+def _images(
+    value: object, member: str, reader: ImageReader, limits: Limits, is_blank_allowed: bool = False
+) -> Drawings:
     if not isinstance(value, list) or not value:
-        raise MalformedRequest(f"Field {member!r}", "a list of at least one image", kind(value))
+        raise MalformedRequest(f"Field {member!r}", "a list of at least one image", describe(value))
     check_count(len(value), limits)
-    images = _plain(value, reader)
+    images = _integer_images(value, reader)
     if images is None:
         items = [reader.read(_file_of(item, member), f"{member}[{row}]") for row, item in enumerate(value)]
-        return _batch(items, reader.shape)
-    _check_drawn(images, member)
+        return _batch(items, reader.shape, is_blank_allowed)
+    if not is_blank_allowed:
+        _check_not_blank(images, member)
     return images
 
 
-def _plain(values: list[Any], reader: ImageReader) -> NDArray[np.uint8] | None:
-    """Return images of whole numbers; None if one of them is anything else."""
+def _integer_images(values: list[Any], reader: ImageReader) -> NDArray[np.uint8] | None:
+    """Return a batch of images of integers 0..255; None if one of them is anything else."""
     rows = []
     for value in values:
         pixels = reader.pixels(value)
@@ -243,76 +201,38 @@ def _plain(values: list[Any], reader: ImageReader) -> NDArray[np.uint8] | None:
 
 
 def _file_of(item: object, member: str) -> object:
-    """Return an item of a document, or the picture file that it holds as KServe's first protocol has it."""
+    """Return the base64 text of an instance `{"b64": …}`, and any other item unchanged."""
     if member == "instances" and isinstance(item, dict) and item.keys() == {"b64"}:
         return item["b64"]
     return item
 
 
-def _check_drawn(images: NDArray[np.uint8], member: str) -> None:
-    if len(images) == 1 and images.any():  # the quick answer to what is asked most
+def _check_not_blank(images: NDArray[np.uint8], member: str) -> None:
+    """Raise BlankImage if a greyscale image is 0 everywhere; black photographs are allowed."""
+    if len(images) == 1 and images.any():  # fast path of the most frequent case
         return
-    if images.ndim == 3:  # a black photograph may well be one
+    if images.ndim == 3:
         drawn = images.reshape(len(images), -1).any(axis=1)
         if not drawn.all():
             raise BlankImage(f"Field '{member}[{drawn.argmin()}]'", _BLANK)
 
 
-def _batch(images: list[Drawing], shape: Shape) -> Drawings:
-    for image in images:
+def _batch(images: list[Drawing], shape: Shape, is_blank_allowed: bool) -> Drawings:
+    """Return drawings as one array if all have the model's shape; otherwise unchanged."""
+    for image in () if is_blank_allowed else images:
         pixels = image.content
         if isinstance(pixels, np.ndarray) and pixels.ndim == 2 and not pixels.any():
             raise BlankImage(image.field, _BLANK)
-    whole = [
+    arrays = [
         image.content[None]
         for image in images
         if isinstance(image.content, np.ndarray) and image.content.shape == shape
     ]
-    if len(whole) < len(images):
+    if len(arrays) < len(images):
         return images
-    return whole[0] if len(whole) == 1 else np.concatenate(whole)
-
-
-def _strokes(value: object, limits: Limits) -> list[NDArray[np.float64]]:
-    if not isinstance(value, list):
-        raise MalformedRequest("Field 'strokes'", "a list of strokes", kind(value))
-    strokes = []
-    points = 0
-    for row, stroke in enumerate(value):
-        name = f"strokes[{row}]"
-        if not isinstance(stroke, list):
-            raise MalformedRequest(f"Field {name!r}", "a list of points [x, y]", kind(stroke))
-        points += len(stroke)
-        if points > limits.points:
-            raise PayloadTooLarge("Field 'strokes'", limits.points, "points", f"{points:,} or more")
-        if stroke:
-            strokes.append(_points(stroke, name))
-    if not strokes:
-        raise BlankImage("Field 'strokes'", "no points")
-    return strokes
-
-
-def _points(stroke: list[Any], name: str) -> NDArray[np.float64]:
-    """Return the points of a stroke that is not empty, (points, 2)."""
-    if {*map(type, stroke)} == {list} and {*map(len, stroke)} == {2}:
-        numbers = list(chain.from_iterable(stroke))
-        if {*map(type, numbers)} <= {int, float}:
-            points = np.array(numbers, np.float64)
-            if np.abs(points).max() <= _MAX_COORDINATE:
-                return points.reshape(-1, 2)
-    column, point = next((column, point) for column, point in enumerate(stroke) if not _is_point(point))
-    expected = f"a point [x, y], two numbers within ±{_MAX_COORDINATE:g}"
-    raise MalformedRequest(f"Field '{name}[{column}]'", expected, kind(point))
-
-
-def _is_point(point: object) -> bool:
-    return (
-        isinstance(point, list)
-        and len(point) == 2
-        and all(_is_number(number) and abs(number) <= _MAX_COORDINATE for number in point)
-    )
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def dump(document: object) -> bytes:
-    """Encode a document as JSON: arrays as lists, float32 in the fewest digits that identify it."""
+    """Encode a document as JSON: arrays as lists, float32 in the fewest digits that identify the number."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -1,10 +1,10 @@
-"""JSON Schema of an `application/json` body with images or strokes."""
+"""JSON Schema of `application/json` bodies with images or strokes."""
 
 from typing import Any
 
 
 def image_body() -> dict[str, Any]:
-    """Return the JSON schema of the body of `predict`, `probabilities` and `explain` for 28 x 28 images."""
+    """Return the JSON Schema of the bodies of `predict`, `probabilities`, `explain` for 28 x 28 images."""
     byte = {"type": "integer", "minimum": 0, "maximum": 255}
     unit = {"type": "number", "minimum": 0, "maximum": 1}
 

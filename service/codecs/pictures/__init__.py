@@ -1,1 +1,1 @@
-""""""
+"""Image files: decoding, memory cost, PNG encoding."""

@@ -1,1 +1,1 @@
-""""""
+"""Published folders: reading, verifying and writing them."""

@@ -1,15 +1,12 @@
-"""The contract between trainer and service: what a published model folder contains.
+"""Format of a published model folder, and its reader and writer.
 
     models/<name>/<version>/
-        model.onnx      one self-contained network: pixels in, logits and probabilities out
-        manifest.json   who it is, how it was made, what was measured
-        golden.json     a few inputs and the outputs the network must give for them
-        report/         what the trainer measured, for people; not needed to serve
+        model.onnx      one self-contained network: pixels to logits and probabilities
+        manifest.json   name, layers, training run, measurements
+        golden.json     a few inputs, and the outputs that the network must reproduce
+        report/         figures and charts; not needed to serve
 
-Beside the models, `SHA256SUMS` may list the digests of the first three: `checksums`.
-
-The service owns the contract because the service refuses what breaks it. One reader and one writer
-stand here, so they cannot drift apart. Running a network is `engine`'s work.
+`SHA256SUMS` in the models folder may list the digests of the first three files (`checksums`).
 """
 
 import hashlib
@@ -38,12 +35,12 @@ from service.core.errors import DigestMismatch, ManifestInvalid
 REPORT_FOLDER = "report"
 
 MAX_FILE_BYTES = 64 * 2**20
-"""No file of a published folder is larger; what is larger is not read into memory."""
+"""Maximum size of a file in a published folder."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A published folder in memory, complete and with the right digests."""
+    """A published folder in memory, with verified digests."""
 
     manifest: Manifest
     model: bytes
@@ -56,15 +53,14 @@ class Artifact:
 
 
 def versions(root: Path) -> dict[str, list[str]]:
-    """List what is published below a models folder.
+    """List the published models and versions in a folder.
 
     Args:
         root: The models folder.
 
     Returns:
-        For each model name, in alphabetical order, its versions, oldest first. Files, and folders
-        that are not named like a model or a version, are passed over; so is a half-published one. A
-        model whose folder cannot be read has no versions.
+        The versions of each model, oldest first, by model name in alphabetical order. Files, and folders
+        with other names, are ignored. A model whose folder cannot be read has no versions.
 
     Raises:
         OSError: The folder cannot be read.
@@ -82,14 +78,14 @@ def versions(root: Path) -> dict[str, list[str]]:
 
 
 def versions_of(root: Path, name: str) -> list[str]:
-    """List what is published of one model.
+    """List the published versions of one model.
 
     Args:
         root: The models folder.
-        name: Whatever a caller takes for a model name.
+        name: Model name, valid or not.
 
     Returns:
-        Its versions, oldest first; none if there is no such folder, or no model can be called that.
+        The versions, oldest first; empty if there is no such folder or the name is not valid.
 
     Raises:
         OSError: Its folder cannot be read.
@@ -98,7 +94,7 @@ def versions_of(root: Path, name: str) -> list[str]:
         return []
     try:
         names = [entry.name for entry in (root / name).iterdir() if entry.is_dir()]
-    except FileNotFoundError:  # it was there just now
+    except FileNotFoundError:  # removed in the meantime
         return []
     return [
         str(number) for number in sorted(int(name) for name in names if re.fullmatch(VERSION_PATTERN, name))
@@ -106,7 +102,7 @@ def versions_of(root: Path, name: str) -> list[str]:
 
 
 def read(root: Path, name: str, version: str) -> Artifact:
-    """Read one published folder and check everything that can be checked without running it.
+    """Read a published folder, and verify all that does not need the network to run.
 
     Args:
         root: The models folder.
@@ -117,10 +113,9 @@ def read(root: Path, name: str, version: str) -> Artifact:
         The artifact, with its digests verified.
 
     Raises:
-        ManifestInvalid: A file is missing, too large or cannot be parsed, `SHA256SUMS` among them, or the
-            manifest contradicts itself, its folder or the golden examples.
-        DigestMismatch: A file is not the one that was published: it has another digest than the manifest
-            or `SHA256SUMS` says.
+        ManifestInvalid: A file, or `SHA256SUMS`, is missing, too large or cannot be parsed, or the manifest
+            is inconsistent with itself, its folder or the golden examples.
+        DigestMismatch: The digest of a file differs from the one in the manifest or in `SHA256SUMS`.
     """
     title = f"{name}/{version}"
     folder = root / name / version
@@ -149,23 +144,22 @@ def publish(
     golden: Golden,
     report: Mapping[str, bytes],
 ) -> Artifact:
-    """Write a folder under the next free version, all of it or nothing.
+    """Publish a network as the next free version, atomically.
 
-    The files are written into a folder whose name is no version, flushed to disk and then renamed, so
-    that a reader sees either no folder or a whole one, whatever interrupts the writer.
+    The files are written to a staging folder, flushed to disk, and the folder is renamed.
 
     Args:
         root: The models folder.
-        manifest: The manifest's content but for `version` and `sha256`, which are filled in here.
+        manifest: The manifest without `version` and `sha256`, which are added.
         model: The ONNX file.
-        golden: Its examples.
+        golden: The golden examples.
         report: Files for `report/`, by name.
 
     Returns:
         The artifact, read back from disk.
 
     Raises:
-        ManifestInvalid: The content breaks the contract; nothing is published.
+        ManifestInvalid: The content is not valid; nothing is published.
         OSError: The folder cannot be written; nothing is published.
     """
     golden_file = goldens.write(golden)
@@ -193,7 +187,7 @@ def publish(
             except OSError:
                 if not (root / name / whole.version).exists():
                     raise
-                number += 1  # somebody else was first
+                number += 1  # taken by another publisher
             else:
                 return read(root, name, whole.version)
 

@@ -1,9 +1,8 @@
-"""SHA256SUMS: digests of published files, kept outside the folders that they protect.
+"""SHA256SUMS: digests of all published versions, outside their folders.
 
-A manifest names the digests of the files beside it, so whoever replaces a whole folder replaces them too. The
-file `SHA256SUMS` in the models folder lists what never changes in a published version, in the format of
-`sha256sum`, and `sha256sum --check SHA256SUMS` verifies it without Inkling. Where the file is missing, or
-does not list a version, nothing is checked against it.
+A manifest contains the digests of its folder, but replacing the folder replaces the manifest. `SHA256SUMS` in
+the models folder lists the immutable files of every version in the format of `sha256sum`. Versions that it
+does not list are not checked against it.
 """
 
 import hashlib
@@ -21,7 +20,7 @@ from service.core.errors import ManifestInvalid
 CHECKSUMS_FILE = "SHA256SUMS"
 
 IMMUTABLE = (GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE)
-"""Files of a published version that never change; its report may be measured again."""
+"""Files of a version that never change; its report may."""
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
@@ -29,14 +28,14 @@ _MAX_BYTES = 2**20
 
 
 def read(root: Path) -> dict[str, str]:
-    """Read the digests that are listed for a models folder.
+    """Read `SHA256SUMS`.
 
     Args:
         root: The models folder.
 
     Returns:
-        For each path below the folder, such as `ink/1/model.onnx`, its SHA-256 in hexadecimal; nothing where
-        there is no such file.
+        The SHA-256 of each file in hexadecimal, by its path, such as `ink/1/model.onnx`; empty if there is
+        no `SHA256SUMS`.
 
     Raises:
         ManifestInvalid: The file cannot be read, or a line is not a digest and a path.
@@ -58,7 +57,7 @@ def read(root: Path) -> dict[str, str]:
 
 
 def of_version(root: Path, name: str, version: str) -> dict[str, str]:
-    """Return the digests of a published version's immutable files, as they are now.
+    """Compute the digests of a version's immutable files.
 
     Args:
         root: The models folder.
@@ -75,7 +74,7 @@ def of_version(root: Path, name: str, version: str) -> dict[str, str]:
 
 
 def add(root: Path, name: str, version: str) -> None:
-    """List a version that has just been published; what is listed stays.
+    """Add a version; existing entries are not changed.
 
     Args:
         root: The models folder.
@@ -83,7 +82,7 @@ def add(root: Path, name: str, version: str) -> None:
         version: Published version.
 
     Raises:
-        ManifestInvalid: The list that is there cannot be read.
+        ManifestInvalid: The existing list cannot be read.
         OSError: A file cannot be read, or the list not be written.
     """
     with locked(root):
@@ -91,27 +90,27 @@ def add(root: Path, name: str, version: str) -> None:
 
 
 def update(root: Path, versions: Mapping[str, Sequence[str]]) -> None:
-    """List what is published, and nothing that is no longer there; a digest that is listed stays.
+    """Add all published versions, and drop files that no longer exist; existing entries are not changed.
 
     Args:
         root: The models folder.
-        versions: By model name, as `artifact.versions` lists them.
+        versions: As `artifact.versions` returns them.
 
     Raises:
-        ManifestInvalid: The list that is there cannot be read.
+        ManifestInvalid: The existing list cannot be read.
         OSError: A file cannot be read, or the list not be written.
     """
     found: dict[str, str] = {}
     for name, numbers in versions.items():
         for version in numbers:
             found |= of_version(root, name, version)
-    with locked(root):  # what was published meanwhile is listed by now, and is there
+    with locked(root):  # versions published meanwhile are listed, and kept
         listed = {path: digest for path, digest in read(root).items() if (root / path).is_file()}
         _write(root, found | listed)
 
 
 def _write(root: Path, digests: Mapping[str, str]) -> None:
-    """Replace the file as a whole: a reader sees the old list or the new one."""
+    """Replace the file atomically."""
     lines = [f"{digest}  {path}\n" for path, digest in sorted(digests.items(), key=_by_version)]
     descriptor, name = tempfile.mkstemp(prefix=f".{CHECKSUMS_FILE}-", dir=root)
     try:

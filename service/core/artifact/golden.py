@@ -1,4 +1,4 @@
-"""Golden examples: a few inputs, and the outputs that a network must give for them before it is ready."""
+"""Golden examples: inputs, and the outputs that a network must reproduce before it is served."""
 
 import base64
 import json
@@ -15,22 +15,22 @@ from service.core.artifact.manifest import (
     LOGITS_NAME,
     PROBABILITIES_NAME,
     Manifest,
-    Part,
-    first_mistake,
+    StrictModel,
+    first_error,
 )
 from service.core.errors import ManifestInvalid
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Inputs and the outputs that the network must give for them.
+    """Golden examples of a network.
 
     Attributes:
         images: (B, ...) uint8, of the model's input shape.
         logits: (B, classes) float32.
         probabilities: (B, classes) float32.
-        tolerance: Largest allowed difference; of a probability absolutely, of a logit relatively to
-            max(1, |logit|), since processors sum in different orders.
+        tolerance: Largest difference; absolute for probabilities, relative to max(1, |logit|) for logits.
+            Processors add in different orders.
     """
 
     images: NDArray[np.uint8]
@@ -39,13 +39,13 @@ class Golden:
     tolerance: float
 
 
-class _GoldenTensor(Part):
+class _GoldenTensor(StrictModel):
     dtype: str
     shape: tuple[int, ...]
     base64: Base64Bytes
 
 
-class _GoldenFile(Part):
+class _GoldenFile(StrictModel):
     tolerance: float = Field(gt=0, le=0.01)
     image: _GoldenTensor
     logits: _GoldenTensor
@@ -53,20 +53,20 @@ class _GoldenFile(Part):
 
 
 def parse(identity: str, content: bytes, manifest: Manifest) -> Golden:
-    """Read golden examples.
+    """Parse golden examples.
 
     Args:
         identity: `name/version`, for messages.
         content: The file.
-        manifest: Says which tensors there are.
+        manifest: The manifest, which declares the tensors.
 
     Raises:
-        ManifestInvalid: They are not the manifest's tensors, one row an image, all finite.
+        ManifestInvalid: The tensors differ from the manifest, or are not finite.
     """
     try:
         file = _GoldenFile.model_validate_json(content)
     except ValidationError as error:
-        raise ManifestInvalid(identity, f"{GOLDEN_FILE}, {first_mistake(error)}.") from error
+        raise ManifestInvalid(identity, f"{GOLDEN_FILE}, {first_error(error)}.") from error
     images = file.image.shape[0] if file.image.shape else 0
     arrays = []
     for declared, tensor in zip(
@@ -90,7 +90,7 @@ def parse(identity: str, content: bytes, manifest: Manifest) -> Golden:
 
 
 def write(golden: Golden) -> bytes:
-    """Return the file."""
+    """Serialize golden examples."""
     tensors: dict[str, NDArray[Any]] = {
         INPUT_NAME: golden.images,
         LOGITS_NAME: golden.logits,

@@ -1,4 +1,4 @@
-"""Advisory locks on folders, which the system releases when their holder ends, however it ends."""
+"""Advisory locks on folders (flock); the system releases them when the process ends."""
 
 import os
 import sys
@@ -12,12 +12,12 @@ if sys.platform != "win32":
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the exclusive lock of a folder, waiting for whoever holds it.
+    """Hold the exclusive lock of a folder, waiting for it.
 
-    Does nothing where the system or the file system has no such locks.
+    Does nothing where the platform or the file system has no such locks.
 
     Args:
-        folder: It must be there; it may be renamed while it is locked.
+        folder: An existing folder; it may be renamed while locked.
     """
     descriptor = _lock(folder, 0) if sys.platform != "win32" else None
     try:
@@ -29,14 +29,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def try_locked(folder: Path) -> Iterator[bool]:
-    """Hold the exclusive lock of a folder if nobody else does.
+    """Hold the exclusive lock of a folder if it is free.
 
     Args:
-        folder: It must be there, and be no link.
+        folder: An existing folder, not a link.
 
     Yields:
-        Whether it is held: False where another process or another part of this one holds it, or where the
-        system or the file system has no such locks.
+        Whether the lock is held: False if another holder has it, or where there are no such locks.
 
     Raises:
         OSError: There is no such folder.

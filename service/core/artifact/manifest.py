@@ -1,4 +1,4 @@
-"""What `manifest.json` says: who a network is, how it was made, what was measured."""
+"""Schema, parser and writer of `manifest.json`."""
 
 import json
 from collections.abc import Mapping
@@ -24,74 +24,73 @@ _DIGEST_PATTERN = r"^[0-9a-f]{64}$"
 Digest = Annotated[str, Field(pattern=_DIGEST_PATTERN)]
 
 
-class Part(BaseModel):
-    """Refuses what it does not know, and does not change."""
+class StrictModel(BaseModel):
+    """Base of the schemas: immutable, and without unknown members."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Tensor(Part):
-    """An input or output: the batch axis is -1, the others are fixed."""
+class Tensor(StrictModel):
+    """Input or output tensor; the batch axis is -1, the others are fixed."""
 
     name: str
     dtype: Literal["uint8", "float32"]
     shape: tuple[int, ...] = Field(min_length=2)
 
 
-class Rounding(Part):
-    """How a layer computes in whole numbers, from uint8 by int8 to int32."""
+class Rounding(StrictModel):
+    """Quantization of a layer: uint8 activations, int8 weights, int32 sums."""
 
     step: str = Field(
-        description="Initializer of model.onnx, float32, [units]: what one of a unit's sum stands for; "
-        "powers of two but in the last layer"
+        description="Initializer of model.onnx, float32, [units]: scale of each unit's sum; powers of two "
+        "except in the last layer"
     )
     given: str | None = Field(
-        description="Initializer of model.onnx, float32, []: what one of the uint8 that go out stands for, "
-        "a power of two; null in the last layer, whose sums go out as they are"
+        description="Initializer of model.onnx, float32, []: scale of the uint8 output, a power of two; "
+        "null in the last layer, whose output is not quantized"
     )
 
 
-class Layer(Part):
-    """One dense layer: activation(weight @ x + bias)."""
+class Layer(StrictModel):
+    """Dense layer: activation(weight @ x + bias)."""
 
-    name: str = Field(pattern=NAME_PATTERN, description="Its name in the paths of the interface")
+    name: str = Field(pattern=NAME_PATTERN, description="Name in API paths")
     inputs: int = Field(gt=0)
     units: int = Field(gt=0)
     activation: Literal["relu", "none"]
     weight: str = Field(
-        description="Initializer of model.onnx, float32, [units, inputs]; if rounded int8, [inputs, units]"
+        description="Initializer of model.onnx, float32, [units, inputs]; quantized: int8, [inputs, units]"
     )
-    bias: str = Field(description="Initializer of model.onnx, float32, [units]; if rounded int32")
-    rounding: Rounding | None = Field(default=None, description="Null: it computes in floats")
+    bias: str = Field(description="Initializer of model.onnx, float32, [units]; quantized: int32")
+    rounding: Rounding | None = Field(default=None, description="Null for a float32 layer")
 
     @property
     def parameters(self) -> int:
-        """How many numbers the layer learns: weights and biases."""
+        """Number of weights and biases."""
         return self.inputs * self.units + self.units
 
 
-class DataSource(Part):
-    """A data set that the network was fitted or measured on."""
+class DataSource(StrictModel):
+    """Data set that the network was trained or evaluated on."""
 
     name: str
     split: str
     examples: int = Field(gt=0)
-    sha256: Digest = Field(description="Of the uncompressed pixels and labels, in this order")
+    sha256: Digest = Field(description="Digest of the uncompressed pixels and labels, in this order")
 
 
-class Measurement(Part):
-    """An accuracy and the conditions it was measured under."""
+class Measurement(StrictModel):
+    """Accuracy of a fit on one part of a data set."""
 
     fit: Literal["published", "lesson", "held-out"] = Field(
-        description="published: this very network; lesson: the same recipe fitted on the lesson's "
-        "split for its figures only; held-out: the same recipe fitted without some donors of drawings, "
-        "for figures on people whom it has not met"
+        description="published: this network; lesson: the same recipe trained on the lesson's split; "
+        "held-out: the same recipe trained without some donors, and evaluated on their writers"
     )
     data: str = Field(description="Name of the data set")
-    split: str = Field(description="train, valid, test, or what else the data is cut into")
+    split: str = Field(description="train, valid, test, or another part of the data")
     examples: int = Field(gt=0)
-    seeds: tuple[int, ...] = Field(min_length=1, description="One fit a seed")
-    accuracy: float = Field(ge=0, le=1, description="Share of right answers, mean over the seeds")
+    seeds: tuple[int, ...] = Field(min_length=1, description="Seeds of the fits")
+    accuracy: float = Field(ge=0, le=1, description="Accuracy, mean over the seeds")
     spread: float | None = Field(
         ge=0, description="Sample standard deviation over the seeds; null for a single seed"
     )
@@ -104,58 +103,56 @@ class Measurement(Part):
     )
 
 
-class Share(Part):
-    """How many images of one kind were sure, and which images they were."""
+class Share(StrictModel):
+    """Share of images of one kind that were classified as in distribution (sure)."""
 
-    images: str = Field(description="What they show and where they come from")
+    images: str = Field(description="Content and source of the images")
     examples: int = Field(gt=0)
-    share: float = Field(ge=0, le=1, description="Of them, how many were sure")
+    share: float = Field(ge=0, le=1, description="Share of them that were sure")
 
 
-class Certainty(Part):
-    """From where on an answer is sure, and what that was measured to keep and to let pass."""
+class Certainty(StrictModel):
+    """Out-of-distribution threshold, and its measured acceptance rates."""
 
     score: Literal["energy"] = Field(
-        description="energy: temperature * log(sum(exp(logits / temperature))), in double precision"
+        description="energy: temperature * log(sum(exp(logits / temperature))), in float64"
     )
-    threshold: float = Field(description="An answer whose score is at least this is sure")
-    kept: tuple[Share, ...] = Field(min_length=1, description="Images that show one of the labels")
-    passed: tuple[Share, ...] = Field(min_length=1, description="Images that show none of them")
+    threshold: float = Field(description="Predictions with at least this score are sure")
+    kept: tuple[Share, ...] = Field(min_length=1, description="Rates of images that show a label")
+    passed: tuple[Share, ...] = Field(min_length=1, description="Rates of images that show no label")
 
 
-class Making(Part):
-    """How, where and with what the network was made."""
+class Making(StrictModel):
+    """Provenance of the network: time, machine, code and libraries."""
 
     finished: str = Field(description="UTC, ISO 8601")
-    seconds: float = Field(ge=0, description="Wall-clock time of the published fit")
+    seconds: float = Field(ge=0, description="Wall-clock time of the published fit, in seconds")
     seed: int
     hardware: str
     threads: int = Field(gt=0)
-    commit: str = Field(description="Of the repository; ends in -dirty where files had changed")
-    libraries: dict[str, str] = Field(description="Name to version")
+    commit: str = Field(description="Commit of the repository, with the suffix -dirty if files had changed")
+    libraries: dict[str, str] = Field(description="Versions by name")
 
 
-class Manifest(Part):
-    """Everything about a published network that is not its weights."""
+class Manifest(StrictModel):
+    """Description of a published network."""
 
     format: Literal[1] = 1
     name: str = Field(pattern=NAME_PATTERN)
     version: str = Field(pattern=VERSION_PATTERN)
     description: str
-    sha256: dict[str, Digest] = Field(description="Of model.onnx and golden.json")
+    sha256: dict[str, Digest] = Field(description="Digests of model.onnx and golden.json")
     input: Tensor
     outputs: tuple[Tensor, Tensor] = Field(description="logits and probabilities")
     labels: tuple[str, ...] = Field(min_length=2)
     layers: tuple[Layer, ...] = Field(min_length=1, description="From input to output")
     parameters: int = Field(gt=0)
-    temperature: float = Field(
-        default=1.0, gt=0, description="What the graph divides logits by before the softmax"
-    )
+    temperature: float = Field(default=1.0, gt=0, description="Divisor of the logits before the softmax")
     certainty: Certainty | None = Field(
-        default=None, description="Null: answers do not say whether they are sure"
+        default=None, description="Null if predictions do not state whether they are sure"
     )
     opset: int = Field(gt=0)
-    recipe: dict[str, JsonValue] = Field(description="Every number of the run")
+    recipe: dict[str, JsonValue] = Field(description="Hyperparameters of the run")
     data: tuple[DataSource, ...]
     making: Making
     metrics: tuple[Measurement, ...]
@@ -175,12 +172,12 @@ class Manifest(Part):
         if len({layer.name for layer in self.layers}) != len(self.layers):
             raise ValueError("layers should have different names")
         if len({layer.rounding is None for layer in self.layers}) > 1:
-            raise ValueError("layers should be rounded, all or none")
+            raise ValueError("layers should be all quantized or all float32")
         rounded = [layer.rounding.given is None for layer in self.layers if layer.rounding]
         if rounded and rounded != [False] * (len(self.layers) - 1) + [True]:
-            raise ValueError("rounded layers should give whole numbers, all but the last")
+            raise ValueError("quantized layers should have an output scale, all but the last")
         if rounded and any(layer.activation != "relu" for layer in self.layers[:-1]):
-            raise ValueError("rounded layers should be rectified, all but the last: uint8 ends at 0")
+            raise ValueError("quantized layers should have activation relu, all but the last")
         if sum(layer.parameters for layer in self.layers) != self.parameters:
             raise ValueError("parameters should be the sum over the layers")
         json.dumps(self.recipe, allow_nan=False)  # raises a ValueError of its own
@@ -197,40 +194,40 @@ def schema() -> str:
 
 
 def parse(identity: str, content: bytes) -> Manifest:
-    """Read a manifest.
+    """Parse a manifest.
 
     Args:
         identity: `name/version`, for messages.
         content: The file.
 
     Raises:
-        ManifestInvalid: It is no manifest, or contradicts itself.
+        ManifestInvalid: The content is not a valid manifest.
     """
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
-        raise ManifestInvalid(identity, f"{MANIFEST_FILE}, {first_mistake(error)}.") from error
+        raise ManifestInvalid(identity, f"{MANIFEST_FILE}, {first_error(error)}.") from error
 
 
 def complete(content: Mapping[str, Any], version: str, digests: Mapping[str, str]) -> Manifest:
-    """Return a manifest from its content but for the version and the digests, and these.
+    """Return a manifest from its content, a version and the digests of its files.
 
     Raises:
-        ManifestInvalid: It would be no manifest, or contradict itself.
+        ManifestInvalid: The result is not a valid manifest.
     """
     try:
         return Manifest.model_validate({**content, "version": version, "sha256": digests})
     except ValidationError as error:
-        raise ManifestInvalid("manifest", f"{first_mistake(error)}.") from error
+        raise ManifestInvalid("manifest", f"{first_error(error)}.") from error
 
 
-def first_mistake(error: ValidationError) -> str:
-    """Say where the first mistake is and what it is."""
+def first_error(error: ValidationError) -> str:
+    """Return the location and message of the first validation error."""
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the whole"
+    where = ".".join(str(part) for part in first["loc"]) or "document"
     return f"{where[:100]}: {first['msg'][:300]}"
 
 
 def write(manifest: Manifest) -> bytes:
-    """Return the file: what was set, so that a manifest of an older form stays the file that it was."""
+    """Serialize a manifest. Members that were not set are omitted, so that older files stay unchanged."""
     return (manifest.model_dump_json(indent=2, exclude_unset=True) + "\n").encode()

@@ -1,12 +1,12 @@
-"""What `report/` of a published folder holds: what the trainer measured, as numbers and as pictures.
+"""Format of `report/` in a published folder: figures and charts.
 
     report/
-        report.json          the numbers, and which pictures there are
-        <picture>.png        a picture for light paper
-        <picture>-dark.png   the same for dark paper
+        report.json          figures, and the list of charts
+        <picture>.png        a chart for a light background
+        <picture>-dark.png   the same for a dark background
 
-Nothing that predicts depends on it. It has no digest, and may be missing, outdated or broken: who reads
-it is told so, and the network is served all the same. Other files beside these are the trainer's own.
+Predictions do not depend on it. It may be missing, outdated or broken; only requests for it fail then. Other
+files in the folder belong to the trainer.
 """
 
 import json
@@ -24,26 +24,26 @@ from service.core.artifact.manifest import (
     Digest,
     Manifest,
     Measurement,
-    Part,
-    first_mistake,
+    StrictModel,
+    first_error,
 )
 from service.core.errors import ReportBroken, ReportUnavailable, UnknownPicture
 
 REPORT_FILE = "report.json"
 
 MAX_BYTES = 4 * 2**20
-"""No file of a report is larger; what is larger is not read into memory."""
+"""Maximum size of a file of a report."""
 
 Theme = Literal["light", "dark"]
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
-class LayerRow(Part):
-    """One line of the table of layers."""
+class LayerRow(StrictModel):
+    """Row of the table of layers."""
 
     name: str
     shape: tuple[Count, Count] = Field(description="[inputs, units]")
@@ -51,24 +51,24 @@ class LayerRow(Part):
     parameters: Count
 
 
-class Confused(Part):
-    """Images of one class that were taken for another."""
+class Confused(StrictModel):
+    """Off-diagonal entry of a confusion matrix."""
 
     truth: str
     answer: str
     count: Count
 
 
-class Confusion(Part):
-    """How often each class was taken for each."""
+class Confusion(StrictModel):
+    """Confusion matrix of a fit on one part of a data set."""
 
-    fit: str = Field(description="published: this very network; lesson: the fits for the lesson's figures")
+    fit: str = Field(description="published: this network; lesson: the fits on the lesson's split")
     data: str = Field(description="Name of the data set")
     split: str = Field(description="train, valid or test")
-    seeds: tuple[int, ...] = Field(min_length=1, description="One fit a seed; their counts are added up")
-    examples: Count = Field(description="Images that each fit was shown")
-    counts: tuple[tuple[Count, ...], ...] = Field(description="One row a class, one column an answer")
-    confused: tuple[Confused, ...] = Field(description="The most frequent mistakes, most frequent first")
+    seeds: tuple[int, ...] = Field(min_length=1, description="Seeds of the fits, whose counts are summed")
+    examples: Count = Field(description="Number of images per fit")
+    counts: tuple[tuple[Count, ...], ...] = Field(description="Rows: true class; columns: predicted class")
+    confused: tuple[Confused, ...] = Field(description="Most frequent errors, in descending order")
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -79,79 +79,79 @@ class Confusion(Part):
         return self
 
 
-class Bin(Part):
-    """Images whose likeliest class has a probability above `lower` and at most `upper`."""
+class Bin(StrictModel):
+    """Bin of a reliability diagram: images with a confidence above `lower` and at most `upper`."""
 
-    lower: Share
-    upper: Share
+    lower: Fraction
+    upper: Fraction
     images: Count
-    confidence: Share | None = Field(description="Mean of those probabilities; null without images")
-    accuracy: Share | None = Field(description="Share of right answers; null without images")
+    confidence: Fraction | None = Field(description="Mean confidence; null without images")
+    accuracy: Fraction | None = Field(description="Accuracy; null without images")
 
 
-class Calibration(Part):
-    """Whether answers with a probability of p are right in a share p of the cases."""
+class Calibration(StrictModel):
+    """Calibration of a fit: accuracy by confidence."""
 
     fit: str
     data: str
     split: str
     examples: Count
-    error: Share = Field(description="Expected calibration error: mean distance of the two, by images")
+    error: Fraction = Field(description="Expected calibration error, weighted by images")
     bins: tuple[Bin, ...]
 
 
-class Seen(Part):
-    """One image, and what was said of it."""
+class Seen(StrictModel):
+    """Prediction for one image of a data set."""
 
-    row: Count = Field(description="Its number in its part of the data set, from 0")
-    probability: Share = Field(description="Of its own class")
-    answer: str = Field(description="The likeliest class")
+    row: Count = Field(description="Index in its part of the data set, from 0")
+    probability: Fraction = Field(description="Probability of the true class")
+    answer: str = Field(description="Predicted class")
 
 
-class Extremes(Part):
-    """The images of a class that the network is surest of, and those it is furthest from."""
+class Extremes(StrictModel):
+    """Images of a class with the highest and with the lowest probability of that class."""
 
     data: str
     split: str
     label: str
-    typical: tuple[Seen, ...] = Field(description="Highest probability of their class first")
-    troublesome: tuple[Seen, ...] = Field(description="Lowest probability of their class first")
+    typical: tuple[Seen, ...] = Field(description="Highest probability of the true class first")
+    troublesome: tuple[Seen, ...] = Field(description="Lowest probability of the true class first")
 
 
-class Curve(Part):
-    """What one fit came to, epoch by epoch."""
+class Curve(StrictModel):
+    """Learning curves of one fit, by epoch."""
 
     fit: str
     seed: int
     learning_rate: tuple[float, ...]
-    train_loss: tuple[float, ...] = Field(description="What was minimised, in nats an example")
-    train_accuracy: tuple[Share, ...] = Field(description="While learning, as each batch was met")
-    valid_loss: tuple[float, ...] | None = Field(description="Cross-entropy in nats an example")
-    valid_accuracy: tuple[Share, ...] | None
+    train_loss: tuple[float, ...] = Field(description="Training loss, in nats per example")
+    train_accuracy: tuple[Fraction, ...] = Field(description="Accuracy on the training batches")
+    valid_loss: tuple[float, ...] | None = Field(description="Cross-entropy, in nats per example")
+    valid_accuracy: tuple[Fraction, ...] | None
 
 
-class Picture(Part):
-    """One picture, in two files."""
+class Picture(StrictModel):
+    """Chart, in a light and a dark version."""
 
     name: str = Field(pattern=NAME_PATTERN)
-    title: str = Field(description="What it shows, for those who do not see it")
+    title: str = Field(description="Text alternative")
 
 
-class Numbers(Part):
-    """All that was measured."""
+class ReportData(StrictModel):
+    """Figures of a report."""
 
     model: str
     version: str
     labels: tuple[str, ...]
     layers: tuple[LayerRow, ...]
     parameters: Count
-    accuracy: tuple[Measurement, ...] = Field(description="By fit and part of the data set")
-    lesson: dict[str, Share] = Field(description="The lesson's own accuracies, by part of its split")
+    accuracy: tuple[Measurement, ...] = Field(description="Accuracy by fit and part of the data set")
+    lesson: dict[str, Fraction] = Field(description="Accuracies published with the lesson, by part")
     confusion: tuple[Confusion, ...]
     calibration: tuple[Calibration, ...]
-    extremes: tuple[Extremes, ...] = Field(description="One entry a part and class")
-    history: tuple[Curve, ...] = Field(description="Learning curves, one a fit")
-    notes: tuple[str, ...] = Field(description="What is missing, and why")
+    extremes: tuple[Extremes, ...] = Field(description="One entry per part and class")
+    history: tuple[Curve, ...] = Field(description="Learning curves of each fit")
+    notes: tuple[str, ...] = Field(description="Missing figures, with reasons")
 
     @model_validator(mode="after")
     def _is_of_these_classes(self) -> Self:
@@ -160,16 +160,16 @@ class Numbers(Part):
         return self
 
 
-class Report(Numbers):
-    """What stands in `report.json`."""
+class Report(ReportData):
+    """Content of `report.json`."""
 
     format: Literal[1] = 1
-    sha256: Digest = Field(description="Of the model.onnx that was measured")
+    sha256: Digest = Field(description="Digest of the model.onnx that was measured")
     pictures: tuple[Picture, ...]
 
 
-class Confusions(Part):
-    """Confusion matrices alone, as the trainer keeps those of fits that it does not keep."""
+class ConfusionMatrices(StrictModel):
+    """Confusion matrices of fits whose networks are not kept."""
 
     confusion: tuple[Confusion, ...]
 
@@ -179,11 +179,11 @@ def read(root: Path, manifest: Manifest) -> Report:
 
     Args:
         root: The models folder.
-        manifest: Of the network that is served.
+        manifest: Manifest of the served network.
 
     Raises:
-        ReportUnavailable: There is none.
-        ReportBroken: It cannot be read, or is another network's.
+        ReportUnavailable: There is no report.
+        ReportBroken: It cannot be read, or belongs to another network.
     """
     try:
         content = read_file(_folder(root, manifest) / REPORT_FILE, MAX_BYTES)
@@ -193,7 +193,7 @@ def read(root: Path, manifest: Manifest) -> Report:
     except OSError as error:
         raise _unreadable(manifest, error.strerror or str(error)) from error
     except ValidationError as error:
-        raise _unreadable(manifest, first_mistake(error)) from error
+        raise _unreadable(manifest, first_error(error)) from error
     if (found.model, found.version, found.sha256) != (
         manifest.name,
         manifest.version,
@@ -206,21 +206,21 @@ def read(root: Path, manifest: Manifest) -> Report:
 
 
 def read_picture(root: Path, manifest: Manifest, name: str, theme: Theme) -> bytes:
-    """Read a picture of a report; no name leads out of the report's own list.
+    """Read a chart of a report. Only names listed in the report are accepted.
 
     Args:
         root: The models folder.
-        manifest: Of the network that is served.
+        manifest: Manifest of the served network.
         name: As the report lists it.
-        theme: For which paper.
+        theme: Light or dark background.
 
     Returns:
         A PNG file.
 
     Raises:
         ReportUnavailable: There is no report.
-        ReportBroken: It cannot be read, is another network's, or lacks a picture that it lists.
-        UnknownPicture: The report lists no such picture.
+        ReportBroken: It cannot be read, belongs to another network, or lacks a listed chart.
+        UnknownPicture: The report does not list the chart.
     """
     known = [picture.name for picture in read(root, manifest).pictures]
     if name not in known:
@@ -235,20 +235,19 @@ def read_picture(root: Path, manifest: Manifest, name: str, theme: Theme) -> byt
 
 
 def picture_file(name: str, theme: Theme) -> str:
-    """Return the name of the file that holds a picture."""
+    """Return the file name of a chart."""
     return f"{name}.png" if theme == "light" else f"{name}-dark.png"
 
 
 def write(root: Path, report: Report, pictures: Mapping[str, bytes]) -> None:
-    """Write a report into its published folder, in place of the one that was there.
+    """Write or replace the report of a published network.
 
-    Every file is replaced as a whole and `report.json` last, so that a reader never sees half a file;
-    pictures that the report does not list are removed, other files stay.
+    Each file is replaced atomically, `report.json` last. Charts that the report does not list are removed.
 
     Args:
         root: The models folder.
-        report: The numbers.
-        pictures: PNG files by file name.
+        report: The report.
+        pictures: Content of PNG files by file name.
 
     Raises:
         OSError: The folder cannot be written.
@@ -265,12 +264,12 @@ def write(root: Path, report: Report, pictures: Mapping[str, bytes]) -> None:
 
 
 def write_confusions(matrices: tuple[Confusion, ...]) -> bytes:
-    """Return a file of confusion matrices."""
-    return _serialise(Confusions(confusion=matrices).model_dump(mode="json"))
+    """Serialize confusion matrices."""
+    return _serialise(ConfusionMatrices(confusion=matrices).model_dump(mode="json"))
 
 
 def _serialise(document: Mapping[str, Any]) -> bytes:
-    """Write JSON with a line for each member, which keeps matrices short and changes readable."""
+    """Serialize as JSON with one line per member."""
     lines = [f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in document.items()]
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 

@@ -1,7 +1,6 @@
-"""Staging folders: where a version is written before it is renamed to its number.
+"""Staging folders, in which a version is written before it is renamed to its number.
 
-Their names are no versions, so readers pass them over. A publisher that is killed leaves one behind; the next
-one removes it.
+Readers ignore them. The next publisher removes those of killed publishers.
 """
 
 import shutil
@@ -16,23 +15,22 @@ from service.core.artifact.locks import locked, try_locked
 PREFIX = ".staging-"
 
 STALE_S = 3600
-"""Age in seconds, by its last change, from which a folder that nobody holds may be removed. Writing one takes
-seconds. Beside the lock it spares the folders of publishers whose locks are not seen here, as on some network
-file systems."""
+"""Age of an unlocked folder, since its last change, after which it is removed. Writing takes seconds; the age
+protects publishers whose locks are not visible, as on some network file systems."""
 
 
 @contextmanager
 def staging(parent: Path) -> Iterator[Path]:
-    """Make a staging folder and hold it locked; remove it in the end, unless it was renamed.
+    """Create and lock a staging folder; remove it on exit, unless it was renamed.
 
     Args:
         parent: A model's folder.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     with ExitStack() as held:
-        with locked(parent):  # so that a sweep never sees a folder that is made but not locked yet
+        with locked(parent):  # so that `sweep` never sees an unlocked new folder
             folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
             held.enter_context(locked(folder))
             held.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -41,16 +39,13 @@ def staging(parent: Path) -> Iterator[Path]:
 
 
 def sweep(root: Path) -> list[Path]:
-    """Remove the staging folders that killed publishers left behind.
-
-    Removed is what bears the name of a staging folder, has not changed for an hour, and is locked by no
-    process. What cannot be removed stays.
+    """Remove staging folders that are unlocked and older than `STALE_S`.
 
     Args:
         root: The models folder.
 
     Returns:
-        What was removed.
+        The removed folders.
     """
     removed = []
     for folder in sorted(root.glob(f"*/{PREFIX}*")):
@@ -59,6 +54,6 @@ def sweep(root: Path) -> list[Path]:
                 if is_held and time.time() - folder.stat().st_mtime > STALE_S:
                     shutil.rmtree(folder)
                     removed.append(folder)
-        except OSError:  # a file or a link of that name, or it went meanwhile
+        except OSError:  # a file or link, or removed in the meantime
             continue
     return removed

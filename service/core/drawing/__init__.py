@@ -1,1 +1,1 @@
-""""""
+"""Preprocessing of drawings to the input shape of the networks."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.core.drawing import segmentation
-from service.core.drawing.steps import LARGEST, Trace
+from service.core.drawing.steps import LARGEST, StepRecorder
 from service.core.errors import BlankImage
 
 SIDE = 28
@@ -72,7 +72,7 @@ _ROUND = (SIDE - FIT) // 2 * _SHOWN
 
 
 def from_picture(
-    picture: Image.Image | NDArray[np.uint8], name: str = "Picture", trace: Trace | None = None
+    picture: Image.Image | NDArray[np.uint8], name: str = "Picture", trace: StepRecorder | None = None
 ) -> NDArray[np.uint8]:
     """Prepare a picture of one drawn digit.
 
@@ -129,7 +129,7 @@ def from_ink(ink: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def from_strokes(
-    strokes: Sequence[NDArray[np.float64]], name: str = "Drawing", trace: Trace | None = None
+    strokes: Sequence[NDArray[np.float64]], name: str = "Drawing", trace: StepRecorder | None = None
 ) -> NDArray[np.uint8]:
     """Draw strokes with a round pen whose width is relative to the digit's size.
 
@@ -284,7 +284,7 @@ def _grown(ink: NDArray[np.uint8], steps: int, choose: np.ufunc) -> NDArray[np.u
     return ink
 
 
-def _placed(ink: NDArray[np.uint8], trace: Trace | None) -> NDArray[np.uint8]:
+def _placed(ink: NDArray[np.uint8], trace: StepRecorder | None) -> NDArray[np.uint8]:
     """Fit ink of any size into 28 x 28: the larger side 20, the centre of mass in the middle."""
     drawn = ink > _FAINTEST
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))

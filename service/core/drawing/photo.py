@@ -1,7 +1,4 @@
-"""Photographs of any size to the 64 x 64 x 3 that the flowers' network was trained on.
-
-The one preparation for the interface and the trainer. Reading picture files is the edge's work.
-"""
+"""Preprocessing of photographs: central crop and resize to 64 x 64 RGB, for API and trainer alike."""
 
 from contextlib import suppress
 
@@ -9,57 +6,57 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from service.core.drawing import steps as trace
-from service.core.drawing.steps import Trace
+from service.core.drawing import steps
+from service.core.drawing.steps import StepRecorder
 
 SIDE = 64
-"""Height and width of a prepared photograph, in pixels."""
+"""Height and width of a preprocessed photograph, in pixels."""
 
 SHAPE = (SIDE, SIDE, 3)
 
-_SCALED = ("L", "RGB", "CMYK", "I", "I;16")
-"""Pillow's modes that mean the same scaled before they are converted: without palette or transparency."""
+_RESIZABLE_MODES = ("L", "RGB", "CMYK", "I", "I;16")
+"""Pillow's modes that can be resized before they are converted to RGB: without palette and alpha."""
 
 
-def prepare(picture: Image.Image, steps: Trace | None = None) -> NDArray[np.uint8]:
-    """Cut out a photograph's middle square, scale it down by a box filter, and turn it upright.
+def prepare(picture: Image.Image, recorder: StepRecorder | None = None) -> NDArray[np.uint8]:
+    """Crop the central square of a photograph, resize it with a box filter, and apply its EXIF orientation.
 
     Args:
-        picture: Of any size and mode, upright as its EXIF data say; it is left as it is. What is transparent
-            becomes white; of 16 bits a pixel the upper 8 are taken.
-        steps: Where to show the steps: `drawn`, `cropped` and `taken`, or `taken` alone where a picture has
-            the size already.
+        picture: Any size and mode; it is not changed. Transparent pixels become white; of 16 bits per
+            channel, the upper 8 are used.
+        recorder: Records the steps `drawn`, `cropped` and `taken`; only `taken` if the size is 64 x 64
+            already.
 
     Returns:
-        (64, 64, 3) uint8, red, green, blue; a picture that has this shape already, unchanged.
+        (64, 64, 3) uint8 RGB. An RGB image of 64 x 64 is returned unchanged.
     """
     mode = picture.mode
     if not mode.startswith("I") and picture.has_transparency_data:
         mode = "RGBA"
-    elif mode not in _SCALED:
+    elif mode not in _RESIZABLE_MODES:
         mode = "RGB"
-    picture = picture if picture.mode == mode else picture.convert(mode)  # which would copy
+    picture = picture if picture.mode == mode else picture.convert(mode)  # convert() always copies
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     square = (left, top, left + side, top + side)
     image = _scaled(picture, square, (SIDE, SIDE))
-    if steps is not None:
+    if recorder is not None:
         if picture.size != (SIDE, SIDE):
-            everything = (0, 0, *picture.size)
-            steps.add("drawn", _scaled(picture, everything, trace.reduced(*picture.size)))
-            steps.add("cropped", _scaled(picture, square, trace.reduced(side, side)))
-        steps.add("taken", image)
+            whole = (0, 0, *picture.size)
+            recorder.add("drawn", _scaled(picture, whole, steps.reduced(*picture.size)))
+            recorder.add("cropped", _scaled(picture, square, steps.reduced(side, side)))
+        recorder.add("taken", image)
     return image
 
 
 def turn_upright(picture: Image.Image) -> None:
-    """Turn a decoded picture as its EXIF data say, in place; data that cannot be read say nothing."""
-    with suppress(Exception):  # Pillow's reader raises whatever its parsing runs into
+    """Apply the EXIF orientation to a decoded image, in place; ignore invalid EXIF data."""
+    with suppress(Exception):  # Pillow's EXIF parser raises exceptions of many types
         ImageOps.exif_transpose(picture, in_place=True)
 
 
 def _scaled(picture: Image.Image, box: tuple[int, int, int, int], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scale what is within a box down to (width, height), upright: (H, W, 3) uint8."""
+    """Resize the pixels within a box to (width, height), and apply the EXIF orientation: (H, W, 3) uint8."""
     small = picture.resize(size, Image.Resampling.BOX, box=box)
     turn_upright(small)
     if small.mode.startswith("I"):

@@ -1,6 +1,6 @@
-"""What a preparation made of a drawing, step by step, for people who want to see it.
+"""Recorder of preprocessing steps: the intermediate images of a drawing, for display.
 
-The preparations fill it on their way; what the steps are called in an answer is the edge's work.
+Preprocessing adds the steps; the API adds their titles.
 """
 
 from dataclasses import dataclass
@@ -10,31 +10,31 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LARGEST = 280
-"""Side in pixels that no picture of a step exceeds."""
+"""Longest side of a recorded image, in pixels."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a preparation had made of a drawing at one point.
+    """Image after one preprocessing step.
 
     Attributes:
         name: `drawn`, `ink`, `cropped`, `pen`, `fitted`, `centred` or `taken`.
-        picture: (H, W) uint8, 0 paper to 255 ink but for `drawn` pictures, which are as they came; or
-            (H, W, 3) uint8, red, green, blue. Neither side is larger than `LARGEST`.
+        picture: (H, W) uint8, 0 for background to 255 for ink, except `drawn`, which is the unprocessed
+            image; or (H, W, 3) uint8 RGB. H and W are at most `LARGEST`.
     """
 
     name: str
     picture: NDArray[np.uint8]
 
 
-class Trace:
-    """The steps of one drawing, in order."""
+class StepRecorder:
+    """Records the preprocessing steps of one drawing, in order."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
 
     def add(self, name: str, picture: NDArray[np.uint8]) -> None:
-        """Keep a step; of a large picture only a reduced one is kept.
+        """Record a step; a large image is reduced.
 
         Args:
             name: As in `Step`.
@@ -48,6 +48,6 @@ class Trace:
 
 
 def reduced(width: int, height: int) -> tuple[int, int]:
-    """Return the width and height at which a picture is kept: at most `LARGEST`, never enlarged."""
+    """Return the width and height of a recorded image: at most `LARGEST`, never enlarged."""
     unit = max(width, height, LARGEST) / LARGEST
     return max(1, round(width / unit)), max(1, round(height / unit))

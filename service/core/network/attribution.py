@@ -1,11 +1,9 @@
-"""Why a network says what it says: each pixel's exact share in one class's logit.
+"""Exact attribution: each pixel's share in the logit of one class (gradient times input).
 
-A network of sums and rectifiers is linear around any one image x: with J the gradient of a class's logit
-at x, that logit is J . x + b. A pixel's share is its gradient times its value, and b is what the biases of
-the units that are switched on contribute.
+A ReLU network is linear around an image x: with J the gradient of a class's logit at x, the logit is
+J . x + b. A pixel's share is its gradient times its value; b is the contribution of the active units' biases.
 
-A network in whole numbers rounds what its units hand on. What rounding added or took is a number of its own
-for this image, as a bias is, and counts as one: a share never holds any of it.
+An int8 network rounds its activations. The rounding error is constant for an image and counts as bias.
 """
 
 from collections.abc import Mapping
@@ -20,15 +18,13 @@ from service.core.network.int8 import Int8Dense
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where the logits of one class an image come from.
+    """Attribution of one class's logit for each image of a batch.
 
     Attributes:
-        shares: (B, ...) float32 of the images' shape, in units of the logit: what each number of an image
-            adds to it. An image's shares and its bias add up to its logit.
-        bias: (B,) float32, what the network adds whatever the pixels are, as long as the same units are
-            switched on, and what it rounded, if it does.
-        activations: (B, units) float32 for every layer, from input to output: what its units say, after
-            the rectifier where it has one.
+        shares: (B, ...) float32 in the images' shape: each pixel's contribution to the logit. The shares and
+            the bias of an image sum to its logit.
+        bias: (B,) float32: contribution of the biases, and of rounding in int8 networks.
+        activations: (B, units) float32 of each layer, from input to output, after its ReLU if it has one.
     """
 
     shares: NDArray[np.float32]
@@ -37,40 +33,37 @@ class Explanation:
 
 
 def explain(layers: Mapping[str, Layer], images: NDArray[np.uint8], classes: NDArray[np.intp]) -> Explanation:
-    """Share out the logit of one class for each image.
-
-    One way through the layers, and one way back through the units that were switched on. The matrices are
-    read as they are, and the gradients of other classes are never computed.
+    """Attribute the logit of one class for each image, with one forward and one backward pass.
 
     Args:
         layers: From input to output.
         images: (B, ...) uint8.
-        classes: (B,) the class whose logit is explained, 0 to the units of the last layer - 1.
+        classes: (B,) index of the class to explain.
 
     Returns:
-        Shares, biases and activations. Computed in single precision, as the network runs: within 1e-3
-        the published networks' shares and biases add up to their logits (measured: within 3e-5).
+        Shares, biases and activations, computed in float32. Shares and bias sum to the logit within 1e-3
+        (measured on the published networks: 3e-5).
     """
     pixels = np.asarray(images.reshape(len(images), -1) / np.float32(255), np.float32)  # (B, inputs)
     activations: dict[str, NDArray[np.float32]] = {}
     signals: dict[str, NDArray[np.float32]] = {}
-    rounded_by: dict[str, NDArray[np.float32]] = {}
+    rounding_error: dict[str, NDArray[np.float32]] = {}
     signal = pixels
     for name, layer in layers.items():
         signals[name] = signal  # (B, inputs of the layer)
-        sums = layer.sums(signal)  # (B, units)
-        signal = layer.answer(sums)
+        sums = layer.linear(signal)  # (B, units)
+        signal = layer.activate(sums)
         activations[name] = signal
         if isinstance(layer, Int8Dense):
-            rounded_by[name] = signal - sums
+            rounding_error[name] = signal - sums
     gradient = (classes[:, None] == np.arange(signal.shape[1])).astype(np.float32)  # (B, classes)
     bias = np.zeros(len(images), np.float32)
     for name, layer in reversed(list(layers.items())):
         if layer.is_rectified:
             gradient = gradient * (activations[name] > 0)
-        if name in rounded_by:
-            bias += (gradient * rounded_by[name]).sum(axis=1)
+        if name in rounding_error:
+            bias += (gradient * rounding_error[name]).sum(axis=1)
         bias += gradient @ layer.bias
-        gradient = layer.back(gradient, signals[name])  # (B, inputs of the layer)
-    shares = gradient * pixels + np.float32(0)  # which makes 0 of -0
+        gradient = layer.backward(gradient, signals[name])  # (B, inputs of the layer)
+    shares = gradient * pixels + np.float32(0)  # -0 becomes 0
     return Explanation(shares.reshape(images.shape), bias, activations)

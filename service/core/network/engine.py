@@ -1,8 +1,4 @@
-"""One loaded network.
-
-The only file that imports onnxruntime. Where a network comes from is `artifact`'s work, which networks
-are in memory is `registry`'s.
-"""
+"""One network loaded into ONNX Runtime; the only module that imports it."""
 
 import math
 import os
@@ -16,32 +12,31 @@ from service.core.artifact.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIE
 from service.core.errors import GoldenMismatch, GraphRefused, InferenceFailed, TensorMismatch
 from service.core.network import onnx_graph
 
-# ONNX Runtime reports its use to its makers over the network unless it is told not to before it is loaded.
+# Disables ONNX Runtime's telemetry; read when the package is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 _LOG_ERRORS_ONLY = 3
 
-_SMALLEST = 1e-30
-"""Probabilities below this are no exact numbers in single precision any more."""
+_MIN_PROBABILITY = 1e-30
+"""Probabilities below this are subnormal in float32 and not exact."""
 
-_TEMPERED = 1e-3
-"""What logarithms of probabilities may be off by, relatively to max(1, |logarithm|), when they are compared
-with those that follow from the logits in double precision."""
+_TEMPERATURE_TOLERANCE = 1e-3
+"""Tolerance of log-probabilities against those of the logits in float64, relative to max(1, |value|)."""
 
-_MOST_NUMBERS = 256 * 28 * 28
-"""Of the images of one run; more images are run in several, and take no longer. 4,096 images at once took 70
-to 126 MB for the signals of the published networks, 256 take 5 to 8 MB."""
+_MAX_RUN_PIXELS = 256 * 28 * 28
+"""Pixels of one run; larger batches are divided, at no cost in time. The activations of 4,096 images took 70
+to 126 MB in the published networks, those of 256 take 5 to 8 MB."""
 
 _ORT_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
 class Scores(NamedTuple):
-    """What a network says of a batch.
+    """Outputs of a network for a batch.
 
     Attributes:
         logits: (B, classes) float32.
-        probabilities: (B, classes) float32, each row adds up to 1.
+        probabilities: (B, classes) float32, each row sums to 1.
     """
 
     logits: NDArray[np.float32]
@@ -49,7 +44,7 @@ class Scores(NamedTuple):
 
 
 class Engine:
-    """A network that has reproduced its golden examples and answers batches."""
+    """A network that has reproduced its golden examples and is ready to run."""
 
     def __init__(self, artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
         self._manifest = artifact.manifest
@@ -57,31 +52,30 @@ class Engine:
 
     @classmethod
     def load(cls, artifact: Artifact, threads: int = 1) -> Self:
-        """Check a network, load it from its bytes, and let it reproduce its golden examples.
+        """Load a network, and verify it on its golden examples.
 
         Args:
             artifact: A published folder in memory.
-            threads: Threads of one inference, >= 1. ONNX Runtime's own default is every core, which
-                makes small networks slower and neighbours wait.
+            threads: Threads of one run, >= 1. The runtime's default, one per core, slows small networks.
 
         Returns:
-            An engine that is ready and warm.
+            A warmed-up engine.
 
         Raises:
-            GraphRefused: The file is no ONNX, holds what our networks never need, or its inputs,
-                outputs or temperature are not those of the manifest.
+            GraphRefused: The file is not ONNX, has unsupported operators, or differs from the manifest in its
+                inputs, outputs or temperature.
             GoldenMismatch: It does not reproduce its golden examples.
         """
-        _check_graph(artifact)
+        onnx_graph.read_artifact(artifact)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        # What it keeps for the next run took 14 MB of ours; runs of 1 to 1,000 images are as quick without.
+        # The arena held 14 MB; runs of 1 to 1,000 images are as fast without it.
         options.enable_cpu_mem_arena = False
         options.log_severity_level = _LOG_ERRORS_ONLY
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Bytes that could be its own format would be loaded as such, past every check of ours.
+        # Without this, bytes in the ORT format would be loaded, past the check of the graph.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
             session = onnxruntime.InferenceSession(
@@ -89,7 +83,7 @@ class Engine:
             )
         except Exception as error:  # ONNX Runtime raises a dozen types without a common base
             raise GraphRefused(artifact.identity, "model.onnx could not be loaded.") from error
-        session._model_bytes = None  # it would hold the file for its fallback, which is off: 33 MB of ours
+        session._model_bytes = None  # kept for a fallback that is disabled; 33 MB in all
         _check_signature(artifact, session)
         engine = cls(artifact, session)
         _check_temperature(artifact, engine._reproduce(artifact))
@@ -102,7 +96,7 @@ class Engine:
             images: (B, ...) uint8 of the declared shape, B >= 1.
 
         Returns:
-            Its scores, one row an image.
+            One row of scores per image.
 
         Raises:
             TensorMismatch: Another dtype or shape.
@@ -110,15 +104,15 @@ class Engine:
         """
         shape = self._manifest.input.shape[1:]
         if images.dtype != np.uint8 or images.shape[1:] != shape or len(images) < 1:
-            requested_output = ", ".join(str(size) for size in shape)
+            sides = ", ".join(str(size) for size in shape)
             raise TensorMismatch(
                 f"Input {INPUT_NAME!r}",
-                f"(B, {requested_output}) uint8 with B >= 1",
+                f"(B, {sides}) uint8 with B >= 1",
                 f"{images.shape} {images.dtype}",
             )
-        if images.size <= _MOST_NUMBERS:
+        if images.size <= _MAX_RUN_PIXELS:
             return self._run(images)
-        step = max(1, _MOST_NUMBERS // math.prod(shape))
+        step = max(1, _MAX_RUN_PIXELS // math.prod(shape))
         parts = [self._run(images[start : start + step]) for start in range(0, len(images), step)]
         logits, probabilities = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Scores(logits, probabilities)
@@ -142,10 +136,10 @@ class Engine:
         ):
             raise GoldenMismatch(artifact.identity, "it should give one row of scores an image; got others.")
         scale = np.maximum(1, np.abs(golden.logits))
-        off_logits = np.abs(scores.logits - golden.logits) / scale
-        off_probabilities = np.abs(scores.probabilities - golden.probabilities)
-        worst = float(np.max(np.concatenate((off_logits, off_probabilities))))
-        if not worst <= golden.tolerance:  # written so that NaN fails too
+        logit_error = np.abs(scores.logits - golden.logits) / scale
+        probability_error = np.abs(scores.probabilities - golden.probabilities)
+        worst = float(np.max(np.concatenate((logit_error, probability_error))))
+        if not worst <= golden.tolerance:  # NaN fails too
             raise GoldenMismatch(
                 artifact.identity,
                 f"golden examples should be met within {golden.tolerance:g}; got {worst:.3g} off.",
@@ -153,28 +147,20 @@ class Engine:
         return scores
 
 
-def _check_graph(artifact: Artifact) -> None:
-    try:
-        onnx_graph.read(artifact.model)
-    except onnx_graph.GraphError as error:
-        raise GraphRefused(artifact.identity, f"model.onnx is refused: {error}.") from error
-
-
 def _check_temperature(artifact: Artifact, scores: Scores) -> None:
-    """Compare the probabilities with those that the manifest's temperature makes of the logits.
+    """Check that the probabilities are the softmax of the logits at the manifest's temperature.
 
-    As logarithms, in which the small probabilities of a network that is nearly certain tell as much of the
-    temperature as any others.
+    Compares logarithms, so that small probabilities count as much as large ones.
     """
     temperature = artifact.manifest.temperature
     tempered = scores.logits / np.float64(temperature)
     expected = tempered - np.logaddexp.reduce(tempered, axis=1, keepdims=True)
-    told = (scores.probabilities > _SMALLEST) | (expected > np.log(_SMALLEST))
-    found = np.log(np.maximum(scores.probabilities, _SMALLEST), dtype=np.float64)
-    off = np.abs(found - expected) / np.maximum(1, np.abs(expected))
-    if not np.all(off[told] <= _TEMPERED):  # written so that NaN fails too
-        requested_output = f"the softmax of the logits over {temperature:g}"
-        raise GraphRefused(artifact.identity, f"probabilities should be {requested_output}; got others.")
+    is_exact = (scores.probabilities > _MIN_PROBABILITY) | (expected > np.log(_MIN_PROBABILITY))
+    found = np.log(np.maximum(scores.probabilities, _MIN_PROBABILITY), dtype=np.float64)
+    error = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+    if not np.all(error[is_exact] <= _TEMPERATURE_TOLERANCE):  # NaN fails too
+        expected_text = f"the softmax of the logits over {temperature:g}"
+        raise GraphRefused(artifact.identity, f"probabilities should be {expected_text}; got others.")
 
 
 def _check_signature(artifact: Artifact, session: onnxruntime.InferenceSession) -> None:

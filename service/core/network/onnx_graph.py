@@ -1,12 +1,10 @@
-"""What stands in an ONNX file: its operators and its weights.
+"""ONNX parser: the operators and weights of a file, with an allow-list of operators and features.
 
-ONNX is protocol buffers on disk. The service has two questions to such a file, before anything runs
-it: does it hold only what our networks need, and which numbers are its weights. Both need six message
-types of `onnx.proto`, and the `onnx` package would cost more memory than all our models together, so
-they are read here. Running the file is `engine`'s work.
+The file is checked before ONNX Runtime loads it. Only six message types of `onnx.proto` are needed, and the
+`onnx` package would take more memory than all published models, so the protocol buffers are parsed here.
 
-Source: message and field numbers from `onnx/onnx.proto` (ONNX IR specification, version 10); wire
-types from the Protocol Buffers encoding specification.
+Source: message and field numbers from `onnx/onnx.proto` (ONNX IR specification, version 10); wire types from
+the Protocol Buffers encoding specification.
 """
 
 import math
@@ -17,12 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.core.artifact.artifact import Artifact
+from service.core.errors import GraphRefused
+
 OPERATORS = frozenset(
     {"Add", "Cast", "Constant", "Div", "Flatten", "Gemm", "Identity", "MatMul", "MatMulInteger", "Mul"}
     | {"QuantizeLinear", "Relu", "Reshape", "Softmax"}
 )
-"""Every operator a multilayer perceptron with its scaling and its softmax needs, in floats or in whole
-numbers, and no other."""
+"""The operators of a multilayer perceptron with scaling and softmax, in float32 or int8."""
 
 _DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype("<f4"),
@@ -32,7 +32,7 @@ _DTYPES: dict[int, np.dtype[Any]] = {
     7: np.dtype("<i8"),
     11: np.dtype("<f8"),
 }
-"""Tensor element types by their number in the file; little-endian, as ONNX fixes it."""
+"""Tensor element types by their number in the file; ONNX is little-endian."""
 
 _MAX_FIELD = 2**29 - 1
 _MAX_DIMS = 8
@@ -49,16 +49,16 @@ _TENSOR_EXTERNAL, _TENSOR_LOCATION = 13, 14
 
 
 class GraphError(ValueError):
-    """The bytes are not an ONNX file, or not one of the kind we run; the message says why."""
+    """The bytes are not an ONNX file, or use a feature that is not allowed; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What an ONNX file contains.
+    """Operators and weights of an ONNX file.
 
     Attributes:
-        operators: The operators its nodes use, each once.
-        tensors: Its initializers by name, views into the file's bytes.
+        operators: Operators of its nodes.
+        tensors: Its initializers by name, as views of the file's bytes.
     """
 
     operators: frozenset[str]
@@ -66,18 +66,15 @@ class Graph:
 
 
 def read(data: bytes) -> Graph:
-    """Read an ONNX file and refuse what our networks never need.
+    """Parse an ONNX file.
 
     Args:
         data: The whole file.
 
-    Returns:
-        Its operators and its weights.
-
     Raises:
-        GraphError: The bytes are no ONNX file; or it keeps weights outside itself, uses an operator
-            that is not in `OPERATORS` or one of another domain, contains functions, training
-            information, sparse tensors or graphs within nodes.
+        GraphError: The bytes are not an ONNX file; or it has external weights, an operator that is not in
+            `OPERATORS` or of another domain, functions, training information, sparse tensors, or graphs in
+            nodes.
     """
     operators: set[str] = set()
     tensors: dict[str, NDArray[np.generic]] = {}
@@ -102,6 +99,14 @@ def read(data: bytes) -> Graph:
     if unknown := sorted(operators - OPERATORS):
         raise GraphError(f"its operators should be among {sorted(OPERATORS)}; got {unknown}")
     return Graph(frozenset(operators), tensors)
+
+
+def read_artifact(artifact: Artifact) -> Graph:
+    """Parse the ONNX file of a published folder; raises GraphRefused for the errors of `read`."""
+    try:
+        return read(artifact.model)
+    except GraphError as error:
+        raise GraphRefused(artifact.identity, f"model.onnx is refused: {error}.") from error
 
 
 def _operator(node: memoryview) -> str:
@@ -153,12 +158,12 @@ def _array(raw: memoryview, dtype: np.dtype[Any], shape: list[int]) -> NDArray[n
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield every field of a message: its number, and a whole number or the bytes it holds."""
+    """Yield the fields of a message: its number, and an integer or bytes."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
         field, kind = key >> 3, key & 7
-        if not 0 < field <= _MAX_FIELD:  # other readers cut such numbers and would see another field
+        if not 0 < field <= _MAX_FIELD:  # other parsers truncate such numbers to another field
             raise GraphError("it should be protocol buffers; got an impossible field number")
         if kind == _VARINT:
             value, at = _varint(message, at)

@@ -1,7 +1,4 @@
-"""Whether a network knows the like of an image: one number from its logits, held against a threshold.
-
-Where the threshold lies is measured by the trainer and stands in the manifest.
-"""
+"""Out-of-distribution score: the negative energy of the logits. The manifest holds its threshold."""
 
 from typing import Any
 
@@ -9,19 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def energy(logits: NDArray[Any], temperature: float) -> NDArray[np.float64]:
-    """Return temperature * log(sum(exp(logits / temperature))): the higher, the more familiar the image.
+def negative_energy(logits: NDArray[Any], temperature: float) -> NDArray[np.float64]:
+    """Return the negative energy, temperature * log(sum(exp(logits / temperature))).
+
+    The lower it is, the more likely the image is out of distribution.
 
     Args:
         logits: (B, classes), any range.
-        temperature: What they are divided by before the softmax, > 0.
+        temperature: Temperature of the softmax, > 0.
 
     Returns:
-        (B,) float64: in double precision, so that the same logits always fall on the same side of a
-        threshold.
+        (B,) float64, so that equal logits always fall on the same side of a threshold.
 
-    Source: Liu, Wang, Owens, Li, "Energy-based Out-of-distribution Detection", NeurIPS 2020, with the sign
-    turned.
+    Source: Liu, Wang, Owens, Li, "Energy-based Out-of-distribution Detection", NeurIPS 2020, negated.
     """
     tempered = logits.astype(np.float64) / temperature
     return np.asarray(temperature * np.logaddexp.reduce(tempered, 1))

@@ -1,1 +1,1 @@
-""""""
+"""Limits of calls and connections, shared fairly between clients."""

@@ -1,4 +1,4 @@
-"""Identifies the client of a call: its connection, its address, and what counts as one client."""
+"""Client of a call: its connection, its address, and the network that counts as one client."""
 
 import functools
 import ipaddress
@@ -6,10 +6,10 @@ import urllib.parse
 from dataclasses import dataclass
 
 UNKNOWN = "-"
-"""Address of a client without one, such as that of a Unix socket."""
+"""Address of a client without an IP address, such as one on a Unix socket."""
 
 _PREFIX = 64
-"""Bits of an IPv6 address that are one client: whoever has one address of a /64 has all of them."""
+"""Prefix length of IPv6 addresses that count as one client: a host usually has a whole /64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +17,10 @@ class Client:
     """The client of a call.
 
     Attributes:
-        connection: Its address and port, such as `127.0.0.1:5000`; or gRPC's name of a Unix socket.
+        connection: Address and port, such as `127.0.0.1:5000`; or gRPC's name of a Unix socket.
         address: IP address, or `-`.
         port: TCP port, or 0.
-        network: What counts as one client: the IPv4 address, or the /64 network of the IPv6 address.
+        network: IPv4 address, or /64 network of the IPv6 address; it counts as one client.
     """
 
     connection: str
@@ -34,7 +34,7 @@ def client_of(peer: str) -> Client:
     """Return the client of a connection.
 
     Args:
-        peer: As gRPC writes it: `ipv4:127.0.0.1:5000`, `ipv6:%5B::1%5D:5000`, `unix:`.
+        peer: As gRPC formats it: `ipv4:127.0.0.1:5000`, `ipv6:%5B::1%5D:5000`, `unix:`.
     """
     kind, _, rest = urllib.parse.unquote(peer).partition(":")
     if kind not in ("ipv4", "ipv6"):
@@ -44,7 +44,7 @@ def client_of(peer: str) -> Client:
 
 
 def of_address(host: str, port: int) -> Client:
-    """Return the client at a host and port; an IPv4 address within IPv6 is an IPv4 address."""
+    """Return the client at an address and port; an IPv4-mapped IPv6 address counts as IPv4."""
     try:
         ip = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

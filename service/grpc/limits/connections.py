@@ -1,9 +1,8 @@
-"""Closes connections of the gRPC server: those of a client that misbehaves, or that has too many.
+"""Closes connections of the gRPC server.
 
-gRPC has no function for it, no limit of connections per client, and no way to end a call whose client does
-not read the answer. So a connection's socket is looked up among the descriptors of this process, by the
-addresses of its two ends, and shut down; gRPC then sees a connection that its client has closed. On systems
-that do not list a process's descriptors nothing is closed.
+gRPC cannot close a connection, limit connections per client, or end a call whose client does not read the
+response. So the connection's socket is found among the file descriptors of this process, by its two
+addresses, and shut down; to gRPC the client has then disconnected. Without `/dev/fd` no connection is closed.
 """
 
 import os
@@ -21,51 +20,54 @@ _DESCRIPTORS = "/dev/fd"  # on Linux a link to /proc/self/fd
 class Connections:
     """The open connections at a port of this process."""
 
-    def __init__(self, port: int, most: int) -> None:
-        """Look at no connection yet.
+    def __init__(self, port: int, max_connections: int) -> None:
+        """Create it; sockets are searched for when a method is called.
 
         Args:
-            port: The server's port.
-            most: How many connections are kept by `trim`.
+            port: Port of the server.
+            max_connections: Number of connections that `trim` keeps.
         """
         self._port = port
-        self._most = most
-        self._seen: dict[str, int] = {}
-        self._looks = 0
+        self._max_connections = max_connections
+        self._first_seen: dict[str, int] = {}
+        self._rounds = 0
 
     def clients(self) -> list[Client]:
         """Return the client of every open connection."""
         return [client for _, client in self._open()]
 
     def close(self, clients: Iterable[Client]) -> int:
-        """Close connections; return how many were found."""
+        """Close connections; return the number closed."""
         return self._close({client.connection for client in clients})
 
     def trim(self, is_busy: Callable[[Client], bool]) -> int:
-        """Close connections if there are more than are kept; call it about once a second.
+        """Close the connections above the limit; to be called about once a second.
 
-        Connections of the client that has most go first; of these, ones without calls, and then the oldest.
+        Closes connections of the client that has the most; of these, connections without calls first, then
+        the oldest.
 
         Args:
-            is_busy: Whether a connection has calls in progress.
+            is_busy: Returns whether a connection has calls in progress.
 
         Returns:
-            How many were closed.
+            Number of closed connections.
         """
         with suppress(OSError):
-            if len(_descriptors()) <= self._most:
-                self._seen.clear()
+            if len(_descriptors()) <= self._max_connections:
+                self._first_seen.clear()
                 return 0
         clients = self.clients()
-        self._looks += 1
-        self._seen = {
-            key: self._seen.get(key, self._looks) for key in (client.connection for client in clients)
+        self._rounds += 1
+        self._first_seen = {
+            key: self._first_seen.get(key, self._rounds) for key in (client.connection for client in clients)
         }
-        excess = len(clients) - self._most
+        excess = len(clients) - self._max_connections
         if excess <= 0:
             return 0
         of_network: dict[str, list[Client]] = {}
-        for client in sorted(clients, key=lambda client: (is_busy(client), self._seen[client.connection])):
+        for client in sorted(
+            clients, key=lambda client: (is_busy(client), self._first_seen[client.connection])
+        ):
             of_network.setdefault(client.network, []).append(client)
         counts = Counter({network: len(found) for network, found in of_network.items()})
         victims = set()
@@ -85,7 +87,7 @@ class Connections:
         return closed
 
     def _open(self) -> Iterator[tuple[socket.socket, Client]]:
-        """Yield duplicates of this process's sockets that are connections at the port, and their clients."""
+        """Yield a duplicate of the socket of each connection at the port, and its client."""
         try:
             names = _descriptors()
         except OSError:
@@ -99,11 +101,11 @@ class Connections:
 
 @contextmanager
 def _duplicate(descriptor: int) -> Iterator[socket.socket]:
-    """Yield a duplicate of a TCP socket, which stays what it is even if gRPC closes the original meanwhile.
+    """Yield a duplicate of a TCP socket, which stays open even if gRPC closes the original meanwhile.
 
     Raises:
         OSError: The descriptor is closed.
-        ValueError: It is no TCP socket.
+        ValueError: It is not a TCP socket.
     """
     duplicate = os.dup(descriptor)
     try:

@@ -1,10 +1,9 @@
-"""Fair permits: a semaphore that is shared evenly between clients, and whose permits can be revoked.
+"""A fair semaphore: permits are shared evenly between clients, and can be revoked.
 
-A plain semaphore lets the client that asks most often, or that holds its permits longest, have all of them.
-Here a free permit goes to the waiting client that holds the fewest; of several, to the one that has been
-served least recently. When none is free, a permit can be taken away from a client that holds more than the
-waiting one, once it has been held for a grace period.
-"Client" means an address first, and then a connection: connections of one address share what it has.
+With a plain semaphore one client can hold all permits. Here a free permit goes to the waiting client that
+holds the fewest; of several, to the one served least recently. If no permit is free, one is revoked from a
+client that holds more than the waiting client, after a grace period. Fairness applies to networks
+(`Client.network`) first, then to the connections of one network.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from service.grpc.limits.clients import Client
 
 _REMEMBERED = 4096
-"""Addresses and connections of which it is known when they were served last."""
+"""Number of networks and connections whose last service is remembered."""
 
 
 @dataclass(eq=False, slots=True)
@@ -24,9 +23,9 @@ class Permit:
     """A permit that a call holds.
 
     Attributes:
-        client: Of the call.
+        client: Client of the call.
         held_since: When it was acquired, on the event loop's clock.
-        is_revoked: Whether it was taken away.
+        is_revoked: Whether it was revoked.
     """
 
     client: Client
@@ -44,11 +43,11 @@ class _Waiter:
 
 @dataclass(eq=False)
 class FairPermits:
-    """A number of permits. For use on one event loop.
+    """A fixed number of permits. For use on one event loop.
 
     Attributes:
-        size: How many permits there are.
-        grace_s: Seconds for which a permit is not revoked.
+        size: Number of permits.
+        grace_s: Time in seconds after its acquisition in which a permit is not revoked.
     """
 
     size: int
@@ -64,20 +63,20 @@ class FairPermits:
 
     @property
     def held(self) -> int:
-        """How many permits are held."""
+        """Number of permits held."""
         return len(self._held)
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for a permit."""
+        """Number of calls waiting for a permit."""
         return sum(map(len, self._waiting.values()))
 
     def held_by(self, client: Client) -> int:
-        """Return how many permits the calls of a connection hold."""
+        """Return the number of permits that the calls of a connection hold."""
         return self._of_connection[client.connection]
 
     def try_acquire(self, client: Client) -> Permit | None:
-        """Acquire a permit that is free or can be revoked; return None if there is none."""
+        """Acquire a permit that is free or can be revoked now; return None if there is none."""
         if len(self._held) >= self.size and not self._revoke_for(client):
             return None
         return self._grant(client)
@@ -98,11 +97,11 @@ class FairPermits:
             raise
 
     def make_revocable(self, permit: Permit, revoke: Callable[[], None]) -> None:
-        """Let a permit be taken away.
+        """Allow a permit to be revoked; no effect if it is not held.
 
         Args:
-            permit: A permit that is held; one that is not is left alone.
-            revoke: Called when that happens; it must end what the permit was acquired for.
+            permit: The permit.
+            revoke: Called when it is revoked; must stop the work for which it was acquired.
         """
         if permit in self._held:
             permit._revoke = revoke
@@ -111,7 +110,7 @@ class FairPermits:
                 self._dispatch()
 
     def make_irrevocable(self, permit: Permit) -> None:
-        """Let a permit not be taken away any longer."""
+        """Do not allow a permit to be revoked any longer."""
         permit._revoke = None
         of_connection = self._revocable.get(permit.client.connection)
         if of_connection is None or permit not in of_connection:
@@ -121,7 +120,7 @@ class FairPermits:
             del self._revocable[permit.client.connection]
 
     def release(self, permit: Permit) -> None:
-        """Return a permit; one that was returned or revoked before is left alone."""
+        """Release a permit; no effect if it was released or revoked before."""
         if permit in self._held:
             self._drop(permit)
             if self._waiting:
@@ -149,7 +148,7 @@ class FairPermits:
         return permit
 
     def _dispatch(self) -> None:
-        """Give permits to waiting calls, those of the clients that hold the fewest first."""
+        """Grant permits to waiting calls, as long as permits are free or can be revoked."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -169,7 +168,7 @@ class FairPermits:
                 first.granted.set_result(self._grant(first.client))
 
     def _first(self) -> _Waiter:
-        """Return the call whose turn it is: of the client with the fewest permits, served least recently."""
+        """Return the next call: of the client with the fewest permits, served least recently."""
 
         def turn(waiter: _Waiter) -> tuple[int, int, int, int, int]:
             network, connection = waiter.client.network, waiter.client.connection
@@ -205,10 +204,10 @@ class FairPermits:
         return True
 
     def _victim(self, client: Client) -> Permit | None:
-        """Return the permit to revoke for a client: of those who hold most, and of these the oldest.
+        """Return the permit to revoke for a client: the oldest of the client that holds the most.
 
-        The client's own permits are candidates, so that its idle calls do not stop its others; permits of a
-        client that holds no more than this one are not.
+        Only permits of clients that hold more than this one are revoked, and its own, so that its idle calls
+        do not block its others.
         """
         network, connection = self._counts(client)
         best: Permit | None = None

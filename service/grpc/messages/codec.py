@@ -1,7 +1,4 @@
-"""Inferences and their answers as protobuf messages: typed contents, or raw ones beside the tensors.
-
-The only file that knows how protobuf spells them.
-"""
+"""Parses ModelInferRequest and serializes ModelInferResponse, with typed or raw tensor contents."""
 
 import contextlib
 from collections.abc import Mapping
@@ -12,8 +9,9 @@ from google.protobuf.message import DecodeError, Message
 from service.core.errors import MalformedRequest
 from service.grpc.messages.inference_pb2 import ModelInferRequest, ModelInferResponse
 from service.grpc.messages.scan import ScannedRequest, unreadable
-from service.oip import json_codec, tensors
-from service.oip.inference import Inference, Inferred, requested_output
+from service.oip import tensor_contents, tensors
+from service.oip.messages import InferenceRequest, InferenceResponse
+from service.oip.parameters import requested_output
 from service.oip.tensors import Tensor
 
 FIELDS: Mapping[str, str] = {
@@ -26,60 +24,57 @@ FIELDS: Mapping[str, str] = {
     "FP64": "fp64_contents",
     tensors.BYTES: "bytes_contents",
 }
-"""Which of the typed contents hold a datatype, as the protocol says; others come as raw contents only."""
+"""Field of typed contents for each datatype, by the protocol; others are sent as raw contents only."""
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
-def parse(kind: type[AnyMessage], content: bytes) -> AnyMessage:
-    """Read a message; raises MalformedRequest if it is none of that kind."""
-    message: AnyMessage = kind()
+def parse(message_type: type[AnyMessage], content: bytes) -> AnyMessage:
+    """Parse a message; raises MalformedRequest if it is not one of that type."""
+    message: AnyMessage = message_type()
     with contextlib.suppress(DecodeError):
         message.ParseFromString(content)
         return message
     raise unreadable()
 
 
-def read(envelope: ScannedRequest) -> tuple[Inference, bool]:
-    """Read an inference.
-
-    Args:
-        envelope: Looked at.
+def read(scanned: ScannedRequest) -> tuple[InferenceRequest, bool]:
+    """Parse an inference request.
 
     Returns:
-        What is asked, and whether its contents are raw, as the answer's should be then.
+        The request, and whether its tensor contents are raw; then those of the response are raw too.
 
     Raises:
-        MalformedRequest: It is no such message; or a tensor has both kinds of contents, or those of another
-            datatype; or there are more or fewer raw contents than inputs.
+        MalformedRequest: The message cannot be parsed; a tensor has both kinds of contents, or contents of
+            another datatype; or the number of raw contents is not that of the inputs.
     """
-    request = parse(ModelInferRequest, envelope.rest)
-    raw = envelope.raw
+    request = parse(ModelInferRequest, scanned.rest)
+    raw = scanned.raw
     if raw and len(raw) != len(request.inputs):
         expected = f"one content an input, {len(request.inputs):,} in all"
         raise MalformedRequest("Member 'raw_input_contents'", expected, f"{len(raw):,}")
-    inference = Inference(
+    inference_request = InferenceRequest(
         inputs=[_input(item, raw[row] if raw else None) for row, item in enumerate(request.inputs)],
         outputs=[requested_output(item.name, _parameters(item.parameters)) for item in request.outputs],
         id=request.id,
         parameters=_parameters(request.parameters),
     )
-    return inference, bool(raw)
+    return inference_request, bool(raw)
 
 
-def write(inferred: Inferred, is_raw: bool) -> bytes:
-    """Write an answer, its contents raw or typed."""
-    model = inferred.model
-    response = ModelInferResponse(model_name=model.name, model_version=model.version, id=inferred.id)
-    for output in inferred.outputs:
-        tensor = response.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
+def write(response: InferenceResponse, is_raw: bool) -> bytes:
+    """Serialize an inference response, with raw or typed tensor contents."""
+    model = response.model
+    message = ModelInferResponse(model_name=model.name, model_version=model.version, id=response.id)
+    for output in response.outputs:
+        tensor = message.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
         if is_raw:
-            response.raw_output_contents.append(json_codec.binary_content(output))
+            message.raw_output_contents.append(tensor_contents.encode(output.content))
         else:
             content = output.content
             elements = content if isinstance(content, list) else content.ravel().tolist()
             getattr(tensor.contents, FIELDS[output.datatype]).extend(elements)
-    return bytes(response.SerializeToString())
+    return bytes(message.SerializeToString())
 
 
 def _input(item: ModelInferRequest.InferInputTensor, raw: memoryview | None) -> Tensor:
@@ -99,9 +94,9 @@ def _input(item: ModelInferRequest.InferInputTensor, raw: memoryview | None) -> 
     return Tensor(item.name, item.datatype, empty.shape, getattr(item.contents, field), parameters)
 
 
-def _parameters(found: Mapping[str, Any]) -> dict[str, Any]:
+def _parameters(fields: Mapping[str, Any]) -> dict[str, Any]:
     parameters = {}
-    for name, value in found.items():
+    for name, value in fields.items():
         choice = value.WhichOneof("parameter_choice")
         if choice is not None:
             parameters[name] = getattr(value, choice)

@@ -1,8 +1,8 @@
 """Scans a ModelInferRequest without parsing it: model, version, sizes, and views of its raw contents.
 
-A message of a few bytes a field would take up very much memory once it is unpacked, and unpacking copies raw
-contents twice. So the outer fields are walked over first, in protobuf's wire format: each has a key, its
-number and kind, and then a number, four or eight bytes, or a length and as many bytes.
+Parsing a message of many small fields would take a multiple of its memory, and parsing copies raw contents
+twice. So the fields are walked in protobuf's wire format first. Each field has a key (field number and wire
+type) and a value: a varint, 4 or 8 bytes, or a length and so many bytes.
 """
 
 from collections.abc import Iterator
@@ -26,33 +26,33 @@ _WIDTHS = {
     pb.InferTensorContents.FP32_CONTENTS_FIELD_NUMBER: 4,
     pb.InferTensorContents.FP64_CONTENTS_FIELD_NUMBER: 8,
 }
-"""Bytes of a number where all are of one size; others have one to ten, of which the last is below 128."""
+"""Bytes per number of fixed-size types; varints have 1 to 10 bytes, of which only the last is below 128."""
 
 _LAST_BYTE = 128
 
 _ELEMENTS = 2
-"""Depth of the elements of typed contents within a message."""
+"""Nesting depth of the elements of typed contents."""
 
 _NUMBERS = 784
-"""Numbers of an image; of larger images fewer are allowed in a request."""
+"""Numbers in an image of 28 x 28; a request may have fewer images if they are larger."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
-_MOST_FIELDS = 1024
-"""Of an inference and its tensors, together; the protocol's clients send a few dozen. Of BYTES in typed
-contents each element is a field, so as many more are taken as images."""
+_MAX_FIELDS = 1024
+"""Maximum number of fields of a request and its tensors; clients send a few dozen. Each BYTES element of
+typed contents is one more field, so the number of images is added."""
 
 
 @dataclass(frozen=True)
 class ScannedRequest:
-    """An inference's message, its raw contents apart.
+    """A scanned ModelInferRequest.
 
     Attributes:
-        model: Whom it asks.
-        version: Which one; None for the newest.
-        rest: The message without its raw contents, as it came.
-        raw: The raw contents, views of the message.
-        numbers: How many numbers its typed contents hold, at most.
+        model: Model name.
+        version: Model version; None for the newest.
+        rest: The serialized message without its raw contents.
+        raw: The raw contents: views of the message.
+        numbers: Upper bound of the numbers in its typed contents.
     """
 
     model: str
@@ -63,31 +63,31 @@ class ScannedRequest:
 
     @classmethod
     def of(cls, content: bytes, max_images: int) -> "ScannedRequest":
-        """Look at a message.
+        """Scan a message.
 
         Args:
-            content: All of it.
-            max_images: In one request.
+            content: The serialized message.
+            max_images: Maximum number of images in one request.
 
         Raises:
-            MalformedRequest: It is no message, or names its model in no text.
-            PayloadTooLarge: It has more fields than any inference needs, or more numbers in typed contents
-                than so many images of 28 x 28 have.
+            MalformedRequest: It is not a protobuf message, or a name is not UTF-8.
+            PayloadTooLarge: It has too many fields, or more numbers in typed contents than `max_images`
+                images of 28 x 28 have.
         """
         view = memoryview(content)
         texts = {_NAME: b"", _VERSION: b""}
         rest: list[memoryview] = []
         raw: list[memoryview] = []
-        most = _MOST_FIELDS + max_images
-        most_numbers = max_images * _NUMBERS
+        max_fields = _MAX_FIELDS + max_images
+        max_numbers = max_images * _NUMBERS
         numbers = 0
         for count, (depth, field) in enumerate(_walk(view)):
-            if count >= most:
-                raise PayloadTooLarge("Message", most, "fields in all", "more")
+            if count >= max_fields:
+                raise PayloadTooLarge("Message", max_fields, "fields in all", "more")
             if depth == _ELEMENTS and field.value is not None:
-                numbers += _count(field.number, field.value, most_numbers - numbers)
-                if numbers > most_numbers:
-                    raise PayloadTooLarge("Typed contents", most_numbers, "numbers", "more")
+                numbers += _count(field.number, field.value, max_numbers - numbers)
+                if numbers > max_numbers:
+                    raise PayloadTooLarge("Typed contents", max_numbers, "numbers", "more")
             if depth:
                 continue
             if field.number == _RAW and field.value is not None:
@@ -105,9 +105,9 @@ class _Field:
     """A field of a message.
 
     Attributes:
-        number: Which.
-        whole: As it stands in the message.
-        value: What it holds, if that has a length of its own.
+        number: Field number.
+        whole: The field's bytes: key and value.
+        value: The value, if it is length-delimited.
     """
 
     number: int
@@ -116,7 +116,7 @@ class _Field:
 
 
 def _walk(view: memoryview) -> Iterator[tuple[int, _Field]]:
-    """Yield every field of an inference, of its tensors and of their contents, with its depth."""
+    """Yield every field of a request, of its tensors and of their contents, with its nesting depth."""
     for field in _fields(view):
         yield 0, field
         if field.number not in (_INPUTS, _OUTPUTS) or field.value is None:
@@ -128,13 +128,13 @@ def _walk(view: memoryview) -> Iterator[tuple[int, _Field]]:
                     yield _ELEMENTS, element
 
 
-def _count(number: int, packed: memoryview, most: int) -> int:
-    """Return an upper limit of how many numbers are packed in a field, exact if it exceeds `most`."""
+def _count(number: int, packed: memoryview, limit: int) -> int:
+    """Return an upper bound of the numbers packed in a field; exact if their bytes are more than `limit`."""
     if number == _BYTES_CONTENTS:
         return 0  # each element is a field, and fields are counted
     if number in _WIDTHS:
         return len(packed) // _WIDTHS[number]
-    if len(packed) <= most:
+    if len(packed) <= limit:
         return len(packed)
     return int(np.count_nonzero(np.frombuffer(packed, np.uint8) < _LAST_BYTE))
 
@@ -145,12 +145,12 @@ def _fields(view: memoryview) -> Iterator[_Field]:
         start = at
         key, at = _varint(view, at)
         value = None
-        kind = key & 7
-        if kind == _VARINT:
+        wire_type = key & 7
+        if wire_type == _VARINT:
             _, at = _varint(view, at)
-        elif kind in (_FIXED64, _FIXED32):
-            at += 8 if kind == _FIXED64 else 4
-        elif kind == _BYTES:
+        elif wire_type in (_FIXED64, _FIXED32):
+            at += 8 if wire_type == _FIXED64 else 4
+        elif wire_type == _BYTES:
             length, at = _varint(view, at)
             value = view[at : at + length]
             at += length
@@ -162,7 +162,7 @@ def _fields(view: memoryview) -> Iterator[_Field]:
 
 
 def _varint(view: memoryview, at: int) -> tuple[int, int]:
-    """Return a number of seven bits a byte, the last byte below 128, and where it ends."""
+    """Decode a varint; return the number and the position after it."""
     number = 0
     for place, byte in enumerate(view[at : at + 10]):
         number |= (byte & 127) << 7 * place
@@ -179,5 +179,5 @@ def _text(value: bytes) -> str:
 
 
 def unreadable() -> MalformedRequest:
-    """Return the error for bytes that are no message."""
+    """Return the error for bytes that are not the expected message."""
     return MalformedRequest("Message", "as inference.proto describes it", "bytes that cannot be read as that")

@@ -1,4 +1,4 @@
-"""What a POST may carry, documented with examples that work."""
+"""OpenAPI description of request bodies with images, with examples."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,20 +10,20 @@ from service.core.drawing import mnist
 from service.http.api import schemas
 
 SEVEN = [np.array([[20, 20], [80, 20], [40, 110]], np.float64)]
-"""A drawing, as strokes."""
+"""A drawing of a seven: strokes, each (points, 2), x and y."""
 
 
 def image_bodies() -> Mapping[str, Any]:
-    """Document what a POST may carry, with examples that work."""
+    """Return the description of the body by content type."""
     seven = mnist.from_strokes(SEVEN)
     json_body = {
         "schema": {"$ref": "#/components/schemas/ImageBody"},
         "examples": {
             "strokes": {
-                "summary": "A drawing, as strokes",
+                "summary": "A drawing as strokes",
                 "value": {"strokes": [stroke.tolist() for stroke in SEVEN]},
             },
-            "image": {"summary": "28 x 28 numbers", "value": {"image": seven.tolist()}},
+            "image": {"summary": "One image of 28 x 28 numbers 0..255", "value": {"image": seven.tolist()}},
             "images": {"summary": "Two images, flat", "value": {"images": [seven.ravel().tolist()] * 2}},
             "unit": {
                 "summary": "Numbers 0..1",

@@ -1,6 +1,6 @@
-"""The page for people: the files of `service/static` as they stand there, read once and kept in memory.
+"""The web page: serves the files of `service/static` from memory.
 
-A browser that shows them may run, load and ask for nothing that is not the service's own.
+The content security policy allows the page to load nothing from other origins.
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,18 +22,19 @@ KINDS = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-"""Content types of what the folder may hold; anything else in it is not served."""
+"""Content types by file extension; other files of the folder are not served."""
 
 
 def install(app: FastAPI, root_path: str = "") -> None:
-    """Give an app the page at `/` and the files that it asks for under `/static`.
+    """Add the page at `/` and its files under `/static` to an application.
 
     Args:
-        app: Where.
-        root_path: Prefix under which a proxy shows the page; without the slash after it, it redirects there.
+        app: The application.
+        root_path: The setting `root_path`; if it is set, the path without a trailing slash redirects to the
+            page.
 
     Raises:
-        OSError: A file of the page cannot be read.
+        OSError: A file cannot be read.
     """
     if root_path:
         app.add_route(root_path, _redirect(root_path))

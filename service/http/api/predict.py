@@ -1,6 +1,6 @@
-"""Inkling's own interface: models and predictions. Each endpoint is a translation."""
+"""Endpoints under `/v1/models`: the list of models, predictions, probabilities."""
 
-from __future__ import annotations  # of functions that are made anew for every request
+from __future__ import annotations  # else each request evaluates the annotations of nested functions
 
 import math
 from dataclasses import dataclass
@@ -11,104 +11,118 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.codecs import arrays, content_types
-from service.core.drawing.steps import LARGEST, Trace
+from service.core.drawing.steps import LARGEST, StepRecorder
 from service.core.errors import MalformedRequest
 from service.http.api import examples, schemas
 from service.http.messages import prediction_json
 from service.http.messages.responses import AS_JSON, VARY_ACCEPT, Headers, RawResponse, json_response
-from service.http.routing.operations import CommaSeparated, Operation, Options
+from service.http.routing.operations import Operation
+from service.http.routing.options import CommaSeparated, Options
 from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
 from service.inference.admission.keys import Right
+from service.inference.models.model import Model
+from service.inference.models.registry import Registry
 from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction
 from service.inference.preprocessing import Preprocessing
-from service.inference.registry import Model, Registry
 from service.memory import costs
 
 
 class PredictionOptions(Options):
-    """How images are taken and how much is said of each."""
+    """Query parameters of every operation that predicts: preprocessing and number of top classes."""
 
-    top: int = Field(3, ge=1, le=1000, description="How many of the likeliest classes to name")
-    prepare: Preprocessing | None = Field(
-        None,
-        description="mnist prepares every image as the MNIST images were made, none takes every image "
-        "as it is; without it a 28 x 28 image is taken as it is, anything else is prepared, and so is any "
-        "picture file on light paper. A model of photographs prepares every picture file, unless none says "
-        "that it has the model's size already",
+    top: int = Field(3, ge=1, le=1000, description="Number of top classes to return for each image")
+    prepare: Preprocessing = Field(
+        "auto",
+        description="Preprocessing. auto: use an image of 28 x 28 unchanged if it is like MNIST's (black "
+        "background, larger side about 20, centre of mass in the middle), and preprocess all others; image "
+        "files for a model of photographs are always preprocessed. mnist: preprocess every image as the "
+        "MNIST images were. none: use every image unchanged; it must have the model's shape",
     )
 
 
-class AnswerOptions(PredictionOptions):
-    """How a prediction is asked for."""
+class IncludeOptions(PredictionOptions):
+    """Query parameters of `predict` and `probabilities`."""
 
     include: CommaSeparated[Literal["seen", "steps"]] = Field(
         (),
-        description="What else to say of each image, joined by commas: seen adds the pixels that the network "
-        "saw, steps how it was prepared, step by step as pictures, for at most 16 images",
+        description="Members to add to each prediction, comma-separated. seen: the preprocessed pixels. "
+        "steps: the preprocessing steps as pictures, for at most 16 images",
     )
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Models, predictions and probabilities."""
+    """The endpoints.
+
+    Attributes:
+        registry: The models that are served.
+        http: The prediction pipeline.
+        default: Name of the recommended model; it need not be served.
+    """
 
     registry: Registry
     http: HttpPipeline
     default: str
-    """Name of the model for those who have no reason for another; it need not be served."""
 
     def operations(self) -> list[Operation]:
-        """Describe every endpoint."""
+        """Return the operations."""
         return [
             Operation(
                 name="list models",
                 method="GET",
                 path="/v1/models",
-                summary="List what is served",
+                summary="List the models",
+                description="Returns the newest version of each model and the name of the recommended model.",
                 handle=self.models,
-                answers={content_types.JSON: schemas.Models},
+                responses={content_types.JSON: schemas.Models},
             ),
             Operation(
                 name="describe model",
                 method="GET",
                 path="/v1/models/{model}",
-                summary="Describe a model: layers and parameters, labels, metrics",
+                summary="Describe a model",
+                description="Returns input shape, labels, layers, number of parameters and measured metrics.",
                 handle=self.model,
-                answers={content_types.JSON: schemas.ModelSummary},
+                responses={content_types.JSON: schemas.ModelSummary},
             ),
             Operation(
                 name="predict",
                 method="POST",
                 path="/v1/models/{model}/predict",
-                summary="Name what every image shows",
+                summary="Classify images",
+                description="Returns the top classes of each image with their probabilities, and whether the "
+                "model is sure. Images are JSON numbers, strokes, an array, or image files.",
                 handle=self.http.endpoint(self.predict),
                 right=Right.PREDICT,
-                answers={content_types.JSON: schemas.Predictions},
+                responses={content_types.JSON: schemas.Predictions},
                 errors=(408, 413, 415, 422, 504),
-                options=AnswerOptions,
+                options=IncludeOptions,
                 body=examples.image_bodies(),
             ),
             Operation(
                 name="probabilities",
                 method="POST",
                 path="/v1/models/{model}/probabilities",
-                summary="Give the probability of every class for every image; as npy if the Accept header "
-                "asks for application/x-npy",
+                summary="Return the probability of every class",
+                description="Returns what `predict` returns, and the probability of every class for each "
+                "image. With the header `Accept: application/x-npy` the response is a NumPy array of the "
+                "probabilities.",
                 handle=self.http.endpoint(self.probabilities),
                 right=Right.PREDICT,
-                answers={
+                responses={
                     content_types.JSON: schemas.Probabilities,
-                    content_types.NPY: "[images, classes], float32; Inkling-Model and Inkling-Version say of whom",
+                    content_types.NPY: "[images, classes], float32; the headers Inkling-Model and "
+                    "Inkling-Version name the model",
                 },
                 errors=(408, 413, 415, 422, 504),
-                options=AnswerOptions,
+                options=IncludeOptions,
                 body=examples.image_bodies(),
             ),
         ]
 
     async def models(self, request: Request, options: Options) -> Response:
-        """Answer `GET /v1/models`: every name, described by its newest version."""
+        """Handle `GET /v1/models`."""
         del request, options
         newest = {model.name: model for model in self.registry.models()}
         default = self.default if self.default in newest else None
@@ -116,54 +130,59 @@ class Endpoints:
         return json_response({"default": default, "models": models})
 
     async def model(self, request: Request, options: Options) -> Response:
-        """Answer `GET /v1/models/{model}`."""
+        """Handle `GET /v1/models/{model}`."""
         del options
         return json_response(self._summary(self.http.find_model(request)))
 
     def predict(
-        self, raw: RawRequest, model: Model, options: AnswerOptions
+        self, raw: RawRequest, model: Model, options: IncludeOptions
     ) -> PredictionRequest[RawResponse]:
-        """Ask what `POST …/predict` answers."""
-        return self._question(raw, model, options, prediction_json.labels, AS_JSON)
+        """Parse `POST …/predict`."""
+        return self._parse(raw, model, options, prediction_json.labels, AS_JSON)
 
     def probabilities(
-        self, raw: RawRequest, model: Model, options: AnswerOptions
+        self, raw: RawRequest, model: Model, options: IncludeOptions
     ) -> PredictionRequest[RawResponse]:
-        """Ask what `POST …/probabilities` answers."""
-        question = self._question(raw, model, options, prediction_json.probabilities, _JSON_OR_NPY)
+        """Parse `POST …/probabilities`."""
+        request = self._parse(raw, model, options, prediction_json.probabilities, _JSON_OR_NPY)
         if not content_types.is_accepted(content_types.NPY, raw.header(b"accept")):
-            return question
+            return request
         if options.include:
-            raise MalformedRequest("Query 'include'", f"left out of an answer as {content_types.NPY}", "one")
-        return question._replace(encode=_write_npy)
+            raise MalformedRequest("Query 'include'", f"absent for a response as {content_types.NPY}", "one")
+        return request._replace(encode=_write_npy)
 
-    def _question(
+    def _parse(
         self,
         raw: RawRequest,
         model: Model,
-        options: AnswerOptions,
-        describe: prediction_json.Describe,
+        options: IncludeOptions,
+        members: prediction_json.Members,
         headers: Headers,
     ) -> PredictionRequest[RawResponse]:
         top, include = options.top, options.include
-        traces: list[Trace] | None = [] if "steps" in include else None
+        recorders: list[StepRecorder] | None = [] if "steps" in include else None
+        changed: list[int] = []
 
         def encode(prediction: Prediction) -> RawResponse:
-            return RawResponse(
-                prediction_json.encode(prediction, describe, top, "seen" in include, traces), headers
-            )
+            body = prediction_json.encode(prediction, members, top, "seen" in include, recorders, changed)
+            return RawResponse(body, headers)
 
         content_type = raw.headers.get(b"content-type", b"")
-        drawings = content_types.decode(content_type, raw.body, model.shape, self.http.limits)
+        is_blank_allowed = options.prepare == "none"
+        drawings = content_types.decode(
+            content_type, raw.body, model.shape, self.http.limits, is_blank_allowed
+        )
         if not include:
-            return PredictionRequest(drawings, encode, options.prepare)
+            return PredictionRequest(drawings, encode, options.prepare, changed=changed)
         image_bytes = costs.image_cost(
             math.prod(model.shape),
             len(model.manifest.labels),
             seen="seen" in include,
-            pictures=0 if traces is None else _STEPS_BYTES,
+            pictures=0 if recorders is None else _STEPS_BYTES,
         )
-        return PredictionRequest(drawings, encode, options.prepare, traces=traces, image_bytes=image_bytes)
+        return PredictionRequest(
+            drawings, encode, options.prepare, recorders=recorders, changed=changed, image_bytes=image_bytes
+        )
 
     def _summary(self, model: Model) -> dict[str, Any]:
         manifest = model.manifest
@@ -194,7 +213,7 @@ class Endpoints:
 
 
 _STEPS_BYTES = 3 * LARGEST**2 * 3
-"""Pixels of the steps of one image at most: three in colours, or nine in grey."""
+"""Upper limit of the pixels of the steps of one image in bytes: three pictures in colour, or nine in grey."""
 
 _JSON_OR_NPY = (*AS_JSON, *VARY_ACCEPT)
 

@@ -1,7 +1,6 @@
-"""Reports of models: what the trainer measured, as JSON and as pictures.
+"""Endpoints of a model's report: the trainer's measurements as JSON, and its charts.
 
-For each request the files are looked at, and read again only if they have changed since: a new report needs
-no restart.
+A report is read again when its files have changed, so that a new one needs no restart.
 """
 
 import logging
@@ -20,38 +19,40 @@ from starlette.responses import Response
 from service.codecs import content_types
 from service.core.artifact import artifact, report
 from service.core.artifact.manifest import NAME_PATTERN
-from service.core.artifact.report import Numbers, Theme
+from service.core.artifact.report import ReportData, Theme
 from service.core.errors import ReportBroken, UnknownPicture
 from service.http.api import schemas
 from service.http.messages import conditional
-from service.http.messages.response_cache import Key, ResponseCache, version_of
-from service.http.routing.operations import Operation, Options
+from service.http.messages.cache_keys import Key, version_of
+from service.http.messages.response_cache import ResponseCache
+from service.http.routing.operations import Operation
+from service.http.routing.options import Options
 from service.http.routing.predict_endpoint import HttpPipeline
-from service.inference.registry import Model
+from service.inference.models.model import Model
 
 log = logging.getLogger(__name__)
 
 _COST = 4 * report.MAX_BYTES
-"""Upper limit of the memory that reading and parsing a report takes, in bytes."""
+"""Upper limit of the memory for reading and parsing a report, in bytes."""
 
 _NAME = re.compile(NAME_PATTERN)
 
 
 class ThemeOptions(Options):
-    """How a picture is asked for."""
+    """Query parameters of a chart."""
 
-    theme: Theme = Field("light", description="dark is for dark paper")
+    theme: Theme = Field("light", description="Colours for a light or a dark background")
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Everything under `…/report`.
+    """The endpoints under `…/report`.
 
     Attributes:
         http: Finds models.
-        cache: Renders and keeps the bodies.
+        cache: Renders and caches the bodies.
         models: The models folder.
-        root_path: Prefix of the paths of pictures, under which a proxy shows the service.
+        root_path: The setting `root_path`, which precedes the paths of charts.
     """
 
     http: HttpPipeline
@@ -60,31 +61,34 @@ class Endpoints:
     root_path: str = ""
 
     def operations(self) -> list[Operation]:
-        """Describe every endpoint."""
+        """Return the operations."""
         return [
             Operation(
                 name="report",
                 method="GET",
                 path="/v1/models/{model}/report",
-                summary="Give what was measured: layers, accuracies, confusion, calibration, learning curves",
+                summary="Return the report of a model",
+                description="Returns accuracies, confusion matrix, calibration and learning curves, as "
+                "measured by the trainer, and the paths of the charts.",
                 handle=self.numbers,
-                answers={content_types.JSON: schemas.ModelReport},
+                responses={content_types.JSON: schemas.ModelReport},
                 errors=(504,),
             ),
             Operation(
                 name="report picture",
                 method="GET",
                 path="/v1/models/{model}/report/{picture}.png",
-                summary="Show a picture of the report",
+                summary="Return a chart of the report",
+                description="Returns a chart as PNG, for a light or a dark background.",
                 handle=self.picture,
-                answers={"image/png": "The picture"},
+                responses={"image/png": "The chart"},
                 errors=(504,),
                 options=ThemeOptions,
             ),
         ]
 
     async def numbers(self, request: Request, options: Options) -> Response:
-        """Answer `GET …/report`."""
+        """Handle `GET …/report`."""
         del options
         model = self.http.find_model(request)
         (stamp,) = await self._stamps(model, report.REPORT_FILE)
@@ -97,7 +101,7 @@ class Endpoints:
         )
 
     async def picture(self, request: Request, options: ThemeOptions) -> Response:
-        """Answer `GET …/report/{picture}.png`."""
+        """Handle `GET …/report/{picture}.png`."""
         model = self.http.find_model(request)
         name = request.path_params["picture"]
         file = report.picture_file(name, options.theme) if _NAME.fullmatch(name) else report.REPORT_FILE
@@ -123,9 +127,9 @@ class Endpoints:
         return await self._respond(request, key, render, "image/png")
 
     async def _stamps(self, model: Model, *files: str) -> list[tuple[int, ...]]:
-        """Return what tells that a file of a report has changed; nothing of one that is not there."""
+        """Return a stamp for each file of a report, which changes with the file; empty for a missing file."""
         folder = self.models / model.name / model.version / artifact.REPORT_FOLDER
-        return await self.cache.workers.run(lambda: [_stamp(folder / file) for file in files], priority=1)
+        return await self.cache.thread_pool.run(lambda: [_stamp(folder / file) for file in files], priority=1)
 
     def _read(self, model: Model) -> report.Report:
         with _logged():
@@ -134,7 +138,7 @@ class Endpoints:
     async def _respond(
         self, request: Request, key: Key, render: Callable[[], bytes], content_type: str
     ) -> Response:
-        # A report may be written anew, even of a version that never changes: keep it, but ask again.
+        # The trainer may write a new report for a published version: caches must revalidate.
         headers = {"Cache-Control": "no-cache"}
         return await conditional.respond(request, self.cache, key, render, _COST, content_type, headers)
 
@@ -166,5 +170,5 @@ def _document(found: report.Report, root_path: str) -> bytes:
         )
         for picture in found.pictures
     ]
-    numbers = {name: getattr(found, name) for name in Numbers.model_fields}
+    numbers = {name: getattr(found, name) for name in ReportData.model_fields}
     return schemas.ModelReport.model_construct(**numbers, pictures=pictures).model_dump_json().encode()

@@ -1,4 +1,4 @@
-"""The shapes of bodies and answers, for the description of the interface and for its tests."""
+"""Schemas of response bodies, for OpenAPI and for tests."""
 
 from typing import Any, Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.codecs import content_types
 from service.core.artifact.manifest import Certainty, Measurement
-from service.core.artifact.report import Numbers
+from service.core.artifact.report import ReportData
 from service.core.drawing.steps import LARGEST
 
 
@@ -14,106 +14,112 @@ class _Schema(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Likely(_Schema):
-    """A class and how likely it is."""
+class ClassProbability(_Schema):
+    """A class and its probability."""
 
     label: str = Field(examples=["7"])
     probability: float = Field(ge=0, le=1.000001, examples=[0.998])
 
 
-class Step(_Schema):
-    """What the preparation had made of a drawing at one point."""
+class PreprocessingStep(_Schema):
+    """An image after one step of its preprocessing."""
 
     name: Literal["drawn", "ink", "cropped", "pen", "fitted", "centred", "taken"] = Field(
-        description="drawn: as it came, or the strokes as they lie; ink: paper is 0 and ink 255; cropped to "
-        "the digit, or to a photograph's middle square; pen: strokes thickened or thinned, where they needed "
-        "it; fitted into 20 x 20; centred in 28 x 28, as seen; taken: as the network sees it, where nothing "
-        "else was done, or a photograph"
+        description="drawn: the image as sent, or the strokes; ink: background 0 and ink 255; cropped: cut "
+        "to the digit, or to the centre square of a photograph; pen: strokes thickened or thinned, if "
+        "necessary; fitted: scaled to fit into 20 x 20; centred: centred in 28 x 28, the input; taken: "
+        "the input of an image that was used unchanged, or of a photograph"
     )
-    title: str = Field(description="The same for people", examples=["Ink found"])
-    width: int = Field(ge=1, le=LARGEST, description="Of the picture, in pixels")
-    height: int = Field(ge=1, le=LARGEST, description="Of the picture, in pixels")
+    title: str = Field(description="Name of the step for display", examples=["Ink found"])
+    width: int = Field(ge=1, le=LARGEST, description="Width of the picture in pixels")
+    height: int = Field(ge=1, le=LARGEST, description="Height of the picture in pixels")
     picture: str = Field(
         pattern="^data:image/png;base64,",
-        description="A PNG, grey with light ink on black (drawn as it came), or of a photograph in colours",
+        description="A PNG as data URL: grey, light ink on black (drawn: as sent), or a photograph in colour",
     )
 
 
-class Labelled(_Schema):
-    """What a model says of one image."""
+class Prediction(_Schema):
+    """The prediction for one image."""
 
-    label: str = Field(description="The likeliest class", examples=["7"])
-    index: int = Field(ge=0, description="Its place among the model's labels", examples=[7])
-    confidence: float = Field(ge=0, le=1.000001, description="Its probability", examples=[0.998])
-    top: list[Likely] = Field(description="The likeliest classes, most likely first")
+    label: str = Field(description="The top class", examples=["7"])
+    index: int = Field(ge=0, description="Index of the top class in the model's labels", examples=[7])
+    confidence: float = Field(ge=0, le=1.000001, description="Probability of the top class", examples=[0.998])
+    top: list[ClassProbability] = Field(description="The top classes, by descending probability")
     sure: bool | None = Field(
         None,
-        description="Whether the network knows the like of the image; a scribble should be false. "
-        "Only models whose summary has a `certainty` say it",
+        description="Whether the image resembles the training data; false for a scribble. Absent if the "
+        "model's `certainty` is null",
         examples=[True],
     )
-    seen: list[Any] | None = Field(None, description="The pixels the network saw, with include=seen")
-    steps: list[Step] | None = Field(
+    prepared: bool | None = Field(
         None,
-        description="How the image was prepared, with include=steps; empty where an image is no picture",
+        description="true for an image of 28 x 28 pixels that was preprocessed because it is not like "
+        "MNIST's; absent otherwise",
+        examples=[True],
+    )
+    seen: list[Any] | None = Field(None, description="With include=seen: the preprocessed pixels")
+    steps: list[PreprocessingStep] | None = Field(
+        None,
+        description="With include=steps: the preprocessing steps; empty for numbers that are not a picture",
     )
 
 
-class Weighed(Labelled):
-    """What a model says of one image, with the probability of every class."""
+class PredictionWithProbabilities(Prediction):
+    """The prediction for one image, with the probability of every class."""
 
-    probabilities: list[float] = Field(description="One a class, in the order of the model's labels")
+    probabilities: list[float] = Field(description="One per class, in the order of the model's labels")
 
 
 class Predictions(_Schema):
-    """The answer of `predict`: one entry an image, in order."""
+    """The response of `predict`: one prediction per image, in order."""
 
     model: str
     version: str
-    predictions: list[Labelled]
+    predictions: list[Prediction]
 
 
 class Probabilities(_Schema):
-    """The answer of `probabilities`: one entry an image, in order."""
+    """The response of `probabilities`: one prediction per image, in order."""
 
     model: str
     version: str
-    predictions: list[Weighed]
+    predictions: list[PredictionWithProbabilities]
 
 
-class Activations(_Schema):
-    """What the units of a layer say of one image."""
+class LayerActivations(_Schema):
+    """The activations of a layer for one image."""
 
     layer: str = Field(examples=["hidden1"])
-    values: list[float] = Field(description="One a unit, after the rectifier where the layer has one")
+    values: list[float] = Field(description="One per unit, after the ReLU if the layer has one")
 
 
-class Explained(Labelled):
-    """What a model says of one image, and what each pixel has to do with it."""
+class Explanation(Prediction):
+    """The prediction for one image, and the attribution of each pixel to the logit of a class."""
 
-    explained: str = Field(description="The label whose logit is explained", examples=["7"])
-    logit: float = Field(description="The sum of all shares and the bias")
-    bias: float = Field(description="What the network adds by itself while the same units are switched on")
+    explained: str = Field(description="Label of the class whose logit is explained", examples=["7"])
+    logit: float = Field(description="The logit: the sum of all shares and the bias")
+    bias: float = Field(description="The part of the logit that no pixel contributes to")
     shares: list[Any] = Field(
-        description="What each pixel adds to the logit, nested as the images of the model: rows of pixels, "
-        "and of red, green and blue where there are colours"
+        description="The contribution of each pixel to the logit, nested as the model's input: rows of "
+        "pixels; in colour, of red, green and blue"
     )
-    activations: list[Activations] | None = Field(
+    activations: list[LayerActivations] | None = Field(
         None,
-        description="Every layer from input to output, with include=activations; the last has the logits",
+        description="With include=activations: every layer from input to output; the last has the logits",
     )
 
 
 class Explanations(_Schema):
-    """The answer of `explain`: one entry an image, in order."""
+    """The response of `explain`: one explanation per image, in order."""
 
     model: str
     version: str
-    predictions: list[Explained]
+    predictions: list[Explanation]
 
 
 class LayerSummary(_Schema):
-    """One line of a model's table."""
+    """A layer of a model."""
 
     name: str
     inputs: int
@@ -123,44 +129,44 @@ class LayerSummary(_Schema):
 
 
 class ModelSummary(_Schema):
-    """A model, as its manifest describes it."""
+    """The description of a model."""
 
     name: str
-    version: str = Field(description="The version described: the newest unless one was named")
-    versions: list[str] = Field(description="Every version that is served, oldest first")
-    ready: Literal[True] = Field(description="It can answer, as KServe's clients ask")
+    version: str = Field(description="The version described: the one in the path, or the newest")
+    versions: list[str] = Field(description="Every version that is served, from oldest to newest")
+    ready: Literal[True] = Field(description="Always true, for clients of KServe")
     description: str
-    input: list[int] = Field(description="Height and width of an image, and channels if it has any")
+    input: list[int] = Field(description="Shape of an image: height, width, and channels if it has any")
     labels: list[str]
     layers: list[LayerSummary]
     parameters: int
-    temperature: float = Field(description="What logits are divided by before the softmax")
+    temperature: float = Field(description="Divisor of the logits before the softmax")
     certainty: Certainty | None = Field(
-        description="From where on an answer is sure, and what that keeps and lets pass; null: the model's "
-        "answers do not say whether they are sure"
+        description="Threshold from which a prediction is sure, with its measured rates; null: predictions "
+        "have no `sure`"
     )
     metrics: list[Measurement]
-    finished: str = Field(description="When its training ended, UTC")
+    finished: str = Field(description="End of the training, UTC")
 
 
 class Models(_Schema):
-    """Everything that is served."""
+    """The models that are served."""
 
     default: str | None = Field(
-        description="Model to take for who has no reason for another; null if it is not served",
+        description="Name of the recommended model; null if it is not served",
         examples=["ink"],
     )
     models: list[ModelSummary]
 
 
 class WeightLayer(_Schema):
-    """A layer's weights, without the numbers."""
+    """A layer with weights: its shape and range."""
 
-    name: str = Field(description="Stands in the other paths")
+    name: str = Field(description="Name of the layer in paths")
     shape: list[int] = Field(min_length=2, max_length=2, description="[inputs, units]")
     minimum: float
     maximum: float
-    images: bool = Field(description="Whether each unit's weights can be shown as an image")
+    images: bool = Field(description="Whether the weights of each unit are available as an image")
 
 
 class WeightLayers(_Schema):
@@ -172,38 +178,38 @@ class WeightLayers(_Schema):
 
 
 class Weights(_Schema):
-    """A layer's matrix."""
+    """The weight matrix of a layer."""
 
     model: str
     version: str
     layer: str
     shape: list[int] = Field(min_length=2, max_length=2, description="[inputs, units]")
-    weights: list[list[float]] = Field(description="One list an input, one number a unit")
+    weights: list[list[float]] = Field(description="One list per input, one number per unit")
 
 
 class ReportPicture(_Schema):
-    """A picture of a report."""
+    """A chart of a report."""
 
-    name: str = Field(description="Stands in its path", examples=["confusion-test"])
-    title: str = Field(description="What it shows, for those who do not see it")
-    light: str = Field(description="Its path, for light paper")
-    dark: str = Field(description="Its path, for dark paper")
+    name: str = Field(description="Name of the chart in its path", examples=["confusion-test"])
+    title: str = Field(description="Title of the chart, also its alternative text")
+    light: str = Field(description="Path of the chart for a light background")
+    dark: str = Field(description="Path of the chart for a dark background")
 
 
-class ModelReport(Numbers):
-    """What was measured of a model."""
+class ModelReport(ReportData):
+    """The report of a model: the trainer's measurements and the charts."""
 
     pictures: list[ReportPicture]
 
 
 class Status(_Schema):
-    """Whether the service lives or is ready."""
+    """Whether the service is alive or ready."""
 
     status: str
-    models: dict[str, list[str]] | None = Field(None, description="Versions served, by model")
+    models: dict[str, list[str]] | None = Field(None, description="The versions that are served, by model")
 
 
 BINARY_BODIES = [
     kind for kind in content_types.CONTENT_TYPES if kind not in (content_types.JSON, content_types.FORM)
 ]
-"""Content types whose body is bytes."""
+"""Content types of binary bodies."""

@@ -1,1 +1,1 @@
-""""""
+"""Calls: HTTP requests in progress, each answered directly or by the ASGI application."""

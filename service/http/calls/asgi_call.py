@@ -1,4 +1,4 @@
-"""A request that is answered by the ASGI application."""
+"""Request that is answered by the ASGI application."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MOST_BUFFERED = 65_536
-"""Bytes of a body that wait for the application; then reading pauses."""
+"""Buffered bytes of a body above which reading pauses until the application receives them."""
 
 
 class AsgiCall:
-    """Runs the application in a task, and translates between its messages and the connection."""
+    """Runs the ASGI application in a task, and translates between ASGI messages and the connection."""
 
-    def __init__(self, app: ASGIApp, connection: Responder, request: Request) -> None:
+    def __init__(self, app: ASGIApp, responder: Responder, request: Request) -> None:
         self._app = app
-        self._connection = connection
+        self._responder = responder
         self._request = request
         self._pieces: list[bytes] = []
         self._buffered = 0
@@ -37,13 +37,13 @@ class AsgiCall:
         self._has_read_all = False
         self._is_cancelled = False
         self._changed = asyncio.Event()
-        self._head: tuple[int, bytes] | None = None  # until the body's first part
-        self._has_begun = False  # to write
+        self._head: tuple[int, bytes] | None = None  # status and header lines, until written
+        self._has_begun = False  # to write the response
         self._has_ended = False
         self._is_bodiless = self._is_chunked = False
-        self._missing: int | None = None  # of the declared length
-        self._task = connection.loop.create_task(self._run())
-        connection.server_state.tasks.add(self._task)
+        self._missing: int | None = None  # bytes that are left of the declared length
+        self._task = responder.loop.create_task(self._run())
+        responder.server_state.tasks.add(self._task)
         self._task.add_done_callback(self._on_done)
 
     # Call
@@ -54,32 +54,32 @@ class AsgiCall:
         self._buffered += len(piece)
         self._changed.set()
         if self._buffered > _MOST_BUFFERED:
-            self._connection.pause_body()
+            self._responder.pause_body()
 
     def on_body_end(self) -> None:
-        """Note that the body is complete."""
+        """Record that the body is complete."""
         self._is_complete = True
         self._changed.set()
 
     def on_body_error(self, error: ServiceError | Refused) -> None:
-        """Answer broken framing; how long a body takes is the application's to say."""
+        """Answer invalid framing; the application limits the time of a body itself."""
         if not isinstance(error, Refused):
             return
         self._is_cancelled = True
         self._changed.set()
-        self._connection.close_after_response()
+        self._responder.close_after_response()
         request_id = new_request_id()
         self._answer(
-            problems.respond(error.problem, error.detail, self._request.path, request_id), request_id
+            problems.problem_response(error.problem, error.detail, self._request.path, request_id), request_id
         )
 
     def on_disconnect(self) -> None:
-        """Tell the application that the client has left."""
+        """Send the application `http.disconnect`."""
         self._is_cancelled = True
         self._changed.set()
 
     def cancel(self) -> None:
-        """Cancel the application's task; it still answers."""
+        """Cancel the application's task; the client still gets a response."""
         self._task.cancel()
 
     # ASGI
@@ -88,45 +88,45 @@ class AsgiCall:
         try:
             await self._app(self._scope(), self._receive, self._send)
         except Exception:
-            log.exception("unforeseen")
+            log.exception("unexpected error")
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
-        """Answer for an application that did not."""
-        self._connection.server_state.tasks.discard(task)
+        """Answer if the application did not."""
+        self._responder.server_state.tasks.discard(task)
         if not self._is_over:
             path, request_id = self._request.path, new_request_id()
             if task.cancelled():
-                self._answer(problems.answer(Stopping(), path, request_id), request_id)
+                self._answer(problems.error_response(Stopping(), path, request_id), request_id)
             else:
-                self._answer(problems.unforeseen(path, request_id), request_id)
+                self._answer(problems.internal_error_response(path, request_id), request_id)
 
     @property
     def _is_over(self) -> bool:
         return self._has_ended or self._is_cancelled
 
     def _scope(self) -> Scope:
-        request, connection = self._request, self._connection
-        port = connection.peer[1] if connection.peer else 0
+        request, responder = self._request, self._responder
+        port = responder.peer[1] if responder.peer else 0
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": request.head.version,
             "method": request.head.method,
-            "scheme": connection.scheme,
+            "scheme": responder.scheme,
             "path": request.path,
             "raw_path": request.head.raw_path,
             "query_string": request.head.query,
             "root_path": "",
             "headers": request.head.headers,
-            "client": (connection.client(request), port),
-            "server": connection.local,
+            "client": (responder.client(request), port),
+            "server": responder.local,
             "state": {},
             STARTED: request.started,
         }
 
     async def _receive(self) -> Message:
         if not self._is_over:
-            self._connection.send_continue()
+            self._responder.send_continue()
         while not (self._is_over or self._pieces or (self._is_complete and not self._has_read_all)):
             self._changed.clear()
             await self._changed.wait()
@@ -136,7 +136,7 @@ class AsgiCall:
         self._pieces.clear()
         self._buffered = 0
         self._has_read_all = not more
-        self._connection.resume_body()
+        self._responder.resume_body()
         return {"type": "http.request", "body": body, "more_body": more}
 
     async def _send(self, message: Message) -> None:
@@ -147,31 +147,31 @@ class AsgiCall:
             return
         more = message.get("more_body", False)
         body = self._frame(bytes(message.get("body", b"")), more)
-        connection = self._connection
+        responder = self._responder
         if self._head is not None:
             status, lines = self._head
             self._head = None
             self._has_begun = True
             if not more and len(body) <= _MOST_BUFFERED:
                 self._end()
-                connection.write_response(status, lines, body)
+                responder.write_response(status, lines, body)
                 return
-            connection.write_head(status, lines)
-        await connection.write_body(body)
+            responder.write_head(status, lines)
+        await responder.write_body(body)
         if not more and not self._is_over:
             self._end()
-            connection.end_response()
+            responder.end_response()
 
-    def _start(self, message: Any) -> None:  # noqa: ANN401 - as ASGI has it
+    def _start(self, message: Any) -> None:  # noqa: ANN401 - the type of ASGI
         if self._head is not None or self._has_begun:
-            raise ValueError("A response should have one head")
+            raise ValueError("A response should have one http.response.start")
         status, request = message["status"], self._request
         lines = []
         for name, value in message.get("headers", ()):
             lower = name.lower()
             if lower == b"connection":
                 if value.lower() == b"close":
-                    self._connection.close_after_response()
+                    self._responder.close_after_response()
                 continue
             if lower == b"content-length":
                 self._missing = int(value)
@@ -182,13 +182,13 @@ class AsgiCall:
             lines.append(b"transfer-encoding: chunked\r\n")
         head = b"".join(lines)
         if not head.count(b"\r") == head.count(b"\n") == len(lines):
-            raise ValueError("Each header of a response should be one line")
+            raise ValueError("Response headers should contain no line breaks")
         self._head = status, head
 
     def _frame(self, body: bytes, more: bool) -> bytes:
-        """Return a part of the body as it is written."""
+        """Return a part of the body, framed as the head declares."""
         if self._head is None and not self._has_begun:
-            raise ValueError("A response should begin with its head")
+            raise ValueError("A response should begin with http.response.start")
         if self._is_bodiless:
             return b""
         if self._missing is not None:
@@ -205,11 +205,11 @@ class AsgiCall:
         self._changed.set()
 
     def _answer(self, response: Response, request_id: str) -> None:
-        """Answer in place of the application; where it has begun, only the connection's end can tell."""
+        """Answer in place of the application; close the connection if its response has begun."""
         self._end()
         if self._has_begun:
-            self._connection.break_off()
+            self._responder.break_off()
             return
         headers = (*response.raw_headers, (b"x-request-id", request_id.encode()))
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self._connection.write_response(response.status_code, lines, bytes(response.body))
+        self._responder.write_response(response.status_code, lines, bytes(response.body))

@@ -1,4 +1,4 @@
-"""Which call answers a request: a prediction directly, everything else through the ASGI application."""
+"""Dispatches requests: predictions to a `PredictionCall`, all others to the ASGI application."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.http.calls.asgi_call import AsgiCall
-from service.http.calls.prediction_call import PredictionCall, PredictionRoute, Predictions
+from service.http.calls.prediction_call import PredictionCall, PredictionContext
+from service.http.calls.prediction_route import PredictionRoute
 from service.http.routing.predict_endpoint import PredictEndpoint
 from service.http.routing.root_path import strip_root_path
 
@@ -20,33 +21,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dispatcher:
-    """Begins to answer requests of one listener: what it derives from a head is kept with the head.
+    """Creates the calls of one listener. The route of a request head is cached in the head.
 
     Attributes:
-        app: Answers every request, predictions too where another server calls it.
+        app: The ASGI application; it answers predictions too, under another server.
         routes: Finds the endpoint of a path.
-        predictions: What the calls need that answer predictions; None leaves them to the application.
-        root_path: Prefix of paths under which a proxy shows the service.
+        predictions: Components that prediction calls share; None passes predictions to the application.
+        root_path: Prefix of paths under which a proxy publishes the service.
     """
 
     app: ASGIApp
     routes: Routes
-    predictions: Predictions | None = None
+    predictions: PredictionContext | None = None
     root_path: str = ""
 
-    def __call__(self, connection: Responder, request: Request) -> Call:
-        """Return the call that answers a request whose head has arrived."""
+    def __call__(self, responder: Responder, request: Request) -> Call:
+        """Create the call that answers a request whose head has arrived."""
         head = request.head
         route = head.route
         if route is None:
             route = head.route = self._route(head) or _APPLICATION
         if isinstance(route, PredictionRoute) and self.predictions is not None:
             request.path = route.path
-            return PredictionCall(self.predictions, connection, request, route)
-        return AsgiCall(self.app, connection, request)
+            return PredictionCall(self.predictions, responder, request, route)
+        return AsgiCall(self.app, responder, request)
 
     def _route(self, head: Head) -> PredictionRoute | None:
-        """Return the route of a prediction; None for other requests."""
+        """Return the route of a prediction; None for all other requests."""
         if self.predictions is None:
             return None
         path = strip_root_path(head.path, self.root_path)
@@ -57,4 +58,4 @@ class Dispatcher:
 
 
 _APPLICATION = "application"
-"""Route of requests that the ASGI application answers."""
+"""Cached route of requests that the ASGI application answers."""

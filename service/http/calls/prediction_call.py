@@ -1,26 +1,24 @@
-"""A request for a prediction, answered without a task and without ASGI messages."""
+"""Prediction request, answered without a task and without ASGI messages."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from service.core.errors import MalformedRequest, ServiceError, Stopping
+from service.core.errors import ServiceError, Stopping
 from service.http.messages import problems
-from service.http.messages.body_reader import BodyForm, BodyReader, reader_of
+from service.http.messages.body_reader import BodyReader, reader_of
 from service.http.messages.responses import Headers, RawResponse, header_lines
-from service.http.routing.predict_endpoint import HttpPipeline, PredictEndpoint, RawRequest
+from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
 from service.http.server.request import Refused, Request
 from service.inference.pipeline import PredictionJob, PredictionRequest
 from service.inference.request_context import RequestContext, new_request_id, request_id_from
 
 if TYPE_CHECKING:
-    from service.http.routing.operations import Endpoint, Options
+    from service.http.calls.prediction_route import PredictionRoute
     from service.http.security.access_control import AccessControl
-    from service.http.server.request import Head
     from service.http.server.server_context import Responder
     from service.inference.admission.access import Grant
     from service.observability.request_log import RequestLog
@@ -29,13 +27,13 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Predictions:
-    """Dependencies shared by all prediction requests.
+class PredictionContext:
+    """Components that all prediction requests share.
 
     Attributes:
         http: The prediction pipeline, and limits of request bodies.
         request_log: Records requests.
-        control: Decides who may send a request.
+        control: Checks hosts, keys and rates.
     """
 
     http: HttpPipeline
@@ -43,92 +41,42 @@ class Predictions:
     control: AccessControl
 
 
-@dataclass(frozen=True, slots=True)
-class PredictionRoute:
-    """What a request head determines of a prediction, independent of the state of the service.
-
-    Attributes:
-        endpoint: The matched endpoint.
-        path: Path of the request without the root path.
-        predict: The endpoint's handler.
-        model: Name of the model.
-        version: Version of the model; None for the newest.
-        options: The parsed query; None if it is invalid, and to be parsed again for its error.
-        request_id: The header `X-Request-Id`; None if it is absent.
-        body: What the head declares of the body.
-    """
-
-    endpoint: Endpoint
-    path: str
-    predict: PredictEndpoint
-    model: str
-    version: str | None
-    options: Options | None
-    request_id: str | None
-    body: BodyForm
-
-    @classmethod
-    def of(cls, head: Head, path: str, endpoint: Endpoint, parameters: Mapping[str, str]) -> PredictionRoute:
-        """Return the route of a request.
-
-        Args:
-            head: The request head.
-            path: Path of the request without the root path.
-            endpoint: The matched endpoint; its operation is handled by a `PredictEndpoint`.
-            parameters: Path parameters: `model`, optionally `version`.
-        """
-        options = None
-        with suppress(MalformedRequest):
-            options = endpoint.options(head.query)
-        headers = head.first_headers
-        given = headers.get(b"x-request-id")
-        return cls(
-            endpoint,
-            path,
-            cast("PredictEndpoint", endpoint.operation.handle),
-            parameters["model"],
-            parameters.get("version"),
-            options,
-            None if given is None else given.decode("latin-1"),
-            BodyForm.of(endpoint.path, headers, head.content_length),
-        )
-
-
 class PredictionCall(PredictionJob[RawResponse]):
-    """One request for a prediction: reads the body, asks the pipeline, writes the response.
+    """One prediction request: reads the body, runs the prediction pipeline, writes the response.
 
     Attributes:
-        task: What its answer waits for: the check of a passphrase, or long work; None if nothing.
+        task: Task that the response waits for: verification of an API key, or a long prediction; None if
+            none.
     """
 
     __slots__ = (
-        "_connection",
         "_early",
         "_has_body",
         "_is_cancelled",
         "_is_done",
         "_is_waiting",
         "_options",
-        "_predictions",
         "_raw",
         "_reader",
         "_request",
+        "_responder",
         "_route",
+        "_shared",
     )
 
     def __init__(
-        self, predictions: Predictions, connection: Responder, request: Request, route: PredictionRoute
+        self, shared: PredictionContext, responder: Responder, request: Request, route: PredictionRoute
     ) -> None:
-        """Begin to answer; what the head alone decides is answered at once.
+        """Check the head: host, API key, rate, model, options. A request that is refused is answered at once.
 
         Args:
-            predictions: Dependencies shared by all prediction requests.
-            connection: Where the request came from.
-            request: Its head has arrived.
-            route: What follows from its head.
+            shared: Components that all prediction requests share.
+            responder: The connection.
+            request: The request, whose head has arrived.
+            route: The parts that depend on its head only.
         """
-        self._predictions = predictions
-        self._connection = connection
+        self._shared = shared
+        self._responder = responder
         self._request = request
         self._route = route
         self._has_body = self._is_done = self._is_cancelled = self._is_waiting = False
@@ -137,8 +85,8 @@ class PredictionCall(PredictionJob[RawResponse]):
         given = route.request_id
         request_id = new_request_id() if given is None else request_id_from(given)
         self._context = RequestContext(request_id, request.started, route.endpoint.path, is_prediction=True)
-        predictions.request_log.begin()
-        control = predictions.control
+        shared.request_log.begin()
+        control = shared.control
         try:
             if control.is_open:
                 self._admit(None)
@@ -147,62 +95,62 @@ class PredictionCall(PredictionJob[RawResponse]):
             control.check_host(head.first_headers.get(b"host"))
             key = control.key(head.headers)
             if control.access.needs_verify(key):
-                self._wait_for(self._verify(key))
+                self._run_before_body(self._verify(key))
             else:
                 self._admit(key)
-        except Exception as error:  # whatever it is: a client waits
+        except Exception as error:  # any error gets a response
             self.fail(error)
 
     def _admit(self, key: bytes | None) -> None:
-        """Decide by the head whether the body is read.
+        """Finish the checks of the head, and accept the body.
 
         Raises:
-            ServiceError: Whatever the checks of the head find.
+            ServiceError: A check fails.
         """
-        request, route, predictions = self._request, self._route, self._predictions
-        http, control = predictions.http, predictions.control
+        request, route, shared = self._request, self._route, self._shared
+        http, control = shared.http, shared.control
         if not control.is_open:
             right = route.endpoint.operation.right
-            client = self._connection.client(request)
+            client = self._responder.client(request)
             self._context.grant = control.authorize(key, client, right, route.model)
         self._model = http.pipeline.find_model(self._context, route.model, route.version)
         self._options = route.options or route.endpoint.options(request.head.query)
-        self._reader = reader_of(http.bodies, route.body, self._connection.client(request))
+        self._reader = reader_of(http.bodies, route.body, self._responder.client(request))
         if request.head.expects_continue:
-            self._connection.send_continue()
+            self._responder.send_continue()
 
     async def _verify(self, key: bytes | None) -> None:
-        """Check a passphrase, and go on."""
+        """Verify an API key, then continue with the request."""
         try:
-            await self._predictions.control.access.verify(key, self._connection.client(self._request))
+            await self._shared.control.access.verify(key, self._responder.client(self._request))
             if not self._is_done:
                 self._admit(key)
-        except Exception as error:  # whatever it is: a client waits
+        except Exception as error:  # any error gets a response
             self.fail(error)
         else:
-            self._go_on()
+            self._resume()
 
     # Call
 
     def on_body(self, piece: bytes) -> None:
-        """Take the next bytes of the body."""
+        """Pass the next bytes of the body to its reader."""
         if self._is_done:
             return
-        if self._reader is None:  # not admitted yet
+        if self._reader is None:  # the API key is not verified yet
             self._early.append(piece)
             return
         try:
             self._reader.push(piece)
-        except Exception as error:  # whatever it is: a client waits
+        except Exception as error:  # any error gets a response
             self.fail(error)
         else:
             if self._reader.has_more and not self._is_waiting:
-                self._connection.pause_body()
+                self._responder.pause_body()
                 self._is_waiting = True
-                self._connection.loop.call_soon(self._decompress)
+                self._responder.loop.call_soon(self._decompress)
 
     def on_body_end(self) -> None:
-        """Ask the pipeline, once the body is decompressed."""
+        """Submit the request to the prediction pipeline, once the body is decompressed."""
         self._has_body = True
         if self._is_done or self._is_waiting:
             return
@@ -215,18 +163,18 @@ class PredictionCall(PredictionJob[RawResponse]):
             context.mark("read")
             raw = self._raw = RawRequest(body, self._request.head.first_headers, context)
             unparsed = self._route.predict.count_unparsed(raw)
-            self.submit(self._predictions.http.pipeline, context, self._model, len(body), unparsed)
-        except Exception as error:  # whatever it is: a client waits
+            self.submit(self._shared.http.pipeline, context, self._model, len(body), unparsed)
+        except Exception as error:  # any error gets a response
             self.fail(error)
 
     def on_body_error(self, error: ServiceError | Refused) -> None:
-        """Answer that the body is broken, too slow or too large."""
+        """Answer a body that is invalid, too slow or too large."""
         if not self._is_done:
-            self._connection.close_after_response()
+            self._responder.close_after_response()
             self.fail(error)
 
     def on_disconnect(self) -> None:
-        """Record that the client left before the response."""
+        """Log that the client disconnected before the response, and cancel the task."""
         self._is_cancelled = True
         if not self._is_done:
             self._end()
@@ -234,23 +182,23 @@ class PredictionCall(PredictionJob[RawResponse]):
             self.task.cancel()
 
     def cancel(self) -> None:
-        """Answer that the server stops."""
+        """Answer 503: the server stops."""
         if not self._is_done:
             self.fail(Stopping())
         if self.task is not None:
             self.task.cancel()
 
-    # What the body waits for
+    # Waiting before and within the body
 
-    def _wait_for(self, work: Coroutine[None, None, None]) -> None:
-        """Run what has to be done before the body is read."""
+    def _run_before_body(self, work: Coroutine[None, None, None]) -> None:
+        """Pause the body, and run a coroutine that has to be done before."""
         self._is_waiting = True
-        self._early: list[bytes] = []  # at most what was parsed together with the head
-        self._connection.pause_body()
-        self.task = self._connection.loop.create_task(work)
+        self._early: list[bytes] = []  # pieces of the body that were parsed together with the head
+        self._responder.pause_body()
+        self.task = self._responder.loop.create_task(work)
 
-    def _go_on(self) -> None:
-        """Read the body, or ask the pipeline if all of it is here."""
+    def _resume(self) -> None:
+        """Continue with the pieces that have arrived, then with the rest of the body."""
         self._is_waiting = False
         if self._is_done:
             return
@@ -262,53 +210,55 @@ class PredictionCall(PredictionJob[RawResponse]):
         if self._has_body:
             self.on_body_end()
         else:
-            self._connection.resume_body()
+            self._responder.resume_body()
 
     def _decompress(self) -> None:
-        """Decompress one more slice; other connections run between two slices."""
+        """Decompress one slice, and schedule the next: other connections run in between."""
         if self._is_done or self._reader is None:
             return
         try:
             self._reader.step()
-        except Exception as error:  # whatever it is: a client waits
+        except Exception as error:  # any error gets a response
             self.fail(error)
             return
         if self._reader.has_more:
-            self._connection.loop.call_soon(self._decompress)
+            self._responder.loop.call_soon(self._decompress)
             return
         self._is_waiting = False
         if self._has_body:
             self.on_body_end()
         else:
-            self._connection.resume_body()
+            self._responder.resume_body()
 
-    # The pipeline
+    # PredictionJob
 
     def parse(self) -> PredictionRequest[RawResponse]:
-        """Make a question of the body; raises what it finds."""
+        """Parse the body and the options; raises `RequestError` if they are invalid."""
         return self._route.predict.parse(self._raw, self._model, self._options)
 
     def is_cancelled(self) -> bool:
-        """Return whether the answer is no longer wanted."""
+        """Return whether the client has disconnected, or has a response already."""
         return self._is_cancelled or self._is_done
 
     def respond(self, response: RawResponse) -> None:
-        """Write the response."""
+        """Write the response of a successful prediction."""
         if not self._is_done:
             self._send(200, response.headers, response.content)
 
     def fail(self, error: Exception) -> None:
-        """Write an error response; an unforeseen error is logged, and the client told no more than that."""
+        """Write an error response. An unexpected error is logged, and answered with a generic problem."""
         if self._is_done:
             return
         context, path = self._context, self._request.path
         if isinstance(error, Refused):
-            response = problems.respond(error.problem, error.detail, path, context.request_id)
+            response = problems.problem_response(error.problem, error.detail, path, context.request_id)
         elif isinstance(error, ServiceError):
-            response = problems.answer(error, path, context.request_id)
+            response = problems.error_response(error, path, context.request_id)
         else:
-            log.error("unforeseen", exc_info=error, extra={"fields": {"request_id": context.request_id}})
-            response = problems.unforeseen(path, context.request_id)
+            log.error(
+                "unexpected error", exc_info=error, extra={"fields": {"request_id": context.request_id}}
+            )
+            response = problems.internal_error_response(path, context.request_id)
         skipped = (b"content-length", b"connection")
         headers = tuple(header for header in response.raw_headers if header[0] not in skipped)
         error.__traceback__ = None  # its frames would hold the body
@@ -326,21 +276,22 @@ class PredictionCall(PredictionJob[RawResponse]):
         request_id = context.request_id.encode()
         head = b"%bcontent-length: %d\r\nx-request-id: %b\r\n" % (lines, len(content), request_id)
         self._end()
-        self._connection.write_response(status, head, content)
+        self._responder.write_response(status, head, content)
 
     def _rate_lines(self, grant: Grant, headers: Headers) -> bytes:
-        """Return the header lines of a grant that are not among the headers."""
+        """Return the rate limit header lines of a grant that are not among the headers already."""
         present = {name for name, _ in headers}
         fields = [(name.encode(), value.encode()) for name, value in grant.fields()]
         return header_lines(tuple(field for field in fields if field[0] not in present))
 
     def _end(self) -> None:
+        """Release the body, and record the request."""
         self._is_done = True
         if self._reader is not None:
             self._reader.release()
             self._reader = None
         context, request = self._context, self._request
         context.received = request.received
-        self._predictions.request_log.end(
-            context, request.head.method, request.path, self._connection.client(request)
+        self._shared.request_log.end(
+            context, request.head.method, request.path, self._responder.client(request)
         )

@@ -1,1 +1,1 @@
-""""""
+"""Request bodies, and responses: JSON, problems, compression, ETags, the response cache."""

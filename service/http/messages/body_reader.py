@@ -1,4 +1,4 @@
-"""Request bodies: size limits, decompression, and their share of the memory budget."""
+"""Reads request bodies: size and time limits, decompression, memory budget."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from service.memory import costs
 from service.memory.budget import Budget, ClientShares
 
 JSON_LENGTH = b"inference-header-content-length"
-"""Header that says how many bytes of a body are JSON, where binary tensors follow."""
+"""The header with the length of the JSON of a body in bytes, if binary tensors follow."""
 
 _LARGE_COST = 65_536
-"""Cost in bytes above which a body counts for its client: smaller ones are bounded by the number of
-connections that a client may have."""
+"""Cost in bytes above which a body counts against its client's share; the limit of connections per client
+bounds smaller bodies."""
 
 _SMALL = 16_384
-"""Bytes below which a piece is appended to the one before: a list of very many pieces would take many times
-their size."""
+"""Size in bytes below which a piece is appended to the previous one: a list of many small pieces would take
+many times their size."""
 
 
 @dataclass(frozen=True, slots=True)
 class BodyForm:
-    """What a request's head says of its body.
+    """The form of a body, from the headers of the request.
 
     Attributes:
-        coding: The header Content-Encoding; None if it did not come, or says `identity`.
-        declared: Its declared length in bytes; None if it is not known.
-        cost: Returns how many bytes of memory it takes, of its size in bytes, decompressed.
-        content_type: What it is read as.
+        coding: The header Content-Encoding; None if it is absent or `identity`.
+        declared: Declared length in bytes; None if it is unknown.
+        cost: Returns the memory for a body of a decompressed size, in bytes.
+        content_type: Content type that it is decoded as.
     """
 
     coding: str | None
@@ -48,10 +48,10 @@ class BodyForm:
         """Return the form of a body.
 
         Args:
-            path: Of the endpoint, or of the request. Under `/v2`, and at `:predict`, a body is JSON whatever
-                the header Content-Type says.
-            headers: The first of each name in lower case.
-            declared: As the attribute.
+            path: Path of the request, or its template. Under `/v2`, and for `:predict`, every body is JSON,
+                whatever its Content-Type.
+            headers: The first value of each header, by its name in lower case.
+            declared: Declared length in bytes; None if it is unknown.
         """
         content_type = headers.get(b"content-type", b"").decode("latin-1")
         if path.startswith("/v2/") or path.endswith(":predict"):
@@ -63,13 +63,13 @@ class BodyForm:
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """How large a body may be, and how long it may take to arrive.
+    """Limits of request bodies: size, time, and memory of all bodies and of those of one client.
 
     Attributes:
-        budget: Where its cost is counted.
-        max_bytes: Size of one body, decompressed.
-        timeout_s: Longest time from its head to its last byte, in seconds.
-        shares: How much of the budget each client's large bodies hold.
+        budget: Memory budget.
+        max_bytes: Size of the largest body, decompressed.
+        timeout_s: Time from the request head to the last byte of the body, in seconds.
+        shares: Memory of the large bodies of each client.
     """
 
     budget: Budget
@@ -82,18 +82,18 @@ class BodyLimits:
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """Read the body of a request that came through ASGI; it counts in the budget until the context ends.
+        """Read the body of an ASGI request; it counts in the budget until the context ends.
 
         Yields:
             The body, decompressed.
 
         Raises:
-            PayloadTooLarge: It is larger than the limit.
+            PayloadTooLarge: The body is larger than the limit.
             TooManyBytes: The budget has no room for it.
-            BodyTimeout: It took too long to arrive.
-            MalformedRequest: It is not compressed as it says, or not whole.
-            UnsupportedMediaType: Its Content-Encoding is not known.
-            ClientDisconnect: The client left.
+            BodyTimeout: It arrived too slowly.
+            MalformedRequest: The compressed data is invalid or incomplete.
+            UnsupportedMediaType: The Content-Encoding is not supported.
+            ClientDisconnect: The client disconnected.
         """
         context = context_of(request)
         headers = dict(reversed(request.scope["headers"]))
@@ -114,7 +114,7 @@ class BodyLimits:
                         context.received += len(piece)
                         reader.push(piece)
                         while reader.has_more:
-                            await asyncio.sleep(0)  # others run between two slices
+                            await asyncio.sleep(0)  # let other tasks run between two slices
                             reader.step()
             except TimeoutError as error:
                 raise BodyTimeout(self.timeout_s, context.received) from error
@@ -125,10 +125,10 @@ class BodyLimits:
 
 
 class BodyReader:
-    """Collects one body from its pieces.
+    """Collects a body from its pieces.
 
-    A body that declares itself too large is refused before a byte of it is read, one that turns out to be too
-    large as soon as it is.
+    A body whose declared length exceeds the limit is refused before it is read, any other as soon as it
+    exceeds the limit.
 
     Attributes:
         has_more: Whether compressed bytes are left for `step`.
@@ -137,15 +137,15 @@ class BodyReader:
     __slots__ = ("_acquired", "_client", "_form", "_limits", "_pieces", "_shared", "_size", "has_more")
 
     def __init__(self, limits: BodyLimits, form: BodyForm, client: str) -> None:
-        """Begin to read; `reader_of` chooses the class.
+        """Create a reader; `reader_of` chooses the class.
 
         Args:
-            limits: Its limits.
-            form: What the head says of it.
-            client: The client's address.
+            limits: Limits of the body.
+            form: Form of the body.
+            client: IP address of the client.
 
         Raises:
-            PayloadTooLarge: It declares more than the limit.
+            PayloadTooLarge: The declared length exceeds the limit.
         """
         self._limits = limits
         self._form = form
@@ -153,13 +153,13 @@ class BodyReader:
         self._size = 0
         self._acquired = 0
         self._client = client
-        self._shared = 0  # of what is acquired, what counts for the client
+        self._shared = 0  # the part of it that counts against the client's share
         self.has_more = False
         if form.declared is not None and form.declared > limits.max_bytes:
             raise self._too_large(f"{form.declared:,}")
 
     def push(self, piece: bytes) -> None:
-        """Take the next bytes as they arrived.
+        """Add the next piece of the body.
 
         Raises:
             PayloadTooLarge, TooManyBytes, MalformedRequest: As `BodyLimits.read`.
@@ -193,7 +193,7 @@ class BodyReader:
         """Return the whole body.
 
         Raises:
-            MalformedRequest: It is compressed, and not whole.
+            MalformedRequest: The compressed data is incomplete.
         """
         pieces = self._pieces
         first = pieces[0] if pieces else b""
@@ -202,7 +202,7 @@ class BodyReader:
         return body
 
     def release(self) -> None:
-        """Count the body no longer."""
+        """Release the body's memory in the budget."""
         if self._shared:
             self._limits.shares.release(self._client, self._shared)
             self._shared = 0
@@ -211,58 +211,58 @@ class BodyReader:
 
     def _too_large(self, got: str) -> PayloadTooLarge:
         limits = self._limits
-        most = costs.most_body_bytes(self._form.content_type, limits.max_bytes, limits.budget.max_bytes)
+        most = costs.body_size_limit(self._form.content_type, limits.max_bytes, limits.budget.max_bytes)
         return PayloadTooLarge("Body", most, "bytes", got)
 
 
 class CompressedBodyReader(BodyReader):
-    """Decompresses a body slice by slice; its decompressed size counts."""
+    """Collects and decompresses a body, slice by slice; its decompressed size counts."""
 
-    __slots__ = ("_received", "_unpacker")
+    __slots__ = ("_decompressor", "_received")
 
     def __init__(self, limits: BodyLimits, form: BodyForm, client: str, coding: str) -> None:
-        """Begin to read.
+        """Create a reader.
 
         Args:
-            limits: Its limits.
-            form: What the head says of it.
-            client: The client's address.
-            coding: Its Content-Encoding.
+            limits: Limits of the body.
+            form: Form of the body.
+            client: IP address of the client.
+            coding: The header Content-Encoding.
 
         Raises:
-            PayloadTooLarge: It declares more than the limit.
-            UnsupportedMediaType: The coding is not known.
+            PayloadTooLarge: The declared length exceeds the limit.
+            UnsupportedMediaType: The coding is not supported.
         """
         super().__init__(limits, form, client)
         self._received = 0
-        self._unpacker = Decompressor(coding)
+        self._decompressor = Decompressor(coding)
 
     def push(self, piece: bytes) -> None:
-        """Take the next bytes as they arrived, and decompress a first slice; raises as `BodyReader.push`."""
+        """Add the next piece and decompress a first slice; raises as `BodyReader.push`."""
         self._received += len(piece)
         if self._received > self._limits.max_bytes:
             raise self._too_large("more")
-        self._unpacker.push(piece)
+        self._decompressor.push(piece)
         self.step()
 
     def step(self) -> None:
         """Decompress one more slice; raises as `push`."""
-        super().push(self._unpacker.step())
-        self.has_more = self._unpacker.has_more
+        super().push(self._decompressor.step())
+        self.has_more = self._decompressor.has_more
 
     def end(self) -> bytes:
-        """Return the whole body; raises MalformedRequest if the compressed one is not whole."""
-        self._unpacker.end()
+        """Return the whole body; raises MalformedRequest if the compressed data is incomplete."""
+        self._decompressor.end()
         return super().end()
 
 
 def reader_of(limits: BodyLimits, form: BodyForm, client: str) -> BodyReader:
-    """Return a reader of one body; takes and raises what the constructors of the readers do."""
+    """Return a reader for a body; arguments and errors are those of the constructors."""
     if form.coding is None:
         return BodyReader(limits, form, client)
     return CompressedBodyReader(limits, form, client, form.coding)
 
 
 def json_length(text: bytes | None) -> int | None:
-    """Return the number that the header `JSON_LENGTH` holds; None if it holds none."""
+    """Return the value of the header `JSON_LENGTH`; None if it is absent or no number."""
     return int(text[:20]) if text is not None and text.isdigit() else None

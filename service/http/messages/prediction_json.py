@@ -1,7 +1,6 @@
-"""Encodes predictions as JSON: the likeliest classes of each image, and optionally all probabilities.
+"""Encodes predictions as JSON: the top classes of each image, and optionally all probabilities.
 
-The members of each object are assembled as text. All numbers are formatted by one call, and the text between
-them is looked up, so that a large batch needs no Python loop per image.
+Objects are assembled as text: one call formats all numbers, and the text between them is cached per model.
 """
 
 import base64
@@ -16,56 +15,65 @@ import orjson
 from numpy.typing import NDArray
 
 from service.codecs.json import documents
-from service.codecs.pictures import image_files
-from service.core.drawing.steps import Trace
+from service.codecs.pictures import png
+from service.core.drawing.steps import StepRecorder
 from service.inference.predictor import Prediction, Run
 
-Describe = Callable[[Prediction, int], Sequence[str]]
-"""What an answer says of each image: of the prediction, and how many classes to name; the members of a JSON
-object, without its braces."""
+Members = Callable[[Prediction, int], Sequence[str]]
+"""Returns the members of the JSON object of each image, without braces, for a number of top classes."""
+
+
+_PREPARED = ',"prepared":true'
 
 
 def encode(
-    prediction: Prediction, describe: Describe, top: int, seen: bool, traces: list[Trace] | None = None
+    prediction: Prediction,
+    members: Members,
+    top: int,
+    seen: bool,
+    recorders: list[StepRecorder] | None = None,
+    changed: Sequence[int] = (),
 ) -> bytes:
-    """Write the answer of a POST.
+    """Encode the response of `predict`, `probabilities` or `explain`.
 
     Args:
-        prediction: What the model said.
-        describe: `labels` or `probabilities`, or what adds to them.
-        top: How many of the likeliest classes to name for each image.
-        seen: Whether to add the pixels that the network saw.
-        traces: How each image was prepared, to be added as steps; None adds none.
+        prediction: The prediction.
+        members: `labels`, `probabilities`, or a function that adds to their members.
+        top: Number of top classes for each image.
+        seen: Whether to add the preprocessed pixels.
+        recorders: Preprocessing steps of each image to add; None for none.
+        changed: Indices of the images to which to add `"prepared": true`.
 
     Returns:
-        JSON.
+        JSON in UTF-8.
     """
-    said = [*describe(prediction, top)]
+    objects = [*members(prediction, top)]
+    for row in changed:
+        objects[row] += _PREPARED
     if seen:
-        said = [add(entry, seen=image) for entry, image in zip(said, prediction.images, strict=True)]
-    if traces is not None:
-        said = [add(entry, steps=write_steps(trace)) for entry, trace in zip(said, traces, strict=True)]
+        objects = [add(entry, seen=image) for entry, image in zip(objects, prediction.images, strict=True)]
+    if recorders is not None:
+        objects = [
+            add(item, steps=write_steps(recorder)) for item, recorder in zip(objects, recorders, strict=True)
+        ]
     model = prediction.model
-    said[0] = _head(model.name, model.version) + said[0]  # not to copy a long text once more
-    said[-1] += "}]}"
-    return "},{".join(said).encode()
+    objects[0] = _head(model.name, model.version) + objects[0]  # saves one copy of a long text
+    objects[-1] += "}]}"
+    return "},{".join(objects).encode()
 
 
 def labels(prediction: Prediction, top: int) -> Sequence[str]:
-    """Name the likeliest class of each image, and the `top` likeliest with their probabilities.
-
-    A model that can tell what it does not know also says whether it is sure.
-    """
+    """Return label, index and probability of the top class, the `top` classes, and `sure` if there is one."""
     return _members(prediction, top, is_full=False)
 
 
 def probabilities(prediction: Prediction, top: int) -> Sequence[str]:
-    """Say what `labels` says, and the probability of every class."""
+    """Return the members of `labels`, and the probability of every class."""
     return _members(prediction, top, is_full=True)
 
 
 def add(entry: str, **members: object) -> str:
-    """Add members to those of an object."""
+    """Return the members of an object with further members."""
     return f"{entry},{documents.dump(members)[1:-1].decode()}"
 
 
@@ -79,105 +87,104 @@ def _quoted(text: str) -> str:
 
 
 _FEW = 6
-"""Images below which a loop takes less than whole columns do."""
+"""Number of images below which `_by_rows` is faster than `_by_columns`: 7 and 14 microseconds for one image,
+44 and 14 for 16, 2,800 and 400 for 1,024."""
 
 
 @dataclass(frozen=True)
-class _Words:
-    """What stands before the numbers of each class; the same as arrays, to look up many at once.
+class _Fragments:
+    """The text before the probability of each class, for its three places in an object.
 
     Attributes:
-        likeliest: Before its probability where it is the likeliest.
-        first: And again, as the first of those that are named.
-        others: As another of those that are named.
+        confidence: As the top class.
+        first: As the first of the top classes.
+        next: As another of the top classes.
     """
 
-    likeliest: list[str]
+    confidence: list[str]
     first: list[str]
-    others: list[str]
-    many_likeliest: NDArray[np.object_]
-    many_first: NDArray[np.object_]
-    many_others: NDArray[np.object_]
+    next: list[str]
+    confidence_array: NDArray[np.object_]
+    first_array: NDArray[np.object_]
+    next_array: NDArray[np.object_]
 
 
 @lru_cache
-def _words(labels: tuple[str, ...]) -> _Words:
+def _fragments(labels: tuple[str, ...]) -> _Fragments:
     names = [_dump(label) for label in labels]
     columns = (
         [f'"label":{name},"index":{i},"confidence":' for i, name in enumerate(names)],
         [f',"top":[{{"label":{name},"probability":' for name in names],
         [f'}},{{"label":{name},"probability":' for name in names],
     )
-    return _Words(*columns, *(np.array(column, object) for column in columns))
+    return _Fragments(*columns, *(np.array(column, object) for column in columns))
 
 
-_UNSAID = repeat("}]")
+_WITHOUT_SURE = repeat("}]")
 _SURE = {True: '}],"sure":true', False: '}],"sure":false'}
 
 
 def _members(prediction: Prediction, top: int, is_full: bool) -> Sequence[str]:
-    """Write what is said of each image.
+    """Return the members of each object.
 
     Args:
-        prediction: What the model said.
-        top: How many of the likeliest classes to name; of equally likely ones the first comes first.
-        is_full: Whether to give the probability of every class.
-
-    Returns:
-        The members of an object for each image.
+        prediction: The prediction.
+        top: Number of top classes; classes with equal probabilities keep their order.
+        is_full: Whether to add the probability of every class.
     """
-    return prediction.of_each(_write, top, is_full)
+    return prediction.per_image(_write, top, is_full)
 
 
 def _write(run: Run, top: int, is_full: bool) -> list[str]:
     scores = run.scores.probabilities
-    words = _words(run.model.manifest.labels)
+    fragments = _fragments(run.model.manifest.labels)
     rankings = (-scores).argsort(axis=1, kind="stable")[:, :top]
-    sure = _UNSAID if run.sure is None else map(_SURE.__getitem__, run.sure.tolist())
+    sure = _WITHOUT_SURE if run.sure is None else map(_SURE.__getitem__, run.sure.tolist())
     if len(scores) < _FEW:
-        return _one_by_one(scores, rankings, words, sure, is_full)
-    return _together(scores, rankings, words, sure, is_full)
+        return _by_rows(scores, rankings, fragments, sure, is_full)
+    return _by_columns(scores, rankings, fragments, sure, is_full)
 
 
-def _one_by_one(
+def _by_rows(
     scores: NDArray[np.float32],
     rankings: NDArray[np.intp],
-    words: _Words,
+    fragments: _Fragments,
     sure: Iterable[str],
     is_full: bool,
 ) -> list[str]:
-    likeliest, first, others = words.likeliest, words.first, words.others
-    entries = []
-    for row, best, certainty in zip(_rows(scores), rankings.tolist(), sure, strict=False):
+    """Assemble each object in a loop."""
+    confidence, first, following = fragments.confidence, fragments.first, fragments.next
+    objects = []
+    for row, ranking, end in zip(_rows(scores), rankings.tolist(), sure, strict=False):
         numbers = row.split(",")
-        one = best[0]
-        number = numbers[one]
-        more = "".join([f"{others[i]}{numbers[i]}" for i in best[1:]])
-        entry = f"{likeliest[one]}{number}{first[one]}{number}{more}{certainty}"
-        entries.append(f'{entry},"probabilities":[{row}]' if is_full else entry)
-    return entries
+        top = ranking[0]
+        number = numbers[top]
+        more = "".join([f"{following[i]}{numbers[i]}" for i in ranking[1:]])
+        entry = f"{confidence[top]}{number}{first[top]}{number}{more}{end}"
+        objects.append(f'{entry},"probabilities":[{row}]' if is_full else entry)
+    return objects
 
 
-def _together(
+def _by_columns(
     scores: NDArray[np.float32],
     rankings: NDArray[np.intp],
-    words: _Words,
+    fragments: _Fragments,
     sure: Iterable[str],
     is_full: bool,
 ) -> list[str]:
-    """Write the same column by column: first what begins every entry, then what comes second in each."""
+    """Assemble all objects at once from columns, each with one piece of every object."""
     images = len(scores)
-    best = rankings.T
-    numbers = _dump(scores.take(best + np.arange(0, scores.size, scores.shape[1])).ravel())[1:-1].split(",")
+    ranks = rankings.T  # (top, images)
+    numbers = _dump(scores.take(ranks + np.arange(0, scores.size, scores.shape[1])).ravel())[1:-1].split(",")
     first = numbers[:images]
     columns: list[Iterable[str]] = [
-        words.many_likeliest.take(best[0]).tolist(),
+        fragments.confidence_array.take(ranks[0]).tolist(),
         first,
-        words.many_first.take(best[0]).tolist(),
+        fragments.first_array.take(ranks[0]).tolist(),
         first,
     ]
-    for place, others in enumerate(words.many_others.take(best[1:]).tolist(), start=1):
-        columns += others, numbers[place * images : (place + 1) * images]
+    for place, texts in enumerate(fragments.next_array.take(ranks[1:]).tolist(), start=1):
+        columns += texts, numbers[place * images : (place + 1) * images]
     columns.append(sure)
     if is_full:
         columns += repeat(',"probabilities":['), _rows(scores), repeat("]")
@@ -185,7 +192,7 @@ def _together(
 
 
 def _rows(scores: NDArray[np.float32]) -> list[str]:
-    """Write the numbers of each image, joined by commas."""
+    """Return the probabilities of each image, joined by commas."""
     return _dump(scores)[2:-2].split("],[")
 
 
@@ -206,20 +213,20 @@ _TITLES = {
 _PHOTO_TITLES = {**_TITLES, "drawn": "As photographed", "cropped": "Middle square"}
 
 
-def write_steps(trace: Trace) -> list[dict[str, Any]]:
-    """Return what an answer says of an image's steps, in order, their pictures as data: URLs of PNG files."""
+def write_steps(recorder: StepRecorder) -> list[dict[str, Any]]:
+    """Return the preprocessing steps of an image as JSON objects; pictures are data URLs of PNG files."""
     entries = []
-    for step in trace.steps:
+    for step in recorder.steps:
         height, width = step.picture.shape[:2]
         titles = _TITLES if step.picture.ndim == 2 else _PHOTO_TITLES
-        png = base64.b64encode(image_files.write_png(step.picture)).decode("ascii")
+        encoded = base64.b64encode(png.write(step.picture)).decode("ascii")
         entries.append(
             {
                 "name": step.name,
                 "title": titles[step.name],
                 "width": width,
                 "height": height,
-                "picture": f"data:image/png;base64,{png}",
+                "picture": f"data:image/png;base64,{encoded}",
             }
         )
     return entries

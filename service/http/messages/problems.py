@@ -1,12 +1,9 @@
-"""The one table that pairs each error with a status, a title and a kind; and the one body for all of them.
+"""Error responses: the status and title of each error, and problem documents (RFC 9457) as bodies.
 
-The body is a problem document (RFC 9457) with one more member, `error`, where clients of the Open
-Inference Protocol look for the message.
+A problem document has one more member, `error`: the message, for clients of the Open Inference Protocol.
 """
 
 import logging
-import math
-import random
 from dataclasses import dataclass
 
 import orjson
@@ -17,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from service.core import errors
-from service.core.errors import CapacityError, ModelError, ServiceError
+from service.core.errors import ModelError, ServiceError
 from service.http.messages.request_scope import context_of
 from service.inference.admission import headers
 from service.inference.request_context import CLIENT_CLOSED
@@ -31,7 +28,7 @@ _MAX_INSTANCE = 200
 
 @dataclass(frozen=True)
 class Problem:
-    """What an error means in HTTP."""
+    """A kind of problem: status, last segment of `type`, and title."""
 
     status: int
     kind: str
@@ -67,7 +64,7 @@ TABLE: dict[type[ServiceError], Problem] = {
     errors.InferenceFailed: Problem(500, "inference-failed", "Model could not compute an answer"),
     errors.ServiceError: Problem(500, "internal", "Something is wrong on our side"),
 }
-"""Errors that are not listed have the meaning of their nearest listed base class."""
+"""The problem of each error class; other classes have the problem of their nearest base class."""
 
 NOT_FOUND = Problem(404, "not-found", "Path is not known")
 WRONG_METHOD = Problem(405, "wrong-method", "Method is not allowed here")
@@ -84,64 +81,43 @@ INTERNAL = TABLE[ServiceError]
 
 
 def lookup(error: ServiceError) -> Problem:
-    """Return what an error means in HTTP: the row of its own class or of its nearest base."""
+    """Return the problem of an error."""
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
-def sentence(error: ServiceError) -> str:
-    """Return what a caller is told of an error; of errors of ours that they are ours and no more."""
-    problem = lookup(error)
-    return str(error) if problem.status != INTERNAL.status else problem.title + "."
-
-
-def answer(error: ServiceError, instance: str, request_id: str) -> Response:
-    """Return the answer for an error, and write down one that is ours.
+def error_response(error: ServiceError, instance: str, request_id: str) -> Response:
+    """Return the response to an error; log an internal one.
 
     Args:
-        error: What was raised.
-        instance: The request's path.
-        request_id: As it stands in the log.
+        error: The error.
+        instance: Path of the request.
+        request_id: Id of the request, as in the log.
     """
     if isinstance(error, ModelError):
         log.error("model failed", exc_info=error, extra={"fields": {"request_id": request_id}})
-    response = respond(lookup(error), sentence(error), instance, request_id)
-    for name, value in headers.of_error(error):
+    response = problem_response(lookup(error), errors.client_message(error), instance, request_id)
+    for name, value in headers.error_fields(error):
         response.headers[name] = value
-    if isinstance(error, CapacityError):
-        response.headers["retry-after"] = str(retry_after_s(error.retry_after_s))
     if isinstance(error, errors.BodyTimeout):
-        response.headers["Connection"] = "close"  # the rest of the body may still come
+        response.headers["Connection"] = "close"  # the rest of the body may still arrive
     return response
 
 
-def retry_after_s(shortest_s: float) -> int:
-    """Return a random number of whole seconds for `Retry-After`, a new one for every answer.
-
-    Clients that were refused together then do not come back together.
-
-    Args:
-        shortest_s: Seconds after which it is worth trying again, not negative.
-
-    Returns:
-        From `shortest_s`, rounded up and at least 1, to twice that and a second, all equally likely.
-    """
-    shortest = max(1, math.ceil(shortest_s))
-    return random.randint(shortest, 2 * shortest + 1)  # noqa: S311 - no secret
+def problem_response(problem: Problem, detail: str, instance: str, request_id: str) -> Response:
+    """Return a response with a problem document."""
+    return Response(
+        problem_body(problem, detail, instance, request_id), problem.status, media_type=CONTENT_TYPE
+    )
 
 
-def respond(problem: Problem, detail: str, instance: str, request_id: str) -> Response:
-    """Return a problem document as an answer."""
-    return Response(body(problem, detail, instance, request_id), problem.status, media_type=CONTENT_TYPE)
-
-
-def body(problem: Problem, detail: str, instance: str, request_id: str) -> bytes:
-    """Write a problem document.
+def problem_body(problem: Problem, detail: str, instance: str, request_id: str) -> bytes:
+    """Encode a problem document.
 
     Args:
-        problem: Its kind.
-        detail: A sentence about this occurrence: what was expected, what came.
-        instance: The request's path; only its beginning is repeated.
-        request_id: As it stands in the log.
+        problem: The kind of problem.
+        detail: The message: what was expected, and what came.
+        instance: Path of the request; cut after 200 characters.
+        request_id: Id of the request, as in the log.
     """
     document = {
         "type": f"/problems/{problem.kind}",
@@ -155,37 +131,37 @@ def body(problem: Problem, detail: str, instance: str, request_id: str) -> bytes
     return orjson.dumps(document, default=str)
 
 
-def unforeseen(instance: str, request_id: str) -> Response:
-    """Return the answer for what nobody foresaw, which says no more than that."""
-    return respond(INTERNAL, INTERNAL.title + ".", instance, request_id)
+def internal_error_response(instance: str, request_id: str) -> Response:
+    """Return the response to an unexpected exception: 500 with a generic message."""
+    return problem_response(INTERNAL, errors.INTERNAL_MESSAGE, instance, request_id)
 
 
-def answer_to(request: Request, error: Exception) -> Response:
-    """Return the answer for an error that was raised on purpose, and write down those that are ours.
+def response_to(request: Request, error: Exception) -> Response:
+    """Return the response to an expected error; log an internal one.
 
     Args:
-        request: It must have come through `RequestMiddleware`.
-        error: A `ServiceError`, or the `ClientDisconnect` of a caller who left.
+        request: A request that passed `RequestMiddleware`.
+        error: A `ServiceError`, or `ClientDisconnect`.
     """
     if isinstance(error, ClientDisconnect):
-        return Response(status_code=CLIENT_CLOSED)  # nobody reads it; log and metrics do
+        return Response(status_code=CLIENT_CLOSED)  # for log and metrics; it is not sent
     assert isinstance(error, ServiceError)
-    return answer(error, request.scope["path"], context_of(request).request_id)
+    return error_response(error, request.scope["path"], context_of(request).request_id)
 
 
 def install(app: FastAPI, where: str = "that /docs lists") -> None:
-    """Answer every error that reaches the framework with a problem document.
+    """Register exception handlers that respond with problem documents.
 
     Args:
         app: The application.
-        where: Which paths it has, for the error of an unknown one.
+        where: Description of its paths, for the message of an unknown path.
     """
-    # Coroutines, though they wait for nothing: the framework calls plain functions in threads of its own.
+    # Coroutines, although they do not await: the framework calls plain functions in threads.
 
-    async def of_ours(request: Request, error: Exception) -> Response:
-        return answer_to(request, error)
+    async def on_service_error(request: Request, error: Exception) -> Response:
+        return response_to(request, error)
 
-    async def of_router(request: Request, error: Exception) -> Response:
+    async def on_http_exception(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         path = repr(request.url.path[:200])
         if error.status_code == 405:
@@ -197,29 +173,29 @@ def install(app: FastAPI, where: str = "that /docs lists") -> None:
             return response
         return _respond(request, NOT_FOUND, f"Path should be one {where}; got {path}.")
 
-    async def of_nobody(request: Request, error: Exception) -> Response:
-        del error  # the observer logs it
-        return unforeseen(request.url.path, context_of(request).request_id)
+    async def on_exception(request: Request, error: Exception) -> Response:
+        del error  # `RequestMiddleware` logs it
+        return internal_error_response(request.url.path, context_of(request).request_id)
 
-    app.add_exception_handler(ServiceError, of_ours)
-    app.add_exception_handler(HTTPException, of_router)
-    app.add_exception_handler(ClientDisconnect, of_ours)
-    app.add_exception_handler(Exception, of_nobody)
+    app.add_exception_handler(ServiceError, on_service_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(ClientDisconnect, on_service_error)
+    app.add_exception_handler(Exception, on_exception)
 
 
 def _respond(request: Request, problem: Problem, detail: str) -> Response:
-    return respond(problem, detail, request.url.path, context_of(request).request_id)
+    return problem_response(problem, detail, request.url.path, context_of(request).request_id)
 
 
 class ProblemDocument(BaseModel):
-    """Schema of the body of every error response (RFC 9457)."""
+    """The body of every error response (RFC 9457)."""
 
     model_config = ConfigDict(extra="forbid")
 
     type: str
     title: str
     status: int
-    detail: str = Field(description="What was expected and what came")
+    detail: str = Field(description="What was expected, and what came")
     instance: str
     request_id: str
-    error: str = Field(description="As detail; where clients of the Open Inference Protocol look")
+    error: str = Field(description="As detail, for clients of the Open Inference Protocol")

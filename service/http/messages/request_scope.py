@@ -1,15 +1,15 @@
-"""What Inkling keeps in the ASGI scope of a request."""
+"""Members of the ASGI scope that hold the request context and the start time."""
 
 from starlette.requests import Request
 
 from service.inference.request_context import RequestContext
 
 STARTED = "inkling.started"
-"""Key of the time when the request's first byte was parsed, by `time.perf_counter`."""
+"""Key of the time when the first byte of the request was parsed, by `time.perf_counter`."""
 
 
 def context_of(request: Request) -> RequestContext:
-    """Return the context of a request; it must have come through `RequestMiddleware`."""
+    """Return the context of a request that passed `RequestMiddleware`."""
     context = request.scope["context"]
     assert isinstance(context, RequestContext)
     return context

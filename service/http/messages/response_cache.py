@@ -1,72 +1,27 @@
-"""Cache of rendered response bodies, counted in the memory budget for as long as anybody needs them.
+"""Cache of rendered response bodies, which count in the memory budget while they are in memory.
 
-A body is rendered once: concurrent requests for one key wait for the same rendering and share the same bytes
-object. Rendering happens in a thread pool of its own. Small bodies are retained after use, up to a limit, the
-least recently used are evicted first; a body that is evicted, or too large to be retained, lives as long as
-responses send it, and requests that come meanwhile share it.
+Concurrent requests for a key share one rendering, in a separate thread pool, and one bytes object. Small
+bodies are retained after use, up to a limit; the least recently used are evicted first. An evicted or large
+body stays in memory, and is shared, until the last response is sent.
 """
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from service.core.artifact.manifest import MODEL_FILE
 from service.core.errors import TooManyBytes
-from service.inference.registry import Model
+from service.http.messages.cache_keys import BodyInfo, Key, Version
 from service.inference.thread_pool import DEFAULT_PRIORITY, ThreadPool
 from service.memory.budget import Budget
 
+_SHARE = 0.5
+"""Fraction of the memory budget for bodies and rendering; the rest is left for predictions when clients read
+large bodies slowly."""
+
 _MAX_KNOWN = 1024
-"""Keys whose ETag and length are remembered after their bodies are gone."""
-
-
-class Version(NamedTuple):
-    """One published version of a model.
-
-    Attributes:
-        model: Its name.
-        version: Its number.
-        sha256: Digest of its `model.onnx`.
-    """
-
-    model: str
-    version: str
-    sha256: str
-
-
-def version_of(model: Model) -> Version:
-    """Return which version a model in memory is."""
-    return Version(model.name, model.version, model.manifest.sha256[MODEL_FILE])
-
-
-class Key(NamedTuple):
-    """What a body is rendered from. Equal keys must give equal bodies.
-
-    Attributes:
-        kind: What is rendered.
-        version: The version of a model that it belongs to; None for none.
-        details: Everything else that the body depends on.
-    """
-
-    kind: str
-    version: Version | None = None
-    details: tuple[str | int, ...] = ()
-
-
-class Facts(NamedTuple):
-    """What is known of a body that was rendered before.
-
-    Attributes:
-        etag: Strong entity tag, in quotes: a digest of the body.
-        length: Bytes.
-    """
-
-    etag: str
-    length: int
+"""Number of keys whose ETag and length are kept after their bodies are gone."""
 
 
 @dataclass(eq=False)
@@ -74,96 +29,94 @@ class _Entry:
     """A body that is being rendered or is in memory.
 
     Attributes:
-        users: Requests that wait for it or send it.
-        retain: Whether it may be kept when nobody uses it.
-        body, facts: None until it is rendered.
+        users: Number of requests that wait for it or send it.
+        retain: Whether it may be kept without users.
+        body, info: None until it is rendered.
     """
 
     key: Key
     retain: bool
     users: int = 0
     body: bytes | None = None
-    facts: Facts | None = None
+    info: BodyInfo | None = None
     future: "Future[None]" = field(default_factory=Future)
 
 
-class Rendered:
-    """One user's share of a rendered body, until `release`."""
+class RenderedBody:
+    """A reference to a rendered body, counted until `release`."""
 
     def __init__(self, cache: "ResponseCache", entry: _Entry) -> None:
-        """Take over a use of an entry that was counted already."""
+        """Wrap an entry whose `users` includes this reference already."""
         assert entry.body is not None
-        assert entry.facts is not None
+        assert entry.info is not None
         self.body = entry.body
-        self.facts = entry.facts
+        self.info = entry.info
         self._cache = cache
         self._entry: _Entry | None = entry
 
     def release(self) -> None:
-        """Give up the share; from then on the body is no longer counted for it. More calls do nothing."""
+        """Release the reference; further calls do nothing."""
         entry, self._entry = self._entry, None
         self.body = b""
         if entry is not None:
-            self._cache._leave(entry)
+            self._cache._release(entry)
 
 
 class ResponseCache:
     """Renders bodies once and shares them; thread-safe.
 
     Attributes:
-        workers: The threads that render.
+        thread_pool: Thread pool that renders.
     """
 
-    def __init__(self, workers: ThreadPool, budget: Budget, retained_bytes: int, share: float = 0.5) -> None:
+    def __init__(self, thread_pool: ThreadPool, budget: Budget, retained_bytes: int) -> None:
         """Create an empty cache.
 
         Args:
-            workers: Threads that render, and nothing else; their queue bounds how many bodies are asked for.
-            budget: Where every rendered body counts, and what rendering it takes.
-            retained_bytes: Upper limit of bodies that are kept though nobody uses them. They make room when
-                the budget needs it.
-            share: Fraction of the budget that all rendered bodies and their rendering may take, so that slow
-                readers of large bodies leave the rest to predictions.
+            thread_pool: Thread pool for rendering only; its queue limits the number of pending bodies.
+            budget: Memory budget in which bodies and their rendering count.
+            retained_bytes: Upper limit of the bodies that are kept without users, in bytes. They are evicted
+                when the budget needs memory.
         """
-        self.workers = workers
+        self.thread_pool = thread_pool
         self._budget = budget
         self._retained_limit = retained_bytes
-        self._limit = int(budget.max_bytes * share)
-        self._alive = 0  # bytes, acquired in the budget
+        self._limit = int(budget.max_bytes * _SHARE)
+        self._alive = 0  # bytes acquired in the budget
         self._entries: dict[Key, _Entry] = {}
         self._retained: OrderedDict[Key, _Entry] = OrderedDict()  # least recently used first
         self._retained_bytes = 0
-        self._known: OrderedDict[Key, Facts] = OrderedDict()  # as above
-        self._versions: frozenset[Version] | None = None  # that are served; None: not told yet
+        self._known: OrderedDict[Key, BodyInfo] = OrderedDict()  # as above
+        self._versions: frozenset[Version] | None = None  # served versions; None until `serve_only`
         self._lock = threading.Lock()
         budget.reclaim_with(self.reclaim)
 
     @property
     def alive_bytes(self) -> int:
-        """Bytes of all bodies in memory, and of those being rendered the estimate."""
+        """Size of all bodies in memory in bytes, with estimates for those being rendered."""
         return self._alive
 
     @property
     def retained_bytes(self) -> int:
-        """Bytes of the bodies that are kept for later."""
+        """Size of the retained bodies in bytes."""
         return self._retained_bytes
 
-    def facts(self, key: Key) -> Facts | None:
-        """Return the ETag and length of a body that was rendered before, also if it is not in memory now."""
+    def info(self, key: Key) -> BodyInfo | None:
+        """Return the ETag and length of a body that was rendered before; None if they are not known."""
         with self._lock:
-            facts = self._known.get(key)
-            if facts is not None:
+            info = self._known.get(key)
+            if info is not None:
                 self._known.move_to_end(key)
-            return facts
+            return info
 
-    def find(self, key: Key) -> Rendered | None:
-        """Return a share of a body that is in memory, to be released; None if it is not."""
+    def find(self, key: Key) -> RenderedBody | None:
+        """Return a body that is in memory, which the caller must release; None if it is not in memory."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is None or entry.body is None:
                 return None
             self._use(entry)
-        return Rendered(self, entry)
+        return RenderedBody(self, entry)
 
     async def get(
         self,
@@ -173,51 +126,51 @@ class ResponseCache:
         *,
         retain: bool = True,
         priority: int = DEFAULT_PRIORITY,
-    ) -> Rendered:
-        """Return a body, rendered now, by a request before, or by one that waits for it already.
+    ) -> RenderedBody:
+        """Return a body: from memory, from a rendering in progress, or rendered now.
 
         Args:
-            key: What is asked for.
-            render: Makes the body, in a rendering thread.
-            cost_bytes: Upper limit of the memory that `render` takes at its peak, its result included.
-            retain: Whether to keep it for later requests.
-            priority: In the queue for rendering, as `ThreadPool.run` takes it.
+            key: Key of the body.
+            render: Returns the body; called in a rendering thread.
+            cost_bytes: Upper limit of the memory that `render` takes, the body included.
+            retain: Whether to keep the body for later requests.
+            priority: Priority in the rendering queue, as `ThreadPool.run` takes it.
 
         Returns:
-            The caller's share of it, to be released. If this is cancelled while it waits, nothing is left
-            to release, and rendering that nobody else waits for does not begin.
+            The body, which the caller must release. On cancellation nothing has to be released, and a
+            rendering without other users does not start.
 
         Raises:
-            Overloaded: The queue for rendering is full.
-            TooManyBytes: There is no room for it in the budget, or in the part of it for rendered bodies.
-            DeadlineExceeded: It was not ready in time.
-            ServiceError: Whatever `render` raised; it is not kept.
+            Overloaded: The rendering queue is full.
+            TooManyBytes: The budget, or the cache's share of it, has no room.
+            DeadlineExceeded: It was not rendered in time.
+            ServiceError: An error of `render`, which is not cached.
         """
-        entry = self._join(key, render, cost_bytes, retain, priority)
+        entry = self._get_entry(key, render, cost_bytes, retain, priority)
         try:
             if entry.body is None:
-                await self.workers.wait(entry.future)
-            return Rendered(self, entry)
+                await self.thread_pool.wait(entry.future)
+            return RenderedBody(self, entry)
         except BaseException:
-            self._leave(entry)
+            self._release(entry)
             raise
 
     def serve_only(self, versions: Iterable[Version]) -> None:
-        """Forget the bodies of all model versions but these; those being sent live until they are sent."""
+        """Evict the bodies of other model versions; those being sent stay in memory until they are sent."""
         served = frozenset(versions)
         with self._lock:
             self._versions = served
-            for key in [key for key in self._known if not _is_of(key, served)]:
+            for key in [key for key in self._known if not _is_served(key, served)]:
                 del self._known[key]
-            for key in [key for key in self._retained if not _is_of(key, served)]:
+            for key in [key for key in self._retained if not _is_served(key, served)]:
                 self._evict(self._retained[key])
 
     def reclaim(self, size: int) -> None:
-        """Evict retained bodies that nobody sends, least recently used first, until `size` bytes are free."""
+        """Evict retained bodies without users, least recently used first, to free `size` bytes."""
         with self._lock:
             self._reclaim(size)
 
-    def _join(
+    def _get_entry(
         self, key: Key, render: Callable[[], bytes], cost_bytes: int, retain: bool, priority: int
     ) -> _Entry:
         with self._lock:
@@ -226,15 +179,17 @@ class ResponseCache:
                 self._use(found)
                 return found
             entry = _Entry(key, retain, users=1)
-            entry.future = self.workers.submit(
+            entry.future = self.thread_pool.submit(
                 lambda: self._render(entry, render, cost_bytes), priority=priority
             )
             self._entries[key] = entry
-        entry.future.add_done_callback(lambda _: self._drop_failed(entry))  # it may be done: without the lock
+        entry.future.add_done_callback(
+            lambda _: self._drop_failed(entry)
+        )  # outside the lock: it may be done already
         return entry
 
     def _use(self, entry: _Entry) -> None:
-        """Count one more user of an entry; the lock is held."""
+        """Add a user to an entry; the lock must be held."""
         entry.users += 1
         if entry.key in self._retained:
             self._retained.move_to_end(entry.key)
@@ -244,32 +199,32 @@ class ResponseCache:
         counted = cost_bytes
         try:
             body = render()
-            facts = Facts(f'"{hashlib.sha256(body).hexdigest()[:32]}"', len(body))
-            if facts.length > counted:  # the estimate was too low
-                self._acquire(facts.length - counted)
-                counted = facts.length
+            info = BodyInfo.of(body)
+            if info.length > counted:  # the estimate was too low
+                self._acquire(info.length - counted)
+                counted = info.length
         except BaseException:
-            self._give_back(counted)
+            self._release_bytes(counted)
             raise
-        self._give_back(counted - facts.length)
+        self._release_bytes(counted - info.length)
         with self._lock:
-            entry.body, entry.facts = body, facts
-            is_served = _is_of(entry.key, self._versions)
+            entry.body, entry.info = body, info
+            is_served = _is_served(entry.key, self._versions)
             if entry.retain and is_served:
-                self._known[entry.key] = facts
+                self._known[entry.key] = info
                 while len(self._known) > _MAX_KNOWN:
                     self._known.popitem(last=False)
             is_listed = self._entries.get(entry.key) is entry
-            if is_listed and entry.retain and is_served and facts.length <= self._retained_limit:
+            if is_listed and entry.retain and is_served and info.length <= self._retained_limit:
                 self._retained[entry.key] = entry
-                self._retained_bytes += facts.length
+                self._retained_bytes += info.length
                 while self._retained_bytes > self._retained_limit:
                     self._evict(next(iter(self._retained.values())))
             elif not entry.users:
                 self._drop(entry)
 
-    def _leave(self, entry: _Entry) -> None:
-        unwanted = None
+    def _release(self, entry: _Entry) -> None:
+        cancelled = None
         with self._lock:
             entry.users -= 1
             if entry.users:
@@ -278,41 +233,41 @@ class ResponseCache:
                 if self._retained.get(entry.key) is not entry:
                     self._drop(entry)
             elif not entry.future.running() and self._entries.get(entry.key) is entry:
-                del self._entries[entry.key]  # so that nobody joins what is cancelled
-                unwanted = entry.future
-        if unwanted is not None:
-            unwanted.cancel()  # which calls callbacks
+                del self._entries[entry.key]  # so that no request joins a cancelled rendering
+                cancelled = entry.future
+        if cancelled is not None:
+            cancelled.cancel()  # outside the lock: it calls callbacks
 
     def _drop_failed(self, entry: _Entry) -> None:
-        """Forget an entry whose rendering failed, so that the next request tries again."""
+        """Remove an entry whose rendering failed, so that the next request renders again."""
         with self._lock:
             if entry.body is None and self._entries.get(entry.key) is entry:
                 del self._entries[entry.key]
 
     def _evict(self, entry: _Entry) -> None:
-        """Retain an entry no longer; the lock is held."""
+        """Stop retaining an entry; the lock must be held."""
         del self._retained[entry.key]
-        assert entry.facts is not None
-        self._retained_bytes -= entry.facts.length
+        assert entry.info is not None
+        self._retained_bytes -= entry.info.length
         if not entry.users:
             self._drop(entry)
 
     def _drop(self, entry: _Entry) -> None:
-        """Forget a body that nobody uses; the lock is held."""
+        """Free a body without users; the lock must be held."""
         if self._entries.get(entry.key) is entry:
             del self._entries[entry.key]
-        assert entry.facts is not None
+        assert entry.info is not None
         entry.body = None
-        self._alive -= entry.facts.length
-        self._budget.release(entry.facts.length)
+        self._alive -= entry.info.length
+        self._budget.release(entry.info.length)
 
     def _reclaim(self, size: int) -> None:
         for entry in list(self._retained.values()):
             if size <= 0:
                 break
             if not entry.users:
-                assert entry.facts is not None
-                size -= entry.facts.length
+                assert entry.info is not None
+                size -= entry.info.length
                 self._evict(entry)
 
     def _acquire(self, size: int) -> None:
@@ -323,17 +278,18 @@ class ResponseCache:
                 raise TooManyBytes(self._limit)
             self._alive += size
         try:
-            self._budget.acquire(size)  # without the lock: it may call `reclaim`
+            self._budget.acquire(size)  # outside the lock: it may call `reclaim`
         except TooManyBytes:
             with self._lock:
                 self._alive -= size
             raise
 
-    def _give_back(self, size: int) -> None:
+    def _release_bytes(self, size: int) -> None:
         with self._lock:
             self._alive -= size
         self._budget.release(size)
 
 
-def _is_of(key: Key, served: frozenset[Version] | None) -> bool:
+def _is_served(key: Key, served: frozenset[Version] | None) -> bool:
+    """Return whether a body belongs to no model version, or to one that is served."""
     return key.version is None or served is None or key.version in served

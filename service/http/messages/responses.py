@@ -20,7 +20,7 @@ class RawResponse(NamedTuple):
 
     Attributes:
         content: The body.
-        headers: Content-Type, and other headers that belong to the content.
+        headers: Content-Type and other headers of the content.
     """
 
     content: bytes

@@ -1,113 +1,127 @@
-"""The Open Inference Protocol over HTTP. Each endpoint is a translation."""
+"""Endpoints of the Open Inference Protocol over HTTP: health, metadata, statistics, inference."""
 
-from __future__ import annotations  # of functions that are made anew for every request
+from __future__ import annotations  # else each request evaluates the annotations of nested functions
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.codecs import content_types
 from service.http.messages import content_coding
+from service.http.messages.body_reader import JSON_LENGTH, json_length
 from service.http.messages.responses import AS_JSON, Headers, RawResponse, json_response
 from service.http.oip import schemas
-from service.http.routing.operations import Operation, Options
+from service.http.routing.operations import Handler, Operation
+from service.http.routing.options import Options
 from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
 from service.inference.admission.keys import Right
+from service.inference.models.model import Model
+from service.inference.models.registry import Registry
 from service.inference.pipeline import PredictionRequest
-from service.inference.registry import Model, Registry
-from service.observability.model_statistics import Records
-from service.oip import inference, json_codec, model_metadata
-from service.oip.inference import Inferred
-from service.oip.json_codec import Body
+from service.observability.model_statistics import StatisticsReader
+from service.oip import inference, model_metadata
+from service.oip.json_codec.body import Body
+from service.oip.json_codec.request import read_request
+from service.oip.json_codec.response import write_response
+from service.oip.messages import InferenceResponse
 
-_ANSWER = "The JSON of the answer, and then its binary contents, if any output is asked for as binary"
+_BINARY_RESPONSE = "JSON followed by binary contents, if an output is requested as binary"
 
-_JSON_BYTES = json_codec.HEADER.lower().encode()
 _AS_OCTETS: Headers = ((b"content-type", content_types.OCTETS.encode()),)
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Everything under `/v2` that only looks.
+    """The endpoints under `/v2`, except the model repository.
 
     Attributes:
-        registry: What is served.
+        registry: The models that are served.
         http: The prediction pipeline.
-        statistics: What was asked.
-        version: Of the server.
-        engine_threads: Of one inference.
-        is_managed: Whether models can be loaded and unloaded.
+        statistics: Statistics of each model version.
+        version: Version of the server.
+        engine_threads: Threads of one inference.
+        is_managed: Whether clients may load and unload models.
     """
 
     registry: Registry
     http: HttpPipeline
-    statistics: Records
+    statistics: StatisticsReader
     version: str
     engine_threads: int
     is_managed: bool
 
     def operations(self) -> list[Operation]:
-        """Describe every endpoint."""
-
-        def get(name: str, path: str, summary: str, handle: Any, answer: Any, *errors: int) -> Operation:  # noqa: ANN401 - as Operation
-            right = None if path.startswith("/v2/health/") else Right.READ
-            return Operation(
-                name,
-                "GET",
-                path,
-                summary,
-                handle,
-                {content_types.JSON: answer},
-                errors,
-                has_slash_twin=True,
-                right=right,
-            )
-
+        """Return the operations."""
         return [
-            get("server metadata", "/v2", "Name the server and what it can do", self.server, schemas.Server),
-            get("server live", "/v2/health/live", "Tell that the process answers", self.live, schemas.Live),
-            get(
+            _get(
+                "server metadata",
+                "/v2",
+                "Describe the server",
+                "Returns name, version and protocol extensions.",
+                self.server,
+                schemas.ServerMetadata,
+            ),
+            _get(
+                "server live",
+                "/v2/health/live",
+                "Check that the server is alive",
+                "Returns 200 while the process handles requests.",
+                self.live,
+                schemas.ServerLive,
+                right=None,
+            ),
+            _get(
                 "server ready",
                 "/v2/health/ready",
-                "Tell whether every model that should be served can answer",
+                "Check that the server is ready",
+                "Returns 200 if every published model is loaded, else 503.",
                 self.ready,
-                schemas.Ready,
-                503,
+                schemas.ServerReady,
+                errors=(503,),
+                right=None,
             ),
-            get(
+            _get(
                 "all statistics",
                 "/v2/models/stats",
-                "Say what every model was asked, and how long that took",
+                "Return the statistics of all models",
+                "Returns counts of requests, images and batches, and the time spent in each phase, since the "
+                "process started.",
                 self.all_statistics,
                 schemas.ModelStatistics,
             ),
-            get(
+            _get(
                 "model metadata",
                 "/v2/models/{model}",
-                "Describe a model's tensors",
+                "Describe the tensors of a model",
+                "Returns names, datatypes and shapes of inputs and outputs, and the served versions.",
                 self.model,
                 schemas.ModelMetadata,
             ),
-            get(
+            _get(
                 "model ready",
                 "/v2/models/{model}/ready",
-                "Tell whether a model can answer",
+                "Check that a model is ready",
+                "Returns 200 if the model can be used for inference.",
                 self.model_ready,
                 schemas.ModelReady,
             ),
-            get(
+            _get(
                 "model configuration",
                 "/v2/models/{model}/config",
-                "Describe how a model is served",
+                "Return the configuration of a model",
+                "Returns limits and batching settings in the format of Triton's model configuration.",
                 self.configuration,
                 schemas.ModelConfiguration,
             ),
-            get(
+            _get(
                 "model statistics",
                 "/v2/models/{model}/stats",
-                "Say what a model was asked, and how long that took",
+                "Return the statistics of a model",
+                "Returns counts of requests, images and batches, and the time spent in each phase, since the "
+                "process started. Without a version, of every version that is served.",
                 self.model_statistics,
                 schemas.ModelStatistics,
             ),
@@ -116,44 +130,50 @@ class Endpoints:
                 method="POST",
                 path="/v2/models/{model}/infer",
                 summary="Run a model on tensors",
-                handle=self.http.endpoint(self.infer, _count_json),
+                description="Takes one input tensor of images or image files, in JSON or as binary contents "
+                "after the JSON. Returns logits and probabilities, and with the parameter `explain` the "
+                "attribution of each pixel.",
+                handle=self.http.endpoint(self.infer, _json_bytes),
                 right=Right.PREDICT,
-                answers={content_types.JSON: schemas.Inferred, content_types.OCTETS: _ANSWER},
+                responses={
+                    content_types.JSON: schemas.InferenceResponse,
+                    content_types.OCTETS: _BINARY_RESPONSE,
+                },
                 errors=(408, 413, 415, 422, 504),
                 body=schemas.infer_bodies(),
-                has_slash_twin=True,
+                allows_trailing_slash=True,
             ),
         ]
 
     async def server(self, request: Request, options: Options) -> Response:
-        """Answer `GET /v2`."""
+        """Handle `GET /v2`."""
         del request, options
         return json_response(model_metadata.server(self.version, self.is_managed))
 
     async def live(self, request: Request, options: Options) -> Response:
-        """Answer `GET /v2/health/live`."""
+        """Handle `GET /v2/health/live`."""
         del request, options
         return json_response({"live": True})
 
     async def ready(self, request: Request, options: Options) -> Response:
-        """Answer `GET /v2/health/ready`; raises ModelNotReady if a model that should answer cannot."""
+        """Handle `GET /v2/health/ready`; raises ModelNotReady if a published model is not loaded."""
         del request, options
         self.registry.check_ready()
         return json_response({"ready": True})
 
     async def model(self, request: Request, options: Options) -> Response:
-        """Answer `GET /v2/models/{model}`."""
+        """Handle `GET /v2/models/{model}`."""
         del options
         model = self.http.find_model(request)
         return json_response(model_metadata.model(model, self._versions(model)))
 
     async def model_ready(self, request: Request, options: Options) -> Response:
-        """Answer `GET …/ready`; raises ModelNotReady if it cannot answer."""
+        """Handle `GET …/ready`; raises ModelNotReady if the model is not loaded."""
         del options
         return json_response({"name": self.http.find_model(request).name, "ready": True})
 
     async def configuration(self, request: Request, options: Options) -> Response:
-        """Answer `GET …/config`."""
+        """Handle `GET …/config`."""
         del options
         model = self.http.find_model(request)
         max_images = self.http.limits.of(model.shape).images
@@ -162,26 +182,28 @@ class Endpoints:
         )
 
     async def all_statistics(self, request: Request, options: Options) -> Response:
-        """Answer `GET /v2/models/stats`."""
+        """Handle `GET /v2/models/stats`."""
         del request, options
         return self._statistics([(model.name, model.version) for model in self.registry.models()])
 
     async def model_statistics(self, request: Request, options: Options) -> Response:
-        """Answer `GET …/stats`: of every version that is served, or of the one that is named."""
+        """Handle `GET …/stats`, for the named version or for all that are served."""
         del options
         model = self.http.find_model(request)
         versions = [model.version] if "version" in request.path_params else self._versions(model)
         return self._statistics([(model.name, version) for version in versions])
 
     def infer(self, raw: RawRequest, model: Model, options: Options) -> PredictionRequest[RawResponse]:
-        """Ask what `POST …/infer` answers."""
+        """Parse `POST …/infer`."""
         del options
-        asked, is_binary = json_codec.read(_divided(raw), model.shape, self.http.limits)
+        body = Body.of(raw.body, raw.header(JSON_LENGTH))
+        request, is_binary = read_request(body, model.shape, self.http.limits)
 
-        def write(inferred: Inferred) -> RawResponse:
-            return _reply(*json_codec.write(inferred, is_binary), raw.header(b"accept-encoding") or "")
+        def write(response: InferenceResponse) -> RawResponse:
+            content, json_bytes = write_response(response, is_binary)
+            return _raw_response(content, json_bytes, raw.header(b"accept-encoding") or "")
 
-        return inference.question(asked, model, self.http.limits, raw.context, write)
+        return inference.prediction_request(request, model, self.http.limits, raw.context, write)
 
     def _versions(self, model: Model) -> list[str]:
         return [other.version for other in self.registry.models() if other.name == model.name]
@@ -191,16 +213,38 @@ class Endpoints:
         return json_response(model_metadata.statistics(records))
 
 
-def _divided(raw: RawRequest) -> Body:
-    return Body.of(raw.body, raw.header(_JSON_BYTES))
+def _get(
+    name: str,
+    path: str,
+    summary: str,
+    description: str,
+    handle: Handler,
+    schema: type[BaseModel],
+    errors: Sequence[int] = (),
+    right: Right | None = Right.READ,
+) -> Operation:
+    return Operation(
+        name=name,
+        method="GET",
+        path=path,
+        summary=summary,
+        description=description,
+        handle=handle,
+        responses={content_types.JSON: schema},
+        errors=errors,
+        allows_trailing_slash=True,
+        right=right,
+    )
 
 
-def _count_json(raw: RawRequest) -> int:
-    return _divided(raw).json_bytes
+def _json_bytes(raw: RawRequest) -> int:
+    """Return the length of the JSON; of the whole body if the header is absent or invalid."""
+    length = json_length(raw.headers.get(JSON_LENGTH))
+    return len(raw.body) if length is None else length
 
 
-def _reply(content: bytes, json_bytes: int | None, accepted: str) -> RawResponse:
-    packed, headers = content_coding.pack(content, accepted)
+def _raw_response(content: bytes, json_bytes: int | None, accept_encoding: str) -> RawResponse:
+    compressed, headers = content_coding.compress(content, accept_encoding)
     if json_bytes is None:
-        return RawResponse(packed, AS_JSON + headers)
-    return RawResponse(packed, (*_AS_OCTETS, *headers, (_JSON_BYTES, b"%d" % json_bytes)))
+        return RawResponse(compressed, AS_JSON + headers)
+    return RawResponse(compressed, (*_AS_OCTETS, *headers, (JSON_LENGTH, b"%d" % json_bytes)))

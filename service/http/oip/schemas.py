@@ -1,4 +1,4 @@
-"""The shapes of the protocol's bodies and answers, for the description of the interface and for its tests."""
+"""Schemas of the protocol's request and response bodies, for OpenAPI and for tests."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -16,28 +16,28 @@ class _Schema(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Server(_Schema):
-    """The server's metadata."""
+class ServerMetadata(_Schema):
+    """Name, version and extensions of the server."""
 
     name: str = Field(examples=["inkling"])
     version: str
     extensions: list[str] = Field(examples=[["binary_tensor_data", "classification"]])
 
 
-class Live(_Schema):
-    """The process answers."""
+class ServerLive(_Schema):
+    """Whether the process handles requests."""
 
     live: bool
 
 
-class Ready(_Schema):
-    """Every model that should be served can answer."""
+class ServerReady(_Schema):
+    """Whether every published model is loaded."""
 
     ready: bool
 
 
 class ModelReady(_Schema):
-    """A model can answer."""
+    """Whether a model is loaded."""
 
     name: str
     ready: bool
@@ -48,11 +48,11 @@ class TensorMetadata(_Schema):
 
     name: str
     datatype: str = Field(examples=["UINT8"])
-    shape: list[int] = Field(description="-1 stands for the batch", examples=[[-1, 28, 28]])
+    shape: list[int] = Field(description="-1 is the batch size", examples=[[-1, 28, 28]])
 
 
 class ModelMetadata(_Schema):
-    """A model's metadata."""
+    """Versions, inputs and outputs of a model."""
 
     name: str
     versions: list[str]
@@ -62,110 +62,110 @@ class ModelMetadata(_Schema):
 
 
 class ConfiguredTensor(_Schema):
-    """An input or an output in the words of Triton's model configuration."""
+    """An input or an output in the format of Triton's model configuration."""
 
     name: str
     data_type: str = Field(examples=["TYPE_UINT8"])
-    dims: list[int] = Field(description="Without the batch", examples=[[28, 28]])
+    dims: list[int] = Field(description="Shape without the batch size", examples=[[28, 28]])
 
 
 class ModelConfiguration(_Schema):
-    """How a model is served, in the words of Triton's model configuration."""
+    """Configuration of a model, in the format of Triton's model configuration."""
 
     name: str
     platform: str
     backend: str
     version_policy: dict[str, Any]
-    max_batch_size: int = Field(gt=0, description="Images in one request")
+    max_batch_size: int = Field(gt=0, description="Largest number of images in one request")
     input: list[ConfiguredTensor]
     output: list[ConfiguredTensor]
     instance_group: list[dict[str, Any]]
     default_model_filename: str
-    dynamic_batching: dict[str, Any] = Field(description="Levels of priority, and what happens in the queue")
+    dynamic_batching: dict[str, Any] = Field(description="Priority levels and queue policy")
     parameters: dict[str, Any]
 
 
-class Tally(_Schema):
-    """How often, and how long in all."""
+class StatisticDuration(_Schema):
+    """A number of events and their total duration."""
 
     count: int = Field(ge=0)
-    ns: int = Field(ge=0, description="Nanoseconds")
+    ns: int = Field(ge=0, description="Total duration in nanoseconds")
 
 
 class BatchStatistics(_Schema):
-    """What batches of one size took."""
+    """Statistics of the batches of one size."""
 
     batch_size: int = Field(ge=1)
-    compute_input: Tally
-    compute_infer: Tally
-    compute_output: Tally
+    compute_input: StatisticDuration
+    compute_infer: StatisticDuration
+    compute_output: StatisticDuration
 
 
 class InferStatistics(_Schema):
-    """How requests ended, and what the parts of the answered ones took."""
+    """Statistics of requests: successes, failures, and the phases of the successful ones."""
 
-    success: Tally
-    fail: Tally
-    queue: Tally
-    compute_input: Tally
-    compute_infer: Tally
-    compute_output: Tally
+    success: StatisticDuration
+    fail: StatisticDuration
+    queue: StatisticDuration
+    compute_input: StatisticDuration
+    compute_infer: StatisticDuration
+    compute_output: StatisticDuration
 
 
 class VersionStatistics(_Schema):
-    """What one version of a model was asked."""
+    """Statistics of one version of a model."""
 
     name: str
     version: str
-    last_inference: int = Field(ge=0, description="Milliseconds since 1970; 0 before the first")
-    inference_count: int = Field(ge=0, description="Images")
-    execution_count: int = Field(ge=0, description="Batches")
+    last_inference: int = Field(ge=0, description="Last inference, in milliseconds since 1970; 0 for none")
+    inference_count: int = Field(ge=0, description="Number of images")
+    execution_count: int = Field(ge=0, description="Number of batches")
     inference_stats: InferStatistics
     batch_stats: list[BatchStatistics]
 
 
 class ModelStatistics(_Schema):
-    """What models were asked since the process began, whichever interface they were asked through."""
+    """Statistics of models since the process started, over HTTP and gRPC."""
 
     model_stats: list[VersionStatistics]
 
 
 class OutputTensor(_Schema):
-    """A tensor of an answer."""
+    """An output tensor."""
 
     name: str = Field(examples=["probabilities"])
     datatype: str = Field(examples=["FP32"])
     shape: list[int] = Field(examples=[[1, 10]])
-    data: list[Any] | None = Field(None, description="Its elements, flat; left out where they are binary")
+    data: list[Any] | None = Field(None, description="The elements, flat; absent if they are binary")
     parameters: dict[str, Any] | None = Field(
-        None, description="binary_data_size: how many bytes after the JSON are its elements"
+        None, description="binary_data_size: size of the binary elements in bytes"
     )
 
 
-class Inferred(_Schema):
-    """What a model says of tensors."""
+class InferenceResponse(_Schema):
+    """The response of an inference."""
 
     model_name: str
     model_version: str
-    id: str | None = Field(None, description="The request's")
+    id: str | None = Field(None, description="Id of the request")
     outputs: list[OutputTensor]
 
 
 class RepositoryEntry(_Schema):
-    """A published version of a model."""
+    """A published version of a model and its state."""
 
     name: str
     version: str
     state: Literal["READY", "UNAVAILABLE"]
-    reason: str = Field(description="Why it is not served, or what is wrong with its folder; else empty")
+    reason: str = Field(description="Why it is not served, or the error of its folder; else empty")
 
 
 class RepositoryIndex(RootModel[list[RepositoryEntry]]):
-    """Published versions, by name and oldest first."""
+    """Published versions, by name and from oldest to newest."""
 
 
 def infer_bodies() -> Mapping[str, Any]:
-    """Document what an inference may carry, with examples that work."""
+    """Return the OpenAPI description of the body of an inference request, with examples."""
     seven = mnist.from_strokes(SEVEN)
     tensor = {"name": INPUT_NAME, "shape": [1, 28, 28], "datatype": "UINT8"}
     text: dict[str, Any] = {"type": "string"}
@@ -175,21 +175,23 @@ def infer_bodies() -> Mapping[str, Any]:
         "type": "object",
         "required": ["inputs"],
         "properties": {
-            "id": text | {"description": "The answer repeats it"},
+            "id": text | {"description": "Id that the response repeats"},
             "parameters": parameters
             | {
                 "properties": {
                     "prepare": {
-                        "enum": ["none", "mnist"],
-                        "description": "mnist prepares images of any size as the MNIST images were made",
+                        "enum": ["none", "auto", "mnist"],
+                        "description": "mnist: preprocess images of any size as the MNIST images were. auto: "
+                        "the same, but use images unchanged that are like MNIST's already. Default: use "
+                        "numbers unchanged, and preprocess image files as auto does",
                     },
                     "explain": {
                         "type": ["boolean", "string"],
                         "description": "true, or a label: adds the outputs shares, bias and explained",
                     },
-                    "scale": {"enum": ["byte", "unit"], "description": "unit: numbers are 0..1"},
-                    "timeout": whole | {"description": "Microseconds; 0 is none"},
-                    "priority": whole | {"description": "1 comes first"},
+                    "scale": {"enum": ["byte", "unit"], "description": "byte: 0..255; unit: 0..1"},
+                    "timeout": whole | {"description": "Timeout in microseconds; 0 for none"},
+                    "priority": whole | {"description": "Priority; 1 is the highest"},
                     "binary_data_output": {"type": "boolean"},
                 },
             },
@@ -205,7 +207,7 @@ def infer_bodies() -> Mapping[str, Any]:
                         "datatype": {"enum": list(DATATYPES)},
                         "data": {
                             "type": "array",
-                            "description": "Its elements, flat or nested; of BYTES, picture files in base64",
+                            "description": "The elements, flat or nested; for BYTES, image files in base64",
                         },
                         "parameters": parameters,
                     },
@@ -213,7 +215,7 @@ def infer_bodies() -> Mapping[str, Any]:
             },
             "outputs": {
                 "type": "array",
-                "description": "Which outputs; none means all",
+                "description": "The requested outputs; all if empty",
                 "items": {
                     "type": "object",
                     "required": ["name"],
@@ -228,7 +230,7 @@ def infer_bodies() -> Mapping[str, Any]:
             "value": {"inputs": [{**tensor, "data": [seven.tolist()]}]},
         },
         "classification": {
-            "summary": "The three likeliest classes",
+            "summary": "The top three classes",
             "value": {
                 "id": "a",
                 "inputs": [{**tensor, "data": seven.ravel().tolist()}],
@@ -239,8 +241,8 @@ def infer_bodies() -> Mapping[str, Any]:
     binary = {
         "type": "string",
         "format": "binary",
-        "description": "JSON and then binary contents; the header Inference-Header-Content-Length says where "
-        "the JSON ends. With 0 all is one input's contents",
+        "description": "JSON followed by binary contents; the header Inference-Header-Content-Length is the "
+        "length of the JSON in bytes. With 0 the body is the binary contents of one input",
     }
     return {
         content_types.JSON: {"schema": described, "examples": examples},
@@ -249,11 +251,11 @@ def infer_bodies() -> Mapping[str, Any]:
 
 
 def repository_body() -> Mapping[str, Any]:
-    """Document the body of a question to the repository, which may be left out."""
+    """Return the OpenAPI description of the optional body of a model repository request."""
     described = {
         "type": "object",
         "properties": {
-            "ready": {"type": "boolean", "description": "Of an index: only what can answer"},
+            "ready": {"type": "boolean", "description": "For the index: only versions that are ready"},
             "parameters": {"type": "object", "additionalProperties": True},
         },
     }
@@ -261,7 +263,7 @@ def repository_body() -> Mapping[str, Any]:
 
 
 def instances_body() -> Mapping[str, Any]:
-    """Document the body of KServe's first protocol, with an example that works."""
+    """Return the OpenAPI description of the body of a KServe v1 request, with an example."""
     seven = mnist.from_strokes(SEVEN)
     described = {
         "type": "object",
@@ -270,7 +272,7 @@ def instances_body() -> Mapping[str, Any]:
             "instances": {
                 "type": "array",
                 "minItems": 1,
-                "description": 'Each 28 x 28 numbers 0..255, nested or flat, or {"b64": a picture file}',
+                "description": 'Images: 28 x 28 numbers 0..255, nested or flat, or {"b64": an image file}',
             }
         },
     }

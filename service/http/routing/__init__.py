@@ -1,1 +1,1 @@
-""""""
+"""Operations, their routes and OpenAPI description, and the ASGI middleware."""

@@ -1,4 +1,4 @@
-"""Every request's id and timings as headers of its answer; what is written down of it is `request_log`'s work."""
+"""Outermost ASGI middleware: request context, request id, rate limit and timing headers, request log."""
 
 import asyncio
 import logging
@@ -18,22 +18,22 @@ log = logging.getLogger(__name__)
 
 
 class RequestMiddleware:
-    """Outermost ASGI middleware: every request gets a response, a metric and a log line."""
+    """Gives every request a context, a response, a metric and a log line."""
 
     def __init__(self, app: ASGIApp, request_log: Recorder, root_path: str = "") -> None:
         """Wrap an application.
 
         Args:
-            app: Answers requests.
-            request_log: Records them.
-            root_path: Prefix of paths under which a proxy shows the service.
+            app: The application.
+            request_log: Records requests.
+            root_path: The setting `root_path`.
         """
         self._app = app
         self._request_log = request_log
         self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, as ASGI asks."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -52,22 +52,22 @@ class RequestMiddleware:
                 message = {**message, "body": b""}
             await send(message)
 
-        # HEAD is GET without the body, on every route; the server's own scope keeps the real method.
+        # Every route handles HEAD as GET without the body. The server keeps the real method in its own scope.
         path = strip_root_path(scope["path"], self._root_path)
         method = "GET" if head_only else scope["method"]
         inner = {**scope, "context": context, "method": method, "path": path, HEAD_ONLY: head_only}
         self._request_log.begin()
         try:
             await self._app(inner, receive, send_observed)
-        except asyncio.CancelledError:  # the time to drain is over
+        except asyncio.CancelledError:  # the server stops, and the time to drain is over
             if context.status:
                 raise
-            response = problems.answer(Stopping(), path, context.request_id)
+            response = problems.error_response(Stopping(), path, context.request_id)
             await response(inner, receive, send_observed)
         except Exception:
-            log.exception("unforeseen", extra={"fields": {"request_id": context.request_id}})
+            log.exception("unexpected error", extra={"fields": {"request_id": context.request_id}})
             if not context.status:
-                response = problems.unforeseen(path, context.request_id)
+                response = problems.internal_error_response(path, context.request_id)
                 await response(inner, receive, send_observed)
         finally:
             client = scope.get("client")

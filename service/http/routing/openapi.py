@@ -1,108 +1,122 @@
-"""OpenAPI description and Swagger UI, rendered once; no other host is asked for anything.
+"""OpenAPI description of operations, and their routes in the web framework, which collects it."""
 
-The files of Swagger UI are read at first use, off the event loop, and sent whole: a static file server would
-read them anew for each request, and answer one request for many ranges with many times the file.
-"""
-
-from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
-from importlib import resources
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.responses import Response
 
-from service.codecs import content_types
-from service.http.messages import conditional
-from service.http.messages.conditional import Constant
-from service.http.messages.request_scope import context_of
-from service.http.messages.response_cache import Key, ResponseCache
-from service.http.routing import operations
+from service.codecs.json import schema
+from service.http.messages import problems
 from service.http.routing.operations import Operation
-from service.http.security.response_headers import DOCUMENT_HEADERS
 
-FILES = {
-    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
-    "swagger-ui.css": "text/css; charset=utf-8",
-    "favicon.png": "image/png",
+_REFERENCE = "#/components/schemas/{model}"
+
+_PATH_PARAMETERS = {
+    "model": ("Name of a model, as `GET /v1/models` lists it", "mlp-128"),
+    "version": ("Published version, a whole number", "1"),
+    "layer": ("Name of a layer, as `GET …/weights` lists it", "hidden1"),
+    "unit": ("Index of a unit of the layer, from 0", "3"),
+    "picture": ("Name of a chart, as `GET …/report` lists it", "confusion-test"),
 }
-"""What the page of Swagger UI asks for: content types by name."""
-
-_FOLDER = "/docs/static"
-_HEADERS = {"Cache-Control": "no-cache"}
-
-_COST = 16 * 2**20
-"""Upper limit of the memory that rendering takes, in bytes: the description as Python objects, or a file."""
-
-_PAGE = """<!doctype html>
-<html lang="en">
-  <head>
-    <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width, initial-scale=1">
-    <title>Inkling: interface</title>
-    <link rel="icon" href="docs/static/favicon.png">
-    <link rel="stylesheet" href="docs/static/swagger-ui.css">
-    <script src="docs/static/swagger-ui-bundle.js" defer></script>
-    <script src="static/docs.js" defer></script>
-  </head>
-  <body>
-    <div id="swagger-ui"></div>
-  </body>
-</html>
-"""
-"""Swagger UI without inline scripts, which the content security policy forbids; links are relative."""
-
-_HTML = Constant(_PAGE.encode(), "text/html; charset=utf-8", DOCUMENT_HEADERS)
+"""Description and example of each path parameter."""
 
 
-def install(app: FastAPI, described: Sequence[Operation], bodies: ResponseCache, root_path: str = "") -> None:
-    """Give an app `/openapi.json`, `/docs` and the files that `/docs` asks for.
+def mount(app: FastAPI, tag: str, operations: Sequence[Operation]) -> None:
+    """Add the routes of operations to an application.
 
     Args:
-        app: Every operation is mounted already.
-        described: The operations whose schemas the description holds.
-        bodies: Renders and keeps the bodies.
-        root_path: Prefix under which a proxy shows the service, for programs that read the description.
+        app: The application.
+        tag: Tag that groups the operations in OpenAPI.
+        operations: The operations; an earlier path takes precedence.
     """
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            document = get_openapi(
-                title=app.title, version=app.version, description=app.description, routes=app.routes
+    for operation in operations:
+        described = operation.paths()
+        for path, endpoint in operation.endpoints():
+            if path not in described:
+                app.add_api_route(path, endpoint, methods=[operation.method], include_in_schema=False)
+                continue
+            versioned = "_of_version" if "{version}" in path else ""
+            app.add_api_route(
+                path,
+                endpoint,
+                methods=[operation.method],
+                summary=operation.summary,
+                operation_id=operation.name.replace(" ", "_") + versioned,
+                tags=[tag],
+                response_class=Response,
+                description=operation.description,
+                openapi_extra=_describe(operation, path),
             )
-            document["components"] = {"schemas": operations.components(described)}
-            if root_path:
-                document["servers"] = [{"url": root_path}]
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    @cache  # making it takes a hundred times as long as reading a file, and it is small
-    def description() -> bytes:
-        return bytes(JSONResponse(openapi()).body)
-
-    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI's documentation gives
-    app.add_route("/openapi.json", _route("/openapi.json", description, content_types.JSON, bodies))
-    app.add_route("/docs", _page)
-    for name, content_type in FILES.items():
-        file = resources.files("fastapi_offline") / "static" / name
-        path = f"{_FOLDER}/{name}"
-        app.add_route(path, _route(path, file.read_bytes, content_type, bodies))
 
 
-async def _page(request: Request) -> Response:
-    context_of(request).route = "/docs"
-    return _HTML.respond(request)
+def components(operations: Sequence[Operation]) -> dict[str, Any]:
+    """Return the schemas that the descriptions of operations refer to, by name."""
+    schemas: list[type[BaseModel]] = [problems.ProblemDocument]
+    for operation in operations:
+        schemas += [found for found in operation.responses.values() if not isinstance(found, str)]
+    _, document = models_json_schema(
+        [(found, "serialization") for found in dict.fromkeys(schemas)], ref_template=_REFERENCE
+    )
+    return {**document["$defs"], "ImageBody": schema.image_body()}
 
 
-def _route(
-    path: str, render: Callable[[], bytes], content_type: str, bodies: ResponseCache
-) -> Callable[[Request], Awaitable[Response]]:
-    key = Key("documentation", details=(path,))
+def _describe(operation: Operation, path: str) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = []
+    for name in re.findall(r"{(\w+)}", path):
+        description, example = _PATH_PARAMETERS[name]
+        parameters.append(
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "description": description,
+                "schema": {"type": "string", "minLength": 1},
+                "example": example,
+            }
+        )
+    for name, described in operation.options.model_json_schema().get("properties", {}).items():
+        description = described.pop("description", "")
+        parameter = {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": description,
+            "schema": described,
+        }
+        if described.get("type") == "array":
+            parameter |= {"style": "form", "explode": False}  # comma-separated
+        parameters.append(parameter)
+    extra: dict[str, Any] = {"parameters": parameters, "responses": _responses(operation)}
+    if operation.body:
+        extra["requestBody"] = {"required": operation.requires_body, "content": dict(operation.body)}
+    return extra
 
-    async def route(request: Request) -> Response:
-        context_of(request).route = path
-        return await conditional.respond(request, bodies, key, render, _COST, content_type, _HEADERS)
 
-    return route
+def _responses(operation: Operation) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for kind, found in operation.responses.items():
+        if isinstance(found, str):
+            binary = {"type": "string", "contentMediaType": kind, "description": found}
+            content[kind] = {"schema": binary}
+        else:
+            content[kind] = {"schema": {"$ref": _REFERENCE.format(model=found.__name__)}}
+    responses = {"200": {"description": "Success", "content": content}}
+    titles: dict[int, list[str]] = {}
+    for problem in problems.TABLE.values():
+        titles.setdefault(problem.status, []).append(problem.title)
+    problem_content = {
+        problems.CONTENT_TYPE: {"schema": {"$ref": _REFERENCE.format(model="ProblemDocument")}}
+    }
+    statuses = {*operation.errors, 400}
+    if operation.right is not None:
+        statuses |= {401, 403, 429}
+    if "{model}" in operation.path:
+        statuses |= {404, 503}
+    for status in sorted(statuses):
+        description = "; ".join(dict.fromkeys(titles[status]))
+        responses[str(status)] = {"description": description, "content": problem_content}
+    return responses

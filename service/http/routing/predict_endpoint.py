@@ -1,6 +1,6 @@
-"""Endpoints that predict: an HTTP request in, the prediction pipeline, a response out."""
+"""Handler of operations that predict: reads the body, runs the prediction pipeline, returns the response."""
 
-from __future__ import annotations  # of functions that are made anew for every request
+from __future__ import annotations  # else each request evaluates the annotations of nested functions
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from service.codecs.drawings import Limits
 from service.http.messages.body_reader import BodyLimits
 from service.http.messages.request_scope import context_of
 from service.http.messages.responses import RawResponse
+from service.inference.models.model import Model
 from service.inference.pipeline import Pipeline, PredictionRequest
-from service.inference.registry import Model
 from service.inference.request_context import RequestContext
 
 
@@ -43,7 +43,7 @@ Parse = Callable[[RawRequest, Model, Any], PredictionRequest[RawResponse]]
 
 @dataclass(frozen=True)
 class HttpPipeline:
-    """The prediction pipeline, with what only HTTP adds: limits of request bodies and models by path.
+    """The prediction pipeline for HTTP: finds the model by path and limits request bodies.
 
     Attributes:
         pipeline: Runs predictions.

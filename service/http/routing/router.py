@@ -1,7 +1,7 @@
-"""Finds the operation of a path without the framework's routing, and checks who may send the request.
+"""Routes requests to operations, after host, CORS and API key checks.
 
-The framework knows the same operations, documents them, and answers all other requests: the documentation,
-the page, unknown paths and wrong methods. Its routing takes longer than a small network does.
+The web framework has the same routes, for OpenAPI, and handles all other requests: documentation, page,
+unknown paths and wrong methods. Its own routing takes longer than a small network.
 """
 
 import re
@@ -22,11 +22,11 @@ from service.http.security.access_control import AccessControl, host_of
 from service.http.security.cors import PREFLIGHT_STATUS
 from service.inference.admission.access import GRANT
 
-_REMEMBERED = 1024
-"""Paths whose operations are remembered."""
+_CACHED = 1024
+"""Number of cached paths."""
 
-_LONGEST = 200
-"""Characters of a path that is worth remembering."""
+_CACHED_LENGTH = 200
+"""Characters of the longest path that is cached."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class _Route:
 
 
 class Routes:
-    """Every operation by its paths."""
+    """Finds the endpoint of a path."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self._routes = [
@@ -45,11 +45,11 @@ class Routes:
             for operation in operations
             for path, endpoint in operation.endpoints()
         ]
-        self._remembered = lru_cache(_REMEMBERED)(self._find)
+        self._find_cached = lru_cache(_CACHED)(self._find)
 
     def find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
-        """Return what answers on a path, and the parameters that it holds; None if no operation does."""
-        return self._remembered(method, path) if len(path) <= _LONGEST else self._find(method, path)
+        """Return the endpoint of a path and the path parameters; None if there is none."""
+        return self._find_cached(method, path) if len(path) <= _CACHED_LENGTH else self._find(method, path)
 
     def _find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
         for route in self._routes:
@@ -59,34 +59,34 @@ class Routes:
 
 
 class Router:
-    """Answers what an operation answers, and leaves the rest to the framework."""
+    """ASGI application: handles requests of operations, and passes all others to the web framework."""
 
     def __init__(self, app: ASGIApp, routes: Routes, control: AccessControl) -> None:
         """Wrap an application.
 
         Args:
-            app: Answers what no operation does.
-            routes: The operations.
-            control: Decides who may send a request.
+            app: Handles all other requests.
+            routes: The endpoints.
+            control: Checks host, origin and API key.
         """
         self._app = app
         self._routes = routes
         self._control = control
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, as ASGI asks."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
         try:
-            response = await self._answer(request)
+            response = await self._handle(request)
         except (ServiceError, ClientDisconnect) as error:
-            response = problems.answer_to(request, error)
+            response = problems.response_to(request, error)
         await (response or self._app)(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response | None:
-        """Return the response of an operation; None for other requests that may be sent."""
+    async def _handle(self, request: Request) -> Response | None:
+        """Return the response of an operation; None if the web framework should handle the request."""
         scope, control = request.scope, self._control
         headers = scope["headers"]
         if control.hosts.is_enforced:

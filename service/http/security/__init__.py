@@ -1,1 +1,1 @@
-""""""
+"""Checks of a request: hosts, origins, client address, API keys; security headers."""

@@ -1,4 +1,4 @@
-"""Who may send a request: known hosts, other origins' pages, and API keys with their rights and rates."""
+"""Access control of a listener: host, CORS, API keys with their rights and rates."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from service.inference.admission.keys import Right
 
 @dataclass(frozen=True)
 class AccessControl:
-    """The checks of every request of a listener, at the end of its head.
+    """The checks of every request of a listener, before its body is read.
 
     Attributes:
         access: API keys and rates.
-        hosts: Names under which the service is known.
-        cors: Origins whose pages may use it.
-        is_operator: Whether the listener is the operators'.
+        hosts: The known hosts.
+        cors: The CORS policy.
+        is_operator: Whether this is the operators' listener.
     """
 
     access: Access
@@ -33,56 +33,56 @@ class AccessControl:
 
     @cached_property
     def is_open(self) -> bool:
-        """Whether every request may be sent, except for model management: nothing has to be checked."""
+        """Whether no check is configured; model management has its own."""
         return self.access.is_open and not self.hosts.is_enforced
 
     def check_host(self, host: bytes | None) -> None:
-        """Check the header Host, where the settings name the hosts that are known.
+        """Check the header Host, if the settings name allowed hosts.
 
         Raises:
-            Forbidden: It is not known.
+            Forbidden: The host is unknown.
         """
         if self.hosts.is_enforced:
             self.hosts.check(host)
 
     def key(self, headers: Sequence[Header]) -> bytes | None:
-        """Return the API key of a request, if keys are used and it has one.
+        """Return the API key of a request; None if it has none, or keys are not used.
 
         Raises:
-            MalformedRequest: It has two different ones.
+            MalformedRequest: The request has two different keys.
         """
         return presented_key(headers) if self.access.has_keys else None
 
     def authorize(
         self, key: bytes | None, address: str, right: Right | None, model: str | None
     ) -> Grant | None:
-        """Decide about one request.
+        """Check key, right and rate of one request.
 
         Args:
-            key: As `key` returned it; `Access.verify` must have been awaited if it is needed.
-            address: The client's.
-            right: What the request needs; None for what everybody may ask, as whether the service is alive.
-            model: The model that it names; None if it names none.
+            key: As `key` returned it; if `Access.needs_verify`, `Access.verify` must have been awaited.
+            address: IP address of the client.
+            right: The right that the operation needs; None if it needs no key, as for health checks.
+            model: Name of the requested model; None for none.
 
         Returns:
-            The admission; None where neither keys nor rates apply.
+            The grant; None if neither keys nor rates apply.
 
         Raises:
             Unauthenticated, Forbidden, RateExceeded, Overloaded: As `Access.authorize`.
         """
         access = self.access
         if right is None or access.is_open:
-            return None  # whether models can be managed without keys is the setting `management`'s to say
+            return None  # without keys, the setting `management` decides about model management
         if right is Right.MANAGE and not access.has_keys:
             return None
         return access.authorize(key, address, right, model, self.is_operator)
 
 
 def host_of(headers: Sequence[Header]) -> bytes | None:
-    """Return the header Host; None if there is none.
+    """Return the header Host; None if it is absent.
 
     Raises:
-        Forbidden: It came twice.
+        Forbidden: The header is repeated.
     """
     found = [value for name, value in headers if name == b"host"]
     if len(found) > 1:

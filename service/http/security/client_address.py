@@ -1,7 +1,7 @@
-"""The client's address behind trusted proxies: the headers X-Forwarded-For and Forwarded (RFC 7239).
+"""IP address of a client behind trusted proxies: the headers X-Forwarded-For and Forwarded (RFC 7239).
 
-Each proxy appends the address that it has received a request from. So the list is read from its end: the
-client is the last address that is no trusted proxy, and all that precedes it may be the client's invention.
+Each proxy appends the address that it received the request from. The list is read from its end: the client is
+the last address that is no trusted proxy. Anything before it may be forged.
 """
 
 from __future__ import annotations
@@ -15,57 +15,57 @@ X_FORWARDED_FOR = "x-forwarded-for"
 FORWARDED = "forwarded"
 
 _MAX_HOPS = 32
-"""Addresses that are read, from the end; what precedes them costs nothing."""
+"""Number of addresses that are read, from the end."""
 
 _MAX_ELEMENT = 512
-"""Characters of one element; a longer one names nobody."""
+"""Characters of the longest valid element."""
 
-_REMEMBERED = 1024
-"""Addresses that are remembered: how they were written, and whether they are trusted."""
+_CACHED = 1024
+"""Number of cached addresses."""
 
 _BLANKS = " \t"
 _PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]{1,40}))?"
 _IPV4 = re.compile(rf"([0-9.]{{7,15}}){_PORT}")
 _IPV6 = re.compile(rf"\[([0-9A-Fa-f:.]{{2,45}})\]{_PORT}|([0-9A-Fa-f:.]{{2,45}})")
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the grammar's word
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - a term of the RFC
 _VALUE = r'(?:"((?:[^"\\]|\\.)*)"|([][:!#$%&\'*+.^_`|~0-9A-Za-z-]+))'
 _PAIR = re.compile(rf"({_TOKEN})={_VALUE}")
 _NEXT = re.compile(r"[ \t]*;[ \t]*")
 
 
 class TrustedProxies:
-    """Networks of proxies whose header is believed."""
+    """The trusted proxies: networks and the header in which they name the client."""
 
     def __init__(self, networks: Iterable[IPv4Network | IPv6Network], header: str = X_FORWARDED_FOR) -> None:
-        """Trust networks.
+        """Create.
 
         Args:
-            networks: Addresses of the proxies.
-            header: The one in which they name the client, `x-forwarded-for` or `forwarded`. The other is
-                ignored: a proxy that does not know it hands on what a client has written.
+            networks: Networks of the proxies.
+            header: The header that they set, `x-forwarded-for` or `forwarded`. The other is ignored, because
+                proxies forward it as the client sent it.
         """
         self._networks = tuple(networks)
         self._header = header.encode()
         self._hops = _forwarded if header == FORWARDED else _x_forwarded_for
-        self.contains = lru_cache(_REMEMBERED)(self._contains)
+        self.contains = lru_cache(_CACHED)(self._contains)
 
     def __bool__(self) -> bool:
         return bool(self._networks)
 
     def client(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
-        """Return the address of the client that sent a request.
+        """Return the IP address of the client that sent a request.
 
-        A hop that is no address (`unknown`, an obfuscated name, anything malformed) ends the search; the
-        client then has the address of the proxy that named it.
+        The search ends at a hop that is no address (`unknown`, an obfuscated name, malformed text); the
+        result is then the address of the proxy that added it.
 
         Args:
-            peer: Address of the other end of the connection.
-            headers: Of the request, names in lower case.
+            peer: Address of the peer of the connection.
+            headers: Headers of the request, names in lower case.
 
         Returns:
-            An address as `ipaddress` writes it, IPv4 as such where it was mapped into IPv6; `peer` as it is
-            if that is no trusted proxy, or names nobody.
+            The address in the format of `ipaddress`, an IPv4-mapped IPv6 address as IPv4; `peer` unchanged if
+            it is no trusted proxy, or sent no address.
         """
         if not self.contains(peer):
             return peer
@@ -91,13 +91,13 @@ class TrustedProxies:
 
 
 Hop = IPv4Address | IPv6Address | None
-"""Address of one hop; None for what is none."""
+"""Address of one hop; None if it is not a valid address."""
 
 
 def _elements(line: str) -> Iterator[str]:
-    """Yield the elements of a list from its end, without empty ones (RFC 9110, section 5.6.1.2).
+    """Yield the non-empty elements of a list from its end (RFC 9110, section 5.6.1.2).
 
-    A comma within a quoted string also separates. Both halves then lack a quotation mark, and are malformed.
+    A comma within a quoted string separates too; both halves then lack a quotation mark, and are malformed.
     """
     for element in reversed(line.rsplit(",", _MAX_HOPS)):
         stripped = element.strip(_BLANKS)
@@ -114,10 +114,7 @@ def _forwarded(line: str) -> Iterator[Hop]:
 
 
 def _for(element: str) -> Hop:
-    """Return the address of the parameter `for` of an element of Forwarded: `for=192.0.2.1;proto=http`.
-
-    An element without one names nobody, as a malformed one does.
-    """
+    """Return the address in an element of Forwarded, such as `for=192.0.2.1;proto=http`."""
     found: list[str] = []
     position = 0
     while True:
@@ -135,9 +132,9 @@ def _for(element: str) -> Hop:
         position = separator.end()
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHED)
 def _address(node: str) -> Hop:
-    """Return the address of `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80` or `2001:db8::1`."""
+    """Parse an address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`."""
     try:
         if found := _IPV4.fullmatch(node):
             return IPv4Address(found[1])
@@ -149,6 +146,6 @@ def _address(node: str) -> Hop:
 
 
 def _unmapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Return the IPv4 address that is mapped into an IPv6 address, as in `::ffff:192.0.2.1`; else itself."""
+    """Return the IPv4 address of an IPv4-mapped IPv6 address; other addresses unchanged."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return address if mapped is None else mapped

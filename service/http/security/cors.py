@@ -1,7 +1,7 @@
-"""CORS (cross-origin resource sharing): the headers by which pages of other origins may read answers.
+"""CORS (cross-origin resource sharing): response headers that let pages of other origins read responses.
 
-The headers of an answer depend on nothing but the request's `Origin`, so they are made once. Credentials
-(cookies, TLS client certificates) are never allowed; a page sends its API key in a header.
+The headers depend only on the request's `Origin`, so they are built once. Credentials (cookies, TLS client
+certificates) are never allowed; a page sends its API key in a header.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ ALLOWED_HEADERS = (
     "x-api-key",
     "x-request-id",
 )
-"""Request headers that a page may set. A list, as `*` would not include `Authorization`."""
+"""Request headers that a page may set. Listed, because `*` does not include `Authorization`."""
 
 EXPOSED_HEADERS = (
     "etag",
@@ -45,13 +45,13 @@ EXPOSED_HEADERS = (
     "www-authenticate",
     "x-request-id",
 )
-"""Response headers that a page may read, beside those that it always may."""
+"""Response headers that a page may read, besides those that are always readable."""
 
 MAX_AGE_S = 7200
-"""Seconds for which a browser may keep the answer to a preflight; Chromium's own limit."""
+"""Seconds for which a browser may cache a preflight response; the limit of Chromium."""
 
 MANAGEMENT = "/v2/repository"
-"""Path prefix of model management, which no page of another origin may use."""
+"""Path prefix of model management, which pages of other origins may not use."""
 
 _VARY_ORIGIN: Header = (b"vary", b"Origin")
 
@@ -70,73 +70,73 @@ _PRIVATE_NETWORK: Header = (b"access-control-allow-private-network", b"true")
 
 
 class CorsPolicy:
-    """The origins whose pages may read answers. Immutable; safe to share between threads.
+    """The CORS policy. Immutable, so it can be shared between threads.
 
     Attributes:
-        is_on: Whether any origin is allowed. If not, no answer has CORS headers.
+        is_on: Whether any origin is allowed; if not, no response has CORS headers.
     """
 
     def __init__(self, origins: Sequence[str]) -> None:
         """Build the headers of every allowed origin.
 
         Args:
-            origins: As browsers write them, `https://app.example:8443`: lower case, no default port; or `*`
-                alone. Empty for none.
+            origins: Allowed origins as browsers send them, such as `https://app.example:8443`; or only `*`;
+                or empty.
         """
         self.is_on = bool(origins)
         self._allows_any = ANY in origins
-        # Every answer of a list varies with the origin, those without an origin too: a cache could
-        # otherwise give a page an answer that was made for no page. With `*` all answers are alike.
+        # With a list every response varies with the origin, also for a request without one: otherwise a
+        # cache could return that response to a page. With `*` all responses are the same.
         if self._allows_any:
-            self._others = _allowing(ANY)
+            self._others = _allow(ANY)
         else:
             self._others = (_VARY_ORIGIN,) if self.is_on else ()
         self._headers = {
-            origin.encode(): (*_allowing(origin), _VARY_ORIGIN) for origin in origins if origin != ANY
+            origin.encode(): (*_allow(origin), _VARY_ORIGIN) for origin in origins if origin != ANY
         }
         self._other_lines = _lines(self._others)
         self._lines = {origin: _lines(headers) for origin, headers in self._headers.items()}
 
     def headers(self, origin: bytes | None) -> tuple[Header, ...]:
-        """Return the headers to add to an answer, whatever its status.
+        """Return the CORS headers of a response.
 
         Args:
-            origin: The request's `Origin`; None if it has none.
+            origin: The request's `Origin`; None if it is absent.
         """
         return self._headers.get(origin, self._others) if origin is not None else self._others
 
     def lines(self, origin: bytes | None) -> bytes:
-        """Return the same headers as lines of HTTP/1.1, each with its line end."""
+        """Return the CORS headers of a response as lines, each ending with CRLF."""
         return self._lines.get(origin, self._other_lines) if origin is not None else self._other_lines
 
     def preflight(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> tuple[Header, ...] | None:
-        """Answer a preflight, by which a browser asks whether a page may send a request.
+        """Return the response headers of a preflight request.
 
         Args:
-            method: The request's method.
-            path: Its path, decoded, without the root path.
-            headers: By name in lower case.
+            method: Method of the request.
+            path: Path, decoded, without the root path.
+            headers: Headers by name in lower case.
 
         Returns:
-            The headers of an answer with `PREFLIGHT_STATUS` and no body, beside those of `headers`; None if
-            this is no preflight, or CORS is off.
+            The headers of a response with `PREFLIGHT_STATUS` and no body, besides those of `headers`; None if
+            the request is no preflight, or CORS is off.
 
         Raises:
-            Forbidden: The page may not send that request: its origin, its method, one of its headers, model
-                management, or a public page that asks for a private network where every origin is allowed.
+            Forbidden: The origin, the method or a header is not allowed, the path is model management, or the
+                page requests access to a private network and every origin is allowed.
         """
-        requested_output = headers.get(b"access-control-request-method")
+        requested_method = headers.get(b"access-control-request-method")
         origin = headers.get(b"origin")
-        if method != "OPTIONS" or requested_output is None or origin is None or not self.is_on:
+        if method != "OPTIONS" or requested_method is None or origin is None or not self.is_on:
             return None
         is_named = origin in self._headers
         if not (is_named or self._allows_any):
             raise Forbidden("Origin should be one that --cors-origin names", _quote(origin))
         if path.startswith(MANAGEMENT):
             raise Forbidden("Model management should be used from the service's own origin", _quote(origin))
-        if requested_output.decode("latin-1") not in ALLOWED_METHODS:
+        if requested_method.decode("latin-1") not in ALLOWED_METHODS:
             expected = f"Access-Control-Request-Method should be one of {', '.join(ALLOWED_METHODS)}"
-            raise Forbidden(expected, _quote(requested_output))
+            raise Forbidden(expected, _quote(requested_method))
         for name in headers.get(b"access-control-request-headers", b"").lower().split(b","):
             if name.strip() and name.strip().decode("latin-1") not in ALLOWED_HEADERS:
                 expected = f"Access-Control-Request-Headers should be among {', '.join(ALLOWED_HEADERS)}"
@@ -149,7 +149,7 @@ class CorsPolicy:
         return (*_PREFLIGHT, _PRIVATE_NETWORK)
 
 
-def _allowing(origin: str) -> tuple[Header, ...]:
+def _allow(origin: str) -> tuple[Header, ...]:
     value = origin.encode()
     return (
         (b"access-control-allow-origin", value),

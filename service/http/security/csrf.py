@@ -1,4 +1,4 @@
-"""CSRF (cross-site request forgery): refuses management calls that come from pages of other origins.
+"""CSRF (cross-site request forgery): refuses management requests from pages of other origins.
 
 Browsers send `Origin` with every POST, and `Sec-Fetch-Site` over TLS and to loopback addresses. Other clients
 send neither.
@@ -12,19 +12,18 @@ from service.http.security.hosts import KnownHosts
 from service.http.security.response_headers import Header
 
 _OWN_SITES = (b"same-origin", b"none")
-"""Values of `Sec-Fetch-Site` from a page of the service, and from the user."""
+"""Values of `Sec-Fetch-Site` for a page of the service, and for a request by the user."""
 
 
 def check(headers: Iterable[Header], hosts: KnownHosts) -> None:
-    """Refuse a request that changes something unless it is the service's own page's, or no page's.
+    """Check that a request comes from a page of the service, or from no page.
 
     Args:
-        headers: Of the request, names in lower case; one that comes twice counts as one joined by commas.
-        hosts: Under which the service is known.
+        headers: Headers of the request, names in lower case; repeated ones are joined by commas.
+        hosts: The known hosts.
 
     Raises:
-        Forbidden: `Host` is missing or unknown, `Sec-Fetch-Site` names another site or origin, or `Origin` is
-            another one or `null`.
+        Forbidden: `Host` is missing or unknown, or `Sec-Fetch-Site` or `Origin` is that of another origin.
     """
     values: dict[bytes, bytes] = {}
     for name, value in headers:

@@ -1,7 +1,7 @@
-"""Names under which clients may address the service, against DNS rebinding.
+"""Known host names, as a protection against DNS rebinding.
 
-In DNS rebinding a page's own host name is made to resolve to the service's address, so that the browser takes
-the two for one origin. The name in `Host` is then the attacker's. An address in `Host` cannot be rebound.
+In a DNS rebinding attack the host name of the attacker's page resolves to the address of the service, so that
+the browser treats both as one origin. `Host` is then the attacker's name. An IP address in `Host` is safe.
 """
 
 import ipaddress
@@ -16,41 +16,41 @@ _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([a-z0-9_](?:[a-z0-9_.-]{0,2
 _ORIGIN = re.compile(r"(https?)://(.+)")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
-_LONGEST = 260
-"""Bytes of the longest name with a port."""
+_MAX_BYTES = 260
+"""Bytes of the longest host with a port."""
 
-_REMEMBERED = 256
-"""Hosts whose answers are remembered."""
+_CACHED = 256
+"""Number of cached hosts."""
 
 Authority = tuple[str, str | None]
-"""Host in lower case without brackets, and port; None for the scheme's default."""
+"""Host in lower case without brackets, and port; None for the default port."""
 
 
 class KnownHosts:
-    """The known hosts: addresses, `localhost`, the name that is listened on, and those of the settings.
+    """The known hosts: IP addresses, `localhost`, the settings `host` and `allowed_host`.
 
     Attributes:
-        is_enforced: Whether every route checks `Host`, as the settings name hosts; if not, only management.
+        is_enforced: Whether every request is checked, as `allowed_host` is set; otherwise only management is.
     """
 
     def __init__(self, bound: str, allowed: Sequence[str] = ()) -> None:
-        """Collect the known hosts.
+        """Create.
 
         Args:
-            bound: The setting `host`: an address, or a name.
-            allowed: The setting `allowed_host`: hosts with or without a port; one without means every port.
+            bound: The setting `host`: an address or a name.
+            allowed: The setting `allowed_host`: hosts with a port, or without for every port.
 
         Raises:
-            ValueError: One of `allowed` is no host.
+            ValueError: An allowed host is invalid.
         """
         self.is_enforced = bool(allowed)
         self._allowed = frozenset(_authority(host) for host in allowed)
         self._names = frozenset({"localhost", bound.lower()})
-        self._remembered = lru_cache(_REMEMBERED)(self._knows)
+        self._knows_cached = lru_cache(_CACHED)(self._knows)
 
     def knows(self, host: bytes) -> bool:
-        """Return whether a `Host`, or the authority of a request target, is known."""
-        return len(host) <= _LONGEST and self._remembered(host)
+        """Return whether the value of `Host`, or the authority of a request target, is known."""
+        return len(host) <= _MAX_BYTES and self._knows_cached(host)
 
     def _knows(self, host: bytes) -> bool:
         try:
@@ -65,21 +65,20 @@ class KnownHosts:
         )
 
     def check(self, host: bytes | None) -> None:
-        """Raise Forbidden if a request's `Host` is missing or not known."""
+        """Raise Forbidden if the header Host is missing or unknown."""
         if host is None or not self.knows(host):
             expected = "Host should be an address, localhost, or a name that --allowed-host gives"
             raise Forbidden(expected, "none" if host is None else quote(host.decode("latin-1")))
 
     def is_own(self, origin: bytes, host: bytes) -> bool:
-        """Return whether an `Origin` is the service's own.
+        """Return whether an origin is the service's own.
+
+        It must have the host and port of `Host`, or those of an allowed host, because a proxy may change
+        `Host`. The scheme is ignored, because a proxy may add TLS.
 
         Args:
-            origin: Of the request.
-            host: The request's `Host`, which is known.
-
-        Returns:
-            Whether it has the host and port of `Host`, or those of an allowed host. The latter is for proxies
-            that put another name into `Host`. The scheme does not count: a proxy may add TLS.
+            origin: The header Origin.
+            host: The header Host, which is known.
         """
         found = _ORIGIN.fullmatch(origin.decode("latin-1"))
         if found is None:

@@ -1,10 +1,10 @@
-"""Response headers that tell browsers what an answer may be used for. All are constants."""
+"""Constant security headers of responses."""
 
 Header = tuple[bytes, bytes]
 """Name in lower case, and value."""
 
 _HSTS_S = 31_536_000
-"""Seconds, a year, for which a browser that came over TLS comes over TLS only."""
+"""Seconds, a year, for which browsers use only TLS after one request over TLS."""
 
 _POLICY = {
     "default-src": "'none'",
@@ -16,7 +16,7 @@ _POLICY = {
     "form-action": "'none'",
     "frame-ancestors": "'none'",
 }
-"""Content security policy of a page; `data:` and `blob:` are pictures that the page makes or was given."""
+"""Content security policy of the pages; `data:` and `blob:` are for images that the page creates."""
 
 _UNUSED = ("camera", "display-capture", "geolocation", "microphone", "payment", "usb")
 
@@ -27,18 +27,18 @@ DOCUMENT_HEADERS = {
     "Permissions-Policy": ", ".join(f"{feature}=()" for feature in _UNUSED),
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-"""Headers of the pages and their files, beside `constant_headers`.
+"""Headers of the pages and their files, besides `constant_headers`.
 
-A page loads scripts, styles and data from this service alone, is shown in no frame, and sends no referrer:
-its address may hold a drawing.
+Pages load scripts, styles and data only from this service, cannot be framed, and send no referrer, because
+their URL may contain a drawing.
 """
 
 
 def constant_headers(tls: bool, cors: bool) -> tuple[Header, ...]:
-    """Return the headers that every answer has, errors included.
+    """Return the headers of every response, including errors.
 
     Args:
-        tls: Whether the connection is encrypted by this process.
+        tls: Whether this process terminates TLS.
         cors: Whether pages of other origins may use the API.
     """
     headers: list[Header] = [

@@ -1,4 +1,4 @@
-"""The open connections: how many there are, whose they are, and which of them are overdue."""
+"""Table of open connections: limits in all and for each client address, eviction, and the timeout sweep."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
-MOST_REFUSED = 64
-"""Connections without a place that are told so at the same time; others are closed without a word."""
+MAX_REFUSED = 64
+"""Connections without a slot that get a response at the same time; others are closed without one."""
 
 RESERVED = 16
-"""Connections beyond the limit that are accepted for probes alone."""
+"""Connections beyond the limit that are accepted for health probes only."""
 
 _IDLE_S = 0.25
-"""How long a connection is idle before it is closed rather than one that is still sending: the request may be
-on its way."""
+"""Seconds after which an idle connection is evicted before one that is sending a request: before that, a
+request may be on its way."""
 
 _PROBE_S = 1.0
-"""How long a reserved place is a probe's before another may have it."""
+"""Seconds after which a reserved slot may be given to another connection."""
 
 _SWEEPS_PER_TIMEOUT = 4
 _MAX_SWEEP_S = 1.0
 
 
-class Open(Protocol):
-    """What the table knows of a connection."""
+class TrackedConnection(Protocol):
+    """A connection as the table sees it."""
 
     accepted: float
     """When it was accepted, by `time.perf_counter`."""
@@ -38,190 +38,191 @@ class Open(Protocol):
         """Return whether no byte of a request has arrived since its last response."""
 
     def has_unread(self) -> bool:
-        """Return whether bytes have arrived that were not read."""
+        """Return whether received bytes were not read yet."""
 
     def idle_s(self, now: float) -> float:
         """Return for how many seconds it has been idle; 0 if it is not."""
 
     def check(self, now: float) -> None:
-        """Close it if it is overdue."""
+        """Close it if its time is over."""
 
     def evict(self) -> None:
-        """Close it to make room."""
+        """Close it in favour of another connection."""
 
 
 @dataclass(eq=False, slots=True)
-class Place:
-    """One place in the table, taken when a socket is accepted.
+class Slot:
+    """One entry of the table, acquired when a socket is accepted.
 
     Attributes:
         client: Address of the peer.
-        is_reserved: Whether it is one of those kept for probes.
-        connection: Set once the protocol is made.
+        is_reserved: Whether it is reserved for health probes.
+        connection: The connection, once it is connected.
     """
 
     client: str
     is_reserved: bool = False
-    connection: Open | None = None
+    connection: TrackedConnection | None = None
 
 
 class TooManyConnections(Exception):
-    """There is no place for a connection; the message says which limit was reached."""
+    """No slot is free for a connection; the message names the limit that was reached."""
 
 
-class Connections:
-    """All open connections of one listener, within a limit for all and one for each client address.
+class ConnectionTable:
+    """All open connections of one listener, with a limit in all and one for each client address.
 
     Attributes:
-        refused: Connections without a place that are being told so.
+        refused: Number of connections without a slot that are being refused.
     """
 
     def __init__(self, max_connections: int, max_per_client: int, shortest_timeout_s: float) -> None:
         """Create an empty table.
 
         Args:
-            max_connections: Connections in all, without those reserved for probes.
-            max_per_client: Connections of one client address.
-            shortest_timeout_s: The shortest of the timeouts that `Open.check` applies; a quarter of it is the
-                precision with which they are kept.
+            max_connections: Limit of connections in all, without the reserved ones.
+            max_per_client: Limit of connections of one client address.
+            shortest_timeout_s: The shortest timeout that `TrackedConnection.check` applies, in seconds;
+                timeouts are precise to a quarter of it.
         """
         self.max_connections = max_connections
         self.max_per_client = max_per_client
         self._sweep_s = min(_MAX_SWEEP_S, shortest_timeout_s / _SWEEPS_PER_TIMEOUT)
-        self._places: set[Place] = set()
+        self._slots: set[Slot] = set()
         self._per_client: Counter[str] = Counter()
         self._reserved = 0
         self.refused = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._slots)
 
-    def take(self, client: str, is_exempt: bool = False) -> Place:
-        """Take a place for a client that has connected.
+    def acquire(self, client: str, is_exempt: bool = False) -> Slot:
+        """Acquire a slot for a client that has connected.
 
-        When all places are taken, the oldest idle connection of the client that has most is closed, or else
-        one that is still sending a request. Failing that, a reserved place is taken.
+        If none is free, the oldest idle connection of the client with the most connections is evicted, or
+        else one that is still sending a request. If there is none, a reserved slot is acquired.
 
         Args:
-            client: Its address.
+            client: Address of the client.
             is_exempt: Whether the limit for each client does not apply, as for a trusted proxy.
 
         Raises:
-            TooManyConnections: There is no place.
+            TooManyConnections: No slot is free.
         """
-        place = Place(client)
+        slot = Slot(client)
         own = self._per_client[client]
         if not is_exempt and own >= self.max_per_client and not self._evict_oldest(self._settled(client)):
             expected = f"Connections of one client should be at most {self.max_per_client:,}"
             raise TooManyConnections(f"{expected}; as many are open already.")
-        if len(self._places) - self._reserved >= self.max_connections and not self._make_room(client):
-            if self._reserved >= RESERVED and not self._evict_oldest(self._of_probes()):
+        if len(self._slots) - self._reserved >= self.max_connections and not self._make_room(client):
+            if self._reserved >= RESERVED and not self._evict_oldest(self._expired_probes()):
                 expected = f"Connections should be at most {self.max_connections:,}"
                 raise TooManyConnections(f"{expected}; as many are open already.")
-            place.is_reserved = True
+            slot.is_reserved = True
             self._reserved += 1
-        self._places.add(place)
+        self._slots.add(slot)
         self._per_client[client] += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._sweep_s, self._sweep)
-        return place
+        return slot
 
-    def leave(self, place: Place) -> None:
-        """Give a place back; nothing if it was given back before."""
-        if place not in self._places:
+    def release(self, slot: Slot) -> None:
+        """Release a slot; does nothing if it was released before."""
+        if slot not in self._slots:
             return
-        self._places.remove(place)
-        self._reserved -= place.is_reserved
-        self._per_client[place.client] -= 1
-        if not self._per_client[place.client]:
-            del self._per_client[place.client]
+        self._slots.remove(slot)
+        self._reserved -= slot.is_reserved
+        self._per_client[slot.client] -= 1
+        if not self._per_client[slot.client]:
+            del self._per_client[slot.client]
 
-    def of_clients(self) -> dict[str, int]:
-        """Return how many connections each client has."""
+    def per_client(self) -> dict[str, int]:
+        """Return the number of connections of each client address."""
         return dict(self._per_client)
 
-    def all(self) -> list[Open]:
-        """Return every connection whose protocol is made."""
-        return [place.connection for place in self._places if place.connection is not None]
+    def all(self) -> list[TrackedConnection]:
+        """Return all connections that are connected."""
+        return [slot.connection for slot in self._slots if slot.connection is not None]
 
     def _make_room(self, client: str) -> bool:
-        """Close a connection so that another has its place: an idle one, or one that is still sending.
+        """Evict a connection so that another gets its slot; return False if none can be evicted.
 
-        The latter goes only for the benefit of a client with fewer connections. One that has been idle for no
-        time is the last to go, and never for a client with more of them: its request is on its way.
+        Candidates, in this order: connections that have been idle for a while; connections that are sending a
+        request, of clients with more connections than this one; connections idle for less, unless this client
+        has more connections than theirs: a request is probably on its way.
         """
         own = self._per_client[client] + 1
         if self._evict_oldest(self._settled()):
             return True
         idle = self._idle()
-        greedy = [
-            place
-            for place in self._places
-            if place.connection is not None
-            and not place.is_reserved
-            and self._per_client[place.client] > own
-            and place.connection.is_evictable()
+        sending = [
+            slot
+            for slot in self._slots
+            if slot.connection is not None
+            and not slot.is_reserved
+            and self._per_client[slot.client] > own
+            and slot.connection.is_evictable()
         ]
-        fresh = [place for place in idle if self._per_client[place.client] >= own - 1]
-        return self._evict_oldest(greedy) or self._evict_oldest(fresh)
+        fresh = [slot for slot in idle if self._per_client[slot.client] >= own - 1]
+        return self._evict_oldest(sending) or self._evict_oldest(fresh)
 
-    def _settled(self, client: str | None = None) -> list[Place]:
-        """Return the connections that have been idle for a while, of one client or of all."""
+    def _settled(self, client: str | None = None) -> list[Slot]:
+        """Return the connections that have been idle for a while; of all clients if `client` is None."""
         now = perf_counter()
         return [
-            place
-            for place in self._idle(client)
-            if place.connection is not None and place.connection.idle_s(now) > _IDLE_S
+            slot
+            for slot in self._idle(client)
+            if slot.connection is not None and slot.connection.idle_s(now) > _IDLE_S
         ]
 
-    def _idle(self, client: str | None = None) -> list[Place]:
-        """Return the idle connections without those reserved, of one client or of all."""
+    def _idle(self, client: str | None = None) -> list[Slot]:
+        """Return the idle connections without the reserved ones; of all clients if `client` is None."""
         return [
-            place
-            for place in self._places
-            if place.connection is not None
-            and not place.is_reserved
-            and client in (None, place.client)
-            and place.connection.is_idle()
+            slot
+            for slot in self._slots
+            if slot.connection is not None
+            and not slot.is_reserved
+            and client in (None, slot.client)
+            and slot.connection.is_idle()
         ]
 
-    def _of_probes(self) -> list[Place]:
-        """Return the reserved places that were taken a while ago: a probe takes milliseconds."""
+    def _expired_probes(self) -> list[Slot]:
+        """Return the reserved slots that were acquired a while ago: a probe takes milliseconds."""
         since = perf_counter() - _PROBE_S
         return [
-            place
-            for place in self._places
-            if place.is_reserved and place.connection is not None and place.connection.accepted < since
+            slot
+            for slot in self._slots
+            if slot.is_reserved and slot.connection is not None and slot.connection.accepted < since
         ]
 
-    def _evict_oldest(self, places: list[Place]) -> bool:
-        """Close the oldest connection of the client that has most; return False if there is none."""
-        if not places:
+    def _evict_oldest(self, slots: list[Slot]) -> bool:
+        """Evict the oldest connection of the client that has most; return False if there is none."""
+        if not slots:
             return False
-        most = max(self._per_client[place.client] for place in places)
-        candidates = [place for place in places if self._per_client[place.client] == most]
-        candidates.sort(key=lambda place: place.connection.accepted if place.connection else 0.0)
-        oldest = next((place for place in candidates if not _has_request(place)), None)
+        most = max(self._per_client[slot.client] for slot in slots)
+        candidates = [slot for slot in slots if self._per_client[slot.client] == most]
+        candidates.sort(key=lambda slot: slot.connection.accepted if slot.connection else 0.0)
+        oldest = next((slot for slot in candidates if not _has_request(slot)), None)
         if oldest is None:
             return False
-        self.leave(oldest)
+        self.release(oldest)
         if oldest.connection is not None:
             oldest.connection.evict()
         return True
 
     def _sweep(self) -> None:
-        """Close every connection that is overdue, and come again while there are any."""
+        """Check the timeouts of all connections, and schedule the next sweep while there are any."""
         self._timer = None
-        if self._places:  # before anything can fail
+        if self._slots:  # before anything can fail
             self._timer = asyncio.get_running_loop().call_later(self._sweep_s, self._sweep)
         now = perf_counter()
-        for place in list(self._places):
-            if place.connection is not None:
-                place.connection.check(now)
+        for slot in list(self._slots):
+            if slot.connection is not None:
+                slot.connection.check(now)
 
 
-def _has_request(place: Place) -> bool:
-    """Return whether a connection is idle only because its next request has not been read yet."""
-    connection = place.connection
+def _has_request(slot: Slot) -> bool:
+    """Return whether a connection is idle only because its next request was not read yet."""
+    connection = slot.connection
     return connection is not None and connection.is_idle() and connection.has_unread()

@@ -1,4 +1,4 @@
-"""Accepts connections: several in one turn of the event loop, each with a place in the table."""
+"""Accepts connections: many per iteration of the event loop, each with a slot in the connection table."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from service.http.server.connection_table import (
-    MOST_REFUSED,
-    Connections,
-    Place,
+    MAX_REFUSED,
+    ConnectionTable,
+    Slot,
     TooManyConnections,
 )
 
@@ -24,40 +24,40 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ACCEPTS_PER_TURN = 64
-"""Connections accepted before others run. The event loop's own server accepts one in a turn: a new client
-waits for as many turns as others are before it in the queue, and a turn under load takes tens of
-milliseconds."""
+_ACCEPTS_PER_ITERATION = 64
+"""Connections accepted before other connections run. The server of asyncio and uvloop accepts one per
+iteration of the event loop, which takes tens of milliseconds under load: a new client would wait as many
+iterations as there are clients before it in the queue."""
 
 _PAUSE_S = 0.2
-"""How long nothing is accepted once descriptors or memory are used up; the socket stays readable meanwhile,
-and the loop would spin."""
+"""Seconds for which accepting pauses when file descriptors or memory are exhausted. The socket stays
+readable, so the event loop would spin otherwise."""
 
-_NOT_SENT_BYTES = 65_536
-"""Bytes that the system takes of a connection's output before it can send them. It would take up to four
-megabytes for each client that does not read, which count in a container's memory as the service's."""
+_UNSENT_BYTES = 65_536
+"""Unsent bytes that the kernel buffers for each connection. Without a limit it buffers up to 4 MB for each
+client that does not read, which count as memory of the container."""
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 _LAST_HANDSHAKES_S = 0.5
-"""How long the TLS handshakes that are under way when the listener closes may take."""
+"""Time limit of unfinished TLS handshakes when the listener closes, in seconds."""
 
 _SHUTDOWN_S = 1.0
-"""How long a client may take to answer the end of TLS before its connection is closed."""
+"""Time limit of the TLS closure handshake, in seconds."""
 
 _BACKLOG = 2048
-"""Connections that may wait in the kernel's queue; the limit of those accepted when the listener closes."""
+"""Limit of queued connections that are accepted when the listener closes."""
 
 
 CountError = Callable[[Literal["descriptors", "other"]], None]
-"""Counts a connection that could not be accepted, by what was used up."""
+"""Counts a connection that could not be accepted, by the cause."""
 
 
-class MakeConnection(Protocol):
-    """Makes the protocol of an accepted connection."""
+class CreateConnection(Protocol):
+    """Creates the protocol of an accepted connection."""
 
-    def __call__(self, place: Place | None, refusal: str | None, /) -> asyncio.Protocol:
-        """Return a protocol; `refusal` says why the client is turned away, without a place."""
+    def __call__(self, slot: Slot | None, refusal: str | None, /) -> asyncio.Protocol:
+        """Return a protocol. Without a slot, it answers 503; `refusal` is the reason."""
 
 
 class Listener:
@@ -65,8 +65,8 @@ class Listener:
 
     def __init__(
         self,
-        make: MakeConnection,
-        connections: Connections,
+        create: CreateConnection,
+        connections: ConnectionTable,
         *,
         handshake_timeout_s: float,
         certificates: Certificates | None = None,
@@ -76,14 +76,14 @@ class Listener:
         """Create a listener without sockets; to be called in the event loop.
 
         Args:
-            make: Makes the protocol of each connection.
-            connections: Table of those that are open.
-            handshake_timeout_s: Longest time of a TLS handshake, in seconds.
-            certificates: For TLS; None serves plain HTTP.
-            is_exempt: Whether an address is not limited in its connections, as a trusted proxy.
-            count_error: Counts a connection that could not be accepted: `descriptors` or `other`.
+            create: Creates the protocol of each connection.
+            connections: Table of open connections.
+            handshake_timeout_s: Time limit of a TLS handshake, in seconds.
+            certificates: TLS certificate; None serves plain HTTP.
+            is_exempt: Whether the limit of connections does not apply to an address, as a trusted proxy.
+            count_error: Counts a connection that could not be accepted.
         """
-        self._make = make
+        self._create = create
         self._connections = connections
         self._handshake_timeout_s = handshake_timeout_s
         self._certificates = certificates
@@ -94,19 +94,19 @@ class Listener:
         self._opening: set[asyncio.Task[None]] = set()
 
     def add(self, listening: socket.socket) -> None:
-        """Accept connections of a listening socket, which `close` closes."""
+        """Accept the connections of a listening socket. `close` closes the socket."""
         listening.setblocking(False)
         self._sockets.add(listening)
         self._loop.add_reader(listening.fileno(), self._accept, listening)
 
     def remove(self, listening: socket.socket) -> None:
-        """Accept no more connections of a socket, and leave it open."""
+        """Accept no more connections of a socket, without closing it."""
         if listening in self._sockets:
             self._sockets.remove(listening)
             self._loop.remove_reader(listening.fileno())
 
     async def close(self) -> None:
-        """Accept what waits already, and close the sockets."""
+        """Accept the queued connections, and close the sockets."""
         for listening in list(self._sockets):
             for _ in range(_BACKLOG):
                 if not self._accept_one(listening):
@@ -117,7 +117,7 @@ class Listener:
             await asyncio.wait(self._opening, timeout=_LAST_HANDSHAKES_S)
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(_ACCEPTS_PER_TURN):
+        for _ in range(_ACCEPTS_PER_ITERATION):
             if not self._accept_one(listening):
                 return
 
@@ -129,7 +129,7 @@ class Listener:
             return False
         except OSError as error:
             if error.errno in (errno.ECONNABORTED, errno.EPROTO):
-                return True  # the client left before it was accepted
+                return True  # the client disconnected before it was accepted
             is_exhausted = error.errno in _EXHAUSTED
             self._count_error("descriptors" if is_exhausted else "other")
             log.error("connection not accepted", extra={"fields": {"reason": error.strerror}})
@@ -137,19 +137,19 @@ class Listener:
             return False
         accepted.setblocking(False)
         client = str(address[0]) if isinstance(address, tuple) else "-"
-        place, refusal = None, None
+        slot, refusal = None, None
         try:
-            place = self._connections.take(client, self._is_exempt(client))
+            slot = self._connections.acquire(client, self._is_exempt(client))
         except TooManyConnections as error:
-            if self._certificates is not None or self._connections.refused >= MOST_REFUSED:
-                accepted.close()  # a handshake costs more than the refusal is worth
+            if self._certificates is not None or self._connections.refused >= MAX_REFUSED:
+                accepted.close()  # a TLS handshake, only to refuse, costs too much
                 return True
             refusal = str(error)
-        if place is not None and self._certificates is not None:
-            place.connection = _Handshake(accepted)  # until the protocol takes its place
-        opening = self._open(accepted, place, refusal)
+        if slot is not None and self._certificates is not None:
+            slot.connection = _Handshake(accepted)  # until the protocol is connected
+        opening = self._open(accepted, slot, refusal)
         try:
-            waiting = opening.send(None)  # at once: a task would begin in the next turn
+            waiting = opening.send(None)  # at once: a task would start in the next iteration
         except StopIteration:
             return True
         task = self._loop.create_task(_resume(opening, waiting))
@@ -157,14 +157,14 @@ class Listener:
         task.add_done_callback(self._opening.discard)
         return True
 
-    async def _open(self, accepted: socket.socket, place: Place | None, refusal: str | None) -> None:
+    async def _open(self, accepted: socket.socket, slot: Slot | None, refusal: str | None) -> None:
         context = None if self._certificates is None else self._certificates.context()
         try:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if sys.platform == "linux":
-                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT_BYTES)
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
             await self._loop.connect_accepted_socket(
-                lambda: self._make(place, refusal),
+                lambda: self._create(slot, refusal),
                 accepted,
                 ssl=context,
                 ssl_handshake_timeout=None if context is None else self._handshake_timeout_s,
@@ -172,38 +172,38 @@ class Listener:
             )
         except BaseException as error:
             accepted.close()
-            if place is not None:
-                self._connections.leave(place)
-            if not isinstance(error, OSError):  # the client left, or its handshake failed
+            if slot is not None:
+                self._connections.release(slot)
+            if not isinstance(error, OSError):  # the client disconnected, or the handshake failed
                 raise
 
     def _pause(self, listening: socket.socket) -> None:
         self._loop.remove_reader(listening.fileno())
 
-        def go_on() -> None:
+        def resume() -> None:
             if listening in self._sockets:
                 self._loop.add_reader(listening.fileno(), self._accept, listening)
 
-        self._loop.call_later(_PAUSE_S, go_on)
+        self._loop.call_later(_PAUSE_S, resume)
 
 
 class _Handshake:
-    """A TLS handshake that is under way, as the table of connections sees it."""
+    """An unfinished TLS handshake in the connection table."""
 
     def __init__(self, accepted: socket.socket) -> None:
         self.accepted = perf_counter()
         self._socket = accepted
 
     def has_unread(self) -> bool:
-        """Return False: TLS reads at once."""
+        """Return False: TLS reads all input at once."""
         return False
 
     def is_evictable(self) -> bool:
-        """Return True: no request can have been sent."""
+        """Return True: no request has been received."""
         return True
 
     def is_idle(self) -> bool:
-        """Return False: a client with fewer connections may have its place, others not."""
+        """Return False: it is evicted as a connection that is sending a request."""
         return False
 
     def idle_s(self, now: float) -> float:
@@ -212,21 +212,21 @@ class _Handshake:
         return 0.0
 
     def check(self, now: float) -> None:
-        """Do nothing: the event loop ends a handshake that takes too long."""
+        """Do nothing: the event loop limits the time of a handshake."""
 
     def evict(self) -> None:
-        """End the handshake."""
-        with suppress(OSError):  # the client has left
+        """Abort the handshake."""
+        with suppress(OSError):  # the client has disconnected
             self._socket.shutdown(socket.SHUT_RDWR)
 
 
 async def _resume(coroutine: Coroutine[object, None, None], waiting: object) -> None:
-    """Run the rest of a coroutine that was begun outside a task, and waits for something."""
+    """Run the rest of a coroutine that was started outside a task, and waits for a future."""
     await _Rest(coroutine, waiting)
 
 
 class _Rest:
-    """The rest of a coroutine, to be awaited."""
+    """Awaitable for the rest of a started coroutine."""
 
     def __init__(self, coroutine: Coroutine[object, None, None], waiting: object) -> None:
         self._coroutine = coroutine

@@ -1,4 +1,4 @@
-"""Turns bytes of a connection into requests: httptools, fed with the bytes as they came, and our limits."""
+"""Parses requests with httptools (llhttp), and limits the size of heads and chunk framing."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from service.http.server.request import HeadCache, Headers, Refused, Request, he
 
 
 class Events(Protocol):
-    """What is told of a connection's requests, in the order of their bytes."""
+    """Receives the parsed requests of a connection, in order."""
 
     def on_request(self, request: Request) -> None:
-        """Take a request whose head is complete."""
+        """Receive a request whose head is complete."""
 
     def on_body(self, request: Request, piece: bytes) -> None:
-        """Take the next bytes of its body."""
+        """Receive the next bytes of its body."""
 
     def on_complete(self, request: Request) -> None:
-        """Note that its body is complete."""
+        """Receive the end of its body."""
 
 
 class RequestParser:
     """Parses the requests of one connection.
 
     Attributes:
-        request: The newest request whose head is complete; None before the first, and within a head.
+        request: The last request whose head is complete; None before the first, and within a head.
+        body_pieces: Pieces of bodies that were parsed since it was set to 0.
         head_began: When the first byte of an incomplete head was parsed, by `time.perf_counter`; 0 for none.
     """
 
@@ -36,21 +37,22 @@ class RequestParser:
         """Create a parser.
 
         Args:
-            events: Told what is found.
-            max_head_bytes: Size of request line and headers, and, with as many bytes as its body has, of
-                chunk headers and trailers.
-            heads: Checks heads, and keeps them.
+            events: Receives the requests.
+            max_head_bytes: Limit of request line and headers. Chunk headers and trailers may have this many
+                bytes more than the body.
+            heads: Validates and caches heads.
         """
         self.request: Request | None = None
         self.head_began = 0.0
+        self.body_pieces = 0
         self._events = events
         self._max_head_bytes = max_head_bytes
         self._heads = heads
-        self._is_priming = False  # it is fed framing of our own, not the client's bytes
+        self._is_priming = False  # it parses a head of ours, not input of the client
         self._target: list[bytes] = []
         self._headers: Headers = []  # and trailers, which are ignored
         self._refused: Refused | None = None
-        self._framing = 0  # bytes fed since a message was complete, less those of its body
+        self._framing = 0  # bytes since the last message or head was complete, without the body
         self.on_url = self._target.append  # called by httptools with parts of the request target
         self._parser = httptools.HttpRequestParser(self)
 
@@ -58,20 +60,20 @@ class RequestParser:
         """Parse bytes.
 
         Returns:
-            What is left of them: nothing, but after a head that offered another protocol.
+            The bytes that are left to parse: those behind a head that offers another protocol.
 
         Raises:
-            Refused: They are no request that can be answered. Nothing can be parsed after them.
+            Refused: They are not a valid request. Nothing can be parsed after them.
         """
         self._framing += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
-            self._pass_over_upgrade()
+            self._ignore_upgrade()
             return data[offer.args[0] :]
         except httptools.HttpParserCallbackError as error:
             if self._refused is None:
-                raise  # an error of ours, and not of the client's
+                raise  # a bug, not invalid input
             raise self._refused from error
         except httptools.HttpParserError as error:
             raise _refused(error) from error
@@ -88,11 +90,11 @@ class RequestParser:
             got = f"{self._framing:,} bytes for {request.received:,}"
             raise Refused(problems.TOO_MANY_PIECES, f"{expected}; got {got}.")
 
-    def _pass_over_upgrade(self) -> None:
-        """Go on after a head that offers another protocol, as if it did not (RFC 9110, section 7.8).
+    def _ignore_upgrade(self) -> None:
+        """Ignore the offer of another protocol, as RFC 9110, section 7.8, allows.
 
-        llhttp takes all that follows such a head for the other protocol. A new parser, primed with the
-        framing of this request alone, reads its body instead.
+        llhttp stops parsing HTTP behind a head with `Upgrade`. The body is parsed by a new parser, which
+        first parses a head with the same framing and no offer.
         """
         request = self.request
         assert request is not None
@@ -110,7 +112,7 @@ class RequestParser:
     # Called by httptools
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Start a request head."""
         self._target.clear()
         self._headers.clear()
         if not self._is_priming:
@@ -118,11 +120,11 @@ class RequestParser:
             self.head_began = perf_counter()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header or a trailer."""
+        """Store a header; trailers are ignored."""
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Make a request of the head."""
+        """Validate the head, and pass on the request."""
         if self._is_priming:
             return
         parser, limit, target = self._parser, self._max_head_bytes, b"".join(self._target)
@@ -142,18 +144,20 @@ class RequestParser:
         request = self.request = Request(head, self.head_began)
         self._framing = 0
         self.head_began = 0.0
+        self.body_pieces = 0
         self._events.on_request(request)
 
     def on_body(self, piece: bytes) -> None:
-        """Hand on a part of the body."""
+        """Pass on a piece of the body."""
         request = self.request
         assert request is not None
         self._framing -= len(piece)
+        self.body_pieces += 1
         request.received += len(piece)
         self._events.on_body(request, piece)
 
     def on_message_complete(self) -> None:
-        """Note the end of a request; a head that offers another protocol is not yet one."""
+        """Pass on the end of a request; called also behind a head with `Upgrade`, which is not the end."""
         request = self.request
         if request is not None and not self._parser.should_upgrade():
             self._framing = 0
@@ -167,7 +171,7 @@ def _head_too_large(limit: int) -> Refused:
 
 
 def _refused(error: httptools.HttpParserError) -> Refused:
-    """Return what a parser's error means; llhttp tells versions and codings by its message alone."""
+    """Return the refusal for an error of llhttp, which shows versions and codings only in its message."""
     message = str(error)
     if "HTTP version" in message:
         return Refused(problems.BAD_VERSION, "HTTP version should be 1.0 or 1.1; got another.")

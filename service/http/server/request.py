@@ -1,4 +1,4 @@
-"""One parsed HTTP/1.1 request head, and the checks that RFC 9112 asks of it."""
+"""HTTP/1.1 requests: the validated head (RFC 9112), and how much of the body has arrived."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from service.http.messages.problems import (
 )
 
 Headers = list[tuple[bytes, bytes]]
-"""Names and values, in the order of arrival; names in lower case but in what the parser found."""
+"""Names and values in the order of arrival. Names are in lower case once the head is validated."""
 
 _CACHED = 256
 _CACHED_BYTES = 2048
 _CACHED_HEADERS = 24
-"""How many heads are kept, and up to which size and number of headers: at most some 4 MB, as each header
-takes about 350 bytes beside its own."""
+"""Limits of the cache: heads, and bytes and headers of each. It takes at most 4 MB, as each header needs
+about 350 bytes besides its content."""
 
 _SECRET = frozenset({b"authorization", b"x-api-key", b"cookie", b"proxy-authorization"})
-"""Headers whose values are not kept."""
+"""Heads with these headers are not cached."""
 
 
 class Refused(Exception):
-    """A request that is answered with a problem and closes its connection.
+    """Invalid input, which is answered with a problem and closes the connection.
 
     Attributes:
-        problem: Status and kind.
-        detail: What was expected and what came.
-        request: The one whose body it is, if the head was sound and nothing has begun to answer it.
+        problem: Status and type of the response.
+        detail: What was expected and received.
+        request: The request whose body is invalid, if no call has begun to answer it; else None.
     """
 
     def __init__(self, problem: Problem, detail: str) -> None:
@@ -47,20 +47,20 @@ class Refused(Exception):
 
 @dataclass(slots=True, eq=False)
 class Head:
-    """A request head that obeys the rules. Requests with the same bytes share one, so it is not changed.
+    """A validated request head. Requests with equal heads share one object, so only `route` is changed.
 
     Attributes:
-        method: In upper case.
-        path: Decoded, without the query.
-        raw_path: As it came.
-        query: As it came, without the question mark.
-        headers: Without trailers.
-        first_headers: The first value of every header, by name.
+        method: Method in upper case.
+        path: Decoded path, without the query.
+        raw_path: Path as received.
+        query: Query as received, without the question mark.
+        headers: All headers, without trailers.
+        first_headers: The first value of each header, by its name in lower case.
         version: `1.0` or `1.1`.
         keep_alive: Whether the client expects the connection to stay open.
-        content_length: Bytes of the body as declared; None for a chunked body, 0 for none.
+        content_length: Declared length of the body in bytes, 0 if there is none; None for a chunked body.
         expects_continue: Whether the client waits for `100 Continue` before it sends the body.
-        route: What the dispatcher has derived from it; None before.
+        route: The route that the dispatcher has found for it; None before.
     """
 
     method: str
@@ -80,13 +80,13 @@ class Request:
     """One request: its head, and how much of its body has arrived.
 
     Attributes:
-        head: Its head.
-        path: That of the head, until the dispatcher removes the root path.
-        keep_alive: That of the head, until the server decides to close the connection.
+        head: The validated head.
+        path: Path of the request; the dispatcher removes the root path.
+        keep_alive: Whether the connection stays open after the response, as far as the request decides.
         started: When its first byte was parsed, by `time.perf_counter`.
-        received: Bytes of the body that have arrived, without chunk framing.
+        received: Received bytes of the body, without chunk framing.
         is_complete: Whether the whole body has arrived.
-        pieces: Parts of the body that arrived before the request was dispatched.
+        pieces: Pieces of the body that arrived before the request was dispatched.
     """
 
     __slots__ = ("head", "is_complete", "keep_alive", "path", "pieces", "received", "started")
@@ -102,7 +102,7 @@ class Request:
 
     @property
     def missing(self) -> int | None:
-        """Bytes of the body that have not arrived; None if nobody can know."""
+        """Bytes of the body that have not arrived; None if unknown, for a chunked body."""
         if self.is_complete:
             return 0
         length = self.head.content_length
@@ -110,14 +110,14 @@ class Request:
 
 
 def head_bytes(target: bytes, headers: Headers) -> int:
-    """Return about how many bytes a head has, without its method and version."""
+    """Return the approximate size of a head in bytes, without method and version."""
     return len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
 
 
 class HeadCache:
-    """Turns what the parser found into heads, and keeps small ones: the heads of one client differ in little.
+    """Validates request heads, and caches small ones: a client usually sends the same head again.
 
-    Heads with API keys or cookies are not kept.
+    Heads with API keys or cookies are not cached.
     """
 
     def __init__(self) -> None:
@@ -131,14 +131,14 @@ class HeadCache:
         keep_alive: bool,
         headers: Headers,
     ) -> Head:
-        """Return a head.
+        """Return the validated head.
 
         Args:
-            method: As it came.
-            target: As it came.
-            version: Such as `1.1`.
-            keep_alive: Whether its headers keep the connection open.
-            headers: As they came.
+            method: Method as received.
+            target: Request target as received.
+            version: HTTP version, such as `1.1`.
+            keep_alive: Whether version and headers keep the connection open.
+            headers: Headers as received.
 
         Raises:
             Refused: The head breaks a rule that the parser does not check: RFC 9112, sections 2.3 (version),
@@ -147,7 +147,7 @@ class HeadCache:
         key = (method, target, version, keep_alive, tuple(headers))
         head = self._heads.get(key)
         if head is None:
-            head = _check(*key)
+            head = _validate(*key)
             is_small = len(headers) <= _CACHED_HEADERS and head_bytes(target, headers) <= _CACHED_BYTES
             if is_small and _SECRET.isdisjoint(head.first_headers):
                 if len(self._heads) >= _CACHED:
@@ -156,11 +156,11 @@ class HeadCache:
         return head
 
 
-def _check(
-    method: bytes, target: bytes, version: str, keep_alive: bool, found: tuple[tuple[bytes, bytes], ...]
+def _validate(
+    method: bytes, target: bytes, version: str, keep_alive: bool, received: tuple[tuple[bytes, bytes], ...]
 ) -> Head:
-    """Return a head that obeys the rules; raises as `HeadCache.get`."""
-    headers = [(name.lower(), value) for name, value in found]
+    """Return the validated head; raises as `HeadCache.get`."""
+    headers = [(name.lower(), value) for name, value in received]
     first = dict(reversed(headers))
     if version not in ("1.1", "1.0"):
         raise Refused(BAD_VERSION, f"HTTP version should be 1.0 or 1.1; got {version}.")
@@ -168,14 +168,12 @@ def _check(
     if hosts > 1 or (not hosts and version == "1.1"):
         raise Refused(BAD_HOST, f"Header Host should come once; got {hosts} of them.")
     if method == b"CONNECT":
-        raise Refused(
-            BAD_TARGET, "Method should be one of this interface; got CONNECT, and this is no proxy."
-        )
+        raise Refused(BAD_TARGET, "Method should not be CONNECT: this server is not a proxy.")
     try:
         url = httptools.parse_url(target)
     except httptools.HttpParserInvalidURLError as error:
-        raise Refused(BAD_TARGET, "Request target should be a path or a URL; got neither.") from error
-    if url.host:  # of an absolute-form target, which counts in place of Host (RFC 9112, section 3.2.2)
+        raise Refused(BAD_TARGET, "Request target should be a path or a URL; got another form.") from error
+    if url.host:  # absolute form: replaces the header Host (RFC 9112, section 3.2.2)
         host = b"[%b]" % url.host if b":" in url.host else url.host
         if url.port is not None:
             host = b"%b:%d" % (host, url.port)
@@ -184,7 +182,7 @@ def _check(
     raw_path = url.path or (b"*" if target == b"*" else b"/")
     path = unquote(raw_path.decode("ascii"))
     if "\n" in path or "\r" in path:
-        raise Refused(BAD_TARGET, "Path should have no line ends; got one.")
+        raise Refused(BAD_TARGET, "Path should contain no line breaks; got one.")
     return Head(
         method=method.decode("ascii"),
         path=path,
@@ -203,10 +201,10 @@ def _content_length(first: dict[bytes, bytes], headers: Headers, version: str) -
     """Return the declared length of a body in bytes; None for a chunked body.
 
     Raises:
-        Refused: Its transfer coding is not `chunked`.
+        Refused: The transfer coding is not `chunked`.
     """
     if b"transfer-encoding" not in first:
-        return int(first.get(b"content-length", b"0"))  # digits alone: the parser has checked them
+        return int(first.get(b"content-length", b"0"))  # the parser accepts only digits
     codings = b",".join(value for name, value in headers if name == b"transfer-encoding").strip().lower()
     if version == "1.0":
         raise Refused(BAD_FRAMING, "Transfer-Encoding should come with HTTP/1.1; got HTTP/1.0.")

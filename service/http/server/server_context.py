@@ -1,4 +1,4 @@
-"""What all connections of a listener share: limits, tables, and how a request is dispatched."""
+"""State shared by the connections of one listener, and the interfaces between a connection and its calls."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
     from service.core.errors import ServiceError
-    from service.http.server.connection_table import Connections
+    from service.http.server.connection_table import ConnectionTable
     from service.http.server.request import Refused, Request
     from service.memory.budget import Budget
     from service.observability.request_log import Recorder
 
 
 class Call(Protocol):
-    """One request that is being answered; it ends with `Responder.end_response` or when it is told to."""
+    """One request that is being answered; ends with `Responder.end_response` or `on_disconnect`."""
 
     def on_body(self, piece: bytes) -> None:
-        """Take the next bytes of the body."""
+        """Receive the next bytes of the body."""
 
     def on_body_end(self) -> None:
-        """Note that the body is complete."""
+        """Receive the end of the body."""
 
     def on_body_error(self, error: ServiceError | Refused) -> None:
-        """Answer that the body is broken, too slow or too large; no more of it comes."""
+        """Answer a body that is invalid, too slow or too large; no more of it arrives."""
 
     def on_disconnect(self) -> None:
-        """Stop: the client has left, and nothing can be written."""
+        """Stop: the client has disconnected, and nothing can be written."""
 
     def cancel(self) -> None:
         """Answer soon: the server stops."""
 
 
 class Responder(Protocol):
-    """The connection of a call: where it writes its response, and asks for the body."""
+    """The connection as its calls see it: they read the body and write the response through it."""
 
     loop: asyncio.AbstractEventLoop
     server_state: ServerState
@@ -52,16 +52,16 @@ class Responder(Protocol):
         """Return the address of the client that sent a request, or `-`."""
 
     def send_continue(self) -> None:
-        """Tell a client that waits for it to send the body."""
+        """Send `100 Continue` if the client waits for it before it sends the body."""
 
     def pause_body(self) -> None:
-        """Hand on no more of the body until `resume_body`."""
+        """Pass on no more of the body until `resume_body`."""
 
     def resume_body(self) -> None:
-        """Hand on the rest of the body."""
+        """Pass on the rest of the body."""
 
     def close_after_response(self) -> None:
-        """Close the connection after the response that has not begun yet."""
+        """Close the connection after the response, which has not begun."""
 
     def write_response(self, status: int, head: bytes, body: bytes) -> None:
         """Write a whole response, and end it."""
@@ -70,18 +70,18 @@ class Responder(Protocol):
         """Write the head of a response whose body follows."""
 
     async def write_body(self, body: bytes) -> None:
-        """Write a part of a body, as quickly as the client takes it."""
+        """Write a part of a body, as fast as the client receives it."""
 
     def end_response(self) -> None:
         """End a response that was written in parts."""
 
     def break_off(self) -> None:
-        """Close without an end to the response: it cannot be completed."""
+        """Close the connection in the middle of a response that cannot be completed."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Limits of each connection, in bytes and seconds; the settings of the same names describe them."""
+class ConnectionLimits:
+    """Limits of each connection, in bytes and seconds; see the settings of the same names."""
 
     max_head_bytes: int
     header_timeout_s: float
@@ -93,38 +93,38 @@ class Limits:
 
 
 @dataclass
-class Stopping:
-    """Whether the server is about to stop; then every response closes its connection."""
+class StopFlag:
+    """Whether the server is about to stop. While it is set, each response closes its connection."""
 
     is_set: bool = False
 
 
 @dataclass(frozen=True)
 class ServerContext:
-    """What all connections of a listener share.
+    """State that all connections of a listener share.
 
     Attributes:
         limits: Limits of each connection.
-        connections: Table of those that are open.
-        budget: Where unread input and unsent output are counted.
+        connections: The open connections.
+        budget: Memory budget in which unread input and unsent output count.
         request_log: Records refused requests.
-        dispatch: Begins to answer a request on a connection.
+        dispatch: Creates the call that answers a request.
         stopping: Whether the server is about to stop.
-        heads: Request heads, checked and kept.
+        heads: Validated request heads.
         constant_headers: Header lines of every response, each with its line end.
-        headers: Returns further header lines of the response to a request; the request is None where none
-            could be parsed. None if there are none.
-        is_probe: Whether a path may be requested on one of the reserved connections.
-        client: Returns a request's client address from the peer's address and the request; None if that is
-            the peer's.
+        headers: Returns further header lines of the response to a request, which is None if none could be
+            parsed. None adds no lines.
+        is_probe: Whether a path is a health probe, which may use the reserved connections.
+        client: Returns the client address of a request from the address of the peer; None if they are the
+            same.
     """
 
-    limits: Limits
-    connections: Connections
+    limits: ConnectionLimits
+    connections: ConnectionTable
     budget: Budget
     request_log: Recorder
     dispatch: Callable[[Responder, Request], Call]
-    stopping: Stopping
+    stopping: StopFlag
     heads: HeadCache = field(default_factory=HeadCache)
     constant_headers: bytes = b""
     headers: Callable[[Request | None], bytes] | None = None

@@ -1,4 +1,4 @@
-"""TLS certificates, read again when their files change."""
+"""TLS certificate of the HTTP listener, reloaded when its files change."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
+from service.core.artifact.files import file_stamp
+
 log = logging.getLogger(__name__)
 
 _CHECK_S = 1.0
-"""How often the files are looked at, at most."""
+"""Shortest time between two checks whether the files have changed, in seconds."""
 
 
 class Certificates:
-    """A certificate chain and its key, as an SSL context for new connections."""
+    """A certificate chain and its private key, as an SSL context for new connections."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        """Read both files.
+        """Load both files.
 
         Raises:
-            OSError: A file cannot be read, or is no certificate or key in PEM; `ssl.SSLError` is one.
+            OSError: A file cannot be read, or is not a certificate or unencrypted key in PEM
+            (`ssl.SSLError`).
         """
         self._files = (certificate, key)
-        self._stamp = self._look()
-        self._context = self._read()
+        self._stamp = self._read_stamp()
+        self._context = self._load()
         self._checked = monotonic()
 
     def context(self) -> ssl.SSLContext:
-        """Return the context for a new connection; a changed pair of files is read first."""
+        """Return the context for a new connection, reloaded if the files have changed."""
         now = monotonic()
         if now - self._checked >= _CHECK_S:
             self._checked = now
@@ -37,26 +40,30 @@ class Certificates:
         return self._context
 
     def reload(self) -> None:
-        """Read the files again if they have changed; a pair that cannot be used is logged and not taken."""
+        """Reload the files if they have changed. An invalid pair is logged, and the present one is kept."""
         try:
-            stamp = self._look()
+            stamp = self._read_stamp()
             if stamp == self._stamp:
                 return
-            self._stamp = stamp
-            self._context = self._read()
+            self._stamp = stamp  # first: an invalid pair is logged once
+            self._context = self._load()
         except OSError as error:
-            log.error("certificate not taken", extra={"fields": {"reason": error.strerror or str(error)}})
+            reason = error.strerror or str(error)
+            log.error("TLS certificate not reloaded", extra={"fields": {"reason": reason}})
         else:
-            log.info("certificate taken")
+            log.info("TLS certificate reloaded")
 
     def prepare(self) -> Callable[[], None]:
-        """Read the files; a reload hook, which returns what makes them current.
+        """Load the files without using them yet; first phase of a reload of all workers.
+
+        Returns:
+            Function that replaces the present pair.
 
         Raises:
-            ValueError: They cannot be read, or are no certificate and its key.
+            ValueError: They cannot be read, or are not a certificate and its key.
         """
         try:
-            stamp, context = self._look(), self._read()
+            stamp, context = self._read_stamp(), self._load()
         except OSError as error:
             expected = "The TLS certificate and its key should be a pair in PEM"
             raise ValueError(f"{expected}; got {error.strerror or 'other content'}.") from error
@@ -66,23 +73,14 @@ class Certificates:
 
         return commit
 
-    def _look(self) -> tuple[object, ...]:
-        return tuple(_stamp(path) for path in self._files)
+    def _read_stamp(self) -> tuple[object, ...]:
+        return tuple(file_stamp(path) for path in self._files)
 
-    def _read(self) -> ssl.SSLContext:
+    def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
         context.set_alpn_protocols(["http/1.1"])
         certificate, key = self._files
-        context.load_cert_chain(certificate, key, password=b"")  # without one it would ask at the terminal
+        context.load_cert_chain(certificate, key, password=b"")  # without it, OpenSSL asks at the terminal
         return context
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """Return what changes with a file; None if it cannot be looked at."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,4 +1,4 @@
-"""The audit record: one log line for each change that was made through management."""
+"""Audit record: one log line for each change of the served models through the API."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from service.inference.admission.access import ANONYMOUS
 
 log = logging.getLogger(__name__)
-log.setLevel(logging.INFO)  # whatever the setting `log_level`: an audit record is not optional
+log.setLevel(logging.INFO)  # independent of `log_level`: the audit record is not optional
 
 EVENT = "management"
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who makes a change.
+    """The client that requests a change.
 
     Attributes:
         key: Name of the API key; `-` without one.
         address: The client's address; `-` if unknown.
-        request_id: As it stands in the log.
+        request_id: Id of the request, as in the access log.
     """
 
     key: str = ANONYMOUS
@@ -35,15 +35,15 @@ def record(
     after: Sequence[str],
     outcome: str = "done",
 ) -> None:
-    """Log one change of what is served, made or tried.
+    """Log one change of the served models, applied or refused.
 
     Args:
-        actor: Who asked for it.
+        actor: The client.
         operation: `load` or `unload`.
-        model: Its name.
-        before: Versions that could answer before.
-        after: Versions that can answer now.
-        outcome: `done`, or the name of the error that ended it.
+        model: Model name.
+        before: Versions that were loaded before.
+        after: Versions that are loaded now.
+        outcome: `done`, or the class name of the error.
     """
     fields: Mapping[str, object] = {
         "key": actor.key,

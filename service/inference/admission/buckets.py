@@ -1,8 +1,8 @@
 """Storage of token buckets: a fixed-size hash table that worker processes can share.
 
-The table is made before the processes are forked. Each group of eight slots has a lock of its own, a POSIX
-record lock, which the kernel releases when its holder dies. A holder that is stopped or starved is waited for
-only a few milliseconds; then the update is done without the lock, at the risk of losing one other update.
+The table is created before the processes are forked. Each group of eight slots has a POSIX record lock, which
+the kernel releases when its holder dies. If the holder is suspended, others wait a few milliseconds and then
+update without the lock, at the risk of losing one other update.
 """
 
 import errno
@@ -16,24 +16,24 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from service.inference.admission.rates import MAX_FILL_NS, Limits
+from service.inference.admission.rates import MAX_FILL_NS, RateLimits
 
-_SLOT = struct.Struct("<16sqq")  # client's digest; when its buckets of requests and of images will be full
+_SLOT = struct.Struct("<16sqq")  # client's digest; states of its buckets of requests and of images
 _TIMES = struct.Struct("<qq")
 _DIGEST_BYTES = 16
 _GROUP_SLOTS = 8
 _GROUP_BYTES = _GROUP_SLOTS * _SLOT.size
 _HORIZON_NS = 2 * MAX_FILL_NS
-"""No bucket is full later than this from now; a slot that claims more was half written, and is free."""
+"""Upper bound of a state, from now; a slot with a larger one is half written, and counts as free."""
 
 
-class Spent(NamedTuple):
-    """The state of a client's buckets after an attempt to take tokens.
+class SpendResult(NamedTuple):
+    """Result of `Buckets.spend`: whether tokens were taken, and the state of the client's buckets.
 
     Attributes:
-        refused: Which bucket held no token, `requests` or `images`; nothing was taken then. Empty otherwise.
+        refused: The bucket that held no token, `requests` or `images`; no token was taken. Empty otherwise.
         now: Time of the attempt, in nanoseconds.
-        requests_full_at: State of the bucket of requests, as `Rate.spend` has it.
+        requests_full_at: State of the bucket of requests, as for `Rate.spend`.
         images_full_at: State of the bucket of images.
     """
 
@@ -44,28 +44,30 @@ class Spent(NamedTuple):
 
 
 class Buckets(Protocol):
-    """Where token buckets are kept; memory of one machine, or a store that several machines share."""
+    """Storage of token buckets: memory of one machine, or a store shared by several."""
 
     def identity(self, kind: bytes, name: bytes) -> bytes:
         """Return the 16 bytes under which a client's buckets are kept."""
 
-    def spend(self, client: bytes, limits: Limits, requests: int | None, images: int | None) -> Spent:
+    def spend(
+        self, client: bytes, limits: RateLimits, requests: int | None, images: int | None
+    ) -> SpendResult:
         """Take tokens from a client's buckets, from both or from none.
 
         Args:
-            client: As `identity` returned it.
-            limits: The client's; a bucket without a limit is not looked at.
-            requests: Tokens to take; 0 only checks that there is one; None passes the bucket over.
-            images: As `requests`.
+            client: Identity of the client, as `identity` returned it.
+            limits: Rate limits of the client; None in them skips the bucket.
+            requests: Tokens to take; 0 only checks that there is one; None skips the bucket.
+            images: As `requests`, from the other bucket.
         """
 
 
 class BucketTable:
-    """Token buckets in memory of constant size. Safe among threads, and among processes forked later.
+    """Token buckets in memory of constant size, shared by threads and by processes forked later.
 
-    A client whose buckets are full needs no slot. Where a group has no free slot, the slot of the client that
-    would be full soonest is reused: that client gets back what it had spent, at most. So a client can be
-    forgotten by a flood of others, but the table never grows and never refuses.
+    A client whose buckets are full needs no slot. If a group has no free slot, the slot of the client whose
+    buckets would be full first is reused; at most, that client's buckets are full again too early. So a flood
+    of clients can evict others, but the table never grows and never refuses.
     """
 
     def __init__(
@@ -78,16 +80,16 @@ class BucketTable:
         """Create an empty table.
 
         Args:
-            slots: How many clients are remembered, a multiple of 8; each takes 32 bytes.
-            is_shared: Whether processes that are forked from this one use it too; needs a system with fork.
-            patience_s: Longest time to wait for another process that holds a group's lock.
-            clock: Returns nanoseconds that never go back, the same in all processes.
+            slots: Maximum number of clients, a multiple of 8; each takes 32 bytes.
+            is_shared: Whether forked processes use the table too.
+            patience_s: Maximum time to wait for a lock that another process holds, in seconds.
+            clock: Monotonic time in nanoseconds, the same in all processes.
         """
         assert slots > 0
         assert slots % _GROUP_SLOTS == 0
         self._groups = slots // _GROUP_SLOTS
         self._memory = mmap.mmap(-1, slots * _SLOT.size)  # pages are allocated when first written
-        self._key = os.urandom(16)  # else a client could choose addresses that share a group with another's
+        self._key = os.urandom(16)  # else clients could choose addresses in the same group as another client
         self._clock = clock
         self._threads = threading.Lock()
         self._processes = _RecordLocks(patience_s) if is_shared else None
@@ -96,7 +98,9 @@ class BucketTable:
         """Return the 16 bytes under which a client's buckets are kept: a digest keyed per start."""
         return hashlib.blake2b(kind + b"\0" + name, digest_size=_DIGEST_BYTES, key=self._key).digest()
 
-    def spend(self, client: bytes, limits: Limits, requests: int | None, images: int | None) -> Spent:
+    def spend(
+        self, client: bytes, limits: RateLimits, requests: int | None, images: int | None
+    ) -> SpendResult:
         """Take tokens from a client's buckets, from both or from none; as `Buckets.spend`."""
         group = int.from_bytes(client[:8], "little") % self._groups
         with self._threads:
@@ -110,8 +114,8 @@ class BucketTable:
                     self._processes.release(group)
 
     def _spend(
-        self, group: int, client: bytes, limits: Limits, requests: int | None, images: int | None
-    ) -> Spent:
+        self, group: int, client: bytes, limits: RateLimits, requests: int | None, images: int | None
+    ) -> SpendResult:
         now = self._clock()
         start = group * _GROUP_BYTES
         at = self._find(client, start)
@@ -120,23 +124,23 @@ class BucketTable:
         if limits.requests is not None and requests is not None:
             spent = limits.requests.spend(requests_full_at, now, requests)
             if spent is None:
-                return Spent("requests", now, *before)
+                return SpendResult("requests", now, *before)
             requests_full_at = spent
         if limits.images is not None and images is not None:
             spent = limits.images.spend(images_full_at, now, images)
             if spent is None:
-                return Spent("images", now, *before)
+                return SpendResult("images", now, *before)
             images_full_at = spent
         if requests or images:
             if at is None:
                 at = self._free(start, now)
             _SLOT.pack_into(self._memory, at, client, requests_full_at, images_full_at)
-        return Spent("", now, requests_full_at, images_full_at)
+        return SpendResult("", now, requests_full_at, images_full_at)
 
-    def _times(self, at: int, now: int, limits: Limits) -> tuple[int, int]:
-        """Return the state of the buckets in a slot, no deeper in debt than its rates allow.
+    def _times(self, at: int, now: int, limits: RateLimits) -> tuple[int, int]:
+        """Return the state of the buckets in a slot, limited to the debt that its rates allow.
 
-        It can be deeper where the client's rate was changed, or a process was killed while it wrote.
+        It exceeds that if the client's rate was changed, or if a process was killed while it wrote.
         """
         requests_full_at, images_full_at = _TIMES.unpack_from(self._memory, at + _DIGEST_BYTES)
         most_requests = now + 2 * limits.requests.fill_ns if limits.requests is not None else requests_full_at
@@ -144,7 +148,7 @@ class BucketTable:
         if requests_full_at > most_requests or images_full_at > most_images:
             requests_full_at = min(requests_full_at, most_requests)
             images_full_at = min(images_full_at, most_images)
-            # Written at once, or it would be as deep at every refusal that follows.
+            # Stored now: refusals do not store a state, so the debt would stay too deep.
             _TIMES.pack_into(self._memory, at + _DIGEST_BYTES, requests_full_at, images_full_at)
         return requests_full_at, images_full_at
 
@@ -159,7 +163,7 @@ class BucketTable:
         return None
 
     def _free(self, start: int, now: int) -> int:
-        """Return the offset of the slot in a group that is free, or will be first."""
+        """Return the offset of the slot in a group that is free, or will be free first."""
 
         def busy_until(at: int) -> int:
             full_at = max(_TIMES.unpack_from(self._memory, at + _DIGEST_BYTES))
@@ -169,7 +173,7 @@ class BucketTable:
 
 
 class _RecordLocks:
-    """Locks among processes, one for each byte of an empty file without a name."""
+    """Locks between processes: record locks on the bytes of an empty anonymous file."""
 
     def __init__(self, patience_s: float) -> None:
         import fcntl  # noqa: PLC0415 - not every system has it, and only several processes need it
@@ -177,7 +181,7 @@ class _RecordLocks:
         self._lockf = fcntl.lockf
         self._exclusive, self._unlock = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
         self._patience_s = patience_s
-        # A process loses all its locks when it closes any descriptor of the file, so there is just this one.
+        # Closing any descriptor of a file releases all its locks of the process, so there is only this one.
         if hasattr(os, "memfd_create"):
             self._file = os.memfd_create("inkling-rates")
         else:
@@ -185,7 +189,7 @@ class _RecordLocks:
                 self._file = os.dup(file.fileno())
 
     def acquire(self, number: int) -> bool:
-        """Acquire a lock; return False if another process holds it for longer than the patience lasts."""
+        """Acquire a lock; return False if another process holds it for longer than `patience_s`."""
         deadline = 0.0
         while True:
             try:

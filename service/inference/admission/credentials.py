@@ -1,4 +1,4 @@
-"""Reads an API key from HTTP header fields or gRPC metadata."""
+"""Reads the API key of a request from HTTP header fields or gRPC metadata."""
 
 from collections.abc import Iterable
 
@@ -10,13 +10,13 @@ _SCHEME = b"bearer "
 def presented_key(fields: Iterable[tuple[bytes | str, bytes | str]]) -> bytes | None:
     """Return the API key of a request: `Authorization: Bearer KEY` or `X-API-Key: KEY`.
 
-    An `Authorization` field of another scheme is ignored, as a proxy may have needed it.
+    An `Authorization` field of another scheme is ignored: it may be meant for a proxy.
 
     Args:
-        fields: Names, in any case, and values: an HTTP request's header fields, or gRPC's metadata.
+        fields: Names, in any case, and values.
 
     Returns:
-        The key, not empty; None if there is none.
+        The key, not empty; None without one.
 
     Raises:
         MalformedRequest: Two fields hold different keys.

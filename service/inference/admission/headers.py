@@ -1,4 +1,4 @@
-"""Header fields of admission: `WWW-Authenticate`, `Retry-After`, `RateLimit` and `RateLimit-Policy`.
+"""Header fields of admission and overload: `WWW-Authenticate`, `Retry-After`, `RateLimit*`.
 
 The last two are those of the IETF draft "RateLimit header fields for HTTP"
 (draft-ietf-httpapi-ratelimit-headers, revisions 08 to 10). Over gRPC they are sent as trailing metadata.
@@ -7,22 +7,22 @@ The last two are those of the IETF draft "RateLimit header fields for HTTP"
 import math
 import random
 
-from service.core.errors import RateExceeded, ServiceError, Unauthenticated
-from service.inference.admission.buckets import Spent
-from service.inference.admission.rates import NS, Limits, Rate, policy
+from service.core.errors import CapacityError, RateExceeded, ServiceError, Unauthenticated
+from service.inference.admission.buckets import SpendResult
+from service.inference.admission.rates import NS, Rate, RateLimits, policy
 
 Fields = list[tuple[str, str]]
-"""Names in small letters, and values in ASCII."""
+"""Lower-case names, and values in ASCII."""
 
 _CHALLENGE = 'Bearer realm="inkling"'
 _JITTER = 0.25
-"""Share of a wait that is added at random, so that refused clients do not all come back at once."""
+"""Maximum random part added to `Retry-After`, so that refused clients do not all retry at once."""
 
 
-def of_limits(limits: Limits, spent: Spent) -> Fields:
-    """Return the fields of an answer to which rate limits apply.
+def limit_fields(limits: RateLimits, spent: SpendResult) -> Fields:
+    """Return the fields of a response to which rate limits apply.
 
-    `r` is what is left, and `t` the time until the bucket is full, both by `Rate`'s state in `spent`.
+    `r` is the number of remaining tokens, `t` the time in seconds until the bucket is full.
     """
     states = []
     if limits.requests is not None:
@@ -34,15 +34,17 @@ def of_limits(limits: Limits, spent: Spent) -> Fields:
     return [("ratelimit-policy", limits.policy), ("ratelimit", ", ".join(states))]
 
 
-def of_error(error: ServiceError) -> Fields:
-    """Return the fields of an error's answer; none for an error that is not of admission.
+def error_fields(error: ServiceError) -> Fields:
+    """Return the fields of an error response: how to authenticate, or when to retry; empty for other errors.
 
-    `Retry-After` and the `t` of `RateLimit` are the same number of seconds, never too small.
+    `Retry-After` and the `t` of `RateLimit` are equal, and never too small.
     """
+    if isinstance(error, CapacityError):
+        return [("retry-after", str(retry_after_s(error.retry_after_s)))]
     if isinstance(error, Unauthenticated):
         return [("www-authenticate", _CHALLENGE + (', error="invalid_token"' if error.is_invalid else ""))]
     if isinstance(error, RateExceeded):
-        # Not a secret: any number will do.
+        # Jitter needs no cryptographic randomness.
         wait_s = max(1, math.ceil(error.retry_after_s * (1 + _JITTER * random.random())))  # noqa: S311
         return [
             ("retry-after", str(wait_s)),
@@ -50,6 +52,19 @@ def of_error(error: ServiceError) -> Fields:
             ("ratelimit", f'"{error.unit}";r=0;t={wait_s}'),
         ]
     return []
+
+
+def retry_after_s(shortest_s: float) -> int:
+    """Return a random delay for the header `Retry-After`, so that refused clients do not return together.
+
+    Args:
+        shortest_s: Shortest delay in seconds, at least 0.
+
+    Returns:
+        Whole seconds, uniformly from `shortest_s` (rounded up, at least 1) to twice that plus one.
+    """
+    shortest = max(1, math.ceil(shortest_s))
+    return random.randint(shortest, 2 * shortest + 1)  # noqa: S311 - not a secret
 
 
 def _state(unit: str, rate: Rate, full_at: int, now: int) -> str:

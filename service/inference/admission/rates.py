@@ -1,8 +1,8 @@
 """Rate limits as token buckets: the arithmetic, without storage.
 
-The state of a bucket is one integer, the time at which it will be full again. Spending tokens moves that time
-into the future; time passing refills the bucket without any work. A bucket that was never used, or not for
-long enough, has a time in the past, so zero is a valid initial state.
+The state of a bucket is one integer: the time at which it will be full again. Spending tokens moves that time
+into the future; as time passes, the bucket refills without any work. The state of a full bucket is in the
+past, so 0 is a valid initial state.
 """
 
 import re
@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 
+from service.core.errors import RateExceeded
+
 NS = 1_000_000_000
 """Nanoseconds in a second."""
 
 MAX_FILL_NS = 86_400 * NS
-"""Longest time that an empty bucket may take to fill: one day."""
+"""Maximum time in which an empty bucket fills: one day."""
 
 _MAX_PER_S = 1_000_000
 _MAX_BURST = 1_000_000_000
@@ -31,7 +33,7 @@ class Rate:
         window_ns: Length of the window in nanoseconds.
         burst: Capacity of the bucket in tokens, >= 1.
         fill_ns: Time in nanoseconds in which an empty bucket fills, at most a day.
-        spare_ns: The same for all tokens but one: a bucket that needs longer to fill holds none.
+        spare_ns: Time in which all tokens but one fill: a bucket that needs longer holds no token.
     """
 
     amount: int
@@ -69,24 +71,20 @@ class Rate:
         """Time in which an empty bucket fills, in whole seconds, rounded up; at least 1."""
         return max(1, -(-self.fill_ns // NS))
 
-    def cost_ns(self, tokens: int) -> int:
-        """Return the time in nanoseconds in which so many tokens are added."""
-        return tokens * self.window_ns // self.amount
-
     def spend(self, full_at: int, now: int, tokens: int) -> int | None:
         """Take tokens from a bucket that holds at least one.
 
-        More tokens than the bucket holds may be taken: the bucket then is in debt, and refuses until it holds
-        a token again. In any t seconds at most 2 * burst + rate * t tokens are taken in this way, and at most
-        burst + rate * t if tokens are taken one by one.
+        A request may take more tokens than the bucket holds: the bucket is then in debt, and refuses until it
+        holds a token again. In any t seconds at most 2 * burst + rate * t tokens are taken in this way, and
+        at most burst + rate * t if tokens are taken one by one.
 
         Args:
             full_at: State of the bucket: the time at which it will be full, in nanoseconds.
             now: Current time in nanoseconds, of the same clock.
-            tokens: How many, 0 to `burst`; 0 takes none, and only checks that there is one.
+            tokens: Number of tokens, 0 to `burst`; 0 only checks that the bucket holds one.
 
         Returns:
-            The new state; None if the bucket holds less than one token, and is left as it is.
+            The new state; None if the bucket holds less than one token and is unchanged.
         """
         missing = full_at - now
         if missing <= 0:
@@ -109,14 +107,14 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RateLimits:
     """The rate limits of one client.
 
     Attributes:
-        requests: Of requests; None is no limit.
-        images: Of images; None is no limit.
+        requests: Rate of requests; None is no limit.
+        images: Rate of images; None is no limit.
         is_limited: Whether there is any limit.
-        policy: Both as the header field RateLimit-Policy has them.
+        policy: Value of the header field RateLimit-Policy.
     """
 
     requests: Rate | None = None
@@ -125,7 +123,7 @@ class Limits:
     policy: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Derive what every request needs."""
+        """Compute the fields that every request needs."""
         object.__setattr__(self, "is_limited", self.requests is not None or self.images is not None)
         rates = (("requests", self.requests), ("images", self.images))
         policies = [policy(unit, rate.burst, rate.window_s) for unit, rate in rates if rate is not None]
@@ -133,21 +131,21 @@ class Limits:
 
 
 def policy(unit: str, quota: int, window_s: int) -> str:
-    """Return a rate as the header field RateLimit-Policy has it, named for its unit."""
-    named = "" if unit == "requests" else f';qu="{unit}"'  # requests are what is counted if nothing is named
-    return f'"{unit}";q={quota}{named};w={window_s}'
+    """Return the policy of one rate for the header field RateLimit-Policy."""
+    quota_unit = "" if unit == "requests" else f';qu="{unit}"'  # requests are the default quota unit
+    return f'"{unit}";q={quota}{quota_unit};w={window_s}'
 
 
-UNLIMITED = Limits()
+UNLIMITED = RateLimits()
 
 
-@lru_cache(256)  # many lines of a key file have the same one
+@lru_cache(256)  # many lines of a key file have the same rate
 def parse(text: str, burst: int | None = None) -> Rate:
     """Parse a rate such as `100/s`, `6000/min`, `1.5/s`, `10/h` or `500/d`.
 
     Args:
         text: Number and unit of time.
-        burst: Capacity of the bucket in tokens; None is what the text names, rounded up: 6000 for `6000/min`.
+        burst: Capacity of the bucket in tokens; None is the number in `text`, rounded up.
 
     Raises:
         ValueError: The text is not a rate, or as `Rate.of`; the message is the part of a sentence after
@@ -161,7 +159,7 @@ def parse(text: str, burst: int | None = None) -> Rate:
 
 
 def per_second(amount: float | None, burst: int | None) -> Rate | None:
-    """Return the rate of two settings.
+    """Return the rate of a pair of settings.
 
     Args:
         amount: Tokens per second; None is no limit.
@@ -176,3 +174,8 @@ def per_second(amount: float | None, burst: int | None) -> Rate | None:
         return None
     number = Fraction(str(amount))
     return Rate.of(number, max(1, -(-number // 1)) if burst is None else burst)
+
+
+def rate_exceeded(rate: Rate, unit: str, full_at: int, now: int) -> RateExceeded:
+    """Return the error for a bucket that holds no token."""
+    return RateExceeded(rate.burst, unit, rate.window_s, rate.wait_ns(full_at, now) / 1e9)

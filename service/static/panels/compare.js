@@ -1,10 +1,10 @@
-/** Compare: the same drawing through every version of every network for digits. */
+/** Tab "Compare": predictions of every version of every digit network for the drawing. */
 
 import * as api from "../api.js";
-import { element, head, percent, scroller, stretch } from "../view.js";
+import { element, head, percent, scroller, setBarLength } from "../view.js";
 
 /**
- * @typedef {import("../view.js").Shown} Shown
+ * @typedef {import("../view.js").PageState} PageState
  * @typedef {import("../view.js").Summary} Summary
  * @typedef {import("../view.js").Model} Model
  *
@@ -17,12 +17,12 @@ import { element, head, percent, scroller, stretch } from "../view.js";
  * @property {HTMLElement} sure
  * @property {HTMLElement} bars
  * @property {HTMLButtonElement} use
- * @property {boolean} isChosen
- * @property {api.Answer | null} answer
+ * @property {boolean} isSelected
+ * @property {api.Prediction | null} prediction
  */
 
-/** How many answers to wait for at once. */
-const AT_ONCE = 2;
+/** Number of concurrent requests. */
+const CONCURRENCY = 2;
 
 /** The tab "Compare". */
 export class ComparePanel {
@@ -40,76 +40,79 @@ export class ComparePanel {
     const table = element(
       "table",
       { class: "compare-table" },
-      element("caption", { class: "unseen" }, "Your drawing through every network, from the simplest to the strongest"),
-      head("Network", "Reads", "How likely", "Knows the like", "0 to 9", "Use"),
+      element("caption", { class: "unseen" }, "Predictions of every network for your drawing, from the smallest network to the largest"),
+      head("Network", "Prediction", "Probability", "Sure", "0 to 9", "Use"),
       this.#body,
     );
     root.append(this.#verdict, scroller("Comparison of the networks", table));
   }
 
-  /** @param {Shown} shown */
+  /** @param {PageState} state */
   async show({ model, models, drawing, signal, choose }) {
     this.#choose = choose;
-    this.#list(models);
+    this.#updateRows(models);
     for (const row of this.#rows) {
-      const isChosen = row.model.name === model.name && row.model.version === model.version;
-      row.isChosen = isChosen;
-      row.row.classList.toggle("compare-chosen", isChosen);
-      row.use.setAttribute("aria-pressed", String(isChosen));
-      row.use.firstChild?.replaceWith(isChosen ? "in use" : "use");
+      const isSelected = row.model.name === model.name && row.model.version === model.version;
+      row.isSelected = isSelected;
+      row.row.classList.toggle("compare-chosen", isSelected);
+      row.use.setAttribute("aria-pressed", String(isSelected));
+      row.use.firstChild?.replaceWith(isSelected ? "in use" : "use");
       if (!drawing) {
         fill(row, null);
       }
     }
     if (!drawing) {
-      this.#judge("Draw something, and every network says what it reads.");
+      this.#summarise("Draw a digit to compare the predictions of all networks.");
       return;
     }
     const waiting = [...this.#rows];
-    const ask = async () => {
+    const work = async () => {
       for (let row = waiting.shift(); row; row = waiting.shift()) {
-        const answer = await api.probabilities(row.model, drawing, {}, signal);
+        const prediction = await api.probabilities(row.model, drawing, {}, signal);
         if (signal.aborted) {
           return;
         }
-        fill(row, answer);
+        fill(row, prediction);
       }
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, ask));
+    await Promise.all(Array.from({ length: CONCURRENCY }, work));
     if (!signal.aborted) {
-      this.#judge();
+      this.#summarise();
     }
   }
 
   /**
-   * Make a row for every version, simple ones first, unless they are there.
+   * Create a row for every version, sorted by the number of parameters, unless they exist.
    * @param {Summary[]} models
    */
-  #list(models) {
+  #updateRows(models) {
     const versions = models
       .filter(({ input }) => input.join() === "28,28")
       .sort((a, b) => a.parameters - b.parameters)
       .flatMap(({ name, labels, versions }) => versions.map((version) => ({ model: { name, version }, labels })));
     const key = (/** @type {{model: Model}[]} */ all) => all.map(({ model }) => `${model.name}/${model.version}`).join();
     if (key(versions) !== key(this.#rows)) {
-      this.#rows = versions.map(({ model, labels }) => make(model, labels, () => this.#choose(model)));
+      this.#rows = versions.map(({ model, labels }) => createRow(model, labels, () => this.#choose(model)));
       this.#body.replaceChildren(...this.#rows.map(({ row }) => row));
     }
   }
 
   /**
-   * Say and mark who disagrees with the chosen version.
-   * @param {string} [nothing]  What to say without answers.
+   * State and mark which versions disagree with the selected one.
+   * @param {string} [hint]  Text to show if there are no predictions.
    */
-  #judge(nothing) {
-    const chosen = this.#rows.find(({ isChosen }) => isChosen)?.answer?.label;
-    const others = this.#rows.filter(({ answer }) => answer && answer.label !== chosen);
+  #summarise(hint) {
+    const label = this.#rows.find(({ isSelected }) => isSelected)?.prediction?.label;
+    const others = this.#rows.filter(({ prediction }) => prediction && prediction.label !== label);
     for (const row of this.#rows) {
       row.row.classList.toggle("compare-other", others.includes(row));
     }
-    const words = others.map(({ model, answer }) => `${model.name} ${model.version} a ${answer?.label}`);
+    const differing = others.map(({ model, prediction }) => `${model.name} ${model.version} predicts ${prediction?.label}`);
     this.#verdict.textContent =
-      nothing ?? (others.length ? `The chosen one reads a ${chosen}, but ${words.join(", ")}.` : `All ${this.#rows.length} read a ${chosen}.`);
+      hint ??
+      (others.length
+        ? `The selected network predicts ${label}, but ${differing.join(", ")}.`
+        : `All ${this.#rows.length} networks predict ${label}.`);
   }
 }
 
@@ -119,12 +122,12 @@ export class ComparePanel {
  * @param {() => void} choose
  * @returns {Row}
  */
-function make(model, labels, choose) {
+function createRow(model, labels, choose) {
   const digit = element("td", { class: "compare-digit" });
   const bar = element("span", { class: "bar" });
   const confidence = element("span", { class: "compare-number" });
   const sure = element("td");
-  const bars = element("div", { class: "compare-bars", role: "img", "aria-label": "No answer yet" }, ...labels.map(() => element("i")));
+  const bars = element("div", { class: "compare-bars", role: "img", "aria-label": "No prediction yet" }, ...labels.map(() => element("i")));
   const name = `${model.name} ${model.version}`;
   const use = element("button", { type: "button", click: choose }, "use", element("span", { class: "unseen" }, ` ${name}`));
   const row = element(
@@ -137,22 +140,22 @@ function make(model, labels, choose) {
     element("td", {}, bars),
     element("td", {}, use),
   );
-  return { model, row, digit, bar, confidence, sure, bars, use, isChosen: false, answer: null };
+  return { model, row, digit, bar, confidence, sure, bars, use, isSelected: false, prediction: null };
 }
 
 /**
  * @param {Row} row
- * @param {(api.Answer & {probabilities: number[]}) | null} answer
+ * @param {(api.Prediction & {probabilities: number[]}) | null} prediction
  */
-function fill(row, answer) {
-  row.answer = answer;
-  row.digit.textContent = answer?.label ?? "–";
-  row.confidence.textContent = answer ? percent(answer.confidence) : "";
-  row.sure.textContent = answer?.sure === undefined ? "does not say" : answer.sure ? "yes" : "no";
-  row.sure.classList.toggle("hint", answer?.sure === undefined);
-  stretch(row.bar, answer?.confidence ?? 0);
+function fill(row, prediction) {
+  row.prediction = prediction;
+  row.digit.textContent = prediction?.label ?? "–";
+  row.confidence.textContent = prediction ? percent(prediction.confidence) : "";
+  row.sure.textContent = prediction?.sure === undefined ? "no threshold" : prediction.sure ? "yes" : "no";
+  row.sure.classList.toggle("hint", prediction?.sure === undefined);
+  setBarLength(row.bar, prediction?.confidence ?? 0);
   for (const [i, bar] of [...row.bars.children].entries()) {
-    stretch(/** @type {HTMLElement} */ (bar), answer?.probabilities[i] ?? 0);
+    setBarLength(/** @type {HTMLElement} */ (bar), prediction?.probabilities[i] ?? 0);
   }
-  row.bars.setAttribute("aria-label", answer ? answer.probabilities.map((p, i) => `${i}: ${percent(p)}`).join(", ") : "nothing yet");
+  row.bars.setAttribute("aria-label", prediction ? prediction.probabilities.map((p, i) => `${i}: ${percent(p)}`).join(", ") : "No prediction yet");
 }

@@ -1,25 +1,25 @@
-/** A confusion matrix whose cells say in words what they mean. */
+/** Confusion matrix; pressing a cell shows its meaning in words. */
 
-import { count, element, percent, scroller, stretch } from "../view.js";
+import { count, element, percent, scroller, setBarLength } from "../view.js";
 
 /**
  * @typedef {object} Confusion
  * @property {string} data
  * @property {string} split
  * @property {number[]} seeds
- * @property {number[][]} counts  One row a class, one column an answer.
+ * @property {number[][]} counts  One row per true class, one column per predicted class.
  * @property {{truth: string, answer: string, count: number}[]} confused
  */
 
 const DIGITS = ["zeros", "ones", "twos", "threes", "fours", "fives", "sixes", "sevens", "eights", "nines"];
 
-/** Shows one matrix after another. */
+/** Shows confusion matrices. */
 export class ConfusionTable {
-  /** Everything there is to see. */
+  /** Element that contains everything. */
   root = element("div", { class: "report-confusion" });
 
   #labels;
-  #words = element("p", { class: "report-words", role: "status" });
+  #meaning = element("p", { class: "report-words", role: "status" });
 
   /** @type {HTMLButtonElement[][]} */
   #buttons = [];
@@ -31,28 +31,28 @@ export class ConfusionTable {
 
   /** @param {Confusion} matrix */
   show({ data, split, seeds, counts, confused }) {
-    const most = Math.max(1, ...counts.flatMap((row, i) => row.filter((_, j) => i !== j)));
-    this.#buttons = counts.map((row, truth) => row.map((_, answer) => this.#cell(counts, truth, answer, most)));
-    const corner = element("td", {}, element("span", { class: "hint" }, "is ↓ read as →"));
+    const largest = Math.max(1, ...counts.flatMap((row, i) => row.filter((_, j) => i !== j)));
+    this.#buttons = counts.map((row, truth) => row.map((_, answer) => this.#cell(counts, truth, answer, largest)));
+    const corner = element("td", {}, element("span", { class: "hint" }, "true ↓ predicted →"));
     const columns = this.#labels.map((label) => element("th", { scope: "col" }, element("span", {}, label)));
     const rows = this.#buttons.map((row, truth) =>
       element("tr", {}, element("th", { scope: "row" }, this.#labels[truth]), ...row.map((button) => element("td", {}, button))),
     );
-    const fits = seeds.length > 1 ? `, ${seeds.length} fits added up` : "";
+    const fits = seeds.length > 1 ? `, sum of ${seeds.length} fits` : "";
     const table = element(
       "table",
       { class: `report-matrix ${this.#labels.some((label) => label.length > 2) ? "report-long" : ""}`, keydown: (event) => this.#key(event) },
-      element("caption", {}, `${data}, ${split}${fits}: rows are what the images show, columns what was read`),
+      element("caption", {}, `${data}, ${split}${fits}: rows are true classes, columns predictions`),
       element("thead", {}, element("tr", {}, corner, ...columns)),
       element("tbody", {}, ...rows),
     );
     this.#buttons[0][0].tabIndex = 0;
-    this.#words.textContent = "Press a cell to see what it means; arrow keys go from cell to cell.";
-    const pairs = confused.map(({ truth, answer, count: times }) => element("li", {}, `${truth} read as ${answer}: ${count(times)}`));
+    this.#meaning.textContent = "Press a cell to see its meaning; arrow keys move between cells.";
+    const pairs = confused.map(({ truth, answer, count: times }) => element("li", {}, `${truth} predicted as ${answer}: ${count(times)}`));
     this.root.replaceChildren(
       scroller("Confusion matrix", table),
-      this.#words,
-      element("div", {}, element("h4", {}, "Most often confused"), pairs.length ? element("ol", {}, ...pairs) : "Nothing was."),
+      this.#meaning,
+      element("div", {}, element("h4", {}, "Most often confused"), pairs.length ? element("ol", {}, ...pairs) : "None."),
     );
   }
 
@@ -60,35 +60,35 @@ export class ConfusionTable {
    * @param {number[][]} counts
    * @param {number} truth
    * @param {number} answer
-   * @param {number} most  Frequent mistake.
+   * @param {number} largest  Count of the most frequent mistake.
    */
-  #cell(counts, truth, answer, most) {
+  #cell(counts, truth, answer, largest) {
     const times = counts[truth][answer];
     const all = counts[truth].reduce((sum, value) => sum + value, 0);
-    const isRight = truth === answer;
+    const isCorrect = truth === answer;
     const button = element(
       "button",
       {
         type: "button",
         tabindex: -1,
-        class: isRight ? "report-right" : "report-wrong",
-        "aria-label": `${this.#labels[truth]} read as ${this.#labels[answer]}: ${times}`,
+        class: isCorrect ? "report-right" : "report-wrong",
+        "aria-label": `${this.#labels[truth]} predicted as ${this.#labels[answer]}: ${times}`,
         click: () => {
-          const how = isRight ? "rightly" : `as ${this.#labels[answer]}`;
+          const how = isCorrect ? "correctly" : `as ${this.#labels[answer]}`;
           const was = times === 1 ? "was" : "were";
           const share = all ? ` (${percent(times / all)})` : "";
-          this.#words.textContent = `Of ${count(all)} ${this.#many(truth)} ${count(times)} ${was} read ${how}${share}.`;
+          this.#meaning.textContent = `Of ${count(all)} ${this.#plural(truth)}, ${count(times)} ${was} predicted ${how}${share}.`;
           this.#mark(truth, answer);
         },
       },
       times ? String(times) : "·",
     );
-    stretch(button, isRight ? (all ? times / all : 0) : Math.sqrt(times / most)); // so that rare mistakes are seen too
+    setBarLength(button, isCorrect ? (all ? times / all : 0) : Math.sqrt(times / largest)); // so that rare mistakes are visible too
     return button;
   }
 
   /** @param {number} truth */
-  #many(truth) {
+  #plural(truth) {
     const label = this.#labels[truth];
     return /^\d$/.test(label) ? DIGITS[Number(label)] : `photographs of ${label}`;
   }

@@ -1,21 +1,21 @@
-/** Flowers: what the network for photographs makes of one, and how little of it it sees. */
+/** Tab "Flowers": prediction for a photograph, and the small image that the network gets. */
 
 import * as api from "../api.js";
-import { count, element, paintSeen, percent, stretch } from "../view.js";
+import { count, element, paintInput, percent, setBarLength } from "../view.js";
 
 /**
- * @typedef {import("../view.js").Shown} Shown
+ * @typedef {import("../view.js").PageState} PageState
  * @typedef {import("../api.js").Summary} Summary
  */
 
-const KINDS = ["image/png", "image/jpeg", "image/webp"];
-const PHOTOGRAPHS = "64,64,3";
+const IMAGE_TYPES = ["image/png", "image/jpeg", "image/webp"];
+const PHOTOGRAPH_SHAPE = "64,64,3";
 
 /** The tab "Flowers". */
 export class FlowersPanel {
   #root;
   #hint = element("p");
-  #file = element("input", { type: "file", accept: KINDS.join(), class: "unseen", id: "flowers-file" });
+  #file = element("input", { type: "file", accept: IMAGE_TYPES.join(), class: "unseen", id: "flowers-file" });
   #drop = element(
     "label",
     { class: "flowers-drop", for: "flowers-file" },
@@ -25,14 +25,14 @@ export class FlowersPanel {
   #problem = element("p", { class: "flowers-problem", role: "alert" });
   #answer = element("p", { class: "flowers-answer", role: "status" });
   #photo = element("img", { alt: "Your photograph", width: 256, height: 256 });
-  #seen = element("canvas", { width: 64, height: 64, role: "img", "aria-label": "The photograph's middle square, 64 x 64 pixels" });
+  #seen = element("canvas", { width: 64, height: 64, role: "img", "aria-label": "The central square of the photograph, 64 x 64 pixels" });
   #bars = element("ol", { class: "flowers-bars" });
   #result = element("div", { class: "flowers-result", hidden: true });
 
   /** @type {Summary | null} */
   #model = null;
 
-  #asking = new AbortController();
+  #request = new AbortController();
 
   /** @param {HTMLElement} root */
   constructor(root) {
@@ -46,20 +46,20 @@ export class FlowersPanel {
     this.#result.append(pictures, element("div", {}, this.#answer, this.#bars));
     root.append(this.#hint, this.#file, this.#drop, this.#problem, this.#result);
     this.#file.addEventListener("change", () => {
-      this.#take(this.#file.files);
-      this.#file.value = ""; // so that the same file can be chosen again
+      this.#accept(this.#file.files);
+      this.#file.value = ""; // so that the same file can be selected again
     });
     root.addEventListener("dragover", (event) => event.preventDefault());
     root.addEventListener("drop", (event) => {
-      event.preventDefault(); // what is dropped or pasted here is not for the paper
-      this.#take(event.dataTransfer?.files);
+      event.preventDefault(); // files dropped or pasted here are not for the canvas
+      this.#accept(event.dataTransfer?.files);
     });
     window.addEventListener("paste", (event) => this.#paste(event), { capture: true });
   }
 
-  /** @param {Shown} shown */
+  /** @param {PageState} shown */
   show({ models }) {
-    this.#model = models.find(({ input }) => input.join() === PHOTOGRAPHS) ?? null;
+    this.#model = models.find(({ input }) => input.join() === PHOTOGRAPH_SHAPE) ?? null;
     this.#drop.hidden = this.#file.disabled = !this.#model;
     this.#hint.textContent = this.#model ? introduce(this.#model) : "No network for photographs is served.";
   }
@@ -69,35 +69,35 @@ export class FlowersPanel {
     const files = event.clipboardData?.files;
     if (files?.length && this.#model && this.#root.getClientRects().length) {
       event.preventDefault();
-      this.#take(files);
+      this.#accept(files);
     }
   }
 
   /** @param {FileList | null | undefined} files */
-  #take(files) {
-    const picture = [...(files ?? [])].find(({ type }) => KINDS.includes(type));
+  #accept(files) {
+    const picture = [...(files ?? [])].find(({ type }) => IMAGE_TYPES.includes(type));
     if (picture) {
-      void this.#ask(picture);
+      void this.#predict(picture);
     } else {
-      const got = files?.[0]?.type || "something else";
-      this.#problem.textContent = `A photograph should be a PNG, JPEG or WebP file; this is ${got}.`;
+      const got = files?.[0]?.type || "an unknown type";
+      this.#problem.textContent = `Expected a PNG, JPEG or WebP file; got ${got}.`;
     }
   }
 
   /** @param {File} picture */
-  async #ask(picture) {
+  async #predict(picture) {
     if (!this.#model) {
       return;
     }
-    this.#asking.abort();
-    this.#asking = new AbortController();
-    const { signal } = this.#asking;
+    this.#request.abort();
+    this.#request = new AbortController();
+    const { signal } = this.#request;
     const model = this.#model;
     this.#problem.textContent = "";
     try {
-      const answer = await api.probabilities(model, { picture }, { include: "seen" }, signal);
-      await this.#display(picture);
-      this.#tell(model, answer);
+      const prediction = await api.probabilities(model, { picture }, { include: "seen" }, signal);
+      await this.#showPhoto(picture);
+      this.#showPrediction(model, prediction);
     } catch (error) {
       if (!signal.aborted) {
         this.#problem.textContent = error instanceof Error ? error.message : String(error);
@@ -106,25 +106,25 @@ export class FlowersPanel {
   }
 
   /** @param {File} picture */
-  async #display(picture) {
-    const former = this.#photo.src;
+  async #showPhoto(picture) {
+    const previous = this.#photo.src;
     this.#photo.src = URL.createObjectURL(picture);
-    URL.revokeObjectURL(former);
+    URL.revokeObjectURL(previous);
     await this.#photo.decode();
   }
 
   /**
    * @param {Summary} model
-   * @param {api.Answer & {probabilities: number[]}} answer
+   * @param {api.Prediction & {probabilities: number[]}} prediction
    */
-  #tell({ labels }, { label, confidence, probabilities, seen }) {
-    paintSeen(this.#seen, seen);
+  #showPrediction({ labels }, { label, confidence, probabilities, seen }) {
+    paintInput(this.#seen, seen);
     this.#answer.textContent = `${label}, ${percent(confidence)}`;
     const sorted = labels.map((name, i) => ({ name, probability: probabilities[i] })).sort((a, b) => b.probability - a.probability);
     this.#bars.replaceChildren(
       ...sorted.map(({ name, probability }) => {
         const bar = element("span", { class: "bar" });
-        stretch(bar, probability);
+        setBarLength(bar, probability);
         const number = element("span", { class: "flowers-number" }, percent(probability));
         return element("li", {}, element("span", {}, name), element("span", { class: "track" }, bar), number);
       }),
@@ -134,13 +134,13 @@ export class FlowersPanel {
 }
 
 /**
- * Say how good the network is.
+ * Return a description of the network and its accuracy.
  * @param {Summary} model
  */
 function introduce({ name, version, labels, metrics }) {
   const test = metrics.find(({ fit, split }) => fit === "published" && split === "test");
-  const honest = test
-    ? ` Expect mistakes: of ${count(test.examples)} photographs that it had not met it named ${percent(test.accuracy)} rightly; guessing would name ${percent(1 / labels.length)}.`
+  const accuracy = test
+    ? ` Its accuracy on ${count(test.examples)} test photographs is ${percent(test.accuracy)}; guessing would reach ${percent(1 / labels.length)}.`
     : "";
-  return `${name} ${version} knows ${labels.length} flowers and nothing else.${honest}`;
+  return `${name} ${version} distinguishes ${labels.length} kinds of flowers.${accuracy}`;
 }

@@ -1,19 +1,19 @@
-/** Report: what the trainer measured of a published network. */
+/** Tab "Report": the trainer's evaluation of a published network. */
 
 import * as api from "../api.js";
 import { count, element, head, percent, scroller } from "../view.js";
 import { ConfusionTable } from "./confusion.js";
 
 /**
- * @typedef {import("../view.js").Shown} Shown
+ * @typedef {import("../view.js").PageState} PageState
  * @typedef {import("../api.js").Model} Model
  * @typedef {{row: number, probability: number, answer: string}} Seen
  */
 
-/** Pictures that stand in the panel as tables. */
+/** Charts that the panel shows as tables instead. */
 const TABLES = /^(summary|confusion)/;
 
-/** How many typical and troublesome images of a class to name. */
+/** Number of typical and of difficult images listed per class. */
 const EXAMPLES = 3;
 
 /** The tab "Report". */
@@ -23,7 +23,7 @@ export class ReportPanel {
   #content = element("div", { class: "report-content" });
   #shown = "";
 
-  /** @type {Shown | null} */
+  /** @type {PageState | null} */
   #last = null;
 
   /** @param {HTMLElement} root */
@@ -32,38 +32,38 @@ export class ReportPanel {
     root.append(label, this.#status, this.#content);
   }
 
-  /** @param {Shown} shown */
-  async show(shown) {
-    this.#last = shown;
-    this.#list(shown);
-    const [name, version] = (this.#select.value || `${shown.model.name}/${shown.model.version}`).split("/");
+  /** @param {PageState} state */
+  async show(state) {
+    this.#last = state;
+    this.#list(state);
+    const [name, version] = (this.#select.value || `${state.model.name}/${state.model.version}`).split("/");
     if (this.#shown === `${name}/${version}`) {
       return;
     }
     try {
-      const report = await api.report({ name, version }, shown.signal);
+      const report = await api.report({ name, version }, state.signal);
       const content = await write(report);
-      if (shown.signal.aborted) {
+      if (state.signal.aborted) {
         return;
       }
       this.#content.replaceChildren(...content);
       this.#status.textContent = "";
     } catch (error) {
-      if (!(error instanceof api.ApiError) || error.status >= 500 || shown.signal.aborted) {
+      if (!(error instanceof api.ApiError) || error.status >= 500 || state.signal.aborted) {
         throw error;
       }
       this.#content.replaceChildren();
-      this.#status.textContent = `There is no report of ${name} ${version} to show: ${error.message}`;
+      this.#status.textContent = `No report of ${name} ${version}: ${error.message}`;
     }
     this.#shown = `${name}/${version}`;
   }
 
-  /** @param {Shown} shown */
+  /** @param {PageState} state */
   #list({ model, models }) {
     const others = models.filter(({ input }) => input.join() !== "28,28");
     const wanted = this.#select.value;
     this.#select.replaceChildren(
-      element("option", { value: "" }, `${model.name} ${model.version}, the chosen network`),
+      element("option", { value: "" }, `${model.name} ${model.version}, the selected network`),
       ...others.flatMap(({ name, versions }) =>
         versions.map((version) => element("option", { value: `${name}/${version}` }, `${name} ${version}, photographs`)),
       ),
@@ -88,7 +88,7 @@ async function write(report) {
     section("Layers", layers(report)),
     section("Accuracy", ...accuracy(report)),
     confusion(report),
-    section("Pictures", element("div", { class: "report-pictures" }, ...pictures.map((/** @type {any} */ { figure }) => figure))),
+    section("Charts", element("div", { class: "report-pictures" }, ...pictures.map((/** @type {any} */ { figure }) => figure))),
     ...report.notes.map((/** @type {string} */ note) => element("p", { class: "hint" }, note)),
   ];
 }
@@ -116,13 +116,13 @@ function layers({ layers, parameters, model, version }) {
   const total = element(
     "tfoot",
     {},
-    element("tr", {}, element("th", { scope: "row", colspan: 4 }, "In all"), element("td", {}, count(parameters))),
+    element("tr", {}, element("th", { scope: "row", colspan: 4 }, "Total"), element("td", {}, count(parameters))),
   );
   return table(`Layers of ${model} ${version}`, head("Layer", "Inputs", "Units", "Activation", "Parameters"), body(rows), total);
 }
 
 /**
- * Write a table of accuracies; what comes after the first two data sets can be unfolded.
+ * Create the tables of accuracies. The first two data sets are visible, the others can be expanded.
  * @param {any} report
  */
 function accuracy({ accuracy, calibration, lesson }) {
@@ -133,7 +133,7 @@ function accuracy({ accuracy, calibration, lesson }) {
     const measured = calibration.find((/** @type {any} */ c) => c.fit === fit && c.data === data && c.split === split);
     const off = error ?? measured?.error;
     const cells = [
-      { published: "this network", lesson: "the lesson's split", "held-out": "without them" }[String(fit)] ?? fit,
+      { published: "this network", lesson: "the lesson's split", "held-out": "held-out writers" }[String(fit)] ?? fit,
       count(examples) + (seeds.length > 1 ? `, ${seeds.length} fits` : ""),
       `${(share * 100).toFixed(2)} %` + (spread === null ? "" : ` ± ${(spread * 100).toFixed(2)}`),
       ...(hasLesson ? [fit === "lesson" && lesson[split] ? `${(lesson[split] * 100).toFixed(2)} %` : ""] : []),
@@ -142,10 +142,10 @@ function accuracy({ accuracy, calibration, lesson }) {
     ];
     rows.set(data, [...(rows.get(data) ?? []), row(split, ...cells)]);
   }
-  const names = head("Split", "Fit", "Images", "Accuracy", ...(hasLesson ? ["Lesson had"] : []), "Loss", "Calibration off by");
+  const names = head("Split", "Fit", "Images", "Accuracy", ...(hasLesson ? ["Lesson's figure"] : []), "Loss", "Calibration error");
   const tables = [...rows].map(([data, own]) => table(data, names.cloneNode(true), body(own)));
   const rest = tables.slice(2);
-  const more = element("details", {}, element("summary", {}, `${rest.length} more, each fit by itself`), ...rest);
+  const more = element("details", {}, element("summary", {}, `${rest.length} more tables, one per fit`), ...rest);
   return [...tables.slice(0, 2), ...(rest.length ? [more] : [])];
 }
 
@@ -169,7 +169,7 @@ function confusion(report) {
   const test = report.confusion.findIndex((/** @type {any} */ { fit, split }) => fit === "published" && split === "test");
   choice.value = String(Math.max(test, 0));
   show();
-  return section("What is taken for what", element("label", { class: "report-choice" }, "Split ", choice), found.root, examples);
+  return section("Confusion matrix", element("label", { class: "report-choice" }, "Split ", choice), found.root, examples);
 }
 
 /**
@@ -179,7 +179,7 @@ function confusion(report) {
  */
 function extremes({ model, version }, found, split) {
   const typical = (/** @type {Seen} */ { row, probability }) => `${count(row)} (${percent(probability)})`;
-  const troublesome = (/** @type {Seen} */ seen) => `${typical(seen)}, read as ${seen.answer}`;
+  const troublesome = (/** @type {Seen} */ seen) => `${typical(seen)}, predicted as ${seen.answer}`;
   const rows = found.map((each) =>
     row(
       each.label,
@@ -188,17 +188,17 @@ function extremes({ model, version }, found, split) {
     ),
   );
   return [
-    element("h4", {}, "Typical and troublesome images"),
+    element("h4", {}, "Typical and difficult images"),
     element(
       "p",
       { class: "hint" },
-      "By row number, with the probability of the right class. The images are not in the repository; where the data is, ",
+      "Row numbers, with the probability of the true class. The images are not in the repository; with the data, ",
       element("code", {}, `python -m training report ${model} ${version} --pictures FOLDER`),
-      " draws these, and ",
+      " draws them, and ",
       element("code", {}, `python -m training sample ${model} --class "${found[0]?.label}" --part ${split} --out FILE.png`),
-      " the first ones of a class.",
+      " draws the first images of a class.",
     ),
-    table(`Images of ${split}`, head("Class", "Most typical", "Most troublesome"), body(rows)),
+    table(`Images of ${split}`, head("Class", "Most typical", "Most difficult"), body(rows)),
   ];
 }
 

@@ -1,10 +1,10 @@
-/** Weights: what the units of the first layer look for, and the matrices of the deeper ones. */
+/** Tab "Weights": weight images of the first layer's units, and the matrices of the deeper layers. */
 
 import * as api from "../api.js";
-import { count, element, scroller, stretch } from "../view.js";
+import { count, element, scroller, setBarLength } from "../view.js";
 
 /**
- * @typedef {import("../view.js").Shown} Shown
+ * @typedef {import("../view.js").PageState} PageState
  * @typedef {Awaited<ReturnType<typeof api.weights>>["layers"][number]} Layer
  * @typedef {{figure: HTMLElement, bar: HTMLElement, number: HTMLElement}} Unit
  */
@@ -21,23 +21,23 @@ export class WeightsPanel {
   #more = element("button", { type: "button", click: () => this.#showMore() }, "Show more");
   #deeper = element("div", { class: "weights-deeper" });
 
-  /** What is drawn: a version in a palette. */
+  /** Key of the content: version and palette. */
   #drawn = "";
 
-  /** @type {Map<number, Unit>} Those that were ever shown of this version, by number. */
-  #made = new Map();
+  /** @type {Map<number, Unit>} Units created so far, by number. */
+  #created = new Map();
 
-  /** @type {number[]} All units, in the order they are shown in. */
+  /** @type {number[]} All units, in display order. */
   #order = [];
 
-  /** @type {number[] | null} */
+  /** @type {number[] | null} Activation of each unit. */
   #values = null;
 
   #limit = MORE;
 
   /** @type {(unit: number) => Unit} */
-  #make = () => {
-    throw new Error("No version is shown.");
+  #createUnit = () => {
+    throw new Error("No version is selected.");
   };
 
   /** @param {HTMLElement} root */
@@ -45,21 +45,21 @@ export class WeightsPanel {
     root.append(this.#title, this.#hint, this.#units, this.#more, this.#deeper);
   }
 
-  /** @param {Shown} shown */
+  /** @param {PageState} state */
   async show({ model, summary, drawing, palette, signal }) {
     const drawn = `${model.name}/${model.version}/${palette}`;
-    const [{ layers }, told] = await Promise.all([
+    const [{ layers }, explanation] = await Promise.all([
       drawn === this.#drawn ? { layers: null } : api.weights(model, signal),
       drawing && api.explain(model, drawing, { include: "activations" }, signal),
     ]);
     if (layers) {
       this.#drawn = drawn;
-      this.#made = new Map();
+      this.#created = new Map();
       this.#limit = MORE;
-      this.#make = (unit) => makeUnit(model, layers[0], unit, palette, summary.layers.length === 1 ? summary.labels : null);
+      this.#createUnit = (unit) => createUnit(model, layers[0], unit, palette, summary.layers.length === 1 ? summary.labels : null);
       this.#showDeeper(model, layers.slice(1), palette, summary);
     }
-    this.#showUnits(summary, told?.activations?.[0].values ?? null);
+    this.#showUnits(summary, explanation?.activations?.[0].values ?? null);
   }
 
   /**
@@ -71,41 +71,41 @@ export class WeightsPanel {
     this.#values = values;
     this.#order = Array.from({ length: units }, (_, unit) => unit);
     if (layers.length === 1) {
-      this.#title.textContent = `${name}: one image a digit`;
-      this.#hint.textContent = `The ${labels.length} units answer at once: ink on a green or blue pixel speaks for the digit, ink on the other colour against it. ${
-        values ? "The numbers are their logits; the highest wins." : "Draw something to see their logits."
+      this.#title.textContent = `${name}: one image per digit`;
+      this.#hint.textContent = `Each of the ${labels.length} units is a digit: ink on a green or blue pixel supports it, ink on a pixel of the other colour opposes it. ${
+        values ? "The numbers are the logits; the largest is the prediction." : "Draw a digit to see the logits."
       }`;
     } else {
-      this.#title.textContent = `${name}: what its ${count(units)} units look for`;
+      this.#title.textContent = `${name}: weights of its ${count(units)} units`;
       if (values) {
         this.#order.sort((a, b) => values[b] - values[a] || a - b);
-        const firing = values.filter((value) => value > 0).length;
-        this.#hint.textContent = `${count(firing)} of ${count(units)} units fire for this drawing, those that fire most come first. The numbers are their activations.`;
+        const active = values.filter((value) => value > 0).length;
+        this.#hint.textContent = `${count(active)} of ${count(units)} units are active for this drawing; the most active come first. The numbers are their activations.`;
       } else {
-        this.#hint.textContent = "In the order of the layer. Draw something to see which units fire for it.";
+        this.#hint.textContent = "Units in the order of the layer. Draw a digit to see which are active.";
       }
     }
     this.#arrange();
   }
 
-  /** Put the units that are shown in their order; those made before only move. */
+  /** Show the units in display order; existing elements are moved, not created again. */
   #arrange() {
     const shown = this.#order.slice(0, this.#limit);
-    const most = Math.max(...(this.#values ?? [0]).map(Math.abs)) || 1;
+    const largest = Math.max(...(this.#values ?? [0]).map(Math.abs)) || 1;
     this.#units.replaceChildren(
       ...shown.map((unit) => {
-        const made = this.#made.get(unit) ?? this.#make(unit);
-        this.#made.set(unit, made);
+        const found = this.#created.get(unit) ?? this.#createUnit(unit);
+        this.#created.set(unit, found);
         const value = this.#values?.[unit];
-        made.number.textContent = value === undefined ? "\u00a0" : value.toFixed(2).replace("-", "−");
-        made.figure.classList.toggle("weights-silent", value !== undefined && value <= 0);
-        stretch(made.bar, Math.max(value ?? 0, 0) / most);
-        return made.figure;
+        found.number.textContent = value === undefined ? "\u00a0" : value.toFixed(2).replace("-", "−");
+        found.figure.classList.toggle("weights-silent", value !== undefined && value <= 0);
+        setBarLength(found.bar, Math.max(value ?? 0, 0) / largest);
+        return found.figure;
       }),
     );
-    const left = this.#order.length - shown.length;
-    this.#more.hidden = !left;
-    this.#more.textContent = `Show ${count(Math.min(MORE, left))} more of ${count(left)}`;
+    const hidden = this.#order.length - shown.length;
+    this.#more.hidden = !hidden;
+    this.#more.textContent = `Show ${count(Math.min(MORE, hidden))} more of ${count(hidden)}`;
   }
 
   #showMore() {
@@ -125,10 +125,10 @@ export class WeightsPanel {
         const isLast = i === layers.length - 1;
         const image = element("img", {
           src: api.layerImage(model, name, palette),
-          width: Math.max(units, 160), // a picture of ten columns would be a thread
+          width: Math.max(units, 160), // an image of ten columns would be too narrow
           height: inputs,
           loading: "lazy",
-          alt: `The weights of ${name} as a picture of ${count(inputs)} rows and ${count(units)} columns`,
+          alt: `The weights of ${name} as an image of ${count(inputs)} rows and ${count(units)} columns`,
         });
         const columns = isLast ? `the classes ${summary.labels[0]} to ${summary.labels.at(-1)}` : "its units";
         const range = [minimum, maximum].map((weight) => weight.toFixed(2).replace("-", "−")).join(" to ");
@@ -152,7 +152,7 @@ export class WeightsPanel {
  * @param {string[] | null} labels  If the units are the classes.
  * @returns {Unit}
  */
-function makeUnit(model, layer, unit, palette, labels) {
+function createUnit(model, layer, unit, palette, labels) {
   const name = labels ? labels[unit] : `unit ${unit}`;
   const image = element("img", {
     src: api.unitImage(model, layer.name, unit, palette, SCALE),

@@ -41,10 +41,7 @@ def npy_refusal(body: bytes, kind: type[RequestError] = MalformedRequest) -> str
 
 @EXAMPLES
 @given(batch=arrays.arrays(np.uint8, BATCH))
-def test_octets_are_images_one_after_another(batch: NDArray[np.uint8]) -> None:
-    """
-    One byte a pixel, row by row.
-    """
+def test_octets_are_decoded_to_images(batch: NDArray[np.uint8]) -> None:
     found = array_body.read_octets(batch.tobytes(), SHAPE, LIMITS)
 
     np.testing.assert_array_equal(found, batch)
@@ -55,9 +52,9 @@ def test_octets_are_images_one_after_another(batch: NDArray[np.uint8]) -> None:
 @example(body=b"")
 @example(body=bytes(783))
 @example(body=bytes(785))
-def test_octets_are_refused_unless_they_are_whole_images(body: bytes) -> None:
+def test_incomplete_images_are_refused(body: bytes) -> None:
     """
-    The message says how many bytes came.
+    The message contains the number of bytes.
     """
     if body and len(body) % 784 == 0:
         assert array_body.read_octets(body, SHAPE, LIMITS).shape == (len(body) // 784, 28, 28)
@@ -69,9 +66,9 @@ def test_octets_are_refused_unless_they_are_whole_images(body: bytes) -> None:
     assert str(caught.value) == f"Body should be n x 784 bytes with n >= 1; got {len(body):,} bytes."
 
 
-def test_more_images_than_the_limit_are_refused() -> None:
+def test_limit_of_images_is_inclusive() -> None:
     """
-    As octets and as an array; exactly the limit is taken.
+    For octets and for NumPy files.
     """
     taken = array_body.read_octets(bytes(784 * 64), SHAPE, LIMITS)
     with pytest.raises(PayloadTooLarge) as caught:
@@ -91,14 +88,14 @@ def test_more_images_than_the_limit_are_refused() -> None:
     fortran=st.booleans(),
     version=st.sampled_from([(1, 0), (2, 0)]),
 )
-def test_an_array_of_any_allowed_kind_holds_the_same_images(
+def test_npy_files_of_all_supported_kinds_are_decoded(
     batch: NDArray[np.uint8], dtype: str, flat: bool, one: bool, fortran: bool, version: tuple[int, int]
 ) -> None:
     """
-    Every dtype, byte order, memory order and format; nested or flat; one image or many.
+    Any dtype, byte order, memory order and format; nested or flat; one image or many.
     """
-    requested_output = batch[:1] if one else batch
-    array: NDArray[Any] = requested_output.reshape(len(requested_output), -1) if flat else requested_output
+    expected = batch[:1] if one else batch
+    array: NDArray[Any] = expected.reshape(len(expected), -1) if flat else expected
     array = array[0] if one else array
     array = (array if dtype == "u1" else array / 255).astype(dtype, order="F" if fortran else "C")
     stream = io.BytesIO()
@@ -107,14 +104,14 @@ def test_an_array_of_any_allowed_kind_holds_the_same_images(
     found = array_body.read_npy(stream.getvalue(), SHAPE, LIMITS)
 
     assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, requested_output)
+    np.testing.assert_array_equal(found, expected)
 
 
 @EXAMPLES
 @given(units=arrays.arrays(np.float32, SHAPE, elements=st.floats(0, 1, width=32)))
-def test_floats_become_the_nearest_grey(units: NDArray[np.float32]) -> None:
+def test_floats_are_rounded_to_the_nearest_grey(units: NDArray[np.float32]) -> None:
     """
-    No pixel is further from its number than half a grey.
+    No pixel differs from its number by more than half a grey.
     """
     found = array_body.read_npy(npy(units), SHAPE, LIMITS)
 
@@ -123,9 +120,9 @@ def test_floats_become_the_nearest_grey(units: NDArray[np.float32]) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -0.001, 1.001, 255.0])
 @pytest.mark.parametrize("dtype", ["f2", "f4", ">f8"])
-def test_a_float_outside_0_to_1_is_named_with_its_place(value: float, dtype: str) -> None:
+def test_floats_outside_0_to_1_are_reported_with_their_position(value: float, dtype: str) -> None:
     """
-    NaN is refused like any other number that is no grey.
+    Including NaN.
     """
     array = np.zeros((2, 784), dtype)
     array[1, 28 * 2 + 7] = value
@@ -136,10 +133,7 @@ def test_a_float_outside_0_to_1_is_named_with_its_place(value: float, dtype: str
 
 
 @pytest.mark.parametrize("dtype", ["i1", "u2", "<i4", ">i8", "u8", "?", "c8", "g"])
-def test_other_numbers_are_refused_by_dtype(dtype: str) -> None:
-    """
-    They could be guessed at; they are not.
-    """
+def test_other_dtypes_are_refused(dtype: str) -> None:
     message = npy_refusal(npy(np.zeros((1, 784), dtype)))
 
     assert message.startswith("Array should be uint8, or float16, float32 or float64 0..1; got ")
@@ -147,9 +141,9 @@ def test_other_numbers_are_refused_by_dtype(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["U1", "S1", "M8[s]", "m8[s]", [("a", "u1")], "V1"])
-def test_elements_that_are_no_numbers_are_refused(dtype: Any) -> None:  # noqa: ANN401 - numpy takes many forms
+def test_elements_that_are_not_numbers_are_refused(dtype: Any) -> None:  # noqa: ANN401 - numpy takes many forms
     """
-    Texts, times, records.
+    Strings, times, records.
     """
     assert npy_refusal(npy(np.zeros(784, dtype))).startswith("Array should be uint8, or float16")
 
@@ -163,10 +157,7 @@ class _Bomb:
         return (setattr, (_Bomb, "exploded", True))
 
 
-def test_pickled_objects_are_never_opened() -> None:
-    """
-    An array of objects is refused by its header.
-    """
+def test_pickled_objects_are_never_loaded() -> None:
     array = np.empty((1, 784), object)
     array[:] = _Bomb()
 
@@ -182,9 +173,9 @@ def test_pickled_objects_are_never_opened() -> None:
     "shape",
     [(), (0,), (783,), (785,), (0, 784), (0, 28, 28), (28, 27), (1, 1, 28, 28), (1, 28, 28, 1), (2, 783)],
 )
-def test_an_array_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+def test_arrays_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     """
-    The message says which shape came.
+    The message contains the shape.
     """
     message = npy_refusal(npy(np.zeros(shape, np.uint8)))
 
@@ -192,10 +183,7 @@ def test_an_array_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     assert message.rstrip(".'").endswith(f"{shape}")
 
 
-def test_the_shapes_that_are_taken_are_listed() -> None:
-    """
-    All four of them.
-    """
+def test_message_lists_the_accepted_shapes() -> None:
     message = npy_refusal(npy(np.zeros((2, 783), np.uint8)))
 
     assert "(28, 28), (784,), (n, 28, 28) or (n, 784), n >= 1" in message
@@ -223,9 +211,9 @@ def test_the_shapes_that_are_taken_are_listed() -> None:
         ("None", bytes(784)),
     ],
 )
-def test_a_shape_that_does_not_fit_its_bytes_is_refused(shape: str, data: bytes) -> None:
+def test_shapes_that_contradict_the_size_are_refused(shape: str, data: bytes) -> None:
     """
-    Huge, negative, many-dimensional and nonsensical shapes, without anything being allocated for them.
+    Huge, negative, many-dimensional and invalid shapes; no memory is allocated for them.
     """
     body = npy_file(f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}", data)
 
@@ -233,7 +221,7 @@ def test_a_shape_that_does_not_fit_its_bytes_is_refused(shape: str, data: bytes)
 
 
 @pytest.mark.parametrize("dtype", ["<f8", ">f4"])
-def test_a_shape_is_measured_in_bytes_of_its_elements(dtype: str) -> None:
+def test_size_of_elements_is_considered(dtype: str) -> None:
     """
     784 bytes are not 784 floats.
     """
@@ -245,9 +233,9 @@ def test_a_shape_is_measured_in_bytes_of_its_elements(dtype: str) -> None:
     assert "got 784" in message
 
 
-def test_format_3_is_refused_by_its_number() -> None:
+def test_format_3_is_refused() -> None:
     """
-    It exists for names of fields, which no array of pixels has.
+    The format is for structured arrays with non-ASCII field names.
     """
     header = "{'descr': '|u1', 'fortran_order': False, 'shape': (784,)}"
 
@@ -272,9 +260,9 @@ def test_format_3_is_refused_by_its_number() -> None:
         "{'descr': '|u1', 'fortran_order': False, 'shape': (784,)}" + " " * 2000,
     ],
 )
-def test_a_header_that_is_none_is_refused(header: str) -> None:
+def test_invalid_headers_are_refused(header: str) -> None:
     """
-    Whatever it holds is read as a literal and never run.
+    The header is parsed as a literal, never executed.
     """
     assert npy_refusal(npy_file(header, bytes(784))).startswith("Body should be a NumPy .npy file")
 
@@ -283,7 +271,7 @@ def test_a_header_that_is_none_is_refused(header: str) -> None:
 @given(body=st.binary(max_size=300) | st.binary(max_size=300).map(lambda rest: b"\x93NUMPY\x01\x00" + rest))
 def test_arbitrary_bytes_are_refused(body: bytes) -> None:
     """
-    With and without the magic number of a NumPy file.
+    With and without the signature of NumPy files.
     """
     message = npy_refusal(body)
 
@@ -292,9 +280,9 @@ def test_arbitrary_bytes_are_refused(body: bytes) -> None:
 
 @examples(150, HealthCheck.data_too_large, HealthCheck.large_base_example)
 @given(data=st.data(), dtype=st.sampled_from(["u1", "<f4", ">f8"]))
-def test_a_mutated_file_gives_images_or_a_request_error(data: st.DataObject, dtype: str) -> None:
+def test_mutated_files_give_images_or_a_request_error(data: st.DataObject, dtype: str) -> None:
     """
-    Bytes of a good header are replaced, cut out and put in.
+    Bytes of a valid header are replaced, deleted and inserted.
     """
     body = bytearray(npy(np.zeros((2, 784), dtype)))
     for _ in range(data.draw(st.integers(1, 3))):
@@ -314,9 +302,9 @@ def test_a_mutated_file_gives_images_or_a_request_error(data: st.DataObject, dty
     ),
     transposed=st.booleans(),
 )
-def test_a_written_array_is_read_again_by_numpy(matrix: NDArray[np.float32], transposed: bool) -> None:
+def test_encoded_arrays_are_read_by_numpy(matrix: NDArray[np.float32], transposed: bool) -> None:
     """
-    Bit for bit, and row by row even if the array lies column by column in memory.
+    Bit for bit, in row-major order whatever the memory order.
     """
     array = matrix.T if transposed else matrix
 
@@ -328,10 +316,7 @@ def test_a_written_array_is_read_again_by_numpy(matrix: NDArray[np.float32], tra
     np.testing.assert_array_equal(found, array)
 
 
-def test_octets_and_an_array_of_the_same_pixels_agree() -> None:
-    """
-    Two ways to say one thing.
-    """
+def test_octets_and_npy_give_the_same_images() -> None:
     batch = images(1, 2, 3)
 
     octets = array_body.read_octets(batch.tobytes(), SHAPE, LIMITS)

@@ -6,7 +6,6 @@ import pytest
 
 from service.core import errors
 from service.core.errors import (
-    ArtifactError,
     BlankImage,
     BodyTimeout,
     BrokenPicture,
@@ -122,42 +121,21 @@ def _classes(kind: type[ServiceError] = ServiceError) -> list[type[ServiceError]
 
 
 @pytest.mark.parametrize(("error", "sentence"), EXAMPLES, ids=lambda it: type(it).__name__)
-def test_every_error_makes_its_sentence_from_facts(error: ServiceError, sentence: str) -> None:
+def test_messages(error: ServiceError, sentence: str) -> None:
     """
-    A message says what was expected and what came, in this order.
+    A message states what was expected, then what was received.
     """
     assert str(error) == sentence
 
 
-def test_every_kind_of_error_has_an_example() -> None:
-    """
-    No error that can be raised is missing from the sentences above.
-    """
+def test_every_error_has_an_example() -> None:
     shown = {type(error) for error, _ in EXAMPLES}
     parents = {parent for kind in shown for parent in kind.__mro__[1:]}
 
     assert set(_classes()) - parents == shown - parents
 
 
-def test_facts_stay_with_the_error_as_attributes() -> None:
-    """
-    Whoever catches an error can ask it for its facts instead of reading its sentence.
-    """
-    mismatch = TensorMismatch("Input 'image'", "uint8", "int64")
-    version = UnknownVersion("ink", "3", ["1"])
-    digest = DigestMismatch("ink/1", "model.onnx", "aa", "bb")
-    media = UnsupportedMediaType("Content-Type", ["image/png"], "text/plain")
-
-    assert (mismatch.field, mismatch.expected, mismatch.got) == ("Input 'image'", "uint8", "int64")
-    assert (version.name, version.version) == ("ink", "3")
-    assert (digest.artifact, digest.file) == ("ink/1", "model.onnx")
-    assert (media.header, media.expected, media.got) == ("Content-Type", ("image/png",), "text/plain")
-
-
 def test_tree_in_the_docstring_is_the_tree_of_classes() -> None:
-    """
-    Every error stands in the module's docstring, and nothing else does.
-    """
     tree = (errors.__doc__ or "").split("\n\n")[1]
     named = {
         name
@@ -169,31 +147,25 @@ def test_tree_in_the_docstring_is_the_tree_of_classes() -> None:
     assert named == {kind.__name__ for kind in _classes()}
 
 
-def test_every_capacity_error_says_when_to_come_back() -> None:
+def test_capacity_errors_have_a_retry_delay() -> None:
     """
-    What passes by itself carries a whole number of seconds for Retry-After.
+    A whole number of seconds, for Retry-After.
     """
     waits = [kind.retry_after_s for kind in _classes(CapacityError) if issubclass(kind, CapacityError)]
 
     assert all(isinstance(wait, int) and wait >= 1 for wait in waits)
 
 
-def test_error_of_an_artifact_names_it() -> None:
-    """
-    The artifact stands in the message and as an attribute, as name/version.
-    """
-    error = ArtifactError("ink/7", "it is not what it should be.")
-
-    assert error.artifact == "ink/7"
-    assert str(error).startswith("ink/7: ")
-
-
-def test_errors_import_nothing_of_ours_and_nothing_of_others() -> None:
-    """
-    The tree stands below everything else.
-    """
+def test_errors_import_nothing() -> None:
     tree = ast.parse(Path(errors.__file__).read_text())
 
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
 
     assert [ast.unparse(node) for node in imports] == ["from collections.abc import Sequence"]
+
+
+def test_client_message_hides_details_of_internal_errors() -> None:
+    assert errors.client_message(errors.ManifestInvalid("a/1", "a secret")) == errors.INTERNAL_MESSAGE
+    assert "mlp" not in errors.client_message(errors.InferenceFailed("mlp", "1"))
+    assert "nobody" in errors.client_message(errors.UnknownModel("nobody", []))
+    assert "1 requests" in errors.client_message(errors.Overloaded(1))

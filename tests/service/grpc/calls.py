@@ -1,4 +1,4 @@
-"""Services that speak gRPC in this process, and calls of them as any client makes them."""
+"""gRPC services in this process, and a client of them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,14 +23,14 @@ Metadata = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back.
+class Result:
+    """The result of a call.
 
     Attributes:
-        code: `OK`, or another code's name.
-        message: The answer; None if there was none.
-        details: What is said of an error.
-        trailing: Metadata after it.
+        code: Name of the status code.
+        message: The response; None after an error.
+        details: Message of the error.
+        trailing: Trailing metadata.
     """
 
     code: str
@@ -41,12 +41,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Client:
-    """A service over both wires.
+    """A client of one service over HTTP and gRPC.
 
     Attributes:
-        http: Its HTTP, in this process.
-        channel: Its gRPC.
-        port: Of gRPC, on 127.0.0.1.
+        http: HTTP client, in this process.
+        channel: gRPC channel.
+        port: gRPC port, on 127.0.0.1.
     """
 
     http: TestClient
@@ -56,35 +56,35 @@ class Client:
     def call(
         self,
         name: str,
-        asked: Message | bytes,
+        request: Message | bytes,
         metadata: Metadata = (),
         timeout_s: float = PATIENCE_S,
         compression: grpc.Compression | None = None,
-    ) -> Answer:
+    ) -> Result:
         """Call a method of the service."""
         kind = getattr(pb, f"{name}Response")
         method = self.channel.unary_unary(f"/{SERVICE}/{name}", None, kind.FromString)
-        content = asked if isinstance(asked, bytes) else asked.SerializeToString()
+        content = request if isinstance(request, bytes) else request.SerializeToString()
         try:
             message, call = method.with_call(
                 content, metadata=metadata, timeout=timeout_s, compression=compression
             )
         except grpc.RpcError as error:
-            return Answer(error.code().name, None, error.details(), _read(error.trailing_metadata()))
-        return Answer("OK", message, "", _read(call.trailing_metadata()))
+            return Result(error.code().name, None, error.details(), _texts(error.trailing_metadata()))
+        return Result("OK", message, "", _texts(call.trailing_metadata()))
 
-    def infer(self, asked: Message | bytes, **how: Any) -> Answer:  # noqa: ANN401 - as `call`
-        """Ask for an inference."""
-        return self.call("ModelInfer", asked, **how)
+    def infer(self, request: Message | bytes, **options: Any) -> Result:  # noqa: ANN401 - as `call`
+        """Call ModelInfer."""
+        return self.call("ModelInfer", request, **options)
 
 
-def _read(metadata: Any) -> dict[str, str]:  # noqa: ANN401 - gRPC says no type
+def _texts(metadata: Any) -> dict[str, str]:  # noqa: ANN401 - gRPC has no type for it
     return {key: value for key, value in metadata or () if isinstance(value, str)}
 
 
 @contextmanager
 def serving(settings: Settings, **changed: Any) -> Iterator[Client]:  # noqa: ANN401 - as settings are
-    """Run a service with gRPC in this process, with some settings changed."""
+    """Run a service with gRPC in this process; keyword arguments replace settings."""
     port = free_port()
     with (
         service(settings, grpc_port=port, **changed) as http,
@@ -96,22 +96,22 @@ def serving(settings: Settings, **changed: Any) -> Iterator[Client]:  # noqa: AN
 
 
 def raw(content: bytes = DOT.tobytes(), **members: Any) -> pb.ModelInferRequest:  # noqa: ANN401 - messages'
-    """Return an inference with raw contents; members are those of its input."""
-    asked = pb.ModelInferRequest(model_name="quadrants", raw_input_contents=[content])
-    asked.inputs.add(**{"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], **members})
-    return asked
+    """Return an inference request with raw contents; `members` are those of its input tensor."""
+    request = pb.ModelInferRequest(model_name="quadrants", raw_input_contents=[content])
+    request.inputs.add(**{"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], **members})
+    return request
 
 
 def typed(field: str, elements: Sequence[Any], datatype: str, **members: Any) -> pb.ModelInferRequest:  # noqa: ANN401 - messages'
-    """Return an inference with typed contents; members are those of its input."""
-    asked = raw(datatype=datatype, **members)
-    del asked.raw_input_contents[:]
-    getattr(asked.inputs[0].contents, field).extend(elements)
-    return asked
+    """Return an inference request with typed contents; `members` are those of its input tensor."""
+    request = raw(datatype=datatype, **members)
+    del request.raw_input_contents[:]
+    getattr(request.inputs[0].contents, field).extend(elements)
+    return request
 
 
-def refused(answer: Answer, code: str, *parts: str) -> None:
-    """Check that a call was refused with a code and a sentence that has these parts."""
-    assert answer.code == code, answer
+def refused(result: Result, code: str, *parts: str) -> None:
+    """Check that a call failed with a code and a message that contains these parts."""
+    assert result.code == code, result
     for part in parts:
-        assert part in answer.details, answer.details
+        assert part in result.details, result.details

@@ -1,4 +1,4 @@
-"""A service with the toys that speaks gRPC."""
+"""A gRPC service with the toy models."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,6 @@ from tests.service.grpc.calls import Client, serving
 
 @pytest.fixture(scope="module")
 def grpc_client(toy_settings: Settings) -> Iterator[Client]:
-    """A client of it."""
+    """A client of a service with the toy models, for one module."""
     with serving(toy_settings) as client:
         yield client

@@ -1,4 +1,4 @@
-"""The protocol's numbers, which every client has compiled in."""
+"""Field numbers of inference.proto, which every client has compiled in."""
 
 import pytest
 
@@ -33,7 +33,7 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("message", NUMBERS)
-def test_fields_have_the_protocols_numbers(message: str) -> None:
+def test_field_numbers_are_those_of_the_protocol(message: str) -> None:
     fields = pb.DESCRIPTOR.message_types_by_name[message].fields
 
     assert " ".join(f"{field.name} {field.number}" for field in fields) == NUMBERS[message]

@@ -1,4 +1,4 @@
-"""Health, reflection, and what is only there if it is asked for."""
+"""Health and reflection services."""
 
 import threading
 from pathlib import Path
@@ -21,27 +21,27 @@ Status = health_pb2.HealthCheckResponse.ServingStatus
 
 
 def health_of(client: Client, service: str) -> str:
-    """Return what the health service says."""
+    """Return the status from the health service."""
     stub = health_pb2_grpc.HealthStub(client.channel)
     answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE_S)
     return str(Status.Name(answer.status))
 
 
 @pytest.mark.parametrize("service", ["", SERVICE])
-def test_health_is_that_of_the_models(grpc_client: Client, service: str) -> None:
+def test_health_is_serving_when_models_are_ready(grpc_client: Client, service: str) -> None:
     assert health_of(grpc_client, service) == "SERVING"
 
 
-def test_health_knows_no_other_service(grpc_client: Client) -> None:
+def test_health_of_unknown_service_is_not_found(grpc_client: Client) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         health_of(grpc_client, "nobody")
 
     assert caught.value.code().name == "NOT_FOUND"
 
 
-def test_health_follows_what_is_served(toy_settings: Settings, tmp_path: Path) -> None:
+def test_health_follows_model_status(toy_settings: Settings, tmp_path: Path) -> None:
     """
-    A service with a model that cannot answer is not serving, until a load mends it.
+    NOT_SERVING with a model that failed to load, until it is loaded.
     """
     published = toys.publish(tmp_path)
     file = tmp_path / published.manifest.name / published.manifest.version / "model.onnx"
@@ -65,7 +65,7 @@ def test_health_follows_what_is_served(toy_settings: Settings, tmp_path: Path) -
         ready = client.call("ServerReady", pb.ServerReadyRequest()).message.ready
         file.write_bytes(content)
         loaded = client.call("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="quadrants"))
-        watching.answer()
+        watching.result()
 
         assert ready is False
         assert loaded.code == "OK", loaded
@@ -91,13 +91,11 @@ def test_reflection_describes_the_service(grpc_client: Client) -> None:
     assert "ModelInfer" in {method.name for method in described.service[0].method}
 
 
-def test_nothing_of_grpc_is_imported_unless_it_is_asked_for(toy_root: Path) -> None:
-    """
-    By a service that is built and asked.
-    """
+def test_grpc_is_not_imported_without_grpc_port(toy_root: Path) -> None:
     program = (
-        "import sys; from service import app, server; from service.settings import Settings; "
-        "from pathlib import Path; app.create_app(Settings(models=Path(sys.argv[1]), _env_file=None))"
+        "import sys; from service import app; import service.server.process; "
+        "from service.settings import Settings; from pathlib import Path; "
+        "app.create_app(Settings(models=Path(sys.argv[1]), _env_file=None))"
     )
 
     loaded = modules_after(program, str(toy_root))

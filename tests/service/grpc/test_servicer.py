@@ -1,4 +1,4 @@
-"""The methods over the wire: what they say, what they refuse, what is written down of them."""
+"""The methods over gRPC: responses, errors, log and metrics."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from service.inference.predictor import Predictor
 from service.settings import Settings
 from tests import toys
 from tests.service.grpc.calls import DOT, Client, raw, refused, serving, typed
-from tests.service.http.running import PATIENCE_S, Background, Held
+from tests.service.http.running import PATIENCE_S, Background, HeldPredictions
 
 NAMED = {
     "ModelReady": pb.ModelReadyRequest,
@@ -34,11 +34,7 @@ def test_server_is_live_and_ready(grpc_client: Client) -> None:
     assert grpc_client.call("ServerReady", pb.ServerReadyRequest()).message.ready
 
 
-def test_descriptions_are_those_of_rest(grpc_client: Client) -> None:
-    """
-    The same names and numbers over both wires.
-    """
-
+def test_metadata_equals_http(grpc_client: Client) -> None:
     def rest(path: str) -> Any:  # noqa: ANN401 - JSON can be anything
         return grpc_client.http.get(f"/v2{path}").json()
 
@@ -71,7 +67,7 @@ def test_descriptions_are_those_of_rest(grpc_client: Client) -> None:
     assert config.parameters["engine_threads"].string_value == "1"
 
 
-def test_versions_are_named_or_the_newest(grpc_client: Client) -> None:
+def test_named_version_or_the_newest_responds(grpc_client: Client) -> None:
     for version, answered, lit in (("", "2", 3), ("1", "1", 0), ("2", "2", 3)):
         asked = raw()
         asked.model_version = version
@@ -83,16 +79,16 @@ def test_versions_are_named_or_the_newest(grpc_client: Client) -> None:
 
 
 @pytest.mark.parametrize("method", NAMED)
-def test_unknown_models_and_versions_are_told(grpc_client: Client, method: str) -> None:
+def test_unknown_models_and_versions_are_not_found(grpc_client: Client, method: str) -> None:
     refused(grpc_client.call(method, NAMED[method](name="nobody")), "NOT_FOUND", "quadrants", "nobody")
     refused(
         grpc_client.call(method, NAMED[method](name="quadrants", version="9")), "NOT_FOUND", "1, 2", "'9'"
     )
 
 
-def test_a_call_is_in_the_statistics_and_metrics(toy_settings: Settings) -> None:
+def test_call_counts_in_statistics_and_metrics(toy_settings: Settings) -> None:
     """
-    As a request over HTTP is; what failed too.
+    As over HTTP; failed calls too.
     """
     with serving(toy_settings) as client:
         client.infer(raw())
@@ -115,7 +111,7 @@ def test_a_call_is_in_the_statistics_and_metrics(toy_settings: Settings) -> None
     assert "inkling_requests_in_flight 1.0" in metrics  # the one that asks
 
 
-def test_a_call_is_a_line_of_the_log(grpc_client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_call_is_logged(grpc_client: Client, caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("service").setLevel(logging.INFO)
     with caplog.at_level(logging.INFO, "service.observability.request_log"):
         answer = grpc_client.infer(raw(), metadata=[("x-request-id", "mine")])
@@ -131,9 +127,9 @@ def test_a_call_is_a_line_of_the_log(grpc_client: Client, caplog: pytest.LogCapt
     assert line["received_bytes"] == raw().ByteSize()
 
 
-def test_a_call_has_an_id_of_its_own_if_none_was_given(grpc_client: Client) -> None:
+def test_call_gets_a_request_id(grpc_client: Client) -> None:
     """
-    Errors too; one that could not stand in a log is replaced.
+    Errors too; an invalid one is replaced.
     """
     ids = {
         grpc_client.infer(raw()).trailing["x-request-id"],
@@ -145,10 +141,7 @@ def test_a_call_has_an_id_of_its_own_if_none_was_given(grpc_client: Client) -> N
     assert all(len(given) == 16 for given in ids)
 
 
-def test_a_sentence_is_that_of_rest(grpc_client: Client) -> None:
-    """
-    Whatever is wrong.
-    """
+def test_error_message_equals_http(grpc_client: Client) -> None:
     tensor = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": [0] * 783}
     said = grpc_client.http.post("/v2/models/quadrants/infer", json={"inputs": [tensor]}).json()["error"]
 
@@ -158,7 +151,7 @@ def test_a_sentence_is_that_of_rest(grpc_client: Client) -> None:
 
 
 @pytest.mark.parametrize("error", [InferenceFailed("quadrants", "2"), ValueError("a secret")])
-def test_our_own_errors_say_no_more_than_over_rest(
+def test_internal_error_message_equals_http(
     grpc_client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*_: object) -> None:
@@ -175,9 +168,9 @@ def test_our_own_errors_say_no_more_than_over_rest(
     assert "x-request-id" in answer.trailing
 
 
-def test_a_large_batch_is_answered(toy_settings: Settings) -> None:
+def test_large_batch_is_predicted(toy_settings: Settings) -> None:
     """
-    By a worker, like REST's.
+    In the thread pool, as over HTTP.
     """
     images = np.repeat(DOT, 64, axis=0)
     with serving(toy_settings) as client:
@@ -189,11 +182,11 @@ def test_a_large_batch_is_answered(toy_settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
-def test_a_message_may_not_be_larger_than_a_body(
+def test_message_size_limit_is_that_of_bodies(
     grpc_client: Client, compression: grpc.Compression, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    Nor hold more, once it is unpacked. The log says so too.
+    Also for a compressed message. The log has it.
     """
     logging.getLogger("service").setLevel(logging.INFO)
     with caplog.at_level(logging.INFO, "service.observability.request_log"):
@@ -206,12 +199,12 @@ def test_a_message_may_not_be_larger_than_a_body(
     assert [line["status"] for record in caplog.records for line in vars(record).get("lines", ())] == [413]
 
 
-def test_a_message_may_be_compressed(grpc_client: Client) -> None:
+def test_compressed_message_is_accepted(grpc_client: Client) -> None:
     for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
         assert grpc_client.infer(raw(), compression=compression).code == "OK"
 
 
-def test_questions_are_small(grpc_client: Client) -> None:
+def test_other_messages_are_limited_to_64_kb(grpc_client: Client) -> None:
     refused(
         grpc_client.call("ModelReady", pb.ModelReadyRequest(name="a" * 70_000)),
         "RESOURCE_EXHAUSTED",
@@ -225,7 +218,7 @@ def test_too_many_images_are_refused(grpc_client: Client) -> None:
     refused(answer, "RESOURCE_EXHAUSTED", "64 images", "65")
 
 
-def test_a_timeout_that_has_passed_is_told(grpc_client: Client) -> None:
+def test_expired_timeout_is_deadline_exceeded(grpc_client: Client) -> None:
     asked = raw()
     asked.parameters["timeout"].int64_param = 1
 
@@ -235,21 +228,21 @@ def test_a_timeout_that_has_passed_is_told(grpc_client: Client) -> None:
     assert 1 <= int(answer.trailing["retry-after"]) <= 3
 
 
-def test_a_callers_deadline_ends_its_call_alone(
+def test_client_deadline_ends_only_its_call(
     toy_settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    What waits behind it is answered; the log calls it a 504.
+    The next call in the queue succeeds; the log has status 504.
     """
     logging.getLogger("service").setLevel(logging.INFO)
-    held = Held(monkeypatch)
+    held = HeldPredictions(monkeypatch)
     images = np.repeat(DOT, 64, axis=0)
     large = raw(images.tobytes(), shape=list(images.shape))
     with caplog.at_level(logging.INFO, "service.observability.request_log"), serving(toy_settings) as client:
         late = Background(lambda: client.infer(large, timeout_s=0.3))
-        held.wait_for_one()
-        code = late.answer().code
-        held.let_go()
+        held.wait_for_prediction()
+        code = late.result().code
+        held.release_all()
         after = client.infer(large).code
 
     assert (code, after) == ("DEADLINE_EXCEEDED", "OK")
@@ -260,41 +253,41 @@ def test_a_callers_deadline_ends_its_call_alone(
     assert answered == 200
 
 
-def test_a_full_queue_is_told_at_once(toy_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = Held(monkeypatch)
+def test_full_queue_is_unavailable(toy_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = HeldPredictions(monkeypatch)
     images = np.repeat(DOT, 64, axis=0)
     large = raw(images.tobytes(), shape=list(images.shape))
     with serving(toy_settings, worker_threads=1, max_waiting=0) as client:
         first = Background(lambda: client.infer(large))
-        held.wait_for_one()
+        held.wait_for_prediction()
 
         answer = client.infer(large)
-        held.let_go()
-        begun = first.answer()
+        held.release_all()
+        begun = first.result()
 
     refused(answer, "UNAVAILABLE", "queue")
     assert 1 <= int(answer.trailing["retry-after"]) <= 3
     assert begun.code == "OK"
 
 
-def test_all_messages_together_are_bounded(toy_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = Held(monkeypatch)
+def test_memory_of_all_messages_is_limited(toy_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = HeldPredictions(monkeypatch)
     images = np.repeat(DOT, 64, axis=0)
     large = raw(images.tobytes(), shape=list(images.shape))
     with serving(toy_settings, max_pending_bytes=300_000) as client:
         first = Background(lambda: client.infer(large))
-        held.wait_for_one()
+        held.wait_for_prediction()
 
         answer = client.infer(large)
-        held.let_go()
-        first.answer()
+        held.release_all()
+        first.result()
         after = client.infer(large)
 
     refused(answer, "UNAVAILABLE", "300,000 bytes")
     assert after.code == "OK"
 
 
-def test_streams_are_not_offered(grpc_client: Client) -> None:
+def test_streaming_inference_is_unimplemented(grpc_client: Client) -> None:
     method = grpc_client.channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", None, None)
 
     with pytest.raises(grpc.RpcError) as caught:
@@ -311,13 +304,15 @@ REPOSITORY: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("method", REPOSITORY)
-def test_the_repository_needs_management(grpc_client: Client, method: str) -> None:
+def test_repository_methods_need_management(grpc_client: Client, method: str) -> None:
     refused(grpc_client.call(method, REPOSITORY[method]), "PERMISSION_DENIED", "INKLING_MANAGEMENT")
 
 
-def test_models_are_unloaded_and_loaded(toy_settings: Settings, toy_root: Path, tmp_path: Path) -> None:
+def test_models_are_unloaded_and_loaded_over_grpc(
+    toy_settings: Settings, toy_root: Path, tmp_path: Path
+) -> None:
     """
-    With both editions' field for the name.
+    With the name in either field of the two protocol editions.
     """
     root = tmp_path / "models"
     shutil.copytree(toy_root, root)

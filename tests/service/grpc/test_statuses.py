@@ -1,4 +1,4 @@
-"""Every error has a code, a sentence and what a client needs to come again."""
+"""Status, message and trailing metadata of each error."""
 
 from collections.abc import Iterator
 
@@ -11,46 +11,41 @@ from service.grpc import statuses
 from service.http.messages import problems
 
 
-def subclasses(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:
-    """Yield a class and all that inherit from it."""
-    yield kind
-    for other in kind.__subclasses__():
-        yield from subclasses(other)
+def subclasses(error_class: type[ServiceError]) -> Iterator[type[ServiceError]]:
+    """Yield a class and all classes derived from it."""
+    yield error_class
+    for derived in error_class.__subclasses__():
+        yield from subclasses(derived)
 
 
-EVERY = [kind for kind in subclasses(ServiceError) if kind.__module__ == errors.__name__]
+ALL = [found for found in subclasses(ServiceError) if found.__module__ == errors.__name__]
 
 
-def test_the_errors_are_found() -> None:
-    assert {errors.RateExceeded, errors.GoldenMismatch, errors.BrokenPicture} <= set(EVERY)
+def test_all_error_classes_are_found() -> None:
+    assert {errors.RateExceeded, errors.GoldenMismatch, errors.BrokenPicture} <= set(ALL)
 
 
-@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
-def test_every_error_is_in_the_table(kind: type[ServiceError]) -> None:
+@pytest.mark.parametrize("error_class", ALL, ids=lambda error_class: error_class.__name__)
+def test_each_error_has_the_status_of_http(error_class: type[ServiceError]) -> None:
     """
-    A new class is a decision, as is what a client may do about it.
+    gRPC's own table and HTTP's must not drift apart. Clients retry `UNAVAILABLE` automatically.
     """
-    code = statuses.TABLE[kind]
+    error = error_class.__new__(error_class)
 
-    status = problems.lookup(kind.__new__(kind)).status
-    is_ours = status == 500
-    assert (code is StatusCode.INTERNAL) == is_ours
-    if issubclass(kind, errors.RequestError):
-        assert code is not StatusCode.UNAVAILABLE  # which clients retry by themselves
-    assert code not in (StatusCode.OK, StatusCode.UNKNOWN)
+    status = statuses.lookup(error)
+
+    assert status.http == problems.lookup(error).status
+    assert (status.code is StatusCode.INTERNAL) == (status.http == 500)
+    if issubclass(error_class, errors.RequestError):
+        assert status.code is not StatusCode.UNAVAILABLE
+    assert status.code not in (StatusCode.OK, StatusCode.UNKNOWN)
 
 
-def test_a_class_that_is_not_listed_has_its_base_classes_code() -> None:
-    class Odd(errors.UnknownModel):
+def test_an_unlisted_class_has_the_status_of_its_base_class() -> None:
+    class UnknownAlias(errors.UnknownModel):
         pass
 
-    assert statuses.code(Odd("a", [])) is StatusCode.NOT_FOUND
-
-
-def test_internal_errors_say_nothing_of_the_inside() -> None:
-    assert statuses.sentence(errors.ManifestInvalid("a/1", "a secret")) == statuses.INTERNAL_SENTENCE
-    assert "mlp" not in statuses.sentence(errors.InferenceFailed("mlp", "1"))
-    assert "nobody" in statuses.sentence(errors.UnknownModel("nobody", []))
+    assert statuses.lookup(UnknownAlias("a", [])).code is StatusCode.NOT_FOUND
 
 
 @pytest.mark.parametrize(
@@ -62,13 +57,13 @@ def test_internal_errors_say_nothing_of_the_inside() -> None:
         (errors.Unauthenticated("none"), "www-authenticate", ['Bearer realm="inkling"']),
     ],
 )
-def test_metadata_says_what_to_do_next(error: ServiceError, name: str, possible: list[str]) -> None:
-    found = dict(statuses.metadata("id", error))
+def test_trailing_metadata_of_an_error(error: ServiceError, name: str, possible: list[str]) -> None:
+    metadata = dict(statuses.trailing_metadata("id", error))
 
-    assert found["x-request-id"] == "id"
-    assert found[name] in possible
+    assert metadata["x-request-id"] == "id"
+    assert metadata[name] in possible
 
 
-def test_metadata_of_an_answer_is_its_id_alone() -> None:
-    assert statuses.metadata("id") == (("x-request-id", "id"),)
-    assert statuses.metadata("id", errors.UnknownModel("a", [])) == (("x-request-id", "id"),)
+def test_trailing_metadata_without_error_is_the_request_id() -> None:
+    assert statuses.trailing_metadata("id") == (("x-request-id", "id"),)
+    assert statuses.trailing_metadata("id", errors.UnknownModel("a", [])) == (("x-request-id", "id"),)

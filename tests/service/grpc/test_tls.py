@@ -1,4 +1,4 @@
-"""gRPC over TLS: as without, and a new certificate is taken up without a restart."""
+"""gRPC over TLS; a changed certificate is loaded without a restart."""
 
 import logging
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def secure(settings: Settings, pair: Pair) -> Iterator[int]:
 
 @contextmanager
 def trusting(port: int, pair: Pair) -> Iterator[grpc.Channel]:
-    """Yield a channel of a client that trusts one certificate."""
+    """Yield a channel that trusts one certificate."""
     credentials = grpc.ssl_channel_credentials(pair.certificate.read_bytes())
     options = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.secure_channel(f"127.0.0.1:{port}", credentials, options=options) as channel:
@@ -40,14 +40,14 @@ def trusting(port: int, pair: Pair) -> Iterator[grpc.Channel]:
 
 
 def live(channel: grpc.Channel, timeout_s: float = PATIENCE_S) -> bool:
-    """Ask whether the server is live."""
+    """Call ServerLive."""
     method = channel.unary_unary(
         f"/{SERVICE}/ServerLive", pb.ServerLiveRequest.SerializeToString, pb.ServerLiveResponse.FromString
     )
     return bool(method(pb.ServerLiveRequest(), timeout=timeout_s).live)
 
 
-def test_everything_works_over_tls(toy_settings: Settings, tmp_path: Path) -> None:
+def test_all_services_work_over_tls(toy_settings: Settings, tmp_path: Path) -> None:
     """
     The service, health and reflection.
     """
@@ -66,7 +66,7 @@ def test_everything_works_over_tls(toy_settings: Settings, tmp_path: Path) -> No
         assert SERVICE in {found.name for found in listed.list_services_response.service}
 
 
-def test_without_tls_nobody_is_answered(toy_settings: Settings, tmp_path: Path) -> None:
+def test_plaintext_client_fails(toy_settings: Settings, tmp_path: Path) -> None:
     with (
         secure(toy_settings, certificates.make(tmp_path, "one")) as port,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -77,11 +77,11 @@ def test_without_tls_nobody_is_answered(toy_settings: Settings, tmp_path: Path) 
     assert caught.value.code().name == "UNAVAILABLE"
 
 
-def test_a_new_certificate_is_shown_to_new_connections(
+def test_new_connections_get_a_changed_certificate(
     toy_settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    Connections that are open go on.
+    Open connections are kept.
     """
     logging.getLogger("service").setLevel(logging.INFO)
     used = certificates.make(tmp_path / "used", "one")
@@ -105,11 +105,11 @@ def test_a_new_certificate_is_shown_to_new_connections(
 
 
 @pytest.mark.parametrize("broken", ["no certificate", "another's key", "gone"])
-def test_a_broken_pair_is_not_taken_up(
+def test_invalid_certificate_is_not_loaded(
     toy_settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str
 ) -> None:
     """
-    The old one stays, and the log says so once; a good pair after it is taken up.
+    The previous one stays in use, and one log line reports it; a valid pair after it is loaded.
     """
     logging.getLogger("service").setLevel(logging.INFO)
     used = certificates.make(tmp_path / "used", "one")
@@ -133,7 +133,7 @@ def test_a_broken_pair_is_not_taken_up(
     assert str(tmp_path) not in str([vars(record) for record in caplog.records])
 
 
-def test_a_server_does_not_start_with_a_broken_pair(toy_settings: Settings, tmp_path: Path) -> None:
+def test_server_does_not_start_with_an_invalid_certificate(toy_settings: Settings, tmp_path: Path) -> None:
     pair = certificates.make(tmp_path, "one")
     pair.key.write_text("nonsense")
 
@@ -141,7 +141,7 @@ def test_a_server_does_not_start_with_a_broken_pair(toy_settings: Settings, tmp_
         pass
 
 
-def test_both_may_be_set(tmp_path: Path) -> None:
+def test_tls_and_grpc_can_be_configured_together(tmp_path: Path) -> None:
     settings: Any = load(["--tls-cert", str(tmp_path / "a"), "--tls-key", str(tmp_path / "b")])
 
     assert (settings.tls_cert, settings.tls_key) == (tmp_path / "a", tmp_path / "b")

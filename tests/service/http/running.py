@@ -1,4 +1,4 @@
-"""Services for tests: in process with other settings, and one request at a time below HTTP."""
+"""Helpers of tests: a service in process, single ASGI requests, blocked predictions, background work."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ from service.inference.predictor import Predictor
 from service.settings import Settings
 
 PATIENCE_S = 10.0
-"""How long a test waits for something that happens at once; only a broken service takes that long."""
+"""Time limit for events that happen at once in a working service."""
 
 
 @contextmanager
@@ -30,8 +30,8 @@ def service(settings: Settings, **changed: Any) -> Iterator[TestClient]:  # noqa
 
 
 @dataclass
-class Exchanged:
-    """What an application sent for one request."""
+class RecordedResponse:
+    """The response that an ASGI application sent."""
 
     status_code: int = 0
     headers: Headers = field(default_factory=Headers)
@@ -42,16 +42,16 @@ class Exchanged:
         return orjson.loads(self.content)
 
 
-def exchange(
+def send_request(
     app: ASGIApp,
     path: str,
     arriving: Sequence[Message],
     headers: Sequence[tuple[str, str]] = (),
     method: str = "POST",
-) -> Exchanged:
-    """Ask an application whose lifespan has begun; once all messages have arrived, nothing more does."""
+) -> RecordedResponse:
+    """Send a request to a started ASGI application; after the last message `receive` blocks."""
     messages = list(arriving)
-    answer = Exchanged()
+    answer = RecordedResponse()
 
     async def receive() -> Message:
         if not messages:
@@ -83,12 +83,12 @@ def exchange(
 
 
 def chunk(body: bytes, more: bool = True) -> Message:
-    """Return a part of a body as it arrives."""
+    """Return an ASGI message with a part of a body."""
     return {"type": "http.request", "body": body, "more_body": more}
 
 
-class Held:
-    """Holds every prediction until it is let go, so that a service is busy for as long as a test likes."""
+class HeldPredictions:
+    """Blocks every prediction until `release_all`, to keep a service busy."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun = threading.Semaphore(0)
@@ -102,28 +102,28 @@ class Held:
 
         monkeypatch.setattr(Predictor, "predict", predict)
 
-    def wait_for_one(self) -> None:
-        """Wait until one more prediction has begun."""
+    def wait_for_prediction(self) -> None:
+        """Wait until one more prediction has started."""
         assert self.begun.acquire(timeout=PATIENCE_S)
 
-    def let_go(self) -> None:
-        """Let all of them go on."""
+    def release_all(self) -> None:
+        """Let all predictions continue."""
         self._go.set()
 
 
 class Background:
-    """Work in a thread, and what it returned."""
+    """Runs a function in a thread."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
-        self._answer: Any = None
+        self._result: Any = None
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
 
     def _run(self, work: Callable[[], Any]) -> None:
-        self._answer = work()
+        self._result = work()
 
-    def answer(self) -> Any:  # noqa: ANN401 - whatever the work returns
-        """Wait for the work to end and return what it returned."""
+    def result(self) -> Any:  # noqa: ANN401 - whatever the work returns
+        """Wait for the function and return its result."""
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
-        return self._answer
+        return self._result

@@ -1,4 +1,4 @@
-"""`service/inference/batching.py`: what waits together runs together, and nothing is lost."""
+"""Dynamic batching: concurrent requests run in one batch."""
 
 import asyncio
 import time
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from service.core.errors import InferenceFailed, TensorMismatch
 from service.inference.batching import Batching
+from service.inference.models.model import Model
+from service.inference.models.registry import Registry
 from service.inference.predictor import Prediction, Predictor, Run
-from service.inference.registry import Model, Registry
 from tests import toys
 
 
 class Counting(Predictor):
-    """A predictor that remembers how many images it was given at once, and may fail."""
+    """A predictor that records the batch sizes, and may fail."""
 
     def __init__(self, registry: Registry) -> None:
         super().__init__(registry)
@@ -70,14 +71,14 @@ def dots(*quarters: int) -> NDArray[np.uint8]:
     return np.stack([toys.dot(quarter) for quarter in quarters])
 
 
-async def batch(*asked: Awaitable[Prediction]) -> list[Prediction | BaseException]:
-    return await asyncio.gather(*asked, return_exceptions=True)
+async def batch(*requests: Awaitable[Prediction]) -> list[Prediction | BaseException]:
+    return await asyncio.gather(*requests, return_exceptions=True)
 
 
-def ask(
+def gather(
     predictor: Predictor, asking: Callable[[Batching], list[Awaitable[Prediction]]]
 ) -> list[Prediction | BaseException]:
-    """Ask several questions in one turn of an event loop."""
+    """Submit several requests in one turn of an event loop."""
 
     async def main() -> list[Prediction | BaseException]:
         return await batch(*asking(Batching(predictor)))
@@ -85,14 +86,12 @@ def ask(
     return asyncio.run(main())
 
 
-def test_what_waits_together_runs_together(predictor: Counting) -> None:
-    """
-    Each gets its own rows, the same as alone, and one of them speaks for the run.
-    """
+def test_concurrent_requests_run_in_one_batch(predictor: Counting) -> None:
+    """Each gets its own rows, and the first the batch size."""
     model = predictor.find("quadrants", "1")
     batches = [dots(0), dots(1, 2), dots(3, 3, 3)]
 
-    found = ask(predictor, lambda batching: [predict(batching, model, images) for images in batches])
+    found = gather(predictor, lambda batching: [predict(batching, model, images) for images in batches])
 
     assert predictor.sizes == [6]
     for images, prediction in zip(batches, found, strict=True):
@@ -105,57 +104,50 @@ def test_what_waits_together_runs_together(predictor: Counting) -> None:
     assert [prediction.batch for prediction in found if isinstance(prediction, Prediction)] == [6, 0, 0]
 
 
-def test_whoever_asks_alone_does_not_wait(predictor: Counting) -> None:
-    """
-    One question is a batch of its own in the same turn, and nothing is copied.
-    """
+def test_a_single_request_runs_in_the_same_turn(predictor: Counting) -> None:
+    """Its images are not copied."""
     model = predictor.find("quadrants", "1")
     images = dots(2)
 
-    (found,) = ask(predictor, lambda batching: [predict(batching, model, images)])
+    (found,) = gather(predictor, lambda batching: [predict(batching, model, images)])
 
     assert isinstance(found, Prediction)
     assert np.shares_memory(found.images, images)
     assert (predictor.sizes, found.batch) == ([1], 1)
 
 
-def test_models_do_not_mix(predictor: Counting) -> None:
-    """
-    Nor versions of one.
-    """
+def test_each_model_has_its_own_batch(predictor: Counting) -> None:
+    """Also each version."""
     models = [predictor.find("quadrants", version) for version in ("1", "2", "1")]
 
-    found = ask(predictor, lambda batching: [predict(batching, model, dots(0)) for model in models])
+    found = gather(predictor, lambda batching: [predict(batching, model, dots(0)) for model in models])
 
     logits = [one.scores.logits.tolist() for one in found if isinstance(one, Prediction)]
     assert logits == [[[1, 0, 0, 0]], [[0, 0, 0, 1]], [[1, 0, 0, 0]]]
     assert sorted(predictor.sizes) == [1, 2]
 
 
-def test_a_batch_has_a_most(predictor: Counting) -> None:
-    """
-    What does not fit runs in the next turn, in order; whoever has more alone is not divided.
-    """
+def test_a_batch_has_a_maximum_size(predictor: Counting) -> None:
+    """Further requests run in the next turn, in order; a single larger one is not divided."""
     model = predictor.find("quadrants", "1")
     sizes = [100, 28, 1, 127, 200, 1]
 
-    found = ask(predictor, lambda batching: [predict(batching, model, dots(*[1] * size)) for size in sizes])
+    found = gather(
+        predictor, lambda batching: [predict(batching, model, dots(*[1] * size)) for size in sizes]
+    )
 
     assert predictor.sizes == [128, 128, 200, 1]
     assert [len(one.images) for one in found if isinstance(one, Prediction)] == sizes
 
 
-def test_others_come_in_between(predictor: Counting) -> None:
-    """
-    The event loop has a turn between two batches.
-    """
+def test_other_events_run_between_two_batches(predictor: Counting) -> None:
     model = predictor.find("quadrants", "1")
     seen: list[int] = []
 
     async def main() -> None:
         batching = Batching(predictor)
-        asked = [asyncio.ensure_future(predict(batching, model, dots(*[1] * 100))) for _ in range(3)]
-        while not all(one.done() for one in asked):
+        requests = [asyncio.ensure_future(predict(batching, model, dots(*[1] * 100))) for _ in range(3)]
+        while not all(one.done() for one in requests):
             seen.append(len(predictor.sizes))
             await asyncio.sleep(0)
 
@@ -163,10 +155,7 @@ def test_others_come_in_between(predictor: Counting) -> None:
     assert {1, 2} <= set(seen)
 
 
-def test_who_has_left_is_not_answered(predictor: Counting) -> None:
-    """
-    Their images do not run, and the others' do.
-    """
+def test_cancelled_requests_do_not_run(predictor: Counting) -> None:
     model = predictor.find("quadrants", "1")
 
     async def main() -> Prediction:
@@ -182,10 +171,8 @@ def test_who_has_left_is_not_answered(predictor: Counting) -> None:
     assert predictor.sizes == [1]
 
 
-def test_when_all_have_left_nothing_runs(predictor: Counting) -> None:
-    """
-    And whoever comes later is answered.
-    """
+def test_nothing_runs_if_all_requests_are_cancelled(predictor: Counting) -> None:
+    """Later requests do."""
     model = predictor.find("quadrants", "1")
 
     async def main() -> Prediction:
@@ -200,37 +187,28 @@ def test_when_all_have_left_nothing_runs(predictor: Counting) -> None:
     assert asyncio.run(main()).scores.logits.tolist() == [[0, 1, 0, 0]]
 
 
-def test_a_failure_is_everybodys(predictor: Counting) -> None:
-    """
-    None waits for ever, and the next batch is answered.
-    """
+def test_a_failed_run_fails_every_request_of_the_batch(predictor: Counting) -> None:
+    """The next batch runs."""
     model = predictor.find("quadrants", "1")
     predictor.fails = True
 
-    found = ask(predictor, lambda batching: [predict(batching, model, dots(0)) for _ in range(3)])
+    found = gather(predictor, lambda batching: [predict(batching, model, dots(0)) for _ in range(3)])
 
     assert [type(one) for one in found] == [InferenceFailed] * 3
     predictor.fails = False
-    (good,) = ask(predictor, lambda batching: [predict(batching, model, dots(0))])
+    (good,) = gather(predictor, lambda batching: [predict(batching, model, dots(0))])
     assert isinstance(good, Prediction)
 
 
 def test_an_array_of_another_shape_is_refused(predictor: Counting) -> None:
-    """
-    As the predictor refuses it.
-    """
     model = predictor.find("quadrants", "1")
 
-    (found,) = ask(predictor, lambda batching: [predict(batching, model, np.zeros((1, 3), np.uint8))])
+    (found,) = gather(predictor, lambda batching: [predict(batching, model, np.zeros((1, 3), np.uint8))])
 
     assert isinstance(found, TensorMismatch)
 
 
-def test_one_that_cannot_take_its_answer_takes_nobody_elses(predictor: Counting) -> None:
-    """
-    Whoever waited beside it is answered.
-    """
-
+def test_an_error_of_one_response_does_not_affect_the_others(predictor: Counting) -> None:
     class Bad:
         def is_cancelled(self) -> bool:
             return False
@@ -256,10 +234,8 @@ def test_one_that_cannot_take_its_answer_takes_nobody_elses(predictor: Counting)
     assert predictor.sizes == [2]
 
 
-def test_one_that_cannot_be_read_takes_nobody_elses_answer(predictor: Counting) -> None:
-    """
-    Nor one that cannot even take its error.
-    """
+def test_an_invalid_request_does_not_affect_the_others(predictor: Counting) -> None:
+    """Even if its error handler fails."""
 
     @dataclass
     class Broken(Awaiting):
@@ -289,10 +265,8 @@ def test_one_that_cannot_be_read_takes_nobody_elses_answer(predictor: Counting) 
     assert predictor.sizes == [1]
 
 
-def test_a_request_that_comes_while_others_are_read_is_answered(predictor: Counting) -> None:
-    """
-    As the next one of a connection does whose request fails; also where the batch is full.
-    """
+def test_a_request_submitted_while_others_are_read_is_handled(predictor: Counting) -> None:
+    """Such as the next one of a connection; also if the batch is full."""
 
     class Pipelined(Awaiting):
         next: Awaiting
@@ -325,11 +299,7 @@ def test_a_request_that_comes_while_others_are_read_is_answered(predictor: Count
     assert asyncio.run(main()) == [100, 100, 100, 100, 1]
 
 
-def test_long_reading_is_divided_among_turns(predictor: Counting) -> None:
-    """
-    So that other connections are served in between.
-    """
-
+def test_slow_preprocessing_is_divided_among_turns(predictor: Counting) -> None:
     class Slow(Awaiting):
         def images(self) -> NDArray[np.uint8]:
             time.sleep(0.01)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from service.core.errors import TensorMismatch, UnknownModel, UnknownVersion
-from service.core.network.ood_score import energy
+from service.core.network.ood_score import negative_energy
+from service.inference.models.registry import Registry
 from service.inference.predictor import Predictor
-from service.inference.registry import Registry
 from tests import precision, toys
 
 
@@ -17,10 +17,7 @@ def predictor(toy_root: Path) -> Predictor:
     return Predictor(registry)
 
 
-def test_answer_says_who_saw_what_and_what_it_says_of_it(predictor: Predictor) -> None:
-    """
-    Model, images and scores travel together.
-    """
+def test_a_prediction_has_model_images_and_scores(predictor: Predictor) -> None:
     images = np.stack([toys.dot(1), toys.dot(2, 3)])
     model = predictor.find("quadrants", "1")
 
@@ -34,19 +31,16 @@ def test_answer_says_who_saw_what_and_what_it_says_of_it(predictor: Predictor) -
     assert np.all(off <= precision.softmax_error(logits))
 
 
-def test_a_model_without_a_threshold_does_not_say_whether_it_is_sure(predictor: Predictor) -> None:
-    """
-    None, which is neither yes nor no.
-    """
+def test_without_a_threshold_sure_is_none(predictor: Predictor) -> None:
     assert predictor.predict(predictor.find("quadrants"), toys.dot(0)[None]).sure is None
 
 
-def test_a_model_with_a_threshold_is_sure_from_it_on(tmp_path: Path) -> None:
+def test_sure_is_true_from_the_threshold_on(tmp_path: Path) -> None:
     """
     At temperature 0.5 the energies of no, one and two dots are by hand log(4) / 2 = 0.69,
     log(e ** 2 + 3) / 2 = 1.17 and log(2 * e ** 2 + 2) / 2 = 1.41; the threshold itself is sure.
     """
-    exact = float(energy(np.array([[0, 1, 0, 0]], np.float32), 0.5)[0])
+    exact = float(negative_energy(np.array([[0, 1, 0, 0]], np.float32), 0.5)[0])
     for threshold in (1.0, exact, np.nextafter(exact, 2), 1.3):
         certainty = {**toys.CERTAINTY, "threshold": threshold}
         toys.publish(tmp_path, temperature=0.5, certainty=certainty)
@@ -65,30 +59,22 @@ def test_a_model_with_a_threshold_is_sure_from_it_on(tmp_path: Path) -> None:
     ]
 
 
-def test_newest_version_answers_when_none_is_named(predictor: Predictor) -> None:
-    """
-    Version 2 sees every quarter's opposite.
-    """
+def test_the_newest_version_is_the_default(predictor: Predictor) -> None:
+    """Version 2 sees every quarter's opposite."""
     prediction = predictor.predict(predictor.find("quadrants"), toys.dot(0)[None])
 
     assert prediction.model.version == "2"
     assert prediction.scores.logits.argmax() == 3
 
 
-def test_named_version_answers(predictor: Predictor) -> None:
-    """
-    Version 1 sees what is there.
-    """
+def test_a_version_can_be_chosen(predictor: Predictor) -> None:
     prediction = predictor.predict(predictor.find("quadrants", "1"), toys.dot(0)[None])
 
     assert prediction.model.version == "1"
     assert prediction.scores.logits.argmax() == 0
 
 
-def test_batch_equals_its_rows(predictor: Predictor) -> None:
-    """
-    Rows get the same answer together as alone.
-    """
+def test_a_batch_equals_its_rows(predictor: Predictor) -> None:
     model = predictor.find("quadrants", "1")
     images = np.random.default_rng(1).integers(0, 256, (5, 28, 28)).astype(np.uint8)
 
@@ -99,19 +85,13 @@ def test_batch_equals_its_rows(predictor: Predictor) -> None:
     assert np.all(np.abs(together - np.concatenate(alone)) <= 2 * error)
 
 
-def test_unknown_names_are_refused_as_by_the_registry(predictor: Predictor) -> None:
-    """
-    Whoever finds nothing hears what there is.
-    """
+def test_unknown_names_are_errors_of_the_registry(predictor: Predictor) -> None:
     with pytest.raises(UnknownModel, match="quadrants"):
-        predictor.find("nobody")
+        predictor.find("unknown")
     with pytest.raises(UnknownVersion, match="1, 2"):
         predictor.find("quadrants", "3")
 
 
 def test_images_of_another_shape_are_refused(predictor: Predictor) -> None:
-    """
-    What the model does not take does not reach it.
-    """
     with pytest.raises(TensorMismatch, match=r"\(B, 28, 28\) uint8"):
         predictor.predict(predictor.find("quadrants"), np.zeros((1, 64, 64, 3), np.uint8))

@@ -1,6 +1,6 @@
-"""`service/inference/preprocessing.py`: what a model of photographs makes of every kind of body.
+"""Preprocessing for a model of colour photographs, with every content type.
 
-What a model of 28 x 28 makes of them is in test_wire.py and test_v1.py.
+For models of 28 x 28, see `tests/service/codecs` and `tests/service/http/api/test_predict.py`.
 """
 
 import base64
@@ -26,7 +26,7 @@ RED, GREEN, BLUE = (250, 10, 10), (10, 250, 10), (10, 10, 250)
 
 @pytest.fixture(scope="module")
 def client(toy_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """A client of a service with `colours`, which names the colour that there is most of."""
+    """A client of a service with `colours`, which returns the most frequent colour."""
     root = tmp_path_factory.mktemp("colours")
     toys.publish(root, "colours", toys.colour_weights(), toys.COLOURS)
     with service(toy_settings, models=root) as client:
@@ -37,27 +37,25 @@ def plain(colour: tuple[int, int, int], size: tuple[int, int] = (90, 70)) -> Ima
     return Image.new("RGB", size, colour)
 
 
-def labels(answer: object) -> list[str]:
-    assert isinstance(answer, dict)
-    return [entry["label"] for entry in answer["predictions"]]
+def labels(response: object) -> list[str]:
+    assert isinstance(response, dict)
+    return [entry["label"] for entry in response["predictions"]]
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("size", [(90, 70), (64, 64), (1, 1), (400, 600)])
-def test_a_picture_of_any_size_is_a_photograph(client: TestClient, form: str, size: tuple[int, int]) -> None:
-    """
-    Labels may hold spaces.
-    """
-    answer = client.post(
+def test_pictures_of_any_size_are_preprocessed(client: TestClient, form: str, size: tuple[int, int]) -> None:
+    """Labels may contain spaces."""
+    response = client.post(
         PREDICT,
         content=picture(plain(BLUE, size), form),
         headers={"content-type": f"image/{form.lower()}"},
     )
 
-    assert labels(answer.json()) == ["blue bell"]
+    assert labels(response.json()) == ["blue bell"]
 
 
-def test_every_kind_of_body_gets_the_same_answer(client: TestClient) -> None:
+def test_every_content_type_gets_the_same_prediction(client: TestClient) -> None:
     """
     Files in a form, in base64 and as data: URL; numbers nested, flat, 0..1, as bytes and as NumPy arrays.
     """
@@ -74,24 +72,21 @@ def test_every_kind_of_body_gets_the_same_answer(client: TestClient) -> None:
         ("application/x-npy", npy(batch)),
         ("application/x-npy", npy((batch.reshape(3, -1) / 255).astype("f4"))),
     ]
-    answers = [
+    responses = [
         client.post(f"{PREDICT}?include=seen", content=body, headers={"content-type": kind}).json()
         for kind, body in bodies
     ]
     nested = client.post(f"{PREDICT}?include=seen", json={"image": batch[0].tolist()}).json()
 
-    assert labels(answers[0]) == list(toys.COLOURS)
-    np.testing.assert_array_equal([entry["seen"] for entry in answers[0]["predictions"]], batch)
-    assert all(answer == answers[0] for answer in answers)
-    assert nested["predictions"] == answers[0]["predictions"][:1]
+    assert labels(responses[0]) == list(toys.COLOURS)
+    np.testing.assert_array_equal([entry["seen"] for entry in responses[0]["predictions"]], batch)
+    assert all(response == responses[0] for response in responses)
+    assert nested["predictions"] == responses[0]["predictions"][:1]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_a_photograph_is_turned_as_its_camera_says(client: TestClient, orientation: int, form: str) -> None:
-    """
-    The same picture comes out, whichever way the camera was held.
-    """
+def test_the_exif_orientation_is_applied(client: TestClient, orientation: int, form: str) -> None:
     upright = np.zeros((128, 192, 3), np.uint8)
     upright[:64, 32:96] = RED
     turned: NDArray[np.uint8] = {
@@ -108,45 +103,39 @@ def test_a_photograph_is_turned_as_its_camera_says(client: TestClient, orientati
     exif[0x0112] = orientation
     file = picture(Image.fromarray(np.ascontiguousarray(turned)), form, exif=exif, quality=95, lossless=True)
 
-    answer = client.post(
+    response = client.post(
         f"{PREDICT}?include=seen", content=file, headers={"content-type": f"image/{form.lower()}"}
     )
 
-    (entry,) = answer.json()["predictions"]
+    (entry,) = response.json()["predictions"]
     assert np.abs(np.array(entry["seen"]) - photo.prepare(Image.fromarray(upright))).mean() < 2
 
 
-def test_the_first_picture_of_an_animation_counts(client: TestClient) -> None:
-    """
-    Of WebP and PNG files that move.
-    """
+def test_the_first_frame_of_an_animation_is_used(client: TestClient) -> None:
+    """Of animated WebP and PNG files."""
     for kind in ("WEBP", "PNG"):
         file = picture(plain(GREEN), kind, save_all=True, append_images=[plain(RED), plain(BLUE)])
 
-        answer = client.post(PREDICT, content=file, headers={"content-type": f"image/{kind.lower()}"})
+        response = client.post(PREDICT, content=file, headers={"content-type": f"image/{kind.lower()}"})
 
-        assert labels(answer.json()) == ["green leaf"]
+        assert labels(response.json()) == ["green leaf"]
 
 
-def test_a_black_photograph_is_a_photograph(client: TestClient) -> None:
-    """
-    Only drawings can be blank.
-    """
+def test_a_black_photograph_is_not_blank(client: TestClient) -> None:
+    """Only drawings can be blank."""
     black = toys.plain((0, 0, 0))
 
-    answers = [
+    responses = [
         client.post(PREDICT, json={"image": black[0].tolist()}),
         client.post(PREDICT, content=picture(plain((0, 0, 0))), headers={"content-type": "image/png"}),
         client.post(PREDICT, content=black.tobytes(), headers={"content-type": "application/octet-stream"}),
     ]
 
-    assert [answer.status_code for answer in answers] == [200] * 3
+    assert [response.status_code for response in responses] == [200] * 3
 
 
-def test_strokes_are_no_photograph(client: TestClient) -> None:
-    """
-    Whatever preparation is asked for.
-    """
+def test_strokes_are_refused(client: TestClient) -> None:
+    """With any preprocessing."""
     body = {"strokes": digits.DIGITS["1"][0]}
 
     for query in ("", "?prepare=none"):
@@ -156,10 +145,8 @@ def test_strokes_are_no_photograph(client: TestClient) -> None:
         assert detail == f"Field 'strokes' should be {expected}; got strokes."
 
 
-def test_without_preparation_a_picture_must_have_the_size(client: TestClient) -> None:
-    """
-    Told from the header, before anything is decoded.
-    """
+def test_without_preprocessing_a_picture_must_have_the_input_size(client: TestClient) -> None:
+    """Checked in the header, before decoding."""
     png = {"content-type": "image/png"}
     fits = client.post(f"{PREDICT}?prepare=none", content=picture(plain(RED, (64, 64))), headers=png)
     not_quite = client.post(f"{PREDICT}?prepare=none", content=picture(plain(RED, (64, 65))), headers=png)
@@ -169,25 +156,21 @@ def test_without_preparation_a_picture_must_have_the_size(client: TestClient) ->
     assert detail == "Body should be 64 x 64 pixels; got 64 x 65."
 
 
-def test_photographs_cannot_be_prepared_as_digits(client: TestClient) -> None:
-    """
-    Neither pictures nor numbers.
-    """
+def test_mnist_preprocessing_is_refused(client: TestClient) -> None:
+    """For pictures and numbers."""
     for body, kind in (
         (picture(plain(RED)), "image/png"),
         (toys.plain(RED).tobytes(), "application/octet-stream"),
     ):
-        answer = client.post(f"{PREDICT}?prepare=mnist", content=body, headers={"content-type": kind})
+        response = client.post(f"{PREDICT}?prepare=mnist", content=body, headers={"content-type": kind})
 
-        detail = problem(answer, 400, "malformed-request")
+        detail = problem(response, 400, "malformed-request")
         assert detail.startswith("Query 'prepare' should be none, or left out, ")
         assert detail.endswith("; got 'mnist'.")
 
 
-def test_the_limits_hold_for_photographs(client: TestClient) -> None:
-    """
-    Pixels of the file, and as many photographs as hold no more numbers than 64 digits: four.
-    """
+def test_limits_apply_to_photographs(client: TestClient) -> None:
+    """Pixels of the file; and 4 photographs, which have as many numbers as 64 digits."""
     large = client.post(
         PREDICT, content=picture(plain(RED, (501, 500))), headers={"content-type": "image/png"}
     )
@@ -201,24 +184,20 @@ def test_the_limits_hold_for_photographs(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("file", [b"", b"no picture", picture(plain(RED))[:60]])
-def test_what_is_no_picture_is_refused(client: TestClient, file: bytes) -> None:
-    """
-    As for digits.
-    """
-    answer = client.post(PREDICT, content=file, headers={"content-type": "image/png"})
+def test_an_invalid_picture_is_refused(client: TestClient, file: bytes) -> None:
+    response = client.post(PREDICT, content=file, headers={"content-type": "image/png"})
 
-    assert "a PNG, JPEG or WebP picture" in problem(answer, 400, "broken-picture")
+    assert "a PNG, JPEG or WebP picture" in problem(response, 400, "broken-picture")
 
 
-def test_a_model_of_digits_is_not_touched(toy_root: Path, toy_settings: Settings) -> None:
-    """
-    A coloured picture is still a drawing to it.
-    """
+def test_a_digit_model_preprocesses_a_coloured_picture_as_a_drawing(
+    toy_root: Path, toy_settings: Settings
+) -> None:
     with service(toy_settings, models=toy_root) as client:
-        answer = client.post(
+        response = client.post(
             "/v1/models/quadrants/predict?include=seen",
             content=picture(digits.canvas(digits.DIGITS["7"][0]).convert("RGB")),
             headers={"content-type": "image/png"},
         )
 
-    assert np.array(answer.json()["predictions"][0]["seen"]).shape == (28, 28)
+    assert np.array(response.json()["predictions"][0]["seen"]).shape == (28, 28)

@@ -13,7 +13,7 @@ from service.core.errors import DeadlineExceeded, Overloaded
 from service.inference import thread_pool as workers_module
 from service.inference.thread_pool import ThreadPool
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 LONG_S = 30.0
 """No test waits that long; a test that would hang fails then."""
@@ -23,185 +23,163 @@ SHORT_S = 0.01
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
-    """What blocked work waits for; opened at the end whatever happens."""
+    """Blocks work until it is set; set at the end of the test."""
     event = threading.Event()
     yield event
     event.set()
 
 
-def behind(gate: threading.Event, answer: Answer) -> Callable[[], Answer]:
-    """Return work that ends when the gate is opened."""
+def behind(gate: threading.Event, result: Result) -> Callable[[], Result]:
+    """Return work that ends when the gate is set."""
 
-    def work() -> Answer:
+    def work() -> Result:
         assert gate.wait(LONG_S)
-        return answer
+        return result
 
     return work
 
 
-async def started(workers: ThreadPool, gate: threading.Event, answer: Answer) -> "asyncio.Task[Answer]":
-    """Start work behind a gate, and return once a thread is busy with it."""
+async def started(thread_pool: ThreadPool, gate: threading.Event, result: Result) -> "asyncio.Task[Result]":
+    """Start work behind a gate, and return once a thread runs it."""
     running = threading.Event()
 
-    def work() -> Answer:
+    def work() -> Result:
         running.set()
-        return behind(gate, answer)()
+        return behind(gate, result)()
 
-    task = asyncio.create_task(workers.run(work))
+    task = asyncio.create_task(thread_pool.run(work))
     assert await asyncio.to_thread(running.wait, LONG_S)
     return task
 
 
 async def queued(
-    workers: ThreadPool, work: Callable[[], Answer], priority: int = 0, timeout_s: float | None = None
-) -> "asyncio.Task[Answer]":
-    """Put work into the queue, and return once it has its place."""
-    task = asyncio.create_task(workers.run(work, timeout_s=timeout_s, priority=priority))
-    await asyncio.sleep(0)  # lets the task begin; its place is taken before it first waits
+    thread_pool: ThreadPool, work: Callable[[], Result], priority: int = 0, timeout_s: float | None = None
+) -> "asyncio.Task[Result]":
+    """Enqueue work, and return once it is in the queue."""
+    task = asyncio.create_task(thread_pool.run(work, timeout_s=timeout_s, priority=priority))
+    await asyncio.sleep(0)  # the task enqueues the work before it first waits
     return task
 
 
-def test_work_runs_in_another_thread_and_its_answer_comes_back() -> None:
-    """
-    The event loop stays free meanwhile.
-    """
-    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
+def test_work_runs_in_another_thread_and_returns_its_result() -> None:
+    """The event loop is not blocked."""
+    thread_pool = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
-    thread = asyncio.run(workers.run(threading.get_ident))
+    thread = asyncio.run(thread_pool.run(threading.get_ident))
 
-    workers.close()
+    thread_pool.close()
     assert thread != threading.get_ident()
 
 
-def test_as_much_runs_at_once_as_there_are_threads(gate: threading.Event) -> None:
-    """
-    Three pieces of work are all running before any of them ends.
-    """
-    workers = ThreadPool(threads=3, max_waiting=0, timeout_s=LONG_S)
+def test_all_threads_run_at_once(gate: threading.Event) -> None:
+    thread_pool = ThreadPool(threads=3, max_waiting=0, timeout_s=LONG_S)
 
     async def scenario() -> list[int]:
-        tasks = [await started(workers, gate, number) for number in range(3)]
+        tasks = [await started(thread_pool, gate, number) for number in range(3)]
         gate.set()
         return await asyncio.gather(*tasks)
 
-    answers = asyncio.run(scenario())
+    results = asyncio.run(scenario())
 
-    workers.close()
-    assert answers == [0, 1, 2]
+    thread_pool.close()
+    assert results == [0, 1, 2]
 
 
-def test_one_more_than_there_are_places_is_turned_away_at_once(gate: threading.Event) -> None:
-    """
-    Nothing of it is started, and the error says how many are there already.
-    """
-    workers = ThreadPool(threads=1, max_waiting=2, timeout_s=LONG_S)
+def test_work_beyond_the_capacity_is_refused_at_once(gate: threading.Event) -> None:
+    """The error has the number of pending jobs."""
+    thread_pool = ThreadPool(threads=1, max_waiting=2, timeout_s=LONG_S)
     began: list[str] = []
 
     async def scenario() -> list[str]:
-        first = await started(workers, gate, "first")
-        waiting = [await queued(workers, behind(gate, name)) for name in ("second", "third")]
+        first = await started(thread_pool, gate, "first")
+        waiting = [await queued(thread_pool, behind(gate, name)) for name in ("second", "third")]
         with pytest.raises(Overloaded) as caught:
-            await workers.run(lambda: began.append("fourth"))
-        assert caught.value.taken == 3
+            await thread_pool.run(lambda: began.append("fourth"))
+        assert caught.value.pending == 3
         gate.set()
         return await asyncio.gather(first, *waiting)
 
-    answers = asyncio.run(scenario())
+    results = asyncio.run(scenario())
 
-    workers.close()
-    assert answers == ["first", "second", "third"]
+    thread_pool.close()
+    assert results == ["first", "second", "third"]
     assert began == []
 
 
-def test_without_a_queue_only_running_work_has_a_place(gate: threading.Event) -> None:
-    """
-    `max_waiting` of 0 turns away whatever would have to wait.
-    """
-    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
+def test_without_a_queue_work_that_would_wait_is_refused(gate: threading.Event) -> None:
+    thread_pool = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     async def scenario() -> None:
-        task = await started(workers, gate, None)
+        task = await started(thread_pool, gate, None)
         with pytest.raises(Overloaded):
-            await workers.run(int)
+            await thread_pool.run(int)
         gate.set()
         await task
 
     asyncio.run(scenario())
-    workers.close()
+    thread_pool.close()
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyError("missing"), TimeoutError("its own")])
-def test_what_the_work_raises_is_raised(error: Exception) -> None:
-    """
-    The caller gets the exception itself; a TimeoutError of the work's own is no missed deadline.
-    """
-    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
+def test_an_exception_of_the_work_is_raised(error: Exception) -> None:
+    """Its own TimeoutError is not a missed deadline."""
+    thread_pool = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     def work() -> None:
         raise error
 
     with pytest.raises(type(error)) as caught:
-        asyncio.run(workers.run(work))
-    workers.close()
+        asyncio.run(thread_pool.run(work))
+    thread_pool.close()
     assert (type(caught.value), caught.value.args) == (type(error), error.args)
 
 
-def test_answer_that_is_late_is_not_waited_for(gate: threading.Event) -> None:
-    """
-    The caller hears of it when the deadline passes, though the work goes on.
-    """
-    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=SHORT_S)
+def test_a_missed_deadline_is_raised_while_the_work_goes_on(gate: threading.Event) -> None:
+    thread_pool = ThreadPool(threads=1, max_waiting=0, timeout_s=SHORT_S)
 
     with pytest.raises(DeadlineExceeded) as caught:
-        asyncio.run(workers.run(behind(gate, "late")))
+        asyncio.run(thread_pool.run(behind(gate, "late")))
     gate.set()
-    workers.close()
+    thread_pool.close()
     assert caught.value.limit_s == SHORT_S
 
 
-def test_late_work_keeps_its_place_until_it_ends(gate: threading.Event) -> None:
-    """
-    Its thread is busy all the same, so the next one must not be promised it.
-    """
-    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=SHORT_S)
+def test_late_work_occupies_its_thread_until_it_ends(gate: threading.Event) -> None:
+    thread_pool = ThreadPool(threads=1, max_waiting=0, timeout_s=SHORT_S)
 
     async def scenario() -> None:
         with pytest.raises(DeadlineExceeded):
-            await workers.run(behind(gate, "late"))
+            await thread_pool.run(behind(gate, "late"))
         with pytest.raises(Overloaded):
-            await workers.run(int)
+            await thread_pool.run(int)
 
     asyncio.run(scenario())
     gate.set()
-    workers.close()
+    thread_pool.close()
 
 
 def test_work_that_missed_its_deadline_in_the_queue_is_never_started(gate: threading.Event) -> None:
-    """
-    Nobody waits for its answer any more; its place is given back at once.
-    """
-    workers = ThreadPool(threads=1, max_waiting=1, timeout_s=SHORT_S)
+    """It leaves the queue at once."""
+    thread_pool = ThreadPool(threads=1, max_waiting=1, timeout_s=SHORT_S)
     began: list[str] = []
 
     async def scenario() -> None:
         with pytest.raises(DeadlineExceeded):
-            await workers.run(behind(gate, "first"))
+            await thread_pool.run(behind(gate, "first"))
         for name in ("second", "third"):  # there is one place: the second's must be free again
             with pytest.raises(DeadlineExceeded):
-                await workers.run(lambda name=name: began.append(name))  # type: ignore[misc]
+                await thread_pool.run(lambda name=name: began.append(name))  # type: ignore[misc]
 
     asyncio.run(scenario())
     gate.set()
-    workers._pool.shutdown(wait=True)
+    thread_pool._pool.shutdown(wait=True)
     assert began == []
 
 
 @pytest.mark.parametrize("outcome", ["answer", "error"])
-def test_places_are_given_back(outcome: str) -> None:
-    """
-    Many more pieces of work than places, one after the other, whether they end well or not.
-    """
-    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
+def test_capacity_is_released_after_each_job(outcome: str) -> None:
+    """Whether it succeeds or fails."""
+    thread_pool = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     def work() -> str:
         if outcome == "error":
@@ -212,71 +190,62 @@ def test_places_are_given_back(outcome: str) -> None:
         ends = []
         for _ in range(20):
             try:
-                ends.append(await workers.run(work))
+                ends.append(await thread_pool.run(work))
             except ValueError as error:
                 ends.append(str(error))
         return ends
 
     ends = asyncio.run(scenario())
 
-    workers.close()
+    thread_pool.close()
     assert ends == [outcome] * 20
 
 
-def test_place_of_a_caller_that_went_away_is_given_back(gate: threading.Event) -> None:
-    """
-    A cancelled request leaves the queue.
-    """
-    workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
+def test_a_cancelled_job_leaves_the_queue(gate: threading.Event) -> None:
+    thread_pool = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
 
     async def scenario() -> str:
-        first = await started(workers, gate, "first")
-        gone = await queued(workers, behind(gate, "gone"))
-        gone.cancel()
+        first = await started(thread_pool, gate, "first")
+        cancelled = await queued(thread_pool, behind(gate, "gone"))
+        cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await gone
-        second = await queued(workers, behind(gate, "second"))
+            await cancelled
+        second = await queued(thread_pool, behind(gate, "second"))
         gate.set()
         return await first + await second
 
-    answers = asyncio.run(scenario())
+    results = asyncio.run(scenario())
 
-    workers.close()
-    assert answers == "firstsecond"
+    thread_pool.close()
+    assert results == "firstsecond"
 
 
-def test_closing_lets_running_work_end_and_drops_what_waits(gate: threading.Event) -> None:
-    """
-    The running answer still comes; what had only a place in the queue is never started.
-    """
-    workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
+def test_closing_finishes_running_work_and_cancels_waiting_work(gate: threading.Event) -> None:
+    thread_pool = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
     began: list[str] = []
 
     async def scenario() -> str:
-        running = await started(workers, gate, "done")
-        waiting = await queued(workers, lambda: began.append("waiting"))
-        workers.close()
+        running = await started(thread_pool, gate, "done")
+        waiting = await queued(thread_pool, lambda: began.append("waiting"))
+        thread_pool.close()
         with pytest.raises(asyncio.CancelledError):
             await waiting
         assert not running.done()
         gate.set()
         return await running
 
-    answer = asyncio.run(scenario())
+    result = asyncio.run(scenario())
 
-    assert answer == "done"
+    assert result == "done"
     assert began == []
 
 
 def test_closing_does_not_wait(gate: threading.Event) -> None:
-    """
-    A process that must stop is not held up by work that will not end.
-    """
-    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
+    thread_pool = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     async def scenario() -> bool:
-        task = await started(workers, gate, None)
-        workers.close()
+        task = await started(thread_pool, gate, None)
+        thread_pool.close()
         was_done = task.done()
         gate.set()
         await task
@@ -286,158 +255,137 @@ def test_closing_does_not_wait(gate: threading.Event) -> None:
 
 
 def order(gate: threading.Event, priorities: list[int]) -> list[int]:
-    """Return in which order one thread takes work of these priorities, by their places in the list."""
-    workers = ThreadPool(threads=1, max_waiting=len(priorities), timeout_s=LONG_S)
+    """Return the order in which one thread runs jobs of these priorities, as list indices."""
+    thread_pool = ThreadPool(threads=1, max_waiting=len(priorities), timeout_s=LONG_S)
     taken: list[int] = []
 
     async def scenario() -> None:
-        first = await started(workers, gate, None)
+        first = await started(thread_pool, gate, None)
         waiting = [
-            await queued(workers, lambda place=place: taken.append(place), priority)  # type: ignore[misc]
+            await queued(thread_pool, lambda place=place: taken.append(place), priority)  # type: ignore[misc]
             for place, priority in enumerate(priorities)
         ]
         gate.set()
         await asyncio.gather(first, *waiting)
 
     asyncio.run(scenario())
-    workers.close()
+    thread_pool.close()
     return taken
 
 
-def test_waiting_work_is_taken_by_priority(gate: threading.Event) -> None:
-    """
-    1 comes first and 10 last, in whatever order they came.
-    """
+def test_waiting_work_runs_by_priority(gate: threading.Event) -> None:
+    """1 first and 10 last."""
     priorities = random.Random(0).sample(range(1, 11), 10)
 
     assert [priorities[place] for place in order(gate, priorities)] == list(range(1, 11))
 
 
-def test_work_of_one_priority_is_taken_as_it_came(gate: threading.Event) -> None:
-    """
-    First come, first served, within each level.
-    """
+def test_work_of_equal_priority_runs_in_order_of_arrival(gate: threading.Event) -> None:
     assert order(gate, [2, 1, 2, 1, 2, 1]) == [1, 3, 5, 0, 2, 4]
 
 
 @pytest.mark.parametrize("priority", [0, -1, 11, 2**64])
-def test_priority_that_is_no_level_counts_as_the_default(gate: threading.Event, priority: int) -> None:
-    """
-    After 4, before 6, and among those of 5 as it came.
-    """
+def test_an_invalid_priority_counts_as_the_default(gate: threading.Event, priority: int) -> None:
+    """After 4, before 6, and with 5 in order of arrival."""
     assert order(gate, [6, 5, priority, 5, 4]) == [4, 1, 2, 3, 0]
 
 
-def test_work_of_first_priority_has_no_place_in_a_full_queue(gate: threading.Event) -> None:
-    """
-    Priority says who is taken first, not who is let in.
-    """
-    workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
+def test_a_full_queue_refuses_work_of_any_priority(gate: threading.Event) -> None:
+    thread_pool = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
 
     async def scenario() -> None:
-        first = await started(workers, gate, None)
-        waiting = await queued(workers, int, priority=10)
+        first = await started(thread_pool, gate, None)
+        waiting = await queued(thread_pool, int, priority=10)
         with pytest.raises(Overloaded):
-            await workers.run(int, priority=1)
+            await thread_pool.run(int, priority=1)
         gate.set()
         await asyncio.gather(first, waiting)
 
     asyncio.run(scenario())
-    workers.close()
+    thread_pool.close()
 
 
 @pytest.mark.parametrize(
     ("own_s", "asked_s", "limit_s"),
     [(LONG_S, SHORT_S, SHORT_S), (SHORT_S, LONG_S, SHORT_S), (SHORT_S, None, SHORT_S), (LONG_S, 0, 0)],
 )
-def test_the_shorter_time_is_the_limit_and_the_error_says_which(
+def test_a_job_can_shorten_its_deadline_only(
     gate: threading.Event, own_s: float, asked_s: float | None, limit_s: float
 ) -> None:
-    """
-    A caller can shorten the workers' own time and never lengthen it.
-    """
-    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=own_s)
+    """The error has the deadline that applied."""
+    thread_pool = ThreadPool(threads=1, max_waiting=0, timeout_s=own_s)
 
     with pytest.raises(DeadlineExceeded) as caught:
-        asyncio.run(workers.run(behind(gate, "late"), timeout_s=asked_s))
+        asyncio.run(thread_pool.run(behind(gate, "late"), timeout_s=asked_s))
 
     gate.set()
-    workers.close()
+    thread_pool.close()
     assert caught.value.limit_s == limit_s
 
 
-def test_expiry_in_the_queue_frees_its_place_alone(gate: threading.Event) -> None:
-    """
-    Of three that wait, the one in the middle gives up: a fourth gets its place, and the order stays.
-    """
-    workers = ThreadPool(threads=1, max_waiting=3, timeout_s=LONG_S)
+def test_an_expired_job_leaves_the_queue_and_keeps_the_order(gate: threading.Event) -> None:
+    thread_pool = ThreadPool(threads=1, max_waiting=3, timeout_s=LONG_S)
     taken: list[str] = []
 
     async def scenario() -> None:
-        first = await started(workers, gate, None)
-        waiting = [await queued(workers, lambda: taken.append("late"), 9)]
-        expiring = await queued(workers, lambda: taken.append("expired"), 1, SHORT_S)
-        waiting.append(await queued(workers, lambda: taken.append("early"), 2))
+        first = await started(thread_pool, gate, None)
+        waiting = [await queued(thread_pool, lambda: taken.append("late"), 9)]
+        expiring = await queued(thread_pool, lambda: taken.append("expired"), 1, SHORT_S)
+        waiting.append(await queued(thread_pool, lambda: taken.append("early"), 2))
         with pytest.raises(Overloaded):
-            await workers.run(int)
+            await thread_pool.run(int)
         with pytest.raises(DeadlineExceeded) as caught:
             await expiring
         assert caught.value.limit_s == SHORT_S
-        waiting.append(await queued(workers, lambda: taken.append("between"), 3))
+        waiting.append(await queued(thread_pool, lambda: taken.append("between"), 3))
         gate.set()
         await asyncio.gather(first, *waiting)
 
     asyncio.run(scenario())
-    workers.close()
+    thread_pool.close()
     assert taken == ["early", "between", "late"]
 
 
-def test_cancelled_work_is_never_started_and_nothing_holds_it(gate: threading.Event) -> None:
-    """
-    What its caller sent can go while the thread is still busy with another.
-    """
-    workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
+def test_cancelled_work_is_never_started_and_is_released(gate: threading.Event) -> None:
+    """Its body is freed while the thread is still busy."""
+    thread_pool = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
     began: list[str] = []
 
     class Body:
         pass
 
     async def scenario() -> None:
-        first = await started(workers, gate, None)
+        first = await started(thread_pool, gate, None)
         body = Body()
         held = weakref.ref(body)
-        gone = await queued(workers, lambda body=body: began.append(repr(body)))  # type: ignore[misc]
+        cancelled = await queued(thread_pool, lambda body=body: began.append(repr(body)))  # type: ignore[misc]
         del body
-        gone.cancel()
+        cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await gone
-        del gone
-        await asyncio.sleep(0)  # lets the event loop forget the task
+            await cancelled
+        del cancelled
+        await asyncio.sleep(0)  # the event loop drops the task
         gc.collect()
         assert held() is None
         gate.set()
         await first
 
     asyncio.run(scenario())
-    workers._pool.shutdown(wait=True)
+    thread_pool._pool.shutdown(wait=True)
     assert began == []
 
 
-def test_work_whose_time_passed_unnoticed_is_never_started(
-    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    The event loop may be too busy to end a wait: the thread looks at the clock itself.
-    """
-    workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
+def test_a_thread_checks_the_deadline_itself(gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop may be too busy to end a wait."""
+    thread_pool = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
     now = 1000.0
     monkeypatch.setattr(workers_module, "monotonic", lambda: now)
     began: list[str] = []
 
     async def scenario() -> None:
         nonlocal now
-        first = await started(workers, gate, None)
-        waiting = await queued(workers, lambda: began.append("late"), timeout_s=LONG_S / 2)
+        first = await started(thread_pool, gate, None)
+        waiting = await queued(thread_pool, lambda: began.append("late"), timeout_s=LONG_S / 2)
         now += LONG_S / 2
         gate.set()
         with pytest.raises(DeadlineExceeded) as caught:
@@ -446,15 +394,13 @@ def test_work_whose_time_passed_unnoticed_is_never_started(
         await first
 
     asyncio.run(scenario())
-    workers.close()
+    thread_pool.close()
     assert began == []
 
 
-def test_what_was_sent_is_not_held_by_its_error() -> None:
-    """
-    Without waiting for the collector of cycles: a body may be large, and many are refused.
-    """
-    workers = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
+def test_an_error_does_not_hold_the_body() -> None:
+    """Without a garbage collection: many large bodies may be refused."""
+    thread_pool = ThreadPool(threads=1, max_waiting=0, timeout_s=LONG_S)
 
     class Body:
         pass
@@ -466,51 +412,44 @@ def test_what_was_sent_is_not_held_by_its_error() -> None:
             raise ValueError(repr(body))
 
         with pytest.raises(ValueError, match="Body"):
-            await workers.run(work)
+            await thread_pool.run(work)
         return weakref.ref(body)
 
     gc.disable()
     try:
         held = asyncio.run(scenario())
-        workers._pool.shutdown(wait=True)
+        thread_pool._pool.shutdown(wait=True)
         assert held() is None
     finally:
         gc.enable()
 
 
-def test_many_callers_on_many_threads_lose_nothing() -> None:
-    """
-    Every piece of work is done once, whatever its priority, and every place is free again.
-    """
-    workers = ThreadPool(threads=4, max_waiting=200, timeout_s=LONG_S)
+def test_many_jobs_on_many_threads_run_once_each() -> None:
+    thread_pool = ThreadPool(threads=4, max_waiting=200, timeout_s=LONG_S)
     chance = random.Random(0)
 
     async def scenario() -> list[int]:
-        work = [workers.run(lambda n=n: n, priority=chance.randrange(12)) for n in range(200)]  # type: ignore[misc]
+        work = [thread_pool.run(lambda n=n: n, priority=chance.randrange(12)) for n in range(200)]  # type: ignore[misc]
         return list(await asyncio.gather(*work))
 
-    answers = [asyncio.run(scenario()) for _ in range(3)]
+    results = [asyncio.run(scenario()) for _ in range(3)]
 
-    workers.close()
-    assert answers == [list(range(200))] * 3
+    thread_pool.close()
+    assert results == [list(range(200))] * 3
 
 
-def test_nothing_is_taken_after_closing() -> None:
-    """
-    A process that stops turns away what comes.
-    """
-    workers = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
+def test_a_closed_pool_refuses_work() -> None:
+    thread_pool = ThreadPool(threads=1, max_waiting=1, timeout_s=LONG_S)
 
-    workers.close()
+    thread_pool.close()
 
     with pytest.raises(Overloaded):
-        asyncio.run(workers.run(int))
+        asyncio.run(thread_pool.run(int))
 
 
-def test_nothing_waits_for_the_garbage_collector() -> None:
+def test_no_result_or_error_waits_for_the_garbage_collector() -> None:
     """
-    What work returned, or held when it raised, is freed with the last reference: a body of 16 MB that stayed
-    until garbage is collected, as each refused one did, filled a container after twenty requests.
+    A body of 16 MB that stayed until the next collection filled a container after twenty refused requests.
     """
 
     class Large:
@@ -526,12 +465,12 @@ def test_nothing_waits_for_the_garbage_collector() -> None:
         raise Refused(id(large))
 
     async def ask() -> None:
-        workers = ThreadPool(1, 1, LONG_S)
+        thread_pool = ThreadPool(1, 1, LONG_S)
         freed = []
         for work in (keep, refuse):
             large = Large()
             freed.append(weakref.ref(large))
-            task = asyncio.create_task(workers.run(partial(work, large)))
+            task = asyncio.create_task(thread_pool.run(partial(work, large)))
             if work is keep:
                 assert await task is large
             else:
@@ -540,8 +479,8 @@ def test_nothing_waits_for_the_garbage_collector() -> None:
                 del caught
             del large, task
             await asyncio.sleep(0)
-        workers.close()
-        await asyncio.to_thread(workers._pool.shutdown)
+        thread_pool.close()
+        await asyncio.to_thread(thread_pool._pool.shutdown)
         assert [reference() for reference in freed] == [None, None]
 
     gc.collect()

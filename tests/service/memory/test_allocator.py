@@ -1,4 +1,4 @@
-"""`service/memory/allocator.py`: freed memory goes back to the system."""
+"""`service/memory/allocator.py`: freed memory returns to the operating system."""
 
 import subprocess
 import sys
@@ -14,11 +14,11 @@ from service.memory import allocator
 def resident():
     return int(re.search(r"VmRSS:\\s+([0-9]+)", open("/proc/self/status").read())[1]) // 1024
 
-allocator.bound()
+allocator.limit_retained_memory()
 before = resident()
 
 def use():
-    large = bytearray(30 * 2**20)  # freed, it would raise the size from which blocks are mapped
+    large = bytearray(30 * 2**20)  # by default, freeing it raises the size from which on blocks are mapped
     del large
     kept = [bytearray(8 * 2**20) for _ in range(10)]
     kept.append(bytearray(100))
@@ -35,9 +35,9 @@ print(resident() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it needs /proc")
-def test_freed_blocks_go_back_to_the_system() -> None:
+def test_freed_memory_returns_to_the_operating_system() -> None:
     """
-    After threads have used and freed 80 MB each, the process is as small as it was.
+    Three threads use and free 80 MB each; the process then has its former size.
     """
     command = [sys.executable, "-c", _SCRIPT]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)

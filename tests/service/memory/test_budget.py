@@ -4,10 +4,7 @@ from service.core.errors import TooManyBytes
 from service.memory.budget import Budget, ClientShares
 
 
-def test_bytes_beyond_the_limit_are_refused_and_not_counted() -> None:
-    """
-    A refused acquisition leaves the budget as it was.
-    """
+def test_acquiring_beyond_the_limit_is_refused_and_not_counted() -> None:
     budget = Budget(100)
     budget.acquire(60)
 
@@ -19,9 +16,6 @@ def test_bytes_beyond_the_limit_are_refused_and_not_counted() -> None:
 
 
 def test_released_bytes_can_be_acquired_again() -> None:
-    """
-    Releasing frees room.
-    """
     budget = Budget(100)
     budget.acquire(100)
     budget.release(70)
@@ -30,9 +24,9 @@ def test_released_bytes_can_be_acquired_again() -> None:
     assert not budget.try_acquire(1)
 
 
-def test_the_bodies_of_one_client_leave_a_quarter_to_others() -> None:
+def test_bodies_of_one_client_are_limited_to_three_quarters() -> None:
     """
-    Several together; what was refused counts nowhere.
+    Refused bytes are not counted.
     """
     shares = ClientShares(Budget(100))
     shares.acquire("a", 0, 50)
@@ -47,10 +41,7 @@ def test_the_bodies_of_one_client_leave_a_quarter_to_others() -> None:
     assert len(shares) == 0
 
 
-def test_a_body_alone_may_take_all() -> None:
-    """
-    However it arrives: else the largest bodies could never be sent.
-    """
+def test_a_single_body_is_not_limited() -> None:
     shares = ClientShares(Budget(100))
     shares.acquire("a", 0, 60)
 

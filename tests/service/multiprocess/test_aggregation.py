@@ -1,4 +1,4 @@
-"""`service/multiprocess/aggregation.py`: what several processes counted, whichever is asked."""
+"""Aggregation of metrics and statistics over several workers."""
 
 import asyncio
 import os
@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.inference.request_context import RequestContext
 from service.multiprocess.aggregation import MetricsAggregation
+from service.multiprocess.change import CommittedState
 from service.multiprocess.channel import Channel
-from service.multiprocess.coordinator import CommittedState
 from service.multiprocess.shared_memory import SharedMemory
 from service.multiprocess.worker import WorkerProcess
 from service.observability.metrics import Metrics
@@ -22,16 +22,16 @@ PHASES = {"infer": 125.0}
 
 @dataclass
 class Counting:
-    """What one process counts; in this test's process, as all of them."""
+    """Metrics and statistics of one worker; all workers are in this process."""
 
     together: MetricsAggregation
     metrics: Metrics
     statistics: Statistics
 
     def predict(self, images: int) -> None:
-        exchange = RequestContext("id")
-        exchange.route, exchange.model, exchange.status, exchange.images = "/predict", "ink", 200, images
-        self.metrics.count([(exchange, 0.25)])
+        context = RequestContext("id")
+        context.route, context.model, context.status, context.images = "/predict", "ink", 200, images
+        self.metrics.count([(context, 0.25)])
         self.statistics.count("ink", "1", images, images, 0.25, PHASES)
 
     def values(self) -> dict[str, float]:
@@ -53,7 +53,7 @@ def memory() -> SharedMemory:
 
 
 def process(memory: SharedMemory, slot: int) -> Counting:
-    """Begin to count in a slot."""
+    """Create the counts of a worker in a slot."""
     metrics, statistics = Metrics(), Statistics(clock=lambda: 1.0)
     unused, other = Channel.pair()
     unused.close()
@@ -62,24 +62,22 @@ def process(memory: SharedMemory, slot: int) -> Counting:
     return Counting(MetricsAggregation(metrics, statistics, worker), metrics, statistics)
 
 
-def leave(*processes: Counting) -> None:
-    """Let processes leave what they counted, as they do when they end."""
+def publish(*processes: Counting) -> None:
+    """Let workers publish their counts."""
 
     async def follow() -> None:
         for one in processes:
-            async with one.together.following():
+            async with one.together.publishing():
                 pass
 
     asyncio.run(follow())
 
 
-def test_whichever_is_asked_says_what_all_counted(memory: SharedMemory) -> None:
-    """
-    Its own is always the newest.
-    """
+def test_every_worker_returns_the_sums(memory: SharedMemory) -> None:
+    """Its own counts are always current."""
     first, second = process(memory, 0), process(memory, 1)
     first.predict(8)
-    leave(first)
+    publish(first)
     second.predict(1)
     second.predict(1)
 
@@ -94,14 +92,11 @@ def test_whichever_is_asked_says_what_all_counted(memory: SharedMemory) -> None:
     assert first.values()["inkling_requests_total"] == 3
 
 
-def test_what_is_counted_is_left_by_and_by(memory: SharedMemory) -> None:
-    """
-    Without anybody asking that process.
-    """
+def test_counts_are_published_periodically(memory: SharedMemory) -> None:
     first, second = process(memory, 0), process(memory, 1)
 
     async def wait() -> None:
-        async with first.together.following():
+        async with first.together.publishing():
             first.predict(1)
             while second.values().get("inkling_requests_total") != 1:
                 await asyncio.sleep(0.01)
@@ -109,14 +104,12 @@ def test_what_is_counted_is_left_by_and_by(memory: SharedMemory) -> None:
     asyncio.run(asyncio.wait_for(wait(), 10))
 
 
-def test_one_that_replaces_another_counts_on(memory: SharedMemory) -> None:
-    """
-    So that nothing goes back, whoever is asked; only what was in flight went with the other.
-    """
+def test_a_replacement_continues_the_counts(memory: SharedMemory) -> None:
+    """No counter decreases; only requests in flight are lost."""
     first, second = process(memory, 0), process(memory, 1)
     first.predict(8)
     first.metrics.in_flight = 5
-    leave(first)
+    publish(first)
     second.metrics.in_flight = 1
     with_both = second.values()
 
@@ -127,7 +120,7 @@ def test_one_that_replaces_another_counts_on(memory: SharedMemory) -> None:
     memory.set_pid(0, os.getpid())
     third = process(memory, 0)
     third.predict(1)
-    leave(third)
+    publish(third)
 
     assert with_both["inkling_requests_in_flight"] == 6
     assert without["inkling_requests_in_flight"] == starting["inkling_requests_in_flight"] == 1
@@ -138,42 +131,35 @@ def test_one_that_replaces_another_counts_on(memory: SharedMemory) -> None:
         assert one.together.of("ink", "1").images == 9
 
 
-def test_a_model_is_ready_that_every_process_can_answer_with(memory: SharedMemory) -> None:
-    """
-    A process that serves less than the others is seen, whichever is asked.
-    """
+def test_a_model_is_ready_if_every_worker_has_loaded_it(memory: SharedMemory) -> None:
     first, second = process(memory, 0), process(memory, 1)
-    first.metrics.show_ready([("ink", "1"), ("softmax", "1")])
-    second.metrics.show_ready([("ink", "1"), ("softmax", "1")])
-    leave(first, second)
+    first.metrics.set_ready([("ink", "1"), ("softmax", "1")])
+    second.metrics.set_ready([("ink", "1"), ("softmax", "1")])
+    publish(first, second)
     both = first.values()["inkling_model_ready"]
 
-    second.metrics.show_ready([("ink", "1")])
-    leave(second)
+    second.metrics.set_ready([("ink", "1")])
+    publish(second)
 
     assert both == 2
     assert first.values()["inkling_model_ready"] == second.values()["inkling_model_ready"] == 1
 
 
-def test_too_much_to_leave_changes_nothing(memory: SharedMemory) -> None:
-    """
-    Counters may stand still; they do not go back.
-    """
+def test_counts_larger_than_the_slot_are_not_published(memory: SharedMemory) -> None:
+    """The previous counts stay."""
     first, second = process(memory, 0), process(memory, 1)
     first.predict(1)
-    leave(first)
+    publish(first)
     for images in range(2, 4097):
         first.predict(images)
 
-    leave(first)
+    publish(first)
 
     assert second.values()["inkling_requests_total"] == 1
 
 
-def test_processes_are_measured_together(memory: SharedMemory) -> None:
-    """
-    Of this process, which has both places, twice its memory and descriptors, and the parent's beside them.
-    """
+def test_process_metrics_are_summed(memory: SharedMemory) -> None:
+    """This process has both slots and is the parent: three times its memory and descriptors."""
     here = process(memory, 0)
     alone = CollectorRegistry()
     ProcessCollector(registry=alone)
@@ -188,23 +174,21 @@ def test_processes_are_measured_together(memory: SharedMemory) -> None:
     assert values["process_start_time_seconds"] <= own["process_start_time_seconds"]
 
 
-def test_dropped_log_lines_and_accept_errors_of_all_are_summed(
+def test_dropped_log_lines_and_accept_errors_are_summed(
     memory: SharedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Each process's once, though no request was answered since; one that replaces another counts on.
-    """
+    """Also without requests in between, and after a replacement."""
     dropped = {"first": 3, "second": 4}
     first, second = process(memory, 0), process(memory, 1)
     for name, one in (("first", first), ("second", second)):
         monkeypatch.setattr(one.metrics, "_lines_dropped", lambda name=name: dropped[name])
         one.metrics.count_accept_error("descriptors")
-    leave(first, second)
+    publish(first, second)
     both = first.values()
 
     dropped["first"] = 5
     first.metrics.count_accept_error("other")
-    leave(first)
+    publish(first)
     third = process(memory, 0)
 
     for values, lines, errors in ((both, 7, 2), (second.values(), 9, 3), (third.values(), 9, 3)):

@@ -1,4 +1,4 @@
-"""`service/multiprocess/channel.py`: messages and sockets between two processes."""
+"""Channel: messages and sockets between two processes."""
 
 import socket
 from collections.abc import Iterator
@@ -17,9 +17,7 @@ def ends() -> Iterator[tuple[Channel, Channel]]:
 
 
 def test_messages_arrive_in_order(ends: tuple[Channel, Channel]) -> None:
-    """
-    Several with one read; none is no message, not an end.
-    """
+    """One read returns several; no message is not the end."""
     one, other = ends
     assert other.receive() == []
 
@@ -31,9 +29,7 @@ def test_messages_arrive_in_order(ends: tuple[Channel, Channel]) -> None:
 
 
 def test_a_socket_is_passed_with_its_message(ends: tuple[Channel, Channel]) -> None:
-    """
-    Between messages without one; it is the same socket, with a descriptor of its own.
-    """
+    """Between messages without one; it is the same socket with another descriptor."""
     one, other = ends
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         one.send({"number": 1})
@@ -52,9 +48,6 @@ def test_a_socket_is_passed_with_its_message(ends: tuple[Channel, Channel]) -> N
 
 
 def test_sending_never_blocks_and_the_rest_is_sent_by_flush(ends: tuple[Channel, Channel]) -> None:
-    """
-    More than the system holds is kept until the other end has read.
-    """
     one, other = ends
     texts = [str(number) * 100_000 for number in range(10)]
 
@@ -73,10 +66,8 @@ def test_sending_never_blocks_and_the_rest_is_sent_by_flush(ends: tuple[Channel,
     assert one.pending_bytes == 0
 
 
-def test_what_was_sent_before_the_end_is_received(ends: tuple[Channel, Channel]) -> None:
-    """
-    Also by an end whose own message can no longer be delivered; that is discarded.
-    """
+def test_messages_sent_before_the_end_are_received(ends: tuple[Channel, Channel]) -> None:
+    """Also if this end's own messages can no longer be delivered."""
     one, other = ends
     one.send({"reason": "because"})
     one.close()
@@ -88,10 +79,8 @@ def test_what_was_sent_before_the_end_is_received(ends: tuple[Channel, Channel])
     assert other.pending_bytes == 0
 
 
-def test_a_socket_that_was_closed_before_it_could_be_sent_is_left_out(ends: tuple[Channel, Channel]) -> None:
-    """
-    The message arrives.
-    """
+def test_a_socket_closed_before_it_is_sent_is_left_out(ends: tuple[Channel, Channel]) -> None:
+    """The message arrives."""
     one, other = ends
     listening = socket.create_server(("127.0.0.1", 0))
     listening.close()

@@ -1,4 +1,4 @@
-"""`service/multiprocess/coordinator.py`: all workers apply a change, or none does."""
+"""Two-phase changes: all workers apply a change, or none does."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from service.multiprocess.coordinator import CommittedState, Coordinator, Kind
+from service.multiprocess.change import ChangeKind, CommittedState
+from service.multiprocess.coordinator import Coordinator
 
 OLD = frozenset({("ink", "1"), ("softmax", "1")})
 NEW = OLD | {("ink", "2")}
@@ -14,8 +15,8 @@ SERVED = {"ink": ["1", "2"], "softmax": ["1"]}
 
 
 @dataclass
-class ThreadPool:
-    """What a coordinator sends to workers, and which it kills; the clock stands still unless it is set."""
+class Workers:
+    """Fake workers: record the messages and kills of a coordinator; the clock is set by the test."""
 
     sent: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     killed: list[int] = field(default_factory=list)
@@ -31,29 +32,27 @@ class ThreadPool:
         )
 
     def take(self) -> list[tuple[int, str]]:
-        """Return to whom what type of message was sent since the last call."""
+        """Return process id and type of the messages since the last call."""
         taken = [(pid, message["type"]) for pid, message in self.sent]
         self.sent.clear()
         return taken
 
 
 @pytest.fixture
-def workers() -> ThreadPool:
-    return ThreadPool()
+def workers() -> Workers:
+    return Workers()
 
 
-def prepared(workers: ThreadPool) -> Coordinator:
+def prepared(workers: Workers) -> Coordinator:
     """Return a coordinator that waits for workers 10 and 11 to prepare a load that worker 10 requested."""
     coordinator = workers.coordinator()
-    coordinator.request(Kind.LOAD, "ink", requester=10, request=7)
+    coordinator.request(ChangeKind.LOAD, "ink", requester=10, request=7)
     coordinator.advance([10, 11], is_any_starting=False)
     return coordinator
 
 
-def test_a_change_is_committed_once_every_worker_has_prepared_it(workers: ThreadPool) -> None:
-    """
-    The requester gets the result once every worker has committed, not before.
-    """
+def test_a_change_is_committed_once_every_worker_has_prepared_it(workers: Workers) -> None:
+    """The requester gets the result after every worker has committed."""
     coordinator = prepared(workers)
     messages = dict(workers.sent)
     assert workers.take() == [(10, "prepare"), (11, "prepare")]
@@ -87,18 +86,16 @@ def test_a_change_is_committed_once_every_worker_has_prepared_it(workers: Thread
     [
         (lambda it: it.on_prepared(11, 1, None, ["because"]), "because"),
         (lambda it: it.on_prepared(11, 1, {"ink": ["1"]}, ["ink/2: torn"]), "ink/2: torn"),
-        (lambda it: it.on_exit(11), "one ended meanwhile"),
-        (lambda it: it.on_exit(10), "one ended meanwhile"),
+        (lambda it: it.on_exit(11), "one ended"),
+        (lambda it: it.on_exit(10), "one ended"),
         (lambda it: it.stop(), "stopping"),
     ],
     ids=["refused", "another result", "death", "death of the requester, who was prepared", "stop"],
 )
-def test_no_worker_commits_what_not_all_have_prepared(
-    workers: ThreadPool, happens: Callable[[Coordinator], None], reason: str
+def test_a_change_that_not_all_workers_prepare_is_aborted(
+    workers: Workers, happens: Callable[[Coordinator], None], reason: str
 ) -> None:
-    """
-    All are told to drop it, the requester is told why, and a worker that starts loads what was served.
-    """
+    """The requester gets the reason, and a starting worker loads the old state."""
     coordinator = prepared(workers)
     coordinator.on_prepared(10, 1, SERVED, [])
     workers.sent.clear()
@@ -118,10 +115,8 @@ def test_no_worker_commits_what_not_all_have_prepared(
     assert not coordinator.is_running
 
 
-def test_a_worker_that_does_not_prepare_in_time_stops_the_change_alone(workers: ThreadPool) -> None:
-    """
-    It may load a large model; a late answer changes nothing.
-    """
+def test_a_prepare_timeout_aborts_the_change_and_kills_no_worker(workers: Workers) -> None:
+    """A late reply is ignored."""
     coordinator = prepared(workers)
     coordinator.on_prepared(10, 1, SERVED, [])
     workers.now_s = 59.9
@@ -138,10 +133,8 @@ def test_a_worker_that_does_not_prepare_in_time_stops_the_change_alone(workers: 
     assert coordinator.state == CommittedState(OLD)
 
 
-def test_a_worker_that_dies_while_it_commits_does_not_stop_the_change(workers: ThreadPool) -> None:
-    """
-    Its replacement loads the new state.
-    """
+def test_a_worker_that_dies_during_the_commit_does_not_stop_it(workers: Workers) -> None:
+    """Its replacement loads the new state."""
     coordinator = prepared(workers)
     for pid in (10, 11):
         coordinator.on_prepared(pid, 1, SERVED, [])
@@ -154,10 +147,8 @@ def test_a_worker_that_dies_while_it_commits_does_not_stop_the_change(workers: T
     assert coordinator.state == CommittedState(NEW)
 
 
-def test_a_worker_that_does_not_commit_in_time_is_killed(workers: ThreadPool) -> None:
-    """
-    Once; the change is finished when it has ended.
-    """
+def test_a_worker_that_does_not_commit_in_time_is_killed(workers: Workers) -> None:
+    """Once; its end finishes the change."""
     coordinator = prepared(workers)
     for pid in (10, 11):
         coordinator.on_prepared(pid, 1, SERVED, [])
@@ -174,13 +165,11 @@ def test_a_worker_that_does_not_commit_in_time_is_killed(workers: ThreadPool) ->
     assert not coordinator.is_running
 
 
-def test_a_change_waits_for_workers_that_start_and_for_the_one_before(workers: ThreadPool) -> None:
-    """
-    So that a worker that starts loads either the state before or the state after.
-    """
+def test_a_change_waits_for_starting_workers_and_earlier_changes(workers: Workers) -> None:
+    """So a starting worker loads either the old or the new state."""
     coordinator = workers.coordinator()
-    coordinator.request(Kind.UNLOAD, "ink", requester=10, request=1)
-    coordinator.request(Kind.LOAD, "ink", requester=11, request=1)
+    coordinator.request(ChangeKind.UNLOAD, "ink", requester=10, request=1)
+    coordinator.request(ChangeKind.LOAD, "ink", requester=11, request=1)
 
     coordinator.advance([10], is_any_starting=True)
     coordinator.advance([], is_any_starting=False)
@@ -200,33 +189,28 @@ def test_a_change_waits_for_workers_that_start_and_for_the_one_before(workers: T
     assert [message.get("kind") for _, message in workers.sent] == ["load", "load"]
 
 
-def test_what_waits_too_long_or_with_too_many_is_refused(workers: ThreadPool) -> None:
-    """
-    The queue is bounded; signals that arrive while one waits are one.
-    """
+def test_the_queue_is_bounded_in_time_and_length(workers: Workers) -> None:
+    """Reloads by signal are merged."""
     coordinator = workers.coordinator()
     for request in range(1, 66):
-        coordinator.request(Kind.LOAD, "ink", requester=10, request=request)
+        coordinator.request(ChangeKind.LOAD, "ink", requester=10, request=request)
     busy = [message for _, message in workers.sent]
     workers.sent.clear()
     workers.now_s = 60
     coordinator.expire()
     late = [message for _, message in workers.sent]
 
-    coordinator.request(Kind.RELOAD)
-    coordinator.request(Kind.RELOAD)
+    coordinator.request(ChangeKind.RELOAD)
+    coordinator.request(ChangeKind.RELOAD)
 
     assert [(message["outcome"], message["queued"]) for message in busy] == [("busy", 64)]
     assert [message["outcome"] for message in late] == ["refused"] * 64
     assert len(coordinator._queue) == 1
 
 
-def test_a_worker_that_ended_gets_no_result_and_its_waiting_requests_are_dropped(workers: ThreadPool) -> None:
-    """
-    Nobody waits for them.
-    """
+def test_queued_changes_of_a_dead_worker_are_dropped(workers: Workers) -> None:
     coordinator = workers.coordinator()
-    coordinator.request(Kind.LOAD, "ink", requester=10, request=1)
+    coordinator.request(ChangeKind.LOAD, "ink", requester=10, request=1)
 
     coordinator.on_exit(10)
     coordinator.advance([11], is_any_starting=False)
@@ -234,10 +218,8 @@ def test_a_worker_that_ended_gets_no_result_and_its_waiting_requests_are_dropped
     assert workers.sent == []
 
 
-def test_a_models_folder_that_cannot_be_read_is_a_refusal(workers: ThreadPool) -> None:
-    """
-    Without its path.
-    """
+def test_an_unreadable_models_folder_refuses_the_change(workers: Workers) -> None:
+    """Without its path."""
 
     def unreadable() -> frozenset[tuple[str, str]]:
         raise PermissionError(13, "Permission denied", "/secret")
@@ -246,7 +228,7 @@ def test_a_models_folder_that_cannot_be_read_is_a_refusal(workers: ThreadPool) -
     coordinator = Coordinator(
         CommittedState(OLD), unreadable, lambda _, it: sent.append(it), workers.killed.append, 60
     )
-    coordinator.request(Kind.LOAD, "ink", requester=10, request=1)
+    coordinator.request(ChangeKind.LOAD, "ink", requester=10, request=1)
 
     coordinator.advance([10], is_any_starting=False)
 
@@ -255,24 +237,24 @@ def test_a_models_folder_that_cannot_be_read_is_a_refusal(workers: ThreadPool) -
     assert not coordinator.is_running
 
 
-def test_the_committed_state_is_what_a_new_worker_must_serve() -> None:
+def test_the_committed_state_is_what_a_starting_worker_loads() -> None:
     """
-    A load changes one model, a reload all but the unloaded; one of which nothing is served is not expected.
+    A load changes one model, a reload all but unloaded ones; models without served versions are not added.
     """
-    coordinator = ThreadPool().coordinator()
+    coordinator = Workers().coordinator()
 
     def after(
-        state: CommittedState, kind: Kind, model: str, served: Mapping[str, list[str]]
+        state: CommittedState, kind: ChangeKind, model: str, served: Mapping[str, list[str]]
     ) -> CommittedState:
         coordinator.request(kind, model)
         change = coordinator._queue.pop()
         return state.after(change, NEW | {("new", "1")}, served)
 
     start = CommittedState(OLD)
-    unloaded = after(start, Kind.UNLOAD, "ink", {"softmax": ["1"]})
-    loaded = after(unloaded, Kind.LOAD, "ink", SERVED)
-    refused = after(start, Kind.LOAD, "new", {"ink": ["1"], "softmax": ["1"]})
-    reloaded = after(unloaded, Kind.RELOAD, "", {"softmax": ["1"], "new": ["1"]})
+    unloaded = after(start, ChangeKind.UNLOAD, "ink", {"softmax": ["1"]})
+    loaded = after(unloaded, ChangeKind.LOAD, "ink", SERVED)
+    refused = after(start, ChangeKind.LOAD, "new", {"ink": ["1"], "softmax": ["1"]})
+    reloaded = after(unloaded, ChangeKind.RELOAD, "", {"softmax": ["1"], "new": ["1"]})
 
     assert unloaded == CommittedState(OLD, frozenset({"ink"}))
     assert loaded == CommittedState(NEW)

@@ -1,4 +1,4 @@
-"""`service/multiprocess/shared_memory.py`: what one worker writes, and the others read."""
+"""Shared memory: one worker writes a slot, all read it."""
 
 import os
 
@@ -9,9 +9,7 @@ from tests.processes import python
 
 
 def test_a_slot_holds_the_text_that_was_written_last() -> None:
-    """
-    Each slot its own; an empty one before the first write.
-    """
+    """Empty before the first write."""
     memory = SharedMemory(2, 100)
 
     memory.write(0, b"first, and longer")
@@ -21,9 +19,6 @@ def test_a_slot_holds_the_text_that_was_written_last() -> None:
 
 
 def test_a_text_above_the_size_limit_changes_nothing() -> None:
-    """
-    And the writer learns it from the result.
-    """
     memory = SharedMemory(2, 10)
     memory.write(0, b"x" * 10)
     memory.write(1, b"y")
@@ -33,9 +28,7 @@ def test_a_text_above_the_size_limit_changes_nothing() -> None:
 
 
 def test_a_slot_keeps_its_text_when_its_process_ends() -> None:
-    """
-    Process id and state are reset.
-    """
+    """Process id and state are reset."""
     memory = SharedMemory(2, 10)
     memory.write(1, b"left")
 
@@ -52,10 +45,7 @@ def test_a_slot_keeps_its_text_when_its_process_ends() -> None:
     assert memory.read(1) == b"left"
 
 
-def test_pid_and_state_do_not_touch_the_text() -> None:
-    """
-    They lie beside the index that selects the valid copy.
-    """
+def test_pid_and_state_do_not_change_the_text() -> None:
     memory = SharedMemory(1, 10)
 
     for count, state in enumerate(WorkerState):
@@ -68,9 +58,7 @@ def test_pid_and_state_do_not_touch_the_text() -> None:
 
 
 def test_a_torn_text_is_never_returned() -> None:
-    """
-    A reader that has read the slot before gets the text that it read then.
-    """
+    """The reader returns the last text that it has read."""
     memory = SharedMemory(1, 10)
     memory.write(0, b"whole")
     memory.read(0)
@@ -104,9 +92,6 @@ assert len(set(texts)) > 1
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no processes of this kind")
 def test_readers_see_whole_texts_while_another_process_writes_and_after_it_is_killed() -> None:
-    """
-    Wherever it was just then.
-    """
     done = python("-c", _WRITER)
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""`service/multiprocess/supervisor.py`: it starts workers, restarts those that die, and stops them."""
+"""Supervisor: starts workers, restarts dead ones, and stops them."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.processes import PATIENCE_S, children, is_listening, is_running, list
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tests look into /proc")
 
 _SCRIPT = """
-import asyncio, os, signal, socket, sys, time
+import asyncio, logging, os, signal, socket, sys, time
 from pathlib import Path
 from typing import Any
 from types import SimpleNamespace
@@ -49,7 +49,7 @@ class Listener:
         connection.sendall(self.text())
         connection.close()
 
-async def answer(worker, own, text, stage=None):
+async def accept(worker, own, text, stage=None):
     listener = Listener(text)
     own.setblocking(False)
     own.listen()
@@ -83,9 +83,9 @@ def supervised(
 
     Args:
         serve: The body; it has `worker` and `own`, its socket.
-        count: Workers.
-        before: Runs first.
-        published: An expression for what is published, evaluated for every change.
+        count: Number of workers.
+        before: Python code that runs first.
+        published: Expression for the published versions, evaluated for every change.
         options: Further arguments of the supervisor.
     """
     body = "\n".join(f"    {line}" for line in serve.strip().splitlines())
@@ -114,11 +114,11 @@ def waiting(parent: subprocess.Popen[str]) -> int:
 
 
 def stopped(parent: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    """Stop the service; return what it logged since."""
+    """Stop the service; return its log lines since the last read."""
     parent.terminate()
-    _, said = parent.communicate(timeout=PATIENCE_S)
+    _, stderr = parent.communicate(timeout=PATIENCE_S)
     assert parent.returncode == 0
-    return [json.loads(line) for line in said.splitlines()]
+    return [json.loads(line) for line in stderr.splitlines()]
 
 
 def logged(parent: subprocess.Popen[str], event: str) -> dict[str, Any]:
@@ -131,8 +131,8 @@ def logged(parent: subprocess.Popen[str], event: str) -> dict[str, Any]:
     pytest.fail(f"ended before it logged {event!r}")
 
 
-def answers(port: int, count: int = 20) -> list[str]:
-    """Return what the workers answer to so many connections, one after the other."""
+def responses(port: int, count: int = 20) -> list[str]:
+    """Return the responses of the workers to `count` connections, one after the other."""
     texts = []
     for _ in range(count):
         with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
@@ -146,54 +146,51 @@ time.sleep(1000)
 """
 
 
-def test_every_process_has_a_place_of_its_own_and_knows_its_parent() -> None:
-    """
-    And what was published; it leaves a text for the others.
-    """
+def test_every_worker_has_its_own_slot() -> None:
+    """And knows its parent and the published models; its log lines have the slot."""
     serve = """
 worker.memory.write(worker.slot, str((worker.parent, sorted(worker.state.published))).encode())
 worker.report_ready()
 while sum(bool(text) for _, text in worker.texts()) < 2:
     time.sleep(0.01)
 os.write(1, f"{list(worker.texts())}\\n".encode())
+logging.getLogger("test").warning("own line")
 time.sleep(1000)
 """
     with supervised(serve) as parent:
         lines = [parent.stdout.readline() for _ in range(3)]  # type: ignore[union-attr]
+        workers = {logged(parent, "own line")["worker"] for _ in range(2)}
         pids = children(parent.pid)
-        parent.terminate()
-        parent.communicate(timeout=PATIENCE_S)
+        log = stopped(parent)
 
     left = str((parent.pid, [("ink", "1")])).encode()
     expected = str([(pid, left) for pid in pids])
     assert [line.strip() for line in lines if not line.startswith("serving")] == [expected] * 2
+    assert workers == {0, 1}
+    assert not any("worker" in line for line in log)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_all_with_0(number: signal.Signals) -> None:
-    """
-    Processes are told by SIGTERM, whatever the parent was told by.
-    """
+def test_a_signal_stops_the_service_with_status_0(number: signal.Signals) -> None:
+    """Workers always get SIGTERM."""
     with supervised(FOREVER) as parent:
         waiting(parent)
         pids = children(parent.pid)
 
         parent.send_signal(number)
-        _, said = parent.communicate(timeout=PATIENCE_S)
+        _, stderr = parent.communicate(timeout=PATIENCE_S)
 
-    assert (parent.returncode, said) == (0, "")
+    assert (parent.returncode, stderr) == (0, "")
     assert len(pids) == 2
     assert not any(is_running(pid) for pid in pids)
 
 
 def test_a_dead_worker_is_replaced_in_its_slot() -> None:
-    """
-    At once; its text is there, and what is queued at its socket is answered: there is no other worker.
-    """
+    """At once; its text is there, and connections queued at its socket are served."""
     serve = """
 before = worker.memory.read(worker.slot)
 worker.memory.write(worker.slot, before + b"x")
-asyncio.run(answer(worker, own, lambda: before))
+asyncio.run(accept(worker, own, lambda: before))
 """
     with supervised(serve, count=1) as parent:
         port = waiting(parent)
@@ -202,10 +199,10 @@ asyncio.run(answer(worker, own, lambda: before))
         wait_until(lambda: state(pid) == "T")
         with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
             os.kill(pid, signal.SIGKILL)
-            answer = connection.recv(100)
+            response = connection.recv(100)
         (ended,) = stopped(parent)
 
-    assert answer == b"x"
+    assert response == b"x"
     assert (ended["event"], ended["process"], ended["reason"]) == ("process ended", pid, "SIGKILL")
 
 
@@ -214,14 +211,12 @@ again = worker.memory.read(worker.slot)
 worker.memory.write(worker.slot, b"again")
 while again and not Path({held!r}).exists() and os.getppid() != 1:
     time.sleep(0.01)
-asyncio.run(answer(worker, own, lambda: str(os.getpid()).encode()))
+asyncio.run(accept(worker, own, lambda: str(os.getpid()).encode()))
 """
 
 
 def test_the_others_accept_from_a_dead_workers_socket_until_it_is_replaced(tmp_path: Path) -> None:
-    """
-    What is queued there is not reset, what comes is answered at once; the replacement gets its share back.
-    """
+    """Queued connections are not reset, and new ones are served at once."""
     held = tmp_path / "go on"
     with supervised(TEXT_AND_REPLACEMENT_HELD_BACK.format(held=str(held))) as parent:
         port = waiting(parent)
@@ -231,10 +226,10 @@ def test_the_others_accept_from_a_dead_workers_socket_until_it_is_replaced(tmp_p
         queued = [socket.create_connection(("127.0.0.1", port), PATIENCE_S) for _ in range(40)]
         os.kill(victim, signal.SIGKILL)
         texts = {connection.makefile().read() for connection in queued}
-        meanwhile = answers(port)
+        meanwhile = responses(port)
         held.touch()
         (new,) = set(children(parent.pid)) - {victim, other}
-        wait_until(lambda: str(new) in answers(port))
+        wait_until(lambda: str(new) in responses(port))
         os.kill(other, signal.SIGSTOP)  # it must not be needed for the socket of the new one
         wait_until(lambda: state(other) == "T")
         later = [socket.create_connection(("127.0.0.1", port), PATIENCE_S) for _ in range(40)]
@@ -249,30 +244,28 @@ def test_the_others_accept_from_a_dead_workers_socket_until_it_is_replaced(tmp_p
     assert last == {str(other), str(new)}
 
 
-def test_a_worker_that_is_ready_accepts_from_the_sockets_of_workers_that_are_dead() -> None:
-    """
-    Of three, two die, and one of them is replaced first.
-    """
+def test_a_replacement_accepts_from_the_sockets_of_dead_workers() -> None:
+    """Of three workers, two die, and one of them is replaced first."""
     serve = """
 again = worker.memory.read(worker.slot)
 worker.memory.write(worker.slot, b"again")
 while again and worker.slot == 2 and os.getppid() != 1:  # the test kills the supervisor
     time.sleep(0.01)
-asyncio.run(answer(worker, own, lambda: str(worker.slot).encode()))
+asyncio.run(accept(worker, own, lambda: str(worker.slot).encode()))
 """
     with supervised(serve, count=3) as parent:
         port = waiting(parent)
         pids = children(parent.pid)
         os.kill(pids[2], signal.SIGKILL)
         os.kill(pids[1], signal.SIGKILL)
-        wait_until(lambda: "1" in answers(port))
+        wait_until(lambda: "1" in responses(port))
         os.kill(pids[0], signal.SIGSTOP)
         wait_until(lambda: state(pids[0]) == "T")
         later = [socket.create_connection(("127.0.0.1", port), PATIENCE_S) for _ in range(40)]
         for connection in later:
             connection.setblocking(False)
-        wait_until(lambda: sum(has_answer(connection) for connection in later) > 20)
-        texts = {connection.recv(100) for connection in later if has_answer(connection)}
+        wait_until(lambda: sum(has_response(connection) for connection in later) > 20)
+        texts = {connection.recv(100) for connection in later if has_response(connection)}
         for connection in later:  # others wait at the socket of the worker that was halted
             connection.close()
         os.kill(pids[0], signal.SIGKILL)  # it is halted, and would not see that its parent is gone
@@ -281,29 +274,27 @@ asyncio.run(answer(worker, own, lambda: str(worker.slot).encode()))
     assert texts == {b"1"}
 
 
-def has_answer(connection: socket.socket) -> bool:
-    """Return whether something has arrived on a connection that does not block."""
+def has_response(connection: socket.socket) -> bool:
+    """Return whether a non-blocking connection has received data."""
     try:
         return bool(connection.recv(1, socket.MSG_PEEK))
     except BlockingIOError:
         return False
 
 
-def test_one_that_cannot_stay_is_started_less_and_less_often_and_the_others_take_its_share() -> None:
-    """
-    Connections that come meanwhile are answered by them.
-    """
+def test_a_worker_that_keeps_dying_is_restarted_with_back_off() -> None:
+    """The others accept its connections."""
     serve = """
 if worker.slot == 1:
     own.listen()
     worker.report_ready()
     os._exit(7)
-asyncio.run(answer(worker, own, lambda: b"0"))
+asyncio.run(accept(worker, own, lambda: b"0"))
 """
     with supervised(serve) as parent:
         first, second, third = (logged(parent, "process ended") for _ in range(3))
         (port,) = listening_ports(children(parent.pid)[0])
-        texts = answers(port)
+        texts = responses(port)
         stopped(parent)
 
     assert [first["pause_s"], second["pause_s"], third["pause_s"]] == [0, 0.5, 1]
@@ -312,15 +303,13 @@ asyncio.run(answer(worker, own, lambda: b"0"))
 
 
 def test_clients_are_refused_while_no_worker_can_serve() -> None:
-    """
-    Rather than waiting for one; the first that serves answers at every socket.
-    """
+    """They do not wait; the first worker that serves accepts from every socket."""
     serve = """
 count = len(worker.memory.read(worker.slot))
 worker.memory.write(worker.slot, b"x" * (count + 1))
 if count in (1, 2):
     os._exit(0)
-asyncio.run(answer(worker, own, lambda: b"1"))
+asyncio.run(accept(worker, own, lambda: b"1"))
 """
     with supervised(serve) as parent:
         port = waiting(parent)
@@ -328,43 +317,37 @@ asyncio.run(answer(worker, own, lambda: b"1"))
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not is_listening(port))
         wait_until(lambda: is_listening(port))
-        texts = answers(port)
+        texts = responses(port)
         stopped(parent)
 
     assert texts == ["1"] * 20
 
 
-def test_one_that_cannot_start_ends_all_with_its_status_and_its_reason() -> None:
-    """
-    One line, though several say the same.
-    """
+def test_a_worker_that_cannot_start_ends_the_service() -> None:
+    """With its status and one line, even if several workers report the same."""
     serve = """
 worker.report_failure("because")
 return 3
 """
     with supervised(serve) as parent:
-        said, written = parent.communicate(timeout=PATIENCE_S)
+        stderr, stdout = parent.communicate(timeout=PATIENCE_S)
 
-    assert (parent.returncode, said, written) == (3, "", "because\n")
+    assert (parent.returncode, stderr, stdout) == (3, "", "because\n")
 
 
-def test_what_nobody_foresaw_ends_all_with_1() -> None:
-    """
-    And is logged; a child never goes on as its parent would.
-    """
+def test_an_unexpected_exception_at_the_start_ends_the_service_with_1() -> None:
+    """It is logged; a child never returns into the supervisor's loop."""
     with supervised("raise RuntimeError('oh')", count=1) as parent:
-        said, written = parent.communicate(timeout=PATIENCE_S)
+        stderr, stdout = parent.communicate(timeout=PATIENCE_S)
 
-    assert (parent.returncode, said) == (1, "")
-    line = json.loads(written)
-    assert (line["event"], line["level"]) == ("unforeseen", "error")
+    assert (parent.returncode, stderr) == (1, "")
+    line = json.loads(stdout)
+    assert (line["event"], line["level"]) == ("unexpected error", "error")
     assert "RuntimeError: oh" in line["exception"]
 
 
-def test_one_that_cannot_start_again_takes_nothing_away_from_the_others() -> None:
-    """
-    Only if none serves is it the end.
-    """
+def test_a_replacement_that_cannot_start_does_not_end_the_others() -> None:
+    """The service ends only if no worker serves."""
     serve = """
 again = worker.memory.read(worker.slot)
 worker.memory.write(worker.slot, b"again")
@@ -390,10 +373,7 @@ time.sleep(1000)
     assert parent.returncode == 3
 
 
-def test_processes_that_do_not_end_in_time_are_killed() -> None:
-    """
-    As one that hangs would keep the parent for ever.
-    """
+def test_workers_that_do_not_stop_in_time_are_killed() -> None:
     serve = """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 worker.report_ready()
@@ -403,16 +383,13 @@ time.sleep(1000)
         waiting(parent)
 
         parent.terminate()
-        _, said = parent.communicate(timeout=PATIENCE_S)
+        _, stderr = parent.communicate(timeout=PATIENCE_S)
 
     assert parent.returncode == 0
-    assert [json.loads(line)["event"] for line in said.splitlines()] == ["process killed"] * 2
+    assert [json.loads(line)["event"] for line in stderr.splitlines()] == ["process killed"] * 2
 
 
-def test_a_second_control_c_kills() -> None:
-    """
-    For people who cannot wait.
-    """
+def test_a_second_sigint_kills_the_workers() -> None:
     serve = """
 signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"stopping\\n"))
 worker.report_ready()
@@ -426,17 +403,15 @@ while True:
         stopping = parent.stdout.readline()
 
         parent.send_signal(signal.SIGINT)
-        _, said = parent.communicate(timeout=PATIENCE_S)
+        _, stderr = parent.communicate(timeout=PATIENCE_S)
 
     assert stopping == "stopping\n"
     assert parent.returncode == 0
-    assert json.loads(said)["event"] == "process killed"
+    assert json.loads(stderr)["event"] == "process killed"
 
 
-def test_others_orphans_leave_no_zombies() -> None:
-    """
-    The first process of a container gets them all.
-    """
+def test_orphans_of_other_programs_are_reaped() -> None:
+    """The first process of a container inherits them."""
     subreaper = """
 import ctypes
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: as the first process of a container is
@@ -461,7 +436,7 @@ time.sleep(1000)
 
 
 def all_children(pid: int) -> list[str]:
-    """Return the children of a process, with those that have ended and wait to be noticed."""
+    """Return the children of a process, including zombies."""
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
@@ -476,9 +451,9 @@ def stage(kind, model, published):
     return SimpleNamespace(served={{"ink": versions}}, error=None, commit=commit)
 
 serving = [sorted(version for name, version in worker.state.published)]
-asyncio.run(answer(worker, own, lambda: f"{{worker.slot}}:{{','.join(serving[0])}}".encode(), stage))
+asyncio.run(accept(worker, own, lambda: f"{{worker.slot}}:{{','.join(serving[0])}}".encode(), stage))
 """
-"""Workers that answer with their slot and the versions that they serve; `stage` may do something else."""
+"""Workers that respond with their slot and the versions that they serve; `stage` may differ."""
 
 PUBLISHED = "Path({path!r}).read_text().split()"
 
@@ -486,7 +461,7 @@ PUBLISHED = "Path({path!r}).read_text().split()"
 def reloading(
     tmp_path: Path, stage: str = "pass", options: str = f"stop_timeout_s={PATIENCE_S}"
 ) -> AbstractContextManager[subprocess.Popen[str]]:
-    """Start workers that serve version 1; versions 1 and 2 are published then."""
+    """Start workers that serve version 1; then versions 1 and 2 are published."""
     path = tmp_path / "published"
     path.write_text("ink/1")
     return supervised(
@@ -502,21 +477,19 @@ def publish(tmp_path: Path) -> None:
 
 
 def test_sighup_changes_all_workers_and_their_replacements(tmp_path: Path) -> None:
-    """
-    A replacement serves what was committed, not what was published when the supervisor started.
-    """
+    """A replacement serves the committed state, not that at the supervisor's start."""
     with reloading(tmp_path) as parent:
         port = waiting(parent)
         publish(tmp_path)
         parent.send_signal(signal.SIGHUP)
         committed = logged(parent, "change committed")
-        after = set(answers(port, 60))
-        (tmp_path / "published").write_text("ink/1 ink/2 ink/3")  # which nobody has reloaded
+        after = set(responses(port, 60))
+        (tmp_path / "published").write_text("ink/1 ink/2 ink/3")  # not reloaded
         victim = children(parent.pid)[0]
         os.kill(victim, signal.SIGKILL)
         logged(parent, "process ended")
-        wait_until(lambda: {text[0] for text in answers(port, 60)} == {"0", "1"})
-        replaced = set(answers(port, 60))
+        wait_until(lambda: {text[0] for text in responses(port, 60)} == {"0", "1"})
+        replaced = set(responses(port, 60))
         stopped(parent)
 
     assert committed["kind"] == "reload"
@@ -540,27 +513,22 @@ def test_sighup_changes_all_workers_and_their_replacements(tmp_path: Path) -> No
     ids=["refused", "another result", "death", "timeout"],
 )
 def test_no_worker_changes_if_one_cannot(tmp_path: Path, stage: str, reason: str) -> None:
-    """
-    Not even the one that is started in the place of a dead one.
-    """
+    """Not even a replacement."""
     options = f"stop_timeout_s={PATIENCE_S}, change_timeout_s={0.5 if 'sleep' in stage else 60}"
     with reloading(tmp_path, stage, options=options) as parent:
         port = waiting(parent)
         publish(tmp_path)
         parent.send_signal(signal.SIGHUP)
         refused = logged(parent, "change refused")
-        wait_until(lambda: {text[0] for text in answers(port, 60)} == {"0", "1"})
-        texts = set(answers(port, 60))
+        wait_until(lambda: {text[0] for text in responses(port, 60)} == {"0", "1"})
+        texts = set(responses(port, 60))
         stopped(parent)
 
-    assert any(reason in said for said in refused["reasons"])
+    assert any(reason in stderr for stderr in refused["reasons"])
     assert texts == {"0:1", "1:1"}
 
 
 def test_a_worker_that_dies_at_the_commit_is_replaced_with_the_new_state(tmp_path: Path) -> None:
-    """
-    The change was decided.
-    """
     stage = """if worker.slot == 1:
         return SimpleNamespace(served={{"ink": versions}}, error=None, commit=lambda: os._exit(9))"""
     with reloading(tmp_path, stage.replace("{{", "{").replace("}}", "}")) as parent:
@@ -568,15 +536,15 @@ def test_a_worker_that_dies_at_the_commit_is_replaced_with_the_new_state(tmp_pat
         publish(tmp_path)
         parent.send_signal(signal.SIGHUP)
         logged(parent, "change committed")
-        wait_until(lambda: {text[0] for text in answers(port, 60)} == {"0", "1"})
-        texts = set(answers(port, 60))
+        wait_until(lambda: {text[0] for text in responses(port, 60)} == {"0", "1"})
+        texts = set(responses(port, 60))
         stopped(parent)
 
     assert texts == {"0:1,2", "1:1,2"}
 
 
 LAME = """
-signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"told\\n"))
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"signalled\\n"))
 own.listen()
 worker.report_ready()
 while True:
@@ -584,10 +552,8 @@ while True:
 """
 
 
-def test_sockets_stay_open_during_the_lame_duck() -> None:
-    """
-    A second signal ends it: the sockets are closed here, and the workers are told again.
-    """
+def test_sockets_stay_open_during_the_lame_duck_period() -> None:
+    """A second signal ends it: the supervisor closes the sockets and signals the workers again."""
     with supervised(LAME, count=1, options="stop_timeout_s=60, lame_duck_s=1000") as parent:
         port = waiting(parent)
         assert parent.stdout
@@ -602,15 +568,13 @@ def test_sockets_stay_open_during_the_lame_duck() -> None:
         os.kill(pid, signal.SIGKILL)
         parent.communicate(timeout=PATIENCE_S)
 
-    assert (first, second) == ("told\n", "told\n")
+    assert (first, second) == ("signalled\n", "signalled\n")
     assert not was_refused
     assert parent.returncode == 0
 
 
-def test_a_lame_duck_ends_by_itself_and_then_the_time_to_stop_begins() -> None:
-    """
-    Workers that do not end are killed after both.
-    """
+def test_the_stop_timeout_begins_after_the_lame_duck_period() -> None:
+    """Workers that do not stop are killed after both."""
     with supervised(LAME, count=1, options="stop_timeout_s=0.2, lame_duck_s=0.3") as parent:
         waiting(parent)
         begun = time.monotonic()
@@ -622,15 +586,12 @@ def test_a_lame_duck_ends_by_itself_and_then_the_time_to_stop_begins() -> None:
 
 
 def sockets_of(pid: int) -> list[str]:
-    """Return the sockets that a process has open."""
+    """Return the open sockets of a process."""
     links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]  # noqa: PTH115 - no path is meant
     return [link for link in links if link.startswith("socket:")]
 
 
-def test_a_worker_that_drains_leaves_its_share_to_the_others() -> None:
-    """
-    Although it has not ended.
-    """
+def test_the_others_accept_the_connections_of_a_draining_worker() -> None:
     serve = """
 async def drain():
     listener = Listener(lambda: str(worker.slot).encode())
@@ -655,7 +616,7 @@ asyncio.run(drain())
             pass
         wait_until(lambda: len(children(parent.pid)) == 2)
         (port,) = listening_ports(children(parent.pid)[0])
-        texts = answers(port)
+        texts = responses(port)
         parent.kill()
 
     assert texts == ["0"] * 20

@@ -1,4 +1,4 @@
-"""`service/multiprocess/worker.py`: the messages between worker and supervisor, from the worker's side."""
+"""Messages between worker and supervisor, from the worker's side."""
 
 import asyncio
 import logging
@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from service.multiprocess.change import ChangeResult, CommittedState
 from service.multiprocess.channel import Channel
-from service.multiprocess.coordinator import CommittedState
 from service.multiprocess.shared_memory import SharedMemory, WorkerState
-from service.multiprocess.worker import Result, Staged, WorkerProcess
+from service.multiprocess.staging import Staged
+from service.multiprocess.worker import WorkerProcess
 
 
 @dataclass
@@ -79,10 +80,8 @@ def staging(change: Change) -> Callable[[str, str, Collection[tuple[str, str]]],
     return stage
 
 
-def test_state_is_seen_by_the_supervisor_and_the_other_workers(pair: Pair) -> None:
-    """
-    Before the event loop runs, too.
-    """
+def test_reports_reach_the_supervisor_and_the_other_workers(pair: Pair) -> None:
+    """Also before the event loop runs."""
     states = []
     for report in (pair.worker.report_ready, pair.worker.report_draining):
         report()
@@ -98,9 +97,6 @@ def test_state_is_seen_by_the_supervisor_and_the_other_workers(pair: Pair) -> No
 
 
 def test_a_change_is_prepared_and_committed_once(pair: Pair) -> None:
-    """
-    Prepared alone, it changes nothing.
-    """
     change = Change()
 
     async def work() -> None:
@@ -119,10 +115,8 @@ def test_a_change_is_prepared_and_committed_once(pair: Pair) -> None:
     assert change.commits == 1
 
 
-def test_a_change_that_is_aborted_before_or_after_it_is_prepared_is_dropped(pair: Pair) -> None:
-    """
-    Even if it is loaded still; the next is prepared.
-    """
+def test_a_change_aborted_before_or_after_it_is_prepared_is_dropped(pair: Pair) -> None:
+    """Even while it is loaded; the next one is prepared."""
     hold, entered = threading.Event(), threading.Event()
     changes = [Change(), Change(), Change()]
     left = list(changes)
@@ -155,10 +149,6 @@ def test_a_change_that_is_aborted_before_or_after_it_is_prepared_is_dropped(pair
 
 
 def test_a_change_that_cannot_be_staged_is_refused_with_its_reason(pair: Pair) -> None:
-    """
-    Whatever is raised.
-    """
-
     def stage(kind: str, model: str, published: Collection[tuple[str, str]]) -> Staged:
         del kind, model, published
         raise ValueError("because")
@@ -174,9 +164,7 @@ def test_a_change_that_cannot_be_staged_is_refused_with_its_reason(pair: Pair) -
 
 
 def test_a_requester_gets_its_own_error_with_the_result(pair: Pair) -> None:
-    """
-    Two requests at once get each their own.
-    """
+    """Two requests at once each get their own."""
     error = ValueError("ink/2: torn")
 
     async def work() -> None:
@@ -194,16 +182,17 @@ def test_a_requester_gets_its_own_error_with_the_result(pair: Pair) -> None:
 
         assert requested == {"type": "change", "request": 1, "kind": "load", "model": "ink"}
         assert prepared["reasons"] == ["ink/2: torn"]
-        assert results == [Result("committed", ["x"], error, 0), Result("refused", ["x"], None, 0)]
-        assert pair.worker._errors == {}
+        assert results == [
+            ChangeResult("committed", ["x"], error, 0),
+            ChangeResult("refused", ["x"], None, 0),
+        ]
+        assert pair.worker._changes._errors == {}
 
     run(work())
 
 
-def test_a_requester_that_gave_up_is_forgotten(pair: Pair) -> None:
-    """
-    Its change goes on; the result finds nobody.
-    """
+def test_the_result_of_a_cancelled_request_is_dropped(pair: Pair) -> None:
+    """Its change goes on."""
 
     async def work() -> None:
         with pair.worker.connected(staging(Change())):
@@ -220,15 +209,13 @@ def test_a_requester_that_gave_up_is_forgotten(pair: Pair) -> None:
             pair.prepare(2)
             await pair.next()
 
-        assert (pair.worker._errors, pair.worker._results) == ({}, {})
+        assert (pair.worker._changes._errors, pair.worker._changes._results) == ({}, {})
 
     run(work())
 
 
 def test_requests_fail_when_the_worker_stops(pair: Pair) -> None:
-    """
-    Those that wait, and those that come.
-    """
+    """Waiting and new ones."""
 
     async def work() -> None:
         with pair.worker.connected():
@@ -242,7 +229,7 @@ def test_requests_fail_when_the_worker_stops(pair: Pair) -> None:
 
 
 class Listener:
-    """Records from which sockets it would accept."""
+    """A fake listener: records its sockets."""
 
     def __init__(self) -> None:
         self.sockets: list[socket.socket] = []
@@ -256,9 +243,7 @@ class Listener:
 
 
 def test_sockets_of_dead_workers_are_accepted_from_until_they_are_released(pair: Pair) -> None:
-    """
-    Whether they come before the listener or after it; each listens and does not block.
-    """
+    """Whether they arrive before or after the listener is attached."""
     listener = Listener()
 
     async def work() -> None:
@@ -293,10 +278,8 @@ def test_sockets_of_dead_workers_are_accepted_from_until_they_are_released(pair:
     run(work())
 
 
-def test_a_message_without_its_socket_is_passed_over(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
-    """
-    As where the process is out of descriptors.
-    """
+def test_a_message_without_its_socket_is_ignored(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    """As if the process is out of descriptors."""
 
     async def work() -> None:
         with pair.worker.connected(staging(Change())):
@@ -310,9 +293,7 @@ def test_a_message_without_its_socket_is_passed_over(pair: Pair, caplog: pytest.
 
 
 def test_a_worker_stops_if_its_supervisor_ends(pair: Pair) -> None:
-    """
-    As at SIGTERM.
-    """
+    """As at SIGTERM."""
     stopped = asyncio.Event()
 
     async def work() -> None:

@@ -1,4 +1,4 @@
-"""`service/observability/metrics.py`: what Prometheus is told of the models."""
+"""Prometheus metrics."""
 
 import threading
 
@@ -15,14 +15,12 @@ def ready(metrics: Metrics) -> list[str]:
     return [line for line in lines if line.startswith("inkling_model_ready{")]
 
 
-def test_models_that_no_longer_answer_lose_their_series() -> None:
-    """
-    What stays is never away in between, and what is new is added.
-    """
+def test_dropped_models_lose_their_series() -> None:
+    """Others keep theirs, and new ones are added."""
     metrics = Metrics()
-    metrics.show_ready([("ink", "1"), ("ink", "2")])
+    metrics.set_ready([("ink", "1"), ("ink", "2")])
 
-    metrics.show_ready([("ink", "2"), ("softmax", "1")])
+    metrics.set_ready([("ink", "2"), ("softmax", "1")])
 
     assert ready(metrics) == [
         'inkling_model_ready{model="ink",version="2"} 1.0',
@@ -31,53 +29,45 @@ def test_models_that_no_longer_answer_lose_their_series() -> None:
 
 
 def test_without_models_there_is_no_series() -> None:
-    """
-    Neither before the first nor after the last.
-    """
     metrics = Metrics()
     before = ready(metrics)
-    metrics.show_ready([("ink", "1")])
+    metrics.set_ready([("ink", "1")])
 
-    metrics.show_ready([])
+    metrics.set_ready([])
 
     assert before == ready(metrics) == []
 
 
 def counted(*exchanges: tuple[str, int, int, float]) -> Metrics:
-    """Return what was counted of requests: their model, status, images and seconds."""
+    """Return metrics with requests: their model, status, images and seconds."""
     metrics = Metrics()
     for model, status, images, seconds in exchanges:
-        exchange = RequestContext("id")
-        exchange.route, exchange.model, exchange.status, exchange.images = "/predict", model, status, images
-        exchange.phases["infer"] = 1000 * seconds / 2
-        metrics.count([(exchange, seconds)])
+        context = RequestContext("id")
+        context.route, context.model, context.status, context.images = "/predict", model, status, images
+        context.phases["infer"] = 1000 * seconds / 2
+        metrics.count([(context, seconds)])
     return metrics
 
 
 def ours(metrics: Metrics) -> list[str]:
-    """Return the lines of our own metrics, in alphabetical order."""
+    """Return the lines of the service's metrics, in alphabetical order."""
     lines = generate_latest(metrics.registry).decode().splitlines()
     return sorted(line for line in lines if line.startswith("inkling_"))
 
 
-def test_what_others_counted_is_added_as_if_it_had_been_counted_here() -> None:
-    """
-    Through JSON, as it travels; also what is new to one of them. Sums of halves and quarters are exact.
-    """
+def test_an_added_snapshot_equals_counting_the_same_requests() -> None:
+    """Through JSON; also labels that are new to one of them. Sums of halves and quarters are exact."""
     first = [("ink", 200, 1, 0.25), ("ink", 200, 8, 0.5), ("ink", 503, 0, 0.75)]
     second = [("ink", 200, 1, 2.0), ("softmax", 200, 4096, 0.125)]
     together = counted(*first)
 
     together.add(orjson.loads(orjson.dumps(counted(*second).snapshot())))
 
-    assert together.answered() == 5
+    assert together.request_count() == 5
     assert ours(together) == ours(counted(*first, *second))
 
 
-def test_what_others_counted_is_theirs() -> None:
-    """
-    Counting on changes nothing of what was added, nor of where it came from.
-    """
+def test_a_snapshot_is_independent_of_later_counts() -> None:
     source = counted(("ink", 200, 1, 0.25))
     snapshot = source.snapshot()
     together = Metrics()
@@ -90,9 +80,7 @@ def test_what_others_counted_is_theirs() -> None:
 
 
 def test_dropped_log_lines_and_accept_errors_are_counted() -> None:
-    """
-    Both are zero from the start, so that an alert can compare; what others counted is added once.
-    """
+    """Both are 0 at the start, so that alerts can compare; those of other processes are added once."""
     before = ours(Metrics())
     first, second = Metrics(lines_dropped=lambda: 3), Metrics(lines_dropped=lambda: 4)
     first.count_accept_error("descriptors")
@@ -113,10 +101,8 @@ def test_dropped_log_lines_and_accept_errors_are_counted() -> None:
     } <= set(ours(second))
 
 
-def test_scrapes_in_other_threads_lose_nothing_and_see_no_half() -> None:
-    """
-    While requests are counted, several threads scrape; counters never go back, and at the end all are there.
-    """
+def test_concurrent_scrapes_are_consistent() -> None:
+    """While requests are counted, threads scrape; counters never decrease, and none is lost."""
     metrics = Metrics()
     done = threading.Event()
     scrapes: list[list[float]] = [[], []]
@@ -133,15 +119,15 @@ def test_scrapes_in_other_threads_lose_nothing_and_see_no_half() -> None:
     for thread in threads:
         thread.start()
     for number in range(20_000):
-        exchange = RequestContext("id")
-        exchange.route, exchange.model, exchange.status = f"/{number % 50}", "ink", 200 + number % 7
-        exchange.phases[f"phase{number % 13}"] = 500
-        metrics.count([(exchange, 0.25)])
+        context = RequestContext("id")
+        context.route, context.model, context.status = f"/{number % 50}", "ink", 200 + number % 7
+        context.phases[f"phase{number % 13}"] = 500
+        metrics.count([(context, 0.25)])
     done.set()
     for thread in threads:
         thread.join()
 
-    assert metrics.answered() == 20_000
+    assert metrics.request_count() == 20_000
     assert sum(counts[-1] for counts in scrapes if counts) <= 40_000
     for found in scrapes:
         assert found == sorted(found)

@@ -1,21 +1,19 @@
-"""`service/observability/model_statistics.py`: what each version was asked, and how long it took."""
+"""Statistics of model versions."""
 
 import orjson
 
-from service.observability.model_statistics import Statistics, Tally
+from service.observability.model_statistics import StatisticDuration, Statistics
 
 
-def counted(tally: Tally) -> tuple[int, int]:
+def counted(tally: StatisticDuration) -> tuple[int, int]:
     return tally.count, tally.ns
 
 
 PHASES = {"queue": 1.0, "prepare": 2.0, "infer": 3.0, "encode": 4.0}
 
 
-def test_nobody_asked_yet() -> None:
-    """
-    A version that was never asked has a record of zeros, and looking at it makes none.
-    """
+def test_a_version_without_requests_has_zeros() -> None:
+    """Reading it creates no record."""
     statistics = Statistics()
 
     record = statistics.of("ink", "1")
@@ -25,10 +23,8 @@ def test_nobody_asked_yet() -> None:
     assert statistics.of("ink", "1").images == 0
 
 
-def test_counts_images_batches_and_nanoseconds() -> None:
-    """
-    Two batches of 8 images and one of 1: three executions, 17 images.
-    """
+def test_images_batches_and_nanoseconds_are_counted() -> None:
+    """Two batches of 8 images and one of 1: three executions, 17 images."""
     statistics = Statistics(clock=lambda: 12.3456)
 
     for images in (8, 1, 8):
@@ -46,10 +42,8 @@ def test_counts_images_batches_and_nanoseconds() -> None:
     assert counted(record.batches[1].output) == (1, 4_000_000)
 
 
-def test_failures_count_apart() -> None:
-    """
-    A request that failed says nothing of its parts.
-    """
+def test_failures_are_counted_separately() -> None:
+    """Without phases."""
     statistics = Statistics()
 
     statistics.count_failure("ink", "1", 0.5)
@@ -60,10 +54,7 @@ def test_failures_count_apart() -> None:
     assert (record.executions, record.batches) == (0, {})
 
 
-def test_versions_are_counted_apart() -> None:
-    """
-    One version's requests are not another's, nor another model's.
-    """
+def test_versions_are_counted_separately() -> None:
     statistics = Statistics()
 
     statistics.count("ink", "1", 1, 1, 0.010, PHASES)
@@ -72,10 +63,8 @@ def test_versions_are_counted_apart() -> None:
     assert statistics.of("softmax", "1").executions == 0
 
 
-def test_what_others_counted_is_added_as_if_it_had_been_counted_here() -> None:
-    """
-    Through JSON, as it travels: versions and batch sizes that are new, and the later of two times.
-    """
+def test_an_added_snapshot_equals_counting_the_same_requests() -> None:
+    """Through JSON: also new versions and batch sizes, and the later of two times."""
     early, late = (Statistics(clock=lambda now=now: now) for now in (1.0, 2.0))  # type: ignore[misc]
     whole = Statistics(clock=lambda: 2.0)
     for statistics in (early, whole):

@@ -1,4 +1,4 @@
-"""Inferences as bodies, byte by byte, and the reading of answers."""
+"""Inference requests for tests, and the decoding of responses."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from httpx2 import Response
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from service.oip.json_codec import HEADER
+from service.oip.json_codec.body import HEADER
 from tests import toys
 
 INFER = "/v2/models/quadrants/infer"
@@ -17,7 +17,7 @@ DOT = toys.dot(0)[None]
 """(1, 28, 28) uint8: one white pixel, upper left."""
 
 LOGITS = np.array([[0, 0, 0, 1]], np.float32)
-"""What the newest version of `quadrants` says of it: every quarter's opposite."""
+"""Logits of the newest version of `quadrants` for `DOT`: it exchanges opposite quarters."""
 
 
 def tensor(images: NDArray[Any] = DOT, datatype: str = "UINT8", **members: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -27,12 +27,12 @@ def tensor(images: NDArray[Any] = DOT, datatype: str = "UINT8", **members: Any) 
 
 
 def declared(size: int, **members: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return an input whose contents follow the JSON."""
+    """Return an input whose contents are binary, after the JSON."""
     return tensor(**{"data": None, "parameters": {"binary_data_size": size}, **members})
 
 
 def document(*inputs: dict[str, Any], **members: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return an inference in JSON."""
+    """Return an inference request."""
     return {"inputs": list(inputs) or [tensor()], **members}
 
 
@@ -43,7 +43,7 @@ def post(
     header: str | None = None,
     path: str = INFER,
 ) -> Response:
-    """Send an inference; with binary contents behind it, and a header that says where they begin."""
+    """Send an inference request; binary contents set the header with the length of the JSON."""
     content = text if isinstance(text, bytes) else json.dumps(text).encode()
     if binary is not None and header is None:
         header = str(len(content))
@@ -53,7 +53,7 @@ def post(
 
 @dataclass(frozen=True)
 class Read:
-    """An answer, read as the protocol says."""
+    """A decoded inference response."""
 
     document: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
@@ -62,12 +62,12 @@ class Read:
 _DTYPES = {"FP32": "<f4", "INT64": "<i8"}
 
 
-def read(answer: Response) -> Read:
-    """Read an answer with binary contents, JSON, or both."""
-    assert answer.status_code == 200, answer.text
-    size = int(answer.headers.get(HEADER, len(answer.content)))
-    found = json.loads(answer.content[:size])
-    binary = answer.content[size:]
+def read(response: Response) -> Read:
+    """Decode an inference response, in JSON or binary."""
+    assert response.status_code == 200, response.text
+    size = int(response.headers.get(HEADER, len(response.content)))
+    found = json.loads(response.content[:size])
+    binary = response.content[size:]
     arrays: dict[str, NDArray[Any]] = {}
     for output in found["outputs"]:
         if "parameters" in output:

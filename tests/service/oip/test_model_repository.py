@@ -8,8 +8,8 @@ import pytest
 
 from service.core.errors import ManagementOff, UnknownModel
 from service.inference.admission.audit import Actor
-from service.inference.model_changes import LocalChanges, Stager
-from service.inference.registry import Registry
+from service.inference.models.changes import LocalChanges, Stager
+from service.inference.models.registry import Registry
 from service.inference.thread_pool import ThreadPool
 from service.oip.model_repository import Management
 from tests import toys
@@ -28,9 +28,9 @@ def root(tmp_path: Path) -> Path:
 def management(root: Path) -> Iterator[Management]:
     registry = Registry(root)
     registry.load()
-    workers = ThreadPool(1, 4, 30)
-    yield Management(registry, LocalChanges(Stager(registry), workers), is_on=True)
-    workers.close()
+    thread_pool = ThreadPool(1, 4, 30)
+    yield Management(registry, LocalChanges(Stager(registry), thread_pool), is_on=True)
+    thread_pool.close()
 
 
 def audited(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
@@ -38,9 +38,7 @@ def audited(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 
 def test_each_change_is_audited(management: Management, root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """
-    With the versions that could answer before and after, and who asked.
-    """
+    """The record has the versions that are ready before and after, and the client."""
     toys.publish(root, weights=toys.quadrant_weights()[::-1].copy())
 
     async def change() -> None:
@@ -63,12 +61,7 @@ def test_each_change_is_audited(management: Management, root: Path, caplog: pyte
     assert (unload["operation"], unload["before"], unload["after"]) == ("unload", ["1", "2"], [])
 
 
-def test_a_change_that_failed_is_audited_too(
-    management: Management, caplog: pytest.LogCaptureFixture
-) -> None:
-    """
-    With the error's name.
-    """
+def test_a_failed_change_is_audited(management: Management, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(UnknownModel):
         asyncio.run(management.load("nobody", {}, OPS))
 
@@ -77,10 +70,9 @@ def test_a_change_that_failed_is_audited_too(
     assert record["outcome"] == "UnknownModel"
 
 
-def test_what_was_not_tried_is_not_audited(management: Management, caplog: pytest.LogCaptureFixture) -> None:
-    """
-    Where management is off, nothing changes and nothing is recorded; the access log has the 403.
-    """
+def test_nothing_is_audited_while_management_is_off(
+    management: Management, caplog: pytest.LogCaptureFixture
+) -> None:
     off = Management(management.registry, management.changes, is_on=False)
 
     with pytest.raises(ManagementOff):

@@ -12,6 +12,7 @@ from training.batches.source import NO_CLASS
 from training.data.examples import Examples
 from training.data.ink import InkData
 from training.data.pen_digits import PenDigit
+from training.data.pen_letters import PenLetter
 from training.recipes.recipe import Recipe
 
 MNIST, DRAWN, CANVASES, NONDIGITS = 6, 5, 4, 3
@@ -84,7 +85,7 @@ def test_images_belong_to_their_labels(ink: InkData, inky: Recipe) -> None:
     Images match their labels: MNIST's are bright here, canvases uniform grey, the non-digit is a dot with
     less ink than any digit.
     """
-    batch = InkBatches(inky, ink).batch(1, torch.arange(18), _generator())
+    batch = InkBatches(replace(inky, strength=0.0), ink).batch(1, torch.arange(18), _generator())
 
     ink_of = batch.images.mean((1, 2))
     assert (ink_of[batch.labels == 8] > 100).all()
@@ -185,3 +186,53 @@ def test_augmentation_is_weaker_in_the_final_phase(ink: InkData, inky: Recipe) -
         spreads.append(float(batch.images[batch.labels == 3].std(0).mean()))
 
     assert spreads[1] < 0.95 * spreads[0]
+
+
+def test_styles_letters_and_joined_digits_are_rows_of_their_own(ink: InkData, inky: Recipe) -> None:
+    """
+    Digits in rare styles have their label; letters, joined and turned digits have none. Rows of other kinds
+    stay.
+    """
+    stroke = (np.array([[0.0, 0.0], [300.0, 1000.0]]),)
+    more = replace(
+        ink,
+        letters=(PenLetter("k", "many", "1b/many/one", stroke),),
+        styled=(PenDigit(7, "rule", "rule/seven", stroke),),
+    )
+    source = InkBatches(replace(inky, styled=7, letters=2, joined=4, turned=3), more)
+
+    batch = source.batch(1, torch.randperm(len(source), generator=_generator()), _generator())
+
+    assert len(source) == MNIST + DRAWN + CANVASES + NONDIGITS + 7 + 2 + 4 + 3
+    assert batch.images.shape == (len(source), 28, 28)
+    counts = Counter(batch.labels.tolist())
+    assert (counts[8], counts[7], counts[NO_CLASS]) == (MNIST, 7, NONDIGITS + 2 + 4 + 3)
+    assert counts[3] + counts[5] == DRAWN + CANVASES
+
+
+def test_joined_digits_are_wider_than_one(ink: InkData, inky: Recipe) -> None:
+    """
+    Two digits side by side fill the image's width, so each is drawn smaller.
+    """
+    source = InkBatches(replace(inky, joined=40, strength=0.0), ink)
+    first = MNIST + DRAWN + CANVASES + NONDIGITS
+
+    joined = source.batch(1, torch.arange(first, first + 40), _generator()).images
+    single = source.batch(1, torch.arange(MNIST, MNIST + DRAWN), _generator()).images
+
+    def heights(images: Tensor) -> Tensor:
+        return (images.amax(2) > 60).sum(1).float()
+
+    assert heights(joined).mean() < 0.85 * heights(single).mean()
+
+
+def test_turned_digits_lie_on_their_side(ink: InkData, inky: Recipe) -> None:
+    """
+    A drawing that is higher than wide becomes wider than high.
+    """
+    source = InkBatches(replace(inky, turned=40, strength=0.0), ink)
+    first = MNIST + DRAWN + CANVASES + NONDIGITS
+
+    images = source.batch(1, torch.arange(first, first + 40), _generator()).images > 60
+
+    assert (images.any(1).sum(1) > images.any(2).sum(1)).all()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from service.core.drawing import mnist as preparation
 from service.core.drawing.mnist import from_strokes
 from service.core.errors import BlankImage
-from training.data import data_sets, ink, mnist
+from training.data import data_sets, ink, mnist, pen_letters
 from training.data import pen_digits as digit_file
 from training.data.ink import (
     CANVAS_KINDS,
@@ -23,9 +23,10 @@ from training.data.ink import (
 )
 from training.data.mnist import IdxSource
 from training.data.pen_digits import PenDigit
+from training.data.pen_letters import PenLetter
 from training.errors import DataMissing
 from training.recipes.registry import RECIPES
-from training.synthesis import canvases
+from training.synthesis.canvases import generated
 
 HELD_BACK = 20
 """Of the tiny MNIST's 80 training images."""
@@ -36,7 +37,7 @@ def _small(monkeypatch: pytest.MonkeyPatch, source: IdxSource) -> None:
     monkeypatch.setattr(mnist, "official_split", partial(mnist.official_split, source=source))
     monkeypatch.setattr(ink, "MNIST_HELD_OUT", HELD_BACK)
     monkeypatch.setattr(ink, "NONDIGITS", 5)
-    monkeypatch.setattr(canvases, "MAX_SIDE", 220)  # small ones are drawn and prepared sooner
+    monkeypatch.setattr(generated, "MAX_SIDE", 220)  # small ones are drawn and prepared sooner
 
 
 @pytest.fixture
@@ -149,7 +150,9 @@ def test_a_recipe_has_a_job_per_held_out_group_and_one_with_all(data: Path, tmp_
     """
     Every donor is held out once; the published job is the last.
     """
-    jobs = data_sets.ink_data_set().fit_jobs(data, RECIPES["ink"], tmp_path / "scratch", lambda _: None)
+    jobs = data_sets.ink_data_set(ink.FIVE_DONORS).fit_jobs(
+        data, RECIPES["ink"], tmp_path / "scratch", lambda _: None
+    )
 
     assert [job.split.name for job in jobs] == ["without-apa-apb", "without-ced-gmd", "without-syn", "all"]
     assert [job.role for job in jobs] == [*["held-out"] * 3, "published"]
@@ -166,13 +169,13 @@ def test_the_published_split_needs_no_canvases(
     A report reads the published split, and renders nothing.
     """
     last = (
-        data_sets.ink_data_set()
+        data_sets.ink_data_set(ink.FIVE_DONORS)
         .fit_jobs(data, RECIPES["ink"], tmp_path / "scratch", lambda _: None)[-1]
         .split
     )
-    monkeypatch.setattr(canvases, "render", lambda *_: pytest.fail("a canvas was drawn"))
+    monkeypatch.setattr(generated, "render", lambda *_: pytest.fail("a canvas was drawn"))
 
-    split = data_sets.ink_data_set().published_split(data)
+    split = data_sets.ink_data_set(ink.FIVE_DONORS).published_split(data)
 
     assert (split.name, split.data_set) == (last.name, last.data_set)
     assert {name: part.sha256 for name, part in split.parts.items()} == {
@@ -206,7 +209,7 @@ def _other_digits(tmp_path: Path, _: pytest.MonkeyPatch) -> None:
 def _other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = tmp_path / "canvases.py"
     code.write_text("# changed")
-    monkeypatch.setattr(canvases, "__file__", str(code))
+    monkeypatch.setattr(generated, "__file__", str(code))
 
 
 def _other_kinds(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +246,7 @@ def test_an_interruption_leaves_no_incomplete_cache(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(canvases, "render", interrupt)
+        patch.setattr(generated, "render", interrupt)
         with pytest.raises(KeyboardInterrupt):
             read(data, tmp_path / "scratch", lambda _: None)
 
@@ -271,3 +274,70 @@ def test_blank_canvases_are_skipped(data: Path, tmp_path: Path, monkeypatch: pyt
     assert len(found.canvases_of_kind("tools")) == 0
     assert found.canvas_digits.tolist() == sorted([*range(15)] * 4)
     assert found.canvases.labels.tolist() == [found.digits[place].label for place in found.canvas_digits]
+
+
+@pytest.fixture
+def hands(data: Path, pen_digits: tuple[PenDigit, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data folder with two writers of UCI's pen digits and the letters of two donors too."""
+    monkeypatch.setattr(ink, "STYLED", 7)
+    writers = [replace(digit, donor="pendigits", writer="pendigits/1") for digit in pen_digits[:3]]
+    writers += [replace(digit, donor="pendigits", writer="pendigits/14") for digit in pen_digits[3:5]]
+    writers += [replace(digit, donor="pendigits", writer="pendigits/30") for digit in pen_digits[5:6]]
+    digit_file.write(digit_file.UCI_DIGITS.path(data), writers)
+    stroke = pen_digits[4].strokes
+    letters = [
+        PenLetter(label, donor, f"1b/{donor}/one", stroke)
+        for label in "AkO"
+        for donor in ("apa", "kai", "lav", "sie")
+    ]
+    pen_letters.write(pen_letters.PEN_LETTERS.path(data), letters)
+    return data
+
+
+def test_more_hands_are_read(hands: Path, tmp_path: Path, pen_digits: tuple[PenDigit, ...]) -> None:
+    """
+    UCI's digits come after UNIPEN's; letters that look like digits are left out; styles have their label.
+    """
+    _, found = read(hands, tmp_path / "scratch", lambda _: None, ink.MORE_HANDS)
+
+    assert [digit.donor for digit in found.digits[len(pen_digits) :]] == ["pendigits"] * 6
+    assert {letter.label for letter in found.letters} == {"A", "k"}
+    assert len(found.styled) == 7
+    assert {digit.donor for digit in found.styled} == {"rule"}
+    assert len(found.canvases) == len(CANVAS_KINDS) * len(found.digits)
+
+
+def test_writers_and_letters_are_held_out_with_donors(hands: Path, tmp_path: Path) -> None:
+    """
+    A fit meets neither the donors' letters nor the other writers' digits; both are evaluation data.
+    """
+    _, everything = read(hands, tmp_path / "scratch", lambda _: None, ink.MORE_HANDS)
+
+    jobs = data_sets.ink_data_set(ink.MORE_HANDS).fit_jobs(
+        hands, RECIPES["ink"], tmp_path / "scratch", lambda _: None
+    )
+
+    first = jobs[0]
+    assert first.held_out == ("apa", "apb")
+    assert first.ink is not None
+    assert {digit.writer for digit in first.ink.digits if digit.donor == "pendigits"} == {
+        "pendigits/14",
+        "pendigits/30",
+    }
+    assert not {"apa", "apb"} & set(first.ink.donors)
+    assert {letter.donor for letter in first.ink.letters} == {"lav", "sie"}
+    assert len(first.split.extra[ink.OTHER_WRITERS]) == 3
+    assert first.nondigits[ink.LETTERS].shape == (4, 28, 28)
+    assert first.ink.styled == jobs[-1].ink.styled  # type: ignore[union-attr]  # every job has ink
+    assert jobs[-1].ink is not None
+    assert len(jobs[-1].ink.digits) == len(everything.digits)
+
+
+def test_every_group_of_more_hands_is_another() -> None:
+    """
+    Nobody is held out twice, and the groups of donors are those of the first versions.
+    """
+    groups = [{*group.donors, *group.others} for group in ink.MORE_HANDS.held_out]
+
+    assert sum(map(len, groups)) == len(set().union(*groups))
+    assert tuple(group.donors for group in ink.MORE_HANDS.held_out) == HELD_OUT_DONORS

@@ -110,7 +110,9 @@ def test_a_missing_file_is_named_with_instructions(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-@pytest.mark.parametrize("broken", [b"", b"no gzip", gzip.compress(_line())[:-9]])
+@pytest.mark.parametrize(
+    "broken", [b"", b"no gzip", gzip.compress(_line())[:-9]], ids=["empty", "text", "truncated"]
+)
 def test_an_invalid_gzip_file_is_refused(tmp_path: Path, broken: bytes) -> None:
     """
     An empty file, other bytes, a truncated file.

@@ -131,3 +131,20 @@ def test_the_threshold_is_measured_on_digits_and_non_digits(run: list[JobResult]
     assert sum(share.examples for share in kinds) == 2 * 20
     let_pass = sum(share.share * share.examples for share in kinds)
     assert let_pass == pytest.approx(everything.share * 2 * 20, abs=0.01)
+
+
+def test_held_out_letters_are_non_digits_of_a_kind_of_their_own(run: list[JobResult]) -> None:
+    """
+    By the fits that have not met them, after the kinds made by rule, and not in the sum of these.
+    """
+    letters = [{"letter": _examples(count, count).pixels} for count in (12, 3)]
+    held_out = [
+        replace(fits, job=replace(fits.job, nondigits=each))
+        for fits, each in zip(run[1:], letters, strict=True)
+    ]
+
+    certainty = measure([run[0], *held_out])[2]
+
+    assert certainty is not None
+    assert (certainty.passed[0].images, certainty.passed[0].examples) == (ood.NO_DIGIT, 2 * 20)
+    assert (certainty.passed[-1].images, certainty.passed[-1].examples) == (f"{ood.NO_DIGIT}: letter", 15)

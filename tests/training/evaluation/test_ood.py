@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.core.network.ood_score import energy
+from service.core.network.ood_score import negative_energy
 from training.evaluation.ood import choose_threshold
 
 
@@ -19,9 +19,9 @@ def test_a_threshold_keeps_99_percent_of_digits() -> None:
     found = choose_threshold(digits, {"scrawls": _logits(500, 3, -4)}, 1.5)
 
     def kept(threshold: float) -> float:
-        return float(np.mean([(energy(each, 1.5) >= threshold).mean() for each in digits.values()]))
+        return float(np.mean([(negative_energy(each, 1.5) >= threshold).mean() for each in digits.values()]))
 
-    scores = np.sort(np.concatenate([energy(each, 1.5) for each in digits.values()]))
+    scores = np.sort(np.concatenate([negative_energy(each, 1.5) for each in digits.values()]))
     assert found.score == "energy"
     assert kept(found.threshold) == pytest.approx(0.99, abs=0.002)
     assert kept(found.threshold - 1e-4) >= 0.99  # it is rounded
@@ -41,6 +41,6 @@ def test_shares_are_those_of_the_threshold() -> None:
             (name, len(logits)) for name, logits in images.items()
         ]
         for share, logits in zip(shares, images.values(), strict=True):
-            counted = (energy(logits, 0.7) >= found.threshold).mean()
+            counted = (negative_energy(logits, 0.7) >= found.threshold).mean()
             assert share.share == pytest.approx(counted, abs=1e-5)
     assert found.passed[0].share < min(share.share for share in found.kept)

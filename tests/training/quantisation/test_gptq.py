@@ -52,12 +52,16 @@ def test_every_layer_satisfies_the_contract() -> None:
     """
     quantised = list(quantise_layers(toy(1, [30, 24, 16, 4]), pictures(2, 500)).values())
 
-    assert [layer.flaw() for layer in quantised] == [""] * 3
-    assert [layer.given is None for layer in quantised] == [False, False, True]
-    assert [layer.taken for layer in quantised] == [1 / 255, quantised[0].given, quantised[1].given]
+    assert [layer.portability_error() for layer in quantised] == [""] * 3
+    assert [layer.output_scale is None for layer in quantised] == [False, False, True]
+    assert [layer.input_scale for layer in quantised] == [
+        1 / 255,
+        quantised[0].output_scale,
+        quantised[1].output_scale,
+    ]
     for layer in quantised[:-1]:
-        assert np.all(np.log2(layer.step) % 1 == 0)
-        assert np.log2(layer.given or 0) % 1 == 0
+        assert np.all(np.log2(layer.scale) % 1 == 0)
+        assert np.log2(layer.output_scale or 0) % 1 == 0
 
 
 def test_single_and_double_precision_agree() -> None:
@@ -98,9 +102,9 @@ def test_calibration_images_do_not_saturate() -> None:
 
     quantised = quantise_layers(layers, images)["layer1"]
 
-    largest = layers["layer1"].answer(layers["layer1"].sums(images.reshape(500, -1) / 255.0)).max()
-    assert quantised.given
-    assert 127 < largest / quantised.given <= 255.5
+    largest = layers["layer1"].activate(layers["layer1"].linear(images.reshape(500, -1) / 255.0)).max()
+    assert quantised.output_scale
+    assert 127 < largest / quantised.output_scale <= 255.5
 
 
 def test_zero_units_and_large_biases_are_quantised() -> None:
@@ -117,7 +121,7 @@ def test_zero_units_and_large_biases_are_quantised() -> None:
 
     quantised = quantise_layers(layers, images)
 
-    assert [layer.flaw() for layer in quantised.values()] == ["", ""]
+    assert [layer.portability_error() for layer in quantised.values()] == ["", ""]
     np.testing.assert_allclose(dense_layers.logits(quantised, images), [[0, 3, 50]] * 60, atol=0.15)
 
 
@@ -131,7 +135,7 @@ def test_sums_stay_exact_for_many_inputs() -> None:
 
     quantised = quantise_layers(layers, images)
 
-    assert quantised["output"].flaw() == ""
+    assert quantised["output"].portability_error() == ""
     np.testing.assert_allclose(
         dense_layers.logits(quantised, images), dense_layers.logits(layers, images), rtol=0.01
     )
@@ -144,6 +148,6 @@ def test_the_same_images_give_the_same_bits() -> None:
     one, other = (quantise_layers(toy(1, [30, 12, 4]), pictures(2, 300)) for _ in range(2))
 
     for name, layer in one.items():
-        np.testing.assert_array_equal(layer.matrix, other[name].matrix)
-        np.testing.assert_array_equal(layer.addend, other[name].addend)
-        assert layer.given == other[name].given
+        np.testing.assert_array_equal(layer.weight_int8, other[name].weight_int8)
+        np.testing.assert_array_equal(layer.bias_int32, other[name].bias_int32)
+        assert layer.output_scale == other[name].output_scale

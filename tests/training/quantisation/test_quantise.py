@@ -177,14 +177,17 @@ def test_the_effect_on_held_out_donors_is_measured_on_their_fits(
     """
     monkeypatch.setattr(ood, "NONDIGITS", 30)
     context = FitContext(tmp_path / "runs", lambda *_: callbacks, lambda _: None)
-    published = run(inky, ink_jobs, context, tmp_path / "models").artifact
+    letters = {"letter": ink_jobs[0].split.extra["strokes"].pixels}
+    jobs = [replace(job, nondigits=letters if job.role == "held-out" else {}) for job in ink_jobs]
+    published = run(inky, jobs, context, tmp_path / "models").artifact
 
-    quantised = quantise(published, b"", replace(inky, epochs=1), ink_jobs, context, {})
+    quantised = quantise(published, b"", replace(inky, epochs=1), jobs, context, {})
     manifest = publish_quantised(quantised.model, tmp_path / "models").artifact.manifest
 
     found = {each.images: each for each in quantised.comparisons}
     assert found["digits, not met: strokes, fits of 1 epochs"].examples == 15
     assert found["no digit, fits of 1 epochs"].examples == 3 * 30
+    assert found["no digit: letter, fits of 1 epochs"].examples == 3 * len(letters["letter"])
     assert [each.images for each in quantised.comparisons if each.is_gate] == [
         "MNIST and pen strokes, test",
         "digits, not met: strokes, fits of 1 epochs",

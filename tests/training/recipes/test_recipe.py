@@ -93,3 +93,14 @@ def test_a_second_recipe_has_the_architecture_of_the_first() -> None:
     """
     for recipe in RECIPES.values():
         assert recipe.hidden == RECIPES[recipe.model_name].hidden
+
+
+def test_held_out_fits_have_a_length_of_their_own(recipe: Recipe) -> None:
+    """
+    Without one, theirs is the published fit's. Neither fit's digest depends on the other's length.
+    """
+    shorter = replace(recipe, epochs=9, held_out_epochs=3)
+
+    assert shorter.of_held_out_fits() == replace(recipe, epochs=3)
+    assert shorter.of_published_fit() == replace(recipe, epochs=9)
+    assert recipe.of_held_out_fits() == recipe.of_published_fit() == recipe

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from service.core.drawing.mnist import from_strokes
 from tests.digits import DIGITS, arrays
-from training.synthesis.handwriting import POINTS, add_variants, render, to_path
+from training.synthesis.handwriting import POINTS, add_variants, join, render, to_path, vary_shape
 
 each_digit = pytest.mark.parametrize("label", DIGITS)
 
@@ -230,3 +230,54 @@ def test_a_flag_begins_at_the_top_of_the_one() -> None:
     feet = flags[has_foot][:, 16:]
     assert (feet[:, 0, 0] < bottom[0]).all()
     assert (feet[:, -1, 0] > bottom[0]).all()
+
+
+def test_some_digits_are_narrow_but_no_ones() -> None:
+    """
+    About the documented share; heights stay.
+    """
+    paths, ones = _paths("3", 1000), _paths("1", 200)
+
+    varied = vary_shape(paths, torch.full((1000,), 3), _generator())
+
+    changed = (varied != paths).any(2).any(1)
+    assert float(changed.float().mean()) == pytest.approx(0.12, abs=0.04)
+    assert torch.equal(varied[..., 1], paths[..., 1])
+    width = varied[changed][..., 0].abs().amax(1) / paths[changed][..., 0].abs().amax(1)
+    assert 0.35 <= width.min() <= width.max() <= 0.8
+    assert torch.equal(vary_shape(ones, torch.ones(200, dtype=torch.int64), _generator()), ones)
+
+
+def test_some_eights_lose_their_ends() -> None:
+    """
+    Their first and last points move along the path; the middle stays.
+    """
+    paths = _paths("8", 1000)
+
+    varied = vary_shape(paths, torch.full((1000,), 8), _generator())
+
+    same_height = (varied[..., 1] != paths[..., 1]).any(1)
+    assert float(same_height.float().mean()) == pytest.approx(0.12, abs=0.04)
+    assert torch.equal(varied[:, 12:-12, 1], paths[:, 12:-12, 1])
+    opened = varied[same_height]
+    assert (opened[:, 0] == opened[:, 1]).all()
+    assert (opened[:, -1] == opened[:, -2]).all()
+
+
+@pytest.mark.parametrize(("may_stack", "axis"), [(False, 0), (True, 1)])
+def test_joined_drawings_do_not_overlap(may_stack: bool, axis: int) -> None:
+    """
+    Side by side with a gap; where allowed some are stacked. The first half of the points are the first's.
+    """
+    first, second = _paths("5", 300), _paths("2", 300)
+
+    joined = join(first, second, torch.full((300,), may_stack), _generator())
+
+    assert joined.shape == first.shape
+    assert torch.equal(joined[:, : POINTS // 2], first[:, ::2])
+    own, other = joined[:, : POINTS // 2], joined[:, POINTS // 2 :]
+    gaps = other.amin(1) - own.amax(1)  # (300, 2)
+    stacked = gaps[:, 0] < 0.09
+    assert float(stacked.float().mean()) == pytest.approx(may_stack / 3, abs=0.08)
+    apart = gaps[stacked if axis else ~stacked][:, axis]
+    assert 0.09 < apart.min() <= apart.max() < 0.71

@@ -7,7 +7,8 @@ from pathlib import Path
 from training.cli.progress_bars import ProgressBars
 from training.data.data_sets import DataSet
 from training.data.pen_digits import PEN_DIGITS
-from training.data.unipen.conversion import convert
+from training.data.pen_letters import PEN_LETTERS
+from training.data.unipen.conversion import convert, convert_letters
 
 
 def run(arguments: Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
@@ -29,5 +30,6 @@ def run(arguments: Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> N
 def _convert(archive: Path, data: Path) -> None:
     conversion = convert(archive, data)
     print(f"Wrote {PEN_DIGITS.path(data)}: {len(conversion.digits):,} digits.")
+    print(f"Wrote {PEN_LETTERS.path(data)}: {convert_letters(archive, data):,} letters.")
     for reason, count in conversion.skipped.items():
         print(f"  {count:,} skipped: {reason}")

@@ -8,6 +8,7 @@ from training.cli.console import accuracy_table, fit_callbacks, print_line, prin
 from training.cli.progress_bars import ProgressBars
 from training.data.data_sets import DataSet
 from training.fitting.jobs import FitContext
+from training.fitting.precision import choose_precision
 from training.publishing.publish import Published
 from training.recipes.lesson import LESSON_FIGURES
 from training.recipes.recipe import Recipe
@@ -17,7 +18,7 @@ from training.run import run as run_recipe
 
 def run(arguments: Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:
     """Run a recipe, or only its fits on one split."""
-    recipe: Recipe = arguments.recipe
+    recipe: Recipe = choose_precision(arguments.recipe, print_notice)
     jobs = data_sets[recipe.data].fit_jobs(data, recipe, arguments.runs, print_notice)
     print(f"{recipe.name}: {recipe.description}")
     for name, value in recipe.to_dict().items():

@@ -12,6 +12,7 @@ from training.cli.progress_bars import ProgressBars
 from training.cli.published import find_float_version, recipe_of
 from training.data.data_sets import DataSet
 from training.fitting.jobs import FitContext
+from training.fitting.precision import choose_precision
 from training.publishing.publish import publish_quantised
 from training.quantisation.comparison import check_gates
 from training.quantisation.quantise import quantise
@@ -23,7 +24,9 @@ def run(arguments: Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> N
     models: Path = arguments.models
     published = find_float_version(models, arguments.name, arguments.version)
     base = recipe_of(published.manifest)
-    recipe = replace(base, epochs=arguments.epochs or base.epochs)
+    if arguments.epochs:
+        base = replace(base, epochs=arguments.epochs, held_out_epochs=0)
+    recipe = choose_precision(base, print_notice)
     data_set = data_sets[base.data]
     folder = models / published.manifest.name / published.manifest.version
     history = folder / artifact.REPORT_FOLDER / HISTORY_FILE

@@ -1,16 +1,17 @@
-"""Conversion of UNIPEN's isolated digits to the pen digit file, and the download of the archive."""
+"""Conversion of UNIPEN's isolated digits and letters to files of pen strokes, and its download."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data import pen_digits
+from training.data import pen_digits, pen_letters
 from training.data.download import ProgressCallback, download_file
 from training.data.pen_digits import CLASSES, PEN_DIGITS, SIDE, PenDigit, PenDigitSource
+from training.data.pen_letters import PEN_LETTERS, PenLetter, PenLetterSource
 from training.data.unipen import reader
 from training.errors import DataCorrupt, DataMissing
 
@@ -63,7 +64,7 @@ def convert(archive: Path, folder: Path, source: PenDigitSource = PEN_DIGITS) ->
         points += sum(map(len, segment.strokes))
         if points * _POINT_BYTES > pen_digits.MAX_CONTENT_BYTES:
             raise _too_large(archive)
-        strokes = _normalise(segment.strokes)
+        strokes = normalise(segment.strokes)
         digits.append(PenDigit(CLASSES.index(segment.label), segment.donor, segment.writer, strokes))
     if not digits:
         raise DataCorrupt(archive.name, f"digits of {', '.join(source.donors)}", "none")
@@ -75,34 +76,89 @@ def convert(archive: Path, folder: Path, source: PenDigitSource = PEN_DIGITS) ->
     return Conversion(tuple(digits), dict(skipped))
 
 
-def download(folder: Path, progress: ProgressCallback, source: PenDigitSource = PEN_DIGITS) -> list[str]:
-    """Download UNIPEN's archive and convert it, unless a valid pen digit file exists.
+def convert_letters(archive: Path, folder: Path, source: PenLetterSource = PEN_LETTERS) -> int:
+    """Convert the letters of UNIPEN's archive to the pen letter file.
+
+    Args:
+        archive: The archive, or the folder that it was unpacked to.
+        folder: Data folder; the source's folder is created in it.
+        source: The file to write, and its donors.
+
+    Returns:
+        The number of letters; the same archive gives the same bytes.
+
+    Raises:
+        DataCorrupt, OSError: As for `convert`.
+    """
+    letters, points = [], 0
+    for category in (reader.UPPER_CASE, reader.LOWER_CASE):
+        prefix = category.removeprefix("data/")
+        for segment in reader.read(archive, category):
+            if (
+                segment.donor not in source.donors
+                or segment.fault
+                or not pen_letters.is_letter(segment.label)
+            ):
+                continue
+            points += sum(map(len, segment.strokes))
+            if points * _POINT_BYTES > pen_digits.MAX_CONTENT_BYTES:
+                raise _too_large(archive)
+            writer, strokes = f"{prefix}{segment.writer}", normalise(segment.strokes)
+            letters.append(PenLetter(segment.label, segment.donor, writer, strokes))
+    if not letters:
+        raise DataCorrupt(archive.name, f"letters of {', '.join(source.donors)}", "none")
+    pen_letters.write(source.path(folder), letters)
+    return len(letters)
+
+
+def download(
+    folder: Path,
+    progress: ProgressCallback,
+    source: PenDigitSource = PEN_DIGITS,
+    letters: PenLetterSource | None = None,
+) -> list[str]:
+    """Download UNIPEN's archive and convert it, unless valid files exist.
 
     Args:
         folder: Data folder; the source's folder is created in it.
         progress: Called as bytes arrive.
-        source: The file to make.
+        source: The file of digits to make.
+        letters: The file of letters to make; None for none.
 
     Returns:
-        The name of the file if it was made; empty if it existed.
+        The names of the files that were made; empty if they existed.
 
     Raises:
         DownloadFailed: No address returned the archive.
         DataCorrupt: The archive has no digits.
         OSError: The folder cannot be written.
     """
-    try:
-        pen_digits.read(folder, source)
-    except (DataMissing, DataCorrupt):
-        archive = source.path(folder).with_name(source.archive)
-        download_file(archive, source.addresses, reader.check, progress, MAX_ARCHIVE_BYTES)
+    needs_digits = not _is_valid(lambda: pen_digits.read(folder, source))
+    needs_letters = letters is not None and not _is_valid(lambda: pen_letters.read(folder, letters))
+    if not needs_digits and not needs_letters:
+        return []
+    archive = source.path(folder).with_name(source.archive)
+    download_file(archive, source.addresses, reader.check, progress, MAX_ARCHIVE_BYTES)
+    made = []
+    if needs_digits:
         convert(archive, folder, source)
-        archive.unlink()  # a hundred times the size of the file made from it
-        return [source.file]
-    return []
+        made.append(source.file)
+    if letters is not None and needs_letters:
+        convert_letters(archive, folder, letters)
+        made.append(letters.file)
+    archive.unlink()  # a hundred times the size of the files made from it
+    return made
 
 
-def _normalise(strokes: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], ...]:
+def _is_valid(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except (DataMissing, DataCorrupt):
+        return False
+    return True
+
+
+def normalise(strokes: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], ...]:
     """Flip y downwards and scale to a bounding box from (0, 0), larger side 1,000, in integers."""
     points = np.concatenate(strokes) * (1, -1)
     low, side = points.min(axis=0), float(np.ptp(points, axis=0).max())

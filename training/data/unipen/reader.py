@@ -1,4 +1,4 @@
-"""Reader of a UNIPEN collection: the labelled isolated digits.
+"""Reader of a UNIPEN collection: the labelled isolated characters.
 
 Source of the collection's layout: "CDROM-README", International Unipen Foundation, 1999.
 """
@@ -13,12 +13,16 @@ from training.errors import DataCorrupt
 DIGITS = "data/1a/"
 """Folder of the isolated digits; the files that they include are in `include/`."""
 
+UPPER_CASE, LOWER_CASE = "data/1b/", "data/1c/"
+"""Folders of the isolated letters."""
 
-def read(path: Path) -> Iterator[Segment]:
-    """Read the labelled isolated digits of a collection.
+
+def read(path: Path, category: str = DIGITS) -> Iterator[Segment]:
+    """Read the labelled isolated characters of a collection.
 
     Args:
         path: A folder, a tar archive with any compression, or a zip archive.
+        category: Folder of the characters in the collection.
 
     Yields:
         The segments, by file name and then in file order.
@@ -27,10 +31,10 @@ def read(path: Path) -> Iterator[Segment]:
         DataCorrupt: The archive is invalid, or a limit is exceeded.
         OSError: The archive cannot be read.
     """
-    found = dict(read_files(path, lambda name: f"/{DIGITS}" in f"/{name}"))
+    found = dict(read_files(path, lambda name: f"/{category}" in f"/{name}"))
     if not found:
-        raise DataCorrupt(path.name, f"a UNIPEN folder or archive with {DIGITS} in it", "none")
-    root = min((name[: f"/{name}".index(f"/{DIGITS}")] for name in found), key=len)
+        raise DataCorrupt(path.name, f"a UNIPEN folder or archive with {category} in it", "none")
+    root = min((name[: f"/{name}".index(f"/{category}")] for name in found), key=len)
     files = {name.removeprefix(root): text for name, text in found.items() if name.startswith(root)}
     names = sorted(files)
     new = files
@@ -41,7 +45,7 @@ def read(path: Path) -> Iterator[Segment]:
         new = {name.removeprefix(root): text for name, text in read_files(path, wanted.__contains__)}
         files = files | new
     for name in names:
-        yield from parse(files[name], name.removeprefix(DIGITS).removesuffix(".dat"), files)
+        yield from parse(files[name], name.removeprefix(category).removesuffix(".dat"), files)
 
 
 def check(path: Path) -> None:

@@ -4,11 +4,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from training.evaluation.ablation.steps import STEPS, preprocess
-from training.synthesis import canvases
+from training.synthesis.canvases import generated
 
 _Corners = tuple[tuple[tuple[float, float], ...], ...]
 
-_EXAMPLES: tuple[tuple[canvases.Kind, int, _Corners], ...] = (
+_EXAMPLES: tuple[tuple[generated.Kind, int, _Corners], ...] = (
     ("clean", 33, (((18, 18), (80, 14), (66, 46), (44, 92)), ((32, 56), (70, 50)))),
     ("tools", 24, (((34, 12), (24, 56), (78, 54)), ((66, 20), (62, 92)))),
     ("scan", 5, (((26, 30), (40, 12), (64, 14), (72, 34), (54, 58), (24, 84), (50, 82), (82, 88)),)),
@@ -28,7 +28,7 @@ def draw() -> Image.Image:
         text.text((gap + column * (size + gap), gap // 2), name.removeprefix("+ "), fill=0)
     for row, (kind, seed, corners) in enumerate(_EXAMPLES):
         strokes = [np.array(stroke, np.float64) for stroke in corners]
-        canvas = canvases.render(strokes, np.random.default_rng(seed), kind)
+        canvas = generated.render(strokes, np.random.default_rng(seed), kind)
         cells = [canvas.resize((size, size))]
         cells += [
             Image.fromarray(image).resize((size, size), Image.Resampling.NEAREST)

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from training.data.examples import Examples
 from training.data.pen_digits import PenDigit, donors
 from training.evaluation.ablation import steps
-from training.synthesis import canvases
+from training.synthesis.canvases import client, generated, pictures
 
 Pixels = NDArray[np.uint8]
 
 MNIST = "MNIST test"
 CENTRED = "drawn tidily"
+
+PICTURES_EVERY = 10
+"""Pictures are drawn of one digit in so many: they are many kinds, and each takes some 10 milliseconds."""
 
 SIZES = (280, 260, 240, 220, 200)
 """Larger sides of centred drawings, in pixels of 280; MNIST's digits correspond to 200."""
@@ -53,8 +56,11 @@ def all_sets(test: Examples, digits: Sequence[PenDigit]) -> Iterator[ImageSet]:
     yield mnist_set(test)
     yield centred_set(digits)
     yield sizes_set(digits)
-    for kind in canvases.KINDS:
+    for kind in generated.KINDS:
         yield canvas_set(digits, kind)
+    for kind_of_client in client.KINDS:
+        yield client_set(digits, kind_of_client)
+    yield pictures_set(digits[::PICTURES_EVERY])
 
 
 def mnist_set(test: Examples) -> ImageSet:
@@ -65,7 +71,7 @@ def mnist_set(test: Examples) -> ImageSet:
 
 def centred_set(digits: Sequence[PenDigit]) -> ImageSet:
     """Preprocess digits drawn centred; also rendered from their strokes."""
-    images = (steps.preprocess(np.asarray(canvases.render_centred(digit.strokes))) for digit in digits)
+    images = (steps.preprocess(np.asarray(generated.render_centred(digit.strokes))) for digit in digits)
     from_strokes = np.stack([steps.render_strokes(digit.strokes) for digit in digits])
     return _image_set(CENTRED, digits, {**_stack(images), steps.DRAWN: from_strokes})
 
@@ -73,21 +79,40 @@ def centred_set(digits: Sequence[PenDigit]) -> ImageSet:
 def sizes_set(digits: Sequence[PenDigit]) -> ImageSet:
     """Draw digits centred in several sizes, and only scale them down."""
     by_size = {
-        f"{size} of {canvases.CENTRED_SIDE} pixels": np.stack(
-            [steps.scale(np.asarray(canvases.render_centred(digit.strokes, size))) for digit in digits]
+        f"{size} of {generated.CENTRED_SIDE} pixels": np.stack(
+            [steps.scale(np.asarray(generated.render_centred(digit.strokes, size))) for digit in digits]
         )
         for size in SIZES
     }
     return _image_set(f"{CENTRED}, only {steps.SCALED}, by the drawing's size", digits, by_size)
 
 
-def canvas_set(digits: Sequence[PenDigit], kind: canvases.Kind) -> ImageSet:
+def canvas_set(digits: Sequence[PenDigit], kind: generated.Kind) -> ImageSet:
     """Preprocess digits on random canvases of one kind."""
     generator = np.random.default_rng(2)
     images = (
-        steps.preprocess(np.asarray(canvases.render(digit.strokes, generator, kind))) for digit in digits
+        steps.preprocess(np.asarray(generated.render(digit.strokes, generator, kind))) for digit in digits
     )
     return _image_set(f"{kind} canvases", digits, _stack(images))
+
+
+def client_set(digits: Sequence[PenDigit], kind: client.Kind) -> ImageSet:
+    """Scale canvases down to 28 x 28 as clients do, and preprocess them as `prepare=auto`."""
+    generator = np.random.default_rng(3)
+    images = np.stack([client.render(digit.strokes, generator, kind) for digit in digits])
+    by_step = {steps.SENT: images, steps.AUTO: steps.prepare_small(images)}
+    return _image_set(f"scaled down by the client, {kind}", digits, by_step)
+
+
+def pictures_set(digits: Sequence[PenDigit]) -> ImageSet:
+    """Preprocess pictures of every kind as image files are."""
+    by_kind = {}
+    for kind in pictures.KINDS:
+        generator = np.random.default_rng(4)
+        by_kind[kind] = np.stack(
+            [steps.prepare_picture(pictures.render(digit.strokes, generator, kind)) for digit in digits]
+        )
+    return _image_set("pictures of more than a digit", digits, by_kind)
 
 
 def _image_set(name: str, digits: Sequence[PenDigit], by_step: Mapping[str, Pixels]) -> ImageSet:

@@ -63,8 +63,8 @@ def load_models(root: Path, folds: Path, donors: Sequence[str]) -> list[Ablation
 
     Args:
         root: Models folder.
-        folds: Folder of `<donor>.onnx`, for networks fitted on pen strokes: the same network fitted without
-            that donor. Missing donors are not measured.
+        folds: Folder of `<donor>.onnx`, for the newest network in floats that was fitted on pen strokes: the
+            same network fitted without that donor. Missing donors are not measured.
         donors: All donors.
 
     Raises:
@@ -73,15 +73,18 @@ def load_models(root: Path, folds: Path, donors: Sequence[str]) -> list[Ablation
     """
     found = []
     for name, versions in artifact.versions(root).items():
-        for version in versions:
-            published = artifact.read(root, name, version)
-            if published.manifest.input.shape[1:] == (mnist.SIDE, mnist.SIDE):
-                found.append(load_model(published, folds, donors))
+        read = [artifact.read(root, name, version) for version in versions]
+        newest = max((row for row, published in enumerate(read) if _is_float(published)), default=None)
+        found += [
+            load_model(published, folds if row == newest else None, donors)
+            for row, published in enumerate(read)
+            if published.manifest.input.shape[1:] == (mnist.SIDE, mnist.SIDE)
+        ]
     return found
 
 
-def load_model(published: Artifact, folds: Path, donors: Sequence[str]) -> AblationModel:
-    """Load one published network, see `load_models`."""
+def load_model(published: Artifact, folds: Path | None, donors: Sequence[str]) -> AblationModel:
+    """Load one published network, see `load_models`; None if its folds are not kept."""
     engine = Engine.load(published)
 
     def predict(pixels: Pixels) -> NDArray[np.floating]:
@@ -91,17 +94,22 @@ def load_model(published: Artifact, folds: Path, donors: Sequence[str]) -> Ablat
     if published.manifest.recipe.get("data", "mnist") == "mnist":
         held_out = dict.fromkeys(donors, predict)
     else:
-        held_out = {donor: fold for donor in donors if (fold := _fold(published, folds / f"{donor}.onnx"))}
+        paths = {donor: folds / f"{donor}.onnx" for donor in donors} if folds else {}
+        held_out = {donor: fold for donor, path in paths.items() if (fold := _fold(published, path))}
     name = f"{published.manifest.name} {published.manifest.version}"
     return AblationModel(name, predict, held_out, sure_shares(published))
 
 
 def _fold(published: Artifact, path: Path) -> Predict | None:
     """Return the network fitted without a donor, if its file exists; quantised networks have none."""
-    if not path.is_file() or published.manifest.layers[0].rounding:
+    if not path.is_file() or not _is_float(published):
         return None
     layers = dense_layers.read(replace(published, model=path.read_bytes()))
     return lambda pixels: dense_layers.logits(layers, pixels)
+
+
+def _is_float(published: Artifact) -> bool:
+    return not published.manifest.layers[0].rounding
 
 
 def sure_shares(published: Artifact) -> tuple[str, ...]:

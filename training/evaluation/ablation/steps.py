@@ -4,12 +4,13 @@ The service itself uses `service.core.drawing.mnist` only.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.core.drawing import mnist, segmentation
+from service.core.drawing import colours, mnist, mnist_rule, segmentation
 from service.core.errors import BlankImage
 
 Grey = NDArray[np.uint8]
@@ -22,6 +23,9 @@ CENTRED = "+ centred by mass"
 FOUND = "+ paper and ink found"
 FULL = "+ usual stroke width"
 DRAWN = "drawn from the strokes"
+
+SENT = "as the client sent it"
+AUTO = "+ prepared by the service"
 
 STEPS = (SCALED, INVERTED, CROPPED, FITTED, CENTRED, FOUND, FULL)
 """In order; each includes the steps before it. The last is the service's full preprocessing."""
@@ -60,6 +64,20 @@ def scale(grey: Grey) -> Grey:
 def render_strokes(strokes: Sequence[NDArray[np.float64]]) -> Grey:
     """Render strokes as the service does: (28, 28) uint8."""
     return mnist.from_strokes(strokes)
+
+
+def prepare_small(images: Grey) -> Grey:
+    """Preprocess 28 x 28 images as `prepare=auto` does: (N, 28, 28) uint8; empty where there is no ink."""
+    prepared = np.zeros_like(images)
+    for row, image in enumerate(images):
+        with suppress(BlankImage):
+            prepared[row] = mnist_rule.prepare_batch(image[None]).images[0]
+    return prepared
+
+
+def prepare_picture(picture: Image.Image) -> Grey:
+    """Preprocess a colour picture ("RGB") as the service does the file of one: (28, 28) uint8."""
+    return _full(np.asarray(colours.grey(picture)))
 
 
 def _crop(light_on_dark: Grey) -> Grey:

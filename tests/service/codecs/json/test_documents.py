@@ -1,4 +1,4 @@
-"""`service/codecs/json/documents.py`: every way to write images in JSON, and every way to get it wrong."""
+"""`service/codecs/json/documents.py`: images, image files and strokes in JSON, valid and invalid."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ from tests.service.http.bodies import (
 
 PIXELS = arrays.arrays(np.uint8, SHAPE)
 TIE = 1e-12
-"""In pixels of 0 to 1, far above the rounding of double precision: a number may lie between two greys."""
+"""Tolerance for numbers half-way between two greys, on a scale of 0 to 1; far above float64 rounding."""
 
 EXAMPLES = examples(60, HealthCheck.data_too_large, HealthCheck.large_base_example)
 
@@ -41,7 +41,7 @@ def read_json(document: object) -> Drawings:
 
 
 def refusal(body: object, kind: type[RequestError] = MalformedRequest) -> str:
-    """Read what must be refused, a document or bytes; return the message."""
+    """Decode a document or bytes that must be refused; return the message."""
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(kind) as caught:
         documents.read(sent, SHAPE, LIMITS)
@@ -51,7 +51,7 @@ def refusal(body: object, kind: type[RequestError] = MalformedRequest) -> str:
 
 
 def image_with(value: object, row: int = 2, column: int = 7) -> list[list[Any]]:
-    """A nested image, black but for one value."""
+    """Return a nested image, 0 except for one value."""
     image: list[list[Any]] = [[0] * 28 for _ in range(28)]
     image[row][column] = value
     return image
@@ -59,11 +59,11 @@ def image_with(value: object, row: int = 2, column: int = 7) -> list[list[Any]]:
 
 @EXAMPLES
 @given(pixels=PIXELS, nested=st.booleans(), floats=st.booleans())
-def test_one_image_of_whole_numbers_is_read_as_it_is(
+def test_images_of_integers_are_decoded_unchanged(
     pixels: NDArray[np.uint8], nested: bool, floats: bool
 ) -> None:
     """
-    Nested or flat, 12 or 12.0, with or without the scale named: the same pixels.
+    Nested or flat, 12 or 12.0, with or without `scale`.
     """
     assume(pixels.any())
     numbers = (pixels if nested else pixels.ravel()).astype(np.float64 if floats else np.uint8).tolist()
@@ -77,12 +77,7 @@ def test_one_image_of_whole_numbers_is_read_as_it_is(
 
 @EXAMPLES
 @given(batch=arrays.arrays(np.uint8, st.integers(1, 4).map(lambda n: (n, *SHAPE))), data=st.data())
-def test_many_images_keep_their_order_however_each_is_nested(
-    batch: NDArray[np.uint8], data: st.DataObject
-) -> None:
-    """
-    Nested and flat images may stand in one list.
-    """
+def test_batches_may_mix_nested_and_flat_images(batch: NDArray[np.uint8], data: st.DataObject) -> None:
     assume(batch.any(axis=(1, 2)).all())
     nested = data.draw(st.lists(st.booleans(), min_size=len(batch), max_size=len(batch)))
     numbers = [(item if n else item.ravel()).tolist() for item, n in zip(batch, nested, strict=True)]
@@ -94,10 +89,7 @@ def test_many_images_keep_their_order_however_each_is_nested(
 
 @EXAMPLES
 @given(pixels=PIXELS, nested=st.booleans())
-def test_pixels_on_the_unit_scale_come_back_as_they_were(pixels: NDArray[np.uint8], nested: bool) -> None:
-    """
-    Every grey divided by 255 is read as that grey again.
-    """
+def test_pixels_divided_by_255_are_decoded_on_the_unit_scale(pixels: NDArray[np.uint8], nested: bool) -> None:
     assume(pixels.any())
     numbers = (pixels if nested else pixels.ravel()) / 255
 
@@ -109,9 +101,9 @@ def test_pixels_on_the_unit_scale_come_back_as_they_were(pixels: NDArray[np.uint
 @EXAMPLES
 @given(units=arrays.arrays(np.float64, 784, elements=st.floats(0, 1)))
 @example(units=np.linspace(0, 1, 784))
-def test_unit_numbers_become_the_nearest_grey(units: NDArray[np.float64]) -> None:
+def test_unit_numbers_are_rounded_to_the_nearest_grey(units: NDArray[np.float64]) -> None:
     """
-    No pixel is further from its number than half a grey.
+    No pixel differs from its number by more than half a grey.
     """
     assume(units.max() > 0.5 / 255)
 
@@ -128,10 +120,7 @@ def test_unit_numbers_become_the_nearest_grey(units: NDArray[np.float64]) -> Non
         max_size=4,
     )
 )
-def test_strokes_come_back_point_by_point(strokes: list[list[tuple[float, int]]]) -> None:
-    """
-    One array a stroke, x before y.
-    """
+def test_strokes_are_decoded_to_one_array_each(strokes: list[list[tuple[float, int]]]) -> None:
     found = read_json({"strokes": strokes})
 
     assert isinstance(found, list)
@@ -142,10 +131,7 @@ def test_strokes_come_back_point_by_point(strokes: list[list[tuple[float, int]]]
         np.testing.assert_array_equal(got, np.array(sent, np.float64))
 
 
-def test_strokes_without_points_among_others_are_left_out() -> None:
-    """
-    A pen that touched nothing draws nothing.
-    """
+def test_empty_strokes_are_ignored() -> None:
     found = read_json({"strokes": [[], [[1, 2]], []]})
 
     assert isinstance(found, list)
@@ -155,9 +141,9 @@ def test_strokes_without_points_among_others_are_left_out() -> None:
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,", "DATA:Image/PNG;BASE64,"])
 @pytest.mark.parametrize("form", ["PNG", "WEBP"])
-def test_a_picture_in_base64_is_the_picture(prefix: str, form: str) -> None:
+def test_image_files_in_base64_are_decoded(prefix: str, form: str) -> None:
     """
-    With and without the head of a data: URL; a 28 x 28 picture without loss is taken as it is.
+    With and without the prefix of a data: URL; a lossless 28 x 28 picture keeps its pixels.
     """
     pixels = images(1)[0]
     file = picture(
@@ -165,19 +151,19 @@ def test_a_picture_in_base64_is_the_picture(prefix: str, form: str) -> None:
     )
     text = prefix + base64.b64encode(file).decode()
 
-    found = read("application/json", json.dumps({"image": text}).encode())
+    found = read("application/json", json.dumps({"image": text}).encode(), "none")
 
     np.testing.assert_array_equal(found, pixels[None])
 
 
-def test_pictures_and_numbers_may_stand_in_one_list() -> None:
+def test_batches_may_mix_image_files_and_numbers() -> None:
     """
-    Each entry is read by what it is, and the order is kept.
+    The order is kept.
     """
     first, second = images(1, 2)
     text = base64.b64encode(picture(Image.fromarray(second))).decode()
 
-    found = read("application/json", json.dumps({"images": [first.tolist(), text]}).encode())
+    found = read("application/json", json.dumps({"images": [first.tolist(), text]}).encode(), "none")
 
     np.testing.assert_array_equal(found, [first, second])
 
@@ -189,10 +175,7 @@ def test_pictures_and_numbers_may_stand_in_one_list() -> None:
 @example(body='{"image": []}'.encode("utf-16"))
 @example(body=b'{"image": "\\ud800"}')
 @example(body=b'{"image": [1e400]}')
-def test_arbitrary_bytes_are_refused_as_the_callers_fault(body: bytes) -> None:
-    """
-    Nothing but a RequestError ever comes out.
-    """
+def test_arbitrary_bytes_give_a_request_error(body: bytes) -> None:
     with pytest.raises(RequestError) as caught:
         read("application/json", body)
 
@@ -223,7 +206,7 @@ ROW = LEAVES | st.lists(LEAVES, max_size=3) | st.just([0] * 28)
 @example(document={"strokes": [[[1e308, 1]]]})
 def test_any_json_gives_images_or_a_request_error(document: dict[str, Any]) -> None:
     """
-    Fields of the right names hold anything at all.
+    Valid field names with any values.
     """
     body = json.dumps(document).encode()
 
@@ -232,9 +215,9 @@ def test_any_json_gives_images_or_a_request_error(document: dict[str, Any]) -> N
 
 @EXAMPLES
 @given(data=st.data(), which=st.sampled_from(["image", "unit", "strokes", "base64"]))
-def test_a_mutated_body_gives_images_or_a_request_error(data: st.DataObject, which: str) -> None:
+def test_mutated_bodies_give_images_or_a_request_error(data: st.DataObject, which: str) -> None:
     """
-    Bytes of a good body are replaced, cut out and put in.
+    Bytes of a valid body are replaced, deleted and inserted.
     """
     good = {
         "image": {"image": images(1)[0].tolist()},
@@ -269,11 +252,9 @@ def test_a_mutated_body_gives_images_or_a_request_error(data: st.DataObject, whi
 )
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize("many", [False, True])
-def test_a_value_that_is_no_pixel_is_named_with_its_place(
-    text: str, got: str, flat: bool, many: bool
-) -> None:
+def test_invalid_pixels_are_reported_with_their_position(text: str, got: str, flat: bool, many: bool) -> None:
     """
-    The message holds the place as JavaScript would write it, what was expected and what came.
+    The message contains the position, the expected value and the actual value.
     """
     image: list[Any] = image_with("HERE")
     if flat:
@@ -290,19 +271,13 @@ def test_a_value_that_is_no_pixel_is_named_with_its_place(
 
 
 @pytest.mark.parametrize("value", [True, None, "0.5", 1.0000001, -0.1, 255, [0.5], {}])
-def test_a_value_that_is_no_unit_number_is_named_with_its_place(value: object) -> None:
-    """
-    On the unit scale 255 is as wrong as a boolean.
-    """
+def test_invalid_unit_numbers_are_reported_with_their_position(value: object) -> None:
     message = refusal({"image": image_with(value), "scale": "unit"})
 
     assert message.startswith("Field 'image[2][7]' should be a number 0..1; got ")
 
 
 def test_fractions_on_the_byte_scale_get_a_hint() -> None:
-    """
-    Whoever sends 0..1 without saying so is told how to say so.
-    """
     message = refusal({"image": image_with(0.25)})
 
     assert '"scale": "unit"' in message
@@ -310,9 +285,9 @@ def test_fractions_on_the_byte_scale_get_a_hint() -> None:
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "01", "+1", "0x10"])
 @pytest.mark.parametrize("scale", ["byte", "unit"])
-def test_numbers_that_json_does_not_know_are_refused(literal: str, scale: str) -> None:
+def test_numbers_that_are_not_json_are_refused(literal: str, scale: str) -> None:
     """
-    No infinity comes in, neither by its name nor by a large exponent.
+    Infinity is refused, by name and as a large exponent.
     """
     body = json.dumps({"image": image_with("HERE"), "scale": scale}).replace('"HERE"', literal).encode()
 
@@ -334,9 +309,9 @@ def test_numbers_that_json_does_not_know_are_refused(literal: str, scale: str) -
     ],
 )
 @pytest.mark.parametrize("scale", ["byte", "unit"])
-def test_an_image_of_another_shape_is_refused(value: object, got: str, scale: str) -> None:
+def test_images_of_another_shape_are_refused(value: object, got: str, scale: str) -> None:
     """
-    The message says which shapes are taken.
+    The message contains the accepted shapes.
     """
     message = refusal({"image": value, "scale": scale})
 
@@ -345,10 +320,7 @@ def test_an_image_of_another_shape_is_refused(value: object, got: str, scale: st
 
 
 @pytest.mark.parametrize(("row", "got"), [([0] * 27, "a list of 27"), ([0] * 29, "a list of 29"), (0, "0")])
-def test_a_ragged_row_is_named(row: object, got: str) -> None:
-    """
-    27 numbers in one row are a fault of that row.
-    """
+def test_rows_of_another_length_are_reported(row: object, got: str) -> None:
     image: list[Any] = [[0] * 28 for _ in range(28)]
     image[5] = row
 
@@ -358,9 +330,6 @@ def test_a_ragged_row_is_named(row: object, got: str) -> None:
 
 
 def test_deeper_nesting_than_two_is_refused() -> None:
-    """
-    28 x 28 lists of one number are not 28 x 28 numbers.
-    """
     message = refusal({"image": [[[0]] * 28] * 28})
 
     assert message.startswith("Field 'image[0][0]' should be a whole number 0..255")
@@ -375,17 +344,11 @@ def test_deeper_nesting_than_two_is_refused() -> None:
         ({"image": [0] * 784, "strokes": []}, "one with image and strokes"),
     ],
 )
-def test_exactly_one_of_image_images_and_strokes_is_taken(document: object, got: str) -> None:
-    """
-    Neither none nor two.
-    """
+def test_exactly_one_of_image_images_and_strokes_is_required(document: object, got: str) -> None:
     assert refusal(document) == f"Body should be an object with one of image, images, strokes; got {got}."
 
 
-def test_an_unknown_field_is_refused_by_name_even_if_the_name_is_long() -> None:
-    """
-    Misspelt fields are not passed over; of a long name only the beginning comes back.
-    """
+def test_unknown_fields_are_refused_and_long_names_are_shortened() -> None:
     message = refusal({"image": [0] * 784, "secret" * 1000: 1})
 
     assert "'secretsecret" in message
@@ -393,18 +356,12 @@ def test_an_unknown_field_is_refused_by_name_even_if_the_name_is_long() -> None:
 
 
 @pytest.mark.parametrize("document", [[], [0] * 784, 7, None, True, "image"])
-def test_json_that_is_no_object_is_refused(document: object) -> None:
-    """
-    A bare list of numbers is no request.
-    """
+def test_json_other_than_objects_is_refused(document: object) -> None:
     assert refusal(document).startswith("Body should be a JSON object; got ")
 
 
 @pytest.mark.parametrize("scale", ["bytes", "UNIT", "", 1, None, True, [], {}, ["unit"]])
-def test_an_unknown_scale_is_refused(scale: object) -> None:
-    """
-    The message names both scales.
-    """
+def test_unknown_scales_are_refused(scale: object) -> None:
     message = refusal({"image": [0] * 784, "scale": scale})
 
     assert message.startswith("Field 'scale' should be 'byte' (0..255) or 'unit' (0..1); got ")
@@ -412,9 +369,9 @@ def test_an_unknown_scale_is_refused(scale: object) -> None:
 
 @pytest.mark.parametrize("depth", [1025, 10_000])
 @pytest.mark.parametrize("closed", [False, True])
-def test_deep_nesting_is_refused_without_a_crash(depth: int, closed: bool) -> None:
+def test_deep_nesting_is_refused(depth: int, closed: bool) -> None:
     """
-    Ten thousand opening brackets, closed again or not.
+    With and without closing brackets.
     """
     message = refusal(b'{"image":' + b"[" * depth + (b"]" * depth + b"}" if closed else b""))
 
@@ -422,10 +379,7 @@ def test_deep_nesting_is_refused_without_a_crash(depth: int, closed: bool) -> No
 
 
 @pytest.mark.parametrize("part", [b"[", b"{", b"[[],", b"0,", b'{"a":'])
-def test_more_values_than_any_good_request_has_are_refused_before_they_are_parsed(part: bytes) -> None:
-    """
-    A few bytes of JSON can become a hundred times as much memory.
-    """
+def test_documents_with_too_many_values_are_refused_before_parsing(part: bytes) -> None:
     body = b'{"image":' + part * 1_000_000
 
     tracemalloc.start()
@@ -437,24 +391,21 @@ def test_more_values_than_any_good_request_has_are_refused_before_they_are_parse
     assert peak < len(body) + 1_000_000
 
 
-def test_broken_json_is_refused_with_line_and_column() -> None:
-    """
-    The place helps whoever wrote the body by hand.
-    """
+def test_syntax_errors_are_reported_with_line_and_column() -> None:
     assert "line 2 column" in refusal(b'{\n"image" [1]}')
 
 
 @pytest.mark.parametrize("body", [b"", b"  \n"])
-def test_an_empty_body_is_called_nothing(body: bytes) -> None:
+def test_empty_bodies_are_refused(body: bytes) -> None:
     """
-    White space alone is nothing too.
+    Including bodies of white space only.
     """
     assert refusal(body).endswith("got nothing.")
 
 
-def test_of_duplicate_fields_the_last_counts() -> None:
+def test_last_of_duplicate_fields_is_used() -> None:
     """
-    As almost every reader of JSON has it; the first is not mixed in.
+    As in most JSON parsers.
     """
     first, last = images(1, 2)
     body = f'{{"image": {first.tolist()}, "image": {last.tolist()}}}'.encode()
@@ -480,9 +431,11 @@ def test_of_duplicate_fields_the_last_counts() -> None:
     ],
 )
 @pytest.mark.parametrize("many", [False, True])
-def test_a_text_that_is_no_picture_is_refused_by_field(text: str, part: str, many: bool) -> None:
+def test_invalid_image_files_in_base64_are_reported_with_their_field(
+    text: str, part: str, many: bool
+) -> None:
     """
-    Broken base64, other data: URLs and bytes that are no picture name the field.
+    Invalid base64, other data: URLs, and bytes that are no image file.
     """
     document = {"images": [[1] * 784, text]} if many else {"image": text}
 
@@ -514,10 +467,9 @@ def test_a_text_that_is_no_picture_is_refused_by_field(text: str, part: str, man
         ([[[1, -(10**18)]]], "strokes[0][0]", "a list of 2"),
     ],
 )
-def test_a_wrong_stroke_or_point_is_named_with_its_place(strokes: object, place: str, got: str) -> None:
-    """
-    The same care as for pixels.
-    """
+def test_invalid_strokes_and_points_are_reported_with_their_position(
+    strokes: object, place: str, got: str
+) -> None:
     message = refusal({"strokes": strokes})
 
     assert message.startswith(f"Field '{place}' should be ")
@@ -525,10 +477,7 @@ def test_a_wrong_stroke_or_point_is_named_with_its_place(strokes: object, place:
 
 
 @pytest.mark.parametrize("strokes", [[], [[]], [[], []]])
-def test_strokes_without_any_point_are_a_blank_image(strokes: object) -> None:
-    """
-    They are well formed, only nothing is drawn.
-    """
+def test_strokes_without_points_are_blank(strokes: object) -> None:
     message = refusal({"strokes": strokes}, BlankImage)
 
     assert message.startswith("Field 'strokes' ")
@@ -536,7 +485,7 @@ def test_strokes_without_any_point_are_a_blank_image(strokes: object) -> None:
 
 def test_more_points_than_the_limit_are_refused() -> None:
     """
-    Counted over all strokes; exactly the limit is taken.
+    The limit is inclusive, and counts the points of all strokes.
     """
     stroke = [[0, 0]] * (LIMITS.points // 2)
 
@@ -549,7 +498,7 @@ def test_more_points_than_the_limit_are_refused() -> None:
 
 def test_more_images_than_the_limit_are_refused() -> None:
     """
-    Before any of them is looked at; exactly the limit is taken.
+    The limit is inclusive, and is checked before any image is decoded.
     """
     taken = read_json({"images": [[1] * 784] * LIMITS.images})
     message = refusal({"images": [None] * (LIMITS.images + 1)}, PayloadTooLarge)
@@ -560,26 +509,20 @@ def test_more_images_than_the_limit_are_refused() -> None:
 
 @pytest.mark.parametrize("value", [[], {}, None, "x", 7])
 def test_images_must_be_a_list_of_at_least_one(value: object) -> None:
-    """
-    An empty batch has no answer.
-    """
     assert refusal({"images": value}).startswith(
         "Field 'images' should be a list of at least one image; got "
     )
 
 
-def test_long_values_come_back_cut() -> None:
-    """
-    A payload in place of a number is not repeated.
-    """
+def test_long_values_are_shortened_in_messages() -> None:
     message = refusal({"image": image_with("p" * 10_000)})
 
     assert "p" * 50 not in message
 
 
-def test_a_colour_image_is_read_by_the_models_own_shape() -> None:
+def test_colour_images_are_decoded_with_the_shape_of_the_model() -> None:
     """
-    Three levels of lists for a network that takes height, width and channels; places count all three.
+    Height, width and channels are nested lists; positions have three indices.
     """
     shape = (2, 3, 3)
     pixels = np.arange(18, dtype=np.uint8).reshape(shape)
@@ -594,10 +537,7 @@ def test_a_colour_image_is_read_by_the_models_own_shape() -> None:
     assert str(caught.value).startswith("Field 'image[1][2][0]' should be ")
 
 
-def test_a_drawing_knows_the_field_it_came_from() -> None:
-    """
-    So that a message about it can name the field.
-    """
+def test_drawings_contain_the_name_of_their_field() -> None:
     text = base64.b64encode(picture(Image.new("L", (30, 30)))).decode()
 
     found = content_types.decode(b"application/json", json.dumps({"images": [text]}).encode(), SHAPE, LIMITS)
@@ -606,10 +546,7 @@ def test_a_drawing_knows_the_field_it_came_from() -> None:
 
 
 @pytest.mark.parametrize("flood", ["[]", "0", '""', "{}"])
-def test_json_of_far_too_many_values_is_refused_before_it_is_parsed(flood: str) -> None:
-    """
-    A few bytes can become a hundred times as much memory.
-    """
+def test_limit_of_values_follows_from_the_limits_of_images_and_points(flood: str) -> None:
     most = LIMITS.images * (784 + 29) + 4 * LIMITS.points + 100
     body = f'{{"images": [{",".join([flood] * (most + 1))}]}}'.encode()
 
@@ -618,10 +555,7 @@ def test_json_of_far_too_many_values_is_refused_before_it_is_parsed(flood: str) 
 
 
 @pytest.mark.parametrize("item", [[1], [[1]], [], {}, [[0] * 28] * 28])
-def test_a_list_among_the_numbers_of_an_image_is_named(item: object) -> None:
-    """
-    Wherever it stands, and whatever is in it.
-    """
+def test_lists_among_the_numbers_of_an_image_are_reported(item: object) -> None:
     body = json.dumps({"image": [0] * 783 + [item]}).encode()
 
     with pytest.raises(MalformedRequest, match=r"^Field 'image\[27\]\[27\]' should be a whole number"):
@@ -629,11 +563,20 @@ def test_a_list_among_the_numbers_of_an_image_is_named(item: object) -> None:
 
 
 @pytest.mark.parametrize("value", [[0] * 784, [[0.0] * 28] * 28])
-def test_an_image_of_nothing_but_paper_is_blank(value: object) -> None:
-    """
-    Nothing is drawn, as on an empty canvas.
-    """
+def test_images_of_zeros_are_blank(value: object) -> None:
     body = json.dumps({"images": [[1] * 784, value]}).encode()
 
     with pytest.raises(BlankImage, match=r"^Field 'images\[1\]' should .* got 0 everywhere"):
         documents.read(body, SHAPE, LIMITS)
+
+
+def test_float32_is_encoded_in_the_fewest_digits() -> None:
+    """
+    Decoding gives the same float32.
+    """
+    values = np.random.default_rng(1).random(100, np.float32)
+
+    text = documents.dump({"values": values})
+
+    np.testing.assert_array_equal(np.array(json.loads(text)["values"], np.float32), values)
+    assert len(text) < 100 * 14

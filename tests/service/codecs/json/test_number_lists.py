@@ -1,6 +1,7 @@
-"""`service/codecs/json/number_lists.py`: a long list is read as the parser of the whole document would read it."""
+"""`service/codecs/json/number_lists.py`: long lists are read as if the whole document was parsed."""
 
 import base64
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.codecs.drawings import Drawings, Limits
-from service.codecs.json import documents as json_body
-from service.codecs.json import number_lists
+from service.codecs.json import documents as json_documents
+from service.codecs.json import list_spans, number_lists
+from service.codecs.json.list_spans import ListSpan
 from service.core.errors import ServiceError
 from tests.examples import examples
 from tests.service.http.bodies import LIMITS, images, picture
@@ -41,15 +43,15 @@ def _image(draw: st.DrawFn, number: st.SearchStrategy[Any]) -> Any:  # noqa: ANN
 
 @st.composite
 def documents(draw: st.DrawFn) -> bytes:
-    """Documents of images, right ones and every kind of wrong one, in any spelling."""
+    """Generate documents of images, valid and invalid, with any white space."""
     usual = draw(st.sampled_from([st.integers(0, 255), st.integers(0, 1), NUMBERS]))
-    strange: st.SearchStrategy[Any] = st.sampled_from(
+    unusual: st.SearchStrategy[Any] = st.sampled_from(
         [FILE, "]],[[", "],[", "a", "", None, True, 7, {}, [], [[]], [[1, 2, 3]], [[[1]]]]
     )
     values = []
     for _ in range(draw(st.integers(0, 7))):
-        is_strange = draw(st.integers(0, 9)) == 0
-        values.append(draw(strange) if is_strange else _image(draw, usual))
+        is_unusual = draw(st.integers(0, 9)) == 0
+        values.append(draw(unusual) if is_unusual else _image(draw, usual))
     member = draw(st.sampled_from(["images", "images", "images", "image", "instances"]))
     pairs: list[tuple[str, Any]] = [(member, values)]
     scale = draw(st.sampled_from([None, None, "unit", "byte", "]", "other", 1]))
@@ -64,7 +66,7 @@ def documents(draw: st.DrawFn) -> bytes:
         for name, value in pairs
     ]
     text = ("{" + separators[0].join(inner) + "}").encode()
-    if draw(st.integers(0, 3)) == 0:  # something wrong at any place
+    if draw(st.integers(0, 3)) == 0:  # an error at any position
         at = draw(st.integers(0, len(text)))
         cut = draw(st.integers(0, 2))
         put = draw(
@@ -77,7 +79,7 @@ def documents(draw: st.DrawFn) -> bytes:
 
 
 def outcome(read: Callable[[], Drawings]) -> Any:  # noqa: ANN401
-    """What was read, or the message of what was raised."""
+    """Return the decoded images, or the type and message of the exception."""
     try:
         found = read()
     except ServiceError as error:
@@ -91,25 +93,25 @@ def outcome(read: Callable[[], Drawings]) -> Any:  # noqa: ANN401
 
 
 @pytest.fixture
-def as_whole(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Drawings]], Any]:
-    """Reads with the parser alone."""
+def parsed_at_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Drawings]], Any]:
+    """Decode without the fast paths."""
 
     def read(reader: Callable[[], Drawings]) -> Any:  # noqa: ANN401
         with monkeypatch.context() as patch:
-            patch.setattr(json_body, "LONG_BYTES", 2**60)
+            patch.setattr(list_spans, "LONG_BYTES", 2**60)
             return outcome(reader)
 
     return read
 
 
 @pytest.fixture
-def as_long(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Drawings]], Any]:
-    """Reads as if every document were long, in steps of a few bytes."""
+def parsed_by_items(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Drawings]], Any]:
+    """Decode with the fast paths, whatever the size, in steps of a few bytes."""
 
     def read(reader: Callable[[], Drawings], step: int = 16) -> Any:  # noqa: ANN401
         with monkeypatch.context() as patch:
-            patch.setattr(json_body, "LONG_BYTES", 0)
-            patch.setattr(json_body, "_PIECES_BYTES", 0)
+            patch.setattr(list_spans, "LONG_BYTES", 0)
+            patch.setattr(json_documents, "_MIN_ITEMS_BYTES", 0)
             patch.setattr(number_lists, "_STEP_BYTES", step)
             number_lists._layout.cache_clear()
             try:
@@ -133,14 +135,15 @@ def as_long(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Drawings]
 @example(body=b'{"images":[[[1,2,3],[4,5,6]],[[1,2,3],3]]}')
 @example(body=b'{"images":[[[1,2,3],[4,5,6]],[[1,2],[3,4,5,6]]]}')
 @given(body=documents())
-def test_a_document_read_as_a_long_one_says_the_same(
-    body: bytes, as_whole: Callable[..., Any], as_long: Callable[..., Any]
+def test_long_documents_are_decoded_as_if_parsed_at_once(
+    body: bytes, parsed_at_once: Callable[..., Any], parsed_by_items: Callable[..., Any]
 ) -> None:
     """
-    The same pixels or files, or the same message, whatever is wrong and wherever.
+    The result, or the error message, is the same.
     """
-    for read in (json_body.read, json_body.read_instances):
-        assert as_long(lambda: read(body, SHAPE, FEW)) == as_whole(lambda: read(body, SHAPE, FEW))  # noqa: B023
+    for read in (json_documents.read, json_documents.read_instances):
+        decode = functools.partial(read, body, SHAPE, FEW)
+        assert parsed_by_items(decode) == parsed_at_once(decode)
 
 
 @examples(100, HealthCheck.function_scoped_fixture)
@@ -152,7 +155,7 @@ def test_a_document_read_as_a_long_one_says_the_same(
     spelling=st.sampled_from([(",", ":"), (", ", ": ")]),
     step=st.integers(16, 60),
 )
-def test_whole_numbers_are_read_wherever_the_text_is_divided(
+def test_steps_may_end_after_any_comma(
     batch: int,
     shape: tuple[int, ...],
     seed: int,
@@ -161,16 +164,13 @@ def test_whole_numbers_are_read_wherever_the_text_is_divided(
     step: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """
-    Steps may end behind any comma.
-    """
     pixels = np.random.default_rng(seed).integers(0, 256, (batch, *shape)).astype(np.uint8)
     given_as = pixels.reshape(batch, -1) if is_flat else pixels
     text = json.dumps(given_as.tolist(), separators=spelling).encode()
     with monkeypatch.context() as patch:
         patch.setattr(number_lists, "_STEP_BYTES", step)
         number_lists._layout.cache_clear()
-        found = number_lists.whole_numbers(text, 1, len(text) - 1, given_as.shape[1:])
+        found = number_lists.read_uint8(ListSpan(text, 0, len(text)), given_as.shape[1:])
     number_lists._layout.cache_clear()
 
     assert found is not None
@@ -185,31 +185,31 @@ def test_whole_numbers_are_read_wherever_the_text_is_divided(
     ],
 )
 @pytest.mark.parametrize("place", [0, 1, 5])
-def test_what_is_no_whole_number_of_a_byte_is_left_to_the_parser(number: str, place: int) -> None:
+def test_anything_but_integers_0_to_255_is_left_to_the_parser(number: str, place: int) -> None:
     """
-    None of JSON's other numbers, and nothing that is no JSON.
+    Other numbers of JSON, and text that is not JSON.
     """
     numbers = ["0", "10", "200", "255", "7", "100"]
     numbers[place] = number
     text = f"[{','.join(numbers)}]".encode()
 
-    assert number_lists.whole_numbers(text, 1, len(text) - 1, ()) is None
+    assert number_lists.read_uint8(ListSpan(text, 0, len(text)), ()) is None
 
 
-def test_every_number_of_a_byte_is_read() -> None:
+def test_all_integers_0_to_255_are_parsed() -> None:
     """
-    All 256, in rows of any white space that JSON knows.
+    With all white space of JSON.
     """
     text = ("[" + " ,\t\r\n".join(map(str, range(256))) + " ]").encode()
 
-    found = number_lists.whole_numbers(text, 1, len(text) - 1, ())
+    found = number_lists.read_uint8(ListSpan(text, 0, len(text)), ())
 
     assert found is not None
     np.testing.assert_array_equal(found, np.arange(256))
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of all texts that are parsed from now on."""
+    """Return a list to which the size of every parsed text is added from now on."""
     sizes = []
     loads = orjson.loads
 
@@ -224,7 +224,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("kind", ["whole", "flat", "spaced", "wrong number", "floats", "a file among them"])
 def test_no_text_longer_than_an_image_is_parsed_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    The parser keeps Python's lock until it is done, and nobody else is answered meanwhile.
+    The parser holds the global interpreter lock until it is done.
     """
     batch: NDArray[np.uint8] = images(*range(1, 61))
     values: list[Any] = batch.tolist()
@@ -240,25 +240,25 @@ def test_no_text_longer_than_an_image_is_parsed_at_once(kind: str, monkeypatch: 
     body = json.dumps(document).encode() if kind == "spaced" else orjson.dumps(document)
     sizes = counted(monkeypatch)
 
-    outcome(lambda: json_body.read(body, (28, 28), LIMITS))
+    outcome(lambda: json_documents.read(body, (28, 28), LIMITS))
 
-    assert len(body) > json_body._PIECES_BYTES
+    assert len(body) > json_documents._MIN_ITEMS_BYTES
     assert max(sizes) <= 3 * len(body) // len(values)
 
 
 def picture_file() -> bytes:
-    """A small PNG."""
+    """Return a small PNG."""
     return picture(Image.new("L", (28, 28), 9))
 
 
-def test_a_list_of_whole_numbers_becomes_no_python_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_of_integers_create_no_python_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Only what stands around the list is parsed.
+    Only the text around the list is parsed.
     """
     body = orjson.dumps({"scale": "byte", "images": images(*range(1, 61)).tolist()})
     sizes = counted(monkeypatch)
 
-    found = json_body.read(body, (28, 28), LIMITS)
+    found = json_documents.read(body, (28, 28), LIMITS)
 
     np.testing.assert_array_equal(found, images(*range(1, 61)))
     assert len(sizes) == 1

@@ -1,22 +1,35 @@
-"""`service/codecs/pictures/png.py`: the files that it writes, read by Pillow."""
+"""`service/codecs/pictures/png.py`: its files are decoded with Pillow and compared with the pixels."""
 
 import io
 import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 from PIL import Image
 
 from service.codecs.pictures import png
 from service.core.network import weight_images
+from tests.examples import examples
+
+
+@examples()
+@given(pixels=arrays.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(4))))
+def test_pixels_and_transparency_are_encoded_without_loss(pixels: NDArray[np.uint8]) -> None:
+    file = png.write(pixels)
+
+    with Image.open(io.BytesIO(file)) as image:
+        assert image.format == "PNG"
+        assert image.mode == "RGBA"
+        np.testing.assert_array_equal(np.asarray(image), pixels)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (40, 60), (1, 500), (500, 1)])
 @pytest.mark.parametrize("scale", [1, 2, 7, 32])
-def test_a_file_shows_every_pixel_as_a_square(size: tuple[int, int], scale: int) -> None:
-    """
-    Pillow, which checks every checksum, reads the image enlarged.
-    """
+def test_enlarged_files_have_a_square_for_each_pixel(size: tuple[int, int], scale: int) -> None:
     image = np.random.default_rng(scale).integers(0, 256, (*size, 4), np.uint8)
 
     with Image.open(io.BytesIO(png.write_enlarged(image, scale))) as found:
@@ -26,9 +39,9 @@ def test_a_file_shows_every_pixel_as_a_square(size: tuple[int, int], scale: int)
     np.testing.assert_array_equal(pixels, weight_images.enlarge(image, scale))
 
 
-def test_writing_takes_memory_for_the_file_and_not_for_its_pixels() -> None:
+def test_encoding_needs_memory_for_the_file_but_not_for_the_enlarged_pixels() -> None:
     """
-    16 million pixels are 64 MB.
+    The enlarged image has 16 million pixels, 64 MB.
     """
     image = np.random.default_rng(0).integers(0, 256, (500, 500, 4), np.uint8)
 

@@ -1,4 +1,4 @@
-"""`service/core/artifact/checksums.py`: digests outside the folders that they protect."""
+"""`service/core/artifact/checksums.py`: digests outside the folders of the models."""
 
 import hashlib
 import json
@@ -11,13 +11,13 @@ import pytest
 
 from service.core.artifact import artifact, checksums
 from service.core.errors import DigestMismatch, ManifestInvalid
-from service.inference.registry import Registry
+from service.inference.models.registry import Registry
 from tests import toys
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A models folder with two listed versions of `quadrants`."""
+    """Return a models folder with two listed versions of `quadrants`."""
     for sign in (1, -1):
         toys.publish(tmp_path, weights=sign * toys.quadrant_weights())
         checksums.update(tmp_path, artifact.versions(tmp_path))
@@ -34,9 +34,9 @@ def served(root: Path) -> list[str]:
     return [model.version for model in registry.models()]
 
 
-def test_every_file_that_never_changes_is_listed(root: Path) -> None:
+def test_immutable_files_are_listed(root: Path) -> None:
     """
-    With its digest, in the order of models, versions and files; a report is not.
+    Sorted by model, version and file; without reports.
     """
     assert [line.split("  ")[1] for line in lines(root)] == [
         f"quadrants/{version}/{file}"
@@ -48,10 +48,7 @@ def test_every_file_that_never_changes_is_listed(root: Path) -> None:
     }
 
 
-def test_versions_are_listed_as_numbers(tmp_path: Path) -> None:
-    """
-    Ten comes after nine.
-    """
+def test_versions_are_sorted_as_numbers(tmp_path: Path) -> None:
     (tmp_path / "quadrants" / "8").mkdir(parents=True)
     for _ in range(2):
         toys.publish(tmp_path)
@@ -61,9 +58,9 @@ def test_versions_are_listed_as_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum is not installed")
-def test_the_list_can_be_verified_without_inkling(root: Path) -> None:
+def test_list_is_verified_by_sha256sum(root: Path) -> None:
     """
-    `sha256sum --check` is content, and no longer once a byte differs.
+    `sha256sum --check` succeeds, and fails after one byte was changed.
     """
     check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
     assert subprocess.run(check, cwd=root, check=False).returncode == 0
@@ -73,9 +70,9 @@ def test_the_list_can_be_verified_without_inkling(root: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["model.onnx", "golden.json", "manifest.json"])
-def test_a_version_that_differs_from_the_list_is_refused(root: Path, file: str) -> None:
+def test_versions_that_differ_from_the_list_are_refused(root: Path, file: str) -> None:
     """
-    Though the whole folder was replaced, and its own manifest says so; the other version is served.
+    Even if the folder was replaced with a manifest of its own; the other version is served.
     """
     digest = checksums.read(root)[f"quadrants/2/{file}"]
     toys.publish(root / "elsewhere", weights=2 * toys.quadrant_weights())
@@ -92,9 +89,9 @@ def test_a_version_that_differs_from_the_list_is_refused(root: Path, file: str) 
     assert served(root) == ["1"]
 
 
-def test_a_version_that_is_not_listed_is_served(root: Path) -> None:
+def test_versions_that_are_not_listed_are_served(root: Path) -> None:
     """
-    It was published just now, or there is no list at all.
+    New versions, or no list.
     """
     toys.publish(root, weights=3 * toys.quadrant_weights())
     assert served(root) == ["1", "2", "3"]
@@ -115,9 +112,9 @@ def test_a_version_that_is_not_listed_is_served(root: Path) -> None:
     ],
     ids=["empty line", "short digest", "no text", "a path with two digests", "too large"],
 )
-def test_a_list_that_cannot_be_read_lets_nothing_be_served(root: Path, content: bytes, reason: str) -> None:
+def test_no_model_is_served_if_the_list_is_invalid(root: Path, content: bytes, reason: str) -> None:
     """
-    Nobody can tell what it protects. It is named, and nothing is quoted from it.
+    The message names the list and does not quote it.
     """
     (root / "SHA256SUMS").write_bytes(content)
 
@@ -126,7 +123,7 @@ def test_a_list_that_cannot_be_read_lets_nothing_be_served(root: Path, content: 
     assert served(root) == []
 
 
-def test_a_folder_instead_of_a_list_is_refused(root: Path) -> None:
+def test_folders_instead_of_the_list_are_refused(root: Path) -> None:
     (root / "SHA256SUMS").unlink()
     (root / "SHA256SUMS").mkdir()
 
@@ -134,9 +131,9 @@ def test_a_folder_instead_of_a_list_is_refused(root: Path) -> None:
         checksums.read(root)
 
 
-def test_a_listed_digest_is_never_replaced(root: Path) -> None:
+def test_listed_digests_are_never_replaced(root: Path) -> None:
     """
-    Neither when a version is added nor when the list is written anew.
+    Neither by `add` nor by `update`.
     """
     before = lines(root)
     (root / "quadrants" / "1" / "model.onnx").write_bytes(b"another")
@@ -147,10 +144,7 @@ def test_a_listed_digest_is_never_replaced(root: Path) -> None:
     assert lines(root) == before
 
 
-def test_a_version_whose_folder_is_gone_is_listed_no_longer(root: Path) -> None:
-    """
-    Once the list is written anew.
-    """
+def test_removed_versions_are_removed_from_the_list(root: Path) -> None:
     shutil.rmtree(root / "quadrants" / "1")
 
     checksums.update(root, artifact.versions(root))
@@ -158,9 +152,9 @@ def test_a_version_whose_folder_is_gone_is_listed_no_longer(root: Path) -> None:
     assert {line.split("/")[1] for line in lines(root)} == {"2"}
 
 
-def test_publishers_at_once_are_all_listed(tmp_path: Path) -> None:
+def test_versions_of_concurrent_publishers_are_listed(tmp_path: Path) -> None:
     """
-    Each adds its own lines to the list as it is then; a reader meanwhile finds a whole list.
+    A concurrent reader always finds a complete list.
     """
 
     def publish(_: int) -> None:

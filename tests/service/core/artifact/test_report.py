@@ -1,4 +1,4 @@
-"""`service/core/artifact/report.py`: a report is read back as it was written, or refused in one line."""
+"""`service/core/artifact/report.py`: writing reports, and reading valid and invalid ones."""
 
 import json
 import os
@@ -33,9 +33,9 @@ def _change(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(document))
 
 
-def test_what_is_written_is_read_back(tmp_path: Path, published: Artifact) -> None:
+def test_written_reports_are_read_back(tmp_path: Path, published: Artifact) -> None:
     """
-    Numbers and both themes of a picture.
+    Measurements, and both themes of a picture.
     """
     found = report.read(tmp_path, published.manifest)
 
@@ -48,7 +48,7 @@ def test_writing_again_removes_old_pictures_and_keeps_other_files(
     tmp_path: Path, published: Artifact
 ) -> None:
     """
-    The fit's own record stays, a picture that is no longer listed goes, and nothing half-written is left.
+    The record of the fit stays; no temporary file is left.
     """
     (_folder(tmp_path) / "old.png").write_bytes(toys.PICTURE)
 
@@ -62,18 +62,15 @@ def test_writing_again_removes_old_pictures_and_keeps_other_files(
     ]
 
 
-def test_a_report_changes_nothing_that_is_served(tmp_path: Path, published: Artifact) -> None:
-    """
-    With it the folder is read as it was without.
-    """
+def test_reports_do_not_change_the_artifact(tmp_path: Path, published: Artifact) -> None:
     again = artifact.read(tmp_path, "quadrants", "1")
 
     assert (again.manifest, again.model) == (published.manifest, published.model)
 
 
-def test_without_a_report_it_is_said_that_there_is_none(tmp_path: Path) -> None:
+def test_missing_reports_are_unavailable(tmp_path: Path) -> None:
     """
-    The message names model and version.
+    The message contains model and version.
     """
     published = toys.publish(tmp_path)
 
@@ -100,11 +97,11 @@ def test_without_a_report_it_is_said_that_there_is_none(tmp_path: Path) -> None:
         (lambda it: it.update(version="2"), "this very network"),
     ],
 )
-def test_a_report_that_breaks_the_contract_is_refused(
+def test_invalid_reports_are_refused(
     tmp_path: Path, published: Artifact, change: Callable[[dict[str, Any]], object], said: str
 ) -> None:
     """
-    In one line that says where, without a path.
+    The message is one line with the member and no path.
     """
     _change(tmp_path, change)
 
@@ -117,7 +114,7 @@ def test_a_report_that_breaks_the_contract_is_refused(
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"labels": ["\\ud800"]}'])
 def test_bytes_that_are_no_report_are_refused(tmp_path: Path, published: Artifact, content: bytes) -> None:
     """
-    Nothing else, no other encoding, no depth.
+    Empty files, other encodings, deep nesting.
     """
     (_folder(tmp_path) / "report.json").write_bytes(content)
 
@@ -127,11 +124,11 @@ def test_bytes_that_are_no_report_are_refused(tmp_path: Path, published: Artifac
     check_sentence(str(raised.value))
 
 
-def test_files_that_are_none_or_too_large_are_refused(
+def test_other_files_and_large_files_are_refused(
     tmp_path: Path, published: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A folder, a pipe that nobody writes to, and a file past the limit.
+    A folder, a pipe without a writer, and a file above the limit.
     """
     path = _folder(tmp_path) / "report.json"
     whole = path.read_bytes()
@@ -155,9 +152,9 @@ def test_files_that_are_none_or_too_large_are_refused(
 @pytest.mark.parametrize(
     "name", ["confusion", "../report/confusion-test", "confusion-test-dark", "", "x" * 999]
 )
-def test_a_picture_that_is_not_listed_is_unknown(tmp_path: Path, published: Artifact, name: str) -> None:
+def test_pictures_that_are_not_listed_are_unknown(tmp_path: Path, published: Artifact, name: str) -> None:
     """
-    Whatever lies on the disk; the message names those that there are.
+    Even if the file exists; the message lists the known pictures.
     """
     with pytest.raises(UnknownPicture, match="should be one of confusion-test; got") as raised:
         report.read_picture(tmp_path, published.manifest, name, "light")
@@ -165,10 +162,7 @@ def test_a_picture_that_is_not_listed_is_unknown(tmp_path: Path, published: Arti
     check_sentence(str(raised.value))
 
 
-def test_a_listed_picture_that_is_missing_or_no_picture_is_told(tmp_path: Path, published: Artifact) -> None:
-    """
-    The report is at fault, not who asks.
-    """
+def test_missing_or_invalid_pictures_are_broken_reports(tmp_path: Path, published: Artifact) -> None:
     path = _folder(tmp_path) / "confusion-test.png"
     path.write_bytes(b"GIF89a")
     with pytest.raises(ReportBroken, match="not a PNG file"):

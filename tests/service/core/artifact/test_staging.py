@@ -1,4 +1,4 @@
-"""`service/core/artifact/staging.py`: what a killed publisher leaves behind is removed, and nothing else."""
+"""`service/core/artifact/staging.py`: staging folders and their removal after a crash."""
 
 import os
 import signal
@@ -25,21 +25,21 @@ with staging(Path(sys.argv[1])) as folder:
 
 
 def age(folder: Path) -> None:
-    """Let a folder look as if it had last changed well over an hour ago."""
+    """Set the modification time of a folder to more than an hour ago."""
     changed = folder.stat().st_mtime - 2 * staging.STALE_S
     os.utime(folder, (changed, changed))
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """The folder of a model of which one version is published."""
+    """Return the folder of a model with one published version."""
     toys.publish(tmp_path)
     return tmp_path / "quadrants"
 
 
 @pytest.fixture
 def stale(model: Path) -> Path:
-    """What a publisher that was killed left behind long ago."""
+    """Return an old staging folder of a killed publisher."""
     ended = subprocess.run([sys.executable, "-c", KILLED, str(model)], cwd=REPOSITORY, check=False)
     assert ended.returncode == -signal.SIGKILL
     (folder,) = model.glob(".staging-*")
@@ -47,18 +47,18 @@ def stale(model: Path) -> Path:
     return folder
 
 
-def test_a_killed_publishers_folder_is_removed(model: Path, stale: Path) -> None:
+def test_folders_of_killed_publishers_are_removed(model: Path, stale: Path) -> None:
     """
-    With all that is in it; the published version stays.
+    With their content; the published version is kept.
     """
     assert staging.sweep(model.parent) == [stale]
     assert [path.name for path in model.iterdir()] == ["1"]
     assert artifact.read(model.parent, "quadrants", "1")
 
 
-def test_a_folder_that_changed_within_the_hour_stays(model: Path, stale: Path) -> None:
+def test_folders_changed_within_the_last_hour_are_kept(model: Path, stale: Path) -> None:
     """
-    Its publisher may be another machine's, whose lock is not seen here.
+    The publisher may run on another machine, whose lock is not visible.
     """
     os.utime(stale)
 
@@ -66,9 +66,9 @@ def test_a_folder_that_changed_within_the_hour_stays(model: Path, stale: Path) -
     assert stale.is_dir()
 
 
-def test_a_folder_whose_publisher_lives_stays(model: Path) -> None:
+def test_folders_of_running_publishers_are_kept(model: Path) -> None:
     """
-    However long it takes; afterwards nothing is left.
+    Whatever their age.
     """
     with staging.staging(model) as folder:
         age(folder)
@@ -78,7 +78,7 @@ def test_a_folder_whose_publisher_lives_stays(model: Path) -> None:
     assert [path.name for path in model.iterdir()] == ["1"]
 
 
-def test_a_folder_is_locked_still_when_it_has_its_last_name(model: Path) -> None:
+def test_folders_are_locked_until_after_the_renaming(model: Path) -> None:
     with staging.staging(model) as folder:
         folder.rename(model / "2")
         with try_locked(model / "2") as is_held:
@@ -87,9 +87,9 @@ def test_a_folder_is_locked_still_when_it_has_its_last_name(model: Path) -> None
     assert (model / "2").is_dir()
 
 
-def test_other_names_files_and_links_stay(model: Path) -> None:
+def test_other_folders_files_and_links_are_kept(model: Path) -> None:
     """
-    Only a folder is a staging folder; a link might lead to a published one.
+    A link may lead to a published folder.
     """
     (model / ".staging-file").write_bytes(b"")
     (model / ".staging-link").symlink_to(model / "1")
@@ -103,13 +103,13 @@ def test_other_names_files_and_links_stay(model: Path) -> None:
     assert sorted(model.parent.rglob("*")) == before
 
 
-def test_a_models_folder_that_is_not_there_has_nothing_stale(tmp_path: Path) -> None:
+def test_missing_models_folder_has_no_staging_folders(tmp_path: Path) -> None:
     assert staging.sweep(tmp_path / "none") == []
 
 
-def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
+def test_locks_are_exclusive(tmp_path: Path) -> None:
     """
-    And free again when its holder is done.
+    And released at the end of the context.
     """
     with locked(tmp_path), try_locked(tmp_path) as is_held:
         assert not is_held

@@ -16,17 +16,17 @@ MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"]
 
 @examples()
 @given(pixels=npst.arrays(np.uint8, (64, 64, 3)))
-def test_what_has_the_size_already_is_left_alone(pixels: NDArray[np.uint8]) -> None:
+def test_images_of_the_final_size_are_unchanged(pixels: NDArray[np.uint8]) -> None:
     """
-    Preparing twice is preparing once.
+    Preprocessing is idempotent.
     """
     np.testing.assert_array_equal(photo.prepare(Image.fromarray(pixels)), pixels)
 
 
 @pytest.mark.parametrize(("wide", "tall"), [(128, 128), (300, 128), (128, 131), (129, 128)])
-def test_each_pixel_is_the_mean_of_its_square_of_the_middle(wide: int, tall: int) -> None:
+def test_central_square_is_reduced_by_averaging(wide: int, tall: int) -> None:
     """
-    Computed by hand: the middle 128 x 128, in squares of 2 x 2.
+    The central 128 x 128, in squares of 2 x 2.
     """
     pixels = np.random.default_rng(1).integers(0, 256, (tall, wide, 3), np.uint8)
     top, left = (tall - 128) // 2, (wide - 128) // 2
@@ -41,10 +41,9 @@ def test_each_pixel_is_the_mean_of_its_square_of_the_middle(wide: int, tall: int
 
 @examples(30)
 @given(pixels=PHOTOS, mode=st.sampled_from(MODES))
-def test_any_size_and_mode_gives_a_photograph(pixels: NDArray[np.uint8], mode: str) -> None:
-    """
-    And the picture that came is left as it was.
-    """
+def test_any_size_and_mode_is_preprocessed_without_changing_the_source(
+    pixels: NDArray[np.uint8], mode: str
+) -> None:
     picture = Image.fromarray(pixels)
     if mode == "I;16":
         picture = Image.fromarray(pixels[..., 0].astype(np.uint16) * 256)
@@ -62,9 +61,9 @@ def test_any_size_and_mode_gives_a_photograph(pixels: NDArray[np.uint8], mode: s
 
 @pytest.mark.parametrize("size", [(64, 64), (128, 200)])
 @pytest.mark.parametrize("mode", ["RGB", "P", "RGBA", "CMYK"])
-def test_colours_survive_every_mode(mode: str, size: tuple[int, int]) -> None:
+def test_colours_are_preserved_in_every_mode(mode: str, size: tuple[int, int]) -> None:
     """
-    A plain orange is as orange afterwards.
+    Orange stays orange.
     """
     picture = Image.new("RGB", size, (255, 128, 0)).convert(mode)
 
@@ -74,9 +73,9 @@ def test_colours_survive_every_mode(mode: str, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("grey", [0, 100, 255])
-def test_grey_has_three_equal_colours(grey: int) -> None:
+def test_greyscale_becomes_three_equal_channels(grey: int) -> None:
     """
-    Of 8 or 16 bits a pixel, whose upper 8 are taken.
+    8 or 16 bits per pixel, of which the upper 8 are used.
     """
     pixels = np.full((70, 70), grey, np.uint8)
 
@@ -84,9 +83,9 @@ def test_grey_has_three_equal_colours(grey: int) -> None:
         assert (photo.prepare(picture) == grey).all()
 
 
-def test_what_is_transparent_becomes_white_whatever_colour_it_hides() -> None:
+def test_transparent_pixels_become_white() -> None:
     """
-    Left half clear black, right half opaque blue; between them no dark rim.
+    Left half transparent black, right half opaque blue; no dark pixels at their border.
     """
     pixels = np.zeros((130, 130, 4), np.uint8)
     pixels[:, 65:] = (0, 0, 255, 255)
@@ -98,19 +97,16 @@ def test_what_is_transparent_becomes_white_whatever_colour_it_hides() -> None:
     assert (found[..., 2] == 255).all()
 
 
-def test_half_transparent_is_half_way_to_white() -> None:
-    """
-    Black at half strength is grey.
-    """
+def test_half_transparent_pixels_are_blended_with_white() -> None:
     found = photo.prepare(Image.new("RGBA", (90, 90), (0, 0, 0, 128)))
 
     assert np.abs(found.astype(int) - 127).max() <= 1
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "P"])
-def test_a_colour_declared_transparent_becomes_white(mode: str) -> None:
+def test_colours_declared_transparent_become_white(mode: str) -> None:
     """
-    PNG's second way of transparency.
+    PNG chunk tRNS.
     """
     picture = Image.new("L", (64, 64), 0).convert(mode)
     picture.info["transparency"] = (0, 0, 0) if mode == "RGB" else 0
@@ -119,8 +115,8 @@ def test_a_colour_declared_transparent_becomes_white(mode: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 2), (63, 64)])
-def test_tiny_and_narrow_pictures_are_enlarged(size: tuple[int, int]) -> None:
+def test_small_and_narrow_images_are_enlarged(size: tuple[int, int]) -> None:
     """
-    A single colour stays it.
+    An image of one colour keeps it.
     """
     assert (photo.prepare(Image.new("RGB", size, (1, 2, 3))) == (1, 2, 3)).all()

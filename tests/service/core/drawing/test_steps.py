@@ -1,37 +1,34 @@
 import numpy as np
 import pytest
 
-from service.core.drawing.steps import LARGEST, Trace, reduced
+from service.core.drawing.steps import LARGEST, StepRecorder, reduced
 
 
-def test_steps_are_kept_in_their_order_and_as_they_are() -> None:
-    """
-    Grey and coloured ones alike, as long as they are small.
-    """
+def test_small_images_are_recorded_unchanged_and_in_order() -> None:
     grey = np.arange(6, dtype=np.uint8).reshape(2, 3)
     coloured = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    trace = Trace()
+    recorder = StepRecorder()
 
-    trace.add("drawn", grey)
-    trace.add("taken", coloured)
+    recorder.add("drawn", grey)
+    recorder.add("taken", coloured)
 
-    assert [step.name for step in trace.steps] == ["drawn", "taken"]
-    np.testing.assert_array_equal(trace.steps[0].picture, grey)
-    np.testing.assert_array_equal(trace.steps[1].picture, coloured)
+    assert [step.name for step in recorder.steps] == ["drawn", "taken"]
+    np.testing.assert_array_equal(recorder.steps[0].picture, grey)
+    np.testing.assert_array_equal(recorder.steps[1].picture, coloured)
 
 
 @pytest.mark.parametrize("channels", [(), (3,)], ids=["grey", "coloured"])
-def test_large_pictures_are_kept_as_the_means_of_their_squares(channels: tuple[int, ...]) -> None:
+def test_large_images_are_reduced_by_averaging(channels: tuple[int, ...]) -> None:
     """
-    Every second column is white, so that squares of two by two are half grey.
+    Every second column is white, so each mean of 2 x 2 pixels is grey.
     """
     picture = np.zeros((2 * LARGEST, LARGEST, *channels), np.uint8)
     picture[:, ::2] = 255
-    trace = Trace()
+    recorder = StepRecorder()
 
-    trace.add("drawn", picture)
+    recorder.add("drawn", picture)
 
-    kept = trace.steps[0].picture
+    kept = recorder.steps[0].picture
     assert kept.shape == (LARGEST, LARGEST // 2, *channels)
     assert kept.dtype == np.dtype(np.uint8)
     assert set(np.unique(kept)) <= {127, 128}
@@ -48,10 +45,8 @@ def test_large_pictures_are_kept_as_the_means_of_their_squares(channels: tuple[i
         ((560, 280), (280, 140)),
     ],
 )
-def test_sizes_shrink_in_proportion_and_never_to_nothing(
-    size: tuple[int, int], kept: tuple[int, int]
-) -> None:
+def test_sizes_are_reduced_in_proportion(size: tuple[int, int], kept: tuple[int, int]) -> None:
     """
-    Small ones are not enlarged.
+    To at least one pixel; small images are not enlarged.
     """
     assert reduced(*size) == kept

@@ -1,4 +1,4 @@
-"""`service/core/network/attribution.py`: shares are exact. Over HTTP, for the real models: test_explain.py."""
+"""`service/core/network/attribution.py`: shares are exact. Published models: test_explain.py."""
 
 from itertools import pairwise
 
@@ -26,7 +26,7 @@ DIFFERENCE = 1e-9
 
 
 def toy(seed: int, widths: list[int], rectify_last: bool = False) -> dict[str, Layer]:
-    """Return a network with random weights and biases, rectified but for its last layer."""
+    """Return a network with random weights and biases, with ReLU except after its last layer."""
     rng = np.random.default_rng(seed)
     layers: dict[str, Layer] = {}
     for depth, (inputs, units) in enumerate(pairwise(widths), start=1):
@@ -42,13 +42,13 @@ def first(layers: dict[str, Layer], depth: int) -> dict[str, Layer]:
 
 
 def pictures(seed: int, count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return random images, half of whose numbers are 0."""
+    """Return random images in which half of the pixels are 0."""
     rng = np.random.default_rng(seed)
     values = rng.integers(0, 256, (count, *shape), np.uint8)
     return np.where(rng.integers(0, 2, values.shape) == 1, values, np.uint8(0))
 
 
-def test_shares_can_be_worked_out_by_hand() -> None:
+def test_shares_of_a_small_network_computed_by_hand() -> None:
     """
     Of three pixels 1, 0.6 and 0; the second hidden unit is switched off, so its weights do not count.
 
@@ -80,11 +80,11 @@ def test_shares_can_be_worked_out_by_hand() -> None:
     count=st.integers(1, 6),
     rectify_last=st.booleans(),
 )
-def test_shares_and_bias_add_up_to_the_logit(
+def test_shares_and_bias_sum_to_the_logit(
     seed: int, shape: tuple[int, ...], hidden: list[int], classes: int, count: int, rectify_last: bool
 ) -> None:
     """
-    Of every class, for networks of any depth; the sums in double precision are another computation.
+    For every class and networks of any depth; the logits are computed separately in float64.
     """
     layers = toy(seed, [int(np.prod(shape)), *hidden, classes], rectify_last)
     images = pictures(seed, count, shape)
@@ -101,9 +101,9 @@ def test_shares_and_bias_add_up_to_the_logit(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_share_is_what_the_pixel_does_to_the_logit(seed: int) -> None:
+def test_shares_are_pixel_times_gradient(seed: int) -> None:
     """
-    Pixel times slope, and the slope is measured: each pixel is made a little lighter and darker.
+    The gradient is a finite difference: each pixel is made slightly lighter and darker.
     """
     layers = toy(seed, [12, 16, 8, 3])
     (image,) = pictures(seed, 1, (3, 4))
@@ -122,9 +122,9 @@ def test_a_share_is_what_the_pixel_does_to_the_logit(seed: int) -> None:
         np.testing.assert_allclose(shares.ravel(), slopes[:, one] * pixels, rtol=0, atol=error + DIFFERENCE)
 
 
-def test_each_image_may_be_explained_for_another_class() -> None:
+def test_each_image_of_a_batch_may_have_its_own_class() -> None:
     """
-    Together they get what each gets alone.
+    The result is the same as for each image alone.
     """
     layers = toy(1, [12, 8, 3])
     images = pictures(1, 3, (3, 4))
@@ -143,9 +143,9 @@ def test_each_image_may_be_explained_for_another_class() -> None:
             assert np.all(off <= 2 * precision.logit_error(first(layers, depth), images)[row])
 
 
-def test_paper_has_no_share() -> None:
+def test_pixels_of_0_have_a_share_of_0() -> None:
     """
-    Where a pixel is 0 its share is 0, and not -0; of an empty image the bias is the whole logit.
+    And not -0. The logit of an empty image is its bias.
     """
     layers = toy(2, [12, 8, 3])
     empty = np.zeros((1, 3, 4), np.uint8)
@@ -158,9 +158,9 @@ def test_paper_has_no_share() -> None:
     assert np.all(off <= precision.share_error(layers, empty)[:, 1])
 
 
-def test_activations_are_of_every_layer_from_input_to_output() -> None:
+def test_activations_of_all_layers_are_returned_in_order() -> None:
     """
-    After the rectifier; the last are the logits.
+    After the ReLU; the last are the logits.
     """
     layers = toy(3, [12, 8, 5, 3])
     images = pictures(3, 2, (3, 4))
@@ -179,7 +179,7 @@ def test_activations_are_of_every_layer_from_input_to_output() -> None:
 
 
 def whole(seed: int, widths: list[int]) -> dict[str, Layer]:
-    """Return a network in whole numbers with random weights, whose signals are rounded coarsely."""
+    """Return an int8 network with random weights and coarsely quantized activations."""
     layers: dict[str, Layer] = {}
     taken = 1 / 255
     for depth, (inputs, units) in enumerate(pairwise(widths), start=1):
@@ -200,11 +200,11 @@ def whole(seed: int, widths: list[int]) -> dict[str, Layer]:
     classes=st.integers(2, 5),
     count=st.integers(1, 6),
 )
-def test_shares_and_bias_add_up_to_the_logit_of_whole_numbers(
+def test_shares_and_bias_sum_to_the_logit_of_int8_networks(
     seed: int, shape: tuple[int, ...], hidden: list[int], classes: int, count: int
 ) -> None:
     """
-    Of every class, for networks of any depth, though they round what their units hand on, or cut it off.
+    For every class and networks of any depth, although activations are rounded and clipped.
     """
     layers = whole(seed, [int(np.prod(shape)), *hidden, classes])
     images = pictures(seed, count, shape)
@@ -218,7 +218,7 @@ def test_shares_and_bias_add_up_to_the_logit_of_whole_numbers(
         assert np.all(np.abs(sums - logits[:, one]) <= error[:, one])
 
 
-def test_what_is_rounded_is_in_the_bias_alone() -> None:
+def test_rounding_errors_are_part_of_the_bias() -> None:
     """
     A white pixel makes 3.175 of a unit that hands on 4, since it counts in twos; the class doubles that.
 
@@ -226,19 +226,19 @@ def test_what_is_rounded_is_in_the_bias_alone() -> None:
     """
     layers: dict[str, Layer] = {
         "hidden1": Int8Dense(
-            matrix=np.array([[51]], np.int8),
-            addend=np.array([0], np.int32),
-            step=np.array([2.0**-12], np.float32),
-            taken=1 / 255,
-            given=2.0,
+            weight_int8=np.array([[51]], np.int8),
+            bias_int32=np.array([0], np.int32),
+            scale=np.array([2.0**-12], np.float32),
+            input_scale=1 / 255,
+            output_scale=2.0,
             is_rectified=True,
         ),
         "output": Int8Dense(
-            matrix=np.array([[4, 0]], np.int8),
-            addend=np.array([1, 0], np.int32),
-            step=np.array([1, 1], np.float32),
-            taken=2.0,
-            given=None,
+            weight_int8=np.array([[4, 0]], np.int8),
+            bias_int32=np.array([1, 0], np.int32),
+            scale=np.array([1, 1], np.float32),
+            input_scale=2.0,
+            output_scale=None,
             is_rectified=False,
         ),
     }

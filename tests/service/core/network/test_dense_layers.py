@@ -22,9 +22,9 @@ def quadrants(toy_root: Path) -> Artifact:
     return artifact.read(toy_root, "quadrants", "1")
 
 
-def test_matrices_have_a_row_an_input_and_a_column_a_unit(quadrants: Artifact) -> None:
+def test_weights_have_one_row_per_input_and_one_column_per_unit(quadrants: Artifact) -> None:
     """
-    As the lesson prints them: column 1 is what the second unit sees, the upper right.
+    Column 1 has the weights of the second unit, the upper right quadrant.
     """
     layers = dense_layers.read(quadrants)
 
@@ -38,9 +38,9 @@ def test_matrices_have_a_row_an_input_and_a_column_a_unit(quadrants: Artifact) -
 
 
 @pytest.mark.parametrize("shift", range(4))
-def test_matrices_are_aligned_and_nobody_can_write_to_them(quadrants: Artifact, shift: int) -> None:
+def test_weights_are_aligned_and_read_only(quadrants: Artifact, shift: int) -> None:
     """
-    Wherever in the file a tensor begins: NumPy would copy an odd one for every product.
+    Wherever the tensor begins in the file: NumPy copies unaligned matrices for every product.
     """
     model = toys.onnx_model(toys.quadrant_weights())
     model.producer_name = "x" * (shift + 1)
@@ -88,11 +88,11 @@ def _long_bias(model: onnx.ModelProto) -> None:
         (_long_bias, "output.bias"),
     ],
 )
-def test_network_without_the_weights_of_its_manifest_is_refused(
+def test_files_without_the_tensors_of_the_manifest_are_refused(
     quadrants: Artifact, alter: Callable[[onnx.ModelProto], None], named: str
 ) -> None:
     """
-    Missing, of another shape or of another type: the message names the tensor.
+    Missing, or with another shape or type; the message names the tensor.
     """
     model = toys.onnx_model(toys.quadrant_weights())
     alter(model)
@@ -101,18 +101,12 @@ def test_network_without_the_weights_of_its_manifest_is_refused(
         dense_layers.read(replace(quadrants, model=model.SerializeToString()))
 
 
-def test_bytes_that_are_no_network_have_no_matrices(quadrants: Artifact) -> None:
-    """
-    They are refused as such.
-    """
+def test_bytes_that_are_not_onnx_are_refused(quadrants: Artifact) -> None:
     with pytest.raises(GraphRefused, match="is refused"):
         dense_layers.read(replace(quadrants, model=b"nothing"))
 
 
-def test_plain_sums_of_the_layers_are_the_logits(quadrants: Artifact) -> None:
-    """
-    What the toy gives can be worked out in the head.
-    """
+def test_logits_of_a_small_network(quadrants: Artifact) -> None:
     images = np.stack([toys.dot(0), toys.dot(1, 2)])
 
     logits = dense_layers.logits(dense_layers.read(quadrants), images)
@@ -120,10 +114,7 @@ def test_plain_sums_of_the_layers_are_the_logits(quadrants: Artifact) -> None:
     np.testing.assert_allclose(logits, [[1, 0, 0, 0], [0, 1, 1, 0]])
 
 
-def test_negative_sums_of_a_rectified_layer_become_nothing() -> None:
-    """
-    Of two hidden units only the positive one is passed on.
-    """
+def test_relu_is_applied_to_hidden_layers() -> None:
     weight = np.array([[1, -1]] + [[0, 0]] * 783, np.float32)
     hidden = dense_layers.Dense(weight, np.zeros(2, np.float32), is_rectified=True)
     output = dense_layers.Dense(
@@ -137,10 +128,7 @@ def test_negative_sums_of_a_rectified_layer_become_nothing() -> None:
     np.testing.assert_allclose(logits, [[2.5]])
 
 
-def test_layers_that_are_what_runs_are_taken(quadrants: Artifact) -> None:
-    """
-    The toy's own sums, in single precision.
-    """
+def test_layers_equal_to_the_graph_pass_the_check(quadrants: Artifact) -> None:
     layers = dense_layers.read(quadrants)
 
     dense_layers.check(
@@ -150,9 +138,9 @@ def test_layers_that_are_what_runs_are_taken(quadrants: Artifact) -> None:
 
 @pytest.mark.parametrize("wrong", [1.0, np.nan])
 @pytest.mark.parametrize("row", [0, -1], ids=["a golden example", "noise"])
-def test_layers_that_are_not_what_runs_are_refused(quadrants: Artifact, wrong: float, row: int) -> None:
+def test_layers_different_from_the_graph_are_refused(quadrants: Artifact, wrong: float, row: int) -> None:
     """
-    One logit of one image is enough.
+    One wrong logit of one image suffices.
     """
     layers = dense_layers.read(quadrants)
 
@@ -165,53 +153,50 @@ def test_layers_that_are_not_what_runs_are_refused(quadrants: Artifact, wrong: f
         dense_layers.check(quadrants, layers, run)
 
 
-def test_products_of_matrices_use_as_many_threads_as_they_are_told() -> None:
-    """
-    NumPy's library says so itself.
-    """
-    with threadpool_limits(2, user_api="blas"):  # which sets back what was before
-        dense_layers.use_threads(1)
+def test_number_of_blas_threads_is_set() -> None:
+    with threadpool_limits(2, user_api="blas"):  # restores the number at the end
+        dense_layers.set_blas_threads(1)
         found = [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
 
     assert set(found) <= {1}
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Artifact:
-    """A network in whole numbers."""
+def int8_network(tmp_path: Path) -> Artifact:
+    """Return an int8 network."""
     return toys.publish_rounded(tmp_path)
 
 
-def _altered(whole: Artifact, **tensors: NDArray[np.generic]) -> Artifact:
+def _altered(int8_network: Artifact, **tensors: NDArray[np.generic]) -> Artifact:
     """Return the network with other tensors in its file; `hidden1_step` is `hidden1.step`."""
-    model = onnx.ModelProto.FromString(whole.model)
+    model = onnx.ModelProto.FromString(int8_network.model)
     for name, values in tensors.items():
         _set(model, name.replace("_", "."), values)
-    return replace(whole, model=model.SerializeToString())
+    return replace(int8_network, model=model.SerializeToString())
 
 
-def test_layers_in_whole_numbers_are_what_runs(whole: Artifact) -> None:
+def test_int8_logits_equal_those_of_the_graph(int8_network: Artifact) -> None:
     """
-    To the bit, on noise too: their sums are exact, wherever they are computed.
+    Bit for bit, also on noise, since all sums are exact.
     """
-    layers = dense_layers.read(whole)
-    engine = Engine.load(whole)
+    layers = dense_layers.read(int8_network)
+    engine = Engine.load(int8_network)
     noise = np.random.default_rng(1).integers(0, 256, (50, 28, 28), np.uint8)
 
-    dense_layers.check(whole, layers, lambda images: engine.run(images).logits)
+    dense_layers.check(int8_network, layers, lambda images: engine.run(images).logits)
     found = dense_layers.logits(layers, noise)
 
     np.testing.assert_array_equal(found.astype(np.float32), engine.run(noise).logits)
 
 
-def test_weights_in_whole_numbers_are_shown_in_the_networks_own_units(whole: Artifact) -> None:
+def test_int8_weights_are_dequantized(int8_network: Artifact) -> None:
     """
-    For pixels of 0 to 1 and for signals as they are, in single precision, whatever the file holds.
+    To float32 weights for pixels of 0 to 1 and for dequantized activations.
     """
-    layers = dense_layers.read(whole)
+    layers = dense_layers.read(int8_network)
     tensors = {
         tensor.name: numpy_helper.to_array(tensor)
-        for tensor in onnx.ModelProto.FromString(whole.model).graph.initializer
+        for tensor in onnx.ModelProto.FromString(int8_network.model).graph.initializer
     }
 
     pixels = tensors["hidden1.weight"] * tensors["hidden1.step"] * 255
@@ -247,14 +232,14 @@ def test_weights_in_whole_numbers_are_shown_in_the_networks_own_units(whole: Art
         ({"output_bias": np.zeros(4, np.float32)}, "'output.bias' should be .4,. int32"),
     ],
 )
-def test_whole_numbers_that_another_processor_could_see_differently_are_refused(
-    whole: Artifact, tensors: dict[str, NDArray[np.generic]], reason: str
+def test_int8_layers_that_depend_on_the_processor_are_refused(
+    int8_network: Artifact, tensors: dict[str, NDArray[np.generic]], reason: str
 ) -> None:
     """
-    Two products that do not fit 16 bits, sums that single precision does not hold, steps that need rounding.
+    Pairs of products beyond 16 bits, sums that are not exact in float32, scales that require rounding.
     """
     with pytest.raises(GraphRefused, match=f"rounded/1: .*{reason}"):
-        dense_layers.read(_altered(whole, **tensors))
+        dense_layers.read(_altered(int8_network, **tensors))
 
 
 @pytest.mark.parametrize(
@@ -266,14 +251,14 @@ def test_whole_numbers_that_another_processor_could_see_differently_are_refused(
     ],
     ids=["weights", "biases", "rounding"],
 )
-def test_layers_in_whole_numbers_that_are_not_what_runs_are_refused(
-    whole: Artifact, tensors: dict[str, NDArray[np.generic]]
+def test_int8_layers_different_from_the_graph_are_refused(
+    int8_network: Artifact, tensors: dict[str, NDArray[np.generic]]
 ) -> None:
     """
-    The graph runs one thing, and the tensors that the manifest names say another.
+    The tensors named in the manifest are not those that the graph uses.
     """
-    engine = Engine.load(whole)
-    layers = dense_layers.read(_altered(whole, **tensors))
+    engine = Engine.load(int8_network)
+    layers = dense_layers.read(_altered(int8_network, **tensors))
 
     with pytest.raises(GraphRefused, match="logits should be those of the manifest's layers"):
-        dense_layers.check(whole, layers, lambda images: engine.run(images).logits)
+        dense_layers.check(int8_network, layers, lambda images: engine.run(images).logits)

@@ -40,7 +40,7 @@ def engine(quadrants: Artifact) -> Engine:
 
 
 def _with_model(published: Artifact, alter: Callable[[onnx.ModelProto], object]) -> Artifact:
-    """Return the artifact with its graph changed and everything else as before."""
+    """Return the artifact with another graph."""
     model = toys.onnx_model(toys.quadrant_weights())
     alter(model)
     return replace(published, model=model.SerializeToString())
@@ -49,9 +49,9 @@ def _with_model(published: Artifact, alter: Callable[[onnx.ModelProto], object])
 # --- Running
 
 
-def test_dot_in_a_quarter_is_seen_there(engine: Engine) -> None:
+def test_scores_of_one_white_pixel(engine: Engine) -> None:
     """
-    One white pixel in the lower right: logit 1 there, 0 elsewhere.
+    A pixel in the lower right: logit 1 for that quadrant, 0 for the others.
     """
     scores = engine.run(toys.dot(3)[None])
 
@@ -62,9 +62,9 @@ def test_dot_in_a_quarter_is_seen_there(engine: Engine) -> None:
 
 @examples(50)
 @given(images=IMAGES)
-def test_scores_are_those_of_a_forward_pass_by_hand(engine: Engine, images: NDArray[np.uint8]) -> None:
+def test_scores_equal_a_float64_forward_pass(engine: Engine, images: NDArray[np.uint8]) -> None:
     """
-    Logits and probabilities of any batch are those of double precision, as far as float32 can be.
+    Logits and probabilities of any batch, within the error of float32.
     """
     weights = toys.quadrant_weights()
     expected = toys.expected_logits(images, weights)
@@ -83,9 +83,6 @@ def test_scores_are_those_of_a_forward_pass_by_hand(engine: Engine, images: NDAr
 @examples(50)
 @given(images=IMAGES)
 def test_batch_equals_its_rows(engine: Engine, images: NDArray[np.uint8]) -> None:
-    """
-    Images get the same answer together as alone.
-    """
     together = engine.run(images)
     alone = [engine.run(image[None]) for image in images]
 
@@ -95,9 +92,9 @@ def test_batch_equals_its_rows(engine: Engine, images: NDArray[np.uint8]) -> Non
     assert together.logits.shape == together.probabilities.shape == (len(images), 4)
 
 
-def test_images_that_are_views_are_read_as_they_look(engine: Engine) -> None:
+def test_views_of_images_are_supported(engine: Engine) -> None:
     """
-    A flipped image is flipped for the network too, although its bytes are not.
+    Such as a flipped image.
     """
     image = toys.dot(0)[None, ::-1, ::-1]
 
@@ -121,7 +118,7 @@ def test_images_that_are_views_are_read_as_they_look(engine: Engine) -> None:
 )
 def test_other_types_and_shapes_are_refused(engine: Engine, images: NDArray[np.uint8]) -> None:
     """
-    The message says what the model takes, and what came.
+    The message contains the expected and the actual type and shape.
     """
     with pytest.raises(TensorMismatch) as caught:
         engine.run(images)
@@ -130,9 +127,9 @@ def test_other_types_and_shapes_are_refused(engine: Engine, images: NDArray[np.u
     assert caught.value.got == f"{images.shape} {images.dtype}"
 
 
-def test_failure_of_the_runtime_is_an_error_of_ours(quadrants: Artifact) -> None:
+def test_failures_of_the_runtime_become_inference_failed(quadrants: Artifact) -> None:
     """
-    Whatever the runtime raises, the caller hears which model could not answer.
+    The message names the model.
     """
 
     class Failing:
@@ -147,12 +144,9 @@ def test_failure_of_the_runtime_is_an_error_of_ours(quadrants: Artifact) -> None
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_threads_are_those_that_were_asked_for(
+def test_number_of_threads_is_passed_to_the_runtime(
     quadrants: Artifact, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
-    """
-    ONNX Runtime is told a number; its own choice would be every core.
-    """
     asked: list[tuple[int, int]] = []
 
     class Recording(onnxruntime.InferenceSession):  # type: ignore[misc]  # it has no types
@@ -169,9 +163,9 @@ def test_threads_are_those_that_were_asked_for(
 # --- Reproducing the golden examples
 
 
-def test_altered_weights_are_noticed(quadrants: Artifact) -> None:
+def test_altered_weights_are_refused(quadrants: Artifact) -> None:
     """
-    A network that is not the published one does not reproduce its golden examples.
+    They do not reproduce the golden examples.
     """
     other = toys.onnx_model(toys.quadrant_weights()[::-1].copy()).SerializeToString()
 
@@ -181,11 +175,9 @@ def test_altered_weights_are_noticed(quadrants: Artifact) -> None:
 
 @pytest.mark.parametrize("part", ["logits", "probabilities"])
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 0.5])
-def test_wrong_number_among_the_golden_answers_is_noticed(
-    quadrants: Artifact, part: str, wrong: float
-) -> None:
+def test_one_wrong_golden_output_is_refused(quadrants: Artifact, part: str, wrong: float) -> None:
     """
-    One wrong number is enough, in either of the two; NaN is as wrong as any.
+    In logits or probabilities; including NaN.
     """
     answers = getattr(quadrants.golden, part).copy()
     answers[1, 2] = wrong
@@ -195,9 +187,9 @@ def test_wrong_number_among_the_golden_answers_is_noticed(
         Engine.load(replace(quadrants, golden=golden))
 
 
-def test_network_that_answers_nan_is_noticed(quadrants: Artifact) -> None:
+def test_networks_with_nan_outputs_are_refused(quadrants: Artifact) -> None:
     """
-    No network may answer NaN, whichever of its two answers it is.
+    In logits or probabilities.
     """
 
     def alter(model: onnx.ModelProto) -> None:
@@ -218,7 +210,7 @@ def test_tolerance_is_absolute_for_probabilities_and_relative_for_large_logits(
     quadrants: Artifact, part: str, size: float, off: float, is_met: bool
 ) -> None:
     """
-    Just within is met, just outside is not; of a logit of 100 a hundred times as much is allowed.
+    A logit of 100 may differ 100 times as much.
     """
     image = np.zeros((1, 28, 28), np.uint8)
     image[0, :14, :14].flat[: int(size)] = 255
@@ -232,10 +224,9 @@ def test_tolerance_is_absolute_for_probabilities_and_relative_for_large_logits(
 
 
 @pytest.mark.parametrize("temperature", [0.25, 1.7, 40.0])
-def test_network_with_the_temperature_of_its_manifest_is_loaded(tmp_path: Path, temperature: float) -> None:
-    """
-    Its probabilities are the softmax of its logits over the temperature.
-    """
+def test_networks_with_the_temperature_of_their_manifest_are_loaded(
+    tmp_path: Path, temperature: float
+) -> None:
     published = toys.publish(tmp_path, temperature=temperature)
 
     scores = Engine.load(published).run(toys.dot(0, 1)[None])
@@ -247,11 +238,9 @@ def test_network_with_the_temperature_of_its_manifest_is_loaded(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("inside", "told"), [(1.0, 1.01), (2.0, 2.02), (2.0, 1.0), (1.0, 0.5), (0.01, 0.02), (0.001, 1.0)]
 )
-def test_network_with_another_temperature_than_its_manifest_says_is_refused(
-    tmp_path: Path, inside: float, told: float
-) -> None:
+def test_networks_with_another_temperature_are_refused(tmp_path: Path, inside: float, told: float) -> None:
     """
-    Golden examples do not tell, since they were made by the same graph; sharp answers are no way out.
+    Golden examples cannot detect it, since the same graph made them; also with saturated probabilities.
     """
     published = toys.publish(tmp_path, temperature=inside)
     manifest = published.manifest.model_copy(update={"temperature": told})
@@ -285,19 +274,19 @@ def _one_row_for_three(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize("alter", [_two_rows_an_image, _one_row_for_three])
-def test_network_that_gives_another_number_of_answers_than_images_is_refused(
+def test_networks_with_a_wrong_batch_size_are_refused(
     quadrants: Artifact, alter: Callable[[onnx.ModelProto], None]
 ) -> None:
     """
-    The declared shapes leave the batch open, so only running it shows this.
+    The declared batch size is dynamic, so only a run detects this.
     """
     with pytest.raises(GoldenMismatch):
         Engine.load(_with_model(quadrants, alter))
 
 
-def test_one_row_for_three_images_is_refused_even_where_all_answers_are_equal(quadrants: Artifact) -> None:
+def test_outputs_are_not_broadcast_over_the_batch(quadrants: Artifact) -> None:
     """
-    A single row is not stretched over the batch in the comparison.
+    One row for three images is refused even if all outputs are equal.
     """
     images = np.zeros((3, 28, 28), np.uint8)
     golden = replace(
@@ -311,9 +300,9 @@ def test_one_row_for_three_images_is_refused_even_where_all_answers_are_equal(qu
         Engine.load(replace(_with_model(quadrants, _one_row_for_three), golden=golden))
 
 
-def test_network_that_cannot_run_its_golden_examples_is_refused(quadrants: Artifact) -> None:
+def test_networks_that_fail_on_their_golden_examples_are_refused(quadrants: Artifact) -> None:
     """
-    It loads, but no batch has a number of pixels that its weights can take.
+    The file loads, but no input has the number of pixels of its weights.
     """
 
     def alter(model: onnx.ModelProto) -> None:
@@ -398,11 +387,11 @@ WRONG_SIGNATURES: dict[str, Callable[[onnx.ModelProto], None]] = {
 
 
 @pytest.mark.parametrize("alter", WRONG_SIGNATURES.values(), ids=WRONG_SIGNATURES)
-def test_network_of_another_signature_is_refused(
+def test_networks_with_other_inputs_or_outputs_are_refused(
     quadrants: Artifact, alter: Callable[[onnx.ModelProto], None]
 ) -> None:
     """
-    Names, types and shapes of inputs and outputs are those of the manifest.
+    Names, types and shapes are compared with the manifest.
     """
     with pytest.raises(GraphRefused, match="quadrants/1: "):
         Engine.load(_with_model(quadrants, alter))
@@ -417,11 +406,11 @@ def _future_opset(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize("alter", [_unknown_tensor, _future_opset])
-def test_file_that_the_runtime_cannot_load_is_refused(
+def test_files_that_the_runtime_cannot_load_are_refused(
     quadrants: Artifact, alter: Callable[[onnx.ModelProto], None]
 ) -> None:
     """
-    It is ONNX and holds only what we know, but makes no network.
+    Valid ONNX with allowed operators, but not a valid graph.
     """
     with pytest.raises(GraphRefused, match="could not be loaded") as caught:
         Engine.load(_with_model(quadrants, alter))
@@ -429,17 +418,17 @@ def test_file_that_the_runtime_cannot_load_is_refused(
 
 
 @pytest.mark.parametrize("model", [b"", b"not ONNX", b"\x00" * 100])
-def test_bytes_that_are_no_network_are_refused(quadrants: Artifact, model: bytes) -> None:
+def test_bytes_that_are_not_onnx_are_refused(quadrants: Artifact, model: bytes) -> None:
     """
-    They do not reach the runtime.
+    Before they are passed to the runtime.
     """
     with pytest.raises(GraphRefused, match="is refused"):
         Engine.load(replace(quadrants, model=model))
 
 
-def test_names_that_are_no_text_are_refused(quadrants: Artifact) -> None:
+def test_names_that_are_not_utf8_are_refused(quadrants: Artifact) -> None:
     """
-    The runtime loads such a file, and cannot say how its axes are called.
+    The runtime loads such a file but fails to return the names of its axes.
     """
     assert b"batch" in quadrants.model
 
@@ -447,11 +436,11 @@ def test_names_that_are_no_text_are_refused(quadrants: Artifact) -> None:
         Engine.load(replace(quadrants, model=quadrants.model.replace(b"batch", b"b\x80tch")))
 
 
-def test_weights_outside_the_file_are_refused(
+def test_external_weights_are_refused(
     quadrants: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Even where the file with the right weights lies at hand: a network reads no other file.
+    Even if the file with the right weights exists.
     """
 
     def alter(model: onnx.ModelProto) -> None:
@@ -466,9 +455,9 @@ def test_weights_outside_the_file_are_refused(
         Engine.load(_with_model(quadrants, alter))
 
 
-def test_operator_that_our_networks_never_need_is_refused(quadrants: Artifact) -> None:
+def test_operators_outside_the_allow_list_are_refused(quadrants: Artifact) -> None:
     """
-    The answers would even be the same.
+    Although the outputs would be the same.
     """
 
     def alter(model: onnx.ModelProto) -> None:
@@ -478,9 +467,9 @@ def test_operator_that_our_networks_never_need_is_refused(quadrants: Artifact) -
         Engine.load(_with_model(quadrants, alter))
 
 
-def test_file_is_loaded_in_the_format_it_was_checked_in(quadrants: Artifact) -> None:
+def test_files_are_never_loaded_in_the_ort_format(quadrants: Artifact) -> None:
     """
-    Bytes 4 to 8 say ORTM, by which the runtime knows its own format, past every check of ours.
+    Bytes 4 to 8 are ORTM, by which the runtime recognises its own format, which is not checked.
     """
     model = toys.onnx_model(toys.quadrant_weights())
     producer = b"\x12\x08..ORTM.."  # the field producer_name
@@ -498,11 +487,11 @@ def test_file_is_loaded_in_the_format_it_was_checked_in(quadrants: Artifact) -> 
         max_size=3,
     )
 )
-def test_mutated_network_raises_nothing_but_artifact_errors(
+def test_mutated_files_raise_only_artifact_errors(
     toy_root: Path, changes: list[tuple[int, bytes, bool]]
 ) -> None:
     """
-    Bytes changed before or behind the weights: loaded right, or refused.
+    Bytes before or after the weights are changed: the file is refused, or loaded with the same outputs.
     """
     quadrants = artifact.read(toy_root, "quadrants", "1")
     data = bytearray(quadrants.model)

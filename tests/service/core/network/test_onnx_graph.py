@@ -26,7 +26,7 @@ NODE_OPERATOR, TENSOR_EXTERNAL = 4, 13
 
 
 def small() -> onnx.ModelProto:
-    """Return a whole network in a few hundred bytes, so that most of them mean something."""
+    """Return a network of a few hundred bytes, most of which are significant."""
     return toys.onnx_model(np.array([[1, 2], [3, 4]], np.float32))
 
 
@@ -39,7 +39,7 @@ def tensors_of(model: onnx.ModelProto) -> dict[str, NDArray[np.generic]]:
 
 
 def with_tensor(dims: Sequence[int], raw: bytes, code: int = TensorProto.FLOAT) -> bytes:
-    """Return the small network with one more weight, whatever it says of itself."""
+    """Return the small network with one more tensor, described by the arguments."""
     model = small()
     tensor = model.graph.initializer.add()
     tensor.name, tensor.data_type, tensor.raw_data = "more", code, raw
@@ -48,7 +48,7 @@ def with_tensor(dims: Sequence[int], raw: bytes, code: int = TensorProto.FLOAT) 
 
 
 def varint(number: int) -> bytes:
-    """Return a whole number as protocol buffers spell it."""
+    """Encode an integer as a varint."""
     spelled = b""
     while number >= 0x80:
         spelled += bytes([number & 0x7F | 0x80])
@@ -62,17 +62,14 @@ def field(number: int, content: bytes) -> bytes:
 
 
 def hidden_field(number: int, content: bytes) -> bytes:
-    """Return a field whose tag is 2**32 too large: ONNX Runtime's reader drops what is above 32 bits."""
+    """Return a field whose tag is 2**32 too large; ONNX Runtime truncates tags to 32 bits."""
     return varint((number << 3 | 2) + 2**32) + varint(len(content)) + content
 
 
 # --- What it reads
 
 
-def test_graph_equals_what_the_onnx_package_reads() -> None:
-    """
-    Operators and weights are those that ONNX's own reader finds in the same bytes.
-    """
+def test_graph_equals_that_of_the_onnx_package() -> None:
     model = toys.onnx_model(np.random.default_rng(1).normal(size=(4, 784)).astype(np.float32))
 
     found = onnx_graph.read(model.SerializeToString())
@@ -97,11 +94,11 @@ def test_graph_equals_what_the_onnx_package_reads() -> None:
         max_size=4,
     )
 )
-def test_weights_of_any_shape_and_type_are_read_as_they_were_written(
+def test_weights_of_any_shape_and_type_are_parsed(
     tensors: dict[str, NDArray[np.generic]],
 ) -> None:
     """
-    Names, types, shapes and bits survive: scalars and NaN too.
+    Bit for bit, including scalars and NaN.
     """
     initializers = [numpy_helper.from_array(tensor, name) for name, tensor in tensors.items()]
     model = helper.make_model(helper.make_graph([], "weights", [], [], initializers))
@@ -114,19 +111,16 @@ def test_weights_of_any_shape_and_type_are_read_as_they_were_written(
     assert all(found[name].tobytes() == tensor.tobytes() for name, tensor in tensors.items())
 
 
-def test_weights_are_views_that_nobody_can_write_to() -> None:
-    """
-    Reading copies no weight, and a reader cannot change the model's bytes.
-    """
+def test_weights_are_read_only_views() -> None:
     found = onnx_graph.read(SMALL).tensors["output.weight"]
 
     assert not found.flags.writeable
     assert not found.flags.owndata
 
 
-def test_shape_that_is_not_packed_is_read_too() -> None:
+def test_unpacked_shapes_are_parsed() -> None:
     """
-    Both ways in which protocol buffers spell a list of numbers give the same shape.
+    Protocol buffers encode lists of numbers packed or unpacked.
     """
     name, raw = field(8, b"w"), field(9, np.arange(6, dtype="<f4").tobytes())
     spread = b"".join(b"\x08" + varint(size) for size in (2, 3)) + b"\x10\x01" + name + raw
@@ -140,9 +134,9 @@ def test_shape_that_is_not_packed_is_read_too() -> None:
     assert shapes == [(2, 3), (2, 3)]
 
 
-def test_number_below_zero_is_read() -> None:
+def test_negative_numbers_are_parsed() -> None:
     """
-    Protocol buffers spell it with ten bytes, and exporters write the last axis as -1.
+    Protocol buffers encode them in ten bytes; exporters write the last axis as -1.
     """
     model = small()
     model.graph.node[-1].attribute[0].i = -1
@@ -152,7 +146,7 @@ def test_number_below_zero_is_read() -> None:
 
 def test_operators_of_the_default_domain_may_name_it() -> None:
     """
-    The empty domain and `ai.onnx` are the same one.
+    The empty domain and `ai.onnx` are the same.
     """
     model = small()
     model.graph.node[0].domain = "ai.onnx"
@@ -251,11 +245,11 @@ REFUSED: dict[str, tuple[Callable[[onnx.ModelProto], None], str]] = {
 
 
 @pytest.mark.parametrize(("alter", "reason"), REFUSED.values(), ids=REFUSED)
-def test_what_our_networks_never_need_is_refused(
+def test_features_outside_the_allow_list_are_refused(
     alter: Callable[[onnx.ModelProto], None], reason: str
 ) -> None:
     """
-    A file that reaches outside itself, or brings more than plain layers, is not read.
+    External data, functions, training information, sparse tensors and nested graphs.
     """
     model = small()
     alter(model)
@@ -264,9 +258,9 @@ def test_what_our_networks_never_need_is_refused(
         onnx_graph.read(model.SerializeToString())
 
 
-def test_list_of_operators_is_not_longer_than_layers_need() -> None:
+def test_allowed_operators() -> None:
     """
-    A new operator is a decision: it is added here too.
+    Adding an operator is a deliberate change, repeated here.
     """
     arithmetic = {"Add", "Div", "Gemm", "MatMul", "Mul", "Relu", "Softmax"}
     whole = {"MatMulInteger", "QuantizeLinear"}
@@ -278,7 +272,7 @@ def test_list_of_operators_is_not_longer_than_layers_need() -> None:
 @pytest.mark.parametrize("code", [0, TensorProto.STRING, TensorProto.BOOL, TensorProto.FLOAT16, 99])
 def test_weights_of_another_type_are_refused(code: int) -> None:
     """
-    Text, truth values and half precision are no weights of ours.
+    Strings, booleans and float16.
     """
     with pytest.raises(GraphError, match="type"):
         onnx_graph.read(with_tensor([1], b"00", code))
@@ -288,9 +282,9 @@ def test_weights_of_another_type_are_refused(code: int) -> None:
     ("dims", "raw"),
     [([2], b"0" * 4), ([2], b"0" * 12), ([], b""), ([0], b"0000"), ([-1], b"0000"), ([2**40], b"0000")],
 )
-def test_weights_of_another_size_than_their_shape_says_are_refused(dims: list[int], raw: bytes) -> None:
+def test_weights_whose_size_contradicts_their_shape_are_refused(dims: list[int], raw: bytes) -> None:
     """
-    Too few bytes, too many, and sizes that are no sizes.
+    Too few or too many bytes, and invalid sizes.
     """
     with pytest.raises(GraphError, match="bytes"):
         onnx_graph.read(with_tensor(dims, raw))
@@ -298,17 +292,17 @@ def test_weights_of_another_size_than_their_shape_says_are_refused(dims: list[in
 
 @pytest.mark.parametrize("count", [65, 300])
 @pytest.mark.parametrize("size", [1, 2**62])
-def test_weights_of_very_many_axes_are_refused(count: int, size: int) -> None:
+def test_weights_with_many_axes_are_refused(count: int, size: int) -> None:
     """
-    More axes than an array can have, or sizes whose product has thousands of digits.
+    More axes than NumPy allows, or sizes whose product has thousands of digits.
     """
     with pytest.raises(GraphError):
         onnx_graph.read(with_tensor([size] * count, b"0000"))
 
 
-def test_weights_of_very_many_axes_are_refused_in_no_time() -> None:
+def test_weights_with_many_axes_are_refused_quickly() -> None:
     """
-    The product of ten thousand sizes is not computed: its cost grows with the square of their number.
+    The product of 10,000 sizes, whose cost is quadratic, is not computed.
     """
     limit_s = 0.3  # about 1 s is what the product alone took; a refusal takes a few ms
     data = with_tensor([2**62] * 10_000, b"0000")
@@ -321,7 +315,7 @@ def test_weights_of_very_many_axes_are_refused_in_no_time() -> None:
 
 def test_weights_in_the_typed_fields_are_refused() -> None:
     """
-    Numbers may stand only where they can be used without a copy.
+    Only raw data can be used without a copy.
     """
     model = small()
     model.graph.initializer.append(helper.make_tensor("typed", TensorProto.FLOAT, [2], [1.0, 2.0]))
@@ -330,18 +324,15 @@ def test_weights_in_the_typed_fields_are_refused() -> None:
         onnx_graph.read(model.SerializeToString())
 
 
-def test_file_of_two_graphs_is_refused() -> None:
+def test_files_with_two_graphs_are_refused() -> None:
     """
-    Protocol buffers would merge them; nobody has to understand what comes of that.
+    Protocol buffers would merge them.
     """
     with pytest.raises(GraphError, match="exactly one graph; got 2"):
         onnx_graph.read(SMALL + field(MODEL_GRAPH, b""))
 
 
-def test_weights_of_the_same_name_are_refused() -> None:
-    """
-    Which of the two would run is not for a reader to guess.
-    """
+def test_duplicate_names_of_weights_are_refused() -> None:
     model = small()
     model.graph.initializer.append(model.graph.initializer[2])
 
@@ -349,18 +340,12 @@ def test_weights_of_the_same_name_are_refused() -> None:
         onnx_graph.read(model.SerializeToString())
 
 
-def test_empty_file_is_refused() -> None:
-    """
-    No bytes are no network.
-    """
+def test_empty_files_are_refused() -> None:
     with pytest.raises(GraphError, match="exactly one graph; got 0"):
         onnx_graph.read(b"")
 
 
-def test_every_truncated_file_is_refused() -> None:
-    """
-    No beginning of a file is taken for the whole one.
-    """
+def test_truncated_files_are_refused() -> None:
     model = small()
     for tail in ("producer_name", "opset_import", "ir_version"):
         model.ClearField(tail)
@@ -386,10 +371,7 @@ def test_every_truncated_file_is_refused() -> None:
         (field(MODEL_GRAPH, field(GRAPH_NODE, field(NODE_OPERATOR, b"\xff\xfe"))), "UTF-8"),
     ],
 )
-def test_bytes_that_are_no_protocol_buffers_are_refused_with_a_reason(data: bytes, reason: str) -> None:
-    """
-    The message says what was wrong with them.
-    """
+def test_invalid_protocol_buffers_are_refused_with_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(GraphError, match=reason):
         onnx_graph.read(data)
 
@@ -397,9 +379,9 @@ def test_bytes_that_are_no_protocol_buffers_are_refused_with_a_reason(data: byte
 # --- What a reader of its own must not get wrong
 
 
-def test_operator_behind_an_overlong_tag_is_not_passed_over() -> None:
+def test_operators_with_an_overlong_tag_are_not_ignored() -> None:
     """
-    ONNX Runtime takes a tag modulo 2**32, so such a field would be hidden from us but not from it.
+    ONNX Runtime truncates a tag to 32 bits, so it would see the field while this parser would not.
     """
     node = field(NODE_OPERATOR, b"Relu") + hidden_field(NODE_OPERATOR, b"LogSoftmax")
 
@@ -407,10 +389,7 @@ def test_operator_behind_an_overlong_tag_is_not_passed_over() -> None:
         onnx_graph.read(field(MODEL_GRAPH, field(GRAPH_NODE, node)))
 
 
-def test_external_data_behind_an_overlong_tag_is_not_passed_over() -> None:
-    """
-    The same for weights that would be read from another file.
-    """
+def test_external_data_with_an_overlong_tag_is_not_ignored() -> None:
     where = field(1, b"location") + field(2, b"weights.bin")
     tensor = b"\x10\x01" + field(8, b"w") + field(1, b"\x00") + hidden_field(TENSOR_EXTERNAL, where)
 
@@ -420,10 +399,7 @@ def test_external_data_behind_an_overlong_tag_is_not_passed_over() -> None:
 
 @examples(300)
 @given(st.binary(max_size=400))
-def test_arbitrary_bytes_raise_nothing_but_graph_errors(data: bytes) -> None:
-    """
-    Whatever the bytes are, the answer is a graph or a reason.
-    """
+def test_arbitrary_bytes_raise_only_graph_errors(data: bytes) -> None:
     _read_or_refuse(data)
 
 
@@ -436,11 +412,11 @@ def test_arbitrary_bytes_raise_nothing_but_graph_errors(data: bytes) -> None:
     ),
     st.integers(0, len(SMALL)),
 )
-def test_mutated_files_are_refused_or_mean_to_us_what_they_mean_to_onnx(
+def test_mutated_files_are_refused_or_parsed_like_the_onnx_package(
     changes: list[tuple[int, int, bytes]], cut: int
 ) -> None:
     """
-    Bytes overwritten, put in or left out: never another error, and never another reading than ONNX's.
+    Bytes are overwritten, inserted or deleted.
     """
     data = bytearray(SMALL[:cut] if cut % 4 == 0 else SMALL)
     for at, kind, content in changes:
@@ -470,11 +446,9 @@ def test_mutated_files_are_refused_or_mean_to_us_what_they_mean_to_onnx(
     st.binary(max_size=64),
     st.integers(0, 30),
 )
-def test_weights_of_any_description_raise_nothing_but_graph_errors(
-    dims: list[int], raw: bytes, code: int
-) -> None:
+def test_arbitrary_tensors_raise_only_graph_errors(dims: list[int], raw: bytes, code: int) -> None:
     """
-    Shapes, types and bytes that do not belong together.
+    Shapes, types and bytes that contradict each other.
     """
     _read_or_refuse(with_tensor(dims, raw, code))
 
@@ -486,10 +460,7 @@ def _read_or_refuse(data: bytes) -> onnx_graph.Graph | None:
         return None
 
 
-def test_promise_of_much_data_allocates_nothing() -> None:
-    """
-    A few bytes cannot make the reader ask for gigabytes.
-    """
+def test_large_declared_sizes_allocate_no_memory() -> None:
     allowed = 2**20
     promises = [
         with_tensor([2**31, 2**20], b""),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from service.core.network.ood_score import energy
+from service.core.network.ood_score import negative_energy
 from tests.examples import examples
 
 LOGITS = npst.arrays(
@@ -19,11 +19,11 @@ LOGITS = npst.arrays(
 
 @examples()
 @given(logits=LOGITS, temperature=st.floats(0.2, 20))
-def test_energy_is_the_formula(logits: NDArray[np.float32], temperature: float) -> None:
+def test_negative_energy_equals_the_formula(logits: NDArray[np.float32], temperature: float) -> None:
     """
-    Computed one image at a time in Python, in double precision.
+    Computed in Python, one image at a time.
     """
-    found = energy(logits, temperature)
+    found = negative_energy(logits, temperature)
 
     assert found.dtype == np.float64
     for row, value in zip(logits.tolist(), found, strict=True):
@@ -31,17 +31,17 @@ def test_energy_is_the_formula(logits: NDArray[np.float32], temperature: float) 
         assert value == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
-def test_energy_of_equal_logits_is_known_by_heart() -> None:
+def test_negative_energy_of_equal_logits() -> None:
     """
-    Four times nought at temperature 0.5: log(4) / 2.
+    log(4) / 2 for four logits of 0 at temperature 0.5.
     """
-    assert energy(np.zeros((1, 4), np.float32), 0.5) == pytest.approx([math.log(2)])
+    assert negative_energy(np.zeros((1, 4), np.float32), 0.5) == pytest.approx([math.log(2)])
 
 
 def test_large_logits_do_not_overflow() -> None:
     """
-    Where exp() would be infinite, the largest logit is the energy.
+    If exp() would overflow, the result is the largest logit.
     """
     logits = np.array([[1e30, 0], [-1e30, -1e30]], np.float32)
 
-    np.testing.assert_allclose(energy(logits, 0.01), [1e30, -1e30], rtol=1e-6)
+    np.testing.assert_allclose(negative_energy(logits, 0.01), [1e30, -1e30], rtol=1e-6)

@@ -15,7 +15,7 @@ from service.core.network.weight_images import Palette
 from tests.examples import examples
 
 HALF = Fraction(1, 2) + Fraction(1, 10**6)
-"""How far a level may be from the exact one: rounded to the nearest, whichever way a tie goes."""
+"""Tolerance of a level: rounded to the nearest, ties in either direction."""
 
 WEIGHTS = npst.arrays(
     np.float32,
@@ -32,7 +32,7 @@ def quadrants(toy_root: Path) -> Artifact:
 
 
 def exact_pixel(weight: float, largest: float) -> tuple[Fraction, Fraction, Fraction, int]:
-    """Return one pixel as the design's formula gives it, without rounding: red, green, blue, alpha."""
+    """Return RGBA of one pixel according to the formula, without rounding."""
     v = Fraction(weight) / Fraction(largest) if largest else Fraction(0)
     red_and_blue = 1 - max(v, Fraction(0))
     green = 1 - max(-v, Fraction(0))
@@ -45,7 +45,7 @@ def exact_pixel(weight: float, largest: float) -> tuple[Fraction, Fraction, Frac
 @example(np.array([[-1e-45, 3e38]], np.float32))
 def test_weight_image_equals_the_formula_pixel_by_pixel(weights: NDArray[np.float32]) -> None:
     """
-    Computed one pixel at a time with exact fractions.
+    Computed with fractions, one pixel at a time.
     """
     image = weight_images.weight_image(weights)
 
@@ -60,9 +60,6 @@ def test_weight_image_equals_the_formula_pixel_by_pixel(weights: NDArray[np.floa
 
 
 def test_weight_image_is_green_for_positive_and_purple_for_negative() -> None:
-    """
-    The lesson's colours, worked out by hand.
-    """
     weights = np.array([[2, -2], [1, 0]], np.float32)
 
     image = weight_images.weight_image(weights)
@@ -74,9 +71,6 @@ def test_weight_image_is_green_for_positive_and_purple_for_negative() -> None:
 
 
 def test_safe_palette_is_blue_for_positive_and_vermillion_for_negative() -> None:
-    """
-    Full weights have Okabe and Ito's colours, none is transparent white.
-    """
     weights = np.array([[3, -3, 0]], np.float32)
 
     image = weight_images.weight_image(weights, "safe")
@@ -87,7 +81,7 @@ def test_safe_palette_is_blue_for_positive_and_vermillion_for_negative() -> None
 @pytest.mark.parametrize("palette", ["lesson", "safe"])
 def test_colours_fade_evenly_towards_white(palette: Palette) -> None:
     """
-    Half a weight lies half-way between white and the full colour, on either side.
+    Half the largest weight is half-way between white and the full colour.
     """
     full = weight_images.weight_image(np.array([[1, -1]], np.float32), palette).astype(int)
 
@@ -98,18 +92,15 @@ def test_colours_fade_evenly_towards_white(palette: Palette) -> None:
 
 
 @pytest.mark.parametrize("palette", ["lesson", "safe"])
-def test_weights_of_all_zero_are_all_transparent(palette: Palette) -> None:
-    """
-    Nothing is divided by zero.
-    """
+def test_weights_of_zero_are_transparent(palette: Palette) -> None:
     image = weight_images.weight_image(np.zeros((3, 2), np.float32), palette)
 
     assert not image[..., 3].any()
 
 
-def test_weights_of_colours_stand_below_each_other_on_one_scale() -> None:
+def test_weights_of_rgb_images_are_three_planes_on_one_scale() -> None:
     """
-    Worked out by hand: red 2 and -1, green 0 and 1, blue -2 and 0.
+    Red 2 and -1, green 0 and 1, blue -2 and 0.
     """
     weights = np.array([[[2, 0, -2], [-1, 1, 0]]], np.float32)
 
@@ -123,9 +114,9 @@ def test_weights_of_colours_stand_below_each_other_on_one_scale() -> None:
     ]
 
 
-def test_palette_colour_shows_what_speaks_for_a_unit() -> None:
+def test_palette_colour_is_grey_for_zero_weights() -> None:
     """
-    Worked out by hand: full red without blue, half green, and a pixel without weights.
+    Positive red, negative blue, half green; and a pixel of zero weights.
     """
     weights = np.array([[[4, 0, -4], [0, 2, 0], [0, 0, 0]]], np.float32)
 
@@ -135,9 +126,6 @@ def test_palette_colour_shows_what_speaks_for_a_unit() -> None:
 
 
 def test_weight_image_does_not_change_the_weights() -> None:
-    """
-    A picture of weights leaves them as they are.
-    """
     weights = np.array([[1, -2]], np.float32)
 
     weight_images.weight_image(weights)
@@ -149,18 +137,18 @@ def test_weight_image_does_not_change_the_weights() -> None:
     ("units", "columns"),
     [(1, 1), (2, 2), (3, 3), (4, 2), (5, 5), (6, 3), (7, 3), (8, 4), (10, 5), (16, 4), (17, 5), (128, 16)],
 )
-def test_grid_has_as_many_columns_as_the_table_says(units: int, columns: int) -> None:
+def test_grid_columns(units: int, columns: int) -> None:
     """
-    Whole rows where they make no strip, else nearly a square: worked out by hand.
+    Full rows if the grid does not become a strip, otherwise nearly a square.
     """
     assert weight_images.grid_columns(units) == columns
 
 
 @examples()
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(1, 4), st.sampled_from(["lesson", "safe"]))
-def test_grid_shows_every_unit_in_its_place(units: int, height: int, width: int, palette: Palette) -> None:
+def test_grid_contains_the_image_of_every_unit(units: int, height: int, width: int, palette: Palette) -> None:
     """
-    Row by row, one transparent pixel between neighbours, each on its own scale, nothing else.
+    Row by row, with one transparent pixel between neighbours, each on its own scale.
     """
     rng = np.random.default_rng(units)
     weights = rng.normal(size=(height * width, units)).astype(np.float32)
@@ -182,9 +170,6 @@ def test_grid_shows_every_unit_in_its_place(units: int, height: int, width: int,
 
 
 def test_pixels_are_enlarged_to_squares() -> None:
-    """
-    Three times as wide and as high, and no pixel in between.
-    """
     image = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 
     large = weight_images.enlarge(image, 3)
@@ -194,18 +179,15 @@ def test_pixels_are_enlarged_to_squares() -> None:
 
 
 def test_scale_of_one_changes_nothing() -> None:
-    """
-    The smallest scale gives the image itself.
-    """
     image = np.arange(12, dtype=np.uint8).reshape(1, 3, 4)
 
     assert weight_images.enlarge(image, 1).tolist() == image.tolist()
 
 
 @pytest.mark.parametrize("palette", ["lesson", "safe"])
-def test_shares_of_colours_are_shown_as_their_sum(palette: Palette) -> None:
+def test_shares_of_rgb_pixels_are_added(palette: Palette) -> None:
     """
-    One image as large as the photograph; a pixel whose three shares cancel is transparent.
+    A pixel whose three shares sum to 0 is transparent.
     """
     shares = np.array([[[1, 2, 3], [1, -3, 2]], [[-1, -1, -1], [0, 0, 0]]], np.float32)
 
@@ -217,9 +199,9 @@ def test_shares_of_colours_are_shown_as_their_sum(palette: Palette) -> None:
     assert image[..., 3].tolist() == [[255, 0], [255, 0]]
 
 
-def test_shares_of_colours_can_be_shown_in_colours() -> None:
+def test_palette_colour_draws_shares_of_rgb_separately() -> None:
     """
-    White speaks for the class in all three, black against it; half and half is grey.
+    White for three positive shares, black for three negative ones.
     """
     shares = np.array([[[2, 2, 2], [-2, -2, -2], [2, 0, -2]]], np.float32)
 
@@ -228,9 +210,9 @@ def test_shares_of_colours_can_be_shown_in_colours() -> None:
     assert image.tolist() == [[[255, 255, 255, 255], [0, 0, 0, 255], [255, 128, 0, 255]]]
 
 
-def test_shares_of_grey_pixels_are_coloured_as_weights() -> None:
+def test_shares_of_grey_pixels_are_drawn_as_weights() -> None:
     """
-    Green for the class, purple against it, nothing where no ink is.
+    Green for positive, purple for negative, transparent for 0.
     """
     image = weight_images.share_image(np.array([[4, -4, 0]], np.float32))
 

@@ -1,4 +1,4 @@
-"""What counts as one client."""
+"""Connection, address and network of a client."""
 
 import pytest
 
@@ -18,15 +18,15 @@ from service.grpc.limits.clients import client_of, of_address
         ("ipv4:nonsense", ":0", "-", "-"),
     ],
 )
-def test_a_client_is_an_address_or_a_network(peer: str, connection: str, address: str, network: str) -> None:
+def test_client_has_address_and_network(peer: str, connection: str, address: str, network: str) -> None:
     client = client_of(peer)
 
     assert (client.connection, client.address, client.network) == (connection, address, network)
 
 
-def test_a_socket_and_grpc_name_a_connection_alike() -> None:
+def test_socket_and_grpc_peer_give_the_same_connection() -> None:
     """
-    Else a call's connection could not be found to be closed.
+    Otherwise the connection of a call would not be found.
     """
     assert of_address("::ffff:127.0.0.1", 5000).connection == client_of("ipv4:127.0.0.1:5000").connection
     assert of_address("::1", 5000).connection == client_of("ipv6:%5B::1%5D:5000").connection

@@ -1,4 +1,4 @@
-"""Connections of a port of this process are found, closed, and kept to a number."""
+"""Connections at a port of this process are found, closed and limited."""
 
 import socket
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ PATIENCE_S = 10.0
 
 @contextmanager
 def connected(*addresses: str) -> Iterator[tuple[int, list[socket.socket], list[socket.socket]]]:
-    """Yield a port with connections from some addresses of this machine: both ends of each."""
+    """Yield a port with connections from some addresses of this machine, and both ends of each."""
     with ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=100))
         port = listening.getsockname()[1]
@@ -35,7 +35,7 @@ def name(client: socket.socket) -> Client:
 
 
 def is_closed(client: socket.socket) -> bool:
-    """Tell whether the other end was closed."""
+    """Return whether the other end was closed."""
     client.settimeout(0.05)
     try:
         return client.recv(1) == b""
@@ -61,9 +61,9 @@ def descriptors() -> list[str]:
     return sorted(path.name for path in Path("/dev/fd").iterdir())
 
 
-def test_no_descriptor_stays_open() -> None:
+def test_no_descriptor_leaks() -> None:
     """
-    Of files and pipes neither.
+    Also not of files and pipes.
     """
     with connected("127.0.0.1") as (port, clients, _), Path(__file__).open(encoding="utf-8"):
         before = descriptors()
@@ -76,7 +76,7 @@ def test_no_descriptor_stays_open() -> None:
         assert descriptors() == before
 
 
-def test_one_connection_is_closed_and_no_other() -> None:
+def test_only_the_given_connection_is_closed() -> None:
     with connected("127.0.0.1", "127.0.0.1") as (port, (first, second), served):
         connections = Connections(port, 10)
 
@@ -88,9 +88,9 @@ def test_one_connection_is_closed_and_no_other() -> None:
         assert served[0].fileno() >= 0  # who owns the socket still does
 
 
-def test_as_many_are_kept_as_may_be() -> None:
+def test_connections_above_the_limit_are_closed() -> None:
     """
-    None is closed while there are no more.
+    None is closed at the limit.
     """
     with connected(*["127.0.0.1"] * 20) as (port, clients, _):
         assert Connections(port, 20).trim(idle) == 0
@@ -100,7 +100,7 @@ def test_as_many_are_kept_as_may_be() -> None:
 
 
 @pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="needs Linux's many loopback addresses")
-def test_the_address_with_most_loses_its_idle_ones_first() -> None:
+def test_idle_connections_of_the_busiest_address_are_closed_first() -> None:
     many, few = ["127.0.0.2"] * 10, ["127.0.0.3"] * 2
     with connected(*few, *many) as (port, clients, _):
         busy = {name(client).connection for client in clients[2:8]}

@@ -1,4 +1,4 @@
-"""Fair permits: who gets one, and from whom it is taken."""
+"""Fair permits: who gets one, and whose is revoked."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -31,12 +31,12 @@ def revocable(permits: FairPermits, client: Client, revoked: list[Client]) -> Pe
 
 
 async def settled() -> None:
-    """Let everything run that can."""
+    """Run the event loop until all tasks wait."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-def test_there_are_so_many_permits() -> None:
+def test_number_of_permits_is_limited() -> None:
     async def work() -> None:
         permits = FairPermits(2, grace_s=60)
 
@@ -50,7 +50,7 @@ def test_there_are_so_many_permits() -> None:
     run(work)
 
 
-def test_a_permit_is_returned_once() -> None:
+def test_releasing_a_permit_twice_has_no_effect() -> None:
     async def work() -> None:
         permits = FairPermits(2, grace_s=60)
         permit = await permits.acquire(FIRST)
@@ -64,9 +64,9 @@ def test_a_permit_is_returned_once() -> None:
     run(work)
 
 
-def test_a_free_permit_goes_to_who_holds_fewest() -> None:
+def test_free_permit_goes_to_the_client_with_the_fewest() -> None:
     """
-    Not to who has waited longest.
+    Not to the one that has waited longest.
     """
 
     async def work() -> None:
@@ -86,9 +86,9 @@ def test_a_free_permit_goes_to_who_holds_fewest() -> None:
     run(work)
 
 
-def test_among_equals_it_goes_to_who_was_served_least_recently() -> None:
+def test_among_equals_the_client_served_least_recently_is_next() -> None:
     """
-    Else many calls of one connection would all come before the first of another.
+    Otherwise many calls of one connection would precede the first of another.
     """
 
     async def work() -> None:
@@ -110,7 +110,7 @@ def test_among_equals_it_goes_to_who_was_served_least_recently() -> None:
     run(work)
 
 
-def test_a_permit_is_revoked_for_who_holds_fewer() -> None:
+def test_permit_is_revoked_for_a_client_with_fewer() -> None:
     async def work() -> None:
         permits = FairPermits(2, grace_s=0)
         revoked: list[Client] = []
@@ -125,7 +125,7 @@ def test_a_permit_is_revoked_for_who_holds_fewer() -> None:
     run(work)
 
 
-def test_no_permit_is_revoked_for_who_holds_as_many() -> None:
+def test_no_permit_is_revoked_for_a_client_with_as_many() -> None:
     async def work() -> None:
         permits = FairPermits(2, grace_s=0)
         revoked: list[Client] = []
@@ -138,9 +138,9 @@ def test_no_permit_is_revoked_for_who_holds_as_many() -> None:
     run(work)
 
 
-def test_permits_of_the_same_client_are_revoked_oldest_first() -> None:
+def test_oldest_permit_of_a_client_is_revoked_first() -> None:
     """
-    Calls that stand still do not stop others of the same connection.
+    Its idle calls do not block its others.
     """
 
     async def work() -> None:
@@ -155,7 +155,7 @@ def test_permits_of_the_same_client_are_revoked_oldest_first() -> None:
     run(work)
 
 
-def test_no_permit_is_revoked_before_its_grace_is_over() -> None:
+def test_no_permit_is_revoked_in_its_grace_period() -> None:
     async def work() -> None:
         permits = FairPermits(1, grace_s=0.05)
         revoked: list[Client] = []
@@ -172,7 +172,7 @@ def test_no_permit_is_revoked_before_its_grace_is_over() -> None:
     run(work)
 
 
-def test_a_permit_that_may_not_be_revoked_is_not() -> None:
+def test_irrevocable_permit_is_not_revoked() -> None:
     async def work() -> None:
         permits = FairPermits(1, grace_s=0)
         revoked: list[Client] = []
@@ -187,7 +187,7 @@ def test_a_permit_that_may_not_be_revoked_is_not() -> None:
     run(work)
 
 
-def test_who_leaves_while_waiting_takes_no_permit() -> None:
+def test_cancelled_waiter_takes_no_permit() -> None:
     async def work() -> None:
         permits = FairPermits(1, grace_s=60)
         permit = await permits.acquire(FIRST)
@@ -208,9 +208,9 @@ def test_who_leaves_while_waiting_takes_no_permit() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_everybody_is_served_in_the_end(size: int) -> None:
+def test_every_waiter_is_served(size: int) -> None:
     """
-    And nothing is kept of who came.
+    No state is left afterwards.
     """
 
     async def work() -> None:

@@ -1,4 +1,4 @@
-"""Typed and raw contents, and everything that can be wrong with them."""
+"""Typed and raw tensor contents, valid and invalid."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ LOGITS = [0, 0, 0, 1]
 PIXELS = DOT.ravel().tolist()
 
 
-def test_raw_contents_are_answered_with_raw_contents(grpc_client: Client) -> None:
+def test_raw_contents_get_raw_contents(grpc_client: Client) -> None:
     message = grpc_client.infer(raw()).message
 
     assert [output.name for output in message.outputs] == ["logits", "probabilities"]
@@ -42,11 +42,11 @@ def test_raw_contents_are_answered_with_raw_contents(grpc_client: Client) -> Non
         ("bool_contents", "BOOL", 255),
     ],
 )
-def test_typed_contents_are_answered_with_typed_contents(
+def test_typed_contents_get_typed_contents(
     grpc_client: Client, field: str, datatype: str, scale: int
 ) -> None:
     """
-    Of every datatype; as 0..1 where the request says so.
+    Of every datatype; as 0..1 if the request says so.
     """
     asked = typed(field, [value // scale for value in PIXELS], datatype)
     if scale != 1:
@@ -140,7 +140,7 @@ WRONG: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_wrong_inferences_are_told(grpc_client: Client, what: str) -> None:
+def test_invalid_requests_are_refused(grpc_client: Client, what: str) -> None:
     make, parts = WRONG[what]
     code = "RESOURCE_EXHAUSTED" if what == "huge declaration" else "INVALID_ARGUMENT"
 
@@ -160,18 +160,18 @@ def test_wrong_inferences_are_told(grpc_client: Client, what: str) -> None:
         b"\x2a\x08\x2a\x06\x42\x00\x42\x00\x42\x00",  # an input of empty elements
     ],
 )
-def test_very_many_fields_are_refused_before_they_take_up_memory(grpc_client: Client, part: bytes) -> None:
+def test_too_many_fields_are_refused_before_parsing(grpc_client: Client, part: bytes) -> None:
     """
-    Each would become a message many times as large.
+    Each parsed field would take a multiple of its memory.
     """
     answer = grpc_client.infer(raw().SerializeToString() + part * 2000)
 
     refused(answer, "RESOURCE_EXHAUSTED", "1,088 fields", "more")
 
 
-def test_an_envelope_copies_no_raw_contents() -> None:
+def test_scanning_does_not_copy_raw_contents() -> None:
     """
-    They are views of the message; what remains is a message without them, wherever they stood.
+    They are views of the message; the rest is a message without them.
     """
     asked = raw(bytes(range(200)))
     without = pb.ModelInferRequest()

@@ -1,4 +1,4 @@
-"""Messages are read within limits, and calls whose client stands still hold up nobody."""
+"""Messages are read within limits; clients that send nothing do not block others."""
 
 import socket
 import time
@@ -30,7 +30,8 @@ EMPTY = {
 
 @contextmanager
 def silent(client: Client, method: str, calls: int, connections: int = 1) -> Iterator[None]:
-    """Begin calls that send nothing, over some connections; two are there when the context is entered."""
+    """Start calls without a message, over some connections; at least two have started when the context is
+    entered."""
     before = in_flight(client)
     is_counted = not method.startswith("/grpc.")
     with ExitStack() as stack:
@@ -44,7 +45,7 @@ def silent(client: Client, method: str, calls: int, connections: int = 1) -> Ite
 
 
 def in_flight(client: Client) -> int:
-    """Return how many requests are being answered."""
+    """Return the number of requests in flight."""
     for line in client.http.get("/metrics").text.splitlines():
         if line.startswith("inkling_requests_in_flight "):
             return int(float(line.split()[1]))
@@ -52,9 +53,11 @@ def in_flight(client: Client) -> int:
 
 
 @pytest.mark.parametrize("connections", [1, 8])
-def test_silent_inferences_hold_up_no_inference(toy_settings: Settings, connections: int) -> None:
+def test_inference_calls_without_message_do_not_block_inference(
+    toy_settings: Settings, connections: int
+) -> None:
     """
-    There is room for two messages at a time, so each place is held by one that never comes.
+    There are two permits, each held by a call without a message.
     """
     with (
         serving(
@@ -67,7 +70,7 @@ def test_silent_inferences_hold_up_no_inference(toy_settings: Settings, connecti
     assert codes == ["OK"] * 5
 
 
-def test_silent_small_calls_hold_up_no_small_call(toy_settings: Settings) -> None:
+def test_small_calls_without_message_do_not_block_small_calls(toy_settings: Settings) -> None:
     with (
         serving(toy_settings, body_timeout_s=600) as client,
         silent(client, "ModelReady", calls=40),
@@ -82,9 +85,9 @@ def test_silent_small_calls_hold_up_no_small_call(toy_settings: Settings) -> Non
 
 
 @pytest.mark.parametrize("method", EMPTY)
-def test_a_method_without_fields_is_answered_before_its_message(toy_settings: Settings, method: str) -> None:
+def test_method_without_fields_responds_before_its_message(toy_settings: Settings, method: str) -> None:
     """
-    It is not read, so it waits for nothing.
+    Its message is not read.
     """
     with serving(toy_settings, body_timeout_s=600) as client:
         stub = client.channel.stream_unary(f"/{SERVICE}/{method}", None, None)
@@ -98,9 +101,9 @@ def test_a_method_without_fields_is_answered_before_its_message(toy_settings: Se
     assert answer
 
 
-def test_more_silent_calls_than_there_may_be_hold_up_nobody(toy_settings: Settings) -> None:
+def test_calls_without_message_above_the_limit_do_not_block_others(toy_settings: Settings) -> None:
     """
-    A new call takes the place of one that stands still.
+    A new call replaces one of them.
     """
     with serving(toy_settings, max_connections=16, body_timeout_s=600) as client, ExitStack() as stack:
         for _ in range(3):
@@ -114,9 +117,9 @@ def test_more_silent_calls_than_there_may_be_hold_up_nobody(toy_settings: Settin
     assert small.message.ready
 
 
-def test_a_message_that_does_not_come_is_given_up(toy_settings: Settings) -> None:
+def test_missing_message_times_out(toy_settings: Settings) -> None:
     """
-    After `body_timeout_s`, where nobody else waits.
+    After `body_timeout_s`, if no other call waits.
     """
 
     def never() -> Iterator[bytes]:
@@ -135,9 +138,9 @@ def test_a_message_that_does_not_come_is_given_up(toy_settings: Settings) -> Non
             assert "0.3 seconds" in error.details()
 
 
-def test_a_slow_message_is_read_while_nobody_waits(toy_settings: Settings) -> None:
+def test_slow_message_is_read_if_no_call_waits(toy_settings: Settings) -> None:
     """
-    Beyond the time in which a quick one is there.
+    Longer than a quick read may take.
     """
     with serving(toy_settings) as client:
 
@@ -151,9 +154,9 @@ def test_a_slow_message_is_read_while_nobody_waits(toy_settings: Settings) -> No
     assert answer.model_name == "quadrants"
 
 
-def test_nothing_is_held_after_calls_have_ended(toy_settings: Settings) -> None:
+def test_ended_calls_release_all_permits(toy_settings: Settings) -> None:
     """
-    Whatever they ended with; with room for two messages a leak would show.
+    However they end; with two permits a leak would show.
     """
     with serving(
         toy_settings, max_pending_bytes=8_000_000, max_body_bytes=4_000_000, max_connections=8
@@ -172,7 +175,7 @@ def test_nothing_is_held_after_calls_have_ended(toy_settings: Settings) -> None:
         assert client.infer(raw()).code == "OK"
 
 
-def test_a_small_message_is_small_in_the_standard_services_too(grpc_client: Client) -> None:
+def test_standard_services_limit_message_size(grpc_client: Client) -> None:
     health = health_pb2_grpc.HealthStub(grpc_client.channel)
     with pytest.raises(grpc.RpcError) as caught:
         health.Check(health_pb2.HealthCheckRequest(service="a" * 70_000), timeout=PATIENCE_S)
@@ -186,7 +189,7 @@ def test_a_small_message_is_small_in_the_standard_services_too(grpc_client: Clie
 
 
 @pytest.mark.parametrize("path", [HEALTH, REFLECTION])
-def test_what_is_no_message_is_refused_by_the_standard_services(grpc_client: Client, path: str) -> None:
+def test_standard_services_refuse_invalid_messages(grpc_client: Client, path: str) -> None:
     method = grpc_client.channel.stream_stream(path, None, None)
 
     with pytest.raises(grpc.RpcError) as caught:
@@ -195,7 +198,7 @@ def test_what_is_no_message_is_refused_by_the_standard_services(grpc_client: Cli
     assert caught.value.code().name == "INVALID_ARGUMENT"
 
 
-def test_a_call_without_a_message_is_refused(grpc_client: Client) -> None:
+def test_call_without_message_is_refused(grpc_client: Client) -> None:
     for name in ("ModelInfer", "ModelReady"):
         method = grpc_client.channel.stream_unary(f"/{SERVICE}/{name}", None, None)
 
@@ -205,9 +208,9 @@ def test_a_call_without_a_message_is_refused(grpc_client: Client) -> None:
         assert caught.value.code().name == "RESOURCE_EXHAUSTED"
 
 
-def test_answers_count_until_they_are_taken(toy_settings: Settings) -> None:
+def test_responses_count_until_they_are_read(toy_settings: Settings) -> None:
     """
-    A client that asks and does not read fills the budget; when it is gone, its answers are.
+    A client that does not read fills the budget; when it disconnects, its responses are released.
     """
     explained = raw(raw().raw_input_contents[0] * 16, shape=[16, 28, 28])
     explained.parameters["explain"].bool_param = True
@@ -229,7 +232,7 @@ def test_answers_count_until_they_are_taken(toy_settings: Settings) -> None:
 
 def test_too_many_numbers_are_refused_before_they_are_parsed(grpc_client: Client) -> None:
     """
-    A byte of a message may be eight once it is parsed.
+    One byte of a message may be eight when it is parsed.
     """
     asked = raw(datatype="UINT64")
     del asked.raw_input_contents[:]
@@ -239,16 +242,16 @@ def test_too_many_numbers_are_refused_before_they_are_parsed(grpc_client: Client
 
 
 def wait_for(is_true: Callable[[], bool]) -> None:
-    """Wait for something that will be true soon."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + PATIENCE_S
     while not is_true():
         assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize("method", ["ModelInfer", HEALTH])
-def test_who_cancels_too_many_calls_is_disconnected(toy_settings: Settings, method: str) -> None:
+def test_client_that_cancels_too_many_calls_is_disconnected(toy_settings: Settings, method: str) -> None:
     """
-    And may come again.
+    It may reconnect.
     """
     cancel = CANCEL.to_bytes(4, "big")
     with serving(toy_settings) as client, connect(client.port, is_read=False) as connection:
@@ -257,13 +260,13 @@ def test_who_cancels_too_many_calls_is_disconnected(toy_settings: Settings, meth
         with suppress(ConnectionResetError):
             while connection.recv(65_536):
                 pass
-        sender.answer()
+        sender.result()
 
         assert client.infer(raw()).code == "OK"
 
 
 def cancel_calls(connection: socket.socket, method: str, cancel: bytes) -> None:
-    """Begin calls, and cancel each when it has had time to begin."""
+    """Start calls, and cancel each shortly after."""
     with suppress(OSError):
         for stream in range(1, 4_001, 2):
             connection.sendall(begin(method, stream))
@@ -271,9 +274,9 @@ def cancel_calls(connection: socket.socket, method: str, cancel: bytes) -> None:
             connection.sendall(frame(RST_STREAM, 0, stream, cancel))
 
 
-def test_health_can_be_watched_by_many(toy_settings: Settings) -> None:
+def test_health_watchers_do_not_block_other_calls(toy_settings: Settings) -> None:
     """
-    Whoever watches holds a place only until another client needs it.
+    A watcher's permit is revoked when another client needs it.
     """
     with serving(toy_settings, max_connections=4) as client:
         stub = health_pb2_grpc.HealthStub(client.channel)
@@ -286,4 +289,4 @@ def test_health_can_be_watched_by_many(toy_settings: Settings) -> None:
         ended = Background(lambda: [watch.code().name for watch in watching if watch.done()])
         for watch in watching:
             watch.cancel()
-        assert set(ended.answer()) <= {"UNAVAILABLE"}
+        assert set(ended.result()) <= {"UNAVAILABLE"}

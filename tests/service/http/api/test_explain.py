@@ -1,4 +1,4 @@
-"""`service/http/api/explain.py`: what is said is exact, for every published model, and drawn as it is."""
+"""`service/http/api/explain.py`: explanations of every published model are exact, as JSON and as pictures."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -21,12 +21,12 @@ from service.inference.thread_pool import ThreadPool
 from service.settings import Settings
 from tests import digits, toys
 from tests.conftest import REPOSITORY
-from tests.service.http.bodies import QUADRANTS, problem
+from tests.service.http.bodies import OCTETS, QUADRANTS, problem
 from tests.service.http.running import service
 
-EXPLAIN = f"{QUADRANTS}/explain"
+EXPLAIN = f"{QUADRANTS}/explain?prepare=none"
+"""Without preprocessing: the toy networks are not fitted on MNIST."""
 
-OCTETS = {"content-type": "application/octet-stream"}
 
 PNG = {"accept": "image/png"}
 
@@ -57,23 +57,21 @@ def seen_images(shape: tuple[int, ...]) -> NDArray[np.uint8]:
 def test_shares_and_bias_add_up_to_the_logit_of_every_class(
     real_client: TestClient, published: Path, name: str, version: str
 ) -> None:
-    """
-    Of every published model: digits, noise, white and nothing; the logit is the one that ONNX Runtime gives.
-    """
+    """For every published model, for digits, noise, white and black images."""
     read = artifact.read(published, name, version)
     images = seen_images(read.manifest.input.shape[1:])
     logits = Engine.load(read).run(images).logits
 
     for index, label in enumerate(read.manifest.labels):
-        answer = real_client.post(
+        response = real_client.post(
             f"/v1/models/{name}/versions/{version}/explain",
-            params={"label": label},
+            params={"label": label, "prepare": "none"},
             content=images.tobytes(),
             headers=OCTETS,
         )
 
-        assert answer.status_code == 200
-        entries = orjson.loads(answer.content)["predictions"]
+        assert response.status_code == 200
+        entries = orjson.loads(response.content)["predictions"]
         assert [entry["explained"] for entry in entries] == [label] * len(images)
         np.testing.assert_allclose(
             [entry["logit"] for entry in entries], logits[:, index], rtol=0, atol=EXACT
@@ -85,21 +83,19 @@ def test_shares_and_bias_add_up_to_the_logit_of_every_class(
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
-def test_an_entry_says_what_predict_says_and_more(client: TestClient, version: str) -> None:
-    """
-    Without a label, the likeliest class of each image is explained; a toy's shares are its ink.
-    """
+def test_an_explanation_extends_the_prediction(client: TestClient, version: str) -> None:
+    """By default the top class is explained; the shares of the toy model are its ink."""
     images = np.stack([toys.dot(0), toys.dot(3)])
     home = f"{QUADRANTS}/versions/{version}"
 
-    plain = client.post(f"{home}/predict?top=2", content=images.tobytes(), headers=OCTETS).json()
-    answer = client.post(f"{home}/explain?top=2", content=images.tobytes(), headers=OCTETS)
+    plain = client.post(f"{home}/predict?prepare=none&top=2", content=images.tobytes(), headers=OCTETS).json()
+    response = client.post(f"{home}/explain?prepare=none&top=2", content=images.tobytes(), headers=OCTETS)
 
-    document = answer.json()
+    document = response.json()
     schemas.Explanations.model_validate(document)
     assert (document["model"], document["version"]) == ("quadrants", version)
-    assert answer.headers["vary"] == "Accept"
-    assert "explain;dur=" in answer.headers["server-timing"]
+    assert response.headers["vary"] == "Accept"
+    assert "explain;dur=" in response.headers["server-timing"]
     for image, entry, said in zip(images, document["predictions"], plain["predictions"], strict=True):
         assert {name: entry[name] for name in said} == said
         assert set(entry) - set(said) == {"explained", "logit", "bias", "shares"}
@@ -108,17 +104,15 @@ def test_an_entry_says_what_predict_says_and_more(client: TestClient, version: s
         np.testing.assert_array_equal(entry["shares"], image / 255)
 
 
-def test_another_class_can_be_asked_for(client: TestClient) -> None:
-    """
-    Of a quarter without ink the logit is 0, and nothing has a share; the prediction stays what it is.
-    """
-    params = {"label": toys.QUARTERS[2]}
+def test_a_label_selects_the_explained_class(client: TestClient) -> None:
+    """A quarter without ink has logit 0 and no shares; the prediction is unchanged."""
+    params = {"label": toys.QUARTERS[2], "prepare": "none"}
 
-    answer = client.post(
+    response = client.post(
         f"{QUADRANTS}/versions/1/explain", params=params, content=toys.dot(1).tobytes(), headers=OCTETS
     )
 
-    (entry,) = answer.json()["predictions"]
+    (entry,) = response.json()["predictions"]
     assert (entry["label"], entry["explained"]) == (toys.QUARTERS[1], toys.QUARTERS[2])
     assert entry["logit"] == 0
     assert not np.any(entry["shares"])
@@ -128,20 +122,17 @@ def test_another_class_can_be_asked_for(client: TestClient) -> None:
     ("query", "further"),
     [
         ("", set()),
-        ("?include=", set()),
-        ("?include=seen", {"seen"}),
-        ("?include=activations", {"activations"}),
-        ("?include=activations,seen", {"seen", "activations"}),
+        ("include=", set()),
+        ("include=seen", {"seen"}),
+        ("include=activations", {"activations"}),
+        ("include=activations,seen", {"seen", "activations"}),
     ],
 )
-def test_more_is_included_on_request(client: TestClient, query: str, further: set[str]) -> None:
-    """
-    What the network saw, and what its units say: here the logits.
-    """
+def test_include_adds_pixels_and_activations(client: TestClient, query: str, further: set[str]) -> None:
     body = toys.dot(1).tobytes()
 
     (plain,) = client.post(EXPLAIN, content=body, headers=OCTETS).json()["predictions"]
-    document = client.post(f"{EXPLAIN}{query}", content=body, headers=OCTETS).json()
+    document = client.post(f"{EXPLAIN}&{query}", content=body, headers=OCTETS).json()
 
     schemas.Explanations.model_validate(document)
     (entry,) = document["predictions"]
@@ -154,15 +145,13 @@ def test_more_is_included_on_request(client: TestClient, query: str, further: se
 
 
 def test_activations_are_those_of_every_layer(real_client: TestClient) -> None:
-    """
-    In order; none of a rectified layer is negative, and the last are the logits.
-    """
+    """In order; none is negative after a ReLU, and the last are the logits."""
     path = "/v1/models/mlp-512x4/versions/1"
     strokes = {"strokes": digits.DIGITS["3"][0]}
 
-    answer = real_client.post(f"{path}/explain?include=activations&label=5", json=strokes)
+    response = real_client.post(f"{path}/explain?include=activations&label=5", json=strokes)
 
-    (entry,) = answer.json()["predictions"]
+    (entry,) = response.json()["predictions"]
     found = [(one["layer"], len(one["values"])) for one in entry["activations"]]
     assert found == [*((f"hidden{depth}", 512) for depth in range(1, 5)), ("output", 10)]
     assert all(min(one["values"]) == 0 < max(one["values"]) for one in entry["activations"][:-1])
@@ -189,24 +178,20 @@ def test_activations_are_those_of_every_layer(real_client: TestClient) -> None:
         ("digit=7", "Query should be among top, prepare, label, include, palette, scale; got 'digit'."),
     ],
 )
-def test_a_wrong_option_is_named(client: TestClient, query: str, said: str) -> None:
-    """
-    What was expected, and what came.
-    """
-    answer = client.post(f"{EXPLAIN}?{query}", content=toys.dot(1).tobytes(), headers=OCTETS)
+def test_an_invalid_option_is_refused_with_the_reason(client: TestClient, query: str, said: str) -> None:
+    response = client.post(f"{EXPLAIN}&{query}", content=toys.dot(1).tobytes(), headers=OCTETS)
 
-    assert problem(answer, 400, "malformed-request") == said
+    assert problem(response, 400, "malformed-request") == said
 
 
-def test_of_very_many_labels_only_the_first_are_named(tmp_path: Path) -> None:
-    """
-    A message stays a sentence.
-    """
+def test_an_error_message_lists_only_the_first_labels(tmp_path: Path) -> None:
     toys.publish(tmp_path, "many", np.zeros((300, 784), np.float32), tuple(map(str, range(300))))
     with service(Settings(models=tmp_path, _env_file=None)) as client:
-        answer = client.post("/v1/models/many/explain?label=no", content=bytes(784), headers=OCTETS)
+        response = client.post(
+            "/v1/models/many/explain?label=no&prepare=none", content=bytes(784), headers=OCTETS
+        )
 
-    detail = problem(answer, 400, "malformed-request")
+    detail = problem(response, 400, "malformed-request")
     assert detail.startswith("Query 'label' should be one of 0, 1, 2,")
     assert detail.endswith(" ...; got 'no'.")
 
@@ -214,13 +199,10 @@ def test_of_very_many_labels_only_the_first_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "size", "most"), [("softmax", 784, 256), ("flowers17", 12288, 16)], ids=["digits", "flowers"]
 )
-def test_fewer_images_are_explained_than_predicted(
+def test_explanations_have_a_smaller_image_limit(
     real_client: TestClient, name: str, size: int, most: int
 ) -> None:
-    """
-    An answer holds as many numbers as the images do; one image more than the limit is refused.
-    """
-    path = f"/v1/models/{name}/explain"
+    path = f"/v1/models/{name}/explain?prepare=none"
 
     largest = real_client.post(path, content=bytes(most * size), headers=OCTETS)
     larger = real_client.post(path, content=bytes((most + 1) * size), headers=OCTETS)
@@ -230,21 +212,18 @@ def test_fewer_images_are_explained_than_predicted(
     assert said == f"Batch should be at most {most} images; got {most + 1}."
 
 
-def test_a_lower_limit_of_the_settings_stands(client: TestClient) -> None:
-    """
-    Here 64 images.
-    """
-    answer = client.post(EXPLAIN, content=bytes(65 * 784), headers=OCTETS)
+def test_a_lower_limit_in_the_settings_applies(client: TestClient) -> None:
+    response = client.post(EXPLAIN, content=bytes(65 * 784), headers=OCTETS)
 
-    assert "at most 64 images" in problem(answer, 413, "payload-too-large")
+    assert "at most 64 images" in problem(response, 413, "payload-too-large")
 
 
-def drawn(answer: Any) -> NDArray[np.uint8]:  # noqa: ANN401 - each client has answers of its own
+def drawn(response: Any) -> NDArray[np.uint8]:  # noqa: ANN401 - each client has answers of its own
     """Check that an answer is a picture, and return it."""
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == "image/png"
-    assert answer.headers["vary"] == "Accept"
-    return np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "image/png"
+    assert response.headers["vary"] == "Accept"
+    return np.asarray(Image.open(io.BytesIO(response.content)))
 
 
 @pytest.mark.parametrize(
@@ -256,12 +235,10 @@ def drawn(answer: Any) -> NDArray[np.uint8]:  # noqa: ANN401 - each client has a
         ("?scale=32&label=4", "lesson", 32),
     ],
 )
-def test_shares_are_drawn_as_weights_are(
+def test_the_picture_shows_the_shares_of_the_json_response(
     real_client: TestClient, query: str, palette: weight_images.Palette, scale: int
 ) -> None:
-    """
-    The very numbers of the JSON answer, in the same colours; transparent where there is no ink.
-    """
+    """In the colours of weights; transparent without ink."""
     strokes = {"strokes": digits.DIGITS["9"][0]}
     path = f"/v1/models/ink/explain{query}"
 
@@ -295,12 +272,10 @@ def coloured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     ],
     ids=["usual", "lesson", "safe", "colour"],
 )
-def test_a_pixel_of_a_photograph_has_the_share_of_its_three_colours(
+def test_the_picture_of_a_photograph_shows_sums_or_colours(
     coloured: TestClient, query: str, draw: Callable[[NDArray[np.float32]], NDArray[np.uint8]]
 ) -> None:
-    """
-    One picture as large as the photograph; the three apart if they are asked for.
-    """
+    """Of the size of the photograph; palette colour shows red, green and blue."""
     body = np.random.default_rng(3).integers(0, 256, toys.PHOTO, np.uint8).tobytes()
     path = f"/v1/models/colours/explain?scale=1{query}"
 
@@ -310,43 +285,35 @@ def test_a_pixel_of_a_photograph_has_the_share_of_its_three_colours(
     np.testing.assert_array_equal(found, draw(np.array(entry["shares"], np.float32)))
 
 
-def test_a_picture_shows_one_image(client: TestClient) -> None:
-    """
-    Of two none is drawn.
-    """
-    answer = client.post(EXPLAIN, content=bytes(2 * 784), headers={**OCTETS, **PNG})
+def test_a_picture_of_two_images_is_refused(client: TestClient) -> None:
+    response = client.post(EXPLAIN, content=bytes(2 * 784), headers={**OCTETS, **PNG})
 
-    said = problem(answer, 400, "malformed-request")
-    assert said == "Body should be one image when the answer is a picture; got 2 images."
+    said = problem(response, 400, "malformed-request")
+    assert said == "Body should be one image when the response is a picture; got 2 images."
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", ""])
-def test_shares_are_numbers_unless_a_picture_is_asked_for(client: TestClient, accept: str) -> None:
-    """
-    Browsers and plain clients get what they can read.
-    """
-    answer = client.post(EXPLAIN, content=bytes(784), headers={**OCTETS, "accept": accept})
+def test_the_response_is_json_unless_accept_names_png(client: TestClient, accept: str) -> None:
+    response = client.post(EXPLAIN, content=bytes(784), headers={**OCTETS, "accept": accept})
 
-    assert answer.headers["content-type"] == "application/json"
+    assert response.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize(("images", "accept", "handed"), [(1, "*/*", 0), (2, "*/*", 1), (1, "image/png", 1)])
-def test_only_the_numbers_of_a_single_image_stay_on_the_event_loop(
+def test_only_json_for_one_image_is_computed_on_the_event_loop(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, images: int, accept: str, handed: int
 ) -> None:
-    """
-    Several, and a picture, go to the workers.
-    """
+    """Several images, and pictures, go to the thread pool."""
     runs = []
     real = ThreadPool.run
 
-    def run(workers: ThreadPool, work: Callable[[], Any], **limits: Any) -> Any:  # noqa: ANN401 - the work's
+    def run(thread_pool: ThreadPool, work: Callable[[], Any], **limits: Any) -> Any:  # noqa: ANN401 - the work's
         runs.append(work)
-        return real(workers, work, **limits)
+        return real(thread_pool, work, **limits)
 
     monkeypatch.setattr(ThreadPool, "run", run)
 
-    answer = client.post(EXPLAIN, content=bytes(images * 784), headers={**OCTETS, "accept": accept})
+    response = client.post(EXPLAIN, content=bytes(images * 784), headers={**OCTETS, "accept": accept})
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert len(runs) == handed

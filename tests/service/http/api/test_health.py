@@ -1,4 +1,4 @@
-"""`service/http/api/health.py`: alive, ready, counted."""
+"""`service/http/api/health.py`: liveness, readiness, metrics."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from service import app as app_module
 from service.core.network import weight_images
-from service.http.api.health import Scrapes
+from service.http.api.health import MetricsRenderer
 from service.http.messages.response_cache import ResponseCache
 from service.inference.thread_pool import ThreadPool
 from service.memory.budget import Budget
@@ -27,30 +27,22 @@ from tests.service.http.bodies import PREDICT, QUADRANTS, images, problem
 from tests.service.http.running import PATIENCE_S, Background, service
 
 
-def test_a_process_that_answers_is_alive(client: TestClient) -> None:
-    """
-    Whatever its models do.
-    """
-    answer = client.get("/livez")
+def test_livez_returns_200(client: TestClient) -> None:
+    response = client.get("/livez")
 
-    assert answer.status_code == 200
-    assert answer.json() == {"status": "live"}
+    assert response.status_code == 200
+    assert response.json() == {"status": "live"}
 
 
-def test_a_service_whose_models_all_answer_is_ready(client: TestClient) -> None:
-    """
-    The versions that are served are listed, oldest first.
-    """
-    answer = client.get("/readyz")
+def test_readyz_lists_served_versions(client: TestClient) -> None:
+    """From oldest to newest."""
+    response = client.get("/readyz")
 
-    assert answer.status_code == 200
-    assert answer.json() == {"status": "ready", "models": {"quadrants": ["1", "2"]}}
+    assert response.status_code == 200
+    assert response.json() == {"status": "ready", "models": {"quadrants": ["1", "2"]}}
 
 
 def test_a_service_without_models_is_alive_but_not_ready(toy_settings: Settings, tmp_path: Path) -> None:
-    """
-    An empty folder is a mistake somebody should see.
-    """
     with service(toy_settings, models=tmp_path) as client:
         alive = client.get("/livez")
         ready = client.get("/readyz")
@@ -62,12 +54,10 @@ def test_a_service_without_models_is_alive_but_not_ready(toy_settings: Settings,
     assert listed.json() == {"default": None, "models": []}
 
 
-def test_a_model_without_any_version_that_answers_makes_the_service_not_ready(
+def test_a_model_without_a_valid_version_makes_the_service_not_ready(
     toy_settings: Settings, tmp_path: Path
 ) -> None:
-    """
-    The others are served all the same.
-    """
+    """Other models are served."""
     toys.publish(tmp_path)
     toys.publish(tmp_path, "broken")
     (tmp_path / "broken" / "1" / "manifest.json").write_text("{}")
@@ -80,9 +70,7 @@ def test_a_model_without_any_version_that_answers_makes_the_service_not_ready(
 
 
 def test_a_refused_version_leaves_the_older_one_serving(toy_settings: Settings, tmp_path: Path) -> None:
-    """
-    The service is ready, and only the refused version is not.
-    """
+    """The service is ready."""
     toys.publish(tmp_path)
     toys.publish(tmp_path)
     model = tmp_path / "quadrants" / "2" / "model.onnx"
@@ -97,14 +85,12 @@ def test_a_refused_version_leaves_the_older_one_serving(toy_settings: Settings, 
     assert "version 2 was refused" in problem(refused, 503, "model-not-ready")
 
 
-def test_metrics_are_what_prometheus_reads(client: TestClient) -> None:
-    """
-    Parsed by Prometheus' own library: names, types and helps.
-    """
-    answer = client.get("/metrics")
+def test_metrics_can_be_parsed_by_prometheus(client: TestClient) -> None:
+    """With types and help texts."""
+    response = client.get("/metrics")
 
-    assert answer.headers["content-type"].startswith("text/plain; version=")
-    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    families = {family.name: family for family in text_string_to_metric_families(response.text)}
     types = {
         "inkling_requests": "counter",
         "inkling_request_seconds": "histogram",
@@ -121,9 +107,6 @@ def test_metrics_are_what_prometheus_reads(client: TestClient) -> None:
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
 def test_a_query_is_refused(client: TestClient, path: str) -> None:
-    """
-    As everywhere where there are no options.
-    """
     problem(client.get(f"{path}?verbose=1"), 400, "malformed-request")
 
 
@@ -143,18 +126,20 @@ class Counter(Collector):
         yield GaugeMetricFamily("scraped", "How often", value=self.scraped)
 
 
-def scrapes(interval_s: float) -> tuple[Scrapes, Counter, Budget]:
+def scrapes(interval_s: float) -> tuple[MetricsRenderer, Counter, Budget]:
     registry, counter, budget = CollectorRegistry(), Counter(), Budget(2**23)
     registry.register(counter)
     counter.scraped = 0  # registering scrapes, too
     counter.begun.clear()
-    return Scrapes(registry, ResponseCache(ThreadPool(1, 4, 10), budget, 1000), interval_s), counter, budget
+    return (
+        MetricsRenderer(registry, ResponseCache(ThreadPool(1, 4, 10), budget, 1000), interval_s),
+        counter,
+        budget,
+    )
 
 
-def test_scrapes_that_come_while_another_is_rendered_share_the_next() -> None:
-    """
-    However many ask; the bytes are counted until all are done with them.
-    """
+def test_requests_during_a_rendering_share_the_next() -> None:
+    """The memory is counted until the last response is sent."""
     own, counter, budget = scrapes(0)
     counter.go.clear()
 
@@ -177,10 +162,7 @@ def test_scrapes_that_come_while_another_is_rendered_share_the_next() -> None:
     assert (counter.scraped, budget.used) == (2, 0)
 
 
-def test_a_scrape_is_never_older_than_its_request() -> None:
-    """
-    One that comes while another is rendered or still being sent gets numbers of its own, after the interval.
-    """
+def test_metrics_are_never_older_than_the_request() -> None:
     own, counter, budget = scrapes(0.05)
 
     async def ask() -> None:
@@ -197,12 +179,10 @@ def test_a_scrape_is_never_older_than_its_request() -> None:
     assert (counter.scraped, budget.used) == (2, 0)
 
 
-def test_predictions_do_not_wait_for_rendering(
+def test_rendering_does_not_delay_predictions(
     toy_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    While the rendering thread is busy and its queue is full, only what has to be rendered gets a 503.
-    """
+    """While the rendering queue is full, only requests that need rendering get a 503."""
     begun, go = threading.Event(), threading.Event()
     real = weight_images.weight_image
 
@@ -220,9 +200,9 @@ def test_predictions_do_not_wait_for_rendering(
         refused = [client.get(path) for path in ("/metrics", "/openapi.json", f"{QUADRANTS}/weights")]
         alive = client.get("/livez")
         go.set()
-        shown = picture.answer()
+        shown = picture.result()
 
-    assert [answer.status_code for answer in (predicted, alive, shown)] == [200] * 3
-    for answer in refused:
-        problem(answer, 503, "overloaded")
-        assert answer.headers["retry-after"] in ("1", "2", "3")
+    assert [response.status_code for response in (predicted, alive, shown)] == [200] * 3
+    for response in refused:
+        problem(response, 503, "overloaded")
+        assert response.headers["retry-after"] in ("1", "2", "3")

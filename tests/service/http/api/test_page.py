@@ -15,15 +15,12 @@ each_path = pytest.mark.parametrize("path", PATHS)
 
 
 @each_path
-def test_every_file_is_served_as_it_stands_in_the_repository(client: TestClient, path: str) -> None:
-    """
-    What is read is what runs.
-    """
-    answer = client.get(path)
+def test_every_file_is_served_unchanged(client: TestClient, path: str) -> None:
+    response = client.get(path)
 
-    assert answer.status_code == 200
-    assert answer.content == PATHS[path].read_bytes()
-    assert answer.headers["content-length"] == str(len(answer.content))
+    assert response.status_code == 200
+    assert response.content == PATHS[path].read_bytes()
+    assert response.headers["content-length"] == str(len(response.content))
 
 
 @pytest.mark.parametrize(
@@ -35,18 +32,13 @@ def test_every_file_is_served_as_it_stands_in_the_repository(client: TestClient,
         ("/static/icon.svg", "image/svg+xml"),
     ],
 )
-def test_every_kind_of_file_says_what_it_is(client: TestClient, path: str, kind: str) -> None:
-    """
-    Browsers are told not to guess, so that a wrong type would be a page without its script.
-    """
+def test_every_file_has_its_content_type(client: TestClient, path: str, kind: str) -> None:
+    """Browsers do not guess because of `nosniff`."""
     assert client.get(path).headers["content-type"] == kind
 
 
 @each_path
-def test_every_file_comes_with_the_headers_that_protect_the_page(client: TestClient, path: str) -> None:
-    """
-    Word for word; nothing inline, nothing from other hosts, nothing about the address to others.
-    """
+def test_every_file_has_the_security_headers(client: TestClient, path: str) -> None:
     headers = client.get(path).headers
 
     assert headers["content-security-policy"] == (
@@ -60,10 +52,8 @@ def test_every_file_comes_with_the_headers_that_protect_the_page(client: TestCli
 
 
 @each_path
-def test_a_browser_that_has_a_file_is_told_so(client: TestClient, path: str) -> None:
-    """
-    With a strong tag, which is of the content alone, and the same protection.
-    """
+def test_a_matching_etag_gets_304(client: TestClient, path: str) -> None:
+    """With the same security headers."""
     first = client.get(path)
 
     again = client.get(path, headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
@@ -77,29 +67,21 @@ def test_a_browser_that_has_a_file_is_told_so(client: TestClient, path: str) -> 
     assert (other.status_code, other.content) == (200, first.content)
 
 
-def test_no_file_names_a_path_from_the_root() -> None:
-    """
-    A proxy may show the page under any path: every link and every question is relative to its address.
-    """
+def test_all_links_are_relative() -> None:
+    """So that the page works under any root path."""
     for file in FILES.values():
         if file.suffix in (".html", ".js", ".css"):
             assert not re.search(r"""["'`(]/(?:static|docs|v1|v2|openapi)""", file.read_text()), file.name
 
 
-def test_different_files_have_different_tags(client: TestClient) -> None:
-    """
-    Or a browser would keep the wrong one.
-    """
+def test_different_files_have_different_etags(client: TestClient) -> None:
     tags = {client.get(path).headers["etag"] for path in PATHS}
 
     assert len(tags) == len(PATHS)
 
 
 @pytest.mark.parametrize("path", ["/", "/static/main.js"])
-def test_head_tells_the_same_without_the_body(client: TestClient, path: str) -> None:
-    """
-    The length included.
-    """
+def test_head_returns_the_headers_of_get(client: TestClient, path: str) -> None:
     get, head = client.get(path), client.head(path)
 
     assert (head.status_code, head.content) == (200, b"")
@@ -125,36 +107,28 @@ def test_head_tells_the_same_without_the_body(client: TestClient, path: str) -> 
         "/index.html",
     ],
 )
-def test_what_is_no_file_of_the_page_is_not_found(client: TestClient, path: str) -> None:
-    """
-    As a problem document; folders are not listed and nothing above them can be reached.
-    """
-    answer = client.get(path, follow_redirects=False)
+def test_other_paths_are_not_found(client: TestClient, path: str) -> None:
+    """Folders are not listed, and files outside the folder are not served."""
+    response = client.get(path, follow_redirects=False)
 
-    assert answer.status_code == 404
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["type"] == "/problems/not-found"
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["type"] == "/problems/not-found"
 
 
 @pytest.mark.parametrize("path", ["/", "/static/main.js"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-def test_a_file_can_only_be_read(client: TestClient, path: str, method: str) -> None:
-    """
-    The answer says how.
-    """
-    answer = client.request(method, path)
+def test_other_methods_are_refused(client: TestClient, path: str, method: str) -> None:
+    response = client.request(method, path)
 
-    assert answer.status_code == 405
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
+    assert response.status_code == 405
+    assert response.headers["content-type"] == "application/problem+json"
+    assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD"}
 
 
-def test_log_and_metrics_know_the_files_and_no_others(
+def test_only_known_files_are_routes_in_log_and_metrics(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    Whoever guesses names makes no new label.
-    """
     with caplog.at_level(logging.INFO, "service.observability.request_log"):
         client.get("/static/main.js")
         client.get("/static/guessed.js")
@@ -167,10 +141,7 @@ def test_log_and_metrics_know_the_files_and_no_others(
     assert "guessed" not in metrics
 
 
-def test_the_page_names_only_files_that_are_there(client: TestClient) -> None:
-    """
-    Its icon too, or every visit would leave an error in the browser's console.
-    """
+def test_the_page_refers_only_to_existing_files(client: TestClient) -> None:
     text = client.get("/").text
 
     named = [name for name in text.split('"') if name.startswith("static/")]
@@ -179,8 +150,5 @@ def test_the_page_names_only_files_that_are_there(client: TestClient) -> None:
     assert [client.get(f"/{name}").status_code for name in named] == [200] * len(named)
 
 
-def test_only_kinds_that_are_served_are_in_the_folder() -> None:
-    """
-    A file that nobody can ask for would be a mistake.
-    """
+def test_the_folder_holds_only_served_file_types() -> None:
     assert {file.suffix for file in FILES.values()} <= set(page.KINDS)

@@ -1,4 +1,4 @@
-"""`service/http/api/reports.py`: reports over HTTP; what they hold is tested in core/test_report.py."""
+"""`service/http/api/reports.py`: reports and charts over HTTP."""
 
 import shutil
 from pathlib import Path
@@ -23,15 +23,13 @@ def root(tmp_path: Path, toy_root: Path) -> Path:
     return Path(shutil.copytree(toy_root, tmp_path / "models"))
 
 
-def test_numbers_are_those_of_the_report(client: TestClient) -> None:
-    """
-    Every member of the schema, of the version that is named or of the newest.
-    """
+def test_the_report_has_every_member_of_the_schema(client: TestClient) -> None:
+    """For the version in the path, or the newest."""
     for path, version in ((REPORT, "2"), (f"{QUADRANTS}/versions/1/report", "1")):
-        answer = client.get(path)
+        response = client.get(path)
 
-        document = answer.json()
-        assert answer.headers["content-type"] == "application/json"
+        document = response.json()
+        assert response.headers["content-type"] == "application/json"
         assert set(document) == set(schemas.ModelReport.model_fields)
         assert (document["model"], document["version"]) == ("quadrants", version)
         assert document["confusion"][0]["counts"][0] == [3, 1, 0, 0]
@@ -39,23 +37,18 @@ def test_numbers_are_those_of_the_report(client: TestClient) -> None:
         assert document["history"][0]["train_accuracy"] == [0.9]
 
 
-def test_addresses_of_pictures_lead_to_them(client: TestClient) -> None:
-    """
-    Light and dark, and of the same version as the numbers.
-    """
+def test_paths_of_charts_can_be_requested(client: TestClient) -> None:
+    """Light and dark, of the version of the report."""
     (picture,) = client.get(f"{QUADRANTS}/versions/1/report").json()["pictures"]
 
     for theme in ("light", "dark"):
-        answer = client.get(picture[theme])
+        response = client.get(picture[theme])
         assert "/versions/1/" in picture[theme]
-        assert answer.headers["content-type"] == "image/png"
-        assert answer.content == toys.PICTURE + theme.encode()
+        assert response.headers["content-type"] == "image/png"
+        assert response.content == toys.PICTURE + theme.encode()
 
 
-def test_a_picture_is_light_unless_asked_for_dark(client: TestClient) -> None:
-    """
-    Another theme is refused with those that there are.
-    """
+def test_a_chart_is_light_by_default(client: TestClient) -> None:
     path = f"{REPORT}/confusion-test.png"
 
     assert client.get(path).content.endswith(b"light")
@@ -65,10 +58,8 @@ def test_a_picture_is_light_unless_asked_for_dark(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("path", [REPORT, f"{REPORT}/confusion-test.png"])
-def test_what_is_known_already_is_not_sent_again(client: TestClient, path: str) -> None:
-    """
-    A cache keeps an answer, but asks each time whether it still holds.
-    """
+def test_a_matching_etag_gets_304(client: TestClient, path: str) -> None:
+    """Caches must revalidate."""
     first = client.get(path)
     again = client.get(path, headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
     other = client.get(path, headers={"If-None-Match": '"other"'})
@@ -82,22 +73,18 @@ def test_what_is_known_already_is_not_sent_again(client: TestClient, path: str) 
 @pytest.mark.parametrize(
     "name", ["report", "confusion", "..%2f..%2fmanifest", "%2e%2e/%2e%2e/model", "confusion-test-dark", "%00"]
 )
-def test_an_unknown_picture_is_answered_with_those_there_are(client: TestClient, name: str) -> None:
-    """
-    No name leads to another file.
-    """
-    answer = client.get(f"{REPORT}/{name}.png")
+def test_an_unknown_chart_is_refused_with_the_known_names(client: TestClient, name: str) -> None:
+    """No name reaches another file."""
+    response = client.get(f"{REPORT}/{name}.png")
 
     kind = "not-found" if "/" in name or "%2f" in name else "unknown-picture"
-    detail = problem(answer, 404, kind)
+    detail = problem(response, 404, kind)
     if kind == "unknown-picture":
         assert "should be one of confusion-test; got" in detail
 
 
-def test_a_model_without_a_report_is_served_all_the_same(root: Path) -> None:
-    """
-    Both paths say that it has none.
-    """
+def test_a_model_without_a_report_is_served(root: Path) -> None:
+    """Both operations respond with 404."""
     shutil.rmtree(root / "quadrants" / "2" / "report")
 
     with service(Settings(models=root, _env_file=None)) as client:
@@ -109,9 +96,6 @@ def test_a_model_without_a_report_is_served_all_the_same(root: Path) -> None:
 
 
 def test_a_broken_report_does_not_break_the_model(root: Path) -> None:
-    """
-    It is told as a report that cannot be read; the model starts and answers.
-    """
     (root / "quadrants" / "2" / "report" / "report.json").write_bytes(b'{"labels": [')
 
     with service(Settings(models=root, strict=True, _env_file=None)) as client:
@@ -121,10 +105,8 @@ def test_a_broken_report_does_not_break_the_model(root: Path) -> None:
         assert client.post(PREDICT, json={"image": images(1)[0].tolist()}).status_code == 200
 
 
-def test_a_report_written_anew_is_served_at_once(root: Path) -> None:
-    """
-    Without a restart, and with another tag.
-    """
+def test_a_new_report_is_served_without_a_restart(root: Path) -> None:
+    """With another ETag."""
     with service(Settings(models=root, _env_file=None)) as client:
         path = f"{REPORT}/confusion-test.png"
         before = client.get(path)
@@ -136,12 +118,7 @@ def test_a_report_written_anew_is_served_at_once(root: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [REPORT, f"{REPORT}/confusion-test.png"])
-def test_files_that_have_not_changed_are_not_read_again(
-    root: Path, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    Neither for GET nor for HEAD nor for a request with a tag; once they have changed, they are.
-    """
+def test_unchanged_files_are_not_read_again(root: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     times = []
 
     def read(file: Path, most: int) -> bytes:
@@ -168,10 +145,7 @@ def test_files_that_have_not_changed_are_not_read_again(
     assert touched.headers["etag"] == first.headers["etag"]  # the same content
 
 
-def test_a_report_that_was_removed_is_missed_at_once(root: Path) -> None:
-    """
-    What is in memory is not served in its place.
-    """
+def test_a_removed_report_is_not_served_from_the_cache(root: Path) -> None:
     with service(Settings(models=root, _env_file=None)) as client:
         assert client.get(REPORT).status_code == 200
         assert client.get(f"{REPORT}/confusion-test.png").status_code == 200

@@ -1,4 +1,4 @@
-"""`service/http/api/weights.py`: sizes of pictures, and how often bodies are rendered; more is in test_v1.py."""
+"""`service/http/api/weights.py` and `weight_rendering.py`: sizes of pictures, caching, memory."""
 
 import io
 import tracemalloc
@@ -15,7 +15,8 @@ from starlette.testclient import TestClient
 from service.codecs.pictures import png
 from service.core.network import weight_images
 from service.core.network.weight_images import Palette
-from service.http.messages.response_cache import Key, Rendered, ResponseCache
+from service.http.messages.cache_keys import Key
+from service.http.messages.response_cache import RenderedBody, ResponseCache
 from service.settings import Settings
 from tests import toys
 from tests.service.http.bodies import problem
@@ -33,22 +34,18 @@ def many_units(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_a_scale_that_makes_too_large_a_picture_is_refused(many_units: Path) -> None:
-    """
-    The message says how large it may be.
-    """
+def test_a_scale_beyond_the_pixel_limit_is_refused(many_units: Path) -> None:
+    """The message has the largest scale."""
     with service(Settings(models=many_units, _env_file=None)) as client:
-        answer = client.get("/v1/models/many/weights/output.png?scale=32")
+        response = client.get("/v1/models/many/weights/output.png?scale=32")
 
-    detail = problem(answer, 400, "malformed-request")
+    detail = problem(response, 400, "malformed-request")
     assert detail.startswith("Query 'scale' should be at most ")
     assert detail.endswith("; got 32.")
 
 
-def test_without_a_scale_the_largest_that_fits_is_taken(many_units: Path) -> None:
-    """
-    A single image has the usual scale, a grid of hundreds a smaller one.
-    """
+def test_the_default_scale_fits_the_pixel_limit(many_units: Path) -> None:
+    """8 for one image, less for a grid of hundreds."""
     with service(Settings(models=many_units, _env_file=None)) as client:
         grid = client.get("/v1/models/many/weights/output.png")
         image = client.get("/v1/models/many/weights/output/0.png")
@@ -69,31 +66,26 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 
 def _png(client: TestClient, path: str) -> NDArray[np.uint8]:
-    answer = client.get(f"/v1/models/colours/weights/{path}")
-    assert answer.headers["content-type"] == "image/png", answer.text
-    return np.asarray(Image.open(io.BytesIO(answer.content)))
+    response = client.get(f"/v1/models/colours/weights/{path}")
+    assert response.headers["content-type"] == "image/png", response.text
+    return np.asarray(Image.open(io.BytesIO(response.content)))
 
 
 def _matrix(client: TestClient) -> NDArray[np.float32]:
-    answer = client.get("/v1/models/colours/weights/output", headers={"Accept": "application/x-npy"})
-    matrix: NDArray[np.float32] = np.load(io.BytesIO(answer.content))
+    response = client.get("/v1/models/colours/weights/output", headers={"Accept": "application/x-npy"})
+    matrix: NDArray[np.float32] = np.load(io.BytesIO(response.content))
     return matrix
 
 
-def test_a_layer_that_sees_colours_can_be_shown(colours: TestClient) -> None:
-    """
-    It is listed as having images.
-    """
+def test_a_layer_with_colour_inputs_has_images(colours: TestClient) -> None:
     (layer,) = colours.get("/v1/models/colours/weights").json()["layers"]
 
     assert (layer["shape"], layer["images"]) == ([12288, 128], True)
 
 
 @pytest.mark.parametrize("palette", ["lesson", "safe"])
-def test_a_unit_that_sees_colours_has_a_picture_for_each(colours: TestClient, palette: Palette) -> None:
-    """
-    Red, green and blue from top to bottom, as the formula gives them on one scale.
-    """
+def test_palette_lesson_shows_three_images_of_a_colour_unit(colours: TestClient, palette: Palette) -> None:
+    """Red, green and blue from top to bottom, on one scale."""
     weights = _matrix(colours)[:, 5].reshape(64, 64, 3)
     stacked = np.concatenate([weights[..., channel] for channel in range(3)])
 
@@ -103,10 +95,8 @@ def test_a_unit_that_sees_colours_has_a_picture_for_each(colours: TestClient, pa
     np.testing.assert_array_equal(found, weight_images.weight_image(stacked, palette))
 
 
-def test_a_unit_that_sees_colours_can_be_shown_in_them(colours: TestClient) -> None:
-    """
-    (1 + v) / 2 of 255, rounded; nothing is transparent.
-    """
+def test_palette_colour_shows_one_image_of_a_colour_unit(colours: TestClient) -> None:
+    """(1 + v) / 2 of 255, rounded; without transparency."""
     weights = _matrix(colours)[:, 9].reshape(64, 64, 3).astype(float)
     expected = np.floor((1 + weights / np.abs(weights).max()) / 2 * 255 + 0.5)
 
@@ -119,12 +109,8 @@ def test_a_unit_that_sees_colours_can_be_shown_in_them(colours: TestClient) -> N
 
 
 @pytest.mark.parametrize(("palette", "height"), [("lesson", 192), ("safe", 192), ("colour", 64)])
-def test_the_grid_of_a_layer_that_sees_colours_holds_every_unit(
-    colours: TestClient, palette: str, height: int
-) -> None:
-    """
-    Eight rows of sixteen, each as it is alone; small enough to be drawn.
-    """
+def test_the_grid_of_a_colour_layer_has_every_unit(colours: TestClient, palette: str, height: int) -> None:
+    """Eight rows of sixteen."""
     grid = _png(colours, f"output.png?scale=1&palette={palette}")
 
     assert grid.shape == (8 * (height + 1) - 1, 16 * 65 - 1, 4)
@@ -134,10 +120,7 @@ def test_the_grid_of_a_layer_that_sees_colours_holds_every_unit(
         np.testing.assert_array_equal(grid[top : top + height, left : left + 64], alone)
 
 
-def test_the_grid_of_a_layer_that_sees_colours_is_as_large_as_the_limit_allows(colours: TestClient) -> None:
-    """
-    Without a scale, and one more than that is refused.
-    """
+def test_the_default_scale_of_a_colour_grid_is_the_largest_allowed(colours: TestClient) -> None:
     grid = _png(colours, "output.png?palette=lesson")
     refused = colours.get("/v1/models/colours/weights/output.png?palette=lesson&scale=4")
 
@@ -145,15 +128,12 @@ def test_the_grid_of_a_layer_that_sees_colours_is_as_large_as_the_limit_allows(c
     assert "at most 3 for 1039 x 1543" in problem(refused, 400, "malformed-request")
 
 
-def test_the_matrix_says_that_its_form_depends_on_the_accept_header(client: TestClient) -> None:
-    """
-    A cache must not give npy to somebody who wants JSON.
-    """
+def test_the_matrix_varies_with_accept(client: TestClient) -> None:
     for accept in ("application/json", "application/x-npy"):
-        answer = client.get("/v1/models/quadrants/weights/output", headers={"Accept": accept})
+        response = client.get("/v1/models/quadrants/weights/output", headers={"Accept": accept})
 
-        assert answer.headers["vary"] == "Accept"
-        assert answer.headers["content-type"] == accept
+        assert response.headers["vary"] == "Accept"
+        assert response.headers["content-type"] == accept
 
 
 MATRIX = "/v1/models/many/weights/output"
@@ -162,12 +142,9 @@ MATRIX = "/v1/models/many/weights/output"
 @pytest.mark.parametrize(
     "path", ["/v1/models/many/weights", MATRIX, f"{MATRIX}.png?scale=1", f"{MATRIX}/3.png?palette=safe"]
 )
-def test_what_a_client_has_is_neither_rendered_nor_sent_again(
+def test_head_and_matching_etags_render_nothing(
     many_units: Path, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Nor is anything rendered for HEAD, which says what GET says.
-    """
     with service(Settings(models=many_units, max_cached_bytes=0, _env_file=None)) as client:
         first = client.get(path)
         monkeypatch.setattr(ResponseCache, "get", None)  # whatever renders now, fails
@@ -184,10 +161,8 @@ def test_what_a_client_has_is_neither_rendered_nor_sent_again(
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/x-npy"])
-def test_the_matrix_of_a_named_version_may_be_kept_for_ever(many_units: Path, accept: str) -> None:
-    """
-    As its pictures may; and both forms have tags of their own.
-    """
+def test_the_matrix_of_a_named_version_is_immutable(many_units: Path, accept: str) -> None:
+    """JSON and npy have different ETags."""
     with service(Settings(models=many_units, _env_file=None)) as client:
         named = client.get("/v1/models/many/versions/1/weights/output", headers={"Accept": accept})
         newest = client.get(MATRIX, headers={"Accept": accept})
@@ -199,12 +174,7 @@ def test_the_matrix_of_a_named_version_may_be_kept_for_ever(many_units: Path, ac
     assert (other.headers["etag"] == newest.headers["etag"]) == (accept == "application/x-npy")
 
 
-def test_options_that_mean_the_same_share_a_rendering(
-    many_units: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    The usual scale and palette are the same as none.
-    """
+def test_equivalent_options_share_a_rendering(many_units: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = []
     real = png.write_enlarged
 
@@ -221,10 +191,7 @@ def test_options_that_mean_the_same_share_a_rendering(
     assert times == [8]
 
 
-def test_a_matrix_is_written_in_blocks_that_make_the_same_document(many_units: Path) -> None:
-    """
-    784 x 600 numbers take many blocks; every row is in its place, and the document is compact JSON.
-    """
+def test_a_matrix_rendered_in_blocks_equals_the_whole_document(many_units: Path) -> None:
     with service(Settings(models=many_units, _env_file=None)) as client:
         text = client.get(MATRIX).content
         matrix = np.load(io.BytesIO(client.get(MATRIX, headers={"Accept": "application/x-npy"}).content))
@@ -239,16 +206,16 @@ def test_a_matrix_is_written_in_blocks_that_make_the_same_document(many_units: P
     assert text == requested_output
 
 
-def test_rendering_stays_within_its_estimate(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Of every layer of the published models, as JSON, as npy and as a picture.
-    """
+def test_rendering_needs_at_most_its_estimated_memory(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For every layer of the published models, as JSON, npy and PNG."""
     real = ResponseCache.get
     over = []
 
     async def measured(
         cache: ResponseCache, key: Key, render: Callable[[], bytes], cost_bytes: int
-    ) -> Rendered:
+    ) -> RenderedBody:
         def traced() -> bytes:
             tracemalloc.start()
             try:

@@ -1,4 +1,4 @@
-"""`service/http/calls/asgi_call.py`: ASGI as the specification has it, applications that break it too."""
+"""`service/http/calls/asgi_call.py`: the ASGI specification, and applications that violate it."""
 
 import asyncio
 import logging
@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.service.http.server.fakes import PEER, Response, asgi, echo, end, rig, run, turns, until
+from tests.service.http.server.fakes import asgi, echo, end, rig, run, turns, until
+from tests.service.http.server.response_parser import Response
+from tests.service.http.server.transports import PEER
 
 GET = b"GET /a%20b?c=d HTTP/1.1\r\nHost: h\r\nX-Y: z\r\n\r\n"
 HEAD = GET.replace(b"GET", b"HEAD")
@@ -40,7 +42,7 @@ def length(size: int) -> tuple[bytes, bytes]:
     return b"content-length", b"%d" % size
 
 
-def parse(app: ASGIApp, *sent: bytes, methods: Sequence[str] = ()) -> tuple[list[Response], bool]:
+def exchange(app: ASGIApp, *sent: bytes, methods: Sequence[str] = ()) -> tuple[list[Response], bool]:
     """Send bytes; return the responses, and whether the connection ended."""
 
     async def test() -> tuple[list[Response], bool]:
@@ -48,23 +50,23 @@ def parse(app: ASGIApp, *sent: bytes, methods: Sequence[str] = ()) -> tuple[list
         for piece in sent:
             made.send(piece)
             await turns()
-        await until(lambda: made.connection._call is None)
+        await until(lambda: made.connection.pipeline._call is None)
         found = made.responses(*methods)
-        is_over = made.connection._is_over
+        is_over = made.connection._closing.is_over
         await end(made)
         return found, is_over
 
     return run(test())
 
 
-def test_the_scope_is_the_request() -> None:
+def test_scope_describes_the_request() -> None:
     scopes: list[Scope] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scopes.append(scope)
         await echo(scope, receive, send)
 
-    parse(app, GET)
+    exchange(app, GET)
 
     (scope,) = scopes
     assert scope["type"] == "http"
@@ -76,15 +78,13 @@ def test_the_scope_is_the_request() -> None:
 
 @pytest.mark.parametrize("size", [2, 70_000])
 @pytest.mark.parametrize("has_length", [False, True])
-def test_a_body_keeps_its_bytes_and_the_connection(size: int, has_length: bool) -> None:
-    """
-    In one part or several, with a length or in chunks; the next request is answered.
-    """
+def test_response_body_in_one_part_or_several(size: int, has_length: bool) -> None:
+    """With a length or in chunks. The next request is answered."""
     body = bytes(size)
     headers = [length(size)] * has_length
     app = sending(start(200, *headers), part(body[:1], more=True), part(b"", more=True), part(body[1:]))
 
-    (first, second), is_over = parse(app, GET + GET)
+    (first, second), is_over = exchange(app, GET + GET)
 
     assert first.body == second.body == body
     assert first.is_whole
@@ -92,12 +92,9 @@ def test_a_body_keeps_its_bytes_and_the_connection(size: int, has_length: bool) 
     assert not is_over
 
 
-def test_http_1_0_has_no_chunks_and_the_end_is_the_end() -> None:
-    """
-    A body without a length ends with the connection: the output, or the whole.
-    """
+def test_http_1_0_body_ends_with_the_connection() -> None:
     for sent in (OLD, OLD + GET, OLD + b"x" * 10_000):
-        (answer,), is_over = parse(sending(start(), part(b"one", more=True), part(b"two")), sent)
+        (answer,), is_over = exchange(sending(start(), part(b"one", more=True), part(b"two")), sent)
 
         assert answer.body == b"onetwo"
         assert not {"transfer-encoding", "content-length"} & set(answer.headers)
@@ -106,13 +103,11 @@ def test_http_1_0_has_no_chunks_and_the_end_is_the_end() -> None:
 
 
 @pytest.mark.parametrize("headers", [[], [length(4)]])
-def test_a_response_to_head_has_a_head_alone(headers: list[tuple[bytes, bytes]]) -> None:
-    """
-    Its length is that of GET; the next response follows at once.
-    """
+def test_response_to_head_has_no_body(headers: list[tuple[bytes, bytes]]) -> None:
+    """Its length is that of GET."""
     app = sending(start(200, *headers), part(b"ab", more=True), part(b"cd"))
 
-    (first, second), _ = parse(app, HEAD + GET, methods=("HEAD", "GET"))
+    (first, second), _ = exchange(app, HEAD + GET, methods=("HEAD", "GET"))
 
     assert first.body == b""
     assert first.headers.get("content-length") == ("4" if headers else None)
@@ -122,18 +117,16 @@ def test_a_response_to_head_has_a_head_alone(headers: list[tuple[bytes, bytes]])
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_some_statuses_have_no_body(status: int) -> None:
-    """
-    Even if the application sends one: it would be taken for the next response.
-    """
-    (first, second), is_over = parse(sending(start(status), part(b"body")), GET + GET)
+    """Even if the application sends one: the client would parse it as the next response."""
+    (first, second), is_over = exchange(sending(start(status), part(b"body")), GET + GET)
 
     assert (first.status, second.status) == (status, status)
     assert not {"transfer-encoding", "content-length"} & set(first.headers)
     assert not is_over
 
 
-def test_an_application_may_close_the_connection() -> None:
-    (answer,), is_over = parse(
+def test_application_may_close_the_connection() -> None:
+    (answer,), is_over = exchange(
         sending(start(200, length(1), (b"Connection", b"Close")), part(b"a")), GET + GET
     )
 
@@ -142,11 +135,8 @@ def test_an_application_may_close_the_connection() -> None:
 
 
 @pytest.mark.parametrize("sent", [POST + b"0123456789", CHUNKED + b"a\r\n0123456789\r\n0\r\n\r\n"])
-def test_a_body_that_is_not_read_is_skipped(sent: bytes) -> None:
-    """
-    The next request is answered.
-    """
-    answers, _ = parse(sending(start(200, length(1)), part(b"a")), sent + GET)
+def test_unread_body_is_skipped(sent: bytes) -> None:
+    answers, _ = exchange(sending(start(200, length(1)), part(b"a")), sent + GET)
 
     assert len(answers) == 2
 
@@ -171,22 +161,18 @@ BROKEN: dict[str, ASGIApp] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_an_application_that_breaks_before_its_response_gets_a_500(
-    name: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """
-    Nothing of what it sent is seen, and the error is logged; the connection goes on.
-    """
+def test_error_before_the_response_gets_500(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The error is logged, and the connection is kept."""
     caplog.set_level(logging.ERROR, "service")
 
-    answers, is_over = parse(BROKEN[name], GET + GET)
+    answers, is_over = exchange(BROKEN[name], GET + GET)
 
     assert [answer.status for answer in answers] == [500, 500]
     assert b'"/problems/internal"' in answers[0].body
     assert answers[0].headers["x-request-id"].encode() in answers[0].body
     assert set(answers[0].headers) == {"content-type", "content-length", "x-request-id"}
     assert not is_over
-    assert ("unforeseen" in caplog.text) is (name not in ("sends nothing", "sends a head alone"))
+    assert ("unexpected error" in caplog.text) is (name not in ("sends nothing", "sends a head alone"))
 
 
 @pytest.mark.parametrize(
@@ -200,30 +186,23 @@ def test_an_application_that_breaks_before_its_response_gets_a_500(
     ],
 )
 @pytest.mark.parametrize("sent", [GET + GET, OLD])
-def test_an_application_that_breaks_within_its_response_ends_the_connection(
-    messages: list[Message], sent: bytes
-) -> None:
-    """
-    Without an end to the response, so that nobody takes it for a whole one.
-    """
-    answers, is_over = parse(sending(*messages), sent)
+def test_error_within_the_response_closes_the_connection(messages: list[Message], sent: bytes) -> None:
+    """The response has no end, so the client cannot mistake it for a complete one."""
+    answers, is_over = exchange(sending(*messages), sent)
 
     assert len(answers) == 1
     assert not answers[0].is_whole
     assert is_over
 
 
-def test_headers_need_not_be_ascii() -> None:
-    """
-    They go out as they are.
-    """
-    (answer,), _ = parse(sending(start(200, length(1), (b"a", b"\xe9\xff")), part(b"a")), GET)
+def test_headers_may_contain_any_bytes() -> None:
+    (answer,), _ = exchange(sending(start(200, length(1), (b"a", b"\xe9\xff")), part(b"a")), GET)
 
     assert answer.headers["a"] == "\xe9\xff"
 
 
 def listening(seen: list[Message], *, responds_after: int = 1_000_000) -> ASGIApp:
-    """Return an application that notes what it receives, and responds after so many messages."""
+    """Return an application that records its messages, and responds after a number of them."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         del scope
@@ -236,11 +215,7 @@ def listening(seen: list[Message], *, responds_after: int = 1_000_000) -> ASGIAp
     return app
 
 
-def test_a_body_comes_in_parts_and_then_the_disconnect() -> None:
-    """
-    Its end is told once; after it, `receive` waits for the client to leave.
-    """
-
+def test_receive_returns_the_body_and_then_the_disconnect() -> None:
     async def test() -> None:
         seen: list[Message] = []
         made = rig(asgi(listening(seen)))
@@ -258,9 +233,7 @@ def test_a_body_comes_in_parts_and_then_the_disconnect() -> None:
 
 
 def test_receive_after_the_response_is_a_disconnect() -> None:
-    """
-    Also where the body was not read; and it does nothing to the request that follows.
-    """
+    """Also if the body was not read. The next request is not affected."""
 
     async def test() -> None:
         seen: list[Message] = []
@@ -290,7 +263,7 @@ def test_receive_after_the_response_is_a_disconnect() -> None:
     run(test())
 
 
-def test_a_client_that_leaves_is_told_to_an_application_that_waits() -> None:
+def test_disconnect_reaches_a_waiting_application() -> None:
     async def test() -> None:
         seen: list[Message] = []
         made = rig(asgi(listening(seen)))
@@ -303,11 +276,7 @@ def test_a_client_that_leaves_is_told_to_an_application_that_waits() -> None:
     run(test())
 
 
-def test_a_body_that_nobody_reads_stops_the_reading() -> None:
-    """
-    What waits for the application is bounded.
-    """
-
+def test_unread_body_pauses_reading() -> None:
     async def test() -> None:
         go = asyncio.Event()
 
@@ -328,17 +297,15 @@ def test_a_body_that_nobody_reads_stops_the_reading() -> None:
             await until(lambda: made.transport.reads)
             made.send(sent[at : at + 10_000])
             at += 10_000
-        await until(lambda: made.connection._call is None)
+        await until(lambda: made.connection.pipeline._call is None)
         assert made.responses()[0].body == body
         await end(made)
 
     run(test())
 
 
-def test_a_client_that_asks_first_is_told_to_go_on_when_the_body_is_wanted() -> None:
-    """
-    And not once the response has begun.
-    """
+def test_100_continue_is_sent_when_the_body_is_received() -> None:
+    """Not after the response has begun."""
     expecting = POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
 
     async def late(scope: Scope, receive: Receive, send: Send) -> None:
@@ -350,14 +317,12 @@ def test_a_client_that_asks_first_is_told_to_go_on_when_the_body_is_wanted() -> 
         await send(part(b"a"))
         await task
 
-    assert [one.status for one in parse(echo, expecting, b"0123456789")[0]] == [100, 200]
-    assert [one.status for one in parse(late, expecting)[0]] == [200]
+    assert [one.status for one in exchange(echo, expecting, b"0123456789")[0]] == [100, 200]
+    assert [one.status for one in exchange(late, expecting)[0]] == [200]
 
 
-def test_a_client_that_does_not_take_holds_the_application() -> None:
-    """
-    One part waits in memory, however much there is to send.
-    """
+def test_slow_client_blocks_send() -> None:
+    """One part is in memory at a time."""
 
     async def test() -> None:
         parts = 0
@@ -372,14 +337,14 @@ def test_a_client_that_does_not_take_holds_the_application() -> None:
             await send(part(b""))
 
         made = rig(asgi(app))
-        made.transport.takes = False
+        made.transport.accepts = False
         made.send(GET)
         await turns(50)
         assert parts == 0
         assert 10_000 < made.budget.used < 12_000
-        made.transport.takes = True
-        made.transport.take()
-        await until(lambda: made.connection._call is None)
+        made.transport.accepts = True
+        made.transport.read()
+        await until(lambda: made.connection.pipeline._call is None)
         assert len(made.responses()[0].body) == 1_000_000
         await end(made)
 
@@ -388,10 +353,8 @@ def test_a_client_that_does_not_take_holds_the_application() -> None:
 
 @pytest.mark.parametrize("turns_before", [0, 10])
 @pytest.mark.parametrize("begins", [False, True])
-def test_a_stop_is_answered_with_503(turns_before: int, begins: bool) -> None:
-    """
-    By us, where the application does not do so itself, and also if its task has not begun.
-    """
+def test_shutdown_is_answered_with_503(turns_before: int, begins: bool) -> None:
+    """If the application does not answer, or its task has not begun."""
 
     async def test() -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -411,17 +374,15 @@ def test_a_stop_is_answered_with_503(turns_before: int, begins: bool) -> None:
         (answer,) = made.responses()
         assert answer.status == (200 if has_begun else 503)
         assert answer.is_whole is not has_begun
-        assert made.connection._is_over
+        assert made.connection._closing.is_over
         await end(made)
 
     run(test())
 
 
 @pytest.mark.parametrize("begins", [False, True])
-def test_broken_chunks_are_answered_in_place_of_the_application(begins: bool) -> None:
-    """
-    It is told that the client has left; a response that has begun is broken off.
-    """
+def test_invalid_chunks_are_answered_in_place_of_the_application(begins: bool) -> None:
+    """It gets a disconnect. A response that has begun is broken off."""
 
     async def test() -> None:
         seen: list[Message] = []
@@ -443,19 +404,15 @@ def test_broken_chunks_are_answered_in_place_of_the_application(begins: bool) ->
         await turns()
         (answer,) = made.responses()
         assert answer.status == (200 if begins else 400)
-        assert b"too late" not in made.transport.taken
-        assert made.connection._is_over
+        assert b"too late" not in made.transport.received
+        assert made.connection._closing.is_over
         assert len(made.calls) == 1
         await end(made)
 
     run(test())
 
 
-def test_an_endless_application_ends_with_its_client() -> None:
-    """
-    What it sends after that is dropped, and waits for nothing.
-    """
-
+def test_endless_response_ends_with_the_connection() -> None:
     async def test() -> None:
         sent = 0
 

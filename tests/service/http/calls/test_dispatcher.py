@@ -1,4 +1,4 @@
-"""`service/http/calls/dispatcher.py`: predictions directly, everything else through the application."""
+"""`service/http/calls/dispatcher.py`: predictions directly, all other requests through ASGI."""
 
 import asyncio
 from dataclasses import replace
@@ -28,9 +28,9 @@ def dispatched(app: App, method: str, path: str, root_path: str = "", *, is_dire
         made = rig()
         headers = [(b"host", b"a"), (b"content-length", b"9")]
         request = Request(HeadCache().get(method.encode(), path.encode(), "1.1", True, headers), 0.0)
-        made.connection._request = request
-        call = dispatcher(made.connection, request)
-        made.connection._call = call
+        pipeline = made.connection.pipeline
+        pipeline.request = request
+        call = pipeline._call = dispatcher(pipeline, request)
         made.transport.abort()
         await asyncio.sleep(0)
         await end(made)
@@ -60,21 +60,19 @@ def dispatched(app: App, method: str, path: str, root_path: str = "", *, is_dire
         ("OPTIONS", "*", AsgiCall),
     ],
 )
-def test_what_predicts_is_answered_directly(app: App, method: str, path: str, kind: type) -> None:
+def test_predictions_are_answered_directly(app: App, method: str, path: str, kind: type) -> None:
     assert dispatched(app, method, path) is kind
 
 
 @pytest.mark.parametrize("path", ["/v2/models/quadrants/infer", "/under/v2/models/quadrants/infer"])
-def test_a_sub_path_may_be_there_or_not(app: App, path: str) -> None:
-    """
-    Some proxies strip it.
-    """
+def test_root_path_is_optional(app: App, path: str) -> None:
+    """Some proxies remove it."""
     assert dispatched(app, "POST", path, "/under") is PredictionCall
 
 
-def test_another_sub_path_is_not_stripped(app: App) -> None:
+def test_other_prefixes_are_not_removed(app: App) -> None:
     assert dispatched(app, "POST", "/other/v2/models/quadrants/infer", "/under") is AsgiCall
 
 
-def test_a_listener_without_predictions_leaves_them_to_the_application(app: App) -> None:
+def test_listener_without_predictions_uses_the_application(app: App) -> None:
     assert dispatched(app, "POST", "/v2/models/quadrants/infer", is_direct=False) is AsgiCall

@@ -1,4 +1,4 @@
-"""`service/http/calls/prediction_call.py`: the same answers as through the ASGI application."""
+"""`service/http/calls/prediction_call.py`: the same responses as through the ASGI application."""
 
 import asyncio
 import io
@@ -19,17 +19,20 @@ from uvicorn.server import ServerState
 from service.app import App, create_app
 from service.core.errors import InferenceFailed
 from service.http.messages import content_coding
-from service.http.server.connection import Connection, Stage
-from service.http.server.connection_table import Connections
-from service.http.server.server_context import Limits, ServerContext, Stopping
+from service.http.server.connection.protocol import Connection
+from service.http.server.connection.stage import Stage
+from service.http.server.connection_table import ConnectionTable
+from service.http.server.server_context import ConnectionLimits, ServerContext, StopFlag
+from service.inference.models.model import Model
 from service.inference.predictor import Prediction, Predictor
-from service.inference.registry import Model
 from service.settings import Settings
 from tests import toys
 from tests.examples import examples
 from tests.service.http.bodies import PREDICT, QUADRANTS, compressed, images, npy, picture
-from tests.service.http.running import Exchanged
-from tests.service.http.server.fakes import ReadingClient, responses, turns, until
+from tests.service.http.running import RecordedResponse
+from tests.service.http.server.fakes import turns, until
+from tests.service.http.server.response_parser import responses
+from tests.service.http.server.transports import ReadingClient
 
 OCTETS = ("content-type", "application/octet-stream")
 JSON = ("content-type", "application/json")
@@ -38,7 +41,7 @@ DOT = toys.dot(2).tobytes()
 NESTED = orjson.dumps({"image": toys.dot(1).tolist()})
 TENSOR = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28]}
 EVERY_TIME = {"x-request-id", "server-timing"}
-"""Headers that differ from answer to answer."""
+"""Headers that differ between equal requests."""
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +49,16 @@ def app(toy_settings: Settings) -> App:
     return create_app(toy_settings)
 
 
-def answers_to(client: ReadingClient) -> list[Exchanged]:
-    """Parse what was written; every answer must be whole."""
+def responses_to(client: ReadingClient) -> list[RecordedResponse]:
+    """Parse the output; each response must be complete."""
     found = list(responses(client.written))
     assert all(one.is_whole for one in found)
-    return [Exchanged(one.status, Headers(one.headers), one.body) for one in found]
+    return [RecordedResponse(one.status, Headers(one.headers), one.body) for one in found]
 
 
 @dataclass
 class Server:
-    """Connections of an application, without sockets; of predictions through ASGI if `is_direct` is off."""
+    """Creates connections without sockets. If `is_direct` is False, predictions go through ASGI."""
 
     app: App
     is_direct: bool = True
@@ -64,12 +67,12 @@ class Server:
     def connect(self) -> tuple[Connection, ReadingClient]:
         dispatch = self.app.dispatch if self.is_direct else replace(self.app.dispatch, predictions=None)
         server_context = ServerContext(
-            limits=Limits(32_768, 10, 10, 10, 10, 10, 1024),
-            connections=Connections(100, 100, 10),
+            limits=ConnectionLimits(32_768, 10, 10, 10, 10, 10, 1024),
+            connections=ConnectionTable(100, 100, 10),
             budget=self.app.budget,
             request_log=self.app.request_log,
             dispatch=dispatch,
-            stopping=Stopping(),
+            stopping=StopFlag(),
         )
         connection, client = Connection(server_context, self.state), ReadingClient()
         connection.connection_made(client)
@@ -77,7 +80,7 @@ class Server:
 
 
 def request(body: bytes, *headers: tuple[str, str], path: str = PREDICT, method: str = "POST") -> bytes:
-    """A request as it comes over the wire."""
+    """Return the bytes of a request."""
     lines = [f"{name}: {value}" for name, value in (("Host", "test"), *headers)]
     if "Transfer-Encoding" not in dict(headers):
         lines.append(f"Content-Length: {len(body)}")
@@ -85,16 +88,16 @@ def request(body: bytes, *headers: tuple[str, str], path: str = PREDICT, method:
 
 
 async def settled(happened: Callable[[], object]) -> None:
-    """Let the event loop turn until something has happened, and on for the journal."""
+    """Run the event loop until a condition is true, and a little longer for the request log."""
     await until(happened)
     await turns(3)
 
 
-def parse(app: App, *requests: Sequence[bytes], is_direct: bool = True) -> list[list[Exchanged]]:
-    """Ask in one turn of an event loop: a connection for each request, whose parts come one by one."""
+def send(app: App, *requests: Sequence[bytes], is_direct: bool = True) -> list[list[RecordedResponse]]:
+    """Send requests in one iteration, each in parts on a connection of its own; return the responses."""
     server = Server(app, is_direct)
 
-    async def run() -> list[list[Exchanged]]:
+    async def run() -> list[list[RecordedResponse]]:
         opened = [server.connect() for _ in requests]
         for (connection, _), parts in zip(opened, requests, strict=True):
             for part in parts:
@@ -102,7 +105,7 @@ def parse(app: App, *requests: Sequence[bytes], is_direct: bool = True) -> list[
                 while not opened[0][1].reads:  # what cannot be taken at once is waited for
                     await asyncio.sleep(0)
         await settled(lambda: not any(connection.stage is Stage.ANSWERING for connection, _ in opened))
-        found = [answers_to(client) for _, client in opened]
+        found = [responses_to(client) for _, client in opened]
         for connection, _ in opened:
             connection.connection_lost(None)
         await settled(lambda: not server.state.tasks)
@@ -111,20 +114,20 @@ def parse(app: App, *requests: Sequence[bytes], is_direct: bool = True) -> list[
     return asyncio.run(run())
 
 
-def direct(app: App, *requests: bytes) -> list[Exchanged]:
-    """Ask without ASGI; one answer to each request."""
-    answers = parse(app, *[[one] for one in requests])
+def direct(app: App, *requests: bytes) -> list[RecordedResponse]:
+    """Send requests that are answered without ASGI; return one response to each."""
+    answers = send(app, *[[one] for one in requests])
     assert all(len(found) == 1 for found in answers)
     return [found[0] for found in answers]
 
 
-def through_asgi(app: App, body: bytes, *headers: tuple[str, str], path: str = PREDICT) -> Exchanged:
-    """Ask on a connection of ours that answers predictions through the application."""
-    ((answer,),) = parse(app, [request(body, *headers, path=path)], is_direct=False)
+def through_asgi(app: App, body: bytes, *headers: tuple[str, str], path: str = PREDICT) -> RecordedResponse:
+    """Send a request that is answered through ASGI."""
+    ((answer,),) = send(app, [request(body, *headers, path=path)], is_direct=False)
     return answer
 
 
-def shown(answer: Exchanged) -> tuple[int, dict[str, str], bytes]:
+def shown(answer: RecordedResponse) -> tuple[int, dict[str, str], bytes]:
     headers = {name: value for name, value in answer.headers.items() if name not in EVERY_TIME}
     assert set(answer.headers) >= EVERY_TIME
     return answer.status_code, headers, answer.content
@@ -162,10 +165,8 @@ PLAIN: dict[str, tuple[bytes, Sequence[tuple[str, str]], str]] = {
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_the_answer_is_that_of_the_application(app: App, name: str) -> None:
-    """
-    Status, headers and every byte.
-    """
+def test_response_equals_that_of_the_application(app: App, name: str) -> None:
+    """Status, headers and every byte."""
     body, headers, path = PLAIN[name]
 
     (answer,) = direct(app, request(body, *headers, path=path))
@@ -188,25 +189,21 @@ FORMS: dict[str, bytes] = {
     "a long head": request(DOT, OCTETS, ("Cookie", "a" * 20_000)),
     "a host as an address": request(DOT, OCTETS, path=f"http://x{PREDICT}"),
 }
-"""Of the same prediction."""
+"""Forms of the same request."""
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_however_it_comes_the_answer_is_that_of_the_application(app: App, name: str) -> None:
-    """
-    In chunks, compressed, with a query, on a connection that closes.
-    """
-    ((answer,),) = parse(app, [FORMS[name]])
-    ((expected,),) = parse(app, [FORMS[name]], is_direct=False)
+def test_response_does_not_depend_on_the_form_of_the_request(app: App, name: str) -> None:
+    """In chunks, compressed, with a query, on a connection that closes."""
+    ((answer,),) = send(app, [FORMS[name]])
+    ((expected,),) = send(app, [FORMS[name]], is_direct=False)
 
     assert answer.status_code == 200
     assert shown(answer) == shown(expected)
 
 
-def test_what_comes_in_one_turn_is_answered_each_with_its_own(app: App) -> None:
-    """
-    Together they run in one batch, whatever form and model version each asked for.
-    """
+def test_batched_requests_get_their_own_responses(app: App) -> None:
+    """One batch, of several formats and model versions."""
     asked = list(PLAIN.values())
     answers = direct(app, *[request(body, *headers, path=path) for body, headers, path in asked])
 
@@ -216,8 +213,8 @@ def test_what_comes_in_one_turn_is_answered_each_with_its_own(app: App) -> None:
         )
 
 
-def numbers(answer: Exchanged) -> list[float]:
-    """Every number of an answer, in order."""
+def numbers(answer: RecordedResponse) -> list[float]:
+    """Return all numbers of a response, in order."""
     if answer.headers["content-type"] == "application/octet-stream":
         size = int(answer.headers["inference-header-content-length"])
         return list(np.frombuffer(answer.content[size:], "<f4").astype(float))
@@ -239,10 +236,8 @@ def numbers(answer: Exchanged) -> list[float]:
     return found
 
 
-def test_the_clients_own_id_comes_back(app: App) -> None:
-    """
-    One that cannot stand in a log is replaced, anew each time.
-    """
+def test_request_id_of_the_client_is_returned(app: App) -> None:
+    """An id that is invalid in a log is replaced."""
     (mine,) = direct(app, request(DOT, OCTETS, ("X-Request-Id", "mine-1")))
     others = direct(app, *[request(DOT, OCTETS, ("X-Request-Id", "no spaces"))] * 3)
 
@@ -280,10 +275,8 @@ ERRORS: dict[str, tuple[bytes, Sequence[tuple[str, str]], str]] = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_an_error_is_that_of_the_application(app: App, name: str) -> None:
-    """
-    But for its id; nothing of it is kept.
-    """
+def test_error_equals_that_of_the_application(app: App, name: str) -> None:
+    """Except for its id. No memory stays counted."""
     body, headers, path = ERRORS[name]
     before = counted(app)
 
@@ -311,10 +304,8 @@ LONG: dict[str, tuple[bytes, Sequence[tuple[str, str]], str]] = {
 
 
 @pytest.mark.parametrize("name", LONG)
-def test_long_work_is_answered_too(app: App, name: str) -> None:
-    """
-    It is done in the thread pool, and what comes beside it is answered before.
-    """
+def test_long_requests_are_answered(app: App, name: str) -> None:
+    """They run in the thread pool, and short ones are answered before."""
     body, headers, path = LONG[name]
 
     long, short = direct(app, request(body, *headers, path=path), request(DOT, OCTETS))
@@ -324,7 +315,7 @@ def test_long_work_is_answered_too(app: App, name: str) -> None:
 
 
 def counted(app: App) -> tuple[int, int]:
-    """Requests in flight, and bytes in the memory budget."""
+    """Return the requests in flight, and the bytes in the memory budget."""
     return app.metrics.in_flight, app.budget.used
 
 
@@ -334,11 +325,8 @@ def counted(app: App) -> tuple[int, int]:
     body=st.binary(max_size=60),
     cut=st.integers(0, 2000),
 )
-def test_nothing_that_comes_goes_wrong(app: App, start: bytes, body: bytes, cut: int) -> None:
-    """
-    Whatever bytes: answers, or a wait for more; nothing is left behind.
-    """
-    (answers,) = parse(app, [start[:cut] + body])
+def test_arbitrary_bytes_never_cause_a_500(app: App, start: bytes, body: bytes, cut: int) -> None:
+    (answers,) = send(app, [start[:cut] + body])
 
     assert all(answer.status_code in (200, 400, 415, 501, 505) for answer in answers)
     assert counted(app) == (0, 0)
@@ -346,16 +334,14 @@ def test_nothing_that_comes_goes_wrong(app: App, start: bytes, body: bytes, cut:
 
 @examples(100)
 @given(name=st.sampled_from(sorted(PLAIN)), cuts=st.lists(st.integers(0, 4000), max_size=4))
-def test_a_request_may_come_in_pieces(app: App, name: str, cuts: list[int]) -> None:
-    """
-    Cut anywhere, and followed by another.
-    """
+def test_request_may_be_divided_anywhere(app: App, name: str, cuts: list[int]) -> None:
+    """And followed by another."""
     body, headers, path = PLAIN[name]
     whole = request(body, *headers, path=path) * 2
-    places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
-    pieces = [whole[start:stop] for start, stop in itertools.pairwise(places) if stop > start]
+    offsets = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    pieces = [whole[start:stop] for start, stop in itertools.pairwise(offsets) if stop > start]
 
-    (answers,) = parse(app, pieces)
+    (answers,) = send(app, pieces)
 
     expected = shown(through_asgi(app, body, *headers, path=path))
     assert [shown(answer) for answer in answers] == [expected] * 2
@@ -364,14 +350,12 @@ def test_a_request_may_come_in_pieces(app: App, name: str, cuts: list[int]) -> N
 
 @pytest.fixture
 def narrow(toy_settings: Settings) -> App:
-    """A service that takes hardly anything."""
+    """A service with small limits of bodies."""
     return create_app(toy_settings.model_copy(update={"max_body_bytes": 1024, "max_pending_bytes": 4000}))
 
 
-def test_limits_of_bodies_hold(narrow: App) -> None:
-    """
-    One by one and all together; what is answered makes room.
-    """
+def test_bodies_have_limits(narrow: App) -> None:
+    """Each, and all together."""
     (large,) = direct(narrow, request(images(1, 2).tobytes(), OCTETS))
 
     assert large.status_code == 413
@@ -382,10 +366,8 @@ def test_limits_of_bodies_hold(narrow: App) -> None:
     assert counted(narrow) == (0, 0)
 
 
-def test_bodies_that_arrive_count_as_those_that_have(narrow: App) -> None:
-    """
-    Until the client leaves.
-    """
+def test_incomplete_bodies_count_in_the_budget(narrow: App) -> None:
+    """Until the client disconnects."""
 
     async def run() -> None:
         server = Server(narrow)
@@ -393,7 +375,7 @@ def test_bodies_that_arrive_count_as_those_that_have(narrow: App) -> None:
         for connection, _ in opened:
             connection.data_received(request(DOT, OCTETS)[:-1])
         assert narrow.budget.used == 2 * 2 * 783
-        assert [len(answers_to(client)) for _, client in opened] == [0, 0, 1]
+        assert [len(responses_to(client)) for _, client in opened] == [0, 0, 1]
         for connection, _ in opened:
             connection.connection_lost(None)
         await settled(lambda: not server.state.tasks)
@@ -404,12 +386,8 @@ def test_bodies_that_arrive_count_as_those_that_have(narrow: App) -> None:
 
 
 @pytest.mark.parametrize("error", [InferenceFailed("quadrants", "2"), ZeroDivisionError()])
-def test_a_prediction_that_fails_is_answered(
-    app: App, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    """
-    Whether the error was foreseen or not, and on the event loop as in the thread pool.
-    """
+def test_failed_prediction_is_answered(app: App, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Expected and unexpected errors, on the event loop and in the thread pool."""
 
     def fail(predictor: Predictor, model: Model, images: object) -> Prediction:
         del predictor, model, images
@@ -424,12 +402,10 @@ def test_a_prediction_that_fails_is_answered(
     assert counted(app) == (0, 0)
 
 
-def test_a_client_that_left_is_not_predicted_for(
+def test_prediction_of_a_disconnected_client_is_skipped(
     app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    What waits beside it is, and the log says who left: before the body was here, or the answer.
-    """
+    """Others are answered. The log has status 499."""
     logging.getLogger("service").setLevel(logging.INFO)
     caplog.set_level(logging.INFO, logger="service")
     sizes = []
@@ -456,7 +432,7 @@ def test_a_client_that_left_is_not_predicted_for(
             connection.connection_lost(None)
         await settled(lambda: bool(opened[3][1].written))
         await asyncio.sleep(0.05)  # in which work that was begun by mistake would have been done
-        return [len(answers_to(client)) for _, client in opened]
+        return [len(responses_to(client)) for _, client in opened]
 
     assert asyncio.run(run()) == [0, 0, 0, 1]
     assert sizes == [1]
@@ -467,14 +443,12 @@ def test_a_client_that_left_is_not_predicted_for(
 
 
 @pytest.mark.parametrize("end", ["nothing", "eof", "loss"])
-def test_requests_behind_a_body_that_is_decompressed_over_turns_wait(
+def test_requests_behind_a_body_being_decompressed_wait(
     app: App, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    They are answered in order, also if the client has ended its output; nothing is left if it has gone.
-    """
+    """They are answered in order, also if the client has closed its side."""
     monkeypatch.setattr(content_coding, "_SLICE", 10_000)
-    large = compressed(bytes(60 * 784), "gzip")
+    large = compressed(DOT * 60, "gzip")
     behind = request(b"", path="/livez", method="GET")
     sent = request(large, OCTETS, ("Content-Encoding", "gzip")) + behind + request(DOT, OCTETS) + behind
 
@@ -495,7 +469,7 @@ def test_requests_behind_a_body_that_is_decompressed_over_turns_wait(
             assert connection.stage is Stage.IDLE
             assert client.reads
         connection.connection_lost(None)
-        return [answer.status_code for answer in answers_to(client)]
+        return [answer.status_code for answer in responses_to(client)]
 
     assert asyncio.run(run()) == ([] if end == "loss" else [200, 200, 200, 200])
     assert app.budget.used == 0

@@ -1,4 +1,4 @@
-"""`service/http/messages/body_reader.py`: how large a body may be, and how long it may take to arrive."""
+"""`service/http/messages/body_reader.py`: size, time and memory limits, decompression."""
 
 import asyncio
 import tracemalloc
@@ -17,8 +17,9 @@ from service.http.messages.body_reader import BodyForm, BodyLimits, reader_of
 from service.inference.request_context import RequestContext
 from service.memory import costs
 from service.memory.budget import Budget
+from tests import toys
 from tests.examples import examples
-from tests.service.http.bodies import PREDICT, compressed, problem
+from tests.service.http.bodies import OCTETS, PREDICT, compressed, problem
 from tests.service.http.running import chunk
 
 
@@ -31,7 +32,6 @@ SCOPE = {"type": "http", "method": "POST", "path": "/"}
 
 
 LIMITS = limits(100, 100_000)
-OCTETS = {"content-type": "application/octet-stream"}
 
 
 class Body:
@@ -60,10 +60,8 @@ class Body:
 
 @examples(50)
 @given(parts=st.lists(st.binary(max_size=60), min_size=1, max_size=5))
-def test_a_body_is_all_its_parts_or_too_large(parts: list[bytes]) -> None:
-    """
-    The limit itself is inside; what came is counted for the log.
-    """
+def test_a_body_is_joined_or_refused_as_too_large(parts: list[bytes]) -> None:
+    """The limit itself is allowed; received bytes are counted for the log."""
     whole = b"".join(parts)
     body = Body(*[chunk(part, more=index + 1 < len(parts)) for index, part in enumerate(parts)])
 
@@ -77,10 +75,7 @@ def test_a_body_is_all_its_parts_or_too_large(parts: list[bytes]) -> None:
         assert body.context.body_read
 
 
-def test_a_body_that_declares_itself_too_large_is_refused_unread() -> None:
-    """
-    Not one part of it is taken.
-    """
+def test_a_too_large_declared_length_is_refused_before_reading() -> None:
     body = Body(chunk(b"x"))
 
     with pytest.raises(PayloadTooLarge, match=r"^Body should be at most 100 bytes; got 101.$"):
@@ -89,10 +84,7 @@ def test_a_body_that_declares_itself_too_large_is_refused_unread() -> None:
     assert body.taken == 0
 
 
-def test_nothing_is_taken_after_the_limit_is_passed() -> None:
-    """
-    The rest of an endless body stays where it is.
-    """
+def test_reading_stops_at_the_limit() -> None:
     body = Body(chunk(bytes(60)), chunk(bytes(60)), chunk(bytes(60)))
 
     with pytest.raises(PayloadTooLarge):
@@ -102,46 +94,33 @@ def test_nothing_is_taken_after_the_limit_is_passed() -> None:
 
 
 @pytest.mark.parametrize("length", [b"", b"-1", b"x", b"1e3", "²".encode(), b"100", b"0" * 30 + b"5"])
-def test_a_length_that_says_nothing_useful_is_passed_over(length: bytes) -> None:
-    """
-    What arrives is counted in any case.
-    """
+def test_an_invalid_content_length_is_ignored(length: bytes) -> None:
     assert Body(chunk(b"hello", more=False)).read(headers=[(b"content-length", length)]) == b"hello"
 
 
-def test_a_length_of_a_thousand_digits_is_too_large() -> None:
-    """
-    And does no harm in the message.
-    """
+def test_a_content_length_of_a_thousand_digits_is_refused() -> None:
     with pytest.raises(PayloadTooLarge) as caught:
         Body().read(headers=[(b"content-length", b"9" * 1000)])
 
     assert len(str(caught.value)) < 100
 
 
-def test_a_body_that_does_not_arrive_in_time_is_given_up() -> None:
-    """
-    The message says how much of it came.
-    """
+def test_a_slow_body_times_out() -> None:
+    """The message has the number of bytes received."""
     body = Body(chunk(bytes(7)))
 
     with pytest.raises(BodyTimeout, match=r"^Body should arrive within 0\.1 seconds; got 7 bytes of it\.$"):
         body.read(limits(100, 1000, 0.1))
 
 
-def test_a_caller_who_leaves_is_told_apart_from_one_who_is_slow() -> None:
-    """
-    Half a body is never taken for a whole one.
-    """
+def test_a_disconnect_is_not_a_timeout() -> None:
+    """An incomplete body is never used."""
     with pytest.raises(ClientDisconnect):
         Body(chunk(b"half"), {"type": "http.disconnect"}).read()
 
 
 @pytest.mark.parametrize("encoding", [b"br", b"gzip, identity", b"", b"x" * 1000])
-def test_a_body_compressed_otherwise_is_of_an_unknown_kind(encoding: bytes) -> None:
-    """
-    It is refused before it is read, with what would be taken.
-    """
+def test_an_unsupported_content_coding_is_refused_before_reading(encoding: bytes) -> None:
     body = Body(chunk(b"x", more=False))
 
     with pytest.raises(
@@ -153,43 +132,32 @@ def test_a_body_compressed_otherwise_is_of_an_unknown_kind(encoding: bytes) -> N
 
 
 @pytest.mark.parametrize("encoding", [b"identity", b" IDENTITY "])
-def test_identity_is_no_compression(encoding: bytes) -> None:
-    """
-    Some clients say so.
-    """
+def test_content_coding_identity(encoding: bytes) -> None:
     body = Body(chunk(b"x", more=False))
 
     assert body.read(headers=[(b"content-encoding", encoding)]) == b"x"
 
 
 def test_a_declared_body_over_the_limit_gets_a_413(client: TestClient) -> None:
-    """
-    Through the whole service.
-    """
-    answer = client.post(PREDICT, content=bytes(200_001), headers=OCTETS)
+    response = client.post(PREDICT, content=bytes(200_001), headers=OCTETS)
 
-    assert problem(answer, 413, "payload-too-large") == "Body should be at most 200,000 bytes; got 200,001."
+    assert problem(response, 413, "payload-too-large") == "Body should be at most 200,000 bytes; got 200,001."
 
 
 def test_a_streamed_body_over_the_limit_gets_a_413(client: TestClient) -> None:
-    """
-    Without a Content-Length nobody knows before it is there.
-    """
 
     def parts() -> Iterator[bytes]:
         for _ in range(5):
             yield bytes(50_000)
 
-    answer = client.post(PREDICT, content=parts(), headers=OCTETS)
+    response = client.post(PREDICT, content=parts(), headers=OCTETS)
 
-    assert problem(answer, 413, "payload-too-large") == "Body should be at most 200,000 bytes; got more."
-    assert "content-length" not in answer.request.headers
+    assert problem(response, 413, "payload-too-large") == "Body should be at most 200,000 bytes; got more."
+    assert "content-length" not in response.request.headers
 
 
-def test_bodies_that_are_too_much_together_are_turned_away() -> None:
-    """
-    What one holds is taken from all, and given back when it is answered.
-    """
+def test_bodies_beyond_the_memory_budget_are_refused() -> None:
+    """The memory of a body is released after its response."""
     bounds = limits(100, 150)
 
     async def enter(size: int) -> int:
@@ -207,10 +175,8 @@ def test_bodies_that_are_too_much_together_are_turned_away() -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_what_a_compressed_body_holds_is_what_counts(coding: str) -> None:
-    """
-    100 zeros are taken, 101 are too many, however few bytes they came in; the log has those that came.
-    """
+def test_the_limit_applies_to_the_decompressed_size(coding: str) -> None:
+    """The log has the compressed size."""
     headers = [(b"content-encoding", coding.encode())]
     fitting, large = (compressed(bytes(size), coding) for size in (100, 101))
     body = Body(chunk(fitting, more=False))
@@ -222,11 +188,8 @@ def test_what_a_compressed_body_holds_is_what_counts(coding: str) -> None:
         Body(chunk(large, more=False)).read(headers=headers)
 
 
-def test_all_bodies_together_count_by_what_they_hold() -> None:
-    """
-    And no longer once they have been answered; unpacking one takes some memory, too.
-    """
-    bounds = limits(10_000, 1000 + costs.CODED_BYTES // 2)
+def test_the_budget_counts_decompressed_sizes() -> None:
+    bounds = limits(10_000, 1000 + costs.DECOMPRESSOR_BYTES // 2)
     headers = [(b"content-encoding", b"gzip")]
     bounds.budget.acquire(1000)
     for _ in range(3):
@@ -237,10 +200,7 @@ def test_all_bodies_together_count_by_what_they_hold() -> None:
     assert bounds.budget.used == 1000
 
 
-def test_a_bomb_is_not_unpacked_beyond_the_limit() -> None:
-    """
-    A gigabyte in a megabyte: what is held of it stays near the limit.
-    """
+def test_a_decompression_bomb_is_stopped_at_the_limit() -> None:
     bounds = limits(1_000_000, 10_000_000, 60)
     layer = zlib.compressobj(9, wbits=31)
     begun, block = (layer.compress(bytes(2**24)) + layer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
@@ -257,10 +217,7 @@ def test_a_bomb_is_not_unpacked_beyond_the_limit() -> None:
     assert peak < 8_000_000
 
 
-def test_a_body_in_very_many_pieces_takes_hardly_more_than_its_size() -> None:
-    """
-    Each piece by itself would take some sixty bytes.
-    """
+def test_a_body_in_many_pieces_needs_little_more_memory_than_its_size() -> None:
     size = 100_000
     messages = iter([chunk(b"a", more=True)] * (size - 1) + [chunk(b"a", more=False)])
 
@@ -282,10 +239,7 @@ def test_a_body_in_very_many_pieces_takes_hardly_more_than_its_size() -> None:
     assert peak < 5 * size
 
 
-def test_a_stream_that_holds_nothing_is_too_large_too() -> None:
-    """
-    Empty blocks without end make no body, but they come.
-    """
+def test_an_endless_stream_of_empty_blocks_is_refused() -> None:
     packer = zlib.compressobj()
     empty = packer.flush(zlib.Z_FULL_FLUSH)
     parts = [chunk(empty)] + [chunk(packer.flush(zlib.Z_FULL_FLUSH) or empty[2:]) for _ in range(100)]
@@ -295,7 +249,7 @@ def test_a_stream_that_holds_nothing_is_too_large_too() -> None:
 
 
 @pytest.mark.parametrize("sizes", [[1, 20_000, 1, 1, 20_000, 20_000], [20_000, 1], [1, 1], [40_000] * 3])
-def test_pieces_of_any_size_are_put_together_in_order(sizes: list[int]) -> None:
+def test_pieces_are_joined_in_order(sizes: list[int]) -> None:
     parts = [bytes([number]) * size for number, size in enumerate(sizes)]
     arriving = [chunk(part, more=index + 1 < len(parts)) for index, part in enumerate(parts)]
 
@@ -303,25 +257,21 @@ def test_pieces_of_any_size_are_put_together_in_order(sizes: list[int]) -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_a_compressed_prediction_is_answered_as_any_other(client: TestClient, coding: str) -> None:
-    """
-    On every route that takes a body.
-    """
-    content = bytes(784)
+def test_compressed_bodies_get_the_same_response(client: TestClient, coding: str) -> None:
+    """On every operation with a body."""
+    content = toys.dot(1).tobytes()
     headers = OCTETS | {"content-encoding": coding}
 
-    answer = client.post(PREDICT, content=compressed(content, coding), headers=headers)
+    response = client.post(PREDICT, content=compressed(content, coding), headers=headers)
     cut = client.post(PREDICT, content=compressed(content, coding)[:-3], headers=headers)
 
-    assert answer.json() == client.post(PREDICT, content=content, headers=OCTETS).json()
+    assert response.json() == client.post(PREDICT, content=content, headers=OCTETS).json()
     expected = f"Body should be one whole stream of {coding}, as Content-Encoding says; got its beginning."
     assert problem(cut, 400, "malformed-request") == expected
 
 
-def test_large_bodies_of_one_client_leave_room_for_others() -> None:
-    """
-    Small ones are not counted, and nothing is left when the readers are released.
-    """
+def test_large_bodies_count_against_the_share_of_the_client() -> None:
+    """Small ones do not."""
     bounds = limits(1_000_000, 1_000_000)
     form = BodyForm.of("/", {b"content-type": b"application/octet-stream"}, None)
     first, second, other = (reader_of(bounds, form, client) for client in ("a", "a", "b"))

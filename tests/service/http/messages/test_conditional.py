@@ -1,4 +1,4 @@
-"""`service/http/messages/conditional.py`: 304 and HEAD without rendering, and shared bodies that are released."""
+"""`service/http/messages/conditional.py`: 304, HEAD, and the release of shared bodies."""
 
 import asyncio
 import threading
@@ -11,8 +11,9 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from service.http.messages import conditional
+from service.http.messages.cache_keys import Key
 from service.http.messages.conditional import HEAD_ONLY, SHARED, Constant, SharedResponse
-from service.http.messages.response_cache import Key, ResponseCache
+from service.http.messages.response_cache import ResponseCache
 from service.inference.thread_pool import ThreadPool
 from service.memory.budget import Budget
 
@@ -70,10 +71,8 @@ async def send(response: Response) -> Sequence[Message]:
     return sent
 
 
-def test_a_known_tag_renders_nothing() -> None:
-    """
-    Whether or not the body is in memory still; weak or strong, in any line, and with the same headers.
-    """
+def test_a_matching_etag_renders_nothing() -> None:
+    """Whether the body is in memory or not; for weak and strong ETags."""
 
     async def ask() -> None:
         rendering = Rendering()
@@ -91,10 +90,8 @@ def test_a_known_tag_renders_nothing() -> None:
     asyncio.run(ask())
 
 
-def test_a_tag_that_is_not_known_yet_is_compared_after_rendering() -> None:
-    """
-    As after a restart; nothing stays counted.
-    """
+def test_an_unknown_etag_is_compared_after_rendering() -> None:
+    """As after a restart."""
 
     async def ask() -> None:
         tag = (await Rendering().respond(request())).headers["etag"]
@@ -106,9 +103,6 @@ def test_a_tag_that_is_not_known_yet_is_compared_after_rendering() -> None:
 
 
 def test_head_renders_nothing_once_the_length_is_known() -> None:
-    """
-    With the headers of a GET.
-    """
 
     async def ask() -> None:
         rendering = Rendering()
@@ -123,10 +117,7 @@ def test_head_renders_nothing_once_the_length_is_known() -> None:
     asyncio.run(ask())
 
 
-def test_a_body_is_released_when_it_is_sent_and_also_when_that_fails() -> None:
-    """
-    Not before; a cancelled or broken sending releases it too.
-    """
+def test_a_body_is_released_after_sending_also_on_failure() -> None:
 
     async def ask() -> None:
         rendering = Rendering()
@@ -163,10 +154,8 @@ async def _failing(error: type[BaseException]) -> AsyncIterator[None]:
         yield
 
 
-def test_a_client_that_leaves_does_not_wait_and_leaves_nothing_counted() -> None:
-    """
-    Also if it leaves in the turn in which the body is ready.
-    """
+def test_a_disconnect_during_rendering_releases_the_body() -> None:
+    """Also when both happen in the same turn of the event loop."""
 
     async def ask() -> None:
         rendering = Rendering()
@@ -181,10 +170,8 @@ def test_a_client_that_leaves_does_not_wait_and_leaves_nothing_counted() -> None
     asyncio.run(ask())
 
 
-def test_a_request_that_is_cancelled_at_any_moment_leaves_nothing_counted() -> None:
-    """
-    Cancelled after 0, 1, 2, … turns of the event loop, while others get the body.
-    """
+def test_a_cancelled_request_releases_the_body() -> None:
+    """After 0, 1, 2, ... turns of the event loop."""
 
     async def ask() -> None:
         rendering = Rendering()
@@ -205,10 +192,7 @@ def test_a_request_that_is_cancelled_at_any_moment_leaves_nothing_counted() -> N
     asyncio.run(ask())
 
 
-def test_a_constant_is_one_object_for_all() -> None:
-    """
-    With a tag, and 304 for who has it.
-    """
+def test_a_constant_is_shared_by_all_responses() -> None:
 
     async def ask() -> None:
         constant = Constant(b"content", "text/plain", {"X-Own": "1"})

@@ -1,4 +1,4 @@
-"""`service/http/messages/content_coding.py`: bodies and answers that are compressed on their way."""
+"""`service/http/messages/content_coding.py`: compression and decompression."""
 
 import gzip
 import zlib
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.errors import MalformedRequest, UnsupportedMediaType
-from service.http.messages.content_coding import Decompressor, pack
+from service.http.messages.content_coding import Decompressor, compress
 from tests.examples import examples
 from tests.service.http.bodies import compressed
 
@@ -37,10 +37,7 @@ def unpack(coding: str, *chunks: bytes) -> bytes:
     coding=st.sampled_from(["gzip", "deflate", "identity"]),
     cuts=st.lists(st.integers(0, 400), max_size=5),
 )
-def test_any_split_gives_the_same(content: bytes, coding: str, cuts: list[int]) -> None:
-    """
-    Wherever the network cuts a body.
-    """
+def test_compressed_data_can_arrive_in_any_pieces(content: bytes, coding: str, cuts: list[int]) -> None:
     packed = content if coding == "identity" else compressed(content, coding)
     ends = [*sorted(min(cut, len(packed)) for cut in cuts), len(packed)]
     starts = [0, *ends]
@@ -49,10 +46,8 @@ def test_any_split_gives_the_same(content: bytes, coding: str, cuts: list[int]) 
 
 
 @pytest.mark.parametrize("size", [2**18 - 1, 2**18, 2**18 + 1, 2**20, 3_000_000])
-def test_large_contents_come_in_slices(size: int) -> None:
-    """
-    None larger than a quarter of a megabyte, and together they are all of it.
-    """
+def test_output_is_produced_in_slices(size: int) -> None:
+    """Of at most a quarter of a megabyte."""
     unpacker = Decompressor("gzip")
 
     pieces = list(slices(unpacker, gzip.compress(bytes(size))))
@@ -64,17 +59,12 @@ def test_large_contents_come_in_slices(size: int) -> None:
 
 @pytest.mark.parametrize("coding", ["GZIP", " gzip ", "x-gzip"])
 def test_other_spellings_of_gzip(coding: str) -> None:
-    """
-    Codings are written in any case, and one has an old name.
-    """
+    """Upper case, and the old name x-gzip."""
     assert unpack(coding, gzip.compress(b"abc")) == b"abc"
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "gzip,identity", "", "gzipp"])
-def test_other_codings_are_refused(coding: str) -> None:
-    """
-    With those that there are.
-    """
+def test_unsupported_codings_are_refused(coding: str) -> None:
     with pytest.raises(UnsupportedMediaType, match="one of gzip, deflate, identity"):
         Decompressor(coding)
 
@@ -92,12 +82,9 @@ def test_other_codings_are_refused(coding: str) -> None:
         (lambda packed: packed[:-1] + bytes([packed[-1] ^ 1]), "other bytes"),
     ],
 )
-def test_what_is_not_one_whole_stream_is_refused(
+def test_invalid_or_incomplete_data_is_refused(
     coding: str, spoil: Callable[[bytes], bytes], got: str
 ) -> None:
-    """
-    Cut off, gone on, broken; the checksum at the end counts.
-    """
     spoilt = spoil(compressed(LONG, coding))
 
     with pytest.raises(MalformedRequest, match=f"one whole stream of {coding}, .* got {got}"):
@@ -128,11 +115,8 @@ def test_what_is_not_one_whole_stream_is_refused(
         ("gzip;q=0.2, identity;q=0.5", None),
     ],
 )
-def test_an_answer_is_packed_as_its_caller_likes_best(accepted: str, coding: str | None) -> None:
-    """
-    By the weights that the caller names; caches are told that it depends on them.
-    """
-    packed, headers = pack(LONG, accepted)
+def test_a_response_is_compressed_as_accept_encoding_prefers(accepted: str, coding: str | None) -> None:
+    packed, headers = compress(LONG, accepted)
 
     assert headers[0] == (b"vary", b"Accept-Encoding")
     assert headers[1:] == (() if coding is None else ((b"content-encoding", coding.encode()),))
@@ -140,11 +124,8 @@ def test_an_answer_is_packed_as_its_caller_likes_best(accepted: str, coding: str
     assert coding is None or len(packed) < len(LONG) / 5
 
 
-def test_a_small_answer_is_left_alone() -> None:
-    """
-    It travels in one packet anyway.
-    """
-    packed, headers = pack(LONG[:1400], "gzip")
+def test_a_small_response_is_not_compressed() -> None:
+    packed, headers = compress(LONG[:1400], "gzip")
 
     assert packed == LONG[:1400]
     assert headers == ((b"vary", b"Accept-Encoding"),)

@@ -1,4 +1,4 @@
-"""`service/http/messages/prediction_json.py`: what an answer says of each image, against objects written one by one."""
+"""`service/http/messages/prediction_json.py`: compared with documents that orjson encodes."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from service.core.network.engine import Scores
 from service.http.messages import prediction_json
+from service.inference.models.model import Model
 from service.inference.predictor import Prediction, Run
-from service.inference.registry import Model
 from tests.examples import examples
 
 EXAMPLES = examples(150)
@@ -33,16 +33,16 @@ TIED = arrays.arrays(
 
 
 def prediction(scores: NDArray[np.float32], sure: NDArray[np.bool_] | None) -> Prediction:
-    """Of a model of which no more is known than an answer says."""
+    """Return a prediction of a model stub."""
     manifest = SimpleNamespace(labels=LABELS[: scores.shape[1]])
     model = cast("Model", SimpleNamespace(name="toy", version="3", manifest=manifest))
     images = np.zeros((len(scores), 2, 2), np.uint8)
     return Prediction(Run(model, images, Scores(scores, scores), sure, 0.0), 0, len(scores))
 
 
-def written(scores: NDArray[np.float32], top: int, sure: NDArray[np.bool_] | None, is_full: bool) -> bytes:
-    """The answer as one document of objects, ranked by Python's own sorting."""
-    said: list[dict[str, Any]] = []
+def expected(scores: NDArray[np.float32], top: int, sure: NDArray[np.bool_] | None, is_full: bool) -> bytes:
+    """Return the expected response, ranked by Python's sort."""
+    objects: list[dict[str, Any]] = []
     for row, numbers in enumerate(scores):
         order = sorted(range(len(numbers)), key=lambda i: (-float(numbers[i]), i))
         best = order[0]
@@ -52,34 +52,34 @@ def written(scores: NDArray[np.float32], top: int, sure: NDArray[np.bool_] | Non
             entry["sure"] = bool(sure[row])
         if is_full:
             entry["probabilities"] = numbers
-        said.append(entry)
-    document = {"model": "toy", "version": "3", "predictions": said}
+        objects.append(entry)
+    document = {"model": "toy", "version": "3", "predictions": objects}
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 @EXAMPLES
 @given(scores=ANY | TIED, top=st.integers(1, 15) | st.just(1000), data=st.data())
-def test_an_answer_is_the_same_text_as_objects_written_one_by_one(
+def test_the_response_equals_the_document_dumped_at_once(
     scores: NDArray[np.float32], top: int, data: st.DataObject
 ) -> None:
     """
-    Few images or many, ties and zeros among them: the first of equally likely classes comes first.
+    For few and many images, with ties and zeros.
     """
     sure = data.draw(st.none() | arrays.arrays(np.bool_, len(scores)))
-    asked = prediction(scores, sure)
+    batch = prediction(scores, sure)
 
-    assert prediction_json.encode(asked, prediction_json.labels, top, seen=False) == written(
+    assert prediction_json.encode(batch, prediction_json.labels, top, seen=False) == expected(
         scores, top, sure, is_full=False
     )
-    assert prediction_json.encode(asked, prediction_json.probabilities, top, seen=False) == written(
+    assert prediction_json.encode(batch, prediction_json.probabilities, top, seen=False) == expected(
         scores, top, sure, is_full=True
     )
 
 
 @pytest.mark.parametrize("images", [1, 5, 6, 7, 128, 1000])
-def test_any_number_of_images_is_described_as_each_alone(images: int) -> None:
+def test_a_batch_is_encoded_as_its_images_alone(images: int) -> None:
     """
-    So a batch can be described at once and divided among its requests.
+    So a batch can be encoded at once and divided among its requests.
     """
     rng = np.random.default_rng(images)
     logits = rng.normal(0, 4, (images, 10))
@@ -99,14 +99,14 @@ def test_any_number_of_images_is_described_as_each_alone(images: int) -> None:
     assert prediction_json.labels(whole, 3) == [entry.partition(',"probabilities"')[0] for entry in together]
 
 
-def test_what_is_described_is_not_changed_by_writing_it() -> None:
+def test_encoding_does_not_change_the_members() -> None:
     """
-    What a batch was described as may be written into several answers.
+    They may be part of several responses.
     """
-    asked = prediction(np.array([[0.25, 0.75]], np.float32), None)
-    described = prediction_json.labels(asked, 1)
+    batch = prediction(np.array([[0.25, 0.75]], np.float32), None)
+    members = prediction_json.labels(batch, 1)
 
-    first, second = (prediction_json.encode(asked, lambda *_: described, 1, seen=False) for _ in range(2))
+    first, second = (prediction_json.encode(batch, lambda *_: members, 1, seen=False) for _ in range(2))
 
     assert first == second
     assert orjson.loads(first)["predictions"][0]["index"] == 1

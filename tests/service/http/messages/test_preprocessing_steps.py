@@ -1,4 +1,4 @@
-"""`include=steps`: the drawing after each step of its preparation, from the code that prepares."""
+"""`include=steps`: the preprocessing steps of an image, from the code that preprocesses it."""
 
 import base64
 import io
@@ -16,11 +16,11 @@ PATH = "/v1/models/mlp-128/versions/1/predict?include=seen,steps"
 FOUR = digits.DIGITS["4"][0]
 
 
-def asked(client: TestClient, **body: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - httpx's arguments
+def request(client: TestClient, query: str = "", **body: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - httpx's arguments
     """Return the entries of an answer with steps."""
-    answer = client.post(PATH, **body)
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["predictions"]
+    response = client.post(PATH + query, **body)
+    assert response.status_code == 200, response.text
+    found: list[dict[str, Any]] = response.json()["predictions"]
     return found
 
 
@@ -44,11 +44,9 @@ def names(entry: dict[str, Any]) -> list[str]:
     return [step["name"] for step in entry["steps"]]
 
 
-def test_strokes_are_drawn_cropped_fitted_and_centred(real_client: TestClient) -> None:
-    """
-    The last step is what the network saw.
-    """
-    (entry,) = asked(real_client, json={"strokes": FOUR})
+def test_steps_of_strokes(real_client: TestClient) -> None:
+    """The last step is the model's input."""
+    (entry,) = request(real_client, json={"strokes": FOUR})
 
     assert names(entry) == ["drawn", "cropped", "fitted", "centred"]
     assert entry["steps"][0]["title"] == "As drawn"
@@ -58,15 +56,13 @@ def test_strokes_are_drawn_cropped_fitted_and_centred(real_client: TestClient) -
 
 @pytest.mark.parametrize("dark_on_light", [True, False])
 @pytest.mark.parametrize(("pen", "changes_pen"), [(4, True), (60, True), (30, False)])
-def test_a_picture_goes_through_all_steps(
+def test_steps_of_an_image_file(
     real_client: TestClient, dark_on_light: bool, pen: int, changes_pen: bool
 ) -> None:
-    """
-    The ink is light from the second step on; the pen's step is there where it changes something.
-    """
+    """From the second step on the ink is light; the step pen is absent if it changes nothing."""
     picture = digits.canvas(FOUR, 420, pen, dark_on_light)
 
-    (entry,) = asked(real_client, content=file(picture), headers={"Content-Type": "image/png"})
+    (entry,) = request(real_client, content=file(picture), headers={"Content-Type": "image/png"})
 
     expected = ["drawn", "ink", "cropped", "pen", "fitted", "centred"]
     assert names(entry) == [name for name in expected if changes_pen or name != "pen"]
@@ -79,10 +75,7 @@ def test_a_picture_goes_through_all_steps(
 
 
 @pytest.mark.parametrize("label", digits.DIGITS)
-def test_steps_change_no_answer(real_client: TestClient, label: str) -> None:
-    """
-    Strokes and pictures alike, to the last bit.
-    """
+def test_steps_do_not_change_predictions(real_client: TestClient, label: str) -> None:
     for body in (
         {"json": {"strokes": digits.DIGITS[label][0]}},
         {
@@ -90,49 +83,41 @@ def test_steps_change_no_answer(real_client: TestClient, label: str) -> None:
             "headers": {"Content-Type": "image/png"},
         },
     ):
-        (entry,) = asked(real_client, **body)
+        (entry,) = request(real_client, **body)
         plain = real_client.post(PATH.replace(",steps", ""), **body).json()["predictions"][0]
         del entry["steps"]
         assert entry == plain
 
 
-def test_what_is_taken_as_it_is_has_one_step(real_client: TestClient) -> None:
-    """
-    Two images, each its own.
-    """
+def test_an_image_used_unchanged_has_one_step(real_client: TestClient) -> None:
     images = np.zeros((2, 28, 28), np.uint8)
     images[0, 5, 5] = images[1, 9, 9] = 255
 
-    entries = asked(real_client, json={"images": images.tolist()})
+    entries = request(real_client, "&prepare=none", json={"images": images.tolist()})
 
     for entry, image in zip(entries, images, strict=True):
         assert names(entry) == ["taken"]
         np.testing.assert_array_equal(pixels(entry["steps"][0]), image)
 
 
-def test_a_photograph_shows_its_middle_square(real_client: TestClient) -> None:
-    """
-    And the 64 x 64 that the network of flowers saw.
-    """
+def test_steps_of_a_photograph(real_client: TestClient) -> None:
+    """The centre square, and the model's input of 64 x 64."""
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8))
 
-    answer = real_client.post(
+    response = real_client.post(
         "/v1/models/flowers17/predict?include=seen,steps",
         content=file(photo),
         headers={"Content-Type": "image/png"},
     )
 
-    (entry,) = answer.json()["predictions"]
+    (entry,) = response.json()["predictions"]
     assert names(entry) == ["drawn", "cropped", "taken"]
     np.testing.assert_array_equal(pixels(entry["steps"][0]), np.asarray(photo))
     assert pixels(entry["steps"][1]).shape == (90, 90, 3)
     np.testing.assert_array_equal(pixels(entry["steps"][2]), entry["seen"])
 
 
-def test_more_drawings_than_are_shown_are_refused(real_client: TestClient) -> None:
-    """
-    With how many there may be; without steps they are answered.
-    """
+def test_steps_of_too_many_images_are_refused(real_client: TestClient) -> None:
     body = {"images": np.eye(28, dtype=int)[None].repeat(17, axis=0).tolist()}
     for image in body["images"]:
         image[0] = [200] * 28
@@ -145,27 +130,22 @@ def test_more_drawings_than_are_shown_are_refused(real_client: TestClient) -> No
     assert answered.status_code == 200
 
 
-def test_a_picture_of_absurd_sides_is_refused(real_client: TestClient) -> None:
-    """
-    It has few pixels, and would still take much memory.
-    """
+def test_an_image_file_with_a_very_long_side_is_refused(real_client: TestClient) -> None:
+    """It has few pixels, but would need much memory."""
     picture = file(Image.new("L", (20_001, 1), 255))
 
-    answer = real_client.post(PATH, content=picture, headers={"Content-Type": "image/png"})
+    response = real_client.post(PATH, content=picture, headers={"Content-Type": "image/png"})
 
-    assert answer.status_code == 413
-    assert "20,000" in answer.json()["detail"]
+    assert response.status_code == 413
+    assert "20,000" in response.json()["detail"]
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow says so, and goes on
-def test_a_file_with_broken_notes_is_taken_as_not_turned(real_client: TestClient) -> None:
-    """
-    The camera's notes are no part of the picture.
-    """
+def test_a_file_with_broken_exif_data_is_not_rotated(real_client: TestClient) -> None:
     written = io.BytesIO()
     digits.canvas(FOUR).save(written, "JPEG", quality=95, exif=b"Exif\x00\x00MM\x00*garbage, and more of it")
 
-    answer = real_client.post(PATH, content=written.getvalue(), headers={"Content-Type": "image/jpeg"})
+    response = real_client.post(PATH, content=written.getvalue(), headers={"Content-Type": "image/jpeg"})
 
-    assert answer.status_code == 200
-    assert answer.json()["predictions"][0]["label"] == "4"
+    assert response.status_code == 200
+    assert response.json()["predictions"][0]["label"] == "4"

@@ -1,4 +1,4 @@
-"""`service/http/messages/problems.py`: each error has one meaning in HTTP, and all of them one body."""
+"""`service/http/messages/problems.py`: statuses and bodies of errors."""
 
 import inspect
 import re
@@ -73,95 +73,60 @@ def made(kind: type[ServiceError]) -> ServiceError:
 
 
 @pytest.mark.parametrize("kind", sorted(set(tree()), key=str))
-def test_every_error_has_the_status_of_the_designs_table(kind: type[ServiceError]) -> None:
-    """
-    A new class of errors fails here until somebody decides what it means.
-    """
+def test_every_error_class_has_a_status(kind: type[ServiceError]) -> None:
+    """A new class fails here until it is added."""
     error = made(kind)
 
-    answer = problems.answer(error, "/path", "id")
+    response = problems.error_response(error, "/path", "id")
 
-    document = orjson.loads(bytes(answer.body))
-    assert answer.status_code == STATUSES[kind] == document["status"]
+    document = orjson.loads(bytes(response.body))
+    assert response.status_code == STATUSES[kind] == document["status"]
     assert set(document) == PROBLEM_MEMBERS
-    assert answer.headers["content-type"] == "application/problem+json"
+    assert response.headers["content-type"] == "application/problem+json"
     assert document["error"] == document["detail"]
     assert (document["instance"], document["request_id"]) == ("/path", "id")
     assert re.fullmatch("/problems/[a-z-]+", document["type"])
 
 
 @pytest.mark.parametrize("kind", sorted(set(tree()), key=str))
-def test_only_errors_of_the_callers_or_of_capacity_are_explained(kind: type[ServiceError]) -> None:
-    """
-    What is wrong on our side stands in the log.
-    """
+def test_internal_errors_have_a_generic_message(kind: type[ServiceError]) -> None:
     error = made(kind)
 
-    detail = orjson.loads(bytes(problems.answer(error, "/", "id").body))["detail"]
+    detail = orjson.loads(bytes(problems.error_response(error, "/", "id").body))["detail"]
 
     assert (detail == str(error)) == issubclass(kind, errors.RequestError | errors.CapacityError)
 
 
 @pytest.mark.parametrize("kind", sorted(set(tree()), key=str))
-def test_only_errors_of_capacity_and_of_rates_say_when_to_come_back(kind: type[ServiceError]) -> None:
-    """
-    In whole seconds.
-    """
-    headers = problems.answer(made(kind), "/", "id").headers
+def test_only_capacity_and_rate_errors_have_retry_after(kind: type[ServiceError]) -> None:
+    headers = problems.error_response(made(kind), "/", "id").headers
 
     assert ("retry-after" in headers) == issubclass(kind, errors.CapacityError | errors.RateExceeded)
     assert headers.get("retry-after", "1").isdecimal()
 
 
-def test_a_missing_key_is_asked_for() -> None:
-    """
-    A 401 says how to authenticate.
-    """
-    headers = problems.answer(errors.Unauthenticated("none"), "/", "id").headers
+def test_a_missing_key_gets_www_authenticate() -> None:
+    headers = problems.error_response(errors.Unauthenticated("none"), "/", "id").headers
 
     assert headers["www-authenticate"] == 'Bearer realm="inkling"'
 
 
-@pytest.mark.parametrize(
-    ("shortest_s", "possible"), [(0, range(1, 4)), (0.2, range(1, 4)), (1, range(1, 4)), (4.1, range(5, 12))]
-)
-def test_clients_that_were_refused_together_do_not_come_back_together(
-    shortest_s: float, possible: range
-) -> None:
-    """
-    Each answer has a time of its own, from the shortest that is worth it to twice that and a second. That one
-    of at most seven is missing among a thousand has a chance of 1e-66.
-    """
-    drawn = {problems.retry_after_s(shortest_s) for _ in range(1000)}
-
-    assert drawn == set(possible)
-
-
-def test_each_answer_of_an_error_is_drawn_anew() -> None:
-    """
-    Also where it is the same error.
-    """
+def test_each_response_has_a_new_retry_after() -> None:
     error = errors.ModelNotReady("ink", "it is loaded")
 
-    waits = {int(problems.answer(error, "/", "id").headers["retry-after"]) for _ in range(1000)}
+    waits = {int(problems.error_response(error, "/", "id").headers["retry-after"]) for _ in range(1000)}
 
     assert waits == set(range(5, 12))
 
 
-def test_one_kind_means_one_status_and_one_title() -> None:
-    """
-    Whoever reads `type` needs to read nothing else.
-    """
+def test_each_problem_type_has_one_status_and_title() -> None:
     outside = [value for value in vars(problems).values() if isinstance(value, problems.Problem)]
     meanings = {(p.kind, p.status, p.title) for p in [*problems.TABLE.values(), *outside]}
 
     assert len({kind for kind, _, _ in meanings}) == len(meanings)
 
 
-def test_an_error_without_a_row_of_its_own_means_what_its_nearest_base_means() -> None:
-    """
-    A grandchild counts as its parent.
-    """
+def test_other_errors_have_the_problem_of_their_nearest_base() -> None:
 
     class Faint(errors.BrokenPicture):
         pass
@@ -173,10 +138,8 @@ def test_an_error_without_a_row_of_its_own_means_what_its_nearest_base_means() -
 @examples()
 @given(detail=st.text(), instance=st.text(), request_id=st.text())
 def test_a_problem_can_hold_any_text(detail: str, instance: str, request_id: str) -> None:
-    """
-    Quotes, line ends and characters of every script; a long path is cut.
-    """
-    document = orjson.loads(problems.body(problems.NOT_FOUND, detail, instance, request_id))
+    """Quotes, line ends and any script; a long path is cut."""
+    document = orjson.loads(problems.problem_body(problems.NOT_FOUND, detail, instance, request_id))
 
     assert document["detail"] == document["error"] == detail
     assert document["instance"] == instance[:200]
@@ -198,10 +161,7 @@ def routes(client: TestClient) -> list[tuple[str, str]]:
     ]
 
 
-def test_every_route_answers_something_wrong_with_a_problem(client: TestClient) -> None:
-    """
-    A wrong method, an option that nobody knows, and where there is a body, a wrong one.
-    """
+def test_every_operation_refuses_with_a_problem(client: TestClient) -> None:
     found = routes(client)
 
     assert len(found) >= 18
@@ -244,10 +204,7 @@ def test_every_route_answers_something_wrong_with_a_problem(client: TestClient) 
         "/<script>",
     ],
 )
-def test_an_unknown_path_is_a_problem_too(client: TestClient, path: str) -> None:
-    """
-    Of the router's, of the static files', of nobody's.
-    """
+def test_an_unknown_path_gets_a_problem(client: TestClient, path: str) -> None:
     detail = problem(client.get(path), 404, "not-found")
 
     assert detail.startswith("Path should be one that /docs lists; got ")
@@ -269,16 +226,14 @@ def test_an_unknown_path_is_a_problem_too(client: TestClient, path: str) -> None
         ("BREW", "/livez", {"GET"}),
     ],
 )
-def test_a_wrong_method_is_told_the_right_ones(
+def test_a_wrong_method_gets_the_allowed_ones(
     client: TestClient, method: str, path: str, allowed: set[str]
 ) -> None:
-    """
-    In the Allow header and in words; where GET is allowed, HEAD is.
-    """
-    answer = client.request(method, path)
+    """In the header Allow and the message."""
+    response = client.request(method, path)
 
-    assert answer.status_code == 405
-    found = {name.strip() for name in answer.headers["allow"].split(",")}
+    assert response.status_code == 405
+    found = {name.strip() for name in response.headers["allow"].split(",")}
     assert found == allowed | ({"HEAD"} if "GET" in allowed else set())
     if method != "HEAD":
-        assert method in problem(answer, 405, "wrong-method")
+        assert method in problem(response, 405, "wrong-method")

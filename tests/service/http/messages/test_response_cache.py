@@ -1,4 +1,4 @@
-"""`service/http/messages/response_cache.py`: rendered once, shared, counted until the last user is done."""
+"""`service/http/messages/response_cache.py`: shared renderings, eviction, memory budget."""
 
 import asyncio
 import threading
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from service.core.errors import DeadlineExceeded, Overloaded, TooManyBytes
-from service.http.messages.response_cache import Key, Rendered, ResponseCache, Version
+from service.http.messages.cache_keys import Key, Version
+from service.http.messages.response_cache import RenderedBody, ResponseCache
 from service.inference.thread_pool import ThreadPool
 from service.memory.budget import Budget
 
@@ -19,7 +20,7 @@ ONE, TWO = Version("ink", "1", "a"), Version("ink", "2", "b")
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
-    """What blocked rendering waits for; opened at the end whatever happens."""
+    """An event that blocked renderings wait for; it is set at the end of a test."""
     event = threading.Event()
     yield event
     event.set()
@@ -48,7 +49,7 @@ def cache(
     return ResponseCache(ThreadPool(1, waiting, timeout_s), budget or Budget(4000), retained)
 
 
-def get(of: ResponseCache, key: Key, render: Callable[[], bytes], cost: int = 400) -> Rendered:
+def get(of: ResponseCache, key: Key, render: Callable[[], bytes], cost: int = 400) -> RenderedBody:
     return asyncio.run(asyncio.wait_for(of.get(key, render, cost), PATIENCE_S))
 
 
@@ -56,17 +57,15 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(work, PATIENCE_S))
 
 
-async def waiting(of: ResponseCache, key: Key, render: Callable[[], bytes]) -> "asyncio.Task[Rendered]":
-    """Ask for a body, and return once it is asked for."""
+async def waiting(of: ResponseCache, key: Key, render: Callable[[], bytes]) -> "asyncio.Task[RenderedBody]":
+    """Start a request for a body."""
     task = asyncio.create_task(of.get(key, render, 400))
     await asyncio.sleep(0)
     return task
 
 
-def test_requests_that_come_while_a_body_is_rendered_share_it(gate: threading.Event) -> None:
-    """
-    One rendering and one bytes object, counted once, until the last of them is released.
-    """
+def test_concurrent_requests_share_a_rendering(gate: threading.Event) -> None:
+    """And one bytes object, counted once until the last release."""
     budget = Budget(4000)
     own = cache(budget, retained=0)
     render = Renderer(300, gate)
@@ -88,10 +87,7 @@ def test_requests_that_come_while_a_body_is_rendered_share_it(gate: threading.Ev
     assert (render.times, budget.used, own.alive_bytes) == (1, 0, 0)
 
 
-def test_small_bodies_are_retained_and_the_least_recently_used_are_evicted() -> None:
-    """
-    What was evicted is rendered again.
-    """
+def test_small_bodies_are_retained_in_lru_order() -> None:
     own = cache(retained=700)
     renders = {name: Renderer(300) for name in "abc"}
     for name in "abac":  # b is the least recently used when c comes
@@ -104,10 +100,7 @@ def test_small_bodies_are_retained_and_the_least_recently_used_are_evicted() -> 
     assert [renders[name].times for name in "abc"] == [1, 2, 1]
 
 
-def test_an_evicted_body_lives_until_it_is_sent() -> None:
-    """
-    Who asks meanwhile shares it.
-    """
+def test_an_evicted_body_is_shared_until_it_is_sent() -> None:
     budget = Budget(4000)
     own = cache(budget, retained=300)
     render = Renderer(300)
@@ -124,10 +117,7 @@ def test_an_evicted_body_lives_until_it_is_sent() -> None:
     assert budget.used == 300
 
 
-def test_a_body_without_room_is_refused_and_nothing_stays_counted() -> None:
-    """
-    All rendered bodies have half of the budget; a later request finds what was released meanwhile.
-    """
+def test_a_body_beyond_the_share_of_the_cache_is_refused() -> None:
     budget = Budget(1000)
     own = cache(budget, retained=0)
     first = get(own, Key("a"), Renderer(300), 300)
@@ -142,10 +132,7 @@ def test_a_body_without_room_is_refused_and_nothing_stays_counted() -> None:
     assert budget.used == 0
 
 
-def test_a_body_is_refused_when_requests_have_used_up_the_budget() -> None:
-    """
-    Though rendered bodies have not used up their half.
-    """
+def test_a_body_beyond_the_memory_budget_is_refused() -> None:
     budget = Budget(1000)
     budget.acquire(900)
     own = cache(budget)
@@ -156,10 +143,8 @@ def test_a_body_is_refused_when_requests_have_used_up_the_budget() -> None:
     assert (budget.used, own.alive_bytes) == (900, 0)
 
 
-def test_retained_bodies_make_room_for_requests_and_for_other_bodies() -> None:
-    """
-    Those that are being sent do not.
-    """
+def test_retained_bodies_are_evicted_when_memory_is_needed() -> None:
+    """Bodies that are being sent are not."""
     budget = Budget(1000)
     own = cache(budget)
     sending = get(own, Key("sending"), Renderer(200), 200)
@@ -175,10 +160,7 @@ def test_retained_bodies_make_room_for_requests_and_for_other_bodies() -> None:
     assert not budget.try_acquire(1)
 
 
-def test_a_rendering_that_takes_more_than_was_estimated_is_counted() -> None:
-    """
-    With its real size, or refused.
-    """
+def test_a_body_larger_than_its_estimate_is_counted_or_refused() -> None:
     budget = Budget(1000)
     own = cache(budget)
 
@@ -191,10 +173,8 @@ def test_a_rendering_that_takes_more_than_was_estimated_is_counted() -> None:
     share.release()
 
 
-def test_an_error_of_rendering_is_not_kept(gate: threading.Event) -> None:
-    """
-    All who wait get it, the next request renders again, and nothing stays counted.
-    """
+def test_a_failed_rendering_is_not_cached(gate: threading.Event) -> None:
+    """All waiting requests get the error."""
     budget = Budget(4000)
     own = cache(budget)
 
@@ -214,10 +194,7 @@ def test_an_error_of_rendering_is_not_kept(gate: threading.Event) -> None:
     assert get(own, Key("a"), Renderer(10)).body == b"x" * 10
 
 
-def test_rendering_that_nobody_waits_for_any_longer_is_not_begun(gate: threading.Event) -> None:
-    """
-    Its place in the queue is free at once; if one of two still waits, it is rendered.
-    """
+def test_a_queued_rendering_without_users_is_cancelled(gate: threading.Event) -> None:
     own = cache(waiting=2)
     busy, left, requested_output = Renderer(10, gate), Renderer(10), Renderer(10)
 
@@ -241,10 +218,8 @@ def test_rendering_that_nobody_waits_for_any_longer_is_not_begun(gate: threading
     assert (left.times, requested_output.times) == (0, 1)
 
 
-def test_a_rendering_whose_waiters_left_is_kept_for_the_next(gate: threading.Event) -> None:
-    """
-    It had begun; if it is too large to be kept, it is dropped and no longer counted.
-    """
+def test_a_started_rendering_without_users_is_retained(gate: threading.Event) -> None:
+    """If it is too large to be retained, its memory is released."""
     for retained, times in ((1000, 1), (0, 2)):
         budget = Budget(4000)
         own = cache(budget, retained=retained)
@@ -266,10 +241,8 @@ def test_a_rendering_whose_waiters_left_is_kept_for_the_next(gate: threading.Eve
         assert render.times == times
 
 
-def test_a_body_that_is_not_ready_in_time_is_given_up(gate: threading.Event) -> None:
-    """
-    With the error of the workers' own deadline; what was counted is released when rendering ends.
-    """
+def test_a_rendering_times_out(gate: threading.Event) -> None:
+    """Its memory is released when it ends."""
     budget = Budget(4000)
     own = cache(budget, retained=0, timeout_s=0.05)
     render = Renderer(300, gate)
@@ -283,29 +256,24 @@ def test_a_body_that_is_not_ready_in_time_is_given_up(gate: threading.Event) -> 
         render.begun.wait(0.01)
 
 
-def test_the_etag_is_of_the_content_and_outlives_it() -> None:
-    """
-    Equal bodies have equal tags, other bodies others.
-    """
+def test_the_etag_depends_on_the_content_and_outlives_the_body() -> None:
     own = cache(retained=0)
     for name, size in (("a", 10), ("b", 10), ("c", 11)):
         get(own, Key(name), Renderer(size)).release()
 
-    a, b, c = (own.facts(Key(name)) for name in "abc")
+    a, b, c = (own.info(Key(name)) for name in "abc")
 
     assert a == b
     assert a
     assert c
     assert a.etag != c.etag
     assert (a.length, c.length) == (10, 11)
-    assert own.facts(Key("unknown")) is None
+    assert own.info(Key("unknown")) is None
     assert own.find(Key("a")) is None
 
 
-def test_bodies_of_versions_that_are_no_longer_served_are_forgotten() -> None:
-    """
-    Those that are being sent live until then, and what belongs to no version stays.
-    """
+def test_bodies_of_unloaded_versions_are_evicted() -> None:
+    """Bodies that are being sent, and those without a version, stay."""
     budget = Budget(4000)
     own = cache(budget)
     own.serve_only([ONE, TWO])
@@ -317,15 +285,12 @@ def test_bodies_of_versions_that_are_no_longer_served_are_forgotten() -> None:
     own.serve_only([TWO._replace(sha256="c")])
 
     assert (budget.used, own.retained_bytes) == (200, 100)
-    assert [own.facts(key) is None for key in keys] == [True, True, False]
+    assert [own.info(key) is None for key in keys] == [True, True, False]
     shares[0].release()
     assert (budget.used, own.retained_bytes) == (100, 100)
 
 
-def test_a_body_rendered_for_a_version_that_went_meanwhile_is_not_retained() -> None:
-    """
-    It is sent to who asked for it.
-    """
+def test_a_body_of_a_version_unloaded_during_rendering_is_not_retained() -> None:
     budget = Budget(4000)
     own = cache(budget)
     own.serve_only([TWO])
@@ -336,13 +301,10 @@ def test_a_body_rendered_for_a_version_that_went_meanwhile_is_not_retained() -> 
     assert own.retained_bytes == 0
     share.release()
     assert budget.used == 0
-    assert own.facts(Key("a", ONE)) is None
+    assert own.info(Key("a", ONE)) is None
 
 
-def test_known_tags_are_bounded() -> None:
-    """
-    However many keys clients think of.
-    """
+def test_the_number_of_known_etags_is_limited() -> None:
     own = cache(retained=0)
 
     async def ask() -> None:
@@ -351,13 +313,10 @@ def test_known_tags_are_bounded() -> None:
 
     run(ask())
 
-    assert sum(own.facts(Key("a", details=(number,))) is not None for number in range(1200)) == 1024
+    assert sum(own.info(Key("a", details=(number,))) is not None for number in range(1200)) == 1024
 
 
-def test_many_threads_leave_the_counts_as_they_were() -> None:
-    """
-    Event loops in several threads ask for, release and evict the same bodies; in the end nothing is counted.
-    """
+def test_concurrent_threads_release_all_memory() -> None:
     budget = Budget(4000)
     own = cache(budget, retained=500, waiting=100)
 

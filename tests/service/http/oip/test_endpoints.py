@@ -1,4 +1,4 @@
-"""`service/http/oip/endpoints.py`: every endpoint of the protocol, with and without version and slash."""
+"""`service/http/oip/endpoints.py`: every operation of the protocol over HTTP."""
 
 import json
 from base64 import b64encode
@@ -11,8 +11,8 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.core.drawing import mnist
-from service.oip import tensors
-from service.oip.json_codec import HEADER
+from service.oip import tensor_contents
+from service.oip.json_codec.body import HEADER
 from service.settings import Settings
 from tests import digits, toys
 from tests.service.http.bodies import compressed, picture, problem
@@ -31,36 +31,27 @@ TENSORS = {
 @pytest.mark.parametrize("slash", ["", "/"])
 @pytest.mark.parametrize("version", ["", "/versions/1"])
 @pytest.mark.parametrize("rest", ["", "/ready", "/config", "/stats"])
-def test_every_question_about_a_model_has_four_paths(
-    client: TestClient, rest: str, version: str, slash: str
-) -> None:
-    """
-    With and without the version, with and without a slash at the end; none leads elsewhere.
-    """
-    answer = client.get(f"{MODEL}{version}{rest}{slash}", follow_redirects=False)
+def test_model_operations_have_four_paths(client: TestClient, rest: str, version: str, slash: str) -> None:
+    """With and without version, with and without trailing slash."""
+    response = client.get(f"{MODEL}{version}{rest}{slash}", follow_redirects=False)
 
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/json"
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
 @pytest.mark.parametrize(("version", "logits"), [("", [0, 0, 0, 1]), ("/versions/1", [1, 0, 0, 0])])
 def test_inference_has_four_paths(client: TestClient, version: str, logits: list[float], slash: str) -> None:
-    """
-    The version that is named answers, the newest where none is.
-    """
-    answer = post(client, document(), path=f"{MODEL}{version}/infer{slash}")
+    response = post(client, document(), path=f"{MODEL}{version}/infer{slash}")
 
-    found = read(answer)
+    found = read(response)
     np.testing.assert_array_equal(found.arrays["logits"], [logits])
     assert found.document["model_version"] == (version[-1] if version else "2")
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_the_server_says_what_it_can_do(client: TestClient, slash: str) -> None:
-    """
-    Name, version, extensions; without management no model repository.
-    """
+def test_server_metadata(client: TestClient, slash: str) -> None:
+    """Without management there is no model repository."""
     found = client.get(f"/v2{slash}").json()
 
     assert found["name"] == "inkling"
@@ -77,18 +68,12 @@ def test_the_server_says_what_it_can_do(client: TestClient, slash: str) -> None:
 
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_live_and_ready(client: TestClient, slash: str) -> None:
-    """
-    In the words of the protocol.
-    """
     assert client.get(f"/v2/health/live{slash}").json() == {"live": True}
     assert client.get(f"/v2/health/ready{slash}").json() == {"ready": True}
     assert client.get(f"{MODEL}/ready{slash}").json() == {"name": "quadrants", "ready": True}
 
 
-def test_metadata(client: TestClient) -> None:
-    """
-    Tensors with -1 for the batch, every version that is served.
-    """
+def test_model_metadata(client: TestClient) -> None:
     assert client.get(MODEL).json() == {
         "name": "quadrants",
         "versions": ["1", "2"],
@@ -97,10 +82,7 @@ def test_metadata(client: TestClient) -> None:
     }
 
 
-def test_configuration(client: TestClient) -> None:
-    """
-    In Triton's words, the batch left out of the dimensions.
-    """
+def test_model_configuration(client: TestClient) -> None:
     found = client.get(f"{MODEL}/config").json()
 
     assert (found["name"], found["backend"], found["max_batch_size"]) == ("quadrants", "onnxruntime", 64)
@@ -113,44 +95,33 @@ def test_configuration(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("name", "kind"), [("nobody", "unknown-model"), ("quadrants/versions/9", "unknown-version")]
 )
-def test_unknown_models_and_versions(client: TestClient, name: str, kind: str, rest: str) -> None:
-    """
-    404 with the one body that every error has.
-    """
+def test_unknown_models_and_versions_get_404(client: TestClient, name: str, kind: str, rest: str) -> None:
     problem(client.get(f"/v2/models/{name}{rest}"), 404, kind)
 
 
 @pytest.mark.parametrize("path", ["/v2/nothing", "/v2/models", "/v2/models/", f"{MODEL}/versions", "/v2//"])
-def test_unknown_paths(client: TestClient, path: str) -> None:
-    """
-    The router's 404 has the one body too.
-    """
+def test_unknown_paths_get_404(client: TestClient, path: str) -> None:
     problem(client.get(path), 404, "not-found")
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/", "/v2/health/live", INFER, f"{INFER}/"])
-def test_wrong_methods(client: TestClient, path: str) -> None:
-    """
-    The router's 405 too, and it says which methods there are.
-    """
-    answer = client.delete(path)
+def test_wrong_methods_get_405(client: TestClient, path: str) -> None:
+    response = client.delete(path)
 
-    problem(answer, 405, "wrong-method")
-    assert answer.headers["allow"] == ("POST" if "infer" in path else "GET, HEAD")
+    problem(response, 405, "wrong-method")
+    assert response.headers["allow"] == ("POST" if "infer" in path else "GET, HEAD")
 
 
-def test_readiness_fails_where_a_model_cannot_answer(tmp_path: Any) -> None:  # noqa: ANN401 - pytest's
-    """
-    503 for the server and for the model, not 400; and it is live all the same.
-    """
+def test_server_and_model_are_not_ready_without_a_valid_version(tmp_path: Any) -> None:  # noqa: ANN401 - pytest's
+    """503 for both; the server is live."""
     published = toys.publish(tmp_path)
     (tmp_path / published.manifest.name / published.manifest.version / "model.onnx").write_bytes(b"broken")
 
     with TestClient(create_app(Settings(models=tmp_path, _env_file=None))) as client:
         for path in ("/v2/health/ready", f"{MODEL}/ready", f"{MODEL}/versions/1/ready", MODEL):
-            answer = client.get(path)
-            problem(answer, 503, "model-not-ready")
-            assert int(answer.headers["retry-after"]) > 0
+            response = client.get(path)
+            problem(response, 503, "model-not-ready")
+            assert int(response.headers["retry-after"]) > 0
         assert client.get("/v2/health/live").status_code == 200
 
 
@@ -160,10 +131,8 @@ def counted(client: TestClient) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key not in ("name", "version")}
 
 
-def test_statistics_grow_by_what_was_asked(toy_settings: Settings) -> None:
-    """
-    Images, batches, nanoseconds of every part; failures apart; whichever interface was asked.
-    """
+def test_statistics_count_images_batches_failures_and_time(toy_settings: Settings) -> None:
+    """Over all interfaces."""
     path = f"{MODEL}/versions/1/infer"
     with TestClient(create_app(toy_settings)) as client:
         before = counted(client)
@@ -200,12 +169,9 @@ def test_statistics_grow_by_what_was_asked(toy_settings: Settings) -> None:
         ("FP64", np.float64),
     ],
 )
-def test_any_datatype_that_converts_exactly_gives_the_same(
+def test_every_datatype_gives_the_same_logits(
     client: TestClient, datatype: str, dtype: type[np.generic]
 ) -> None:
-    """
-    To the last bit.
-    """
     found = read(post(client, document(tensor(DOT.astype(dtype), datatype))))
 
     np.testing.assert_array_equal(found.arrays["logits"], LOGITS)
@@ -213,9 +179,7 @@ def test_any_datatype_that_converts_exactly_gives_the_same(
 
 @pytest.mark.parametrize("where", ["input", "request"])
 def test_floats_on_the_unit_scale(client: TestClient, where: str) -> None:
-    """
-    The parameter stands with the input or with the request: some clients can send only one of them.
-    """
+    """`scale` can be a parameter of the input or of the request."""
     unit = {"parameters": {"scale": "unit"}}
     whole = tensor((DOT / 255).astype(np.float32), "FP32", **(unit if where == "input" else {}))
 
@@ -233,10 +197,8 @@ def drawing() -> np.ndarray[Any, np.dtype[np.uint8]]:
     return image
 
 
-def test_images_of_any_size_are_prepared_on_request(client: TestClient, drawing: Any) -> None:  # noqa: ANN401
-    """
-    `prepare` makes of them what the service's own interface makes of the same picture.
-    """
+def test_prepare_preprocesses_images_of_any_size(client: TestClient, drawing: Any) -> None:  # noqa: ANN401
+    """As in `/v1`."""
     prepared = mnist.from_picture(drawing, "it")[None]
 
     found = read(post(client, document(tensor(drawing[None]), parameters={"prepare": "mnist"})))
@@ -246,13 +208,11 @@ def test_images_of_any_size_are_prepared_on_request(client: TestClient, drawing:
     problem(post(client, document(tensor(drawing[None]))), 400, "tensor-mismatch")
 
 
-def test_picture_files_are_elements_of_bytes(client: TestClient, drawing: Any) -> None:  # noqa: ANN401
-    """
-    In base64 where JSON holds them, with their length before them where they are binary.
-    """
+def test_image_files_are_elements_of_bytes(client: TestClient, drawing: Any) -> None:  # noqa: ANN401
+    """In base64 in JSON, after their length in binary."""
     file = picture(Image.fromarray(drawing))
     expected = read(post(client, document(tensor(mnist.from_picture(drawing, "it")[None]))))
-    packed = tensors.pack([file, file])
+    packed = tensor_contents.encode([file, file])
     declared = {
         "name": "image",
         "shape": [2],
@@ -275,9 +235,6 @@ def test_picture_files_are_elements_of_bytes(client: TestClient, drawing: Any) -
 
 
 def test_a_blank_image_is_refused_only_if_it_is_prepared(client: TestClient) -> None:
-    """
-    A tensor of zeros is a tensor; a drawing of nothing is none.
-    """
     blank = tensor(np.zeros((1, 28, 28), np.uint8))
 
     assert post(client, document(blank)).status_code == 200
@@ -285,10 +242,8 @@ def test_a_blank_image_is_refused_only_if_it_is_prepared(client: TestClient) -> 
 
 
 @pytest.mark.parametrize("label", [True, "upper left"])
-def test_explanations_add_up(client: TestClient, label: bool | str) -> None:
-    """
-    Shares and bias together are the logit of the class that is named, or of the likeliest.
-    """
+def test_shares_and_bias_add_up_to_the_logit(client: TestClient, label: bool | str) -> None:
+    """For the given label, or the top class."""
     found = read(post(client, document(parameters={"explain": label})))
 
     assert list(found.arrays) == ["logits", "probabilities", "shares", "bias", "explained"]
@@ -299,31 +254,24 @@ def test_explanations_add_up(client: TestClient, label: bool | str) -> None:
     assert logit == pytest.approx(found.arrays["logits"][0, index], abs=1e-3)
 
 
-def test_a_deadline_in_microseconds(client: TestClient) -> None:
-    """
-    One that no answer can meet is a 504; a long one, zero and none are none.
-    """
-    answer = post(client, document(parameters={"timeout": 1}))
+def test_the_timeout_is_in_microseconds(client: TestClient) -> None:
+    """0 means none."""
+    response = post(client, document(parameters={"timeout": 1}))
 
-    assert "1e-06 seconds" in problem(answer, 504, "deadline-exceeded")
+    assert "1e-06 seconds" in problem(response, 504, "deadline-exceeded")
     for parameters in ({"timeout": 0}, {"timeout": 60_000_000}, {"timeout": "60000000"}, {"priority": 1}):
         assert post(client, document(parameters=parameters)).status_code == 200
 
 
-def test_a_body_needs_no_content_type(client: TestClient) -> None:
-    """
-    Unmodified clients send any or none.
-    """
+def test_the_content_type_is_ignored(client: TestClient) -> None:
     for kind in ("application/octet-stream", "text/plain", "application/json"):
-        answer = client.post(INFER, content=b'{"inputs":[]}', headers={"Content-Type": kind})
+        response = client.post(INFER, content=b'{"inputs":[]}', headers={"Content-Type": kind})
 
-        assert "Inputs should be one named" in problem(answer, 400, "tensor-mismatch")
+        assert "Inputs should be one named" in problem(response, 400, "tensor-mismatch")
 
 
 def test_a_batch_equals_its_rows(client: TestClient) -> None:
-    """
-    And large batches, which leave the event loop, equal small ones.
-    """
+    """Also if it is large enough for the thread pool."""
     images = np.stack([toys.dot(row % 4) for row in range(64)])
 
     together = read(post(client, document(tensor(images)))).arrays["logits"]
@@ -334,21 +282,19 @@ def test_a_batch_equals_its_rows(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_bodies_and_answers_may_be_compressed(client: TestClient, coding: str) -> None:
-    """
-    The header that says where the JSON ends speaks of what is compressed, not of its compressed form.
-    """
-    asked = document(parameters={"explain": True, "binary_data_output": True})
-    asked["inputs"] = [tensor(data=None, parameters={"binary_data_size": 784})]
-    text = json.dumps(asked).encode()
+def test_requests_and_responses_can_be_compressed(client: TestClient, coding: str) -> None:
+    """The header with the length of the JSON applies to the decompressed body."""
+    request = document(parameters={"explain": True, "binary_data_output": True})
+    request["inputs"] = [tensor(data=None, parameters={"binary_data_size": 784})]
+    text = json.dumps(request).encode()
     packed = compressed(text + DOT.tobytes(), coding)
     headers = {HEADER: str(len(text)), "Content-Encoding": coding, "Accept-Encoding": coding}
 
-    answer = client.post(INFER, content=packed, headers=headers)
+    response = client.post(INFER, content=packed, headers=headers)
 
-    assert answer.headers["content-encoding"] == coding
-    assert answer.headers["vary"] == "Accept-Encoding"
-    np.testing.assert_array_equal(read(answer).arrays["logits"], LOGITS)
+    assert response.headers["content-encoding"] == coding
+    assert response.headers["vary"] == "Accept-Encoding"
+    np.testing.assert_array_equal(read(response).arrays["logits"], LOGITS)
     small = client.post(INFER, content=packed, headers=headers | {"Accept-Encoding": "identity"})
     assert "content-encoding" not in small.headers
-    assert read(small).document == read(answer).document
+    assert read(small).document == read(response).document

@@ -1,13 +1,15 @@
-"""`service/http/oip/kserve_v1.py`: KServe's first protocol."""
+"""`service/http/oip/kserve_v1.py`: the KServe v1 protocol."""
 
 from base64 import b64encode
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests import toys
+from service.core.drawing import mnist
+from tests import digits, toys
 from tests.service.http.bodies import picture, problem
 
 MODEL = "/v1/models/quadrants"
@@ -15,36 +17,29 @@ DOT = toys.dot(0)
 
 
 @pytest.mark.parametrize("version", ["", "/versions/1", "/versions/2"])
-def test_instances_are_answered_as_images_are(client: TestClient, version: str) -> None:
-    """
-    What `probabilities` says of the same images, nested or flat.
-    """
+def test_instances_get_the_response_of_probabilities(client: TestClient, version: str) -> None:
     given = [DOT.tolist(), toys.dot(1).ravel().tolist()]
 
-    answer = client.post(f"{MODEL}{version}:predict", json={"instances": given, "signature_name": "any"})
+    response = client.post(f"{MODEL}{version}:predict", json={"instances": given, "signature_name": "any"})
 
-    expected = client.post(f"{MODEL}{version}/probabilities", json={"images": given})
-    assert answer.status_code == 200
-    assert answer.json() == expected.json()
-    assert len(answer.json()["predictions"]) == 2
+    expected = client.post(f"{MODEL}{version}/probabilities?prepare=none", json={"images": given})
+    assert response.status_code == 200
+    assert response.json() == expected.json()
+    assert len(response.json()["predictions"]) == 2
 
 
-def test_an_instance_may_be_a_picture_file(client: TestClient) -> None:
-    """
-    In the form in which TensorFlow Serving's clients send bytes.
-    """
-    file = b64encode(picture(Image.fromarray(DOT))).decode()
+def test_an_instance_can_be_an_image_file(client: TestClient) -> None:
+    image = mnist.from_picture(np.asarray(digits.canvas(digits.DIGITS["3"][0])))
+    file = b64encode(picture(Image.fromarray(image))).decode()
 
-    answer = client.post(f"{MODEL}:predict", json={"instances": [{"b64": file}, DOT.tolist()]})
+    response = client.post(f"{MODEL}:predict", json={"instances": [{"b64": file}, image.tolist()]})
 
-    first, second = answer.json()["predictions"]
+    first, second = response.json()["predictions"]
     assert first == second
 
 
-def test_a_model_that_can_answer_says_so_in_its_summary(client: TestClient) -> None:
-    """
-    Where KServe's clients look.
-    """
+def test_the_summary_of_a_model_says_ready(client: TestClient) -> None:
+    """For KServe clients."""
     assert client.get(MODEL).json()["ready"] is True
 
 
@@ -62,24 +57,15 @@ def test_a_model_that_can_answer_says_so_in_its_summary(client: TestClient) -> N
         ({"instances": [{"x": 1}]}, "Field 'instances[0]' should be 28 x 28 numbers nested"),
     ],
 )
-def test_what_is_wrong_is_said(client: TestClient, body: Any, words: str) -> None:  # noqa: ANN401 - any JSON
-    """
-    As everywhere.
-    """
+def test_invalid_requests_are_refused_with_the_reason(client: TestClient, body: Any, words: str) -> None:  # noqa: ANN401 - any JSON
     assert words in problem(client.post(f"{MODEL}:predict", json=body), 400, "malformed-request")
 
 
 def test_a_blank_instance_is_refused(client: TestClient) -> None:
-    """
-    As an image in JSON is.
-    """
     problem(client.post(f"{MODEL}:predict", json={"instances": [[0] * 784]}), 422, "blank-image")
 
 
-def test_an_instance_of_strokes_is_none(client: TestClient) -> None:
-    """
-    They have a route of their own.
-    """
+def test_an_instance_of_strokes_is_refused(client: TestClient) -> None:
     detail = problem(client.post(f"{MODEL}:predict", json={"strokes": [[[1, 2]]]}), 400, "malformed-request")
 
     assert "instances" in detail

@@ -1,4 +1,4 @@
-"""`service/http/oip/repository.py` and `management.py`: the model repository over HTTP."""
+"""`service/http/oip/repository.py`: the model repository over HTTP."""
 
 import shutil
 from collections.abc import Iterator
@@ -35,49 +35,40 @@ def managed(root: Path) -> Iterator[TestClient]:
         yield client
 
 
-def logits(answer: Response) -> list[float]:
-    found: list[float] = read(answer).arrays["logits"][0].tolist()
+def logits(response: Response) -> list[float]:
+    found: list[float] = read(response).arrays["logits"][0].tolist()
     return found
 
 
-def standing(answer: Response) -> list[tuple[str, str, str]]:
-    assert answer.status_code == 200, answer.text
-    return [(entry["name"], entry["version"], entry["state"]) for entry in answer.json()]
+def standing(response: Response) -> list[tuple[str, str, str]]:
+    assert response.status_code == 200, response.text
+    return [(entry["name"], entry["version"], entry["state"]) for entry in response.json()]
 
 
 @pytest.mark.parametrize("path", [INDEX, LOAD, UNLOAD, "/v2/repository/models/nobody/load"])
-def test_management_is_off_unless_it_is_switched_on(client: TestClient, path: str) -> None:
-    """
-    403, which says how; whatever is asked, and nothing changes.
-    """
+def test_management_is_off_by_default(client: TestClient, path: str) -> None:
+    """Every operation gets 403, and nothing changes."""
     detail = problem(client.post(path), 403, "management-off")
 
     assert "INKLING_MANAGEMENT" in detail
     assert client.get("/v2/models/quadrants/ready").status_code == 200
 
 
-def test_the_extension_is_named_where_management_is_on(managed: TestClient) -> None:
-    """
-    Clients can know before they ask.
-    """
+def test_server_metadata_lists_the_extension_if_management_is_on(managed: TestClient) -> None:
     assert "model_repository" in managed.get("/v2").json()["extensions"]
 
 
 @pytest.mark.parametrize("path", [INDEX, f"{INDEX}/", LOAD, f"{LOAD}/", UNLOAD, f"{UNLOAD}/"])
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"parameters":{}}'])
-def test_each_answers_exactly_200(managed: TestClient, path: str, content: bytes) -> None:
-    """
-    With and without a slash at the end, with and without a body.
-    """
-    answer = managed.post(path, content=content, follow_redirects=False)
+def test_each_operation_returns_200(managed: TestClient, path: str, content: bytes) -> None:
+    """With and without trailing slash and body."""
+    response = managed.post(path, content=content, follow_redirects=False)
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
 
 
 def test_a_new_version_is_served_after_a_load(managed: TestClient, root: Path) -> None:
-    """
-    And not before; the index says so.
-    """
+    """Not before."""
     toys.publish(root, weights=toys.quadrant_weights()[::-1].copy())
     before = logits(post(managed, document()))
     known = standing(managed.post(INDEX))
@@ -92,9 +83,7 @@ def test_a_new_version_is_served_after_a_load(managed: TestClient, root: Path) -
 
 
 def test_an_unloaded_model_is_not_ready_until_it_is_loaded(managed: TestClient) -> None:
-    """
-    503 for the model, 200 for the server, which nobody asked to have it; then all as before.
-    """
+    """The server stays ready."""
     assert standing(managed.post(UNLOAD)) == [("quadrants", "1", "UNAVAILABLE")]
     assert managed.post(INDEX).json()[0]["reason"]
     assert managed.post(INDEX, json={"ready": True}).json() == []
@@ -108,9 +97,7 @@ def test_an_unloaded_model_is_not_ready_until_it_is_loaded(managed: TestClient) 
 
 
 def test_a_broken_folder_changes_nothing(managed: TestClient, root: Path) -> None:
-    """
-    409 with the reason; what was served goes on.
-    """
+    """409 with the reason."""
     shutil.copytree(root / "quadrants" / "1", root / "quadrants" / "2")
 
     detail = problem(managed.post(LOAD), 409, "artifact-refused")
@@ -123,13 +110,10 @@ def test_a_broken_folder_changes_nothing(managed: TestClient, root: Path) -> Non
 
 @pytest.mark.parametrize("verb", ["load", "unload"])
 @pytest.mark.parametrize("name", ["nobody", "..", "%2e%2e", "a b", "x" * 500, "README.md"])
-def test_unknown_models_are_unknown(managed: TestClient, name: str, verb: str) -> None:
-    """
-    Names that are none, too.
-    """
-    answer = managed.post(f"/v2/repository/models/{name}/{verb}")
+def test_unknown_models_get_404(managed: TestClient, name: str, verb: str) -> None:
+    response = managed.post(f"/v2/repository/models/{name}/{verb}")
 
-    assert problem(answer, 404, answer.json()["type"].removeprefix("/problems/"))
+    assert problem(response, 404, response.json()["type"].removeprefix("/problems/"))
 
 
 @pytest.mark.parametrize(
@@ -144,21 +128,15 @@ def test_unknown_models_are_unknown(managed: TestClient, name: str, verb: str) -
         (UNLOAD, b'{"parameters":7}', "Member 'parameters' of Body should be an object"),
     ],
 )
-def test_wrong_bodies_change_nothing(managed: TestClient, path: str, content: bytes, words: str) -> None:
-    """
-    A model cannot be changed by what a caller sends.
-    """
+def test_invalid_bodies_change_nothing(managed: TestClient, path: str, content: bytes, words: str) -> None:
     assert words in problem(managed.post(path, content=content), 400, "malformed-request")
     assert managed.get("/v2/models/quadrants/ready").status_code == 200
 
 
-def test_models_that_do_not_depend_on_others_are_unloaded_all_the_same(managed: TestClient) -> None:
-    """
-    As clients ask for it, of any server.
-    """
-    answer = managed.post(UNLOAD, json={"parameters": {"unload_dependents": False}})
+def test_parameters_of_unload_are_ignored(managed: TestClient) -> None:
+    response = managed.post(UNLOAD, json={"parameters": {"unload_dependents": False}})
 
-    assert standing(answer) == [("quadrants", "1", "UNAVAILABLE")]
+    assert standing(response) == [("quadrants", "1", "UNAVAILABLE")]
     assert post(managed, document(), path=INFER).status_code == 503
 
 
@@ -172,20 +150,14 @@ def test_models_that_do_not_depend_on_others_are_unloaded_all_the_same(managed: 
         ({"Host": "page.example:8000"}, "Host should be an address, localhost, or a name"),
     ],
 )
-def test_a_page_of_another_origin_manages_nothing(
+def test_a_page_of_another_origin_cannot_manage_models(
     managed: TestClient, path: str, headers: dict[str, str], words: str
 ) -> None:
-    """
-    403 on each of the three paths, and the model is served as before.
-    """
     assert words in problem(managed.post(path, headers=headers), 403, "forbidden")
     assert managed.get("/v2/models/quadrants/ready").status_code == 200
 
 
-def test_a_page_of_the_service_may_manage(managed: TestClient) -> None:
-    """
-    Its origin has the host and port that the browser sends.
-    """
+def test_a_page_of_the_service_can_manage_models(managed: TestClient) -> None:
     headers = {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}
 
     assert standing(managed.post(LOAD, headers=headers)) == [("quadrants", "1", "READY")]

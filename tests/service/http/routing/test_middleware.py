@@ -1,4 +1,4 @@
-"""`service/http/routing/middleware.py`: request ids, one line per request, counters and timings."""
+"""`service/http/routing/middleware.py`: request ids, access log, metrics, Server-Timing."""
 
 import logging
 import re
@@ -14,10 +14,9 @@ from service.core.network.engine import Engine
 from service.inference.request_context import CLIENT_CLOSED
 from service.settings import Settings
 from tests import toys
-from tests.service.http.bodies import PREDICT, QUADRANTS, problem
-from tests.service.http.running import chunk, exchange, service
+from tests.service.http.bodies import OCTETS, PREDICT, QUADRANTS, problem
+from tests.service.http.running import chunk, send_request, service
 
-OCTETS = {"content-type": "application/octet-stream"}
 SECRET = b'{"image": "my secret payload"}'
 
 LINE = {
@@ -51,7 +50,7 @@ Key = tuple[str, frozenset[tuple[str, str]]]
 
 
 def key(name: str, **labels: str) -> Key:
-    """Say which number of `samples` is meant."""
+    """Return the key of a number in `samples`."""
     return name, frozenset(labels.items())
 
 
@@ -64,10 +63,8 @@ def samples(client: TestClient) -> dict[Key, float]:
     }
 
 
-def test_a_request_id_of_the_callers_own_is_kept(client: TestClient) -> None:
-    """
-    It comes back in the header and stands in the problem.
-    """
+def test_a_valid_request_id_is_kept(client: TestClient) -> None:
+    """It is in the response header and in problems."""
     good = client.get("/livez", headers={"x-request-id": "caller-1.A_b"})
     bad = client.get("/nowhere", headers={"x-request-id": "z" * 64})
 
@@ -78,37 +75,26 @@ def test_a_request_id_of_the_callers_own_is_kept(client: TestClient) -> None:
 @pytest.mark.parametrize(
     "given", ["", "two words", "semi;colon", "z" * 65, "ü", 'quo"te', "new\tline", "<b>"]
 )
-def test_a_request_id_that_could_harm_a_log_is_replaced(client: TestClient, given: str) -> None:
-    """
-    By a new one.
-    """
-    answer = client.get("/livez", headers=[(b"x-request-id", given.encode("latin-1"))])
+def test_an_invalid_request_id_is_replaced(client: TestClient, given: str) -> None:
+    response = client.get("/livez", headers=[(b"x-request-id", given.encode("latin-1"))])
 
-    assert re.fullmatch("[0-9a-f]{16}", answer.headers["x-request-id"])
+    assert re.fullmatch("[0-9a-f]{16}", response.headers["x-request-id"])
 
 
-def test_new_request_ids_differ(client: TestClient) -> None:
-    """
-    Nobody's requests are mixed up.
-    """
+def test_generated_request_ids_differ(client: TestClient) -> None:
     ids = {client.get("/livez").headers["x-request-id"] for _ in range(20)}
 
     assert len(ids) == 20
 
 
-def test_one_line_says_everything_about_a_request(
-    client: TestClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    """
-    Fields instead of sentences.
-    """
+def test_the_fields_of_the_access_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     body = np.stack([toys.dot(0), toys.dot(1)]).tobytes()
 
-    answer = client.post(PREDICT, content=body, headers=OCTETS)
+    response = client.post(PREDICT, content=body, headers=OCTETS)
 
     (line,) = lines(caplog)
     assert set(line) == LINE
-    assert line["request_id"] == answer.headers["x-request-id"]
+    assert line["request_id"] == response.headers["x-request-id"]
     assert line["method"] == "POST"
     assert line["path"] == PREDICT
     assert line["route"] == "/v1/models/{model}/predict"
@@ -120,16 +106,14 @@ def test_one_line_says_everything_about_a_request(
 
 @pytest.mark.parametrize("path", ["/livez", "/nowhere", f"{QUADRANTS}/versions/9", "/docs", "/openapi.json"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
-def test_every_request_has_exactly_one_line(
+def test_every_request_has_one_log_line(
     client: TestClient, caplog: pytest.LogCaptureFixture, path: str, method: str
 ) -> None:
-    """
-    Errors too, with the method that was really asked.
-    """
-    answer = client.request(method, path)
+    """Errors too, with the method of the request."""
+    response = client.request(method, path)
 
     (line,) = lines(caplog)
-    assert (line["method"], line["status"]) == (method, answer.status_code)
+    assert (line["method"], line["status"]) == (method, response.status_code)
 
 
 @pytest.mark.parametrize(
@@ -144,12 +128,9 @@ def test_every_request_has_exactly_one_line(
         ("text/plain", b"my secret payload"),
     ],
 )
-def test_no_line_holds_a_payload_or_a_query(
+def test_the_log_has_no_payload_and_no_query(
     client: TestClient, caplog: pytest.LogCaptureFixture, content_type: str, body: bytes
 ) -> None:
-    """
-    Nothing of what was sent is written anywhere.
-    """
     caplog.set_level(logging.DEBUG, logger="service")
 
     client.post(f"{PREDICT}?secret=payload", content=body, headers={"content-type": content_type})
@@ -160,12 +141,10 @@ def test_no_line_holds_a_payload_or_a_query(
     assert "secret" not in "".join(str(record.__dict__) for record in ours)
 
 
-def test_an_error_that_nobody_foresaw_is_written_down_with_its_request_id(
+def test_an_unexpected_exception_is_logged_with_the_request_id(
     client: TestClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    The caller learns nothing of it, whoever reads the log everything.
-    """
+    """The response has no details."""
 
     def fail(engine: Engine, batch: NDArray[np.uint8]) -> None:
         del engine, batch
@@ -173,31 +152,24 @@ def test_an_error_that_nobody_foresaw_is_written_down_with_its_request_id(
 
     monkeypatch.setattr(Engine, "run", fail)
 
-    answer = client.post(PREDICT, content=bytes(784), headers=OCTETS)
+    response = client.post(PREDICT, content=toys.dot(1).tobytes(), headers=OCTETS)
 
-    problem(answer, 500, "internal")
+    problem(response, 500, "internal")
     (error,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert error.exc_info is not None
     assert str(error.exc_info[1]) == "the reason"
-    assert error.__dict__["fields"]["request_id"] == answer.headers["x-request-id"]
+    assert error.__dict__["fields"]["request_id"] == response.headers["x-request-id"]
     assert lines(caplog)[0]["status"] == 500
 
 
 def test_long_paths_are_cut_in_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """
-    So that callers cannot fill a disk with one request.
-    """
     client.get("/" + "x" * 10_000)
 
     assert len(lines(caplog)[0]["path"]) == 200
 
 
-def test_the_log_of_requests_can_be_switched_off(
-    toy_settings: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
-    """
-    The counters go on.
-    """
+def test_the_access_log_can_be_switched_off(toy_settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """The metrics are unaffected."""
     with service(toy_settings, access_log=False) as client:
         client.get("/livez")
         counted = samples(client)
@@ -206,25 +178,23 @@ def test_the_log_of_requests_can_be_switched_off(
     assert counted[key("inkling_requests_total", route="/livez", model="-", code="200")] == 1
 
 
-def test_server_timing_tells_the_phases(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """
-    The same numbers as in the log.
-    """
-    answer = client.post(PREDICT, content=toys.dot(0).tobytes(), headers=OCTETS)
+def test_server_timing_has_the_phases_of_the_log(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = client.post(PREDICT, content=toys.dot(0).tobytes(), headers=OCTETS)
 
-    header = answer.headers["server-timing"]
+    header = response.headers["server-timing"]
     phases = dict(re.findall(r"([a-z]+);dur=([0-9.]+)", header))
     assert {name: float(ms) for name, ms in phases.items()} == lines(caplog)[0]["phases_ms"]
     assert "infer" in phases
 
 
-def test_requests_are_counted_by_route_model_and_code(toy_settings: Settings) -> None:
-    """
-    The route is its template, so every version and layer counts on one.
-    """
+def test_requests_are_counted_by_route_template_model_and_status(toy_settings: Settings) -> None:
     with service(toy_settings) as client:
         for version in ("1", "2"):
-            client.post(f"{QUADRANTS}/versions/{version}/predict", content=bytes(784), headers=OCTETS)
+            client.post(
+                f"{QUADRANTS}/versions/{version}/predict", content=toys.dot(2).tobytes(), headers=OCTETS
+            )
         client.post(PREDICT, content=toys.dot(1).tobytes(), headers=OCTETS)
         client.post(PREDICT, content=bytes(7), headers=OCTETS)
         counted = samples(client)
@@ -238,13 +208,10 @@ def test_requests_are_counted_by_route_model_and_code(toy_settings: Settings) ->
     assert counted[key("inkling_requests_in_flight")] == 1  # the one that asks
 
 
-def test_phases_and_batch_sizes_are_counted(toy_settings: Settings) -> None:
-    """
-    As histograms; a refused request adds no batch.
-    """
+def test_phases_and_batch_sizes_are_histograms(toy_settings: Settings) -> None:
     with service(toy_settings) as client:
-        client.post(PREDICT, content=bytes(784 * 3), headers=OCTETS)
-        client.post(PREDICT, content=bytes(784 * 5), headers=OCTETS)
+        client.post(PREDICT, content=toys.dot(0).tobytes() * 3, headers=OCTETS)
+        client.post(PREDICT, content=toys.dot(0).tobytes() * 5, headers=OCTETS)
         client.post(PREDICT, content=bytes(7), headers=OCTETS)
         counted = samples(client)
 
@@ -256,10 +223,8 @@ def test_phases_and_batch_sizes_are_counted(toy_settings: Settings) -> None:
     assert counted[key("inkling_phase_seconds_sum", phase="infer")] > 0
 
 
-def test_callers_cannot_make_the_metrics_grow(toy_settings: Settings) -> None:
-    """
-    Unknown paths, models, versions, layers and units share their labels.
-    """
+def test_unknown_names_share_metric_labels(toy_settings: Settings) -> None:
+    """So that clients cannot create labels."""
 
     def wander(client: TestClient, name: str) -> None:
         for path in (
@@ -288,10 +253,7 @@ def test_callers_cannot_make_the_metrics_grow(toy_settings: Settings) -> None:
     assert not any("first" in label for _, labels in after for _, label in labels)
 
 
-def test_ready_models_show_in_the_metrics(client: TestClient) -> None:
-    """
-    One gauge a version.
-    """
+def test_every_ready_version_has_a_gauge(client: TestClient) -> None:
     counted = samples(client)
 
     assert counted[key("inkling_model_ready", model="quadrants", version="1")] == 1
@@ -299,15 +261,12 @@ def test_ready_models_show_in_the_metrics(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("arrived", [[], [chunk(b"half")]])
-def test_a_caller_who_leaves_is_recorded_as_499(
+def test_a_disconnect_is_recorded_as_499(
     toy_settings: Settings, caplog: pytest.LogCaptureFixture, arrived: list[Any]
 ) -> None:
-    """
-    Neither as an error of ours nor as an answer.
-    """
     with service(toy_settings) as client:
         gone = [*arrived, {"type": "http.disconnect"}]
-        exchange(client.app, PREDICT, gone, [("content-type", "application/json")])
+        send_request(client.app, PREDICT, gone, [("content-type", "application/json")])
         counted = samples(client)
 
     assert lines(caplog)[0]["status"] == CLIENT_CLOSED == 499
@@ -321,12 +280,10 @@ def test_a_caller_who_leaves_is_recorded_as_499(
 
 
 @pytest.mark.parametrize("path", ["/livez", "/nowhere", f"{QUADRANTS}/weights/output.png"])
-def test_an_answer_to_head_is_without_a_body_below_the_server(client: TestClient, path: str) -> None:
-    """
-    Whichever server stands above: its length is told all the same.
-    """
-    get = exchange(client.app, path, [chunk(b"", more=False)], method="GET")
-    head = exchange(client.app, path, [chunk(b"", more=False)], method="HEAD")
+def test_the_middleware_removes_the_body_of_head(client: TestClient, path: str) -> None:
+    """The length stays, whatever the server."""
+    get = send_request(client.app, path, [chunk(b"", more=False)], method="GET")
+    head = send_request(client.app, path, [chunk(b"", more=False)], method="HEAD")
 
     assert head.status_code == get.status_code
     assert head.headers["content-length"] == get.headers["content-length"]

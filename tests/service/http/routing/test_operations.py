@@ -1,4 +1,4 @@
-"""`service/http/routing/operations.py`: routes, options and documentation come from one description."""
+"""`service/http/routing/operations.py`, `options.py` and `openapi.py`: routes, options, descriptions."""
 
 import re
 from typing import Any, Literal
@@ -14,23 +14,24 @@ from service.app import create_app
 from service.core.errors import ServiceError
 from service.http.api import schemas
 from service.http.messages import problems
-from service.http.routing import operations
+from service.http.routing import openapi
 from service.http.routing.middleware import RequestMiddleware
-from service.http.routing.operations import Operation, Options
+from service.http.routing.operations import Operation
+from service.http.routing.options import Options
 from service.observability.metrics import Metrics
 from service.observability.model_statistics import Statistics
 from service.observability.request_log import RequestLog
 from service.settings import Settings
 
 
-class Wishes(Options):
-    """What can be wished for."""
+class EchoOptions(Options):
+    """Options of the echo operation."""
 
     count: int = Field(3, ge=1, le=5, description="How many")
     colour: Literal["red", "blue"] | None = Field(None, description="Which")
 
 
-async def echo(request: Request, options: Wishes) -> Response:
+async def echo(request: Request, options: EchoOptions) -> Response:
     return JSONResponse({"path": request.path_params, "options": options.model_dump()})
 
 
@@ -38,45 +39,40 @@ ECHO = Operation(
     name="echo it",
     method="GET",
     path="/v1/models/{model}/echo/{layer}",
-    summary="Repeat what was asked",
+    summary="Repeat the request",
+    description="Returns path parameters and options.",
     handle=echo,
-    answers={"application/json": schemas.Status, "text/plain": "Words"},
+    responses={"application/json": schemas.Status, "text/plain": "Words"},
     errors=(415,),
-    options=Wishes,
+    options=EchoOptions,
 )
 
 
 @pytest.fixture
 def echoing() -> TestClient:
-    """A service with one operation that repeats what it was asked."""
+    """A service with one operation that returns its parameters."""
     app = FastAPI()
-    operations.mount(app, "echoes", [ECHO])
+    openapi.mount(app, "echoes", [ECHO])
 
     def answer(request: Request, error: Exception) -> Response:
         assert isinstance(error, ServiceError)
-        return problems.answer(error, request.url.path, "id")
+        return problems.error_response(error, request.url.path, "id")
 
     app.add_exception_handler(ServiceError, answer)
     return TestClient(RequestMiddleware(app, RequestLog(Metrics(), Statistics(), access_log=False)))
 
 
 @pytest.mark.parametrize(("versions", "path"), [("", {}), ("/versions/7", {"version": "7"})])
-def test_an_operation_on_a_model_exists_with_and_without_a_version(
+def test_an_operation_on_a_model_has_a_path_with_a_version(
     echoing: TestClient, versions: str, path: dict[str, str]
 ) -> None:
-    """
-    Both ways lead to the same handler.
-    """
     answer = echoing.get(f"/v1/models/m{versions}/echo/output")
 
     assert answer.json()["path"] == {"model": "m", "layer": "output", **path}
 
 
 def test_an_operation_without_a_model_has_one_path() -> None:
-    """
-    A version of nothing means nothing.
-    """
-    operation = Operation("a", "GET", "/v1/models", "", echo, {})
+    operation = Operation("a", "GET", "/v1/models", "", "", echo, {})
 
     assert operation.paths() == ["/v1/models"]
     assert ECHO.paths() == [
@@ -94,17 +90,14 @@ def test_an_operation_without_a_model_has_one_path() -> None:
         ("?", {"count": 3, "colour": None}),
     ],
 )
-def test_options_are_read_from_the_query(echoing: TestClient, query: str, options: dict[str, Any]) -> None:
-    """
-    With their types and defaults.
-    """
+def test_options_are_parsed_from_the_query(echoing: TestClient, query: str, options: dict[str, Any]) -> None:
     answer = echoing.get(f"/v1/models/m/echo/output{query}")
 
     assert answer.json()["options"] == options
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "detail"),
     [
         ("count=6", "Query 'count' should be less than or equal to 5; got '6'."),
         ("colour=green", "Query 'colour' should be 'red' or 'blue'; got 'green'."),
@@ -114,20 +107,14 @@ def test_options_are_read_from_the_query(echoing: TestClient, query: str, option
         ("colour=" + "r" * 500, "Query 'colour' should be 'red' or 'blue'; got '" + "r" * 40 + "'."),
     ],
 )
-def test_a_wrong_option_is_named(echoing: TestClient, query: str, said: str) -> None:
-    """
-    What was expected, and what came.
-    """
+def test_an_invalid_option_is_refused_with_the_reason(echoing: TestClient, query: str, detail: str) -> None:
     answer = echoing.get(f"/v1/models/m/echo/output?{query}")
 
     assert answer.status_code == 400
-    assert answer.json()["detail"] == said
+    assert answer.json()["detail"] == detail
 
 
-def test_the_documentation_says_what_the_description_says(echoing: TestClient) -> None:
-    """
-    Parameters, statuses, content types, a name for each of the two paths.
-    """
+def test_openapi_describes_parameters_statuses_and_content_types(echoing: TestClient) -> None:
     paths = echoing.get("/openapi.json").json()["paths"]
 
     plain, versioned = (paths[path]["get"] for path in ECHO.paths())
@@ -150,10 +137,7 @@ def test_the_documentation_says_what_the_description_says(echoing: TestClient) -
     assert "requestBody" not in plain
 
 
-def test_every_operation_of_the_service_has_a_name_of_its_own(toy_settings: Settings) -> None:
-    """
-    Programs that are generated from the documentation name functions after them.
-    """
+def test_operation_ids_are_unique(toy_settings: Settings) -> None:
     document = TestClient(create_app(toy_settings)).get("/openapi.json").json()
 
     names = [operation["operationId"] for item in document["paths"].values() for operation in item.values()]
@@ -161,10 +145,7 @@ def test_every_operation_of_the_service_has_a_name_of_its_own(toy_settings: Sett
     assert all(re.fullmatch("[a-z_]+", name) for name in names)
 
 
-def test_every_error_of_every_operation_is_documented_as_a_problem(toy_settings: Settings) -> None:
-    """
-    With the titles of the table.
-    """
+def test_every_error_status_is_documented_as_a_problem(toy_settings: Settings) -> None:
     document = TestClient(create_app(toy_settings)).get("/openapi.json").json()
 
     found = 0

@@ -1,4 +1,4 @@
-"""`service/http/routing/root_path.py`: paths as they come through proxies."""
+"""`service/http/routing/root_path.py`: paths of requests through proxies."""
 
 import pytest
 
@@ -24,8 +24,6 @@ from service.http.routing.root_path import strip_root_path
         ("*", "/inkling", "*"),
     ],
 )
-def test_the_root_path_is_removed_where_it_is_a_prefix(path: str, root: str, expected: str) -> None:
-    """
-    Of whole segments, once; any other path stays as it is.
-    """
+def test_the_root_path_is_removed(path: str, root: str, expected: str) -> None:
+    """Whole segments, once; other paths are unchanged."""
     assert strip_root_path(path, root) == expected

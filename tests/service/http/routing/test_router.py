@@ -1,4 +1,4 @@
-"""`service/http/routing/router.py`: from paths to operations, and the framework for the rest."""
+"""`service/http/routing/router.py`: requests of operations, and all others."""
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
@@ -8,13 +8,14 @@ from starlette.types import Receive, Scope, Send
 
 from service.core.errors import UnknownModel
 from service.http.routing.middleware import RequestMiddleware
-from service.http.routing.operations import Operation, Options
+from service.http.routing.operations import Operation
+from service.http.routing.options import Options
 from service.http.routing.router import Router, Routes
 from service.http.security.access_control import AccessControl
 from service.http.security.cors import CorsPolicy
 from service.http.security.hosts import KnownHosts
 from service.inference.admission.access import Access
-from service.inference.admission.rates import Limits
+from service.inference.admission.rates import RateLimits
 from service.observability.metrics import Metrics
 from service.observability.model_statistics import Statistics
 from service.observability.request_log import RequestLog
@@ -32,21 +33,21 @@ async def echo(request: Request, options: Options) -> Response:
     return JSONResponse({"echo": request.path_params})
 
 
-ECHO = Operation("echo", "GET", "/v2/models/{model}/echo", "Repeat", echo, {}, has_slash_twin=True)
-PLAIN = Operation("plain", "POST", "/v1/models/{model}:plain", "Repeat", echo, {})
+ECHO = Operation("echo", "GET", "/v2/models/{model}/echo", "Repeat", "", echo, {}, allows_trailing_slash=True)
+PLAIN = Operation("plain", "POST", "/v1/models/{model}:plain", "Repeat", "", echo, {})
 
 
 async def framework(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer whatever it is asked, and say that it did."""
+    """Respond to any request with its path."""
     if scope["type"] == "http":
         await JSONResponse({"framework": scope["path"]})(scope, receive, send)
 
 
 @pytest.fixture
 def routed() -> TestClient:
-    """A router with two operations, and something behind it."""
+    """A router with two operations before a stub of the framework."""
     request_log = RequestLog(Metrics(), Statistics(), access_log=False)
-    control = AccessControl(Access(None, Limits(None, None)), KnownHosts("127.0.0.1", ()), CorsPolicy(()))
+    control = AccessControl(Access(None, RateLimits(None, None)), KnownHosts("127.0.0.1", ()), CorsPolicy(()))
     app = RequestMiddleware(Router(framework, Routes([ECHO, PLAIN]), control), request_log)
     return TestClient(app, raise_server_exceptions=False)
 
@@ -62,20 +63,15 @@ def routed() -> TestClient:
         ("/v2/models/" + "x" * 3000 + "/echo", {"model": "x" * 3000}),
     ],
 )
-def test_an_operation_is_found_by_its_paths(routed: TestClient, path: str, found: dict[str, str]) -> None:
-    """
-    Once and again, for what is remembered must be the same.
-    """
+def test_an_operation_is_found_by_each_path(routed: TestClient, path: str, found: dict[str, str]) -> None:
+    """Also from the cache."""
     for _ in range(2):
         assert routed.get(path).json() == {"echo": found}
         assert routed.head(path).status_code == 200
 
 
 @pytest.mark.parametrize("version", ["", "/versions/7"])
-def test_a_verb_behind_a_colon_is_part_of_the_path(routed: TestClient, version: str) -> None:
-    """
-    The name ends before it.
-    """
+def test_a_verb_after_a_colon_is_part_of_the_path(routed: TestClient, version: str) -> None:
     assert routed.post(f"/v1/models/a{version}:plain").json()["echo"]["model"] == "a"
 
 
@@ -94,17 +90,11 @@ def test_a_verb_behind_a_colon_is_part_of_the_path(routed: TestClient, version: 
         ("OPTIONS", "/v2/models/a/echo"),
     ],
 )
-def test_the_framework_gets_the_rest(routed: TestClient, method: str, path: str) -> None:
-    """
-    Other paths, and other verbs on the same ones.
-    """
+def test_other_requests_go_to_the_web_framework(routed: TestClient, method: str, path: str) -> None:
     assert "framework" in routed.request(method, path).json()
 
 
-def test_errors_are_answered_as_everywhere(routed: TestClient) -> None:
-    """
-    Those raised on purpose, and those that nobody foresaw.
-    """
+def test_errors_get_problem_documents(routed: TestClient) -> None:
     problem(routed.get("/v2/models/nobody/echo"), 404, "unknown-model")
     problem(routed.get("/v2/models/broken/echo"), 500, "internal")
     assert routed.get("/v2/models/gone/echo").status_code == 499

@@ -1,4 +1,4 @@
-"""`service/http/security/access_control.py`: hosts, keys and rates, for every request of a listener."""
+"""`service/http/security/access_control.py`: hosts, keys, rights and rates."""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +11,7 @@ from service.http.security.cors import CorsPolicy
 from service.http.security.hosts import KnownHosts
 from service.inference.admission.access import Access
 from service.inference.admission.keys import Right, hash_of, new_key
-from service.inference.admission.rates import UNLIMITED, Limits, parse
+from service.inference.admission.rates import UNLIMITED, RateLimits, parse
 
 HERE = "192.0.2.1"
 KEY = new_key()
@@ -19,7 +19,7 @@ KEY = new_key()
 
 def control(
     keys: Path | None = None,
-    limits: Limits = UNLIMITED,
+    limits: RateLimits = UNLIMITED,
     allowed: tuple[str, ...] = (),
     *,
     is_operator: bool = False,
@@ -35,18 +35,13 @@ def keys(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("right", [None, *Right])
-def test_without_keys_and_rates_nothing_is_asked(right: Right | None) -> None:
-    """
-    Whether models can be managed is then a setting of its own.
-    """
+def test_without_keys_and_rates_every_request_is_allowed(right: Right | None) -> None:
     assert control().authorize(None, HERE, right, "ink") is None
 
 
-def test_without_keys_rates_are_those_of_an_address() -> None:
-    """
-    Probes are not counted, nor is management, which is not for those without a key.
-    """
-    limited = control(limits=Limits(parse("1/min"), None))
+def test_without_keys_rates_apply_per_address() -> None:
+    """Not to health checks and management."""
+    limited = control(limits=RateLimits(parse("1/min"), None))
 
     assert limited.authorize(None, HERE, Right.PREDICT, "ink") is not None
     for _ in range(3):
@@ -58,7 +53,7 @@ def test_without_keys_rates_are_those_of_an_address() -> None:
 
 
 def test_operators_have_no_rate() -> None:
-    limited = control(limits=Limits(parse("1/min"), None), is_operator=True)
+    limited = control(limits=RateLimits(parse("1/min"), None), is_operator=True)
 
     for _ in range(5):
         grant = limited.authorize(None, HERE, Right.READ, None)
@@ -66,10 +61,8 @@ def test_operators_have_no_rate() -> None:
         assert grant.fields() == []
 
 
-def test_with_keys_a_key_decides(keys: Path) -> None:
-    """
-    Its rights and its models; probes need none.
-    """
+def test_keys_have_rights_and_models(keys: Path) -> None:
+    """Health checks need no key."""
     with_keys = control(keys)
     key = KEY.encode()
 
@@ -87,15 +80,13 @@ def test_with_keys_a_key_decides(keys: Path) -> None:
 
 
 @pytest.mark.parametrize("is_operator", [False, True])
-def test_with_keys_operators_need_one_too(keys: Path, is_operator: bool) -> None:
+def test_operators_need_a_key_too(keys: Path, is_operator: bool) -> None:
     with pytest.raises(Unauthenticated):
         control(keys, is_operator=is_operator).authorize(None, HERE, Right.MANAGE, None)
 
 
-def test_a_key_is_looked_for_only_where_there_are_keys(keys: Path) -> None:
-    """
-    Both headers are known; two different ones are no key.
-    """
+def test_the_key_is_read_from_either_header(keys: Path) -> None:
+    """Only if keys are used; two different keys are refused."""
     bearer, plain = (b"authorization", b"Bearer a"), (b"x-api-key", b"a")
 
     assert control().key([bearer, plain]) is None
@@ -105,7 +96,7 @@ def test_a_key_is_looked_for_only_where_there_are_keys(keys: Path) -> None:
         control(keys).key([bearer, (b"x-api-key", b"b")])
 
 
-def test_hosts_are_checked_where_the_settings_name_some() -> None:
+def test_hosts_are_checked_if_allowed_host_is_set() -> None:
     control().check_host(b"anything")
     control().check_host(None)
     named = control(allowed=("one.example",))
@@ -116,14 +107,14 @@ def test_hosts_are_checked_where_the_settings_name_some() -> None:
             named.check_host(wrong)
 
 
-def test_a_host_comes_once() -> None:
+def test_a_repeated_host_is_refused() -> None:
     assert host_of([(b"a", b"b")]) is None
     assert host_of([(b"host", b"b")]) == b"b"
     with pytest.raises(Forbidden):
         host_of([(b"host", b"b"), (b"host", b"b")])
 
 
-def test_a_generated_key_needs_no_wait(keys: Path) -> None:
+def test_a_generated_key_is_verified_without_awaiting(keys: Path) -> None:
     with_keys = control(keys)
 
     assert not with_keys.access.needs_verify(KEY.encode())

@@ -1,4 +1,4 @@
-"""The client's address behind proxies: what a trusted one added counts, and nothing else."""
+"""`service/http/security/client_address.py`: only addresses that trusted proxies added are used."""
 
 from ipaddress import ip_network
 
@@ -35,10 +35,8 @@ def forwarded(*lines: str, peer: str = PROXY) -> str:
         ("[::ffff:192.0.2.7]:4711", "192.0.2.7"),
     ],
 )
-def test_an_address_is_read_as_proxies_write_it(line: str, client: str) -> None:
-    """
-    With or without a port, IPv6 with or without brackets; one address has one spelling afterwards.
-    """
+def test_addresses_are_parsed_and_normalized(line: str, client: str) -> None:
+    """With or without port, IPv6 with or without brackets."""
     assert x_forwarded_for(line) == client
     assert forwarded(f'for="{line.strip()}"') == client
 
@@ -58,10 +56,8 @@ def test_an_address_is_read_as_proxies_write_it(line: str, client: str) -> None:
         ("for=198.51.100.1, for=192.0.2.7", "192.0.2.7"),
     ],
 )
-def test_forwarded_is_read_as_its_grammar_has_it(line: str, client: str) -> None:
-    """
-    RFC 7239: parameters in any order, names in any case, quoted strings with escapes.
-    """
+def test_forwarded_follows_rfc_7239(line: str, client: str) -> None:
+    """Parameters in any order, names in any case, quoted strings with escapes."""
     assert forwarded(line) == client
 
 
@@ -102,10 +98,8 @@ def test_forwarded_is_read_as_its_grammar_has_it(line: str, client: str) -> None
         ":" * 30_000,
     ],
 )
-def test_what_is_no_address_names_nobody(line: str) -> None:
-    """
-    The client is then the proxy; nothing of the text gets into logs or rates.
-    """
+def test_invalid_addresses_are_ignored(line: str) -> None:
+    """The client is then the proxy."""
     assert x_forwarded_for(line) == PROXY
 
 
@@ -140,19 +134,13 @@ def test_what_is_no_address_names_nobody(line: str) -> None:
         'a="' * 8_000,
     ],
 )
-def test_what_is_no_element_of_forwarded_names_nobody(line: str) -> None:
-    """
-    Least of all what a client has put into its Host, and the proxy into a quoted string.
-    """
+def test_invalid_elements_of_forwarded_are_ignored(line: str) -> None:
     assert forwarded(line) == PROXY
 
 
 @pytest.mark.parametrize("line", ["192.0.2.7", "127.0.0.1", "10.0.0.2"])
 @pytest.mark.parametrize("peer", ["198.51.100.1", "2001:db8::1", "127.0.0.2", "-", ""])
-def test_a_peer_that_is_not_trusted_is_the_client(peer: str, line: str) -> None:
-    """
-    Whatever it writes.
-    """
+def test_headers_of_an_untrusted_peer_are_ignored(peer: str, line: str) -> None:
     assert x_forwarded_for(line, peer=peer) == peer
     assert forwarded(f"for={line}", peer=peer) == peer
 
@@ -160,51 +148,35 @@ def test_a_peer_that_is_not_trusted_is_the_client(peer: str, line: str) -> None:
 @pytest.mark.parametrize(
     "invented", ["203.0.113.9", "127.0.0.1", "10.0.0.9", "unknown", 'for="', '"', ",,,", "é"]
 )
-def test_what_a_client_sent_before_the_proxy_added_its_address_does_not_count(invented: str) -> None:
-    """
-    In the same line and in one before it; an open quotation mark does not swallow what follows it.
-    """
+def test_addresses_before_the_one_added_by_the_proxy_are_ignored(invented: str) -> None:
+    """In the same line or an earlier one, also with an open quotation mark."""
     for headers in ([f"{invented}, 192.0.2.7"], [invented, "192.0.2.7"]):
         assert x_forwarded_for(*headers) == "192.0.2.7"
     for headers in ([f"for={invented}, for=192.0.2.7"], [f'for="{invented}', "for=192.0.2.7"]):
         assert forwarded(*headers) == "192.0.2.7"
 
 
-def test_the_client_is_the_last_address_that_is_no_proxy() -> None:
-    """
-    Behind several trusted ones, over several lines.
-    """
+def test_the_client_is_the_last_untrusted_address() -> None:
     assert x_forwarded_for("203.0.113.9, 192.0.2.7, 10.0.0.3", "fd00::2,127.0.0.1") == "192.0.2.7"
     assert forwarded('for=203.0.113.9, for=192.0.2.7, for="10.0.0.3:80"', 'for="[fd00::2]"') == "192.0.2.7"
 
 
-def test_a_client_inside_of_the_trusted_networks_has_its_own_address() -> None:
-    """
-    Where every address is trusted, the first is the client.
-    """
+def test_if_all_addresses_are_trusted_the_first_is_the_client() -> None:
     assert x_forwarded_for("10.0.0.7, 10.0.0.2") == "10.0.0.7"
 
 
-def test_a_proxy_that_names_nobody_ends_the_search() -> None:
-    """
-    What precedes it in the list is beyond what the trusted ones vouch for.
-    """
+def test_an_invalid_hop_ends_the_search() -> None:
     assert x_forwarded_for("192.0.2.7, unknown, 10.0.0.2") == "10.0.0.2"
     assert forwarded("for=192.0.2.7, proto=https, for=10.0.0.2") == "10.0.0.2"
 
 
-def test_empty_elements_are_passed_over() -> None:
-    """
-    As RFC 9110 has it for lists.
-    """
+def test_empty_elements_are_ignored() -> None:
     assert x_forwarded_for(" , 192.0.2.7,, ,10.0.0.2, ") == "192.0.2.7"
     assert x_forwarded_for("192.0.2.7", "") == "192.0.2.7"
 
 
-def test_only_so_many_hops_are_read() -> None:
-    """
-    From the end: a client among them is found; thousands of trusted addresses before it are not looked at.
-    """
+def test_the_number_of_hops_is_limited() -> None:
+    """Counted from the end."""
     many = ", ".join(["10.0.0.2"] * 3_000)
 
     assert x_forwarded_for("192.0.2.7, " + ", ".join(["10.0.0.2"] * 31)) == "192.0.2.7"
@@ -213,10 +185,8 @@ def test_only_so_many_hops_are_read() -> None:
     assert x_forwarded_for("," * 30_000 + "192.0.2.7") == "192.0.2.7"
 
 
-def test_only_the_header_that_the_proxies_write_is_read() -> None:
-    """
-    nginx hands on a client's Forwarded as it came, and a proxy that writes Forwarded its X-Forwarded-For.
-    """
+def test_only_the_configured_header_is_read() -> None:
+    """nginx forwards a client's Forwarded unchanged."""
     headers = [(b"forwarded", b"for=203.0.113.9"), (b"x-forwarded-for", b"192.0.2.7")]
 
     assert TrustedProxies(TRUSTED).client(PROXY, headers) == "192.0.2.7"
@@ -225,10 +195,7 @@ def test_only_the_header_that_the_proxies_write_is_read() -> None:
     assert TrustedProxies(TRUSTED, FORWARDED).client(PROXY, headers[1:]) == PROXY
 
 
-def test_a_request_without_the_header_has_the_proxys_address() -> None:
-    """
-    As its own health checks do.
-    """
+def test_without_the_header_the_client_is_the_peer() -> None:
     assert TrustedProxies(TRUSTED).client(PROXY, [(b"host", b"test")]) == PROXY
 
 
@@ -249,17 +216,12 @@ def test_a_request_without_the_header_has_the_proxys_address() -> None:
         ("", False),
     ],
 )
-def test_a_network_contains_its_addresses(address: str, is_trusted: bool) -> None:
-    """
-    Also those of IPv4 that a socket for both protocols writes as IPv6.
-    """
+def test_trusted_networks_contain_their_addresses(address: str, is_trusted: bool) -> None:
+    """Also as IPv4-mapped IPv6 addresses."""
     assert TrustedProxies(TRUSTED).contains(address) == is_trusted
 
 
-def test_nobody_is_trusted_by_default() -> None:
-    """
-    And this can be asked for, so that the headers are not even looked at.
-    """
+def test_no_proxy_is_trusted_by_default() -> None:
     assert not TrustedProxies([])
     assert TrustedProxies(TRUSTED)
     assert TrustedProxies([]).client("127.0.0.1", [(b"x-forwarded-for", b"192.0.2.7")]) == "127.0.0.1"

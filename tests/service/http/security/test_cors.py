@@ -1,4 +1,4 @@
-"""`service/http/security/cors.py`: who may read answers, beside Starlette's middleware."""
+"""`service/http/security/cors.py`: compared with the middleware of Starlette."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ NONE = CorsPolicy([])
 PATH = "/v1/models/ink/predict"
 
 
-def asked(origin: bytes = PAGE, method: bytes = b"POST", **more: str) -> dict[bytes, bytes]:
+def request(origin: bytes = PAGE, method: bytes = b"POST", **more: str) -> dict[bytes, bytes]:
     """Return the headers of a preflight."""
     found = {b"origin": origin, b"access-control-request-method": method}
     return found | {
@@ -31,20 +31,15 @@ def asked(origin: bytes = PAGE, method: bytes = b"POST", **more: str) -> dict[by
     }
 
 
-def test_without_origins_there_is_no_header_and_no_preflight() -> None:
-    """
-    As if the module was not there.
-    """
+def test_without_origins_cors_is_off() -> None:
     assert not NONE.is_on
     assert NONE.headers(PAGE) == NONE.headers(None) == ()
     assert NONE.lines(PAGE) == b""
-    assert NONE.preflight("OPTIONS", PATH, asked()) is None
+    assert NONE.preflight("OPTIONS", PATH, request()) is None
 
 
-def test_a_listed_origin_may_read() -> None:
-    """
-    It is named, headers beyond the usual ones can be read, and caches keep origins apart.
-    """
+def test_a_listed_origin_is_allowed() -> None:
+    """Responses vary with the origin."""
     found = dict(LISTED.headers(PAGE))
 
     assert found[b"access-control-allow-origin"] == found[b"timing-allow-origin"] == PAGE
@@ -71,18 +66,14 @@ def test_a_listed_origin_may_read() -> None:
         b"\xff\x00",
     ],
 )
-def test_an_origin_that_is_not_listed_may_not_read(origin: bytes | None) -> None:
-    """
-    Nothing but its exact text counts; the answer says that it depends on the origin, and repeats nothing.
-    """
+def test_an_unlisted_origin_is_not_allowed(origin: bytes | None) -> None:
+    """Only the exact text matches; it is not repeated in the response."""
     assert LISTED.headers(origin) == ((b"vary", b"Origin"),)
 
 
 @pytest.mark.parametrize("origin", [None, b"null", PAGE, b"\r\nx: y"])
-def test_with_a_star_all_answers_are_alike(origin: bytes | None) -> None:
-    """
-    A cache may give one page the answer of another; `null` is allowed here alone.
-    """
+def test_with_a_star_all_responses_are_the_same(origin: bytes | None) -> None:
+    """Also for the origin `null`."""
     found = dict(EVERY.headers(origin))
 
     assert found[b"access-control-allow-origin"] == found[b"timing-allow-origin"] == b"*"
@@ -92,21 +83,15 @@ def test_with_a_star_all_answers_are_alike(origin: bytes | None) -> None:
 
 @pytest.mark.parametrize("policy", [LISTED, EVERY])
 @pytest.mark.parametrize("origin", [None, PAGE, OTHER])
-def test_lines_say_the_same_as_headers(policy: CorsPolicy, origin: bytes | None) -> None:
-    """
-    For answers that are written as bytes.
-    """
+def test_lines_equal_headers(policy: CorsPolicy, origin: bytes | None) -> None:
     lines = policy.lines(origin).split(b"\r\n")
 
     assert lines.pop() == b""
     assert tuple(tuple(line.split(b": ", 1)) for line in lines) == policy.headers(origin)
 
 
-def test_a_preflight_says_what_a_page_may_send() -> None:
-    """
-    Keys and JSON among it; for two hours.
-    """
-    headers = LISTED.preflight("OPTIONS", PATH, asked(headers="content-type,authorization,x-api-key"))
+def test_a_preflight_lists_methods_and_headers() -> None:
+    headers = LISTED.preflight("OPTIONS", PATH, request(headers="content-type,authorization,x-api-key"))
     found = dict(headers or ())
 
     assert found[b"access-control-allow-methods"] == b"GET, HEAD, POST"
@@ -121,36 +106,33 @@ def test_a_preflight_says_what_a_page_may_send() -> None:
 @pytest.mark.parametrize(
     ("method", "headers"),
     [
-        ("GET", asked()),
-        ("POST", asked()),
+        ("GET", request()),
+        ("POST", request()),
         ("OPTIONS", {b"origin": PAGE}),
         ("OPTIONS", {b"access-control-request-method": b"POST"}),
         ("OPTIONS", {}),
     ],
 )
-def test_what_is_no_preflight_is_none(method: str, headers: Mapping[bytes, bytes]) -> None:
-    """
-    It is answered as without CORS.
-    """
+def test_other_requests_are_no_preflight(method: str, headers: Mapping[bytes, bytes]) -> None:
     assert LISTED.preflight(method, PATH, headers) is None
 
 
 @pytest.mark.parametrize(
     ("headers", "words"),
     [
-        (asked(OTHER), "Origin should be one that --cors-origin names; got 'https://page.example:8443'."),
-        (asked(b"null"), "got 'null'"),
-        (asked(method=b"DELETE"), "Access-Control-Request-Method should be one of GET, HEAD, POST; got 'DE"),
-        (asked(method=b"post"), "got 'post'"),
-        (asked(headers="content-type, x-evil"), "should be among accept, accept-language"),
-        (asked(headers="*"), "got '*'"),
-        (asked(headers="cookie"), "got 'cookie'"),
+        (request(OTHER), "Origin should be one that --cors-origin names; got 'https://page.example:8443'."),
+        (request(b"null"), "got 'null'"),
+        (
+            request(method=b"DELETE"),
+            "Access-Control-Request-Method should be one of GET, HEAD, POST; got 'DE",
+        ),
+        (request(method=b"post"), "got 'post'"),
+        (request(headers="content-type, x-evil"), "should be among accept, accept-language"),
+        (request(headers="*"), "got '*'"),
+        (request(headers="cookie"), "got 'cookie'"),
     ],
 )
 def test_a_preflight_is_refused_with_the_reason(headers: Mapping[bytes, bytes], words: str) -> None:
-    """
-    A developer sees it in the browser's tools.
-    """
     with pytest.raises(Forbidden) as caught:
         LISTED.preflight("OPTIONS", PATH, headers)
 
@@ -159,23 +141,18 @@ def test_a_preflight_is_refused_with_the_reason(headers: Mapping[bytes, bytes], 
 
 @pytest.mark.parametrize("policy", [LISTED, EVERY])
 @pytest.mark.parametrize("path", ["/v2/repository/index", "/v2/repository/models/ink/load"])
-def test_no_page_may_manage_models(policy: CorsPolicy, path: str) -> None:
-    """
-    Not one of a listed origin either: CORS is for predictions.
-    """
+def test_a_preflight_for_model_management_is_refused(policy: CorsPolicy, path: str) -> None:
+    """Also from a listed origin."""
     with pytest.raises(Forbidden, match="own origin"):
-        policy.preflight("OPTIONS", path, asked())
+        policy.preflight("OPTIONS", path, request())
 
 
-def test_only_a_named_origin_reaches_into_a_private_network() -> None:
-    """
-    A star is meant for public services; on a laptop it would open them to every page of the internet.
-    """
-    named = LISTED.preflight("OPTIONS", PATH, asked(private_network="true"))
+def test_only_a_listed_origin_may_access_a_private_network() -> None:
+    named = LISTED.preflight("OPTIONS", PATH, request(private_network="true"))
 
     assert (b"access-control-allow-private-network", b"true") in (named or ())
     with pytest.raises(Forbidden, match="private network"):
-        EVERY.preflight("OPTIONS", PATH, asked(private_network="true"))
+        EVERY.preflight("OPTIONS", PATH, request(private_network="true"))
 
 
 async def _hello(scope: Scope, receive: Receive, send: Send) -> None:
@@ -206,10 +183,8 @@ PARITY = (
 
 @pytest.mark.parametrize("origins", [["https://page.example", "http://localhost:3000"], ["*"]])
 @pytest.mark.parametrize("origin", [PAGE, OTHER, b"http://localhost:3000", b"null", b"https://PAGE.example"])
-def test_answers_allow_what_starlette_allows(origins: list[str], origin: bytes) -> None:
-    """
-    The same middleware with the same lists; it exposes headers to origins that may not read them, too.
-    """
+def test_responses_allow_what_starlette_allows(origins: list[str], origin: bytes) -> None:
+    """Starlette also exposes headers to origins that are not allowed."""
     theirs = _starlette(origins).get("/", headers={"Origin": origin.decode()}).headers
 
     ours = {name.decode(): value.decode() for name, value in CorsPolicy(origins).headers(origin)}
@@ -226,25 +201,21 @@ def test_answers_allow_what_starlette_allows(origins: list[str], origin: bytes) 
 @pytest.mark.parametrize(
     "headers",
     [
-        asked(),
-        asked(OTHER),
-        asked(b"null"),
-        asked(method=b"GET"),
-        asked(method=b"HEAD"),
-        asked(method=b"DELETE"),
-        asked(method=b"get"),
-        asked(headers="content-type"),
-        asked(headers="Content-Type , X-API-Key"),
-        asked(headers="x-evil"),
-        asked(headers="accept,x-evil"),
+        request(),
+        request(OTHER),
+        request(b"null"),
+        request(method=b"GET"),
+        request(method=b"HEAD"),
+        request(method=b"DELETE"),
+        request(method=b"get"),
+        request(headers="content-type"),
+        request(headers="Content-Type , X-API-Key"),
+        request(headers="x-evil"),
+        request(headers="accept,x-evil"),
     ],
 )
-def test_preflights_are_granted_as_starlette_grants_them(
-    origins: list[str], headers: dict[bytes, bytes]
-) -> None:
-    """
-    And refused as it refuses them, with 403 in place of 400.
-    """
+def test_preflights_are_allowed_as_by_starlette(origins: list[str], headers: dict[bytes, bytes]) -> None:
+    """Refused with 403 instead of 400."""
     policy = CorsPolicy(origins)
     sent = {name.decode(): value.decode() for name, value in headers.items()}
     theirs = _starlette(origins).options("/", headers=sent)

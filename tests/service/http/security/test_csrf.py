@@ -1,4 +1,4 @@
-"""`service/http/security/csrf.py`: which requests may change something."""
+"""`service/http/security/csrf.py`: requests from pages of other origins are refused."""
 
 import pytest
 
@@ -22,10 +22,7 @@ FOREIGN = (b"origin", b"http://evil.example")
         [(b"host", b"inkling.example"), (b"origin", b"https://inkling.example")],
     ],
 )
-def test_own_pages_and_clients_that_are_no_browsers_may(headers: list[tuple[bytes, bytes]]) -> None:
-    """
-    Clients of Triton send neither an origin nor a site.
-    """
+def test_pages_of_the_service_and_other_clients_are_allowed(headers: list[tuple[bytes, bytes]]) -> None:
     csrf.check(headers, HOSTS)
 
 
@@ -49,10 +46,7 @@ def test_own_pages_and_clients_that_are_no_browsers_may(headers: list[tuple[byte
         ([HOST, OWN, (b"sec-fetch-site", b"cross-site")], "Sec-Fetch-Site should be"),
     ],
 )
-def test_pages_of_other_origins_may_not(headers: list[tuple[bytes, bytes]], words: str) -> None:
-    """
-    One sign is enough, and none takes another back.
-    """
+def test_pages_of_other_origins_are_refused(headers: list[tuple[bytes, bytes]], words: str) -> None:
     with pytest.raises(Forbidden) as caught:
         csrf.check(headers, HOSTS)
 

@@ -1,4 +1,4 @@
-"""`service/http/security/hosts.py`: which hosts and origins are the service's own."""
+"""`service/http/security/hosts.py`: known hosts and own origins."""
 
 import pytest
 
@@ -25,9 +25,6 @@ NAMED = KnownHosts("0.0.0.0", ["inkling.example", "door.example:8443"])
     ],
 )
 def test_addresses_and_localhost_are_always_known(host: bytes) -> None:
-    """
-    No name server can make them another's; a probe of Kubernetes asks by the pod's address.
-    """
     assert ALONE.knows(host)
     assert NAMED.knows(host)
     ALONE.check(host)
@@ -61,9 +58,6 @@ def test_addresses_and_localhost_are_always_known(host: bytes) -> None:
     ],
 )
 def test_other_names_are_refused(host: bytes | None) -> None:
-    """
-    Whatever they look like; the message repeats little of them.
-    """
     with pytest.raises(Forbidden) as caught:
         NAMED.check(host)
 
@@ -72,25 +66,18 @@ def test_other_names_are_refused(host: bytes | None) -> None:
 
 
 @pytest.mark.parametrize("host", [b"inkling.example", b"INKLING.example:80", b"door.example:8443"])
-def test_named_hosts_are_known(host: bytes) -> None:
-    """
-    Without a port, on every port.
-    """
+def test_allowed_hosts_are_known(host: bytes) -> None:
+    """Without a port, on every port."""
     assert NAMED.knows(host)
     assert not ALONE.knows(host)
 
 
-def test_the_name_that_is_listened_on_is_known() -> None:
-    """
-    The setting `host` may be a name.
-    """
+def test_the_setting_host_is_known() -> None:
     assert KnownHosts("Inkling.internal").knows(b"inkling.internal:8000")
 
 
-def test_every_route_checks_hosts_once_the_settings_name_some() -> None:
-    """
-    Else management alone does.
-    """
+def test_every_path_checks_hosts_if_allowed_host_is_set() -> None:
+    """Otherwise only management does."""
     assert NAMED.is_enforced
     assert not ALONE.is_enforced
 
@@ -109,9 +96,6 @@ def test_every_route_checks_hosts_once_the_settings_name_some() -> None:
     ],
 )
 def test_own_origins(origin: bytes, host: bytes) -> None:
-    """
-    By the same host and port, or a named one behind a proxy that puts another into `Host`.
-    """
     assert NAMED.is_own(origin, host)
 
 
@@ -134,16 +118,10 @@ def test_own_origins(origin: bytes, host: bytes) -> None:
         (b"chrome-extension://127.0.0.1:8000", b"127.0.0.1:8000"),
     ],
 )
-def test_foreign_origins(origin: bytes, host: bytes) -> None:
-    """
-    Another port is another origin.
-    """
+def test_other_origins(origin: bytes, host: bytes) -> None:
     assert not NAMED.is_own(origin, host)
 
 
-def test_a_setting_that_is_no_host_is_refused() -> None:
-    """
-    With what came.
-    """
+def test_an_invalid_allowed_host_is_refused() -> None:
     with pytest.raises(ValueError, match=r"got 'http://a'"):
         KnownHosts("127.0.0.1", ["http://a"])

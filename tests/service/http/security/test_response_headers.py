@@ -1,4 +1,4 @@
-"""`service/http/security/response_headers.py`: constants, word for word."""
+"""`service/http/security/response_headers.py`: security headers."""
 
 import pytest
 
@@ -6,10 +6,7 @@ from service.http.security.response_headers import DOCUMENT_HEADERS, constant_he
 
 
 @pytest.mark.parametrize("cors", [False, True])
-def test_other_origins_load_answers_only_where_they_may_read_them(cors: bool) -> None:
-    """
-    A picture in a page of another origin is refused by the browser, unless CORS is on.
-    """
+def test_cross_origin_resource_policy_depends_on_cors(cors: bool) -> None:
     policy = b"cross-origin" if cors else b"same-origin"
 
     found = constant_headers(tls=False, cors=cors)
@@ -17,17 +14,11 @@ def test_other_origins_load_answers_only_where_they_may_read_them(cors: bool) ->
     assert found == ((b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", policy))
 
 
-def test_browsers_are_told_to_come_over_tls_only_over_tls() -> None:
-    """
-    Without TLS they would have to ignore it.
-    """
+def test_hsts_is_sent_only_over_tls() -> None:
     assert (b"strict-transport-security", b"max-age=31536000") in constant_headers(tls=True, cors=False)
 
 
-def test_no_header_is_both_constant_and_a_document_s() -> None:
-    """
-    It would come twice.
-    """
+def test_constant_and_document_headers_do_not_overlap() -> None:
     constant = {name.decode() for name, _ in constant_headers(tls=True, cors=True)}
 
     assert constant.isdisjoint(name.lower() for name in DOCUMENT_HEADERS)

@@ -1,4 +1,4 @@
-"""`service/http/server/connection_table.py`: places, whose they are, and who gives way."""
+"""`service/http/server/connection_table.py`: limits, and the order of eviction."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from service.http.server.connection_table import RESERVED, Connections, Place, TooManyConnections
+from service.http.server.connection_table import RESERVED, ConnectionTable, Slot, TooManyConnections
 from tests.service.http.server.fakes import run, until
 
 
@@ -45,19 +45,19 @@ class Peer:
 class Table:
     """A table, and the connections in it."""
 
-    table: Connections
-    places: list[Place] = field(default_factory=list)
+    table: ConnectionTable
+    slots: list[Slot] = field(default_factory=list)
     peers: list[Peer] = field(default_factory=list)
 
     def open(
         self, client: str, *, idle: bool = True, evictable: bool = True, is_exempt: bool = False
-    ) -> Place:
-        place = self.table.take(client, is_exempt)
+    ) -> Slot:
+        slot = self.table.acquire(client, is_exempt)
         peer = Peer(float(len(self.peers)), idle, evictable)
-        place.connection = peer
-        self.places.append(place)
+        slot.connection = peer
+        self.slots.append(slot)
         self.peers.append(peer)
-        return place
+        return slot
 
     def busy(self, client: str, count: int, *, is_exempt: bool = False) -> None:
         """Open connections that are being answered."""
@@ -73,20 +73,18 @@ def with_table(test: Callable[[Table], None], most: int = 4, per_client: int = 4
     """Run a test of a table in an event loop."""
 
     async def inside() -> None:
-        made = Table(Connections(most, per_client, 1))
+        made = Table(ConnectionTable(most, per_client, 1))
         test(made)
-        for place in made.places:
-            made.table.leave(place)
+        for slot in made.slots:
+            made.table.release(slot)
         assert len(made.table) == 0
-        assert not made.table.of_clients()
+        assert not made.table.per_client()
 
     run(inside())
 
 
-def test_the_oldest_idle_connection_gives_way() -> None:
-    """
-    To anybody, its own client included.
-    """
+def test_oldest_idle_connection_is_evicted() -> None:
+    """For other clients, and for its own."""
 
     def test(table: Table) -> None:
         table.open("a", idle=False)
@@ -99,25 +97,21 @@ def test_the_oldest_idle_connection_gives_way() -> None:
     with_table(test)
 
 
-def test_the_client_with_most_connections_loses_one() -> None:
-    """
-    Not the oldest of all.
-    """
+def test_client_with_most_connections_loses_one() -> None:
+    """Not the oldest connection of all."""
 
     def test(table: Table) -> None:
         for client in ("a", "b", "b", "b"):
             table.open(client)
         table.open("c")
         assert table.evicted() == [1]
-        assert table.table.of_clients() == {"a": 1, "b": 2, "c": 1}
+        assert table.table.per_client() == {"a": 1, "b": 2, "c": 1}
 
     with_table(test)
 
 
-def test_one_that_is_still_sending_gives_way_to_a_client_with_fewer() -> None:
-    """
-    And not to its own client: then it takes a reserved place.
-    """
+def test_sending_connection_is_evicted_for_a_client_with_fewer() -> None:
+    """For its own client, a reserved slot is acquired instead."""
 
     def test(table: Table) -> None:
         for _ in range(4):
@@ -130,10 +124,8 @@ def test_one_that_is_still_sending_gives_way_to_a_client_with_fewer() -> None:
     with_table(test, per_client=9)
 
 
-def test_a_place_for_probes_does_not_give_way_to_others() -> None:
-    """
-    Else every newcomer would get a normal place for one that was reserved, and the table would grow.
-    """
+def test_reserved_slot_is_not_evicted_for_others() -> None:
+    """Else it would be replaced by a normal slot, and the table would grow."""
 
     def test(table: Table) -> None:
         table.busy("a", 4)
@@ -145,10 +137,8 @@ def test_a_place_for_probes_does_not_give_way_to_others() -> None:
     with_table(test)
 
 
-def test_one_whose_next_request_was_not_read_yet_does_not_give_way() -> None:
-    """
-    The next oldest does.
-    """
+def test_connection_with_unread_input_is_not_evicted() -> None:
+    """The next oldest is."""
 
     def test(table: Table) -> None:
         for _ in range(4):
@@ -160,11 +150,8 @@ def test_one_whose_next_request_was_not_read_yet_does_not_give_way() -> None:
     with_table(test)
 
 
-def test_what_is_being_answered_never_gives_way() -> None:
-    """
-    Whoever comes gets a reserved place, as long as there is one. Those that have been there for long give
-    way, whatever they do: a probe takes milliseconds.
-    """
+def test_connection_being_answered_is_not_evicted() -> None:
+    """New connections get reserved slots while there are any. Old reserved slots are evicted in any state."""
 
     def test(table: Table) -> None:
         table.busy("a", 4)
@@ -177,16 +164,14 @@ def test_what_is_being_answered_never_gives_way() -> None:
             peer.accepted = time.perf_counter() + 60
         with pytest.raises(TooManyConnections, match=r"^Connections should be at most 4; "):
             table.open("later")
-        table.table.leave(table.places[0])
+        table.table.release(table.slots[0])
         assert not table.open("later").is_reserved
 
     with_table(test)
 
 
-def test_one_client_has_a_limit_of_its_own() -> None:
-    """
-    Its own idle connections give way; an exempt one has none.
-    """
+def test_limit_for_each_client() -> None:
+    """Its own idle connections are evicted. Exempt clients have no limit."""
 
     def test(table: Table) -> None:
         table.busy("a", 2)
@@ -200,41 +185,37 @@ def test_one_client_has_a_limit_of_its_own() -> None:
     with_table(test, per_client=2)
 
 
-def test_a_place_is_given_back_once() -> None:
-    """
-    An evicted connection ends later, when its place is another's.
-    """
+def test_slot_is_released_once() -> None:
+    """An evicted connection closes later, when its slot has another connection."""
 
     def test(table: Table) -> None:
-        place = table.open("a")
-        table.table.leave(place)
-        table.table.leave(place)
+        slot = table.open("a")
+        table.table.release(slot)
+        table.table.release(slot)
         assert len(table.table) == 0
-        reserved = table.table.take("a")
+        reserved = table.table.acquire("a")
         reserved.is_reserved = True
         table.table._reserved += 1
-        table.table.leave(reserved)
-        table.table.leave(reserved)
+        table.table.release(reserved)
+        table.table.release(reserved)
         assert table.table._reserved == 0
 
     with_table(test)
 
 
-def test_one_whose_protocol_is_not_made_yet_is_left_alone() -> None:
+def test_slot_without_a_connection_is_not_evicted() -> None:
     def test(table: Table) -> None:
-        places = [table.table.take("a") for _ in range(4)]
-        assert table.table.take("b").is_reserved
+        slots = [table.table.acquire("a") for _ in range(4)]
+        assert table.table.acquire("b").is_reserved
         assert table.table.all() == []
-        for place in [*places, *table.table._places]:
-            table.table.leave(place)
+        for slot in [*slots, *table.table._slots]:
+            table.table.release(slot)
 
     with_table(test)
 
 
-def test_all_are_looked_at_every_so_often() -> None:
-    """
-    While there are any, and also after one of them has failed.
-    """
+def test_sweep_checks_all_connections() -> None:
+    """While there are any, and after a check has failed."""
 
     class Broken(Peer):
         def check(self, now: float) -> None:
@@ -242,20 +223,20 @@ def test_all_are_looked_at_every_so_often() -> None:
             raise ZeroDivisionError
 
     async def test() -> None:
-        table = Connections(4, 4, 0.02)
-        place = table.take("a")
+        table = ConnectionTable(4, 4, 0.02)
+        slot = table.acquire("a")
         broken = Broken()
-        place.connection = broken
+        slot.connection = broken
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         await until(lambda: len(broken.checked) > 2)
-        table.leave(place)
+        table.release(slot)
         await until(lambda: table._timer is None)
         seen = len(broken.checked)
-        again = table.take("a")
+        again = table.acquire("a")
         peer = Peer()
         again.connection = peer
         await until(lambda: peer.checked)
         assert len(broken.checked) == seen
-        table.leave(again)
+        table.release(again)
 
     run(test())

@@ -1,4 +1,4 @@
-"""`service/http/server/listener.py`: accepts connections, many in a turn, and hands out their places."""
+"""`service/http/server/listener.py`: many connections per iteration, slots, exhausted descriptors, TLS."""
 
 import asyncio
 import errno
@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from service.http.server import listener
-from service.http.server.connection_table import RESERVED, Connections, Place
+from service.http.server.connection_table import RESERVED, ConnectionTable, Slot
 from service.http.server.listener import Listener
 from service.http.server.tls import Certificates
 from tests.certificates import connect, make
@@ -21,8 +21,8 @@ from tests.service.http.running import PATIENCE_S
 class Protocol(asyncio.Protocol):
     """Notes what happens to a connection, and sends what it got back."""
 
-    def __init__(self, table: Connections, place: Place | None, refusal: str | None) -> None:
-        self.place = place
+    def __init__(self, table: ConnectionTable, slot: Slot | None, refusal: str | None) -> None:
+        self.slot = slot
         self.refusal = refusal
         self.accepted = 0.0
         self.transport: Any = None
@@ -31,14 +31,14 @@ class Protocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        if self.place is not None:
-            self.place.connection = self
+        if self.slot is not None:
+            self.slot.connection = self
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self.is_lost = True
-        if self.place is not None:
-            self._table.leave(self.place)
+        if self.slot is not None:
+            self._table.release(self.slot)
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
@@ -64,13 +64,13 @@ class Rig:
     """A listener on a free port."""
 
     def __init__(self, most: int, certificates: Certificates | None, **options: Any) -> None:  # noqa: ANN401
-        self.table = Connections(most, most, 10)
+        self.table = ConnectionTable(most, most, 10)
         self.made: list[Protocol] = []
         self.errors: list[str] = []
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         self.listener = Listener(
-            self._make,
+            self._create,
             self.table,
             handshake_timeout_s=PATIENCE_S,
             certificates=certificates,
@@ -79,8 +79,8 @@ class Rig:
         )
         self.listener.add(self.socket)
 
-    def _make(self, place: Place | None, refusal: str | None) -> Protocol:
-        self.made.append(Protocol(self.table, place, refusal))
+    def _create(self, slot: Slot | None, refusal: str | None) -> Protocol:
+        self.made.append(Protocol(self.table, slot, refusal))
         return self.made[-1]
 
     def connect(self, count: int = 1) -> list[socket.socket]:
@@ -124,11 +124,7 @@ def close(*opened: socket.socket) -> None:
         one.close()
 
 
-def test_many_connections_are_accepted_in_one_turn() -> None:
-    """
-    A new client does not wait for as many turns as others are before it.
-    """
-
+def test_many_connections_are_accepted_per_iteration() -> None:
     async def test(made: Rig) -> None:
         opened = made.connect(40)
         turns = 0
@@ -142,12 +138,12 @@ def test_many_connections_are_accepted_in_one_turn() -> None:
     with_listener(test)
 
 
-def test_a_connection_is_made_with_its_place() -> None:
+def test_connection_gets_its_slot() -> None:
     async def test(made: Rig) -> None:
         (one,) = made.connect()
         await until(lambda: made.made and made.made[0].transport)
-        assert made.table.of_clients() == {"127.0.0.1": 1}
-        assert made.made[0].place is not None
+        assert made.table.per_client() == {"127.0.0.1": 1}
+        assert made.made[0].slot is not None
         assert made.made[0].refusal is None
         one.close()
         await until(lambda: not len(made.table))
@@ -155,11 +151,7 @@ def test_a_connection_is_made_with_its_place() -> None:
     with_listener(test)
 
 
-def test_a_client_without_a_place_is_told_why() -> None:
-    """
-    By the protocol, which has a refusal in place of a place.
-    """
-
+def test_connection_without_a_slot_gets_a_reason() -> None:
     async def test(made: Rig) -> None:
         opened = made.connect(2)
         await until(lambda: len(made.made) == 2)
@@ -170,7 +162,7 @@ def test_a_client_without_a_place_is_told_why() -> None:
     with_listener(test, most=1)
 
 
-def test_an_exempt_address_is_not_limited_by_itself() -> None:
+def test_exempt_address_has_no_limit() -> None:
     async def test(made: Rig) -> None:
         opened = made.connect(3)
         await until(lambda: len(made.made) == 3)
@@ -180,10 +172,8 @@ def test_an_exempt_address_is_not_limited_by_itself() -> None:
     with_listener(test, most=1, is_exempt=lambda address: address == "127.0.0.1")
 
 
-def test_what_waits_is_accepted_when_the_listener_closes() -> None:
-    """
-    These clients have connected, and may have sent a request; later ones cannot connect.
-    """
+def test_queued_connections_are_accepted_at_close() -> None:
+    """They may have sent a request. Later connections are refused by the kernel."""
 
     async def test(made: Rig) -> None:
         opened = made.connect(100)
@@ -199,10 +189,8 @@ def test_what_waits_is_accepted_when_the_listener_closes() -> None:
     with_listener(test)
 
 
-def test_a_removed_socket_stays_open() -> None:
-    """
-    Another process may accept its connections.
-    """
+def test_removed_socket_stays_open() -> None:
+    """Another process may accept its connections."""
 
     async def test(made: Rig) -> None:
         made.listener.remove(made.socket)
@@ -237,12 +225,10 @@ class Failing:
 @pytest.mark.parametrize(
     ("number", "reason"), [(errno.EMFILE, "descriptors"), (errno.ENFILE, "descriptors"), (errno.EIO, "other")]
 )
-def test_without_descriptors_it_waits_and_goes_on(
+def test_exhausted_descriptors_pause_accepting(
     number: int, reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    It is counted and logged, and the loop does not spin.
-    """
+    """The error is counted and logged, and the event loop does not spin."""
     monkeypatch.setattr(listener, "_PAUSE_S", 0.1)
     caplog.set_level(logging.ERROR, "service")
 
@@ -260,7 +246,7 @@ def test_without_descriptors_it_waits_and_goes_on(
     assert [record.message for record in caplog.records] == ["connection not accepted"] * 2
 
 
-def test_a_client_that_left_before_is_passed_over() -> None:
+def test_disconnect_before_accept_is_ignored() -> None:
     async def test(made: Rig) -> None:
         made.listener.remove(made.socket)
         failing: Any = Failing(made.socket, errno.ECONNABORTED, errno.EPROTO)
@@ -273,7 +259,7 @@ def test_a_client_that_left_before_is_passed_over() -> None:
     with_listener(test)
 
 
-def test_a_protocol_that_cannot_be_made_gives_its_place_back() -> None:
+def test_failed_protocol_releases_its_slot() -> None:
     async def test(made: Rig) -> None:
         asked: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
@@ -282,7 +268,7 @@ def test_a_protocol_that_cannot_be_made_gives_its_place_back() -> None:
             asked.append(arguments)
             raise ZeroDivisionError
 
-        made.listener._make = make
+        made.listener._create = make
         opened = made.connect()
         await until(lambda: asked and not made.listener._opening)
         assert len(made.table) == 0
@@ -296,7 +282,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(*make(tmp_path_factory.mktemp("tls"), "one"))
 
 
-def test_tls_is_spoken(certificates: Certificates) -> None:
+def test_tls_connection(certificates: Certificates) -> None:
     async def test(made: Rig) -> None:
         def ask() -> bytes:
             with connect(made.port) as connection:
@@ -310,10 +296,8 @@ def test_tls_is_spoken(certificates: Certificates) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01"])
-def test_a_handshake_that_fails_gives_its_place_back(certificates: Certificates, sent: bytes) -> None:
-    """
-    Of a client that leaves, or does not speak TLS.
-    """
+def test_failed_handshake_releases_its_slot(certificates: Certificates, sent: bytes) -> None:
+    """The client disconnects, or sends no TLS."""
 
     async def test(made: Rig) -> None:
         (one,) = made.connect()
@@ -326,49 +310,42 @@ def test_a_handshake_that_fails_gives_its_place_back(certificates: Certificates,
     with_listener(test, certificates=certificates)
 
 
-def test_handshakes_give_way_to_another_client(certificates: Certificates) -> None:
-    """
-    Otherwise one address would keep all places by saying nothing.
-    """
+def test_handshake_is_evicted_for_another_client(certificates: Certificates) -> None:
+    """Else one address could hold all slots without sending a byte."""
 
     async def test(made: Rig) -> None:
         opened = made.connect(3)
         await until(lambda: len(made.table) == 3)
-        other = made.table.take("192.0.2.9")
+        other = made.table.acquire("192.0.2.9")
         assert not other.is_reserved
         await until(lambda: not made.listener._opening or len(made.listener._opening) == 2)
         assert opened[0].recv(1) == b""
-        assert made.table.of_clients() == {"127.0.0.1": 2, "192.0.2.9": 1}
-        made.table.leave(other)
+        assert made.table.per_client() == {"127.0.0.1": 2, "192.0.2.9": 1}
+        made.table.release(other)
         close(*opened)
         await until(lambda: not len(made.table))
 
     with_listener(test, most=3, certificates=certificates)
 
 
-def test_over_tls_a_client_without_a_place_is_not_even_greeted(certificates: Certificates) -> None:
-    """
-    A handshake costs more than the refusal is worth.
-    """
+def test_tls_connection_without_a_slot_is_closed(certificates: Certificates) -> None:
+    """A handshake only to refuse costs too much."""
 
     async def test(made: Rig) -> None:
-        taken = [made.table.take(f"client {number}") for number in range(1 + RESERVED)]
+        taken = [made.table.acquire(f"client {number}") for number in range(1 + RESERVED)]
         (one,) = made.connect()
         assert await asyncio.to_thread(one.recv, 1) == b""
         assert not made.made
-        for place in taken:
-            made.table.leave(place)
+        for slot in taken:
+            made.table.release(slot)
         one.close()
 
     with_listener(test, most=1, certificates=certificates)
 
 
-def test_closing_does_not_wait_for_silent_handshakes(
+def test_close_does_not_wait_for_idle_handshakes(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    They may take as long as a head; a stop may not.
-    """
     monkeypatch.setattr(listener, "_LAST_HANDSHAKES_S", 0.05)
 
     async def test(made: Rig) -> None:

@@ -1,4 +1,4 @@
-"""`service/http/server/parser.py`: bytes to requests, wherever they are cut."""
+"""`service/http/server/parser.py`: requests do not depend on how their bytes are divided."""
 
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -72,10 +72,8 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_requests_are_the_same_wherever_their_bytes_are_cut(name: str) -> None:
-    """
-    At every byte, and into single bytes.
-    """
+def test_requests_do_not_depend_on_how_bytes_are_divided(name: str) -> None:
+    """Divided at every byte, and into single bytes."""
     stream = STREAMS[name]
     whole = feed(stream)
 
@@ -86,10 +84,7 @@ def test_requests_are_the_same_wherever_their_bytes_are_cut(name: str) -> None:
     assert feed(*[stream[at : at + 1] for at in range(len(stream))]).events == whole.events
 
 
-def test_a_body_after_an_offer_of_another_protocol_is_a_body() -> None:
-    """
-    And not the beginning of the other protocol.
-    """
+def test_body_after_upgrade_is_parsed() -> None:
     log = feed(STREAMS["an offer with a body"])
 
     assert log.events == [
@@ -101,10 +96,7 @@ def test_a_body_after_an_offer_of_another_protocol_is_a_body() -> None:
     ]
 
 
-def test_trailers_are_no_headers() -> None:
-    """
-    Whatever comes after the body was not part of the head.
-    """
+def test_trailers_are_not_headers() -> None:
     (request,) = feed(STREAMS["chunks and trailers"]).requests
 
     assert b"t" not in request.head.first_headers
@@ -114,9 +106,7 @@ def test_trailers_are_no_headers() -> None:
 @examples(200)
 @given(data=st.binary(max_size=200) | st.text("GETPOS/ HTP1.0:\r\n", max_size=200).map(str.encode))
 def test_arbitrary_bytes_are_requests_or_refused(data: bytes) -> None:
-    """
-    No other error escapes.
-    """
+    """No other error is raised."""
     with suppress(Refused):
         feed(data)
 
@@ -136,7 +126,7 @@ def test_arbitrary_bytes_are_requests_or_refused(data: bytes) -> None:
         (b"\r\n" * MAX_HEAD, "head-too-large"),
     ],
 )
-def test_what_is_refused_says_why(sent: bytes, kind: str) -> None:
+def test_invalid_requests_are_refused(sent: bytes, kind: str) -> None:
     with pytest.raises(Refused) as caught:
         feed(sent)
 
@@ -144,10 +134,8 @@ def test_what_is_refused_says_why(sent: bytes, kind: str) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])
-def test_a_head_of_the_largest_size_is_taken_again_and_again(times: int) -> None:
-    """
-    Every head is measured by itself, the body is not, and one byte more is too much.
-    """
+def test_size_limit_applies_to_each_head(times: int) -> None:
+    """Bodies do not count. One byte more is refused."""
     start = b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nA: "
     names = len(b"/b") + sum(len(line) for line in start.split(b"\r\n")[1:]) + 2 * 2  # and their line ends
     fill = b"a" * (MAX_HEAD - names - 2)
@@ -158,10 +146,8 @@ def test_a_head_of_the_largest_size_is_taken_again_and_again(times: int) -> None
         feed(one * (times - 1), (start + fill + b"a" * 40 + b"\r\n\r\n"))
 
 
-def test_chunks_may_cost_as_much_again_as_their_content() -> None:
-    """
-    And no more: chunks of one byte, or with long extensions, are refused.
-    """
+def test_chunk_framing_has_a_limit() -> None:
+    """Chunks of one byte, or with long extensions, are refused."""
     good = CHUNKED + b"".join(b"8\r\n12345678\r\n" for _ in range(1000)) + b"0\r\n\r\n"
     tiny = CHUNKED + b"1\r\na\r\n" * 2000
     extended = CHUNKED + (b"1;" + b"x" * 500 + b"\r\na\r\n") * 10
@@ -173,10 +159,7 @@ def test_chunks_may_cost_as_much_again_as_their_content() -> None:
         assert caught.value.problem.kind == "too-many-pieces"
 
 
-def test_trailers_are_measured() -> None:
-    """
-    They do not count as content.
-    """
+def test_trailers_count_as_framing() -> None:
     with pytest.raises(Refused) as caught:
         feed(*cut(CHUNKED + b"1\r\na\r\n0\r\n" + b"A: b\r\n" * 1000))
 
@@ -187,10 +170,8 @@ def cut(data: bytes, size: int = 100) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-def test_an_error_of_our_own_is_no_error_of_the_client() -> None:
-    """
-    What a callback raises comes out, and is not told as broken HTTP.
-    """
+def test_errors_of_callbacks_are_raised() -> None:
+    """They are not reported as invalid input."""
 
     class Broken(Log):
         def on_request(self, request: Request) -> None:
@@ -203,10 +184,8 @@ def test_an_error_of_our_own_is_no_error_of_the_client() -> None:
     assert isinstance(caught.value.__context__, ZeroDivisionError)
 
 
-def test_the_time_of_a_head_is_known_while_it_is_incomplete() -> None:
-    """
-    From its first byte to its last.
-    """
+def test_start_of_an_incomplete_head_is_recorded() -> None:
+    """From its first byte to its last."""
     parser = RequestParser(Log(), MAX_HEAD, HeadCache())
 
     assert not parser.head_began

@@ -1,4 +1,4 @@
-"""`service/http/server/request.py`: what RFC 9112 asks of a head, beyond its grammar."""
+"""`service/http/server/request.py`: validation of heads by RFC 9112."""
 
 import pytest
 from hypothesis import given
@@ -33,14 +33,14 @@ def parsed(
         (b"http://h", "/", b"/", b""),
     ],
 )
-def test_a_target_is_a_path_and_a_query(target: bytes, path: str, raw_path: bytes, query: bytes) -> None:
+def test_target_is_split_into_path_and_query(target: bytes, path: str, raw_path: bytes, query: bytes) -> None:
     request = parsed(target)
 
     assert (request.path, request.raw_path, request.query) == (path, raw_path, query)
 
 
 @pytest.mark.parametrize("target", [b"a", b"http://", b"a/b", b"http://a b/"])
-def test_other_targets_are_refused(target: bytes) -> None:
+def test_invalid_targets_are_refused(target: bytes) -> None:
     with pytest.raises(Refused) as caught:
         parsed(target)
 
@@ -49,12 +49,12 @@ def test_other_targets_are_refused(target: bytes) -> None:
 
 @examples(200)
 @given(target=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))
-def test_any_target_is_a_request_or_refused(target: str) -> None:
+def test_arbitrary_targets_are_parsed_or_refused(target: str) -> None:
     try:
         request = parsed(target.encode())
     except Refused:
         return
-    assert request.path.startswith("/") or request.path == "*"
+    assert request.path.startswith(("/", "*"))
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,8 @@ def test_any_target_is_a_request_or_refused(target: str) -> None:
         (b"/", b"a"),
     ],
 )
-def test_the_host_of_a_whole_url_is_the_host(target: bytes, host: bytes) -> None:
-    """
-    Whatever the header says (RFC 9112, section 3.2.2).
-    """
+def test_host_of_an_absolute_target_replaces_the_header(target: bytes, host: bytes) -> None:
+    """RFC 9112, section 3.2.2."""
     request = parsed(target)
 
     assert request.first_headers[b"host"] == host
@@ -89,10 +87,8 @@ def test_the_host_of_a_whole_url_is_the_host(target: bytes, host: bytes) -> None
         ([(b"host", b"")], "1.1", True),
     ],
 )
-def test_a_host_comes_once(headers: Headers, version: str, is_good: bool) -> None:
-    """
-    With HTTP/1.0 it may be missing.
-    """
+def test_host_is_required_once(headers: Headers, version: str, is_good: bool) -> None:
+    """With HTTP/1.0 it may be absent."""
     if is_good:
         parsed(b"/", *headers, version=version)
         return
@@ -109,7 +105,7 @@ def test_other_versions_are_refused(version: str) -> None:
     assert caught.value.problem.status == 505
 
 
-def test_a_tunnel_is_refused() -> None:
+def test_connect_is_refused() -> None:
     with pytest.raises(Refused) as caught:
         parsed(b"h:443", method=b"CONNECT")
 
@@ -117,7 +113,7 @@ def test_a_tunnel_is_refused() -> None:
 
 
 @pytest.mark.parametrize("codings", [[b"chunked"], [b"Chunked"], [b" chunked "]])
-def test_chunked_is_the_one_coding(codings: list[bytes]) -> None:
+def test_chunked_has_no_content_length(codings: list[bytes]) -> None:
     request = Request(parsed(b"/", HOST, *[(b"transfer-encoding", coding) for coding in codings]), 1.5)
 
     assert request.head.content_length is None
@@ -128,7 +124,7 @@ def test_chunked_is_the_one_coding(codings: list[bytes]) -> None:
     "codings",
     [[b"gzip"], [b"gzip, chunked"], [b"chunked", b"chunked"], [b"chunked;a=b"], [b""], [b"x" * 999]],
 )
-def test_other_codings_are_refused(codings: list[bytes]) -> None:
+def test_other_transfer_codings_are_refused(codings: list[bytes]) -> None:
     with pytest.raises(Refused) as caught:
         parsed(b"/", HOST, *[(b"transfer-encoding", coding) for coding in codings])
 
@@ -136,7 +132,7 @@ def test_other_codings_are_refused(codings: list[bytes]) -> None:
     assert len(caught.value.detail) < 150
 
 
-def test_a_coding_with_http_1_0_is_refused() -> None:
+def test_transfer_coding_with_http_1_0_is_refused() -> None:
     with pytest.raises(Refused) as caught:
         parsed(b"/", HOST, (b"transfer-encoding", b"chunked"), version="1.0")
 
@@ -144,7 +140,7 @@ def test_a_coding_with_http_1_0_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("value", "length"), [(b"5", 5), (b"5 ", 5), (b"0", 0), (b"007", 7)])
-def test_a_length_is_a_number(value: bytes, length: int) -> None:
+def test_content_length_is_parsed(value: bytes, length: int) -> None:
     request = Request(parsed(b"/", HOST, (b"content-length", value)), 1.5)
 
     assert request.head.content_length == request.missing == length
@@ -161,29 +157,25 @@ def test_a_length_is_a_number(value: bytes, length: int) -> None:
         ("1.0", b"100-continue", False),
     ],
 )
-def test_an_expectation_counts_with_http_1_1(version: str, value: bytes, expects: bool) -> None:
-    """
-    With HTTP/1.0 it must be ignored (RFC 9110, section 10.1.1).
-    """
+def test_expect_is_ignored_with_http_1_0(version: str, value: bytes, expects: bool) -> None:
+    """RFC 9110, section 10.1.1."""
     assert parsed(b"/", HOST, (b"expect", value), version=version).expects_continue is expects
 
 
-def test_http_1_0_never_stays_open() -> None:
+def test_http_1_0_is_not_kept_alive() -> None:
     assert not parsed(version="1.0").keep_alive
     assert parsed().keep_alive
 
 
-def test_the_first_of_several_headers_counts() -> None:
+def test_first_of_repeated_headers_is_used() -> None:
     request = parsed(b"/", HOST, (b"a", b"1"), (b"a", b"2"))
 
     assert request.first_headers[b"a"] == b"1"
     assert request.headers == [HOST, (b"a", b"1"), (b"a", b"2")]
 
 
-def test_only_small_heads_are_kept_and_not_many() -> None:
-    """
-    Many headers take many times their bytes; keys and cookies are not kept at all.
-    """
+def test_only_small_heads_are_cached() -> None:
+    """A limited number of them, and none with keys or cookies."""
     heads = HeadCache()
     for extra in ([(b"a", b"")] * 24, [(b"a", b"x" * 2048)], [(b"X-API-Key", b"k")], [(b"Cookie", b"c")]):
         heads.get(b"GET", b"/", "1.1", True, [HOST, *extra])

@@ -1,4 +1,4 @@
-"""`service/http/server/tls.py`: a certificate that may be replaced, and one that cannot be read."""
+"""`service/http/server/tls.py`: reload of a replaced certificate, and invalid pairs."""
 
 import logging
 import ssl
@@ -31,7 +31,7 @@ def _always_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tls, "_CHECK_S", 0)
 
 
-def test_the_context_is_the_same_as_long_as_the_files_are(pair: Pair) -> None:
+def test_context_is_kept_while_the_files_are_unchanged(pair: Pair) -> None:
     certificates = Certificates(*pair)
 
     assert certificates.context() is certificates.context()
@@ -44,7 +44,7 @@ def test_old_versions_and_renegotiation_are_off(pair: Pair) -> None:
     assert context.options & ssl.OP_NO_RENEGOTIATION
 
 
-def test_a_replaced_pair_is_read(
+def test_replaced_pair_is_loaded(
     pair: Pair, made: tuple[Pair, Pair], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "service")
@@ -54,7 +54,7 @@ def test_a_replaced_pair_is_read(
     pair.replace(made[1])
 
     assert certificates.context() is not before
-    assert [record.message for record in caplog.records] == ["certificate taken"]
+    assert [record.message for record in caplog.records] == ["TLS certificate reloaded"]
 
 
 REPLACEMENTS: dict[str, Callable[[Pair, Pair], object]] = {
@@ -68,12 +68,10 @@ REPLACEMENTS: dict[str, Callable[[Pair, Pair], object]] = {
 
 
 @pytest.mark.parametrize("name", REPLACEMENTS)
-def test_a_pair_that_cannot_be_used_is_not_taken(
+def test_invalid_pair_is_not_loaded(
     pair: Pair, made: tuple[Pair, Pair], name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    The old one stays, a line says so once, and what is mended is read.
-    """
+    """The old one is kept, one line is logged, and a valid pair is loaded later."""
     caplog.set_level(logging.INFO, "service")
     certificates = Certificates(*pair)
     before = certificates.context()
@@ -82,18 +80,14 @@ def test_a_pair_that_cannot_be_used_is_not_taken(
 
     assert certificates.context() is before
     assert certificates.context() is before
-    assert [record.message for record in caplog.records] == ["certificate not taken"]
+    assert [record.message for record in caplog.records] == ["TLS certificate not reloaded"]
     pair.replace(made[1])
     assert certificates.context() is not before
 
 
 @pytest.mark.parametrize("name", REPLACEMENTS)
-def test_a_pair_that_cannot_be_used_is_an_error_at_the_start(
-    pair: Pair, made: tuple[Pair, Pair], name: str
-) -> None:
-    """
-    An encrypted key too: nobody is asked for a passphrase.
-    """
+def test_invalid_pair_is_an_error_at_startup(pair: Pair, made: tuple[Pair, Pair], name: str) -> None:
+    """An encrypted key too: OpenSSL does not ask for a passphrase."""
     REPLACEMENTS[name](pair, made[1])
 
     with pytest.raises(OSError, match=r"PEM|PASSWORD|mismatch|MISMATCH|No such file|DECRYPT|lib"):

@@ -13,8 +13,9 @@ from service.core.errors import (
 )
 from service.inference.admission.access import Access, network_of
 from service.inference.admission.buckets import BucketTable
-from service.inference.admission.keys import KeysInvalid, Right, Scrypt, hash_of, new_key
-from service.inference.admission.rates import NS, UNLIMITED, Limits, parse
+from service.inference.admission.key_file import KeysInvalid
+from service.inference.admission.keys import Right, Scrypt, hash_of, new_key
+from service.inference.admission.rates import NS, UNLIMITED, RateLimits, parse
 from tests.processes import modules_after
 from tests.service.inference.admission.conftest import Clock
 
@@ -39,10 +40,8 @@ def access(tmp_path: Path, keys: dict[str, bytes], clock: Clock) -> Access:
     return Access(path, UNLIMITED, BucketTable(clock=clock))
 
 
-def test_without_keys_and_rates_everybody_may_predict_and_read() -> None:
-    """
-    As before there were any; `is_open` says that nobody need be asked.
-    """
+def test_without_keys_and_rates_every_client_may_predict_and_read() -> None:
+    """`is_open` is true, so `authorize` need not be called."""
     access = Access(None, UNLIMITED)
 
     for right in (Right.PREDICT, Right.READ):
@@ -55,10 +54,8 @@ def test_without_keys_and_rates_everybody_may_predict_and_read() -> None:
     assert not access.has_keys
 
 
-def test_without_keys_nobody_manages_but_over_the_operators_listener() -> None:
-    """
-    Not even somebody with a key.
-    """
+def test_without_keys_management_needs_the_operators_listener() -> None:
+    """A key in the request makes no difference."""
     access = Access(None, UNLIMITED)
 
     for key in (None, b"ink_anything"):
@@ -69,10 +66,8 @@ def test_without_keys_nobody_manages_but_over_the_operators_listener() -> None:
 
 
 @pytest.mark.parametrize("right", list(Right))
-def test_with_keys_nobody_comes_without_one(access: Access, right: Right) -> None:
-    """
-    Over the operators' listener neither; a missing key is told from a wrong one.
-    """
+def test_with_keys_a_request_without_one_is_refused(access: Access, right: Right) -> None:
+    """Also over the operators' listener; a missing and a wrong key are different errors."""
     for is_operator in (False, True):
         for key in (None, b"ink_wrong", b"x" * 100_000):
             with pytest.raises(Unauthenticated) as caught:
@@ -94,9 +89,7 @@ def test_with_keys_nobody_comes_without_one(access: Access, right: Right) -> Non
 def test_a_key_has_its_rights_and_no_others(
     access: Access, keys: dict[str, bytes], clock: Clock, name: str, allowed: set[Right]
 ) -> None:
-    """
-    No right contains another; the message says which is missing.
-    """
+    """No right includes another; the message names the missing one."""
     for right in Right:
         clock.now += NS
         if right in allowed:
@@ -106,10 +99,8 @@ def test_a_key_has_its_rights_and_no_others(
                 access.authorize(keys[name], HERE, right)
 
 
-def test_a_key_for_some_models_is_refused_others(access: Access, keys: dict[str, bytes]) -> None:
-    """
-    At once, or when the model is known; a long name is cut.
-    """
+def test_a_key_for_some_models_is_refused_for_others(access: Access, keys: dict[str, bytes]) -> None:
+    """At once, or when the model is known; a long name is shortened in the message."""
     grant = access.authorize(keys["ink-only"], HERE, Right.PREDICT)
     grant.check_model("ink")
 
@@ -121,9 +112,7 @@ def test_a_key_for_some_models_is_refused_others(access: Access, keys: dict[str,
 
 
 def test_requests_beyond_the_rate_are_refused(access: Access, keys: dict[str, bytes], clock: Clock) -> None:
-    """
-    For the key, from whatever address; with the time to wait.
-    """
+    """For the key, from any address; with the time to wait."""
     for address in ("192.0.2.1", "192.0.2.2"):
         access.authorize(keys["app"], address, Right.READ)
 
@@ -137,12 +126,10 @@ def test_requests_beyond_the_rate_are_refused(access: Access, keys: dict[str, by
     assert access.authorize(keys["ops"], HERE, Right.READ).client == "ops"
 
 
-def test_a_batch_may_be_larger_than_what_is_left_and_is_paid_for(
+def test_a_batch_larger_than_the_remaining_images_puts_the_bucket_in_debt(
     access: Access, keys: dict[str, bytes], clock: Clock
 ) -> None:
-    """
-    The next request is refused at its head until the debt is paid; reading costs no images.
-    """
+    """The next prediction is refused until the debt is gone; reading costs no images."""
     access.authorize(keys["app"], HERE, Right.PREDICT).charge(9)
     access.authorize(keys["app"], HERE, Right.PREDICT).charge(10)
     clock.now += NS // 2
@@ -156,10 +143,8 @@ def test_a_batch_may_be_larger_than_what_is_left_and_is_paid_for(
     access.authorize(keys["app"], HERE, Right.PREDICT)
 
 
-def test_parallel_batches_are_not_all_run_on_the_last_image(access: Access, keys: dict[str, bytes]) -> None:
-    """
-    Requests that were admitted together are counted one by one.
-    """
+def test_parallel_batches_are_charged_one_by_one(access: Access, keys: dict[str, bytes]) -> None:
+    """Not all of them may use the last image."""
     grants = [access.authorize(keys["app"], HERE, Right.PREDICT) for _ in range(2)]
     grants[0].charge(10)
 
@@ -168,10 +153,8 @@ def test_parallel_batches_are_not_all_run_on_the_last_image(access: Access, keys
     grants[1].charge(0)
 
 
-def test_a_batch_that_no_wait_would_allow_is_too_large(access: Access, keys: dict[str, bytes]) -> None:
-    """
-    413, not 429: coming back would not help. Nothing is taken.
-    """
+def test_a_batch_larger_than_the_burst_is_too_large(access: Access, keys: dict[str, bytes]) -> None:
+    """413, not 429: a retry would not help. Nothing is charged."""
     grant = access.authorize(keys["app"], HERE, Right.PREDICT)
 
     with pytest.raises(PayloadTooLarge, match="at most 10 images; got 11"):
@@ -179,10 +162,8 @@ def test_a_batch_that_no_wait_would_allow_is_too_large(access: Access, keys: dic
     grant.charge(10)
 
 
-def test_an_answer_says_what_is_left(access: Access, keys: dict[str, bytes]) -> None:
-    """
-    After the images were charged; nothing for a client without a rate.
-    """
+def test_a_response_has_the_remaining_tokens(access: Access, keys: dict[str, bytes]) -> None:
+    """After the images were charged; no fields for a client without a rate."""
     grant = access.authorize(keys["app"], HERE, Right.PREDICT)
     grant.charge(4)
 
@@ -194,10 +175,8 @@ def test_an_answer_says_what_is_left(access: Access, keys: dict[str, bytes]) -> 
 
 
 def test_without_keys_each_address_has_the_rate(clock: Clock) -> None:
-    """
-    The operators' listener has none.
-    """
-    access = Access(None, Limits(parse("1/s")), BucketTable(clock=clock))
+    """The operators' listener has none."""
+    access = Access(None, RateLimits(parse("1/s")), BucketTable(clock=clock))
 
     def is_refused(address: str, is_operator: bool = False) -> bool:
         try:
@@ -229,19 +208,15 @@ def test_without_keys_each_address_has_the_rate(clock: Clock) -> None:
         ("\ud800", b"?"),
     ],
 )
-def test_addresses_are_grouped(address: str, network: bytes) -> None:
-    """
-    IPv6 by /64; what is no address is taken as text.
-    """
+def test_addresses_share_the_rate_of_their_network(address: str, network: bytes) -> None:
+    """IPv6 by /64; other text than an address counts as itself."""
     assert network_of(address) == network
 
 
-def test_addresses_that_are_made_up_fill_no_memory(clock: Clock) -> None:
-    """
-    Neither the table nor the memory of identities grows with their number or length.
-    """
+def test_invented_addresses_do_not_fill_the_memory(clock: Clock) -> None:
+    """Neither by their number nor by their length."""
     table = BucketTable(64, clock=clock)
-    access = Access(None, Limits(parse("1/s")), table)
+    access = Access(None, RateLimits(parse("1/s")), table)
 
     for number in range(20_000):
         access.authorize(None, f"2001:db8:{number // 65_536:x}:{number % 65_536:x}::1", Right.READ)
@@ -252,10 +227,8 @@ def test_addresses_that_are_made_up_fill_no_memory(clock: Clock) -> None:
     assert len(table._memory) == 64 * 32
 
 
-def test_a_reload_changes_what_keys_may_do(access: Access, keys: dict[str, bytes], tmp_path: Path) -> None:
-    """
-    A request that was admitted before goes on; the next one meets the new file.
-    """
+def test_a_reload_changes_rights(access: Access, keys: dict[str, bytes], tmp_path: Path) -> None:
+    """For the next request; admitted ones go on."""
     grant = access.authorize(keys["app"], HERE, Right.PREDICT)
     (tmp_path / "keys").write_text(f"ops {hash_of(keys['ops'].decode())} rights=predict\n")
 
@@ -273,9 +246,6 @@ def test_a_reload_changes_what_keys_may_do(access: Access, keys: dict[str, bytes
 
 
 def test_without_a_key_file_there_is_nothing_to_reload() -> None:
-    """
-    A signal changes nothing.
-    """
     access = Access(None, UNLIMITED)
 
     assert access.reload()
@@ -285,18 +255,13 @@ def test_without_a_key_file_there_is_nothing_to_reload() -> None:
     access.close()
 
 
-def test_a_bad_key_file_is_told_at_the_start(tmp_path: Path) -> None:
-    """
-    The service does not begin without the keys that it was asked to need.
-    """
+def test_an_invalid_key_file_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(KeysInvalid):
         Access(tmp_path / "missing", UNLIMITED)
 
 
-def test_a_passphrase_is_verified_before_it_is_known(tmp_path: Path) -> None:
-    """
-    With scrypt itself.
-    """
+def test_a_passphrase_must_be_verified_before_it_is_accepted(tmp_path: Path) -> None:
+    """With scrypt itself."""
     path = tmp_path / "keys"
     path.write_text(f"ann {Scrypt.of('correct-horse-battery')} rights=read\n")
     access = Access(path, UNLIMITED)
@@ -316,10 +281,7 @@ def test_a_passphrase_is_verified_before_it_is_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "key", [b"", b".", b"ann.", b".x", b"\x00", b"\xff" * 600, b"ink_" + b"A" * 43, b"ann" + b"." * 400]
 )
-def test_no_key_causes_an_error_of_ours(tmp_path: Path, key: bytes) -> None:
-    """
-    Whatever is sent, it is unauthenticated.
-    """
+def test_any_invalid_key_is_unauthenticated(tmp_path: Path, key: bytes) -> None:
     path = tmp_path / "keys"
     path.write_text(f"ann {Scrypt.of('correct-horse-battery')} rights=read\n")
     access = Access(path, UNLIMITED)
@@ -332,10 +294,8 @@ def test_no_key_causes_an_error_of_ours(tmp_path: Path, key: bytes) -> None:
     access.close()
 
 
-def test_admission_is_light_to_import() -> None:
-    """
-    The command line imports it before anything heavy.
-    """
+def test_admission_imports_nothing_heavy() -> None:
+    """The command line imports it."""
     loaded = modules_after("import service.inference.admission.access")
 
     assert {"numpy", "pydantic", "starlette", "onnxruntime"}.isdisjoint(loaded)

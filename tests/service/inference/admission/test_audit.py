@@ -5,17 +5,15 @@ import pytest
 
 from service.inference.admission import audit
 from service.inference.admission.audit import Actor
-from service.observability import json_logging
+from service.observability import json_lines
 
 
 def test_a_change_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """
-    With who, what, before and after, in the log's own form.
-    """
+    """With client, operation, and versions before and after."""
     audit.record(Actor("ops", "192.0.2.1", "abc"), "load", "ink", ["1"], ["1", "2"])
 
     (record,) = caplog.records
-    line = json.loads(json_logging.JsonFormatter().format(record))
+    line = json.loads(json_lines.JsonFormatter().format(record))
     del line["time"]
     assert line == {
         "level": "info",
@@ -31,10 +29,7 @@ def test_a_change_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     }
 
 
-def test_the_record_is_written_whatever_the_log_level(caplog: pytest.LogCaptureFixture) -> None:
-    """
-    Also where only errors are.
-    """
+def test_the_record_is_written_at_any_log_level(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.NOTSET)
     root = logging.getLogger()
     level = root.level

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.inference.admission.buckets import BucketTable
-from service.inference.admission.rates import NS, Limits, Rate, parse
+from service.inference.admission.rates import NS, Rate, RateLimits, parse
 from tests.processes import python
 from tests.service.inference.admission.conftest import Clock
 
@@ -15,10 +15,8 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has 
 
 
 def test_requests_beyond_the_burst_are_refused_until_time_passes(clock: Clock) -> None:
-    """
-    And the refusal takes nothing.
-    """
-    table, limits = BucketTable(clock=clock), Limits(parse("10/s", 3))
+    """A refused request takes no tokens."""
+    table, limits = BucketTable(clock=clock), RateLimits(parse("10/s", 3))
     client = table.identity(b"key", b"app")
 
     granted = [not table.spend(client, limits, 1, None).refused for _ in range(5)]
@@ -30,10 +28,8 @@ def test_requests_beyond_the_burst_are_refused_until_time_passes(clock: Clock) -
 
 
 def test_clients_do_not_share_buckets(clock: Clock) -> None:
-    """
-    Nor do a key and an address with the same name.
-    """
-    table, limits = BucketTable(clock=clock), Limits(parse("1/s"))
+    """Nor do a key and an address of the same name."""
+    table, limits = BucketTable(clock=clock), RateLimits(parse("1/s"))
     clients = [table.identity(b"key", b"a"), table.identity(b"key", b"b"), table.identity(b"address", b"a")]
 
     for _ in range(2):
@@ -45,10 +41,8 @@ def test_clients_do_not_share_buckets(clock: Clock) -> None:
 
 
 def test_one_empty_bucket_leaves_the_other_as_it_was(clock: Clock) -> None:
-    """
-    Tokens are taken from both or from none.
-    """
-    table, limits = BucketTable(clock=clock), Limits(parse("1/s", 10), parse("1/s", 5))
+    """Tokens are taken from both buckets or from none."""
+    table, limits = BucketTable(clock=clock), RateLimits(parse("1/s", 10), parse("1/s", 5))
     client = table.identity(b"key", b"app")
     table.spend(client, limits, None, 5)
 
@@ -60,11 +54,8 @@ def test_one_empty_bucket_leaves_the_other_as_it_was(clock: Clock) -> None:
     assert limits.requests.left(after.requests_full_at, after.now) == 10
 
 
-def test_looking_takes_nothing_and_needs_no_memory(clock: Clock) -> None:
-    """
-    A client that spends nothing has no slot.
-    """
-    table, limits = BucketTable(8, clock=clock), Limits(parse("1/s"), parse("1/s"))
+def test_a_check_takes_no_tokens_and_no_slot(clock: Clock) -> None:
+    table, limits = BucketTable(8, clock=clock), RateLimits(parse("1/s"), parse("1/s"))
 
     for number in range(100):
         assert not table.spend(table.identity(b"key", b"%d" % number), limits, 0, 0).refused
@@ -75,9 +66,7 @@ def test_looking_takes_nothing_and_needs_no_memory(clock: Clock) -> None:
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, NS)), max_size=100))
 @settings(max_examples=50)
 def test_clients_that_fit_are_counted_exactly(spent: list[tuple[int, int]]) -> None:
-    """
-    Each as if it had a bucket of its own, though all share one group of slots.
-    """
+    """Each as with a table of its own, though all share one group of slots."""
     clock, rate = Clock(), Rate.of(Fraction(2), 3)
     table = BucketTable(8, clock=clock)
     alone = [0] * 6
@@ -86,16 +75,14 @@ def test_clients_that_fit_are_counted_exactly(spent: list[tuple[int, int]]) -> N
         expected = rate.spend(alone[number], clock.now, 1)
         alone[number] = alone[number] if expected is None else expected
 
-        found = table.spend(table.identity(b"key", b"%d" % number), Limits(rate), 1, None)
+        found = table.spend(table.identity(b"key", b"%d" % number), RateLimits(rate), 1, None)
 
         assert bool(found.refused) == (expected is None)
 
 
 def test_a_flood_of_clients_takes_no_more_memory(clock: Clock) -> None:
-    """
-    The table has the size it began with, and every new client is still counted.
-    """
-    table, limits = BucketTable(64, clock=clock), Limits(parse("1/s"))
+    """The table keeps its size, and every new client is counted."""
+    table, limits = BucketTable(64, clock=clock), RateLimits(parse("1/s"))
 
     for number in range(10_000):
         client = table.identity(b"address", b"%d" % number)
@@ -105,12 +92,10 @@ def test_a_flood_of_clients_takes_no_more_memory(clock: Clock) -> None:
     assert len(table._memory) == 64 * 32
 
 
-def test_a_full_group_forgets_who_would_be_forgotten_first(clock: Clock) -> None:
-    """
-    A client with a deep debt stays refused while others come and go.
-    """
+def test_a_full_group_evicts_the_client_that_is_full_first(clock: Clock) -> None:
+    """A client with a deep debt stays refused while others come and go."""
     table = BucketTable(8, clock=clock)
-    slow, quick = Limits(parse("1/h")), Limits(parse("1/s"))
+    slow, quick = RateLimits(parse("1/h")), RateLimits(parse("1/s"))
     debtor = table.identity(b"key", b"debtor")
     table.spend(debtor, slow, 1, None)
 
@@ -121,10 +106,8 @@ def test_a_full_group_forgets_who_would_be_forgotten_first(clock: Clock) -> None
 
 
 def test_a_slot_is_reused_when_its_buckets_are_full(clock: Clock) -> None:
-    """
-    Nobody who still counts is forgotten for a new client then.
-    """
-    table, limits = BucketTable(8, clock=clock), Limits(parse("1/s"))
+    """Before a client whose buckets are not full is evicted."""
+    table, limits = BucketTable(8, clock=clock), RateLimits(parse("1/s"))
     names = [b"%d" % number for number in range(16)]
     for name in names[:8]:
         table.spend(table.identity(b"key", name), limits, 1, None)
@@ -136,12 +119,9 @@ def test_a_slot_is_reused_when_its_buckets_are_full(clock: Clock) -> None:
     assert all(table.spend(table.identity(b"key", name), limits, 1, None).refused for name in names[8:])
 
 
-def test_half_a_record_refuses_nobody_for_long(clock: Clock) -> None:
-    """
-    A state that no spending could have led to counts as the deepest debt; in the slot of a client that is
-    gone, it is free.
-    """
-    table, limits = BucketTable(8, clock=clock), Limits(parse("1/s", 2))
+def test_a_torn_slot_does_not_refuse_for_long(clock: Clock) -> None:
+    """An impossible state counts as the deepest debt; in the slot of another client, it is free."""
+    table, limits = BucketTable(8, clock=clock), RateLimits(parse("1/s", 2))
     client = table.identity(b"key", b"app")
     table.spend(client, limits, 1, None)
     for slot in range(8):
@@ -158,12 +138,10 @@ def test_half_a_record_refuses_nobody_for_long(clock: Clock) -> None:
 
 
 def test_a_lower_rate_does_not_inherit_a_longer_debt(clock: Clock) -> None:
-    """
-    After a reload, a client waits no longer than its new rate could make it wait.
-    """
+    """After a reload, a client waits no longer than its new rate allows."""
     table, client = BucketTable(clock=clock), b"0" * 16
-    table.spend(client, Limits(parse("1/h", 20)), 20, None)
-    limits = Limits(parse("10/s"))
+    table.spend(client, RateLimits(parse("1/h", 20)), 20, None)
+    limits = RateLimits(parse("10/s"))
 
     refused = [bool(table.spend(client, limits, 1, None).refused)]
     clock.now += 2 * NS - 1
@@ -178,10 +156,8 @@ def _tables() -> Iterator[BucketTable]:
         yield BucketTable(is_shared=True)
 
 
-def test_identities_are_those_of_one_start() -> None:
-    """
-    Nobody can choose an address that shares a slot with another's.
-    """
+def test_identities_differ_between_starts() -> None:
+    """So clients cannot choose addresses that share a group with another client."""
     first, second = (table.identity(b"address", b"1") for table in (BucketTable(), BucketTable()))
 
     assert first != second
@@ -191,7 +167,7 @@ def test_identities_are_those_of_one_start() -> None:
 _BEGINNING = """
 import os, signal
 from service.inference.admission.buckets import BucketTable
-from service.inference.admission.rates import Limits, parse
+from service.inference.admission.rates import RateLimits, parse
 
 reader, writer = os.pipe()
 
@@ -207,7 +183,7 @@ def stop_with_the_lock(table):
 
 _TOGETHER = """
 table = BucketTable(is_shared=True, patience_s=60)
-limits = Limits(parse("1000/d"), parse("2000/d"))
+limits = RateLimits(parse("1000/d"), parse("2000/d"))
 client = table.identity(b"key", b"app")
 pids = []
 for process in range(4):
@@ -224,7 +200,7 @@ print(sum(map(int, os.read(reader, 4096).split())))
 
 _KILLED = """
 table = BucketTable(8, is_shared=True, patience_s=60)
-limits = Limits(parse("1000/d"))
+limits = RateLimits(parse("1000/d"))
 client = table.identity(b"key", b"app")
 pid = stop_with_the_lock(table)
 os.kill(pid, signal.SIGKILL)
@@ -234,7 +210,7 @@ print(repr(table.spend(client, limits, 1, None).refused))
 
 _STOPPED = """
 table = BucketTable(8, is_shared=True, patience_s=0.01)
-limits = Limits(parse("2/d"))
+limits = RateLimits(parse("2/d"))
 client = table.identity(b"key", b"app")
 pid = stop_with_the_lock(table)
 os.kill(pid, signal.SIGSTOP)
@@ -252,8 +228,8 @@ os.waitpid(pid, 0)
 )
 def test_processes_share_one_limit(script: str, output: str) -> None:
     """
-    Four that hammer on one client get exactly its burst. One that is killed with the lock does not leave it
-    locked, and one that is stopped with it keeps nobody waiting.
+    Four that send at once get exactly the burst. One killed with the lock does not leave it locked, and one
+    stopped with it does not block the others.
     """
     done = python("-c", _BEGINNING + script)
 
@@ -262,10 +238,7 @@ def test_processes_share_one_limit(script: str, output: str) -> None:
 
 @needs_fork
 def test_a_shared_table_counts_as_a_private_one() -> None:
-    """
-    In one process there is no difference.
-    """
-    limits = Limits(parse("5/d"))
+    limits = RateLimits(parse("5/d"))
     for table in _tables():
         client = table.identity(b"key", b"app")
 

@@ -28,9 +28,7 @@ Fields = list[tuple[bytes | str, bytes | str]]
     ],
 )
 def test_the_key_is_found(fields: Fields, key: bytes | None) -> None:
-    """
-    In either field, in HTTP and in gRPC's metadata; other schemes are ignored.
-    """
+    """In either field, in HTTP and gRPC metadata; other schemes are ignored."""
     assert presented_key(fields) == key
 
 
@@ -43,9 +41,7 @@ def test_the_key_is_found(fields: Fields, key: bytes | None) -> None:
     ],
 )
 def test_two_different_keys_are_refused(fields: Fields) -> None:
-    """
-    Which of them counts must not depend on who reads first; the message repeats neither.
-    """
+    """The message contains neither."""
     with pytest.raises(MalformedRequest) as caught:
         presented_key(fields)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inference.admission.rates import MAX_FILL_NS, NS, Limits, Rate, parse, per_second
+from service.inference.admission.rates import MAX_FILL_NS, NS, Rate, RateLimits, parse, per_second
 
 START = 10**15
 
@@ -13,7 +13,7 @@ attempts = st.lists(st.tuples(st.integers(0, 3 * NS), st.integers(0, 20)), min_s
 
 
 class Model:
-    """A token bucket as it is described in words: exact, with its level as the state."""
+    """A token bucket with exact arithmetic and its level as the state."""
 
     def __init__(self, per_ns: Fraction, burst: int) -> None:
         self.per_ns = per_ns
@@ -32,9 +32,7 @@ class Model:
 
 @given(attempts, st.sampled_from([1, 2, 5, 10, 100, 1000]), st.integers(1, 30))
 def test_a_bucket_behaves_as_the_model(tried: list[tuple[int, int]], per_s: int, burst: int) -> None:
-    """
-    The same attempts are granted, and the same tokens are left, after any waits.
-    """
+    """The same attempts succeed, and the same tokens are left."""
     rate = Rate.of(Fraction(per_s), burst)
     model = Model(Fraction(per_s, NS), burst)
     now, full_at = START, 0
@@ -59,9 +57,7 @@ def test_a_bucket_behaves_as_the_model(tried: list[tuple[int, int]], per_s: int,
 def test_no_client_gets_more_than_the_rate_and_two_bursts(
     tried: list[tuple[int, int]], per_s: Fraction, burst: int
 ) -> None:
-    """
-    Over any time, whatever the rate; with one token at a time, no more than the rate and one burst.
-    """
+    """In any time; with one token at a time, no more than the rate and one burst."""
     rate = Rate.of(per_s, burst)
     now, full_at, singles_full_at = START, 0, 0
     taken = singles = 0
@@ -82,9 +78,7 @@ def test_no_client_gets_more_than_the_rate_and_two_bursts(
 
 @given(st.fractions(Fraction(1, 100), 1_000_000, max_denominator=1000), st.integers(1, 500))
 def test_after_the_wait_there_is_a_token(per_s: Fraction, burst: int) -> None:
-    """
-    A client that waits as long as it is told is not refused again; a nanosecond less does not do.
-    """
+    """A nanosecond earlier there is none."""
     rate = Rate.of(per_s, burst)
     full_at = rate.spend(0, START, burst)
     assert full_at is not None
@@ -108,9 +102,7 @@ def test_after_the_wait_there_is_a_token(per_s: Fraction, burst: int) -> None:
     ],
 )
 def test_a_rate_is_parsed(text: str, amount: int, window_ns: int, burst: int) -> None:
-    """
-    The burst is what the text names, rounded up.
-    """
+    """The burst is the number in the text, rounded up."""
     rate = parse(text)
 
     assert (rate.amount, rate.window_ns, rate.burst) == (amount, window_ns, burst)
@@ -133,18 +125,13 @@ def test_a_rate_is_parsed(text: str, amount: int, window_ns: int, burst: int) ->
         ("1/d", 2, "a burst that refills within a day; got one that takes 172,800 s"),
     ],
 )
-def test_what_is_no_rate_is_refused(text: str, burst: int | None, words: str) -> None:
-    """
-    With what should be, and what came.
-    """
+def test_an_invalid_rate_is_refused(text: str, burst: int | None, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parse(text, burst)
 
 
 def test_settings_become_rates() -> None:
-    """
-    Off without a rate; the burst is that of one second unless it is set.
-    """
+    """No limit without a rate; the default burst is that of one second."""
     assert per_second(None, None) is None
     assert per_second(2.5, None) == Rate.of(Fraction(5, 2), 3)
     assert per_second(2.5, 40) == Rate.of(Fraction(5, 2), 40)
@@ -152,22 +139,18 @@ def test_settings_become_rates() -> None:
         per_second(None, 5)
 
 
-def test_states_fit_into_the_memory_that_they_are_kept_in() -> None:
-    """
-    The deepest debt of the slowest rate, after a century of uptime, is a 64-bit integer.
-    """
+def test_states_fit_into_64_bits() -> None:
+    """The deepest debt of the slowest rate, after a century of uptime."""
     century_ns = 100 * 366 * 86_400 * NS
 
     assert century_ns + 2 * MAX_FILL_NS < 2**63
 
 
-def test_limits_describe_themselves() -> None:
-    """
-    As the header field has it: quota and window, and the unit where it is not requests.
-    """
-    assert not Limits().is_limited
-    assert Limits().policy == ""
-    assert Limits(parse("100/s")).policy == '"requests";q=100;w=1'
-    limits = Limits(parse("600/min"), parse("0.5/s", 10))
+def test_limits_have_a_policy() -> None:
+    """As in the header field: quota and window, and the unit unless it is requests."""
+    assert not RateLimits().is_limited
+    assert RateLimits().policy == ""
+    assert RateLimits(parse("100/s")).policy == '"requests";q=100;w=1'
+    limits = RateLimits(parse("600/min"), parse("0.5/s", 10))
     assert limits.is_limited
     assert limits.policy == '"requests";q=600;w=60, "images";q=10;qu="images";w=20'

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from training.data import pen_digits
+from training.data import pen_digits, pen_letters
 from training.data.pen_digits import PEN_DIGITS, read
-from training.data.unipen.conversion import convert, download
+from training.data.pen_letters import PEN_LETTERS
+from training.data.unipen.conversion import convert, convert_letters, download
 from training.errors import DataCorrupt, DownloadFailed
 
 HERE = replace(PEN_DIGITS, donors=("abc",), addresses=())
@@ -46,6 +47,52 @@ def test_an_archive_is_converted(tmp_path: Path) -> None:
     ]
     assert len(conversion.digits) == 1
     assert conversion.skipped == {"its label is no digit": 1, "its components are missing": 1}
+
+
+LETTERS_HERE = replace(PEN_LETTERS, donors=("abc",))
+
+
+def _write(archive: Path, category: str, donor: str = "abc") -> None:
+    (archive / "data" / category / donor).mkdir(parents=True)
+    (archive / "data" / category / donor / "one.dat").write_text(UNIPEN)
+
+
+def test_letters_are_converted(tmp_path: Path) -> None:
+    """
+    Both cases, upper case first; the writer's name begins with the category. Digits, broken segments and
+    other donors are left out.
+    """
+    for category, donor in (("1a", "abc"), ("1b", "abc"), ("1c", "abc"), ("1c", "xyz")):
+        _write(tmp_path / "unipen", category, donor)
+
+    count = convert_letters(tmp_path / "unipen", tmp_path, LETTERS_HERE)
+
+    found = pen_letters.read(tmp_path, LETTERS_HERE)
+    assert count == len(found) == 2
+    assert [(each.label, each.donor, each.writer) for each in found] == [
+        ("x", "abc", "1b/abc/one"),
+        ("x", "abc", "1c/abc/one"),
+    ]
+    assert found[0].strokes[0].tolist() == [[0, 0], [250, 0], [125, 1000]]
+
+
+def test_one_download_gives_digits_and_letters(tmp_path: Path) -> None:
+    """
+    Only the missing file is made; then nothing is fetched.
+    """
+    archive = HERE.path(tmp_path).with_name(HERE.archive)
+    for made in (["digits.jsonl.gz", "letters.jsonl.gz"], ["letters.jsonl.gz"]):
+        for category in ("1a", "1b", "1c"):
+            if not (tmp_path / "unipen" / "data" / category).exists():
+                _write(tmp_path / "unipen", category)
+        archive.parent.mkdir(exist_ok=True)
+        with tarfile.open(archive, "w:gz") as tape:
+            tape.add(tmp_path / "unipen", "cdrom")
+
+        assert download(tmp_path, lambda *_: None, HERE, LETTERS_HERE) == made
+        assert not archive.exists()
+        assert download(tmp_path, lambda *_: None, HERE, LETTERS_HERE) == []
+        LETTERS_HERE.path(tmp_path).unlink()
 
 
 def test_an_archive_without_these_donors_is_refused(tmp_path: Path) -> None:

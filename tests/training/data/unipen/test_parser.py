@@ -61,7 +61,7 @@ def test_characters_are_read_with_their_strokes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("places", "wanted"),
+    ("places", "expected"),
     [
         ("0", [[[1, 5], [2, 10]]]),
         ("0:1", [[[2, 10]]]),
@@ -71,13 +71,13 @@ def test_characters_are_read_with_their_strokes() -> None:
         ("3,0", [[[6, 30]], [[1, 5], [2, 10]]]),
     ],
 )
-def test_a_range_names_components_and_points(places: str, requested_output: list[list[list[float]]]) -> None:
+def test_a_range_names_components_and_points(places: str, expected: list[list[list[float]]]) -> None:
     """
     Both ends are included; a colon precedes a point, a comma separates ranges.
     """
     (found,) = segments(f'.INCLUDE abc/data/one.dat\n.SEGMENT CHARACTER {places} OK "1"\n')
 
-    assert points(found) == requested_output
+    assert points(found) == expected
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from training.data.examples import Examples
 from training.data.pen_digits import PenDigit
 from training.evaluation.ablation import steps
 from training.evaluation.ablation.image_sets import SIZES, all_sets, choose_digits
+from training.synthesis.canvases import client, pictures
 
 
 def digits(count: int) -> list[PenDigit]:
@@ -40,9 +41,14 @@ def test_every_set_has_its_steps() -> None:
     mnist, tidy, sizes, *others = all_sets(test, digits(4))
 
     assert tuple(tidy.by_step) == (*steps.STEPS, steps.DRAWN)
-    assert [each.name for each in others] == ["clean canvases", "tools canvases", "scan canvases"]
+    assert [each.name for each in others] == [
+        *("clean canvases", "tools canvases", "scan canvases"),
+        *(f"scaled down by the client, {kind}" for kind in client.KINDS),
+        "pictures of more than a digit",
+    ]
     assert len(sizes.by_step) == len(SIZES)
-    for pictures in (tidy, sizes, *others, mnist):
-        assert all(found.shape == (len(pictures.labels), 28, 28) for found in pictures.by_step.values())
+    assert tuple(others[-1].by_step) == tuple(pictures.KINDS)
+    for images in (tidy, sizes, *others, mnist):
+        assert all(found.shape == (len(images.labels), 28, 28) for found in images.by_step.values())
     assert tidy.donors.tolist() == list("abab")
     assert mnist.donors.size == 0

@@ -1,3 +1,5 @@
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,6 +58,25 @@ def test_networks_fitted_on_strokes_need_their_folds(published: Path, tmp_path: 
 
     assert found.held_out.keys() == {"b"}
     np.testing.assert_allclose(found.held_out["b"](images), found.predict(images), atol=1e-3)
+
+
+def test_folds_belong_to_the_newest_network_in_floats(published: Path, tmp_path: Path) -> None:
+    """
+    An older version was fitted otherwise, and its folds were replaced.
+    """
+    models = tmp_path / "models"
+    shutil.copytree(published / "softmax", models / "softmax")
+    for version in ("1", "2"):
+        manifest = models / "softmax" / version / "manifest.json"
+        content = json.loads(manifest.read_text())
+        content["recipe"]["data"] = "ink"
+        manifest.write_text(json.dumps(content))
+    (tmp_path / "a.onnx").write_bytes((published / "softmax" / "2" / "model.onnx").read_bytes())
+
+    found = {model.name: model.held_out.keys() for model in load_models(models, tmp_path, ["a"])}
+
+    assert found["softmax 1"] == set()
+    assert found["softmax 2"] == {"a"}
 
 
 def test_float_folds_do_not_count_for_quantised_networks(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Inference requests and responses over HTTP: JSON, optionally followed by binary tensor contents."""

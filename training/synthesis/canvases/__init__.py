@@ -1,0 +1,1 @@
+"""Drawings on canvases and in pictures, as programs and people send them."""
