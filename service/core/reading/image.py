@@ -6,10 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.core.drawing import segmentation
-from service.core.reading import components
+from service.core.drawing import components, segmentation
 from service.core.reading.candidates import Box, Line, lines
-from service.core.reading.components import Component
 
 _COARSE_SIDE = 480
 """Larger side, in pixels, of the image on which components and the usual height are found."""
@@ -40,6 +38,23 @@ _MOST_CUTS = 8
 
 
 @dataclass(frozen=True)
+class _Component:
+    """A connected component of the ink: position of its bounding box, and (h, w) bool."""
+
+    left: int
+    top: int
+    mask: NDArray[np.bool_]
+
+    @property
+    def height(self) -> int:
+        return len(self.mask)
+
+    @property
+    def width(self) -> int:
+        return int(self.mask.shape[1])
+
+
+@dataclass(frozen=True)
 class Piece:
     """A part of an image's ink.
 
@@ -65,11 +80,7 @@ def pieces(picture: Image.Image | NDArray[np.uint8]) -> tuple[list[Piece], list[
         Blank: There is no ink on the paper.
     """
     ink, unit = segmentation.ink_of(picture, _COARSE_SIDE)
-    found = components.find(ink > _INK)
-    if not found:
-        raise segmentation.Blank
-    largest = max(component.pixels for component in found)
-    found = [component for component in found if component.pixels >= _SPECK * largest]
+    found = _components(ink > _INK)
     heights = np.sort([component.height for component in found])
     usual = float(heights[np.searchsorted(np.cumsum(heights), heights.sum() / 2)])
     soft = np.maximum(ink, 0)
@@ -80,7 +91,8 @@ def pieces(picture: Image.Image | NDArray[np.uint8]) -> tuple[list[Piece], list[
         of_component.append(range(len(parts), len(parts) + len(cut)))
         parts += cut
     boxes = [
-        (one.left * unit, one.top * unit, one.right * unit, one.bottom * unit) for one in found
+        (one.left * unit, one.top * unit, (one.left + one.width) * unit, (one.top + one.height) * unit)
+        for one in found
     ]
     text = []
     for line in lines(boxes):
@@ -90,9 +102,20 @@ def pieces(picture: Image.Image | NDArray[np.uint8]) -> tuple[list[Piece], list[
     return parts, text
 
 
-def _piece(
-    component: Component, mask: NDArray[np.bool_], ink: NDArray[np.float32], unit: float
-) -> Piece:
+def _components(ink: NDArray[np.bool_]) -> list[_Component]:
+    """Return the components that are no specks; raises Blank if there are none."""
+    found = components.connected(ink)
+    if not found.count:
+        raise segmentation.Blank
+    pixels = found.sums(np.ones(ink.shape, np.float32))
+    result = []
+    for number in np.flatnonzero(pixels >= _SPECK * pixels.max()).tolist():
+        left, top, right, bottom = found.boxes[number].tolist()
+        result.append(_Component(left, top, found.labels[top:bottom, left:right] == number + 1))
+    return result
+
+
+def _piece(component: _Component, mask: NDArray[np.bool_], ink: NDArray[np.float32], unit: float) -> Piece:
     """Return a piece with its soft edges: its own pixels, and their neighbours that are no component's."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     mask = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -112,7 +135,7 @@ def _piece(
     return Piece(x, y, soft, (left * unit, top * unit, (left + width) * unit, (top + height) * unit))
 
 
-def _cut(component: Component, usual: float) -> list[NDArray[np.bool_]]:
+def _cut(component: _Component, usual: float) -> list[NDArray[np.bool_]]:
     """Cut a wide component along seams with little ink; return the mask of each part."""
     mask = component.mask
     if component.width < _WIDE * usual or component.height < 0.3 * usual:
@@ -164,11 +187,9 @@ def _least(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     return total
 
 
-def _seam(
-    down: NDArray[np.float32], up: NDArray[np.float32], middle: int, column: int
-) -> NDArray[np.intp]:
+def _seam(down: NDArray[np.float32], up: NDArray[np.float32], middle: int, column: int) -> NDArray[np.intp]:
     """Return the cheapest seam through a pixel."""
-    height, width = down.shape
+    height = len(down)
     seam = np.empty(height, np.intp)
     for costs, rows in ((down, range(middle, -1, -1)), (up, range(middle, height))):
         at = column
