@@ -21,7 +21,7 @@ from tests.processes import PATIENCE_S, Process, ended, running
 
 Record = Callable[[str, object], None]
 
-MAX_RESIDENT_MB = 200
+MAX_RESIDENT_MB = 220
 
 
 @pytest.fixture(scope="module")
