@@ -14,7 +14,7 @@ import orjson
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from service.core.drawing import mnist
+from service.core.drawing import mnist, mnist_rule
 from service.grpc.messages import inference_pb2 as pb
 
 _SEED = 6
@@ -89,13 +89,24 @@ class Engine:
 
 
 def drawings() -> list[Strokes]:
-    """Return seeded curves of one stroke each, in pixels of a canvas of 280 x 280."""
+    """Return seeded curves of one stroke each, in pixels of a canvas of 280 x 280.
+
+    Preprocessed, all are like MNIST's images, so that servers without preprocessing get what ours does.
+    """
     random = np.random.default_rng(_SEED)
-    steps = random.normal(0, 6, (_BODIES, _POINTS, 2)).cumsum(1)
-    steps += random.normal(0, 3, (_BODIES, 1, 2)) * np.arange(_POINTS)[:, None]
-    low, high = steps.min(1, keepdims=True), steps.max(1, keepdims=True)
-    points = np.rint(40 + (_SIDE - 80) * (steps - low) / (high - low)).astype(int)
-    return [[stroke.tolist()] for stroke in points]
+    found: list[Strokes] = []
+    while len(found) < _BODIES:
+        steps = random.normal(0, 6, (_POINTS, 2)).cumsum(0)
+        steps += random.normal(0, 3, 2) * np.arange(_POINTS)[:, None]
+        low, high = steps.min(0), steps.max(0)
+        points = np.rint(40 + (_SIDE - 80) * (steps - low) / (high - low)).astype(int)
+        if mnist_rule.is_as_mnist(_drawn([points.tolist()])):
+            found.append([points.tolist()])
+    return found
+
+
+def _drawn(strokes: Strokes) -> NDArray[np.uint8]:
+    return mnist.from_strokes([np.array(stroke, np.float64) for stroke in strokes])
 
 
 def images(count: int, shape: tuple[int, ...] = (28, 28)) -> list[NDArray[np.uint8]]:
@@ -103,7 +114,7 @@ def images(count: int, shape: tuple[int, ...] = (28, 28)) -> list[NDArray[np.uin
     if len(shape) == 3:
         shown = _photographs(shape)
     else:
-        shown = np.stack([mnist.from_strokes([np.array(s, np.float64) for s in one]) for one in drawings()])
+        shown = np.stack([_drawn(strokes) for strokes in drawings()])
     return [shown[(np.arange(count) + start) % _BODIES] for start in range(_BODIES)]
 
 

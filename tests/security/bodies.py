@@ -178,14 +178,15 @@ def json_bodies() -> Iterator[Costly]:  # noqa: PLR0915 - a list
     """Yield JSON bodies for every prediction endpoint."""
     kind = "application/json"
     predict, instances = f"{INK}/predict", "/v1/models/ink:predict"
+    unchanged = f"{predict}?prepare=none"
 
     def post(name: str, make: Callable[[], bytes], path: str = predict) -> Costly:
         return Costly(f"JSON {name}", path, kind, make)
 
-    yield post("images of 0, nested", lambda: images_json(nested(b"7")))
-    yield post("images of 0, flat", lambda: images_json(nested(b"7", (784,))))
-    yield post("images of 200", lambda: images_json(nested(b"200")))
-    yield post("images of 1.0", lambda: images_json(nested(b"1.0")))
+    yield post("images of 0, nested", lambda: images_json(nested(b"7")), unchanged)
+    yield post("images of 0, flat", lambda: images_json(nested(b"7", (784,))), unchanged)
+    yield post("images of 200", lambda: images_json(nested(b"200")), unchanged)
+    yield post("images of 1.0", lambda: images_json(nested(b"1.0")), unchanged)
     yield post(
         "images of 0.5, unit", lambda: images_json(nested(b".5".join([b"0", b""])))[:-1] + b',"scale":"unit"}'
     )
@@ -296,25 +297,30 @@ def _npy_of(make: Callable[[], NDArray[np.generic]], order: Literal["C", "F"]) -
 def array_bodies() -> Iterator[Costly]:
     """Yield arrays: raw bytes, NumPy files, and tensors of the Open Inference Protocol."""
     octets, numpy_file = "application/octet-stream", "application/x-npy"
-    predict = f"{INK}/predict"
+    predict = f"{INK}/predict?prepare=none"
 
     def images(dtype: str, count: int = MOST_IMAGES) -> NDArray[np.generic]:
         return np.full((count, 28, 28), 1, dtype)
 
     yield Costly("octets", predict, octets, lambda: images("u1").tobytes())
-    yield Costly("octets, seen", f"{predict}?include=seen", octets, lambda: bytes([200]) * (4096 * 784))
+    yield Costly("octets, seen", f"{predict}&include=seen", octets, lambda: bytes([200]) * (4096 * 784))
     yield Costly(
         "octets, mnist",
-        f"{predict}?prepare=mnist",
+        f"{INK}/predict?prepare=mnist",
         octets,
         lambda: np.tile(np.arange(784, dtype="u1"), 4096).tobytes(),
     )
     yield Costly("octets, photographs", f"{FLOWERS}/predict", octets, lambda: bytes(12288 * 261))
     yield Costly("octets, too many", predict, octets, lambda: bytes(WHOLE // 784 * 784))
-    yield Costly("octets, mlp-512x4", "/v1/models/mlp-512x4/predict", octets, lambda: images("u1").tobytes())
+    yield Costly(
+        "octets, mlp-512x4",
+        "/v1/models/mlp-512x4/predict?prepare=none",
+        octets,
+        lambda: images("u1").tobytes(),
+    )
     yield Costly(
         "octets, explain",
-        f"{INK}/explain?include=seen,activations",
+        f"{INK}/explain?include=seen,activations&prepare=none",
         octets,
         lambda: images("u1", 256).tobytes(),
     )

@@ -23,7 +23,7 @@ REFUSED_WHILE_SENDING = 0
 
 def image(path: str) -> Costly:
     """Return a request with one image."""
-    return Costly("one image", path, "application/octet-stream", lambda: b"\7" * 784)
+    return Costly("one image", f"{path}?prepare=none", "application/octet-stream", lambda: b"\7" * 784)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from tests.security.asking import ask
 PAGE = "https://page.example"
 PREDICT = "/v1/models/quadrants/predict"
 LOAD = "/v2/repository/models/quadrants/load"
-IMAGE = b"\x00" * 784
+IMAGE = toys.dot(0).tobytes()
 RAW = {"Content-Type": "application/octet-stream"}
 
 
@@ -146,7 +146,8 @@ def test_browser_page_can_use_the_api_only_from_an_allowed_origin(root: Path, cl
     """
     pages = pytest.importorskip("tests.security.pages")
     predicted = """async (address) => {
-        const body = JSON.stringify({ image: Array.from({ length: 28 }, () => Array(28).fill(9)) });
+        const row = (y) => Array.from({ length: 28 }, (_, x) => (x + y < 9 ? 255 : 0));
+        const body = JSON.stringify({ image: Array.from({ length: 28 }, (_, y) => row(y)) });
         const headers = { 'Content-Type': 'application/json', 'X-Request-Id': 'from-a-page' };
         const ask = (path, options) => fetch(address + path, options).then(
             async (answer) => [answer.status, answer.headers.get('x-request-id'), await answer.json()],

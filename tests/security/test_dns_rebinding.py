@@ -50,7 +50,7 @@ def test_prediction_for_another_host_is_refused(named: Process) -> None:
     headers = {"Content-Type": "application/octet-stream"}
     path = "/v1/models/quadrants/predict"
 
-    refused = ask(named.port, "POST", path, {**headers, "Host": "evil.example"}, b"\x00" * 784)
-    answered = ask(named.port, "POST", path, {**headers, "Host": "inkling.example"}, b"\x00" * 784)
+    refused = ask(named.port, "POST", path, {**headers, "Host": "evil.example"}, toys.dot(0).tobytes())
+    answered = ask(named.port, "POST", path, {**headers, "Host": "inkling.example"}, toys.dot(0).tobytes())
 
     assert (refused.status, answered.status) == (403, 200)

@@ -150,7 +150,7 @@ def test_hostile_version_is_refused_without_details(
     refused = ask(process.port, "POST", LOAD)
     served = ask(process.port, "GET", "/v1/models/quadrants")
     octets = {"Content-Type": "application/octet-stream"}
-    answer = ask(process.port, "POST", PREDICT, octets, bytes(784))
+    answer = ask(process.port, "POST", PREDICT, octets, toys.dot(0).tobytes())
 
     assert refused.status == 409
     assert b"quadrants/2" in refused.content

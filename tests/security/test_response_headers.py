@@ -34,7 +34,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         ("GET", "/v1/models", {}, b"", 200),
         ("GET", "/v1/models/quadrants/report", {}, b"", 200),
         ("GET", "/v1/models/quadrants/weights/output/0.png", {}, b"", 200),
-        ("POST", PREDICT, RAW, b"\x00" * 784, 200),
+        ("POST", PREDICT, RAW, toys.dot(0).tobytes(), 200),
         ("POST", PREDICT, RAW, b"", 400),
         ("GET", "/nowhere", {}, b"", 404),
         ("DELETE", "/", {}, b"", 405),

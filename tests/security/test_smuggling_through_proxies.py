@@ -254,7 +254,7 @@ def victim(proxy: Proxy, number: int) -> str:
     quarter, request_id = number % len(toys.QUARTERS), f"victim-{number}"
     headers = {"X-Request-ID": request_id}
     with closing(proxy.connect()) as connection:
-        answer = ask(connection, "POST", PREDICT, toys.dot(quarter).tobytes(), headers)
+        answer = ask(connection, "POST", f"{PREDICT}?prepare=none", toys.dot(quarter).tobytes(), headers)
     if answer.status != 200:
         return f"{answer.status} {answer.content[:200]!r}"
     label = json.loads(answer.content)["predictions"][0]["label"]

@@ -20,7 +20,7 @@ CODE = (
     "model/initialisation.py",
     "model/mlp.py",
     "synthesis/augmentations.py",
-    "synthesis/canvases.py",
+    "synthesis/canvases/generated.py",
     "synthesis/handwriting.py",
     "synthesis/nondigit_glyphs.py",
     "synthesis/nondigits.py",
