@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.codecs.drawings import Limits
 from service.core.network import dense_layers
-from service.http.api import explain, health, page, predict, reports, weights
+from service.http.api import explain, health, page, predict, read, reports, weights
 from service.http.calls.dispatcher import Dispatcher
 from service.http.calls.prediction_call import PredictionContext
 from service.http.messages import problems
@@ -174,6 +174,7 @@ def create_app(
         "models": [
             *predict.Endpoints(registry, http, settings.default_model).operations(),
             *explain.Endpoints(http).operations(),
+            *read.Endpoints(http).operations(),
             *kserve_v1.Endpoints(http).operations(),
         ],
         "weights": weights.Endpoints(http, cache).operations(),

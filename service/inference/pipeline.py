@@ -55,6 +55,8 @@ class PredictionRequest(NamedTuple, Generic[Response]):
         timeout_s: Deadline for the start of the prediction and for its end, in seconds after the request's
             head arrived; None for none of its own.
         priority: Priority in the thread pool, as `ThreadPool.run` takes it.
+        cut: Makes the images of the drawings in place of preprocessing, any number of them: (N, ...) uint8 of
+            the model's input shape; None to preprocess each drawing.
         image_bytes: Memory per image of preprocessing, prediction and response, as `costs.image_cost`
             returns it; None for the minimum.
     """
@@ -68,6 +70,7 @@ class PredictionRequest(NamedTuple, Generic[Response]):
     timeout_s: float | None = None
     priority: int = 0
     image_bytes: int | None = None
+    cut: Callable[[Drawings], NDArray[np.uint8]] | None = None
 
     def is_short(self) -> bool:
         """Return whether it can run on the event loop without delaying other requests."""
@@ -265,15 +268,18 @@ class Pipeline:
         self, context: RequestContext, model: Model, request: PredictionRequest[Response]
     ) -> NDArray[np.uint8]:
         """Return the images in the model's input shape; raises as `preprocessing.prepare`."""
-        images = preprocessing.prepare(
-            request.drawings,
-            model.shape,
-            self.limits,
-            request.prepare,
-            request.recorders,
-            self.budget,
-            request.changed,
-        )
+        if request.cut is not None:
+            images = request.cut(request.drawings)
+        else:
+            images = preprocessing.prepare(
+                request.drawings,
+                model.shape,
+                self.limits,
+                request.prepare,
+                request.recorders,
+                self.budget,
+                request.changed,
+            )
         context.mark("prepare")
         return images
 

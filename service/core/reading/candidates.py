@@ -53,9 +53,9 @@ class Candidate:
         start: Position of its first piece in the line.
         end: One after the position of its last piece.
         box: Its bounding box.
-        gap: Largest horizontal gap between two of its neighbouring pieces, in usual heights; negative where
-            they overlap. -1 of a single piece.
-        height: Its height in usual heights.
+        gap: Largest horizontal gap between neighbouring pieces of it, in usual heights; 0 without one.
+        overlap: Horizontal overlap with the next piece of the line, in usual heights; 0 without one.
+        height: Its height, in usual heights.
     """
 
     line: int
@@ -63,6 +63,7 @@ class Candidate:
     end: int
     box: Box
     gap: float
+    overlap: float
     height: float
 
 
@@ -134,7 +135,7 @@ def runs(boxes: Sequence[Box], line: Line, number: int) -> list[Candidate]:
     found = []
     for start in range(len(line.pieces)):
         left, top, right, bottom = boxes[line.pieces[start]]
-        gap = -1.0
+        gap = 0.0
         for end in range(start + 1, min(start + MOST_PIECES, len(line.pieces)) + 1):
             if end > start + 1:
                 box = boxes[line.pieces[end - 1]]
@@ -143,6 +144,9 @@ def runs(boxes: Sequence[Box], line: Line, number: int) -> list[Candidate]:
                 right, bottom = max(right, box[2]), max(bottom, box[3])
                 if right - left > _WIDEST * line.height:
                     break
+            overlap = 0.0
+            if end < len(line.pieces):
+                overlap = max(0.0, (right - boxes[line.pieces[end]][0]) / line.height)
             height = (bottom - top) / line.height
-            found.append(Candidate(number, start, end, (left, top, right, bottom), gap, height))
+            found.append(Candidate(number, start, end, (left, top, right, bottom), gap, overlap, height))
     return found

@@ -79,6 +79,24 @@ class Predictions(_Schema):
     predictions: list[Prediction]
 
 
+class ReadDigit(Prediction):
+    """One digit of a number, and its prediction."""
+
+    box: tuple[float, float, float, float] = Field(
+        description="Left, top, right and bottom: pixels of a picture, or coordinates of strokes"
+    )
+
+
+class Reading(_Schema):
+    """The response of `read`."""
+
+    model: str
+    version: str
+    text: str = Field(description="The digits, with a line feed between lines", examples=["42"])
+    confidence: float = Field(description="Product of the digits' confidences")
+    digits: list[ReadDigit] = Field(description="From left to right, lines from top to bottom")
+
+
 class Probabilities(_Schema):
     """The response of `probabilities`: one prediction per image, in order."""
 
