@@ -111,10 +111,8 @@ def _drawn(strokes: Strokes) -> NDArray[np.uint8]:
 
 def images(count: int, shape: tuple[int, ...] = (28, 28)) -> list[NDArray[np.uint8]]:
     """Return batches of `count` images, (count, *shape) uint8: the drawings, prepared, or photographs."""
-    if len(shape) == 3:
-        shown = _photographs(shape)
-    else:
-        shown = np.stack([_drawn(strokes) for strokes in drawings()])
+    drawn = (_drawn(strokes) for strokes in drawings())
+    shown = _photographs(shape) if len(shape) == 3 else np.stack([*drawn])
     return [shown[(np.arange(count) + start) % _BODIES] for start in range(_BODIES)]
 
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.codecs.drawings import Limits
 from service.core.network import dense_layers
-from service.http.api import explain, health, page, predict, read, reports, weights
+from service.http.api import explain, health, predict, read, reports, weights
 from service.http.calls.dispatcher import Dispatcher
 from service.http.calls.prediction_call import PredictionContext
 from service.http.messages import problems
@@ -22,7 +22,7 @@ from service.http.messages.body_reader import BodyLimits
 from service.http.messages.cache_keys import version_of
 from service.http.messages.response_cache import ResponseCache
 from service.http.oip import endpoints, kserve_v1, repository
-from service.http.routing import documentation, openapi
+from service.http.routing import documentation, openapi, page
 from service.http.routing.middleware import RequestMiddleware
 from service.http.routing.operations import Operation
 from service.http.routing.predict_endpoint import HttpPipeline

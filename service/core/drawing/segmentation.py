@@ -240,7 +240,7 @@ def ink_of(picture: Image.Image | NDArray[np.uint8], side: int) -> tuple[Floats,
 
 
 def _reduced(picture: Image.Image | NDArray[np.uint8]) -> tuple[Image.Image, NDArray[np.uint8], int, int]:
-    """Return the picture without its frame; the same reduced, (H, W) uint8; pixels per column and row of it."""
+    """Return the picture without its frame, the same reduced, and pixels per column and row of that."""
     picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     width, height = picture.size
     step_x, step_y = max(1, round(width / _COARSE)), max(1, round(height / _COARSE))

@@ -13,9 +13,14 @@ SEVEN = [np.array([[20, 20], [80, 20], [40, 110]], np.float64)]
 """A drawing of a seven: strokes, each (points, 2), x and y."""
 
 
-def image_bodies() -> Mapping[str, Any]:
-    """Return the description of the body by content type."""
+def image_bodies(is_batch: bool = True) -> Mapping[str, Any]:
+    """Return the description of the body by content type.
+
+    Args:
+        is_batch: Whether several images are accepted.
+    """
     seven = mnist.from_strokes(SEVEN)
+    several = {"images": {"summary": "Two images, flat", "value": {"images": [seven.ravel().tolist()] * 2}}}
     json_body = {
         "schema": {"$ref": "#/components/schemas/ImageBody"},
         "examples": {
@@ -24,7 +29,7 @@ def image_bodies() -> Mapping[str, Any]:
                 "value": {"strokes": [stroke.tolist() for stroke in SEVEN]},
             },
             "image": {"summary": "One image of 28 x 28 numbers 0..255", "value": {"image": seven.tolist()}},
-            "images": {"summary": "Two images, flat", "value": {"images": [seven.ravel().tolist()] * 2}},
+            **(several if is_batch else {}),
             "unit": {
                 "summary": "Numbers 0..1",
                 "value": {"image": (seven / 255).round(4).ravel().tolist(), "scale": "unit"},

@@ -46,15 +46,14 @@ class Endpoints:
                 method="POST",
                 path="/v1/models/{model}/read",
                 summary="Read a number of several digits",
-                description="Finds the digits of one drawing or picture, and classifies each. Returns them "
-                "from left to right, lines from top to bottom, with their bounding boxes in units of the "
-                "drawing.",
+                description="Returns the digits of one drawing or picture: from left to right, lines from top "
+                "to bottom, each with its prediction and its bounding box in units of the drawing.",
                 handle=self.http.endpoint(self.read),
                 right=Right.PREDICT,
                 responses={content_types.JSON: schemas.Reading},
                 errors=(408, 413, 415, 422, 504),
                 options=ReadOptions,
-                body=examples.image_bodies(),
+                body=examples.image_bodies(is_batch=False),
             )
         ]
 

@@ -4,7 +4,7 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
-from service.http.api import page
+from service.http.routing import page
 from tests.conftest import REPOSITORY
 
 FOLDER = REPOSITORY / "service" / "static"
