@@ -81,7 +81,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class SearchProgress:
-    """SearchProgress of the one-at-a-time search.
+    """Progress of the one-at-a-time search.
 
     Attributes:
         stages: Finished stages, and the current one.

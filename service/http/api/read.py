@@ -46,8 +46,8 @@ class Endpoints:
                 method="POST",
                 path="/v1/models/{model}/read",
                 summary="Read a number of several digits",
-                description="Returns the digits of one drawing or picture: from left to right, lines from top "
-                "to bottom, each with its prediction and its bounding box in units of the drawing.",
+                description="Returns the digits of one drawing or picture from left to right, lines from "
+                "top to bottom, each with its prediction and its bounding box in units of the drawing.",
                 handle=self.http.endpoint(self.read),
                 right=Right.PREDICT,
                 responses={content_types.JSON: schemas.Reading},
