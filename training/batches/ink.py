@@ -141,7 +141,7 @@ class InkBatches:
         return render(self._styled[chosen], generator, strength), self._styled_labels[chosen]
 
     def _joined_images(self, count: int, generator: Generator, strength: float) -> tuple[Tensor, Tensor]:
-        """Return drawings of two digits, one time in three of three.
+        """Return drawings of digits side by side: two, in a third of the drawings three.
 
         Ones, and round digits above each other, are side by side only: stacked they can look like one digit.
         """

@@ -81,7 +81,8 @@ class HttpPipeline:
 
 @dataclass(frozen=True)
 class PredictEndpoint:
-    """Handler of an operation that predicts, for requests that come through ASGI.
+    """Handler of an operation that predicts. It is called for requests through ASGI only; `PredictionCall` parses
+    and responds itself.
 
     Attributes:
         http: The pipeline.
