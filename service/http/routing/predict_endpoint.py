@@ -81,8 +81,9 @@ class HttpPipeline:
 
 @dataclass(frozen=True)
 class PredictEndpoint:
-    """Handler of an operation that predicts. It is called for requests through ASGI only; `PredictionCall` parses
-    and responds itself.
+    """Handler of an operation that predicts; called for requests through ASGI only.
+
+    `PredictionCall` uses its `parse`, and responds itself.
 
     Attributes:
         http: The pipeline.
