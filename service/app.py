@@ -280,10 +280,10 @@ def _grpc(
     if settings.grpc_port is None:
         return nullcontext
     from service.grpc import server  # noqa: PLC0415 - optional packages, and much memory
-    from service.grpc.call_handler import CallHandler  # noqa: PLC0415 - as above
-    from service.grpc.limits.calls import Calls  # noqa: PLC0415 - as above
-    from service.grpc.messages.reader import MessageReader  # noqa: PLC0415 - as above
-    from service.grpc.servicer import Servicer  # noqa: PLC0415 - as above
+    from service.grpc.call_handler import CallHandler  # noqa: PLC0415 - optional packages
+    from service.grpc.limits.calls import Calls  # noqa: PLC0415 - optional packages
+    from service.grpc.messages.reader import MessageReader  # noqa: PLC0415 - optional packages
+    from service.grpc.servicer import Servicer  # noqa: PLC0415 - optional packages
 
     budget = pipeline.budget
     calls = Calls(settings.max_connections, budget, settings.write_timeout_s)

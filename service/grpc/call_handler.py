@@ -130,7 +130,7 @@ class CallHandler:
                 self.calls.count_cancelled(call)
             context.status = statuses.TABLE[DeadlineExceeded].http if is_late else CLIENT_CLOSED
             raise
-        except Exception:
+        except Exception:  # any unexpected error: logged, and the client gets INTERNAL
             response = b""
             context.status = statuses.INTERNAL.http
             log.exception("unexpected error", extra={"fields": {"request_id": context.request_id}})

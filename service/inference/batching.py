@@ -67,7 +67,7 @@ def _logged() -> Iterator[None]:
     """Log an exception of one request, and go on with the others."""
     try:
         yield
-    except Exception:
+    except Exception:  # one request must not fail the others of its batch
         log.exception("unexpected error")
 
 

@@ -263,7 +263,7 @@ def in_two(sent: bytes) -> list[list[bytes]]:
 
 
 def check(outcomes: list[Outcome], case: Case) -> None:
-    """Check that every result is the expected one."""
+    """Assert the expected statuses, and the same outcome wherever the bytes are cut."""
     whole = outcomes[-1]
     assert whole.statuses == list(case.statuses)
     assert whole.has_ended == case.ends

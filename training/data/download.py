@@ -90,7 +90,7 @@ def _download(address: str, path: Path, progress: Callable[[int, int], None], ma
     with path.open("wb") as target:
         try:
             # S310 asks for the check of the scheme above.
-            with urllib.request.urlopen(address, timeout=TIMEOUT_S) as response:  # noqa: S310
+            with urllib.request.urlopen(address, timeout=TIMEOUT_S) as response:  # noqa: S310 - http or https, checked above
                 total = int(response.headers.get("Content-Length") or 0)
                 while chunk := response.read(_CHUNK_BYTES):
                     done += target.write(chunk)

@@ -68,7 +68,7 @@ def _git(*arguments: str) -> str | None:
     if program is None:
         return None
     # S603 warns of untrusted input; all arguments are constants
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - constant arguments
         [program, *arguments], cwd=_ROOT, capture_output=True, text=True, check=False
     )
     return done.stdout.strip() if done.returncode == 0 else None

@@ -193,17 +193,17 @@ class ChosenSampler(BaseSampler):  # the names of the arguments are Optuna's
 
     def infer_relative_search_space(
         self,
-        study: optuna.Study,  # noqa: ARG002
-        trial: FrozenTrial,  # noqa: ARG002
+        study: optuna.Study,  # noqa: ARG002 - signature of Optuna
+        trial: FrozenTrial,  # noqa: ARG002 - signature of Optuna
     ) -> dict[str, BaseDistribution]:
         """Return the whole search space: all hyperparameters are sampled jointly."""
         return dict(self._distributions)
 
     def sample_relative(
         self,
-        study: optuna.Study,  # noqa: ARG002
+        study: optuna.Study,  # noqa: ARG002 - signature of Optuna
         trial: FrozenTrial,
-        search_space: dict[str, BaseDistribution],  # noqa: ARG002
+        search_space: dict[str, BaseDistribution],  # noqa: ARG002 - signature of Optuna
     ) -> dict[str, Any]:
         """Return the chosen point of a trial."""
         return asdict(self._choose(trial.number))

@@ -178,7 +178,7 @@ def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int) ->
     picture, coarse, step_x, step_y = _reduced(picture)
     width, height = picture.size
     is_canvas = _is_canvas(coarse)
-    paper: _Paper | _Crowded = _paper(coarse, step_x, step_y)
+    paper: _Paper | _Crowded = _paper(coarse, step_x, step_y, is_canvas)
     ink = paper.ink(coarse, (0, 0, coarse.shape[1] * step_x, coarse.shape[0] * step_y))
     is_flat = is_canvas or _is_flat(ink, paper.floor)
     ink *= ink > paper.floor
@@ -227,7 +227,7 @@ def ink_of(picture: Image.Image | NDArray[np.uint8], side: int) -> tuple[Floats,
         Blank: There is no ink on the paper.
     """
     picture, coarse, step_x, step_y = _reduced(picture)
-    paper = _paper(coarse, step_x, step_y)
+    paper = _paper(coarse, step_x, step_y, _is_canvas(coarse))
     width, height = picture.size
     ink = paper.ink(coarse, (0, 0, coarse.shape[1] * step_x, coarse.shape[0] * step_y))
     if not (ink > paper.floor).any():
@@ -257,9 +257,9 @@ def _is_canvas(coarse: NDArray[np.uint8]) -> bool:
     return bool(np.count_nonzero(frame == frame[0]) > _EVEN * len(frame))
 
 
-def _paper(coarse: NDArray[np.uint8], step_x: int, step_y: int) -> _Paper:
+def _paper(coarse: NDArray[np.uint8], step_x: int, step_y: int, is_canvas: bool) -> _Paper:
     """Return the background of a reduced picture; raises Blank."""
-    return _canvas(coarse, int(coarse[0, 0])) if _is_canvas(coarse) else _sheet(coarse, step_x, step_y)
+    return _canvas(coarse, int(coarse[0, 0])) if is_canvas else _sheet(coarse, step_x, step_y)
 
 
 def _ink(picture: Image.Image, paper: "_Paper | _Crowded", box: Box, wide: int, tall: int) -> Floats:

@@ -65,7 +65,7 @@ class ExplainOptions(PredictionOptions):
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The endpoint.
+    """HTTP endpoint that explains predictions.
 
     Attributes:
         http: The prediction pipeline.

@@ -25,7 +25,7 @@ _COST = 2 * 2**20
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The endpoints.
+    """HTTP endpoints for liveness, readiness and metrics.
 
     Attributes:
         registry: The models that are served.

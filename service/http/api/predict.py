@@ -53,7 +53,7 @@ class IncludeOptions(PredictionOptions):
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The endpoints.
+    """HTTP endpoints for models, predictions and probabilities.
 
     Attributes:
         registry: The models that are served.

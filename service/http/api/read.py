@@ -30,7 +30,7 @@ class ReadOptions(Options):
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The endpoint.
+    """HTTP endpoint that reads numbers of several digits.
 
     Attributes:
         http: The prediction pipeline.

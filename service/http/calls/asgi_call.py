@@ -87,7 +87,7 @@ class AsgiCall:
     async def _run(self) -> None:
         try:
             await self._app(self._scope(), self._receive, self._send)
-        except Exception:
+        except Exception:  # an application that breaks ASGI must not end the connection's task
             log.exception("unexpected error")
 
     def _on_done(self, task: asyncio.Task[None]) -> None:

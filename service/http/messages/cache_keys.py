@@ -8,7 +8,7 @@ from service.inference.models.model import Model
 
 
 class Version(NamedTuple):
-    """A published version of a model.
+    """Identity of a model version in cache keys.
 
     Attributes:
         model: Name of the model.

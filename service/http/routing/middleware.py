@@ -64,7 +64,7 @@ class RequestMiddleware:
                 raise
             response = problems.error_response(Stopping(), path, context.request_id)
             await response(inner, receive, send_observed)
-        except Exception:
+        except Exception:  # any unexpected error: logged, and the client gets a 500
             log.exception("unexpected error", extra={"fields": {"request_id": context.request_id}})
             if not context.status:
                 response = problems.internal_error_response(path, context.request_id)

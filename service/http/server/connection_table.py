@@ -41,7 +41,7 @@ class TrackedConnection(Protocol):
         """Return whether received bytes were not read yet."""
 
     def idle_s(self, now: float) -> float:
-        """Return for how many seconds it has been idle; 0 if it is not."""
+        """Return the seconds since the connection became idle; 0 if it is not idle."""
 
     def check(self, now: float) -> None:
         """Close it if its time is over."""

@@ -124,7 +124,7 @@ class RequestParser:
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Validate the head, and pass on the request."""
+        """Validate the request head, and emit the request (httptools callback)."""
         if self._is_priming:
             return
         parser, limit, target = self._parser, self._max_head_bytes, b"".join(self._target)

@@ -45,7 +45,7 @@ def error_fields(error: ServiceError) -> Fields:
         return [("www-authenticate", _CHALLENGE + (', error="invalid_token"' if error.is_invalid else ""))]
     if isinstance(error, RateExceeded):
         # Jitter needs no cryptographic randomness.
-        wait_s = max(1, math.ceil(error.retry_after_s * (1 + _JITTER * random.random())))  # noqa: S311
+        wait_s = max(1, math.ceil(error.retry_after_s * (1 + _JITTER * random.random())))  # noqa: S311 - jitter, not a secret
         return [
             ("retry-after", str(wait_s)),
             ("ratelimit-policy", policy(error.unit, error.limit, int(error.window_s))),
@@ -64,7 +64,7 @@ def retry_after_s(shortest_s: float) -> int:
         Whole seconds, uniformly from `shortest_s` (rounded up, at least 1) to twice that plus one.
     """
     shortest = max(1, math.ceil(shortest_s))
-    return random.randint(shortest, 2 * shortest + 1)  # noqa: S311 - not a secret
+    return random.randint(shortest, 2 * shortest + 1)  # noqa: S311 - jitter, not a secret - not a secret
 
 
 def _state(unit: str, rate: Rate, full_at: int, now: int) -> str:

@@ -22,7 +22,7 @@ class Body(NamedTuple):
 
     @classmethod
     def of(cls, content: bytes, header: str | None) -> "Body":
-        """Divide a body.
+        """Split a request body into its JSON document and its binary tensors.
 
         Args:
             content: The whole body.

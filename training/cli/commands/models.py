@@ -12,7 +12,7 @@ CATALOGUE_FILE = "README.md"
 """In the models folder: the table of published networks."""
 
 
-def run(arguments: Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:  # noqa: ARG001
+def run(arguments: Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:  # noqa: ARG001 - one signature for all commands
     """Verify every published folder, then write `README.md` and `SHA256SUMS`."""
     root: Path = arguments.models
     page = catalogue.page(root)

@@ -9,7 +9,7 @@ from training.data.data_sets import DataSet
 from training.evaluation.ablation import figure, image_sets, models, page, tables
 
 
-def run(arguments: Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:  # noqa: ARG001
+def run(arguments: Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> None:  # noqa: ARG001 - one signature for all commands
     """Run the preprocessing ablation, and write its tables and its figure."""
     digits = image_sets.choose_digits(pen_digits.read(data), arguments.digits)
     found = models.load_models(arguments.models, arguments.folds, pen_digits.donors(digits))

@@ -21,7 +21,7 @@ class Closing:
     """
 
     def __init__(self, transport: asyncio.Transport, max_linger_s: float, *, has_timer: bool) -> None:
-        """Create the state of an open connection.
+        """Initialize the shutdown state of a new connection.
 
         Args:
             transport: The transport to close.

@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
         return self.stage in (Stage.IDLE, Stage.DRAINING) and not self._writer.is_paused
 
     def idle_s(self, now: float) -> float:
-        """Return for how many seconds it has been idle; 0 if it is not."""
+        """Return the seconds since the connection became idle; 0 if it is not idle."""
         return now - self.pipeline.last_active if self.is_idle() else 0.0
 
     def has_unread(self) -> bool:

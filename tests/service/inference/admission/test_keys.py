@@ -29,7 +29,7 @@ def test_a_generated_key_is_found_by_its_hash() -> None:
 
 
 def test_digests_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With every hash of the client, by the library's function for this."""
+    """A key is compared with every hash of the client by `hmac.compare_digest`."""
     compared: list[tuple[bytes, bytes]] = []
 
     def compare(a: bytes, b: bytes) -> bool:
