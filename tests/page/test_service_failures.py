@@ -112,3 +112,19 @@ def test_page_starts_when_the_service_becomes_ready(page: Page, watch: Watch) ->
 
     digit(page, "7")
     expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_pad_stays_in_its_place_when_the_notice_appears(page: Page, watch: Watch) -> None:
+    """
+    A stroke during which the service fails keeps its shape.
+    """
+    watch.expect("status of 503")
+    opened(page)
+    pad = page.locator("#pad")
+    before = pad.bounding_box()
+    page.route("**/explain?*", lambda route: route.fulfill(status=503, body="{}"))
+
+    write(page, "7")
+
+    expect(page.locator("#notice")).to_be_visible()
+    assert pad.bounding_box() == before
