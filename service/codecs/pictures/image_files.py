@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
-from service.codecs.pictures import chunks, greyscale
-from service.core.drawing import photo
+from service.codecs.pictures import chunks
+from service.core.drawing import greyscale, photo
 from service.core.drawing.steps import StepRecorder
 from service.core.errors import (
     BrokenPicture,
