@@ -139,10 +139,11 @@ class NumberReader:
 
 
 def check_model(model: Model) -> None:
-    """Raise TensorMismatch if a model does not classify images of 28 x 28."""
-    if model.shape != (mnist.SIDE, mnist.SIDE):
+    """Raise TensorMismatch if a model does not classify images that are preprocessed as MNIST's."""
+    if model.preprocessing != "mnist":
         shape = shape_text(model.shape)
-        raise TensorMismatch("Model", "of 28 x 28 pixels, to read numbers", f"one of {shape}")
+        got = f"one of {shape} with preprocessing {model.preprocessing!r}"
+        raise TensorMismatch("Model", "of 28 x 28 pixels, to read numbers", got)
 
 
 def drawing_bytes(model: Model) -> int:

@@ -72,10 +72,12 @@ class PredictionRequest(NamedTuple, Generic[Response]):
     image_bytes: int | None = None
     cut: Callable[[Drawings], NDArray[np.uint8]] | None = None
 
-    def is_short(self) -> bool:
-        """Return whether it can run on the event loop without delaying other requests."""
+    def is_short(self, model: Model) -> bool:
+        """Return whether it can run on the event loop of a model without delaying other requests."""
         is_small = self.most_inline is None or len(self.drawings) <= self.most_inline
-        return self.recorders is None and is_small and preprocessing.is_quick(self.drawings, self.prepare)
+        if self.recorders is not None or not is_small:
+            return False
+        return preprocessing.is_quick(self.drawings, self.prepare, model.preprocessing)
 
 
 class PredictionJob(ABC, Generic[Response]):
@@ -137,7 +139,7 @@ class PredictionJob(ABC, Generic[Response]):
         request = self._parse()
         pipeline, context, model = self._pipeline, self._context, self._model
         timeout_s = None if request.timeout_s is None else time_left(request, context)
-        if self._size <= INLINE_BYTES and request.is_short():
+        if self._size <= INLINE_BYTES and request.is_short(model):
             self._prediction_request = request
             return pipeline.preprocess(context, model, request)
         self._spawn(
@@ -279,6 +281,7 @@ class Pipeline:
                 request.recorders,
                 self.budget,
                 request.changed,
+                model.preprocessing,
             )
         context.mark("prepare")
         return images

@@ -1,7 +1,8 @@
 """Preprocessing: converts images, picture files and strokes to the model's input shape.
 
-Models of 28 x 28 use `mnist`, and `mnist_rule` for images that already have this size; models of colour
-photographs use `photo`. Other models accept arrays only, without preprocessing.
+The manifest names the preprocessing of a model. `mnist` is `core.drawing.mnist`, and `mnist_rule` for images
+that already have 28 x 28 pixels; `letters` is the first alone; `resize` is `core.drawing.photo`. With `none`
+a model accepts arrays only, without preprocessing.
 """
 
 from typing import Literal, NamedTuple
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape
 from service.codecs.pictures import header, image_files
-from service.core.drawing import mnist, mnist_rule, photo
+from service.core.artifact.manifest import DIGIT_SHAPE, InputPreprocessing, default_preprocessing
+from service.core.drawing import mnist, mnist_rule
 from service.core.drawing.steps import StepRecorder
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
 from service.core.wording import shape_text
@@ -19,7 +21,8 @@ from service.memory.budget import Budget
 
 Preprocessing = Literal["auto", "mnist", "none"]
 
-_DIGIT_SHAPE = (mnist.SIDE, mnist.SIDE)
+DRAWN = ("mnist", "letters")
+"""Preprocessing of models that accept strokes, and pictures of something drawn."""
 
 _QUICK_POINTS = 400
 """Points of a drawing that is checked and rendered in well under 1 ms; a digit has about 60."""
@@ -36,13 +39,23 @@ _MAX_RECORDED = 16
 took 127 KB of the response; that of noise, which no compression shrinks, 314 KB."""
 
 
-def is_quick(drawings: Drawings, mode: Preprocessing | None) -> bool:
+def is_quick(drawings: Drawings, mode: Preprocessing | None, kind: InputPreprocessing = "mnist") -> bool:
     """Return whether preprocessing is quick enough for the event loop: 4 ms at most.
 
     docs/decisions/0028-small-images-on-the-event-loop.md
+
+    Args:
+        drawings: As decoded from the request.
+        mode: As in `prepare`.
+        kind: Preprocessing of the model.
     """
     if isinstance(drawings, np.ndarray):
-        if mode != "auto" or drawings.shape[1:] != _DIGIT_SHAPE or len(drawings) <= _QUICK_IMAGES:
+        if (
+            mode != "auto"
+            or kind != "mnist"
+            or drawings.shape[1:] != DIGIT_SHAPE
+            or len(drawings) <= _QUICK_IMAGES
+        ):
             return mode != "mnist"
         return bool(np.count_nonzero(~mnist_rule.are_as_mnist(drawings)) <= _QUICK_IMAGES)
     if len(drawings) > 1:
@@ -62,6 +75,7 @@ def prepare(
     recorders: list[StepRecorder] | None = None,
     budget: Budget | None = None,
     changed: list[int] | None = None,
+    kind: InputPreprocessing | None = None,
 ) -> NDArray[np.uint8]:
     """Convert drawings to the model's input shape.
 
@@ -76,6 +90,7 @@ def prepare(
         budget: Memory budget from which decoding a picture file acquires; None acquires nothing.
         changed: List to which the indices of the images of 28 x 28 are added that `auto` did not use
             unchanged; None if not needed.
+        kind: Preprocessing of the model; None for that of a manifest that does not name one.
 
     Returns:
         (B, *shape) uint8.
@@ -88,15 +103,17 @@ def prepare(
         BlankImage: An image has no drawn pixels.
         TensorMismatch: Another size or strokes with `none`, or a kind of drawing that cannot be preprocessed
             for the model.
-        MalformedRequest: `mnist` for a model whose images are not 28 x 28.
+        MalformedRequest: `mnist` for a model of another preprocessing.
     """
-    if mode == "mnist" and shape != _DIGIT_SHAPE:
+    kind = kind or default_preprocessing(shape)
+    if mode == "mnist" and kind not in DRAWN:
         expected = f"none, or left out, for a model of {shape_text(shape)} numbers an image"
+        expected += f", whose preprocessing is {kind!r}" if shape == DIGIT_SHAPE else ""
         raise MalformedRequest("Query 'prepare'", expected, "'mnist'")
     if recorders is not None and len(drawings) > _MAX_RECORDED:
         raise PayloadTooLarge("Batch with include=steps", _MAX_RECORDED, "images", f"{len(drawings):,}")
     if isinstance(drawings, np.ndarray):
-        if recorders is None and mode == "auto" and shape == _DIGIT_SHAPE:
+        if recorders is None and mode == "auto" and kind == "mnist":
             prepared = mnist_rule.prepare_batch(drawings)
             if changed is not None:
                 changed += prepared.changed
@@ -111,12 +128,24 @@ def prepare(
         if recorders is not None:
             recorder = StepRecorder()
             recorders.append(recorder)
-        preprocessed = _prepare_one(drawing, shape, pixels_left, mode, recorder, budget)
+        preprocessed = _prepare_one(drawing, _Target(shape, kind), pixels_left, mode, recorder, budget)
         pixels_left -= preprocessed.file_pixels
         if preprocessed.is_changed and changed is not None:
             changed.append(row)
         images.append(preprocessed.image)
     return images[0][None] if len(images) == 1 else np.stack(images)
+
+
+class _Target(NamedTuple):
+    """Input of a model.
+
+    Attributes:
+        shape: Shape of one image.
+        kind: Preprocessing of the model.
+    """
+
+    shape: Shape
+    kind: InputPreprocessing
 
 
 class _Preprocessed(NamedTuple):
@@ -135,7 +164,7 @@ class _Preprocessed(NamedTuple):
 
 def _prepare_one(
     drawing: Drawing,
-    shape: Shape,
+    target: _Target,
     max_pixels: int,
     mode: Preprocessing | None,
     recorder: StepRecorder | None,
@@ -143,54 +172,59 @@ def _prepare_one(
 ) -> _Preprocessed:
     content, field = drawing.content, drawing.field
     if isinstance(content, bytes):
-        return _from_file(content, field, shape, max_pixels, mode, recorder, budget)
+        return _from_file(content, field, target, max_pixels, mode, recorder, budget)
     if isinstance(content, list):
-        return _Preprocessed(_from_strokes(content, field, shape, mode, recorder))
+        return _Preprocessed(_from_strokes(content, field, target, mode, recorder))
     if mode == "mnist":
         return _Preprocessed(mnist.from_picture(content, field, recorder))
-    if mode == "auto" and shape == _DIGIT_SHAPE:
-        return _from_grey(content, field, recorder)
+    if mode == "auto" and target.kind in DRAWN:
+        return _from_grey(content, field, target.kind, recorder)
     return _Preprocessed(_unchanged(content, recorder))
 
 
 def _from_file(
     data: bytes,
     field: str,
-    shape: Shape,
+    target: _Target,
     max_pixels: int,
     mode: Preprocessing | None,
     recorder: StepRecorder | None,
     budget: Budget | None,
 ) -> _Preprocessed:
     """Return an image file in the model's input shape."""
-    if shape == photo.SHAPE:
-        image, pixels = image_files.read_photo(data, field, max_pixels, mode != "none", recorder, budget)
+    shape, kind = target
+    if kind == "resize":
+        image, pixels = image_files.read_photo(
+            data, field, max_pixels, mode != "none", recorder, budget, shape
+        )
         return _Preprocessed(image, file_pixels=pixels)
-    if shape != _DIGIT_SHAPE:
+    if kind == "none":
         raise TensorMismatch(field, f"{shape_text(shape)} numbers for this model", "a picture file")
     picture, pixels = image_files.read_grey(data, field, max_pixels, budget)
     if picture.size == shape[::-1] and mode != "mnist":
         grey = np.asarray(picture)
         if mode == "none":
             return _Preprocessed(_unchanged(grey, recorder), file_pixels=pixels)
-        return _from_grey(grey, field, recorder)._replace(file_pixels=pixels)
+        return _from_grey(grey, field, kind, recorder)._replace(file_pixels=pixels)
     if mode == "none":
         raise TensorMismatch(field, f"{shape_text(shape)} pixels", shape_text(picture.size))
     return _Preprocessed(mnist.from_picture(picture, field, recorder), file_pixels=pixels)
 
 
-def _from_grey(image: NDArray[np.uint8], field: str, recorder: StepRecorder | None) -> _Preprocessed:
+def _from_grey(
+    image: NDArray[np.uint8], field: str, kind: InputPreprocessing, recorder: StepRecorder | None
+) -> _Preprocessed:
     """Preprocess a greyscale image of any size as `auto` does."""
-    if image.shape != _DIGIT_SHAPE:
+    if image.shape != DIGIT_SHAPE:
         return _Preprocessed(mnist.from_picture(image, field, recorder))
-    if mnist_rule.is_as_mnist(image):
+    if kind == "letters" or mnist_rule.is_as_mnist(image):
         return _Preprocessed(_unchanged(image, recorder))
     return _Preprocessed(mnist_rule.prepare(image, field, recorder), is_changed=True)
 
 
 def _unchanged(image: NDArray[np.uint8], recorder: StepRecorder | None) -> NDArray[np.uint8]:
     """Return an image as it is; as a preprocessing step only if it is a picture."""
-    if recorder is not None and image.shape in (_DIGIT_SHAPE, photo.SHAPE):
+    if recorder is not None and (image.ndim == 2 or image.shape[2:] == (3,)):
         recorder.add("taken", image)
     return image
 
@@ -198,12 +232,13 @@ def _unchanged(image: NDArray[np.uint8], recorder: StepRecorder | None) -> NDArr
 def _from_strokes(
     strokes: list[NDArray[np.float64]],
     field: str,
-    shape: Shape,
+    target: _Target,
     mode: Preprocessing | None,
     recorder: StepRecorder | None,
 ) -> NDArray[np.uint8]:
-    if shape != _DIGIT_SHAPE:
-        other = "numbers or a picture file" if shape == photo.SHAPE else "numbers"
+    shape = target.shape
+    if target.kind not in DRAWN:
+        other = "numbers or a picture file" if target.kind == "resize" else "numbers"
         raise TensorMismatch(field, f"{shape_text(shape)} {other} for this model", "strokes")
     if mode == "none":
         raise TensorMismatch(field, f"{shape_text(shape)} pixels", "strokes")

@@ -4,11 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from service.core.drawing import mnist
 from service.core.errors import MalformedRequest
 from service.core.wording import list_text, quote
 from service.inference.models.model import Model
-from service.inference.preprocessing import Preprocessing
+from service.inference.preprocessing import DRAWN, Preprocessing
 from service.oip.messages import RequestedOutput
 from service.oip.tensors import Tensor
 
@@ -62,14 +61,14 @@ def preprocessing(parameters: Mapping[str, Any], model: Model) -> Preprocessing 
     """Return the parameter `prepare`; None if it is absent.
 
     Raises:
-        MalformedRequest: It is unknown, or `auto` or `mnist` for a model whose images are not 28 x 28.
+        MalformedRequest: It is unknown, or `auto` or `mnist` for a model of another preprocessing.
     """
     prepare = parameters.get("prepare")
     if prepare is None or prepare == "none":
         return prepare
     if prepare not in ("auto", "mnist"):
         raise MalformedRequest("Parameter 'prepare'", "'none', 'auto' or 'mnist'", quote(prepare))
-    if model.shape != (mnist.SIDE, mnist.SIDE):
+    if model.preprocessing not in DRAWN:
         raise MalformedRequest("Parameter 'prepare'", "'none' for a model of other images", quote(prepare))
     return "auto" if prepare == "auto" else "mnist"
 

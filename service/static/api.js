@@ -20,6 +20,7 @@
  * @property {string[]} versions
  * @property {string} description
  * @property {number[]} input
+ * @property {"mnist" | "letters" | "resize" | "none"} preprocessing
  * @property {string[]} labels
  * @property {Layer[]} layers
  * @property {number} parameters
@@ -50,6 +51,14 @@
  *
  * @typedef {Prediction & ExplanationPart} Explanation
  */
+
+/**
+ * Return whether a network classifies drawings.
+ * @param {{preprocessing: string}} model
+ */
+export function acceptsDrawings({ preprocessing }) {
+  return preprocessing === "mnist" || preprocessing === "letters";
+}
 
 /** Timeout of a response, in milliseconds. */
 const TIMEOUT = 15_000;

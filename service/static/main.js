@@ -266,7 +266,7 @@ async function start(requested) {
   try {
     const { default: name, models } = await api.models();
     served = models;
-    const digits = models.filter((model) => model.input.join() === "28,28");
+    const digits = models.filter(api.acceptsDrawings);
     const newest = digits.find((model) => model.name === name) ?? digits[0];
     if (!newest) {
       notice.textContent = "No network for digits is served.";

@@ -75,6 +75,7 @@ def read_photo(
     any_size: bool,
     recorder: StepRecorder | None = None,
     budget: Budget | None = None,
+    shape: tuple[int, ...] = photo.SHAPE,
 ) -> tuple[NDArray[np.uint8], int]:
     """Decode an image file and preprocess it as a photograph.
 
@@ -85,6 +86,7 @@ def read_photo(
         any_size: Whether the image is resized; if not, it must have the size of the network's input.
         recorder: Records the preprocessing steps, as in `photo.prepare`.
         budget: Memory budget from which decoding acquires; None acquires nothing.
+        shape: Shape of the result, as `photo.prepare` takes it.
 
     Returns:
         The image as `photo.prepare` returns it, and the number of pixels that the file counts as.
@@ -95,14 +97,12 @@ def read_photo(
     """
     with _opened(data, field, max_pixels) as picture:
         width, height = picture.size
-        if not any_size and (width, height) != (photo.SIDE, photo.SIDE):
-            raise TensorMismatch(
-                field, f"{shape_text((photo.SIDE, photo.SIDE))} pixels", shape_text((width, height))
-            )
+        if not any_size and (height, width) != shape[:2]:
+            raise TensorMismatch(field, f"{shape_text(shape[1::-1])} pixels", shape_text((width, height)))
         channels = len(picture.getbands())
         counted = _draft(picture, data)
         with _acquired(picture, width * height, channels, data, field, budget, as_photo=True):
-            return photo.prepare(picture, recorder), counted
+            return photo.prepare(picture, recorder, shape), counted
 
 
 @contextmanager

@@ -21,6 +21,14 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 VERSION_PATTERN = r"^[1-9][0-9]{0,8}$"
 _DIGEST_PATTERN = r"^[0-9a-f]{64}$"
 
+InputPreprocessing = Literal["mnist", "letters", "resize", "none"]
+
+DIGIT_SHAPE = (28, 28)
+"""Shape of an image that the preprocessing of drawings makes."""
+
+_PHOTO_SHAPE = (64, 64, 3)
+"""Shape of the photographs whose manifests do not name a preprocessing."""
+
 Digest = Annotated[str, Field(pattern=_DIGEST_PATTERN)]
 
 
@@ -144,6 +152,14 @@ class Manifest(StrictModel):
     sha256: dict[str, Digest] = Field(description="Digests of model.onnx and golden.json")
     input: Tensor
     outputs: tuple[Tensor, Tensor] = Field(description="logits and probabilities")
+    preprocessing: InputPreprocessing | None = Field(
+        default=None,
+        description="How drawings and picture files become the input. mnist: as the MNIST images, "
+        "[-1, 28, 28] only; letters: the same, but images of 28 x 28 pixels are used unchanged; resize: the "
+        "central part of a picture file, resized, [-1, height, width] or [-1, height, width, 3] only; none: "
+        "numbers only. "
+        "Null: mnist for [-1, 28, 28], resize for [-1, 64, 64, 3], none for others",
+    )
     labels: tuple[str, ...] = Field(min_length=2)
     layers: tuple[Layer, ...] = Field(min_length=1, description="From input to output")
     parameters: int = Field(gt=0)
@@ -157,12 +173,22 @@ class Manifest(StrictModel):
     making: Making
     metrics: tuple[Measurement, ...]
 
+    @property
+    def input_preprocessing(self) -> InputPreprocessing:
+        """The member `preprocessing`, or its default for the input's shape."""
+        return self.preprocessing or default_preprocessing(self.input.shape[1:])
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
         classes = len(self.labels)
         expected = Tensor(name=INPUT_NAME, dtype="uint8", shape=(-1, *self.input.shape[1:]))
         if self.input != expected or min(self.input.shape[1:]) < 1:
             raise ValueError(f"input should be {INPUT_NAME}, uint8, [-1, ...]; got {self.input}")
+        if not _can_preprocess(self.input_preprocessing, self.input.shape[1:]):
+            sides = list(self.input.shape)
+            raise ValueError(
+                f"preprocessing {self.preprocessing!r} should have an input that it makes; got {sides}"
+            )
         for name, tensor in zip((LOGITS_NAME, PROBABILITIES_NAME), self.outputs, strict=True):
             if tensor != Tensor(name=name, dtype="float32", shape=(-1, classes)):
                 raise ValueError(f"output should be {name}, float32, [-1, {classes}]; got {tensor}")
@@ -184,6 +210,24 @@ class Manifest(StrictModel):
         if set(self.sha256) != {MODEL_FILE, GOLDEN_FILE}:
             raise ValueError(f"sha256 should name {MODEL_FILE} and {GOLDEN_FILE}")
         return self
+
+
+def default_preprocessing(shape: tuple[int, ...]) -> InputPreprocessing:
+    """Return the preprocessing of a model whose manifest does not name one.
+
+    Args:
+        shape: Shape of one image.
+    """
+    if shape == DIGIT_SHAPE:
+        return "mnist"
+    return "resize" if shape == _PHOTO_SHAPE else "none"
+
+
+def _can_preprocess(preprocessing: InputPreprocessing, shape: tuple[int, ...]) -> bool:
+    """Return whether a preprocessing can make images of a shape."""
+    if preprocessing == "resize":
+        return len(shape) == 2 or (len(shape) == 3 and shape[-1] == 3)
+    return preprocessing == "none" or shape == DIGIT_SHAPE
 
 
 def schema() -> str:

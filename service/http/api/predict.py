@@ -193,6 +193,7 @@ class Endpoints:
             "ready": True,
             "description": manifest.description,
             "input": model.shape,
+            "preprocessing": model.preprocessing,
             "labels": manifest.labels,
             "layers": [
                 {

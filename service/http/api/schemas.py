@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.codecs import content_types
-from service.core.artifact.manifest import Certainty, Measurement
+from service.core.artifact.manifest import Certainty, InputPreprocessing, Measurement
 from service.core.artifact.report import ReportData
 from service.core.drawing.steps import LARGEST
 
@@ -155,6 +155,11 @@ class ModelSummary(_Schema):
     ready: Literal[True] = Field(description="Always true, for clients of KServe")
     description: str
     input: list[int] = Field(description="Shape of an image: height, width, and channels if it has any")
+    preprocessing: InputPreprocessing = Field(
+        description="How drawings and picture files become the input. mnist: as the MNIST images; letters: "
+        "the same, but images of 28 x 28 pixels are used unchanged; resize: the central part of a picture "
+        "file, resized; none: not accepted"
+    )
     labels: list[str]
     layers: list[LayerSummary]
     parameters: int

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from service.core.artifact.artifact import Artifact
-from service.core.artifact.manifest import Manifest
+from service.core.artifact.manifest import InputPreprocessing, Manifest
 from service.core.network import dense_layers
 from service.core.network.dense_layers import Layer
 from service.core.network.engine import Engine
@@ -42,6 +42,11 @@ class Model:
     def shape(self) -> tuple[int, ...]:
         """Shape of one image."""
         return self.manifest.input.shape[1:]
+
+    @cached_property
+    def preprocessing(self) -> InputPreprocessing:
+        """How drawings and picture files become the input."""
+        return self.manifest.input_preprocessing
 
 
 def load_model(published: Artifact, engine_threads: int) -> Model:

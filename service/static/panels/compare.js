@@ -87,7 +87,7 @@ export class ComparePanel {
    */
   #updateRows(models) {
     const versions = models
-      .filter(({ input }) => input.join() === "28,28")
+      .filter(api.acceptsDrawings)
       .sort((a, b) => a.parameters - b.parameters)
       .flatMap(({ name, labels, versions }) => versions.map((version) => ({ model: { name, version }, labels })));
     const key = (/** @type {{model: Model}[]} */ all) => all.map(({ model }) => `${model.name}/${model.version}`).join();

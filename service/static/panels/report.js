@@ -60,12 +60,18 @@ export class ReportPanel {
 
   /** @param {PageState} state */
   #list({ model, models }) {
-    const others = models.filter(({ input }) => input.join() !== "28,28");
+    const others = models.filter((other) => !api.acceptsDrawings(other));
     const wanted = this.#select.value;
     this.#select.replaceChildren(
       element("option", { value: "" }, `${model.name} ${model.version}, the selected network`),
-      ...others.flatMap(({ name, versions }) =>
-        versions.map((version) => element("option", { value: `${name}/${version}` }, `${name} ${version}, photographs`)),
+      ...others.flatMap(({ name, preprocessing, versions }) =>
+        versions.map((version) =>
+          element(
+            "option",
+            { value: `${name}/${version}` },
+            `${name} ${version}, ${preprocessing === "resize" ? "photographs" : "numbers"}`,
+          ),
+        ),
       ),
     );
     this.#select.value = wanted;

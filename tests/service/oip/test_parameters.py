@@ -12,7 +12,9 @@ from service.oip.messages import RequestedOutput
 from service.oip.parameters import ExplainedClass
 from service.oip.tensors import Tensor
 
-MODEL = cast("Model", SimpleNamespace(shape=(2, 2), manifest=SimpleNamespace(labels=("a", "b"))))
+MODEL = cast(
+    "Model", SimpleNamespace(shape=(2, 2), preprocessing="none", manifest=SimpleNamespace(labels=("a", "b")))
+)
 
 
 @pytest.mark.parametrize("value", [7, "7"])

@@ -104,6 +104,45 @@ def test_invalid_certainty_or_temperature_is_refused(said: Json) -> None:
         manifest.complete(altered(**said), "1", digests)
 
 
+@pytest.mark.parametrize(
+    ("shape", "named", "expected"),
+    [
+        ((28, 28), None, "mnist"),
+        ((64, 64, 3), None, "resize"),
+        ((32, 32, 3), None, "none"),
+        ((13,), None, "none"),
+        ((28, 28), "letters", "letters"),
+        ((28, 28), "resize", "resize"),
+        ((28, 28), "none", "none"),
+        ((32, 20, 3), "resize", "resize"),
+        ((30, 28), "resize", "resize"),
+    ],
+)
+def test_preprocessing_is_named_or_follows_from_the_shape(
+    shape: tuple[int, ...], named: str | None, expected: str
+) -> None:
+    said = {} if named is None else {"preprocessing": named}
+    digests = dict.fromkeys(("model.onnx", "golden.json"), "0" * 64)
+
+    whole = manifest.complete(toys.manifest("quadrants", toys.QUARTERS, shape) | said, "1", digests)
+
+    assert whole.input_preprocessing == expected
+    assert ("preprocessing" in json.loads(manifest.write(whole))) == (named is not None)
+
+
+@pytest.mark.parametrize(
+    ("shape", "named"),
+    [((30, 28), "mnist"), ((64, 64, 3), "letters"), ((32, 32, 2), "resize"), ((9,), "resize")],
+)
+def test_preprocessing_of_another_shape_is_refused(shape: tuple[int, ...], named: str) -> None:
+    """Preprocessing as MNIST makes 28 x 28 only; a picture is resized to one or three channels."""
+    digests = dict.fromkeys(("model.onnx", "golden.json"), "0" * 64)
+    said = toys.manifest("quadrants", toys.QUARTERS, shape) | {"preprocessing": named}
+
+    with pytest.raises(ManifestInvalid, match=f"preprocessing '{named}' should"):
+        manifest.complete(said, "1", digests)
+
+
 def test_published_manifests_match_the_schema(folder: Path) -> None:
     schema = jsonschema_rs.Draft202012Validator(json.loads(manifest.schema()))
 

@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.core.drawing import photo
+from service.core.drawing.steps import StepRecorder
 from tests.examples import examples
 
 PHOTOS = npst.arrays(np.uint8, st.tuples(st.integers(1, 90), st.integers(1, 90), st.just(3)))
@@ -120,3 +123,37 @@ def test_small_and_narrow_images_are_enlarged(size: tuple[int, int]) -> None:
     An image of one colour keeps it.
     """
     assert (photo.prepare(Image.new("RGB", size, (1, 2, 3))) == (1, 2, 3)).all()
+
+
+@pytest.mark.parametrize(("shape", "part"), [((20, 40), (1, 3)), ((40, 20), (0, 4))])
+def test_other_shapes_use_the_central_part_of_their_proportions(
+    shape: tuple[int, int], part: tuple[int, int]
+) -> None:
+    """
+    A picture with rows of brightness 0, 50, 100 and 150, each as high as a quarter of it.
+    """
+    pixels = np.repeat(np.array([0, 50, 100, 150], np.uint8), 20)[:, None].repeat(80, axis=1)
+
+    found = photo.prepare(Image.fromarray(pixels), shape=shape)
+
+    assert (found.shape, str(found.dtype)) == (shape, "uint8")
+    assert sorted(set(found.ravel().tolist())) == [50 * row for row in range(*part)]
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_orientation_is_applied_before_the_proportions(orientation: int) -> None:
+    """
+    A photograph of 80 x 40 that is stored on its side is upright as 40 x 80.
+    """
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.new("RGB", (80, 40), (9, 9, 9)).save(file, "JPEG", exif=exif)
+    recorder = StepRecorder()
+
+    with Image.open(file) as picture:
+        found = photo.prepare(picture, recorder, (16, 8, 3))
+
+    height, width = recorder.steps[1].picture.shape[:2]
+    assert found.shape == (16, 8, 3)
+    assert (height, width) == ((80, 40) if orientation == 6 else (40, 20))
