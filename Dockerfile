@@ -42,6 +42,7 @@ RUN python3 -m venv /venv \
 
 # The service and its metadata, in a separate folder: the last and smallest layers.
 COPY pyproject.toml LICENSE README.md ./
+COPY inkling ./inkling
 COPY service ./service
 RUN /tools/bin/pip install --no-deps --no-index --no-build-isolation --target /app .
 

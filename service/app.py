@@ -55,7 +55,7 @@ from service.observability.request_log import Recorder, RequestLog
 from service.oip.model_repository import Management
 from service.settings import Settings
 
-_DISTRIBUTION = "inkling"
+_DISTRIBUTION = "inkling-server"
 
 _MAX_WAITING_TO_LOAD = 8
 _LOAD_TIMEOUT_S = 3600.0

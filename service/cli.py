@@ -26,11 +26,12 @@ _STOP_MARGIN_S = 5.0
 """Time in seconds that a worker may take to stop beyond `drain_timeout_s`; then it is killed."""
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], program: str = "python -m service") -> int:
     """Serve until a signal stops the service.
 
     Args:
         arguments: The command line without the program's name.
+        program: Name of the program, for its help.
 
     Returns:
         The exit status: 0 after a signal; 2 for an invalid setting, or one whose packages are missing; 3 if
@@ -40,9 +41,9 @@ def main(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["key"]:
         from service import key_cli  # noqa: PLC0415 - it is not needed to serve
 
-        return key_cli.main(arguments[1:])
+        return key_cli.main(arguments[1:], program)
     try:
-        settings = load(arguments)
+        settings = load(arguments, program)
         _check(settings)
     except BadSettings as error:
         sys.stderr.write(f"{error}\n")
@@ -55,8 +56,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _check(settings: Settings) -> None:
-    if not settings.models.is_dir():
-        raise BadSettings(f"{_named('models')}: should be a folder; got {str(settings.models.absolute())!r}.")
+    check_models(settings.models)
     if settings.grpc_port is not None:
         for package in ("grpc", "grpc_health", "grpc_reflection"):
             if importlib.util.find_spec(package) is None:
@@ -71,6 +71,17 @@ def _check(settings: Settings) -> None:
         expected = "should be given together, or neither"
         raise BadSettings(f"{_named('tls_cert', 'tls_key')}: {expected}; got no {missing}.")
     _check_admission(settings)
+
+
+def check_models(folder: Path) -> None:
+    """Check that the folder of published networks exists.
+
+    Raises:
+        BadSettings: There is no such folder.
+    """
+    if not folder.is_dir():
+        expected = "should be a folder of published networks, such as models/ of Inkling's repository"
+        raise BadSettings(f"{_named('models')}: {expected}; got {str(folder.absolute())!r}.")
 
 
 def _check_admission(settings: Settings) -> None:

@@ -16,11 +16,12 @@ from service.inference.admission.keys import Scrypt
 from service.inference.admission.rates import UNLIMITED
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], program: str = "python -m service") -> int:
     """Run the command.
 
     Args:
         arguments: The command line after `key`.
+        program: Name of the program, for its help.
 
     Returns:
         The exit status: 2 if an argument or the file is not valid; the reason is one line on standard error.
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         SystemExit: `--help` was given, or an unknown flag.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser(program).parse_args(arguments)
     try:
         key, line = _generate(options)
         if options.append is not None:
@@ -51,9 +52,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m service key", description="Generate an API key and its line for the key file."
+        prog=f"{program} key", description="Generate an API key and its line for the key file."
     )
     parser.add_argument("name", help="name of the client: 1 to 40 letters, digits, '-' or '_'")
     parser.add_argument("--rights", default="predict,read", help="predict, read or manage, with commas")

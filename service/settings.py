@@ -291,11 +291,12 @@ class BadSettings(ValueError):
     """A setting is not valid; the message is one line that names it."""
 
 
-def load(arguments: Sequence[str] | None = None) -> Settings:
+def load(arguments: Sequence[str] | None = None, program: str = "python -m service") -> Settings:
     """Read the settings.
 
     Args:
         arguments: The command line without the program's name; None for none.
+        program: Name of the program, for its help.
 
     Raises:
         BadSettings: A value is not valid.
@@ -305,7 +306,7 @@ def load(arguments: Sequence[str] | None = None) -> Settings:
     if arguments is not None:
         source = CliSettingsSource[Settings](
             Settings,
-            cli_prog_name="python -m service",
+            cli_prog_name=program,
             cli_parse_args=list(arguments),
             cli_kebab_case=True,
             cli_implicit_flags=True,

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.processes import modules_after
 
-PACKAGES = ("service", "training")
+PACKAGES = ("inkling", "service", "training")
 
 WEB = ("service.server", "service.app", "service.http")
 
@@ -44,7 +44,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
 """Packages of others, and the only places that may import them."""
 
 RESERVED: dict[str, tuple[str, ...]] = {
-    "service.settings": ("service.app", "service.server", "service.cli", "service.addresses"),
+    "service.settings": ("service.app", "service.server", "service.cli", "service.addresses", "inkling.cli"),
     "service.http": ("service.http", "service.app", "service.server"),
     "training.fitting": (
         "training.fitting",
@@ -62,6 +62,23 @@ RESERVED: dict[str, tuple[str, ...]] = {
     ),
 }
 """Packages that not every higher layer may import, and those that may."""
+
+USES: dict[str, tuple[str, ...]] = {
+    "training": ("service.core",),
+    "inkling": ("service.core", "service.codecs", "service.inference"),
+    "inkling.cli": (
+        "service.core",
+        "service.inference",
+        "service.cli",
+        "service.key_cli",
+        "service.settings",
+    ),
+    "inkling.__main__": ("service.__main__",),
+}
+"""What a program may import of the service, which imports neither. The longest name that fits counts."""
+
+FACE = "inkling"
+"""The module that names what is public; it imports each name from its module."""
 
 ENVIRONMENT = ("service.settings", "training.__main__")
 """Who may read the environment."""
@@ -141,6 +158,8 @@ def _package(module: str) -> str | None:
 
 def upward_imports(module: Module) -> list[str]:
     """Return the imports of a module that are not in a lower layer or in its own package."""
+    if module.name == FACE:
+        return []
     own = _package(module.name)
     found = []
     for name in module.imports:
@@ -150,7 +169,8 @@ def upward_imports(module: Module) -> list[str]:
         if own is None or other is None:
             found.append(name)
         elif own.partition(".")[0] != other.partition(".")[0]:
-            if not (_is_in(own, "training") and _is_in(other, "service.core")):
+            used = USES.get(max((user for user in USES if _is_in(own, user)), key=len, default=""), ())
+            if not any(_is_in(other, package) for package in used):
                 found.append(name)
         elif LEVELS[other] <= LEVELS[own] or not _may_use(module.name, name):
             found.append(name)
@@ -265,6 +285,12 @@ def test_folders_have_at_most_nine_modules() -> None:
         (upward_imports, "service.http.api.predict", "from service.settings import Settings"),
         (upward_imports, "service.http.api.predict", "import training.model"),
         (upward_imports, "service.app", "from training.model import mlp"),
+        (upward_imports, "service.app", "from inkling.model import Model"),
+        (upward_imports, "training.run", "import inkling"),
+        (upward_imports, "inkling.model", "from service.http.api import predict"),
+        (upward_imports, "inkling.model", "from inkling.cli import table"),
+        (upward_imports, "inkling.cli.predict", "from service.app import create_app"),
+        (upward_imports, "inkling.model", "from training.model import mlp"),
         (
             upward_imports,
             "training.publishing.publish",
@@ -309,6 +335,18 @@ def test_who_starts_processes_loads_nothing_heavy() -> None:
 
     assert "service.multiprocess.supervisor" in loaded
     assert {"numpy", "onnxruntime", "uvicorn", "starlette", "grpc", "service.server"}.isdisjoint(loaded)
+
+
+def test_model_in_process_loads_no_server() -> None:
+    """
+    Neither the web framework nor the trainer; and the package itself loads next to nothing.
+    """
+    light = modules_after("import inkling")
+    loaded = modules_after("from inkling import Model")
+
+    assert "inkling.model" in loaded
+    assert loaded.isdisjoint({"fastapi", "starlette", "uvicorn", "prometheus_client", "torch", "httpx2"})
+    assert light.isdisjoint({"numpy", "onnxruntime", "service"})
 
 
 def test_service_starts_without_torch_trainer_and_onnx() -> None:

@@ -53,7 +53,26 @@ def read_npy(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
         MalformedRequest: The file is invalid, or its array has another shape, dtype or range.
         PayloadTooLarge: There are more images than the limit.
     """
-    array = _load_npy(body)
+    return to_images(load_npy(body), shape, limits)
+
+
+def to_images(array: NDArray[Any], shape: Shape, limits: Limits, first: int = 0) -> NDArray[np.uint8]:
+    """Convert an array of images to uint8 of the model's shape.
+
+    Args:
+        array: uint8, or floats 0..1; one image or many, nested or flat.
+        shape: Shape of one image of the model.
+        limits: Limits of one request.
+        first: Index of the first image in messages.
+
+    Returns:
+        (B, *shape) uint8; a view where nothing has to be converted.
+
+    Raises:
+        MalformedRequest: The array has another shape, dtype or range.
+        PayloadTooLarge: There are more images than the limit.
+    """
+    _check_dtype(array.dtype)
     size = math.prod(shape)
     if array.shape in (shape, (size,)):
         array = array[None]
@@ -66,7 +85,7 @@ def read_npy(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
         return np.ascontiguousarray(array).view(np.uint8).reshape(-1, *shape)
     images = np.empty((len(array), *shape), np.uint8)
     for rows in slices(array):
-        images[rows] = _from_unit(array[rows].reshape(-1, *shape), rows.start)
+        images[rows] = _from_unit(array[rows].reshape(-1, *shape), first + rows.start)
     return images
 
 
@@ -80,8 +99,12 @@ def _from_unit(part: NDArray[Any], start: int) -> NDArray[np.uint8]:
     return from_unit(part)
 
 
-def _load_npy(body: bytes) -> NDArray[Any]:
-    """Return the array of a file, a view of its bytes, after checking the header against their number."""
+def load_npy(body: bytes) -> NDArray[Any]:
+    """Return the array of a NumPy file, a view of its bytes, after checking the header against their number.
+
+    Raises:
+        MalformedRequest: The file is invalid, or its dtype is none that images may have.
+    """
     stream = io.BytesIO(body)
     expected = "a NumPy .npy file, format 1.0 or 2.0, of plain numbers"
     try:
@@ -96,8 +119,7 @@ def _load_npy(body: bytes) -> NDArray[Any]:
         raise
     except Exception as error:  # the header is a Python literal; its parser raises exceptions of many types
         raise MalformedRequest("Body", expected, "another header") from error
-    if dtype not in _DTYPES:
-        raise MalformedRequest("Array", "uint8, or float16, float32 or float64 0..1", quote(str(dtype)))
+    _check_dtype(dtype)
     data = memoryview(body)[stream.tell() :]
     if len(shape) > _MAX_DIMS or not all(type(side) is int and 0 <= side <= len(data) for side in shape):
         expected = f"of at most {_MAX_DIMS} dimensions, each of 0 to {len(data):,}"
@@ -107,6 +129,11 @@ def _load_npy(body: bytes) -> NDArray[Any]:
         expected = f"{size:,} bytes after its header of shape {shape}"
         raise MalformedRequest("Body", expected, f"{len(data):,}")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _check_dtype(dtype: np.dtype[Any]) -> None:
+    if dtype not in _DTYPES:
+        raise MalformedRequest("Array", "uint8, or float16, float32 or float64 0..1", quote(str(dtype)))
 
 
 def write_npy(array: NDArray[Any]) -> bytes:

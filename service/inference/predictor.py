@@ -105,23 +105,28 @@ class Predictor:
         return Prediction(self.run(model, images), 0, len(images))
 
     def run(self, model: Model, images: NDArray[np.uint8]) -> Run:
-        """Run a model on a batch.
+        """Run a model on a batch; as `run_model`."""
+        return run_model(model, images)
 
-        Args:
-            model: Model that `find` returned.
-            images: (B, ...) uint8 of the model's input shape, B >= 1.
 
-        Returns:
-            The scores with their model, images and duration.
+def run_model(model: Model, images: NDArray[np.uint8]) -> Run:
+    """Run a model on a batch.
 
-        Raises:
-            TensorMismatch: Another dtype or shape.
-            InferenceFailed: ONNX Runtime raised an error.
-        """
-        started = time.perf_counter()
-        scores = model.engine.run(images)
-        rule = model.manifest.certainty
-        sure = None
-        if rule is not None:
-            sure = ood_score.negative_energy(scores.logits, model.manifest.temperature) >= rule.threshold
-        return Run(model, images, scores, sure, time.perf_counter() - started)
+    Args:
+        model: A loaded model.
+        images: (B, ...) uint8 of the model's input shape, B >= 1.
+
+    Returns:
+        The scores with their model, images and duration.
+
+    Raises:
+        TensorMismatch: Another dtype or shape.
+        InferenceFailed: ONNX Runtime raised an error.
+    """
+    started = time.perf_counter()
+    scores = model.engine.run(images)
+    rule = model.manifest.certainty
+    sure = None
+    if rule is not None:
+        sure = ood_score.negative_energy(scores.logits, model.manifest.temperature) >= rule.threshold
+    return Run(model, images, scores, sure, time.perf_counter() - started)

@@ -145,14 +145,14 @@ def test_the_image_holds_its_bill_of_materials(container: Container) -> None:
     ).split()
 
     assert bom["bomFormat"] == "CycloneDX"
-    assert bom["metadata"]["component"]["name"] == "inkling"
+    assert bom["metadata"]["component"]["name"] == "inkling-server"
     parts: dict[str, set[str]] = {kind: set() for kind in ("pypi", "deb", "model")}
     for it in bom["components"]:
         kind = it["purl"].split("/")[0].removeprefix("pkg:") if "purl" in it else "model"
         parts[kind].add(it["name"])
     assert {canonicalize_name(name) for name in parts["pypi"]} == {
         canonicalize_name(name) for name in installed
-    } - {"inkling"}
+    } - {"inkling-server"}
     assert {"python3", "libc6"} <= parts["deb"]
     assert parts["model"] == {path.name for path in (ROOT / "models").iterdir() if path.is_dir()}
 

@@ -30,8 +30,9 @@ def test_a_relative_models_folder_is_named_with_its_absolute_path(
 
     status = cli.main(["--models", "missing"])
 
-    expected = f"INKLING_MODELS (--models): should be a folder; got '{tmp_path / 'missing'}'.\n"
-    assert (status, capsys.readouterr().err) == (2, expected)
+    expected = "should be a folder of published networks, such as models/ of Inkling's repository"
+    message = f"INKLING_MODELS (--models): {expected}; got '{tmp_path / 'missing'}'.\n"
+    assert (status, capsys.readouterr().err) == (2, message)
     assert not served
 
 
@@ -58,14 +59,14 @@ def test_an_address_that_is_not_free_ends_with_status_3(
 def test_the_word_key_runs_the_key_command(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[list[str]] = []
 
-    def main(arguments: list[str]) -> int:
-        given.append(arguments)
+    def main(arguments: list[str], program: str) -> int:
+        given.append([program, *arguments])
         return 7
 
     monkeypatch.setattr(key_cli, "main", main)
 
     assert cli.main(["key", "app", "--rate", "1/s"]) == 7
-    assert given == [["app", "--rate", "1/s"]]
+    assert given == [["python -m service", "app", "--rate", "1/s"]]
 
 
 def test_published_folders_are_listed_whether_valid_or_not(tmp_path: Path) -> None:

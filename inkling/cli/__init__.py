@@ -1,0 +1,1 @@
+"""Command line: `inkling serve`, `predict`, `score`, `models` and `key`."""
