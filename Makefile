@@ -157,7 +157,7 @@ $(BASE): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	@touch $@
 
 $(FULL): $(BASE)
-	$(PIP_INSTALL) -e '.[training,dev,docs,grpc]'
+	$(PIP_INSTALL) -e '.[training,dev,docs,grpc,client,bulk]'
 	@touch $@
 
 # Without npm the tests that need its packages are skipped.
