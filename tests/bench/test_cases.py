@@ -15,7 +15,7 @@ from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.service.http.running import service
 
-MODEL = REPOSITORY / "models" / "mlp-128" / "2" / "model.onnx"
+MODEL = servers.newest("mlp-128")
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,14 @@ import dataclasses
 
 import pytest
 
-from bench import cases, load, machine
+from bench import cases, load, machine, servers
 from bench.cases import Engine
 from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.processes import free_port
 from tests.service.http.running import service
 
-MODEL = REPOSITORY / "models" / "mlp-128" / "2" / "model.onnx"
+MODEL = servers.newest("mlp-128")
 
 
 def test_wrk_output_is_parsed() -> None:

@@ -68,7 +68,7 @@ def test_every_folder_is_a_peer() -> None:
 
 
 def test_peer_gets_inklings_bodies_at_its_own_path(tmp_path: Path) -> None:
-    engine = Engine(str(REPOSITORY / "models" / "mlp-128" / "2" / "model.onnx"))
+    engine = Engine(str(servers.newest("mlp-128")))
     slow = peer(tmp_path / "slow")
 
     asked = slow.request("raw", 2, "mlp-128", engine)
@@ -81,7 +81,7 @@ def test_peer_gets_inklings_bodies_at_its_own_path(tmp_path: Path) -> None:
 
 
 def test_peer_can_have_another_content_type(tmp_path: Path) -> None:
-    engine = Engine(str(REPOSITORY / "models" / "mlp-128" / "2" / "model.onnx"))
+    engine = Engine(str(servers.newest("mlp-128")))
     slow = peer(tmp_path / "slow")
     slow.asked["raw"] = Asked("/raw", "v2", "application/x-raw")
 

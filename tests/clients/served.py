@@ -39,7 +39,7 @@ class Service:
         return self.array("images")[:count]
 
     def scores(
-        self, output: str, count: int, model: str = "mlp-128", version: str = "2"
+        self, output: str, count: int, model: str = "mlp-128", version: str = "3"
     ) -> NDArray[np.float32]:
         """Return what the engine says of so many images, all at once."""
         return self.array(f"{model}-{version}-{count}-{output}")
