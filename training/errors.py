@@ -4,13 +4,18 @@
   + DataError
     - DataMissing        files of a data set do not exist
     - DataCorrupt        a file has the wrong content
+    - DataRefused        own data is not as expected
+    - ExtraMissing       own data needs a package that is not installed
     - DownloadFailed     no mirror returned the right file
     - DataMismatch       the data differs from the data in a published manifest
+  + RecipeInvalid        a recipe file, or a hyperparameter, is not valid
   + Diverged             the loss is not finite
   + UnknownName          no model, version, split, part or class has this name
   + RecordInvalid        a record that a fit wrote for the report cannot be parsed
   + OutputInModels       images of the data would be written into the models folder
   + ExportMismatch       the exported file computes something else than the network
+  + ChanceLevel          a network is no better than a constant prediction
+  + WorseThanServed      a network is worse than the version that is served
   + AccuracyLossTooLarge quantisation costs too much accuracy
   + SweepError
     - NotSearchable      a recipe has no hyperparameter that a sweep could vary
@@ -50,9 +55,28 @@ class DataCorrupt(DataError):
 
     def __init__(self, name: str, expected: str, got: str) -> None:
         finding = f"{name} should be {expected}; got {got}"
-        super().__init__(f"{finding}. Delete the file and run `python -m training data`, or copy it again.")
+        super().__init__(
+            f"{finding}. `python -m training data` downloads it again and keeps this one under another name. "
+            "If it is data of your own: `python -m training fit --data PATH --name NAME`."
+        )
         self.name = name
         self.finding = finding
+
+
+class DataRefused(DataError):
+    """Own data is not as expected."""
+
+    def __init__(self, name: str, expected: str, got: str) -> None:
+        super().__init__(f"{name} should be {expected}; got {got}.")
+        self.name = name
+
+
+class ExtraMissing(DataError):
+    """Own data needs a package that is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(f"{what} need {package}: pip install -e '.[{extra}]'")
+        self.package = package
 
 
 class DownloadFailed(DataError):
@@ -78,6 +102,14 @@ class DataMismatch(DataError):
             f"got data with SHA-256 {got[:12]}…"
         )
         self.published = published
+
+
+class RecipeInvalid(TrainingError):
+    """A recipe file, or a hyperparameter, is not valid."""
+
+    def __init__(self, name: str, expected: str, got: str) -> None:
+        super().__init__(f"{name} should be {expected}; got {got}.")
+        self.name = name
 
 
 class UnknownName(TrainingError):
@@ -126,6 +158,28 @@ class ExportMismatch(TrainingError):
             f"{limit:g}; it differs by {got:.3g}."
         )
         self.got = got
+
+
+class ChanceLevel(TrainingError):
+    """A network is no better than a constant prediction."""
+
+    def __init__(self, name: str, chance: float, got: float, part: str) -> None:
+        super().__init__(
+            f"{name} is not published: on the {part} images its accuracy should be clearly above "
+            f"{100 * chance:.1f} %, which one class for every image gives; got {100 * got:.1f} %."
+        )
+        self.got = got
+
+
+class WorseThanServed(TrainingError):
+    """A network is worse than the version that is served, or cannot be compared with it."""
+
+    def __init__(self, name: str, served: str, reason: str) -> None:
+        finding = f"cannot be compared with {served}: {reason}" if reason else f"is worse than {served}"
+        super().__init__(
+            f"{name} is not published, since it {finding}. The same command with --anyway publishes it."
+        )
+        self.served = served
 
 
 class AccuracyLossTooLarge(TrainingError):

@@ -5,10 +5,11 @@
 3. `publishing` exports the last one, verifies the file and writes the folder.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from service.core.artifact.manifest import Certainty, InputPreprocessing, Measurement
 from service.core.artifact.report import Confusion, write_confusions
 from training.data.data_sets import FitJob
 from training.errors import UnknownName
@@ -34,8 +35,26 @@ FOLDS = "folds"
 """Folder in a recipe's runs folder: the networks fitted without a donor, named after the donor."""
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """Evaluation of the fits of a run.
+
+    Attributes:
+        measure: Returns measurements, temperature and OOD threshold of the fits, given the published job first.
+        preprocessing: Member of the manifest; None for the default of the input's shape.
+    """
+
+    measure: Callable[[Sequence[JobResult]], tuple[list[Measurement], float, Certainty | None]] = measure
+    preprocessing: InputPreprocessing | None = None
+
+
 def run(
-    recipe: Recipe, jobs: Sequence[FitJob], context: FitContext, models: Path, fresh: bool = False
+    recipe: Recipe,
+    jobs: Sequence[FitJob],
+    context: FitContext,
+    models: Path,
+    fresh: bool = False,
+    evaluation: Evaluation | None = None,
 ) -> Published:
     """Run all fit jobs of a recipe, and publish the network of the last one.
 
@@ -48,6 +67,7 @@ def run(
         context: Folder and callbacks of the fits.
         models: Folder to publish in.
         fresh: Remove existing checkpoints first.
+        evaluation: How the fits are evaluated; None as all recipes of Inkling.
 
     Returns:
         The published folder.
@@ -62,7 +82,7 @@ def run(
     results = [run_job(recipe, job, context) for job in jobs]
     for result in results:
         _export_folds(recipe, context, result)
-    published = publish(_fitted_model(recipe, results, commit), models)
+    published = publish(_fitted_model(recipe, results, commit, evaluation or Evaluation()), models)
     remove_checkpoints(recipe, jobs, context)
     return published
 
@@ -102,12 +122,14 @@ def _export_folds(recipe: Recipe, context: FitContext, result: JobResult) -> Non
         path.write_bytes(onnx_float.to_onnx(net, result.job.split.train.pixels.shape[1:]))
 
 
-def _fitted_model(recipe: Recipe, results: Sequence[JobResult], commit: str) -> FittedModel:
+def _fitted_model(
+    recipe: Recipe, results: Sequence[JobResult], commit: str, evaluation: Evaluation
+) -> FittedModel:
     results = results[::-1]  # the published job first, in manifest and report
     published = results[0].fits[-1]
     assert isinstance(published.net, MLP)  # convolutional networks are teachers only
     with reproducible():
-        metrics, temperature, certainty = measure(results)
+        metrics, temperature, certainty = evaluation.measure(results)
     image_shape = results[0].job.split.train.pixels.shape[1:]
     splits = {result.job.split.name: result.job.split for result in results if result.fits}
     return FittedModel(
@@ -123,6 +145,7 @@ def _fitted_model(recipe: Recipe, results: Sequence[JobResult], commit: str) -> 
         },
         temperature=temperature,
         certainty=certainty,
+        preprocessing=evaluation.preprocessing,
     )
 
 

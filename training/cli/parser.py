@@ -1,11 +1,14 @@
 """Command line arguments of the trainer."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args, get_type_hints
 
+from service.core.artifact.manifest import NAME_PATTERN
+from training.cli import hyperparameters
+from training.recipes import toml_file
 from training.recipes.recipe import Recipe
 from training.recipes.registry import RECIPES
 from training.sweep.search_space import with_epochs
@@ -24,22 +27,44 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         argv: Arguments without the program's name.
 
     Returns:
-        `command` and its arguments; for `fit` and `sweep` also `recipe`, with overridden hyperparameters.
+        `command` and its arguments; for `fit` and `sweep` also `recipe`, with overridden hyperparameters;
+        None for `fit --data` without a recipe, which depends on the data.
 
     Raises:
         SystemExit: The arguments are invalid, or a number is out of range; the message is on stderr.
+        RecipeInvalid: A recipe file is not valid.
         NotSearchable: The recipe has no hyperparameter that a sweep could vary.
     """
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
         if arguments.command == "fit":
-            arguments.recipe = _overridden(arguments)
+            arguments.recipe = _recipe(arguments, parser)
         elif arguments.command == "sweep":
             arguments.recipe = with_epochs(RECIPES[arguments.name], arguments.epochs)
     except ValueError as error:
         parser.error(str(error))
     return arguments
+
+
+def _recipe(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> Recipe | None:
+    """Return the recipe that the arguments of `fit` name; None if it is chosen by the data."""
+    named = [each for each in (arguments.name, arguments.like, arguments.recipe_file) if each]
+    if len(named) > 1:
+        parser.error("one recipe should be named: RECIPE, --like or --recipe")
+    if arguments.own and not arguments.model:
+        parser.error("--data should be with --name, the name of the network")
+    if not arguments.own and (arguments.model or arguments.like):
+        parser.error("--name and --like should be with --data, the path of your own data")
+    if not arguments.own and not named:
+        parser.error("a recipe should be named, or your own data with --data PATH --name NAME")
+    if arguments.model and not re.fullmatch(NAME_PATTERN, arguments.model):
+        parser.error(f"--name should be of a-z, 0-9 and -, at most 64; got {arguments.model!r}")
+    if not named:
+        return None
+    path: Path | None = arguments.recipe_file
+    recipe = toml_file.read(path) if path else RECIPES[named[0]]
+    return replace(recipe, **hyperparameters.given(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,12 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_models_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of published networks")
+def _add_models_folder(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--models", type=_path, default=Path("models"), help="folder of published networks")
 
 
 def _add_runs_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of checkpoints and caches")
+    parser.add_argument("--runs", type=_path, default=RUNS, help="folder of checkpoints and caches")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -98,10 +123,38 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", choices=list(RECIPES), help="name of the recipe")
-    for name, (kind, meaning) in _hyperparameters().items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=meaning)
-    _add_models_folder(parser)
+    parser.add_argument("name", nargs="?", choices=list(RECIPES), metavar="RECIPE", help=_recipes())
+    parser.add_argument(
+        "--recipe", dest="recipe_file", type=_path, metavar="FILE", help="a recipe file, see training/recipes"
+    )
+    own = parser.add_argument_group("your own data")
+    own.add_argument(
+        "--data",
+        dest="own",
+        type=_path,
+        metavar="PATH",
+        help="pictures in a folder per class, IDX, .npz, .csv, .parquet, or .jsonl of pen strokes",
+    )
+    own.add_argument("--name", dest="model", metavar="NAME", help="name of the network")
+    own.add_argument("--like", choices=list(RECIPES), metavar="RECIPE", help="use this recipe")
+    own.add_argument("--labels", type=_texts, default=(), metavar="A,B,…", help="names of the labels 0, 1, …")
+    own.add_argument("--ignore-case", action="store_true", help="labels a and A are one class")
+    own.add_argument(
+        "--preprocessing",
+        choices=("mnist", "resize"),
+        help="mnist: drawings, cropped and centred; resize: anything else; default: by looking at the images",
+    )
+    own.add_argument(
+        "--hold-out", type=_texts, default=(), metavar="A,B,…", help="donors or writers of the test part"
+    )
+    publication = parser.add_argument_group("publication")
+    publication.add_argument(
+        "--publish", action="store_true", help="publish, even as a new version of a network that is served"
+    )
+    publication.add_argument(
+        "--anyway", action="store_true", help="publish although it is worse than the version that is served"
+    )
+    _add_models_folder(publication)
     _add_runs_folder(parser)
     parser.add_argument(
         "--only",
@@ -109,7 +162,12 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         help="fit on this split only, without publishing; a later run uses the checkpoints, so that several "
         "processes can share the work",
     )
-    parser.add_argument("--fresh", action="store_true", help="ignore existing checkpoints")
+    parser.add_argument("--fresh", action="store_true", help="ignore existing checkpoints and finished fits")
+    hyperparameters.add_flags(parser)
+
+
+def _recipes() -> str:
+    return f"name of a recipe: {', '.join(RECIPES)}"
 
 
 def _add_quantise(parser: argparse.ArgumentParser) -> None:
@@ -171,22 +229,17 @@ def _add_published(parser: argparse.ArgumentParser) -> None:
     _add_models_folder(parser)
 
 
+def _path(text: str) -> Path:
+    """Return a path; `~` is the home folder also where the shell does not replace it."""
+    return Path(text).expanduser()
+
+
+def _texts(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(",") if each.strip())
+
+
 def _count(text: str) -> int:
     count = int(text)
     if count < 1:
         raise argparse.ArgumentTypeError(f"should be at least 1; got {count}")
     return count
-
-
-def _hyperparameters() -> dict[str, tuple[type, str]]:
-    """Return the recipe's scalar hyperparameters: type and meaning of each name."""
-    hints = get_type_hints(Recipe, include_extras=True)
-    pairs = {name: get_args(hint) for name, hint in hints.items()}
-    return {name: pair for name, pair in pairs.items() if pair[0] in (int, float)}
-
-
-def _overridden(arguments: argparse.Namespace) -> Recipe:
-    """Return the recipe with the hyperparameters given on the command line."""
-    given = {name: getattr(arguments, name) for name in _hyperparameters()}
-    recipe = RECIPES[arguments.name]
-    return replace(recipe, **{name: value for name, value in given.items() if value is not None})

@@ -1,6 +1,6 @@
 """The data sets by the names that recipes use, and the fit jobs of a recipe on each of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,8 @@ class FitJob:
         ink: Training data that is rendered anew in each epoch, in place of the split's train part; None if
             the train part is used.
         nondigits: By kind, (N, 28, 28) uint8: images of non-digits that these fits exclude.
+        strokes: The examples of the split's train part as strokes, which a recipe can render anew in each
+            epoch; None if they are not known.
     """
 
     role: Role
@@ -45,6 +47,7 @@ class FitJob:
     held_out: tuple[str, ...] = ()
     ink: InkData | None = None
     nondigits: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    strokes: Sequence[Sequence[NDArray[np.float64]]] | None = None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class LabelledLogits:
     labels: NDArray[np.int64]
 
 
-_ByPart = dict[str, list[LabelledLogits]]
+ByPart = dict[str, list[LabelledLogits]]
 """By part, the predictions of each fit of a job."""
 
 
@@ -47,17 +47,17 @@ def measure(results: Sequence[JobResult]) -> tuple[list[Measurement], float, Cer
         One measurement per part of each job, and one per held-out part over all donors; the temperature, 1
         without held-out donors; the OOD threshold, None without held-out donors.
     """
-    predicted = [(result, _predict_parts(result)) for result in results if result.fits]
+    predicted = [(result, predict_parts(result)) for result in results if result.fits]
     held_out = _held_out(predicted)
     if not held_out:
-        return [each for result, parts in predicted for each in _by_part(result, parts, 1.0)], 1.0, None
-    everything = _concatenate(list(held_out.values()))
+        return [each for result, parts in predicted for each in measure_parts(result, parts, 1.0)], 1.0, None
+    everything = concatenate(list(held_out.values()))
     temperature = calibration.best_temperature(everything.logits, everything.labels)
     together = [
         measurement(("held-out", ALL_HELD_OUT, part), [found], _held_out_seeds(predicted), temperature)
         for part, found in held_out.items()
     ]
-    apart = [each for result, parts in predicted for each in _by_part(result, parts, temperature)]
+    apart = [each for result, parts in predicted for each in measure_parts(result, parts, temperature)]
     digits = {f"digits, not met: {part}": found.logits for part, found in held_out.items()}
     others = _nondigit_logits([result for result, _ in predicted])
     return together + apart, temperature, ood.choose_threshold(digits, others, temperature)
@@ -94,21 +94,23 @@ def measurement(
     )
 
 
-def _predict_parts(result: JobResult) -> _ByPart:
+def predict_parts(result: JobResult) -> ByPart:
+    """Return the predictions of every fit of a job on every part of its data."""
     return {
         name: [LabelledLogits(predict(fit.net, part.pixels), part.labels) for fit in result.fits]
         for name, part in result.job.split.parts.items()
     }
 
 
-def _held_out(predicted: Sequence[tuple[JobResult, _ByPart]]) -> dict[str, LabelledLogits]:
+def _held_out(predicted: Sequence[tuple[JobResult, ByPart]]) -> dict[str, LabelledLogits]:
     """Return by part the predictions of held-out data, over all jobs with held-out donors."""
     jobs = [(result, parts) for result, parts in predicted if result.job.role == "held-out"]
     names = dict.fromkeys(name for result, _ in jobs for name in result.job.split.extra)
-    return {name: _concatenate([each for _, parts in jobs for each in parts[name]]) for name in names}
+    return {name: concatenate([each for _, parts in jobs for each in parts[name]]) for name in names}
 
 
-def _concatenate(predictions: Sequence[LabelledLogits]) -> LabelledLogits:
+def concatenate(predictions: Sequence[LabelledLogits]) -> LabelledLogits:
+    """Return the predictions of all parts, in order."""
     return LabelledLogits(
         np.concatenate([each.logits for each in predictions]),
         np.concatenate([each.labels for each in predictions]),
@@ -121,9 +123,16 @@ def _held_out_seeds(predicted: Sequence[tuple[JobResult, object]]) -> tuple[int,
     )
 
 
-def _by_part(
+def measure_parts(
     result: JobResult, parts: Mapping[str, Sequence[LabelledLogits]], temperature: float
 ) -> list[Measurement]:
+    """Measure every part of a job.
+
+    Args:
+        result: The job.
+        parts: Predictions of its fits, by part.
+        temperature: Temperature of the network.
+    """
     job = result.job
     data = job.split.data_set if job.role != "held-out" else f"{job.split.data_set}, {job.split.name}"
     return [

@@ -7,6 +7,7 @@ CODE = (
     "batches/augmented.py",
     "batches/ink.py",
     "batches/source.py",
+    "batches/strokes.py",
     "batches/teacher.py",
     "data/ink.py",
     "data/pen_letters.py",

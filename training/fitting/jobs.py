@@ -10,6 +10,7 @@ import torch
 from training.batches.augmented import AugmentedBatches
 from training.batches.ink import InkBatches
 from training.batches.source import BatchSource
+from training.batches.strokes import STROKES, StrokeBatches
 from training.data.data_sets import FitJob, Notice
 from training.data.examples import Split
 from training.fitting.checkpoint import Checkpoint
@@ -91,7 +92,12 @@ def _fits(recipe: Recipe, job: FitJob, context: FitContext) -> list[FitResult]:
     split = job.split
     nets = [result.net for result in teachers]
     source: BatchSource  # shared by the fits, since cached augmentations are expensive
-    source = InkBatches(recipe, job.ink, nets) if job.ink else AugmentedBatches(recipe, split.train, nets)
+    if job.ink:
+        source = InkBatches(recipe, job.ink, nets)
+    elif job.strokes and recipe.augmentation == STROKES:
+        source = StrokeBatches(recipe, job.strokes, split.train.labels)
+    else:
+        source = AugmentedBatches(recipe, split.train, nets)
     return [
         fit(
             recipe,

@@ -10,6 +10,7 @@ from service.core.artifact.manifest import (
     PROBABILITIES_NAME,
     Certainty,
     DataSource,
+    InputPreprocessing,
     Making,
     Measurement,
     Tensor,
@@ -35,6 +36,7 @@ class FittedModel:
         report: Files for `report/`, by name.
         temperature: Temperature in the exported file.
         certainty: OOD threshold at this temperature; None for a network without one.
+        preprocessing: Member of the manifest; None for the default of the input's shape.
     """
 
     recipe: Recipe
@@ -46,6 +48,7 @@ class FittedModel:
     report: Mapping[str, bytes]
     temperature: float = 1.0
     certainty: Certainty | None = None
+    preprocessing: InputPreprocessing | None = None
 
 
 def manifest_of(fitted: FittedModel) -> dict[str, Any]:
@@ -71,12 +74,14 @@ def manifest_of(fitted: FittedModel) -> dict[str, Any]:
         for split in fitted.splits
         for name, part in split.parts.items()
     ]
+    preprocessing = {"preprocessing": fitted.preprocessing} if fitted.preprocessing else {}
     return {
         "format": 1,
         "name": fitted.recipe.model_name,
         "description": fitted.recipe.description,
         "input": image.model_dump(),
         "outputs": [tensor.model_dump() for tensor in scores],
+        **preprocessing,
         "labels": classes,
         "layers": [layer.model_dump(exclude_unset=True) for layer in layers],
         "parameters": sum(layer.parameters for layer in layers),

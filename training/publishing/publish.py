@@ -17,6 +17,7 @@ from service.core.artifact.artifact import Artifact
 from service.core.artifact.golden import Golden
 from service.core.errors import ArtifactError
 from service.core.network import dense_layers
+from service.core.network.engine import Engine
 from service.core.network.int8 import Int8Dense
 from training.model.softmax import softmax
 from training.publishing import golden
@@ -127,7 +128,28 @@ def publish_quantised(quantised: QuantisedModel, root: Path) -> Published:
     return _publish(folder, root, lambda trial: verify_layers(trial, quantised.images[:_COMPARED]))
 
 
-def _publish(folder: _Folder, root: Path, check: Callable[[Artifact], None]) -> Published:
+def copy(
+    finished: Artifact, manifest: Mapping[str, Any], report: Mapping[str, bytes], root: Path
+) -> Published:
+    """Publish a copy of a folder in another models folder, as the next version there.
+
+    Args:
+        finished: The folder, in memory.
+        manifest: Its manifest, without version and digests.
+        report: Files for `report/`, by name.
+        root: Models folder to publish in.
+
+    Returns:
+        The folder, with its version; not new if the same network is published there.
+
+    Raises:
+        ArtifactError, OSError: As for `publish`.
+    """
+    folder = _Folder(manifest, finished.model, finished.golden, report)
+    return _publish(folder, root, Engine.load)
+
+
+def _publish(folder: _Folder, root: Path, check: Callable[[Artifact], object]) -> Published:
     with tempfile.TemporaryDirectory() as scratch:
         # written and read once before, so that the verified bytes have been on disk
         trial = folder.write(Path(scratch))

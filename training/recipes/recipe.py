@@ -3,17 +3,28 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated
 
 Seeds = tuple[int, ...]
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "network": ("dense", "convolutional"),
+    "initialisation": ("glorot-uniform", "glorot-normal", "he-normal"),
+    "optimizer": ("sgd", "adamw"),
+    "schedule": ("drops", "one-cycle"),
+    "precision": ("float32", "bfloat16"),
+    "augmentation": ("", "digits", "photographs", "strokes"),
+}
+"""Valid values of the fields that are names."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Hyperparameters of a training run; the text beside each is its unit and meaning.
 
-    Scalar hyperparameters can be overridden on the command line.
+    They can be overridden on the command line, and written in a TOML file (`toml_file`).
 
     Raises:
         ValueError: A value is out of range; the message names the field.
@@ -49,7 +60,9 @@ class Recipe:
     warm_up: Annotated[float, "share of a one-cycle run in which the learning rate rises"] = 0.0
     average: Annotated[float, "decay of the weights' moving average per step; 0 for none"] = 0.0
     precision: Annotated[str, "of the forward pass while training: float32 or bfloat16"] = "float32"
-    augmentation: Annotated[str, "a name in training.synthesis.augmentations; empty for none"] = ""
+    augmentation: Annotated[
+        str, "digits, photographs, strokes (own strokes rendered anew in each epoch), or empty for none"
+    ] = ""
     strength: Annotated[float, "strength of the augmentation; 1 is its reference strength"] = 0.0
     versions: Annotated[int, "cached augmentations of all images, used in turn; 0 for new ones"] = 0
     label_smoothing: Annotated[float, "share of a label's probability spread over all classes"] = 0.0
@@ -70,6 +83,19 @@ class Recipe:
     teacher_temperature: Annotated[float, "softmax temperature of the distillation loss"] = 1.0
 
     def __post_init__(self) -> None:
+        self._check_names()
+        self._check_ranges()
+        self._check_combinations()
+
+    def _check_names(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                expected = " or ".join(choice or "empty" for choice in choices)
+                raise ValueError(f"{name} should be {expected}; got {getattr(self, name)!r}")
+
+    def _check_ranges(self) -> None:
+        if any(units < 1 for units in self.hidden):
+            raise ValueError(f"hidden should be at least 1 unit per layer; got {list(self.hidden)}")
         for name, least in (("batch_size", 1), ("epochs", 1), ("seed", 0), ("lesson_split_seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} should be at least {least}; got {getattr(self, name)}")
@@ -84,7 +110,9 @@ class Recipe:
         for name in shares:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} should be from 0 to below 1; got {getattr(self, name)}")
-        if self.versions and not self.augmentation:
+
+    def _check_combinations(self) -> None:
+        if self.versions and self.augmentation not in ("digits", "photographs"):
             raise ValueError(f"versions should be 0 without an augmentation; got {self.versions}")
         if self.teacher and self.mixup:  # the teacher's probabilities are of unmixed images
             raise ValueError(f"mixup should be 0 with a teacher; got {self.mixup}")

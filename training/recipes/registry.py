@@ -1,13 +1,15 @@
-"""The recipes that can be fitted and published, by name."""
+"""The recipes that can be fitted and published, by name: the TOML files of this folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
 
-from training.recipes.flowers17 import FLOWERS17_RECIPES
-from training.recipes.ink import INK_RECIPES
-from training.recipes.mnist import MNIST_RECIPES
+from training.recipes import toml_file
 from training.recipes.recipe import Recipe
 
-_ORDER = (
+FOLDER = Path(__file__).parent
+
+_FIRST = (
     "softmax",
     "mlp-128",
     "mlp-512x4",
@@ -18,8 +20,39 @@ _ORDER = (
     "flowers17-2",
     "ink",
 )
+"""The lesson's recipes, then the better ones; further files follow in alphabetical order."""
 
-_BY_NAME = {recipe.name: recipe for recipe in (*MNIST_RECIPES, *FLOWERS17_RECIPES, *INK_RECIPES)}
 
-RECIPES: Mapping[str, Recipe] = {name: _BY_NAME[name] for name in _ORDER}
-"""In the order in which `python -m training list` shows them: the lesson's recipes, then the others."""
+class RecipeFolder(Mapping[str, Recipe]):
+    """The recipes of a folder of TOML files, read when the first one is looked up.
+
+    Teachers, which are convolutional, are left out: they are not published.
+
+    Raises:
+        RecipeInvalid: At the first lookup, if a file is not valid.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Name a folder; nothing is read yet."""
+        self._folder = folder
+
+    @cached_property
+    def _recipes(self) -> dict[str, Recipe]:
+        found = {
+            path.stem: toml_file.read(path) for path in sorted(self._folder.glob(f"*{toml_file.SUFFIX}"))
+        }
+        names = [*(name for name in _FIRST if name in found), *(name for name in found if name not in _FIRST)]
+        return {name: found[name] for name in names if found[name].network == "dense"}
+
+    def __getitem__(self, name: str) -> Recipe:
+        return self._recipes[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._recipes)
+
+    def __len__(self) -> int:
+        return len(self._recipes)
+
+
+RECIPES: Mapping[str, Recipe] = RecipeFolder(FOLDER)
+"""In the order in which `python -m training list` shows them."""

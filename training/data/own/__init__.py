@@ -1,0 +1,1 @@
+"""A person's own data: found, read, preprocessed and divided into parts."""

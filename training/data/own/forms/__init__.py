@@ -1,0 +1,1 @@
+"""Readers of own data, one module per form of file."""
