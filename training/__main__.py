@@ -35,7 +35,8 @@ def main(
     Returns:
         The exit code. An error that a user can act on is one line on stderr.
     """
-    data = Path(environ.get("INKLING_DATA") or "data")
+    # a carriage return at the end is left by files that were edited on Windows
+    data = Path(environ.get("INKLING_DATA", "").strip() or "data").expanduser()
     try:
         arguments = parse(argv)
         _command(arguments.command)(arguments, data, data_sets)

@@ -12,6 +12,7 @@
   + Diverged             the loss is not finite
   + UnknownName          no model, version, split, part or class has this name
   + RecordInvalid        a record that a fit wrote for the report cannot be parsed
+  + FolderUnusable       a folder cannot be written, or has too little space
   + OutputInModels       images of the data would be written into the models folder
   + ExportMismatch       the exported file computes something else than the network
   + ChanceLevel          a network is no better than a constant prediction
@@ -126,6 +127,14 @@ class RecordInvalid(TrainingError):
     def __init__(self, published: str, file: str) -> None:
         super().__init__(f"report/{file} of {published} should be as the fit wrote it; got something else.")
         self.file = file
+
+
+class FolderUnusable(TrainingError):
+    """A folder cannot be written, or has too little space."""
+
+    def __init__(self, folder: Path, expected: str, got: str) -> None:
+        super().__init__(f"{folder} should be {expected}; got {got}.")
+        self.folder = folder
 
 
 class OutputInModels(TrainingError):

@@ -40,7 +40,7 @@ class Evaluation:
     """Evaluation of the fits of a run.
 
     Attributes:
-        measure: Returns measurements, temperature and OOD threshold of the fits, given the published job first.
+        measure: Returns measurements, temperature and OOD threshold of the jobs, the published one first.
         preprocessing: Member of the manifest; None for the default of the input's shape.
     """
 

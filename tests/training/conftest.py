@@ -73,13 +73,15 @@ else:
 
     @pytest.fixture
     def source(tmp_path: Path) -> IdxSource:
-        """A data set of 28 x 28 pixels and ten classes, in files below tmp_path/data."""
+        """A data set of 28 x 28 pixels and ten classes, bands of light, in files below tmp_path/data."""
         labels = {"train": np.repeat(np.arange(10), 8), "test": np.repeat(np.arange(10), 4)}
         generator = np.random.default_rng(7)
         files = []
         (tmp_path / "data" / "tiny").mkdir(parents=True)
         for part, numbers in labels.items():
-            pixels = generator.integers(0, 256, (len(numbers), 28, 28), np.uint8)
+            pixels = generator.integers(0, 60, (len(numbers), 28, 28), np.uint8)
+            for row, number in enumerate(numbers):
+                pixels[row, 2 * number : 2 * number + 2] = 255
             for kind, array in (("images", pixels), ("labels", numbers.astype(np.uint8))):
                 content = _idx(array)
                 path = tmp_path / "data" / "tiny" / f"{part}-{kind}.gz"

@@ -4,9 +4,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from service.core.artifact.manifest import Measurement
+from training.cli.curves import curves, duration
 from training.cli.progress_bars import ProgressBars
 from training.fitting.loop import Epoch, FitCallbacks
 from training.quantisation.comparison import Comparison
+
+_LINES = 20
+"""Approximate number of epochs that are written."""
+
+_TIMED = 3
+"""Epochs after which the duration of all fits is estimated; the first one is slower."""
 
 Write = Callable[[str], None]
 """Writes a line."""
@@ -22,23 +29,44 @@ def print_notice(line: str) -> None:
     print_line(f"  {line}")
 
 
-def fit_callbacks(title: str, epochs: int, bars: ProgressBars, write: Write) -> FitCallbacks:
-    """Write the title of a fit, and return callbacks that write one line per epoch.
+def fit_callbacks(
+    title: str,
+    epochs: int,
+    bars: ProgressBars,
+    write: Write,
+    planned: int | None = None,
+    is_brief: bool = False,
+) -> FitCallbacks:
+    """Write the title of a fit, and return callbacks that write its epochs and, at the end, its curves.
+
+    Of many epochs every second, third, … is written, so that there are about twenty lines.
 
     Args:
         title: Title of the fit.
         epochs: Number of epochs.
         bars: Show the steps of an epoch.
         write: Writes a line.
+        planned: Epochs of all fits of the run, for an estimate of its duration; None for no estimate.
+        is_brief: Write the last epoch only.
     """
     write(f"\n{title}")
+    history: list[Epoch] = []
+    every = epochs if is_brief else -(-epochs // _LINES)
 
     def on_epoch(epoch: Epoch) -> None:
         bars.close()
-        write(epoch_line(epoch, epochs))
+        history.append(epoch)
+        if epoch.number % every == 0 or (epoch.number in (1, epochs) and not is_brief):
+            write(epoch_line(epoch, epochs))
+        if epoch.number == _TIMED and planned:
+            seconds = planned / _TIMED * sum(each.seconds for each in history)
+            write(f"  about {duration(seconds)} for all fits, at the speed of the first epochs")
+        if epoch.number == epochs and epochs > 1 and not is_brief:
+            for line in curves(history):
+                write(line)
 
     return FitCallbacks(
-        on_step=lambda step, steps: bars.show("  epoch", step, steps, "step"),
+        on_step=lambda step, steps: bars.show(f"  epoch {len(history) + 1}/{epochs}", step, steps, "step"),
         on_epoch=on_epoch,
         clock=time.perf_counter,
     )
@@ -65,21 +93,28 @@ def epoch_line(epoch: Epoch, epochs: int) -> str:
 
 
 def accuracy_table(metrics: Sequence[Measurement], lesson: Mapping[str, float]) -> list[str]:
-    """Return a table of the measured accuracies beside the lesson's.
+    """Return a table of the measured accuracies, beside the lesson's if there are any.
 
     Args:
         metrics: Measurements in a manifest.
         lesson: The lesson's accuracies by part; may lack parts.
     """
-    lines = [f"{'':<28}{'ours':<20}{'the lesson':<10}"]
-    for metric in metrics:
+    titles = [_title(metric) for metric in metrics]
+    width = max(28, *(len(title) + 2 for title in titles))
+    lines = [f"{'':<{width}}{'ours':<20}{'the lesson' if lesson else ''}".rstrip()]
+    for title, metric in zip(titles, metrics, strict=True):
         spread = "" if metric.spread is None else f" ± {100 * metric.spread:.2f}"
         ours = f"{100 * metric.accuracy:.2f}{spread} %"
         theirs = lesson.get(metric.split) if metric.fit == "lesson" else None
-        title = {"published": "published", "lesson": "lesson's split"}.get(metric.fit, metric.data)
         reference = "" if theirs is None else f"{100 * theirs:.2f} %"
-        lines.append(f"{f'{title}, {metric.split}':<28}{ours:<20}{reference}".rstrip())
+        lines.append(f"{title:<{width}}{ours:<20}{reference}".rstrip())
     return lines
+
+
+def _title(metric: Measurement) -> str:
+    """Return the fit and the part of a measurement, in words."""
+    names = {"published": "published", "lesson": "lesson's split"}
+    return f"{names.get(metric.fit, metric.data)}, {metric.split}"
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> list[str]:

@@ -28,10 +28,9 @@ class Examples:
 
     @property
     def sha256(self) -> str:
-        """Digest of the pixels, followed by the labels as one byte each; two bytes with more than 256."""
+        """Digest of the pixels, followed by the labels as one byte each."""
         digest = hashlib.sha256(self.pixels.tobytes())
-        is_wide = len(self.labels) > 0 and self.labels.max() > 255
-        digest.update(self.labels.astype("<u2" if is_wide else np.uint8).tobytes())
+        digest.update(self.labels.astype(np.uint8).tobytes())
         return digest.hexdigest()
 
     @property

@@ -17,8 +17,8 @@ from training.evaluation.measurements import concatenate, measure_parts, measure
 from training.fitting.jobs import JobResult
 from training.fitting.scoring import predict
 
-FOLDS_TOGETHER = "all folds, each by the fit without it"
-"""Name in a manifest of the examples of all folds."""
+FOLDS_TOGETHER = "folds"
+"""Name in a manifest of the examples of all folds, each predicted by the fit without it."""
 
 _FEW = 500
 """With fewer examples to calibrate on, probabilities are never sharpened."""
@@ -41,7 +41,7 @@ def measure(results: Sequence[JobResult]) -> tuple[list[Measurement], float, Cer
         temperature = max(temperature, 1.0)
     metrics = measure_parts(published, published_parts, temperature)
     if folds:
-        names: tuple[Role, str, str] = ("held-out", FOLDS_TOGETHER, "held-out")
+        names: tuple[Role, str, str] = ("held-out", published.job.split.data_set, FOLDS_TOGETHER)
         metrics.append(measurement(names, [unseen], published.job.seeds, temperature))
     shape = published.job.split.train.pixels.shape[1:]
     others = {

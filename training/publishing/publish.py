@@ -156,15 +156,20 @@ def _publish(folder: _Folder, root: Path, check: Callable[[Artifact], object]) -
         check(trial)
     checksums.read(root)  # raises before anything is published if the list cannot be read
     staging.sweep(root)
-    same = _same_network(trial, root)
+    same = same_network(trial, root)
     published = same or folder.write(root)
     # also for an existing one: an earlier run may have been killed before this line
     checksums.add(root, published.manifest.name, published.manifest.version)
     return Published(published, is_new=same is None)
 
 
-def _same_network(trial: Artifact, root: Path) -> Artifact | None:
-    """Find a published folder with the same file, recipe, data and OOD threshold."""
+def same_network(trial: Artifact, root: Path) -> Artifact | None:
+    """Find a published folder with the same file, recipe, data and OOD threshold.
+
+    Args:
+        trial: The folder to compare with.
+        root: Models folder; it may be missing.
+    """
     name = trial.manifest.name
     for version in artifact.versions(root).get(name, []) if root.is_dir() else []:
         try:
@@ -178,4 +183,4 @@ def _same_network(trial: Artifact, root: Path) -> Artifact | None:
 
 def _identity(published: Artifact) -> tuple[object, ...]:
     manifest = published.manifest
-    return published.model, manifest.recipe, manifest.data, manifest.certainty
+    return published.model, manifest.labels, manifest.recipe, manifest.data, manifest.certainty

@@ -3,6 +3,7 @@
 A finished network is a published folder in the runs folder. Releasing it copies it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from service.core.artifact import artifact, pins
 from service.core.artifact.artifact import REPORT_FOLDER, Artifact
 from service.core.errors import ArtifactError
 from service.core.network.engine import Engine
+from training.data.data_sets import FitJob
 from training.data.examples import Examples, Split
 from training.errors import ChanceLevel, WorseThanServed
 from training.publishing.publish import Published, copy
+from training.recipes.recipe import Recipe
 
 _BATCH = 1000
 """Images that are predicted at once; bounds memory."""
@@ -130,21 +133,23 @@ def release(finished: Artifact, finished_root: Path, models: Path) -> Published:
     return copy(finished, manifest, report, models)
 
 
-def find_finished(root: Path, name: str, recipe: dict[str, object], digests: set[str]) -> Artifact | None:
-    """Find a finished network of a recipe and data, the newest one.
+def find_finished(root: Path, recipe: Recipe, jobs: Sequence[FitJob]) -> Artifact | None:
+    """Find the finished network of a recipe on its data, the newest one.
 
     Args:
         root: Folder of finished networks.
-        name: Name of the model.
-        recipe: The recipe, as in a manifest.
-        digests: Digests of all parts of the data.
+        recipe: The recipe.
+        jobs: Its fit jobs; the last one is the published one.
     """
+    name = recipe.model_name
+    digests = {part.sha256 for job in jobs if job.seeds for part in job.split.parts.values()}
+    wanted = recipe.to_dict(), jobs[-1].split.classes, digests
     for version in reversed(artifact.versions_of(root, name) if root.is_dir() else []):
         try:
-            found = artifact.read(root, name, version)
+            manifest = (found := artifact.read(root, name, version)).manifest
         except ArtifactError:
             continue  # a broken folder is fitted again
-        if found.manifest.recipe == recipe and {each.sha256 for each in found.manifest.data} == digests:
+        if (manifest.recipe, manifest.labels, {each.sha256 for each in manifest.data}) == wanted:
             return found
     return None
 

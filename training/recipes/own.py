@@ -101,7 +101,13 @@ def like(recipe: Recipe, facts: OwnDataFacts) -> Recipe:
     """
     augmentation, strength = _augmentation(facts)
     is_augmented = bool(recipe.augmentation or recipe.drawn)
-    changes: dict[str, Any] = {**_INK_ONLY, "name": facts.name, "description": facts.description, "model": "", "data": DATA}
+    changes: dict[str, Any] = {
+        **_INK_ONLY,
+        "name": facts.name,
+        "description": facts.description,
+        "model": "",
+        "data": DATA,
+    }
     if recipe.augmentation != augmentation and is_augmented:
         versions = recipe.versions if augmentation in ("digits", "photographs") else 0
         changes |= {"augmentation": augmentation, "strength": strength, "versions": versions}

@@ -61,6 +61,8 @@ def parse(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         match = _PIN.fullmatch(text)
         if match is None or match[1] in found:
-            raise ValueError(f"each pin should be a model and a version such as mlp-128/2; got {text[:80]!r}.")
+            raise ValueError(
+                f"each pin should be a model and a version such as mlp-128/2; got {text[:80]!r}."
+            )
         found[match[1]] = match[2]
     return found

@@ -6,12 +6,12 @@ from training.fitting.fingerprint import CODE
 
 def test_checkpoints_depend_on_every_file_that_decides_a_fit() -> None:
     """
-    The list has all trainer modules that the loop and the batch source of `ink` import, except those whose
+    The list has all trainer modules that the loop and the batch sources of strokes import, except those whose
     effect the key contains otherwise: data and recipes by their digests; checkpoints and errors change no
     bit.
     """
     found: set[str] = set()
-    waiting = {"fitting.loop", "batches.ink"}
+    waiting = {"fitting.loop", "batches.ink", "batches.strokes"}
     while waiting:
         found.add(name := waiting.pop())
         waiting |= _imported(name) - found

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from tests.conftest import REPOSITORY
+from training.recipes import toml_file
 from training.recipes.lesson import LESSON_FIGURES
-from training.recipes.mnist import MNIST_TEACHER
 from training.recipes.recipe import Recipe
-from training.recipes.registry import RECIPES
+from training.recipes.registry import FOLDER, RECIPES
+
+MNIST_TEACHER = toml_file.read(FOLDER / "mnist-teacher.toml")
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from service.core.artifact import artifact
-from training.cli.commands.fit import print_published
 from training.cli.console import comparison_table, fit_callbacks, print_line, print_notice
 from training.cli.progress_bars import ProgressBars
 from training.cli.published import find_float_version, recipe_of
+from training.cli.release import print_published
 from training.data.data_sets import DataSet
 from training.fitting.jobs import FitContext
 from training.fitting.precision import choose_precision

@@ -20,9 +20,12 @@ from training.errors import DataRefused
 FOLDS = 5
 """Fits that calibrate a network without a valid part."""
 
-MAX_CLASSES = 1000
+MAX_CLASSES = 256
 
 SPLIT_NAME = "own"
+
+FOLD = "without-fold"
+"""Beginning of the name of a fold's split."""
 
 HELD_OUT = "held-out"
 """Name of the evaluation part of a fold."""
@@ -88,7 +91,7 @@ class OwnData:
         rest, held_out = np.flatnonzero(~is_held_out), train.select(np.flatnonzero(is_held_out))
         split = dataclasses.replace(
             self.split,
-            name=f"without-fold-{fold + 1}",
+            name=f"{FOLD}-{fold + 1}",
             train=train.select(rest),
             valid=held_out,
             test=None,

@@ -192,7 +192,7 @@ def _are_drawn(pictures: Sequence[Image.Image]) -> bool:
 
 def _paper_and_stroke(picture: Image.Image) -> tuple[float, float]:
     """Return the share of paper, and the mean stroke width relative to the larger side of what is drawn."""
-    grey = picture.convert("RGBA").convert("L") if picture.mode == "P" else picture.convert("L")
+    grey = greyscale.to_grey(picture).copy()
     grey.thumbnail((128, 128))
     levels = np.asarray(grey, np.int16)
     edge = np.concatenate((levels[0], levels[-1], levels[:, 0], levels[:, -1]))

@@ -54,7 +54,10 @@ def name_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
         ends: Name, last value and colour of each line.
     """
     to_axes = axes.transData + axes.transAxes.inverted()
-    places = sorted((float(to_axes.transform((1, value))[1]), name, colour) for name, value, colour in ends)
+    bottom = min(axes.get_ylim())  # a loss of 0 is at the bottom of a logarithmic axis
+    places = sorted(
+        (float(to_axes.transform((1, max(value, bottom)))[1]), name, colour) for name, value, colour in ends
+    )
     gap, last = 0.065, -math.inf
     lowest = places[0][0] if places else 0.0
     first = min(lowest, 1 - gap * (len(places) - 1))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from textwrap import shorten
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
@@ -11,13 +12,20 @@ from matplotlib.patches import Rectangle
 from service.core.artifact.report import Confusion
 from training.report.charts.plot_style import Palette, figure
 
+_MIN_SIDE = 6.5
+"""Inches; the line of mistakes below two or three classes needs this width."""
+
+_LABEL = 24
+"""Characters of a class name; own data can have names of any length."""
+
 
 def confusion_matrix(matrix: Confusion, labels: Sequence[str], model: str, palette: Palette) -> Figure:
     """Draw the counts as a heat map of the mistakes."""
     counts = np.array(matrix.counts)
     size = len(labels)
     wrong = np.where(np.eye(size, dtype=bool), 0, counts)
-    side = 3.2 + 0.38 * size
+    side = max(3.2 + 0.38 * size, _MIN_SIDE)
+    labels = [shorten(label, _LABEL, placeholder="…") or label[:_LABEL] for label in labels]
     chart = figure(side, side + 0.5, f"{model}: confusion, {matrix.data} {matrix.split}")
     axes = chart.add_subplot()
     scale = LinearSegmentedColormap.from_list("counts", [palette.background, palette.first, palette.strong])

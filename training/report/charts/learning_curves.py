@@ -56,9 +56,13 @@ def learning_curves(curves: Sequence[Curve], model: str, palette: Palette) -> Fi
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.grid()
         name_ends(axes, ends)
-    seeds = max(len(line.losses) for line in lines.values())
+    fit, seeds = max(((name.split(",")[0], len(line.losses)) for name, line in lines.items()), key=_count)
     words = "train: measured during training, with augmentation and dropout"
     if seeds > 1:
-        words += f";  lesson: mean and range of {seeds} fits"
+        words += f";  {fit}: mean and range of {seeds} fits"
     chart.supxlabel(words, fontsize=9, x=0.015, ha="left")
     return chart
+
+
+def _count(entry: tuple[str, int]) -> int:
+    return entry[1]

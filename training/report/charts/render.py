@@ -3,6 +3,7 @@
 No chart shows an image of a data set.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -18,6 +19,12 @@ from training.report.charts.learning_curves import learning_curves
 from training.report.charts.plot_style import Palette, to_png
 from training.report.charts.summary import accuracy_chart, layers_table
 from training.report.charts.weight_grid import weight_grid
+
+_MAX_NAME = 40
+"""Characters of a part's name in a file's name."""
+
+_MAX_MATRIX = 64
+"""Classes of the largest confusion matrix that is drawn; the report has the counts of larger ones."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +83,9 @@ def _charts(report: Report, weights: NDArray[np.float32], shape: tuple[int, ...]
             f"{model}: loss and accuracy by epoch",
             lambda palette: learning_curves(report.history, model, palette),
         )
-    for matrix in report.confusion:
-        yield _confusion_chart(matrix, report.labels, model)
+    if len(report.labels) <= _MAX_MATRIX:
+        for matrix in report.confusion:
+            yield _confusion_chart(matrix, report.labels, model)
     yield Chart(
         "calibration",
         f"{model}: accuracy by confidence",
@@ -92,7 +100,9 @@ def _charts(report: Report, weights: NDArray[np.float32], shape: tuple[int, ...]
 
 def _confusion_chart(matrix: Confusion, labels: Sequence[str], model: str) -> Chart:
     is_published = matrix.fit == "published"
-    name = f"confusion-{matrix.split}" if is_published else f"confusion-{matrix.fit}-{matrix.split}"
+    # a part can be named after a person, with any characters
+    part = re.sub("[^a-z0-9]+", "-", matrix.split.lower()).strip("-")[:_MAX_NAME]
+    name = f"confusion-{part}" if is_published else f"confusion-{matrix.fit}-{part}"
     fits = "" if is_published else f", {len(matrix.seeds)} fits on the lesson's split"
     mistakes = "; ".join(f"{each.truth} for {each.answer}: {each.count:,}" for each in matrix.confused)
     return Chart(

@@ -1,10 +1,15 @@
 """Charts of a report's summary: the layers as a table, and the accuracy of every part."""
 
+from textwrap import fill
+
 from matplotlib.figure import Figure
 
 from service.core.artifact.report import Report
 from training.report.charts.axes import error, scale_accuracy
 from training.report.charts.plot_style import Palette, figure
+
+_LABEL = 44
+"""Characters in a line of a part's name; own data can have names of any length."""
 
 
 def layers_table(report: Report, model: str, palette: Palette) -> Figure:
@@ -58,7 +63,7 @@ def accuracy_chart(report: Report, model: str, palette: Palette) -> Figure:
                 fillstyle="none",
                 markersize=9,
             )
-    names = [f"{metric.fit}, {metric.data} {metric.split}" for metric in report.accuracy]
+    names = [fill(f"{metric.fit}, {metric.data} {metric.split}", _LABEL) for metric in report.accuracy]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.8)
     axes.tick_params(axis="y", length=0)
