@@ -14,6 +14,9 @@ Shape = tuple[int, ...]
 
 _DIGIT_NUMBERS = 28 * 28
 
+MAX_FILE_NAME = 255
+"""Characters of a file's name that are kept for the response."""
+
 _SLICE_NUMBERS = 2**18
 """Numbers converted at once."""
 
@@ -47,14 +50,24 @@ class Drawing:
     Attributes:
         field: Name in messages, such as `Field 'images[3]'`.
         content: (H, W) uint8; or strokes, each (points, 2) float64; or an image file that is not decoded yet.
+        file: Name of the file, at most `MAX_FILE_NAME` characters; None if it has none.
     """
 
     field: str
     content: NDArray[np.uint8] | list[NDArray[np.float64]] | bytes
+    file: str | None = None
 
 
 Drawings = NDArray[np.uint8] | list[Drawing]
 """Batch in the model's shape, (B, ...) uint8; or drawings."""
+
+
+def file_names(drawings: Drawings) -> list[str | None]:
+    """Return the name of each drawing's file; an empty list if none has one."""
+    if isinstance(drawings, np.ndarray):
+        return []
+    names = [drawing.file for drawing in drawings]
+    return names if any(name is not None for name in names) else []
 
 
 def check_count(images: int, limits: Limits) -> None:
@@ -63,9 +76,9 @@ def check_count(images: int, limits: Limits) -> None:
         raise PayloadTooLarge("Batch", limits.images, "images", f"{images:,}")
 
 
-def from_unit(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return pixels from numbers 0..1, rounded to the nearest of 256 levels."""
-    return np.rint(values.astype(np.float64) * 255).astype(np.uint8)
+def without_ones(shape: Shape) -> Shape:
+    """Return a shape without its sides of 1, which do not change the order of its numbers."""
+    return tuple(side for side in shape if side != 1)
 
 
 def slices(array: NDArray[Any]) -> Iterator[slice]:

@@ -1,16 +1,22 @@
 """Decoder of `multipart/form-data`: image files, one a part.
 
+A part without the name of a file is accepted if it is an image file by its first bytes, or the base64 of
+one. If the header Content-Type lacks the boundary, as in programs that set the header themselves, it is taken
+from the first line of the body.
+
 Regular expressions find the boundaries, and each part is a slice of the body. A parser with a callback for
 each byte takes half a minute for 16 MB that consist of partial boundaries.
 """
 
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.multipart import parse_options_header
 
-from service.codecs.drawings import Drawing, Limits, check_count
+from service.codecs import base64_text, signatures
+from service.codecs.drawings import MAX_FILE_NAME, Drawing, Limits, check_count
 from service.core.errors import MalformedRequest
 from service.core.wording import quote
 
@@ -22,6 +28,11 @@ _MAX_PADDING_BYTES = 64
 
 _MAX_HEADERS, _MAX_HEADER_BYTES = 8, 4096
 """Headers of a part, and their total size; clients send two or three, about 100 bytes each."""
+
+_FIRST_LINE = re.compile(rb"--([^\r\n]{1,%d}?)[ \t]{0,%d}\r\n" % (_MAX_BOUNDARY_BYTES, _MAX_PADDING_BYTES))
+
+_EXTENDED_NAME = re.compile(rb"""filename\*\s*=\s*"?utf-8'[^';]*'([^;"\s]+)""", re.IGNORECASE)
+"""The name of a file by RFC 5987, as some clients write names that are not ASCII."""
 
 _HEADER_NAME = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]+")
 
@@ -46,13 +57,14 @@ def read_form(content_type: str, body: bytes, limits: Limits) -> list[Drawing]:
         PayloadTooLarge: There are more files than images are allowed.
     """
     boundary = parse_options_header(content_type.encode("latin-1", "replace"))[1].get(b"boundary", b"")
+    if not boundary and (first := _FIRST_LINE.match(body)) is not None:
+        boundary = first[1]
     if not 1 <= len(boundary) <= _MAX_BOUNDARY_BYTES:
         raise _malformed(f"a boundary of {len(boundary):,} bytes" if boundary else "no boundary")
     files: list[Drawing] = []
     for headers, content in _parts(body, boundary):
         check_count(len(files) + 1, limits)
-        name, file = _file(headers, body, content)
-        files.append(Drawing(f"Part {quote(name)}", file))
+        files.append(_file(headers, body, content))
     if not files:
         raise MalformedRequest("Body", "at least one file", "none")
     return files
@@ -92,8 +104,8 @@ def _search(pattern: re.Pattern[bytes], body: bytes, start: int, max_match: int)
     return None
 
 
-def _file(headers: bytes, body: bytes, content: slice) -> tuple[str, bytes]:
-    """Return a part's name and its file, with the transfer encoding removed."""
+def _file(headers: bytes, body: bytes, content: slice) -> Drawing:
+    """Return a part's file, with the transfer encoding removed."""
     fields: dict[bytes, bytes] = {}
     for line in headers.split(b"\r\n", _MAX_HEADERS)[:_MAX_HEADERS]:
         name, colon, value = line.partition(b":")
@@ -104,19 +116,41 @@ def _file(headers: bytes, body: bytes, content: slice) -> tuple[str, bytes]:
     if b"name" not in options:
         raise _malformed("a part without Content-Disposition and a name in it")
     part = options[b"name"].decode("utf-8", "replace")
-    if b"filename" not in options:
-        raise MalformedRequest(f"Part {quote(part)}", "a file with a filename", "a text")
-    encoding = fields.get(b"content-transfer-encoding", b"").lower()
+    field = f"Part {quote(part)}"
+    file_name = _file_name(fields[b"content-disposition"], options)
+    file = _decoded(fields.get(b"content-transfer-encoding", b"").lower(), body, content, field)
+    if signatures.may_be_base64_picture(file):
+        file = base64_text.decode(file, field)
+    if file_name is None and signatures.format_of(file) not in signatures.PICTURES:
+        raise MalformedRequest(field, "a file with a filename", "a text")
+    return Drawing(field, file, file_name)
+
+
+def _decoded(encoding: bytes, body: bytes, content: slice, field: str) -> bytes:
+    """Return the content of a part with its transfer encoding removed."""
     if encoding not in (b"base64", b"quoted-printable"):
-        return part, body[content]
+        return body[content]
     with memoryview(body)[content] as encoded:
         try:
-            decode = binascii.a2b_base64 if encoding == b"base64" else binascii.a2b_qp
-            return part, decode(encoded)
+            return (binascii.a2b_base64 if encoding == b"base64" else binascii.a2b_qp)(encoded)
         except binascii.Error as error:
-            raise MalformedRequest(
-                f"Part {quote(part)}", "base64, as its headers say", "other text"
-            ) from error
+            raise MalformedRequest(field, "base64, as its headers say", "other text") from error
+
+
+def _file_name(disposition: bytes, options: Mapping[bytes, bytes]) -> str | None:
+    """Return the name of a part's file, cut to `MAX_FILE_NAME` characters; None if it has none.
+
+    Args:
+        disposition: The header Content-Disposition.
+        options: Its parameters.
+    """
+    name = options.get(b"filename")
+    if name is None:
+        extended = _EXTENDED_NAME.search(disposition)
+        if extended is None:
+            return None
+        name = unquote_to_bytes(extended[1])
+    return name[: 4 * MAX_FILE_NAME].decode("utf-8", "replace")[:MAX_FILE_NAME]
 
 
 def _malformed(got: str) -> MalformedRequest:

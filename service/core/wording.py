@@ -25,3 +25,11 @@ def quote(value: object) -> str:
     """Return the representation of a value, at most 40 characters in one line."""
     text = _REPR.repr(value)
     return text if len(text) <= 40 else text[:36] + " ..."
+
+
+def number_text(value: object) -> str:
+    """Return a number in the fewest digits that identify it, at most 40 characters.
+
+    With fewer digits a number slightly out of range would look valid.
+    """
+    return str(value)[:40]

@@ -38,11 +38,11 @@ def explain(prediction: Prediction, label_index: int | None) -> tuple[NDArray[np
     return classes, attribution.explain(prediction.model.layers, images, classes)
 
 
-def image_bytes(model: Model, seen: bool = False) -> int:
-    """Return the memory that explaining one image takes, as `costs.image_cost`."""
+def image_bytes(model: Model, seen: bool = False, text: int = 0) -> int:
+    """Return the memory that explaining one image takes; `seen` and `text` as in `costs.image_cost`."""
     units = sum(layer.units for layer in model.manifest.layers)
     classes = len(model.manifest.labels)
-    return costs.image_cost(math.prod(model.shape), classes, seen=seen, explained=units)
+    return costs.image_cost(math.prod(model.shape), classes, seen=seen, explained=units, text=text)
 
 
 def limits_of(limits: Limits) -> Limits:

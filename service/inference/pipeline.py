@@ -35,6 +35,9 @@ INLINE_BYTES = 16_384
 """Size of a body up to which it is parsed on the event loop, and answered there if preprocessing is quick:
 docs/decisions/0003-inline-or-thread.md; for image files 0028."""
 
+LONG_BYTES = INLINE_BYTES + 1
+"""Size of a body that is always parsed in the thread pool."""
+
 Response = TypeVar("Response")
 
 Disconnected = Callable[[], Awaitable[None]] | None

@@ -23,6 +23,8 @@ FACTORS = {
     "multipart/form-data": 3,  # the body, its parts as slices or decoded, and their headers
     "application/octet-stream": 2,  # while its pieces are joined; images are views of the body
     "application/x-npy": 2,  # the same; or the body and a copy in row-major order, or its pixels
+    "application/x-npz": 2,  # the same; it is decompressed to at most the pixels of the allowed images
+    "": JSON_FACTOR,  # not stated, so it may be JSON
     "image/png": 2,  # while its pieces are joined
     "image/jpeg": 2,
     "image/webp": 2,
@@ -164,7 +166,7 @@ def picture_cost(
 
 
 def image_cost(
-    numbers: int, classes: int, *, seen: bool = False, explained: int = 0, pictures: int = 0
+    numbers: int, classes: int, *, seen: bool = False, explained: int = 0, pictures: int = 0, text: int = 0
 ) -> int:
     """Return the memory per image of a request for preprocessing, prediction and response.
 
@@ -174,6 +176,7 @@ def image_cost(
         seen: Whether the response contains the input images.
         explained: Units of all layers, if the response contains explanations; otherwise 0.
         pictures: Bytes of pixels of the preprocessing steps in the response.
+        text: Bytes of text in the response that the client sent.
 
     Returns:
         Bytes. A response exists three times while it is encoded: as parts, joined, and as bytes. Measured for
@@ -184,7 +187,7 @@ def image_cost(
         cost += 16 * numbers
     if explained:
         cost += 80 * numbers + 56 * explained
-    return cost + 6 * pictures
+    return cost + 6 * pictures + 3 * text
 
 
 def elements_cost(elements: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.codecs.drawings import Drawing, Drawings, Limits, Shape, check_count
+from service.codecs.drawings import Drawing, Drawings, Limits, Shape, check_count, without_ones
 from service.core.artifact.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
 from service.core.wording import quote
@@ -96,7 +96,7 @@ def _drawings(
     shape = model.shape
     limits = limits.of(shape)
     if tensor.datatype == BYTES:
-        if len(tensor.shape) != 1 or tensor.size < 1:
+        if tensor.size < 1 or tensor.shape[:1] != (tensor.size,):  # (n, 1): n files, as in MLServer
             raise _mismatch(tensor, shape)
         check_count(tensor.size, limits)
         return [
@@ -104,14 +104,15 @@ def _drawings(
             for row, blob in enumerate(tensor_contents.blobs(tensor))
         ]
     is_any_size = prepare in ("auto", "mnist") and len(tensor.shape) == 3
-    if tensor.size < 1 or (tensor.shape[1:] != shape and not is_any_size):
+    is_shape = tensor.shape[1:] == shape or without_ones(tensor.shape[1:]) == without_ones(shape)
+    if tensor.size < 1 or not (is_shape or is_any_size):
         raise _mismatch(tensor, shape)
     check_count(tensor.shape[0], limits)
     if is_any_size and tensor.size > limits.picture_pixels:
         raise PayloadTooLarge("Pictures", limits.picture_pixels, "pixels together", f"{tensor.size:,}")
     images = tensor_contents.pixels(tensor, parameters.is_unit(request.parameters, tensor))
-    if images.shape[1:] == shape:
-        return images
+    if is_shape:
+        return images.reshape(-1, *shape)
     return [Drawing(f"Image {row} of {tensor.named}", image) for row, image in enumerate(images)]
 
 

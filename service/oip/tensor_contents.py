@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.codecs.drawings import from_unit, slices
+from service.codecs import base64_text, levels, signatures
+from service.codecs.drawings import slices
 from service.core.errors import MalformedRequest, TensorMismatch
-from service.core.wording import quote
+from service.core.wording import number_text, quote
 from service.oip.tensors import BF16, DTYPES, Tensor
 
 _VALUES_AT_ONCE = 65_536
@@ -79,17 +80,27 @@ def _widened(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
 
 
 def blobs(tensor: Tensor) -> list[bytes]:
-    """Return the elements of a one-dimensional BYTES tensor.
+    """Return the elements of a BYTES tensor.
 
     Args:
         tensor: As `tensors.check` returned it; its content is binary, or a sequence of `bytes`.
 
+    Returns:
+        The elements; those that are the base64 of an image file, as MLServer's codec writes them, decoded.
+
     Raises:
         TensorMismatch: The number of elements does not match the shape, or the length of an element is wrong.
+        MalformedRequest: An element begins as base64 and is none.
     """
     content = tensor.content
     elements = _unpack(tensor, content) if isinstance(content, memoryview) else iter(content)
-    found: list[bytes] = list(islice(elements, tensor.size + 1))  # one more shows that there are too many
+    found: list[bytes] = []
+    for row, element in enumerate(
+        islice(elements, tensor.size + 1)
+    ):  # one more shows that there are too many
+        is_text = signatures.may_be_base64_picture(element)
+        field = f"Element [{row}] of {tensor.named}"
+        found.append(base64_text.decode(element, field) if is_text else bytes(element))
     if len(found) != tensor.size:
         got = f"{len(found):,}" if len(found) < tensor.size else "more"
         raise TensorMismatch(tensor.title, f"{tensor.size:,} elements for {tensor.kind()}", got)
@@ -126,21 +137,19 @@ def pixels(tensor: Tensor, is_unit: bool) -> NDArray[np.uint8]:
 
 def _from_units(tensor: Tensor, part: NDArray[Any], start: int) -> NDArray[np.uint8]:
     """Convert consecutive elements 0..1 to pixels; `start` is the flat index of the first one."""
-    bad = ~((part >= 0) & (part <= 1))  # true for NaN
+    bad = levels.invalid_units(part)
     if bad.any():
         raise _invalid_element(tensor, part, bad, start, "a number 0..1")
-    return from_unit(part)
+    return levels.from_units(part)
 
 
 def _from_bytes(tensor: Tensor, part: NDArray[Any], start: int) -> NDArray[np.uint8]:
     """Convert consecutive elements 0..255 to pixels; `start` is the flat index of the first one."""
-    bad = ~((part >= 0) & (part <= 255))
-    if part.dtype.kind == "f":
-        bad |= part != np.rint(part)
+    bad = levels.invalid_bytes(part)
     if bad.any():
         hint = ' (numbers 0..1 need the parameter "scale": "unit")' if part.dtype.kind == "f" else ""
         raise _invalid_element(tensor, part, bad, start, f"a whole number 0..255{hint}")
-    return part.astype(np.uint8)
+    return levels.from_bytes(part)
 
 
 def encode(content: NDArray[Any] | Sequence[bytes]) -> bytes:
@@ -152,7 +161,7 @@ def encode(content: NDArray[Any] | Sequence[bytes]) -> bytes:
     return content.astype(content.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def _unpack(tensor: Tensor, content: memoryview) -> Iterator[bytes]:
+def _unpack(tensor: Tensor, content: memoryview) -> Iterator[memoryview]:
     """Yield the elements of a binary BYTES tensor."""
     start = 0
     while start < content.nbytes:
@@ -163,7 +172,7 @@ def _unpack(tensor: Tensor, content: memoryview) -> Iterator[bytes]:
         if length > content.nbytes - start:
             got = f"{content.nbytes - start:,} at its end"
             raise TensorMismatch(tensor.title, f"{length:,} bytes, the declared length of an element", got)
-        yield bytes(content[start : start + length])
+        yield content[start : start + length]
         start += length
 
 
@@ -233,7 +242,7 @@ def _invalid_element(
 ) -> MalformedRequest:
     place = int(bad.argmax())
     index = ", ".join(str(i) for i in np.unravel_index(start + place, tensor.shape))
-    return MalformedRequest(f"Element [{index}] of {tensor.named}", expected, f"{part[place]:g}")
+    return MalformedRequest(f"Element [{index}] of {tensor.named}", expected, number_text(part[place]))
 
 
 def _quote_value(value: object) -> str:

@@ -4,6 +4,7 @@ They have calls for what their makers' server alone has and Inkling has not: str
 logs, shared memory. These are answered UNIMPLEMENTED. Inputs are always raw contents.
 """
 
+import base64
 import json
 import time
 from collections.abc import Callable
@@ -320,8 +321,18 @@ def test_parameter_prepare_preprocesses_drawings(client: InferenceServerClient, 
     np.testing.assert_array_equal(result.as_numpy("probabilities"), service.array("canvases-probabilities"))
 
 
-def test_image_files_are_bytes_tensors(client: InferenceServerClient, service: Service) -> None:
-    files = np.array([(service.folder / "two.png").read_bytes()], np.object_)
+@pytest.mark.parametrize("shape", [(1,), (1, 1)])
+@pytest.mark.parametrize("encode", [bytes, base64.b64encode])
+def test_image_files_are_bytes_tensors(
+    client: InferenceServerClient,
+    service: Service,
+    shape: tuple[int, ...],
+    encode: Callable[[bytes], bytes],
+) -> None:
+    """
+    Of shape (n,) or (n, 1); also in base64, as MLServer's codec writes them.
+    """
+    files = np.array([encode((service.folder / "two.png").read_bytes())], np.object_).reshape(shape)
 
     result = client.infer("ink", [tensor(files)])
 

@@ -3,6 +3,7 @@
 They have no calls for what their makers' server alone has and Inkling has not: traces, logs, shared memory.
 """
 
+import base64
 import json
 import time
 import urllib.request
@@ -380,8 +381,18 @@ def test_parameter_prepare_preprocesses_drawings(client: InferenceServerClient, 
     assert result.as_numpy("probabilities").argmax(axis=1).tolist() == [2, 7]
 
 
-def test_image_files_are_bytes_tensors(client: InferenceServerClient, service: Service) -> None:
-    files = np.array([(service.folder / "two.png").read_bytes()], np.object_)
+@pytest.mark.parametrize("shape", [(1,), (1, 1)])
+@pytest.mark.parametrize("encode", [bytes, base64.b64encode])
+def test_image_files_are_bytes_tensors(
+    client: InferenceServerClient,
+    service: Service,
+    shape: tuple[int, ...],
+    encode: Callable[[bytes], bytes],
+) -> None:
+    """
+    Of shape (n,) or (n, 1); also in base64, as MLServer's codec writes them.
+    """
+    files = np.array([encode((service.folder / "two.png").read_bytes())], np.object_).reshape(shape)
 
     result = client.infer("ink", [tensor(files)])
 

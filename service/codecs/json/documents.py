@@ -14,7 +14,7 @@ from service.codecs.drawings import Drawing, Drawings, Limits, Shape, check_coun
 from service.codecs.json import list_spans, number_lists, parser, strokes
 from service.codecs.json.images import ImageReader, describe, reader_of
 from service.core.errors import BlankImage, MalformedRequest, RequestError
-from service.core.wording import quote
+from service.core.wording import list_text, quote
 
 _MIN_ITEMS_BYTES = 65_536
 """Size from which on a list is parsed item by item; shorter lists are faster to parse as a whole."""
@@ -39,6 +39,7 @@ def read(body: bytes, shape: Shape, limits: Limits, is_blank_allowed: bool = Fal
         PayloadTooLarge: There are more images, points or JSON values than the limits allow.
         BlankImage: A drawing has no points, or all pixels of an image are 0 and that is not allowed.
     """
+    body = parser.without_bom(body)
     max_values = parser.max_values(shape, limits)
     if len(body) >= list_spans.LONG_BYTES:
         images = _read_long(body, "images", max_values, shape, limits, is_blank_allowed)
@@ -82,14 +83,18 @@ def read_instances(body: bytes, shape: Shape, limits: Limits) -> Drawings:
     Raises:
         MalformedRequest, PayloadTooLarge, BlankImage: As `read`.
     """
+    body = parser.without_bom(body)
     max_values = parser.max_values(shape, limits)
     if len(body) >= list_spans.LONG_BYTES:
         images = _read_long(body, "instances", max_values, shape, limits)
         if images is not None:
             return images
     document = parser.parse(body, max_values, shape)
-    if not isinstance(document, dict) or "instances" not in document:
+    if not isinstance(document, dict):
         raise MalformedRequest("Body", "a JSON object with instances", describe(document))
+    if "instances" not in document:
+        names = list_text([quote(name) for name in document]) or "no members"
+        raise MalformedRequest("Body", "a JSON object with instances", f"one with {names}")
     reader = reader_of(shape, False, parser.may_contain_booleans(body))
     return _images(document["instances"], "instances", reader, limits)
 

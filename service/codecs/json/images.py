@@ -4,9 +4,7 @@ Integers need no loop in Python: `bytes` checks their type and range all at once
 refuses is checked number by number, to name the wrong one.
 """
 
-import binascii
 import math
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -15,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.codecs.drawings import Drawing, Shape, from_unit
+from service.codecs import base64_text, levels
+from service.codecs.drawings import Drawing, Shape
 from service.core.errors import MalformedRequest
 from service.core.wording import quote, shape_text
-
-_DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,13 +45,16 @@ class ImageReader:
         """
         field = f"Field {name!r}"
         if isinstance(value, str):
-            return Drawing(field, decode_base64(value, field))
+            return Drawing(field, base64_text.decode(value, field))
         if not isinstance(value, list):
             raise self._no_image(name, describe(value))
+        value = _without_single_lists(value)
         pixels = self.pixels(value)
         if pixels is not None:
             return Drawing(field, np.frombuffer(pixels, np.uint8).reshape(self.shape))
         flat = self._flat(value, name)
+        if self.booleans and {*map(type, flat)} == {bool}:
+            return Drawing(field, np.array(flat, np.uint8).reshape(self.shape) * np.uint8(255))
         numbers = self._units(flat, name) if self.unit else self._bytes(flat, name)
         return Drawing(field, numbers.reshape(self.shape))
 
@@ -67,14 +67,14 @@ class ImageReader:
     def _bytes(self, flat: list[Any], name: str) -> NDArray[np.uint8]:
         """Return pixels from integers 0..255 or floats such as 12.0; raise MalformedRequest for others."""
         array = self._numbers(flat)
-        if array is not None and ((array >= 0) & (array <= 255) & (array == np.rint(array))).all():
-            return array.astype(np.uint8)
+        if array is not None and not levels.invalid_bytes(array).any():
+            return levels.from_bytes(array)
         for index, item in enumerate(flat):
-            if not is_number(item) or not 0 <= item <= 255 or item != int(item):
+            if not is_number(item) or not levels.is_byte(item):
                 hint = ' (for numbers 0..1 add "scale": "unit")' if isinstance(item, float) else ""
                 field = f"Field {self._at(name, index)!r}"
                 raise MalformedRequest(field, "a whole number 0..255", describe(item) + hint)
-        return np.array(flat, np.float64).astype(np.uint8)
+        return levels.from_bytes(np.array(flat, np.float64))
 
     def _numbers(self, flat: list[Any]) -> NDArray[Any] | None:
         """Return the numbers as an array; None if there is, or may be, any other value."""
@@ -89,20 +89,21 @@ class ImageReader:
     def _units(self, flat: list[Any], name: str) -> NDArray[np.uint8]:
         """Return pixels from numbers 0..1; raise MalformedRequest for others."""
         array = self._numbers(flat)
-        if array is not None and ((array >= 0) & (array <= 1)).all():
-            return from_unit(array)
+        if array is not None and not levels.invalid_units(array).any():
+            return levels.from_units(array)
         for index, item in enumerate(flat):
-            if not is_number(item) or not 0 <= item <= 1:
+            if not is_number(item) or not levels.is_unit(item):
                 field = f"Field {self._at(name, index)!r}"
                 raise MalformedRequest(field, "a number 0..1", describe(item))
-        return from_unit(np.array(flat, np.float64))
+        return levels.from_units(np.array(flat, np.float64))
 
     def _flat(self, value: list[Any], name: str) -> list[Any]:
         """Return the numbers of an image that is nested according to its shape, or flat."""
         size = math.prod(self.shape)
         if not value or not isinstance(value[0], list):
             if len(value) != size:
-                raise self._no_image(name, f"a list of {len(value):,}")
+                hint = " without lists in it" if len(value) == self.shape[0] else ""
+                raise self._no_image(name, f"a list of {len(value):,}{hint}")
             return value
         if len(value) != self.shape[0]:
             raise self._no_image(name, f"a list of {len(value):,} lists")
@@ -112,7 +113,7 @@ class ImageReader:
                 field = f"Field {self._at(name, index, depth)!r}"
                 raise MalformedRequest(field, f"a list of {width}", describe(value[index]))
             value = list(chain.from_iterable(value))
-        return value
+        return list(chain.from_iterable(value)) if _are_lists(value, 1) else value
 
     def _at(self, name: str, index: int, depth: int | None = None) -> str:
         """Return the position of a value in the image, such as `image[2][7]`."""
@@ -156,25 +157,14 @@ reader_of = lru_cache(maxsize=32)(ImageReader)
 """Returns a cached `ImageReader`."""
 
 
-def decode_base64(text: str, field: str) -> bytes:
-    """Decode a `data:` URL of an image, or plain base64.
+def _without_single_lists(value: list[Any]) -> list[Any]:
+    """Return an image without an outer list of one list, and flat numbers without a list around each.
 
-    Args:
-        text: The URL or base64.
-        field: Name of the value in messages.
-
-    Raises:
-        MalformedRequest: The text is neither.
+    Arrays of one image or one channel become such lists: (1, 28, 28), (1, 784), (784, 1).
     """
-    head = _DATA_URL.match(text)
-    if head is None and text[:5].lower() == "data:":
-        raise MalformedRequest(field, "a data: URL of an image in base64", quote(text[:40]))
-    try:
-        # base64.b64decode would copy the text.
-        return binascii.a2b_base64(text[head.end() :] if head else text, strict_mode=True)
-    except (binascii.Error, ValueError) as error:
-        expected = "base64 of a PNG, JPEG or WebP file, alone or as a data: URL"
-        raise MalformedRequest(field, expected, f"text that is no base64 ({error})") from error
+    while len(value) == 1 and isinstance(value[0], list):
+        value = value[0]
+    return list(chain.from_iterable(value)) if _are_lists(value, 1) else value
 
 
 def _are_lists(values: list[Any], length: int) -> bool:

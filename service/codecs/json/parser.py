@@ -4,6 +4,7 @@ A parsed document takes up to 38 times the size of its text. Long regular lists 
 (`list_spans`); the limits here apply to whatever is parsed at once.
 """
 
+import codecs
 import math
 from typing import Any
 
@@ -16,6 +17,8 @@ from service.memory import costs
 
 _UNCHECKED_BYTES = 65_536
 """Shorter texts are always parsed: they take at most 38 times their size, 2.5 MB."""
+
+_UTF_16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 _BLOCK_BYTES = 65_536
 """Bytes in which characters are counted at once: they and the comparison results fit into the cache."""
@@ -50,7 +53,14 @@ def parse(text: bytes, max_values: int, shape: Shape = ()) -> Any:  # noqa: ANN4
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         got = f"{error.msg} at line {error.lineno} column {error.colno}" if text.strip() else "nothing"
+        if text.startswith(_UTF_16_BOMS):
+            got = "UTF-16"
         raise MalformedRequest("Body", "JSON in UTF-8, nested at most 1,024 deep", got) from error
+
+
+def without_bom(text: bytes) -> bytes:
+    """Return a JSON text without the byte order mark of UTF-8, which editors on Windows write."""
+    return text[len(codecs.BOM_UTF8) :] if text.startswith(codecs.BOM_UTF8) else text
 
 
 def max_values(shape: Shape, limits: Limits) -> int:

@@ -54,14 +54,14 @@ def _points(stroke: list[Any], name: str) -> NDArray[np.float64]:
             points = np.array(numbers, np.float64)
             if np.abs(points).max() <= _MAX_COORDINATE:
                 return points.reshape(-1, 2)
-    column, point = next((column, point) for column, point in enumerate(stroke) if not _is_point(point))
-    expected = f"a point [x, y], two numbers within ±{_MAX_COORDINATE:g}"
-    raise MalformedRequest(f"Field '{name}[{column}]'", expected, describe(point))
-
-
-def _is_point(point: object) -> bool:
-    return (
-        isinstance(point, list)
-        and len(point) == 2
-        and all(is_number(number) and abs(number) <= _MAX_COORDINATE for number in point)
-    )
+    for column, point in enumerate(stroke):
+        field = f"{name}[{column}]"
+        if not isinstance(point, list) or len(point) != 2:
+            raise MalformedRequest(f"Field {field!r}", "a point [x, y], two numbers", describe(point))
+        for axis, number in enumerate(point):
+            if not is_number(number):
+                raise MalformedRequest(f"Field '{field}[{axis}]'", "a number", describe(number))
+            if abs(number) > _MAX_COORDINATE:
+                expected = f"a number -{_MAX_COORDINATE:,.0f}..{_MAX_COORDINATE:,.0f}"
+                raise MalformedRequest(f"Field '{field}[{axis}]'", expected, describe(number))
+    return np.array(stroke, np.float64)

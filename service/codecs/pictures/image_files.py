@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
+from service.codecs import signatures
 from service.codecs.pictures import chunks
 from service.core.drawing import greyscale, photo
 from service.core.drawing.steps import StepRecorder
@@ -125,8 +126,18 @@ def _opened(data: bytes, field: str, max_pixels: int) -> Iterator[ImageFile.Imag
     except (RequestError, TooManyBytes):
         raise
     except Exception as error:  # Pillow's decoders raise exceptions of many types
-        got = "a broken one" if not isinstance(error, UnidentifiedImageError) else "something else"
+        got = "a broken one"
+        if isinstance(error, UnidentifiedImageError):
+            got = _other_format(data)
         raise BrokenPicture(field, "a PNG, JPEG or WebP picture", got) from error
+
+
+def _other_format(data: bytes) -> str:
+    """Return what a file is that is not decoded, for messages."""
+    kind = signatures.format_of(data)
+    if kind in signatures.PICTURES:
+        return "a broken one"
+    return "something else" if kind is None else kind
 
 
 def _is_baseline(picture: ImageFile.ImageFile, data: bytes) -> bool:

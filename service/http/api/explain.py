@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from service.codecs import content_types
+from service.codecs.drawings import file_names
 from service.codecs.pictures import png
 from service.core.errors import MalformedRequest
 from service.core.network import weight_images
@@ -111,19 +112,23 @@ class Endpoints:
             raw.context.mark("explain")
             if is_picture:
                 return RawResponse(_picture(explained, options), _AS_PNG)
-            return RawResponse(_document(prediction, classes, explained, options, changed), _AS_JSON)
+            document = _document(prediction, classes, explained, options, changed, files)
+            return RawResponse(document, _AS_JSON)
 
         content_type = raw.headers.get(b"content-type", b"")
         limits = explanation.limits_of(self.http.limits)
         is_blank_allowed = options.prepare == "none"
         drawings = content_types.decode(content_type, raw.body, model.shape, limits, is_blank_allowed)
+        files = file_names(drawings)
         return PredictionRequest(
             drawings,
             encode,
             options.prepare,
             most_inline=0 if is_picture else explanation.MOST_INLINE,
             changed=changed,
-            image_bytes=explanation.image_bytes(model, seen="seen" in options.include),
+            image_bytes=explanation.image_bytes(
+                model, seen="seen" in options.include, text=prediction_json.longest(files)
+            ),
         )
 
 
@@ -161,6 +166,7 @@ def _document(
     explained: Explanation,
     options: ExplainOptions,
     changed: Sequence[int],
+    files: Sequence[str | None],
 ) -> bytes:
     # The activations of the last layer are the logits; use those from which the response was computed.
     activations = {**explained.activations, list(explained.activations)[-1]: prediction.scores.logits}
@@ -185,5 +191,5 @@ def _document(
         return found
 
     return prediction_json.encode(
-        prediction, members, options.top, "seen" in options.include, changed=changed
+        prediction, members, options.top, "seen" in options.include, changed=changed, files=files
     )

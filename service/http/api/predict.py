@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.codecs import arrays, content_types
+from service.codecs.drawings import file_names
 from service.core.drawing.steps import LARGEST, StepRecorder
 from service.core.errors import MalformedRequest
 from service.http.api import examples, schemas
@@ -164,7 +165,9 @@ class Endpoints:
         changed: list[int] = []
 
         def encode(prediction: Prediction) -> RawResponse:
-            body = prediction_json.encode(prediction, members, top, "seen" in include, recorders, changed)
+            body = prediction_json.encode(
+                prediction, members, top, "seen" in include, recorders, changed, files
+            )
             return RawResponse(body, headers)
 
         content_type = raw.headers.get(b"content-type", b"")
@@ -172,12 +175,14 @@ class Endpoints:
         drawings = content_types.decode(
             content_type, raw.body, model.shape, self.http.limits, is_blank_allowed
         )
-        if not include:
+        files = file_names(drawings)
+        if not include and not files:
             return PredictionRequest(drawings, encode, options.prepare, changed=changed)
         image_bytes = costs.image_cost(
             math.prod(model.shape),
             len(model.manifest.labels),
             seen="seen" in include,
+            text=prediction_json.longest(files),
             pictures=0 if recorders is None else _STEPS_BYTES,
         )
         return PredictionRequest(

@@ -58,6 +58,11 @@ class Prediction(_Schema):
         "MNIST's; absent otherwise",
         examples=[True],
     )
+    file: str | None = Field(
+        None,
+        description="Name of the image's file in a form, at most 255 characters; absent for other bodies",
+        examples=["seven.png"],
+    )
     seen: list[Any] | None = Field(None, description="With include=seen: the preprocessed pixels")
     steps: list[PreprocessingStep] | None = Field(
         None,

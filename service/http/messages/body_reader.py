@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import ClientDisconnect, Request
 
+from service.codecs import content_types
 from service.core.errors import BodyTimeout, PayloadTooLarge
 from service.http.messages.content_coding import IDENTITY, Decompressor
 from service.http.messages.request_scope import context_of
@@ -53,7 +54,7 @@ class BodyForm:
             headers: The first value of each header, by its name in lower case.
             declared: Declared length in bytes; None if it is unknown.
         """
-        content_type = headers.get(b"content-type", b"").decode("latin-1")
+        content_type = content_types.media_type(headers.get(b"content-type", b""))
         if path.startswith("/v2/") or path.endswith(":predict"):
             content_type = costs.JSON
         coding = headers.get(b"content-encoding", IDENTITY.encode()).decode("latin-1")

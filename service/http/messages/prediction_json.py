@@ -23,6 +23,9 @@ Members = Callable[[Prediction, int], Sequence[str]]
 """Returns the members of the JSON object of each image, without braces, for a number of top classes."""
 
 
+_MAX_CHARACTER = 6
+"""Bytes of the longest character in JSON, `\\u001f`."""
+
 _PREPARED = ',"prepared":true'
 
 
@@ -33,6 +36,7 @@ def encode(
     seen: bool,
     recorders: list[StepRecorder] | None = None,
     changed: Sequence[int] = (),
+    files: Sequence[str | None] = (),
 ) -> bytes:
     """Encode the response of `predict`, `probabilities` or `explain`.
 
@@ -43,6 +47,7 @@ def encode(
         seen: Whether to add the preprocessed pixels.
         recorders: Preprocessing steps of each image to add; None for none.
         changed: Indices of the images to which to add `"prepared": true`.
+        files: Name of each image's file to add; None for an image without one, empty if no image has one.
 
     Returns:
         JSON in UTF-8.
@@ -50,6 +55,9 @@ def encode(
     objects = [*members(prediction, top)]
     for row in changed:
         objects[row] += _PREPARED
+    for row, file in enumerate(files):
+        if file is not None:
+            objects[row] = add(objects[row], file=file)
     if seen:
         objects = [add(entry, seen=image) for entry, image in zip(objects, prediction.images, strict=True)]
     if recorders is not None:
@@ -75,6 +83,11 @@ def probabilities(prediction: Prediction, top: int) -> Sequence[str]:
 def add(entry: str, **members: object) -> str:
     """Return the members of an object with further members."""
     return f"{entry},{documents.dump(members)[1:-1].decode()}"
+
+
+def longest(files: Sequence[str | None]) -> int:
+    """Return the bytes of the longest of some files' names in a response, or more; 0 without names."""
+    return max((_MAX_CHARACTER * len(file) for file in files if file is not None), default=0)
 
 
 @lru_cache

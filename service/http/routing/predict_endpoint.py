@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from service.codecs import content_types
 from service.codecs.drawings import Limits
 from service.http.messages.body_reader import BodyLimits
 from service.http.messages.request_scope import context_of
 from service.http.messages.responses import RawResponse
 from service.inference.models.model import Model
-from service.inference.pipeline import Pipeline, PredictionRequest
+from service.inference.pipeline import LONG_BYTES, Pipeline, PredictionRequest
 from service.inference.request_context import RequestContext
 
 
@@ -76,7 +77,7 @@ class HttpPipeline:
             parse: Parses the request.
             count_unparsed: Returns how many bytes of the body `parse` has to parse one by one; None for all.
         """
-        return PredictEndpoint(self, parse, count_unparsed or _body_bytes)
+        return PredictEndpoint(self, parse, count_unparsed or body_bytes)
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,9 @@ class PredictEndpoint:
         return response
 
 
-def _body_bytes(raw: RawRequest) -> int:
-    return len(raw.body)
+def body_bytes(raw: RawRequest) -> int:
+    """Return the length of the body; of an archive, which may be much larger inside, that of a long body."""
+    return LONG_BYTES if content_types.is_compressed(raw.body) else len(raw.body)
 
 
 def _disconnected(request: Request) -> Callable[[], Awaitable[None]]:

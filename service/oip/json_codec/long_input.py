@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from service.codecs.drawings import Shape
+from service.codecs.drawings import Shape, without_ones
 from service.codecs.json import list_spans, number_lists, parser
 from service.oip import tensors
 
@@ -44,7 +44,9 @@ def can_be_images(shape: tuple[int, ...], model_shape: Shape | None) -> bool:
 
     Check this before elements are read by the declared shape.
     """
-    return len(shape) > 1 and (shape[1:] == model_shape or len(shape) == _STACK_DIMENSIONS)
+    if len(shape) < 2 or model_shape is None:
+        return False
+    return len(shape) == _STACK_DIMENSIONS or without_ones(shape[1:]) == without_ones(model_shape)
 
 
 def _load_long(text: bytes, model_shape: Shape) -> object:

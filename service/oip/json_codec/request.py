@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from service.codecs import base64_text
 from service.codecs.drawings import Limits, Shape
 from service.codecs.json import images, parser
 from service.core.artifact.manifest import INPUT_NAME
@@ -45,7 +46,7 @@ def read_request(body: Body, shape: Shape, limits: Limits) -> tuple[InferenceReq
     if not body.json_bytes and body.content:
         return InferenceRequest([_raw_input(body.content, shape)]), True
     most = parser.max_values(shape, limits.of(shape))
-    text = body.text()
+    text = parser.without_bom(body.text())
     if body.json_bytes <= min(_CACHED_BYTES, most):
         template = _template(text)
         if template is not None and template.binary_bytes == len(body.content) - body.json_bytes:
@@ -170,6 +171,8 @@ def _elements(
     if not isinstance(data, list):
         raise MalformedRequest(f"Member 'data' of {field}", "a list", images.describe(data))
     if tensor.datatype == BYTES:
+        for _ in tensor.shape[1:]:  # nested as the shape says, whose other sides are 1
+            data = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in data]
         return [_blob(text, f"Element [{index}] of {field}") for index, text in enumerate(data)]
     if tensor.datatype == "UINT8" and not booleans and long_input.can_be_images(tensor.shape, model_shape):
         pixels = images.uint8_bytes(data, tensor.shape)
@@ -181,7 +184,7 @@ def _elements(
 def _blob(text: object, field: str) -> bytes:
     if not isinstance(text, str):
         raise MalformedRequest(field, "a picture file in base64", images.describe(text))
-    return images.decode_base64(text, field)
+    return base64_text.decode(text, field)
 
 
 def _output(item: Mapping[str, Any], field: str) -> RequestedOutput:

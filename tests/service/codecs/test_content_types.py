@@ -1,5 +1,7 @@
 """`service/codecs/content_types.py`: decoding by content type, and the header Accept."""
 
+import base64
+import io
 import json
 
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 from PIL import Image
 
 from service.codecs import content_types
-from service.core.errors import UnsupportedMediaType
+from service.core.errors import BrokenPicture, MalformedRequest, UnsupportedMediaType
+from service.memory import costs
 from tests.service.http.bodies import LIMITS, SHAPE, form, images, npy, picture, read
 
 BATCH = images(1, 2)
@@ -74,6 +77,128 @@ def test_unsupported_content_types_are_refused(content_type: str, got: str) -> N
     assert all(kind in message for kind in content_types.CONTENT_TYPES)
     assert message.rstrip(".").endswith(got.rstrip("."))
     assert len(message) < 250
+
+
+NPZ = io.BytesIO()
+np.savez(NPZ, images=BATCH)
+JSON = json.dumps({"images": BATCH.tolist()}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "count"),
+    [
+        *(
+            (kind, ONE, 1)
+            for kind in ("image/jpg", "image/pjpeg", "image/x-png", "IMAGE/JPG; q=1", "image/*")
+        ),
+        *((kind, ONE, 1) for kind in ("image/gif", "image/anything")),
+        *((kind, JSON, 2) for kind in ("text/json", "application/x-json", "application/vnd.api+json")),
+        *((kind, BATCH.tobytes(), 2) for kind in ("binary/octet-stream", "application/x-binary")),
+        *((kind, npy(BATCH), 2) for kind in ("application/npy", "application/x-numpy")),
+        *((kind, NPZ.getvalue(), 2) for kind in ("application/x-npz", "application/zip")),
+    ],
+)
+def test_other_names_of_content_types_are_accepted(content_type: str, body: bytes, count: int) -> None:
+    """
+    What clients write instead of the registered name.
+    """
+    np.testing.assert_array_equal(read(content_type, body, "none"), BATCH[:count])
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "*/*", "application/octet-stream"],
+)
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        (ONE, 1),
+        (npy(BATCH), 2),
+        (NPZ.getvalue(), 2),
+        (base64.b64encode(ONE), 1),
+        (b"data:image/png;base64," + base64.encodebytes(ONE), 1),
+    ],
+)
+def test_first_bytes_decide_where_the_content_type_does_not(
+    content_type: str, body: bytes, count: int
+) -> None:
+    """
+    curl, fetch and others send a content type of their own if none is set.
+    """
+    np.testing.assert_array_equal(read(content_type, body, "none"), BATCH[:count])
+
+
+@pytest.mark.parametrize(
+    "content_type", ["", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "application/json"]
+)
+@pytest.mark.parametrize("before", [b"", b" \r\n", b"\xef\xbb\xbf"])
+def test_json_needs_no_content_type(content_type: str, before: bytes) -> None:
+    np.testing.assert_array_equal(read(content_type, before + JSON), read("application/json", JSON))
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "image/jpeg", "application/x-npy", "application/x-npz"]
+)
+def test_image_file_with_another_content_type_is_decoded(content_type: str) -> None:
+    """
+    No JSON and no NumPy file begins like one.
+    """
+    np.testing.assert_array_equal(read(content_type, ONE, "none"), BATCH[:1])
+
+
+@pytest.mark.parametrize("size", [784, 1568, 3136])
+def test_image_file_is_never_counted_as_pixels(size: int) -> None:
+    """
+    A PNG of 1,568 bytes gave two predictions.
+    """
+    padded = ONE + bytes(size - len(ONE))  # after its end, where nothing is read
+
+    found = content_types.decode(b"application/octet-stream", padded, SHAPE, LIMITS)
+
+    assert isinstance(found, list)
+    assert len(found) == 1
+
+
+def test_json_as_octets_is_refused_by_its_name() -> None:
+    """
+    Also if it has as many bytes as images have pixels. It would need more memory than octets are charged.
+    """
+    body = JSON[:-1] + b" " * (-len(JSON) % 784) + b"}"
+    assert len(body) % 784 == 0
+
+    with pytest.raises(MalformedRequest) as caught:
+        content_types.decode(b"application/octet-stream", body, SHAPE, LIMITS)
+
+    assert str(caught.value).endswith("got JSON, whose Content-Type is application/json.")
+
+
+def test_other_files_as_octets_are_refused_by_their_format() -> None:
+    file = picture(Image.fromarray(BATCH[0]), "GIF")
+
+    with pytest.raises(BrokenPicture, match=r"got a GIF\.$"):
+        read("application/octet-stream", file)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_pixels_need_a_content_type(content_type: str) -> None:
+    """
+    Nothing in them shows what they are.
+    """
+    with pytest.raises(UnsupportedMediaType):
+        content_types.decode(content_type.encode(), bytes(784), SHAPE, LIMITS)
+
+
+@pytest.mark.parametrize(
+    "content_type", [*content_types.CONTENT_TYPES, "", "text/plain", "text/json", "image/jpg"]
+)
+def test_memory_is_charged_for_what_a_body_may_be(content_type: str) -> None:
+    """
+    What may be parsed as JSON costs as much as JSON.
+    """
+    kind = content_types.media_type(content_type.encode())
+    may_be_json = kind in (content_types.JSON, content_types.UNSTATED)
+
+    assert (costs.factor(kind) == costs.JSON_FACTOR) == may_be_json
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.codecs import drawings
+from service.codecs import drawings, levels
 from service.codecs.drawings import Limits
 from service.core.errors import PayloadTooLarge
 from service.core.wording import quote, shape_text
@@ -39,7 +39,7 @@ def test_unit_numbers_are_rounded_to_the_nearest_grey(value: float) -> None:
     """
     Compared with all greys.
     """
-    grey = int(drawings.from_unit(np.array([value]))[0])
+    grey = int(levels.from_units(np.array([value]))[0])
 
     distances = np.abs(np.arange(256) / 255 - value)
     tie = 8 * 2.0**-53  # two greys may be equally near, up to float64 rounding

@@ -1,5 +1,8 @@
 """`service/codecs/multipart.py`: image files in forms."""
 
+import base64
+from collections.abc import Callable
+
 import pytest
 from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
@@ -70,16 +73,13 @@ def test_more_files_than_the_limit_are_refused() -> None:
 @pytest.mark.parametrize(
     "content_type",
     [
-        "multipart/form-data",
-        "multipart/form-data; boundary=",
         'multipart/form-data; boundary="',
         "multipart/form-data; boundary=another",
-        "multipart/form-data; charset=utf-8",
         "multipart/form-data; boundary=\xff",
         "multipart/form-data; boundary=" + "b" * 5000,
     ],
 )
-def test_forms_with_a_wrong_or_missing_boundary_are_refused(content_type: str) -> None:
+def test_forms_with_a_wrong_boundary_are_refused(content_type: str) -> None:
     _, body = form(("image", picture(SEVEN)))
 
     with pytest.raises(MalformedRequest) as caught:
@@ -131,3 +131,75 @@ def test_mutated_forms_give_images_or_a_request_error(data: st.DataObject | None
         )
 
     check_images_or_refusal(lambda: read(content_type, bytes(body)))
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; charset=utf-8"],
+)
+def test_missing_boundary_is_taken_from_the_body(content_type: str) -> None:
+    """
+    Programs that set the header themselves do not know the boundary.
+    """
+    _, body = form(("image", picture(SEVEN)), ("image", b"2"))
+
+    found = multipart.read_form(content_type, body, LIMITS)
+
+    assert [drawing.content for drawing in found] == [picture(SEVEN), b"2"]
+
+
+@pytest.mark.parametrize("body", [b"", b"no form", b"--\r\n", b"--b", b"--" + b"b" * 5000 + b"\r\n"])
+def test_missing_boundary_of_another_body_is_refused(body: bytes) -> None:
+    with pytest.raises(MalformedRequest) as caught:
+        multipart.read_form("multipart/form-data", body, LIMITS)
+
+    check_sentence(str(caught.value))
+    assert "with a boundary" in str(caught.value)
+
+
+def _part(disposition: str, content: bytes) -> bytes:
+    return b"--b\r\nContent-Disposition: form-data; %b\r\n\r\n%b\r\n--b--\r\n" % (
+        disposition.encode(),
+        content,
+    )
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ('name="a"; filename="seven.png"', "seven.png"),
+        ('name="a"; filename="sieben \u20ac.png"', "sieben \u20ac.png"),
+        ("name=\"a\"; filename*=utf-8''sieben%20%E2%82%AC.png", "sieben \u20ac.png"),
+        ("name=\"a\"; filename*=UTF-8'de'sieben.png", "sieben.png"),
+        ('name="a"; filename=""', ""),
+        (f'name="a"; filename="{"x" * 3000}"', "x" * 255),
+        ('name="a"; filename="%s"' % ("\u20ac" * 900), "\u20ac" * 255),
+    ],
+)
+def test_names_of_files_are_kept(disposition: str, name: str) -> None:
+    """
+    Long ones are cut: they become part of the response.
+    """
+    (found,) = multipart.read_form("multipart/form-data; boundary=b", _part(disposition, b"x"), LIMITS)
+
+    assert found.file == name
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        bytes,
+        base64.b64encode,
+        base64.encodebytes,
+        lambda data: b"data:image/png;base64," + base64.b64encode(data),
+    ],
+)
+def test_image_file_without_a_file_name_is_accepted(write: Callable[[bytes], bytes]) -> None:
+    """
+    As a field of a form with the text of `canvas.toDataURL()`, or as some clients write files.
+    """
+    body = _part('name="image"', write(picture(SEVEN)))
+
+    (found,) = multipart.read_form("multipart/form-data; boundary=b", body, LIMITS)
+
+    assert (found.content, found.file) == (picture(SEVEN), None)

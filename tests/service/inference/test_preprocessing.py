@@ -80,6 +80,7 @@ def test_every_content_type_gets_the_same_prediction(client: TestClient) -> None
 
     assert labels(responses[0]) == list(toys.COLOURS)
     np.testing.assert_array_equal([entry["seen"] for entry in responses[0]["predictions"]], batch)
+    assert [entry.pop("file") for entry in responses[0]["predictions"]] == ["digit"] * 3  # of the form only
     assert all(response == responses[0] for response in responses)
     assert nested["predictions"] == responses[0]["predictions"][:1]
 

@@ -270,7 +270,7 @@ def test_invalid_pixels_are_reported_with_their_position(text: str, got: str, fl
     assert f"got {got}" in message
 
 
-@pytest.mark.parametrize("value", [True, None, "0.5", 1.0000001, -0.1, 255, [0.5], {}])
+@pytest.mark.parametrize("value", [True, None, "0.5", 1.0001, -0.1, 255, [0.5], {}])
 def test_invalid_unit_numbers_are_reported_with_their_position(value: object) -> None:
     message = refusal({"image": image_with(value), "scale": "unit"})
 
@@ -330,7 +330,7 @@ def test_rows_of_another_length_are_reported(row: object, got: str) -> None:
 
 
 def test_deeper_nesting_than_two_is_refused() -> None:
-    message = refusal({"image": [[[0]] * 28] * 28})
+    message = refusal({"image": [[[0, 0]] * 28] * 28})
 
     assert message.startswith("Field 'image[0][0]' should be a whole number 0..255")
 
@@ -420,8 +420,10 @@ def test_last_of_duplicate_fields_is_used() -> None:
     [
         ("", "PNG, JPEG or WebP"),
         ("no base64!", "base64"),
-        ("AAA", "base64"),
-        ("AAAA\nAAAA", "base64"),
+        ("AAAAA", "base64"),
+        ("AAA=AAAA", "base64"),
+        ("AA AA", "a space within a line"),
+        ("http://example.com/digit.png", "an address, which is not fetched"),
         ("ünïcode", "base64"),
         ("data:image/png,plain", "data: URL"),
         ("data:text/plain;base64,AAAA", "data: URL"),
@@ -460,11 +462,11 @@ def test_invalid_image_files_in_base64_are_reported_with_their_field(
         ([[[1, 2], 3]], "strokes[0][1]", "3"),
         ([[[1]]], "strokes[0][0]", "a list of 1"),
         ([[[1, 2, 3]]], "strokes[0][0]", "a list of 3"),
-        ([[[1, True]]], "strokes[0][0]", "a list of 2"),
-        ([[[1, None]]], "strokes[0][0]", "a list of 2"),
-        ([[["1", 2]]], "strokes[0][0]", "a list of 2"),
-        ([[[1e10, 2]]], "strokes[0][0]", "a list of 2"),
-        ([[[1, -(10**18)]]], "strokes[0][0]", "a list of 2"),
+        ([[[1, True]]], "strokes[0][0][1]", "true"),
+        ([[[1, None]]], "strokes[0][0][1]", "null"),
+        ([[["1", 2]]], "strokes[0][0][0]", "'1'"),
+        ([[[1e10, 2]]], "strokes[0][0][0]", "10000000000.0"),
+        ([[[1, -(10**18)]]], "strokes[0][0][1]", "-1000000000000000000"),
     ],
 )
 def test_invalid_strokes_and_points_are_reported_with_their_position(
@@ -580,3 +582,103 @@ def test_float32_is_encoded_in_the_fewest_digits() -> None:
 
     np.testing.assert_array_equal(np.array(json.loads(text)["values"], np.float32), values)
     assert len(text) < 100 * 14
+
+
+@pytest.mark.parametrize("value", [1.0000001, -1e-6, 1 + 9e-6])
+def test_rounding_errors_of_unit_numbers_are_accepted(value: float) -> None:
+    """
+    float32 computes 1.0000001 where 1 is meant.
+    """
+    found = read_json({"image": [1.0, *[value] * 783], "scale": "unit"})
+
+    assert isinstance(found, np.ndarray)
+    assert set(found.flat) == {255, round(value) * 255}
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.ones((1, 28, 28)),
+        np.ones((1, 1, 28, 28)),
+        np.ones((28, 28, 1)),
+        np.ones((784, 1)),
+        np.ones((1, 784)),
+        np.ones((28, 28), bool) * 1,
+    ],
+    ids=lambda image: str(image.shape),
+)
+@pytest.mark.parametrize("many", [False, True])
+def test_lists_of_one_do_not_matter(image: NDArray[Any], many: bool) -> None:
+    """
+    As arrays with one channel, or of one image, become when they are written as JSON.
+    """
+    document = {"images": [image.tolist()] * 3} if many else {"image": image.tolist()}
+
+    found = read_json(document)
+
+    np.testing.assert_array_equal(found, np.ones((3 if many else 1, *SHAPE)))
+
+
+def test_long_lists_of_images_with_one_channel_are_read() -> None:
+    """
+    Long enough to be parsed item by item.
+    """
+    batch = images(*range(30))
+
+    found = read_json({"images": batch[..., None].tolist()})
+
+    np.testing.assert_array_equal(found, batch)
+
+
+@pytest.mark.parametrize("scale", ["byte", "unit"])
+def test_images_of_booleans_are_black_and_white(scale: str) -> None:
+    drawn = images(1)[0] > 99
+
+    found = read_json({"image": drawn.tolist(), "scale": scale})
+
+    np.testing.assert_array_equal(found, drawn[None] * 255)
+
+
+@pytest.mark.parametrize("value", [254.99998, 255.0003])
+def test_rounding_errors_of_whole_numbers_are_accepted(value: float) -> None:
+    """
+    float32 computes 254.99998 from 255 / 255 * 255.
+    """
+    np.testing.assert_array_equal(read_json({"image": [value] * 784}), np.full((1, *SHAPE), 255))
+
+
+def test_byte_order_mark_is_ignored() -> None:
+    """
+    Editors on Windows write it.
+    """
+    short, long = json.dumps({"image": [1] * 784}), json.dumps({"images": [[1] * 784] * 60})
+
+    for text in (short, long):
+        found = documents.read(text.encode("utf-8-sig"), SHAPE, LIMITS)
+        np.testing.assert_array_equal(found, documents.read(text.encode(), SHAPE, LIMITS))
+    instances = json.dumps({"instances": [[1] * 784]}).encode("utf-8-sig")
+    assert len(documents.read_instances(instances, SHAPE, LIMITS)) == 1
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_refused_by_its_name(coding: str) -> None:
+    text = json.dumps({"image": [1] * 784})
+    body = text.encode(coding) if coding == "utf-16" else f"\ufeff{text}".encode(coding)
+
+    assert refusal(body) == "Body should be JSON in UTF-8, nested at most 1,024 deep; got UTF-16."
+
+
+def test_messages_do_not_contradict_themselves() -> None:
+    """
+    What was received differs visibly from what was expected.
+    """
+    limit = refusal({"strokes": [[[2e9, 1]]]})
+    row = refusal({"image": [0] * 28})
+    with pytest.raises(MalformedRequest) as caught:
+        documents.read_instances(b'{"inputs": []}', SHAPE, LIMITS)
+
+    assert limit == (
+        "Field 'strokes[0][0][0]' should be a number -1,000,000,000..1,000,000,000; got 2000000000.0."
+    )
+    assert row.endswith("got a list of 28 without lists in it.")
+    assert str(caught.value) == "Body should be a JSON object with instances; got one with 'inputs'."

@@ -1,15 +1,19 @@
 """Typed and raw tensor contents, valid and invalid."""
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from service.grpc.messages import inference_pb2 as pb
 from service.grpc.messages.scan import ScannedRequest
+from service.oip import tensor_contents
 from tests import precision, toys
 from tests.service.grpc.calls import DOT, Client, raw, refused, typed
+from tests.service.http.bodies import picture
 
 LOGITS = [0, 0, 0, 1]
 """What the newest version of `quadrants` says of DOT: every quarter's opposite."""
@@ -186,3 +190,20 @@ def test_scanning_does_not_copy_raw_contents() -> None:
     assert [bytes(part) for part in envelope.raw] == [b"first", bytes(range(200))]
     assert all(part.obj is content for part in envelope.raw)
     assert pb.ModelInferRequest.FromString(envelope.rest) == without
+
+
+@pytest.mark.parametrize("shape", [[1], [1, 1]])
+@pytest.mark.parametrize("is_raw", [True, False])
+def test_image_file_may_be_base64_of_shape_n_1(grpc_client: Client, shape: list[int], is_raw: bool) -> None:
+    """
+    As MLServer's codec writes it.
+    """
+    text = base64.b64encode(picture(Image.fromarray(DOT[0])))
+    request = typed("bytes_contents", [text], "BYTES", shape=shape)
+    if is_raw:
+        request = raw(tensor_contents.encode([text]), datatype="BYTES", shape=shape)
+    request.parameters["prepare"].string_param = "none"
+
+    message = grpc_client.infer(request).message
+
+    assert message.outputs[0].shape == [1, 4]

@@ -11,6 +11,10 @@ from starlette.testclient import TestClient
 
 from service.core.drawing import mnist
 from service.http.api import schemas
+from service.http.routing import predict_endpoint
+from service.http.routing.predict_endpoint import RawRequest
+from service.inference.pipeline import INLINE_BYTES
+from service.inference.request_context import RequestContext
 from tests import digits, precision, toys
 from tests.service.http.bodies import (
     OCTETS,
@@ -186,7 +190,7 @@ def test_prepare_overrides_the_choice_by_size(client: TestClient) -> None:
         ("application/json", b"[" * 10_000, 400, "malformed-request"),
         ("application/json", body_of({"image": "AAAA"}), 400, "broken-picture"),
         ("application/octet-stream", bytes(783), 400, "malformed-request"),
-        ("application/x-npy", npy(np.zeros(784, np.int64)), 400, "malformed-request"),
+        ("application/x-npy", npy(np.full(784, 256)), 400, "malformed-request"),
         ("application/x-npy", bytes(100), 400, "malformed-request"),
         ("image/png", b"GIF89a", 400, "broken-picture"),
         ("multipart/form-data", b"", 400, "malformed-request"),
@@ -281,3 +285,26 @@ def test_include_is_refused_with_npy(client: TestClient) -> None:
 
     assert "include" in problem(more, 400, "malformed-request")
     problem(client.post(path, content=b"1", headers=headers), 400, "malformed-request")
+
+
+def test_predictions_of_a_form_have_the_names_of_the_files(client: TestClient) -> None:
+    """In the order of the files, on every operation; a part without a name has none."""
+    file = picture(Image.fromarray(toys.dot(1)))
+    named = [("images", (name, file, "image/png")) for name in ("one.png", 'zw"ei \u20ac.png')]
+    files = [*named, ("images", (None, file, "image/png"))]
+
+    for path in (PREDICT, PROBABILITIES, f"{QUADRANTS}/explain", f"{PREDICT}?include=seen"):
+        predictions = client.post(path, files=files).json()["predictions"]
+        assert [one.get("file") for one in predictions] == ["one.png", "zw%22ei \u20ac.png", None]
+    body = client.post(PREDICT, content=file, headers={"content-type": "image/png"}).json()
+    assert "file" not in body["predictions"][0]
+
+
+def test_a_compressed_array_is_decoded_in_the_thread_pool() -> None:
+    """A short one can hold a thousand times its size."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, images(1))
+
+    for body, is_long in ((stream.getvalue(), True), (npy(images(1)), False)):
+        raw = RawRequest(body, {}, RequestContext("id"))
+        assert (predict_endpoint.body_bytes(raw) > INLINE_BYTES) == is_long

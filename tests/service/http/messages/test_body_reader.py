@@ -162,7 +162,8 @@ def test_bodies_beyond_the_memory_budget_are_refused() -> None:
 
     async def enter(size: int) -> int:
         body = Body(chunk(bytes(size), more=False))
-        scope = {**SCOPE, "headers": [], "context": body.context}
+        headers = [(b"content-type", b"application/octet-stream")]
+        scope = {**SCOPE, "headers": headers, "context": body.context}
         async with bounds.read(Request(scope, body.receive)) as content:
             if size < 100:
                 return len(content)
@@ -190,7 +191,7 @@ def test_the_limit_applies_to_the_decompressed_size(coding: str) -> None:
 
 def test_the_budget_counts_decompressed_sizes() -> None:
     bounds = limits(10_000, 1000 + costs.DECOMPRESSOR_BYTES // 2)
-    headers = [(b"content-encoding", b"gzip")]
+    headers = [(b"content-encoding", b"gzip"), (b"content-type", b"application/octet-stream")]
     bounds.budget.acquire(1000)
     for _ in range(3):
         with pytest.raises(TooManyBytes):

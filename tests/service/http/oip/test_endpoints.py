@@ -1,7 +1,8 @@
 """`service/http/oip/endpoints.py`: every operation of the protocol over HTTP."""
 
 import json
-from base64 import b64encode
+from base64 import b64encode, encodebytes, urlsafe_b64encode
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.core.drawing import mnist
-from service.oip import tensor_contents
+from service.oip import tensor_contents, tensors
 from service.oip.json_codec.body import HEADER
 from service.settings import Settings
 from tests import digits, toys
@@ -232,6 +233,74 @@ def test_image_files_are_elements_of_bytes(client: TestClient, drawing: Any) -> 
 
     np.testing.assert_array_equal(in_json.arrays["logits"], expected.arrays["logits"])
     np.testing.assert_array_equal(in_binary.arrays["logits"], expected.arrays["logits"].repeat(2, axis=0))
+
+
+@pytest.mark.parametrize("shape", [[2, 1], [2, 1, 1], [2]])
+@pytest.mark.parametrize("encode", [b64encode, encodebytes, urlsafe_b64encode])
+def test_image_files_may_have_further_sides_of_one(
+    client: TestClient,
+    drawing: Any,  # noqa: ANN401
+    shape: list[int],
+    encode: Callable[[bytes], bytes],
+) -> None:
+    """As the codecs of MLServer write them: (n, 1), in base64, in JSON and in binary; nested or not."""
+    file = picture(Image.fromarray(drawing))
+    expected = read(post(client, document(tensor(mnist.from_picture(drawing, "it")[None]))))
+    text = encode(file)
+    packed = [tensor_contents.encode([text, file]), tensor_contents.encode([file, text])]
+    described = {"name": "image", "shape": shape, "datatype": "BYTES"}
+    data = np.array([text.decode()] * 2)
+
+    found = [
+        read(post(client, document(described | {"data": data.tolist()}))),
+        read(post(client, document(described | {"data": data.reshape(shape).tolist()}))),
+        *(
+            read(post(client, document(described | {"parameters": {"binary_data_size": len(one)}}), one))
+            for one in packed
+        ),
+    ]
+
+    for answer in found:
+        np.testing.assert_array_equal(answer.arrays["logits"], expected.arrays["logits"].repeat(2, axis=0))
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 28, 28), (2, 28, 28, 1), (2, 28, 1, 28)])
+@pytest.mark.parametrize("datatype", ["UINT8", "FP32", "INT64"])
+@pytest.mark.parametrize("form", ["nested", "flat", "binary"])
+def test_sides_of_one_do_not_matter(
+    client: TestClient, shape: tuple[int, ...], datatype: str, form: str
+) -> None:
+    """As PyTorch and Keras shape images of one channel."""
+    batch = np.stack([toys.dot(1), toys.dot(2)])
+    expected = read(post(client, document(tensor(batch))))
+    array = batch.astype(tensors.DTYPES[datatype]).reshape(shape)
+    described: dict[str, Any] = {"name": "image", "shape": list(shape), "datatype": datatype}
+    packed = b""
+    if form == "binary":
+        packed = array.tobytes()
+        described["parameters"] = {"binary_data_size": len(packed)}
+    else:
+        described["data"] = array.tolist() if form == "nested" else array.ravel().tolist()
+
+    found = read(post(client, document(described), packed))
+
+    np.testing.assert_array_equal(found.arrays["logits"], expected.arrays["logits"])
+
+
+def test_a_rounding_error_is_no_fraction(client: TestClient) -> None:
+    """Of 0..1 and of 0..255; a message about a real one has all digits."""
+    dot = toys.dot(1)[None]
+    expected = read(post(client, document(tensor(dot))))
+    unit = {"scale": "unit"}
+    ones = (dot / np.float32(255) * np.float32(1.0000001)).astype(np.float32)
+
+    found = read(post(client, document(tensor(ones, datatype="FP32"), parameters=unit)))
+    whole = read(post(client, document(tensor(dot * np.float32(0.9999999), datatype="FP32"))))
+    refused = post(client, document(tensor(ones + np.float32(0.00002), datatype="FP32"), parameters=unit))
+
+    np.testing.assert_array_equal(found.arrays["logits"], expected.arrays["logits"])
+    np.testing.assert_array_equal(whole.arrays["logits"], expected.arrays["logits"])
+    assert "should be a number 0..1; got 1.0000" in problem(refused, 400, "malformed-request")
 
 
 def test_a_blank_image_is_refused_only_if_it_is_prepared(client: TestClient) -> None:

@@ -104,7 +104,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ),
     ("no base64", document(tensor(shape=[1], datatype="BYTES", data=["?"])), "text that is no base64"),
     ("no picture", document(tensor(shape=[1], datatype="BYTES", data=["aGVsbG8="])), "[0] of input 'image'"),
-    ("BYTES of two sides", document(tensor(shape=[1, 1], datatype="BYTES", data=["aaaa"])), "(B,) BYTES"),
+    ("BYTES of two sides", document(tensor(shape=[1, 2], datatype="BYTES", data=["aaaa"])), "(B,) BYTES"),
 ]
 
 
