@@ -101,7 +101,7 @@ def test_model_readiness(client: InferenceServerClient) -> None:
 def test_model_metadata_has_tensors(client: InferenceServerClient, version: str) -> None:
     assert client.get_model_metadata("mlp-128", version) == {
         "name": "mlp-128",
-        "versions": ["1", "2"],
+        "versions": ["1", "2", "3"],
         "platform": "onnx_onnxv1",
         "inputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28]}],
         "outputs": [{"name": name, "datatype": "FP32", "shape": [-1, 10]} for name in OUTPUTS],
