@@ -13,12 +13,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from inkling.client.asynchronous import AsyncClient
+    from inkling.client.responses import ModelInfo
+    from inkling.client.sync import Client
     from inkling.errors import InklingError
     from inkling.inputs import Images
     from inkling.model import Model
     from inkling.predictions import ClassProbability, Prediction, Predictions
 
 _PLACES = {
+    "AsyncClient": "inkling.client.asynchronous",
+    "Client": "inkling.client.sync",
+    "ModelInfo": "inkling.client.responses",
     "ClassProbability": "inkling.predictions",
     "Images": "inkling.inputs",
     "InklingError": "inkling.errors",
@@ -28,7 +34,17 @@ _PLACES = {
 }
 """The module of each public name."""
 
-__all__ = ["ClassProbability", "Images", "InklingError", "Model", "Prediction", "Predictions"]
+__all__ = [
+    "AsyncClient",
+    "ClassProbability",
+    "Client",
+    "Images",
+    "InklingError",
+    "Model",
+    "ModelInfo",
+    "Prediction",
+    "Predictions",
+]
 
 
 def __getattr__(name: str) -> object:

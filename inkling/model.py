@@ -135,7 +135,7 @@ class Model:
         first = 0
         for drawings in inputs.chunks(images, model.shape):
             changed: list[int] = []
-            yield run_model(model, _prepare(drawings, model.shape, prepare, changed, first)), changed
+            yield run_model(model, _prepare(drawings, model, prepare, changed, first)), changed
             first += len(drawings)
 
     def _model(self) -> models.Model:
@@ -152,21 +152,29 @@ def _load(root: Path, name: str, version: str, threads: int) -> models.Model:
 
 
 def _prepare(
-    drawings: Drawings, shape: tuple[int, ...], mode: Preprocessing, changed: list[int], first: int
+    drawings: Drawings, model: models.Model, mode: Preprocessing, changed: list[int], first: int
 ) -> NDArray[np.uint8]:
     """Preprocess one chunk; `first` is the index of its first image in messages."""
     if isinstance(drawings, np.ndarray):
         try:
-            return preprocessing.prepare(drawings, shape, inputs.LIMITS, mode, changed=changed)
+            return _preprocess(drawings, model, mode, changed)
         except RequestError:  # names the image by its index in this chunk; below by its index in the input
             changed.clear()
             drawings = [Drawing(f"Image {first + row}", image) for row, image in enumerate(drawings)]
-    images = np.empty((len(drawings), *shape), np.uint8)
+    images = np.empty((len(drawings), *model.shape), np.uint8)
     for row, drawing in enumerate(drawings):  # one by one: the limit of pixels is that of a picture
         one: list[int] = []
-        images[row] = preprocessing.prepare([drawing], shape, inputs.LIMITS, mode, changed=one)[0]
+        images[row] = _preprocess([drawing], model, mode, one)[0]
         changed += [row] * len(one)
     return images
+
+
+def _preprocess(
+    drawings: Drawings, model: models.Model, mode: Preprocessing, changed: list[int]
+) -> NDArray[np.uint8]:
+    return preprocessing.prepare(
+        drawings, model.shape, inputs.LIMITS, mode, changed=changed, kind=model.preprocessing
+    )
 
 
 def _predictions(run: Run, top: int, changed: list[int]) -> list[Prediction]:

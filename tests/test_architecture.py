@@ -16,6 +16,7 @@ PACKAGES = ("inkling", "service", "training")
 WEB = ("service.server", "service.app", "service.http")
 
 OWNERS: dict[str, tuple[str, ...]] = {
+    "httpx2": ("inkling.client",),
     "torch": ("training",),
     "onnx": ("training",),
     "onnxscript": ("training",),

@@ -191,6 +191,7 @@ class Endpoints:
 
     def _summary(self, model: Model) -> dict[str, Any]:
         manifest = model.manifest
+        limits = self.http.limits.of(model.shape)
         return {
             "name": model.name,
             "version": model.version,
@@ -215,6 +216,12 @@ class Endpoints:
             "certainty": manifest.certainty and manifest.certainty.model_dump(),
             "metrics": [metric.model_dump() for metric in manifest.metrics],
             "finished": manifest.making.finished,
+            "limits": {
+                "images": limits.images,
+                "body_bytes": self.http.bodies.max_bytes,
+                "picture_pixels": limits.picture_pixels,
+                "points": limits.points,
+            },
         }
 
 

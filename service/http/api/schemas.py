@@ -151,6 +151,15 @@ class LayerSummary(_Schema):
     parameters: int
 
 
+class RequestLimits(_Schema):
+    """Limits of one request to a model, from the settings."""
+
+    images: int = Field(ge=1, description="Images; a key's rate of images may allow fewer", examples=[4096])
+    body_bytes: int = Field(ge=1, description="Size of the body in bytes, decompressed")
+    picture_pixels: int = Field(ge=1, description="Pixels of all picture files")
+    points: int = Field(ge=1, description="Points of a drawing sent as strokes")
+
+
 class ModelSummary(_Schema):
     """The description of a model."""
 
@@ -175,6 +184,7 @@ class ModelSummary(_Schema):
     )
     metrics: list[Measurement]
     finished: str = Field(description="End of the training, UTC")
+    limits: RequestLimits = Field(description="Limits of one request; above them a 413")
 
 
 class Models(_Schema):

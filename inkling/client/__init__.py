@@ -1,0 +1,1 @@
+"""Client of the service: `Client`, and `AsyncClient` for asyncio and trio."""
