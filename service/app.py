@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import logging
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.codecs.drawings import Limits
+from service.core.errors import ArtifactError
 from service.core.network import dense_layers
 from service.http.api import explain, health, predict, read, reports, weights
 from service.http.calls.dispatcher import Dispatcher
@@ -34,6 +36,7 @@ from service.inference.admission import rates
 from service.inference.admission.access import Access
 from service.inference.admission.buckets import Buckets
 from service.inference.batching import Batching
+from service.inference.models import pinning
 from service.inference.models.changes import (
     LocalChanges,
     ReloadSignal,
@@ -54,6 +57,8 @@ from service.observability.model_statistics import Statistics, StatisticsReader
 from service.observability.request_log import Recorder, RequestLog
 from service.oip.model_repository import Management
 from service.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _DISTRIBUTION = "inkling-server"
 
@@ -139,7 +144,10 @@ def create_app(
     http = HttpPipeline(pipeline, bodies)
 
     stager = Stager(registry)
-    stager.hooks.append(access.prepare)
+    stager.hooks += [
+        access.prepare,
+        functools.partial(pinning.prepare, settings.models, settings.pin, registry),
+    ]
     loading = ThreadPool(1, _MAX_WAITING_TO_LOAD, _LOAD_TIMEOUT_S)
     changes = SharedChanges(worker, settings.request_timeout_s) if worker else LocalChanges(stager, loading)
     management = Management(registry, changes, settings.management)
@@ -231,6 +239,12 @@ def _load(settings: Settings, worker: WorkerProcess | None) -> Registry:
         registry.load(worker.state.published, worker.state.unloaded)
     else:
         registry.load()
+    try:
+        pinning.prepare(settings.models, settings.pin, registry)()
+    except ArtifactError as error:
+        if settings.strict:
+            raise
+        log.error("pins refused", extra={"fields": {"reason": str(error)}})
     if settings.strict and registry.refused():
         raise registry.refused()[0]
     return registry

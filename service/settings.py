@@ -19,6 +19,7 @@ ANY_ORIGIN = "*"
 
 _HOST = r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?)(?::[0-9]{1,5})?"
 _ORIGIN = re.compile(rf"(?!file:)([a-z][a-z0-9+.-]*)://({_HOST})")
+_PIN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}/[1-9][0-9]{0,8}")
 _ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _RESERVED_SEGMENTS = ("docs", "metrics", "openapi.json", "livez", "readyz", "static", "v1", "v2")
 """First segments of the service's paths."""
@@ -62,6 +63,14 @@ def _hosts(values: tuple[str, ...]) -> tuple[str, ...]:
         expected = "each should be host or host:port, without a scheme; an IPv6 address in brackets"
         raise PydanticCustomError("host", "{expected}", {"expected": expected})
     return tuple(dict.fromkeys(text.lower() for text in values))
+
+
+def _pins(values: tuple[str, ...]) -> tuple[str, ...]:
+    names = [value.partition("/")[0] for value in values]
+    if not all(map(_PIN.fullmatch, values)) or len(set(names)) < len(names):
+        expected = "each should be a model and a version such as mlp-128/2, one per model"
+        raise PydanticCustomError("pin", "{expected}", {"expected": expected})
+    return values
 
 
 def _root_path(value: str) -> str:
@@ -113,6 +122,11 @@ class Settings(BaseSettings):
         "ink",
         min_length=1,
         description="Model that GET /v1/models returns as the default, if it is served",
+    )
+    pin: Annotated[CommaSeparated, AfterValidator(_pins)] = Field(
+        (),
+        description="Versions that answer requests without a version, such as mlp-128/2, in place of the "
+        "newest; they go before those in the file `PINS` of the models folder, which is read at a reload too",
     )
     strict: bool = Field(
         False,

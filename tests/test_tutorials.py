@@ -156,6 +156,21 @@ def test_the_tutorial_on_training_publishes_a_network_that_is_served(tmp_path: P
     assert [block.text.split()[2:5] for block in rest] == [["training", "fit", "mlp-128"]]
 
 
+@pytest.mark.slow
+def test_the_tutorial_on_own_data_publishes_a_network_that_is_served(tmp_path: Path) -> None:
+    """
+    Thirty pictures of leaves; the page's service is started where the page starts it.
+    """
+    page = follow("own-data.md", tmp_path, addresses := dict[str, str]())
+
+    assert next(page).text == ".venv/bin/python -m service --models runs/own-models --port 8001\n"
+    with running(tmp_path / "runs" / "own-models", "--no-access-log") as process:
+        addresses[_SECOND_PORT] = f"127.0.0.1:{process.port}"
+        rest = list(page)
+
+    assert [block.text.split()[2:5] for block in rest] == [["training", "fit", "--data"]]
+
+
 def test_every_tutorial_is_followed() -> None:
     """
     A new page needs a test above.
@@ -164,6 +179,7 @@ def test_every_tutorial_is_followed() -> None:
         "README.md",
         "draw-and-see-why.md",
         "first-request.md",
+        "own-data.md",
         "own-digits.md",
         "train.md",
     }

@@ -74,7 +74,8 @@ class Endpoints:
                 method="GET",
                 path="/v1/models",
                 summary="List the models",
-                description="Returns the newest version of each model and the name of the recommended model.",
+                description="Returns the version of each model that answers without a version in the path: "
+                "the newest, or the pinned one. `default` is the name of the recommended model.",
                 handle=self.models,
                 responses={content_types.JSON: schemas.Models},
             ),
@@ -125,7 +126,7 @@ class Endpoints:
     async def models(self, request: Request, options: Options) -> Response:
         """Handle `GET /v1/models`."""
         del request, options
-        newest = {model.name: model for model in self.registry.models()}
+        newest = {model.name: model for model in self.registry.defaults()}
         default = self.default if self.default in newest else None
         models = [self._summary(model) for model in newest.values()]
         return json_response({"default": default, "models": models})

@@ -6,6 +6,7 @@ A change is staged first (loaded and checked aside), then committed as a whole.
 import logging
 import threading
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,7 @@ class Registry:
         """
         self._root = root
         self._engine_threads = engine_threads
+        self._pins: Mapping[str, str] = {}
         self._models: Mapping[str, ModelVersions] = {}  # by name, in alphabetical order; replaced as a whole
         self._changing = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
@@ -190,18 +192,40 @@ class Registry:
 
         Args:
             name: Model name.
-            version: Version; None is the newest that is loaded.
+            version: Version; None is the pinned version, or the newest that is loaded.
 
         Raises:
             UnknownModel: No model of this name is published.
             UnknownVersion: The model has no such version.
-            ModelNotReady: The model is published but was refused or unloaded.
+            ModelNotReady: The model is published but was refused or unloaded, or its pinned version is not
+                loaded.
         """
         models = self._models
         versions = models.get(name)
         if versions is None:
             raise UnknownModel(name, list(models))
-        return versions.newest(name) if version is None else versions.get(name, version)
+        return (
+            versions.default(name, self._pins.get(name)) if version is None else versions.get(name, version)
+        )
+
+    def pin(self, pins: Mapping[str, str]) -> None:
+        """Set the versions that answer requests without a version, in place of all pins before.
+
+        Args:
+            pins: Version by model name; the newest one answers for other models.
+        """
+        with self._changing:
+            self._pins = dict(pins)
+            for listener in self._listeners:
+                listener()
+
+    def defaults(self) -> list[Model]:
+        """Return the model that answers requests without a version, for every name that has one."""
+        found = []
+        for name, versions in self._models.items():
+            with suppress(ModelNotReady):
+                found.append(versions.default(name, self._pins.get(name)))
+        return found
 
     def models(self) -> list[Model]:
         """Return every loaded model: by name, and each name's versions oldest first."""
@@ -242,7 +266,7 @@ class Registry:
             raise ModelNotReady("any", "nothing is published")
         for name, versions in models.items():
             if versions.is_expected:
-                versions.newest(name)
+                versions.default(name, self._pins.get(name))
 
     def _load(self, published: Artifact) -> Model:
         return load_model(published, self._engine_threads)

@@ -68,6 +68,22 @@ class ModelVersions:
             raise ModelNotReady(name, _UNLOADED if self.unloaded else "no published version can be served")
         return next(reversed(self.models.values()))
 
+    def default(self, name: str, pinned: str | None) -> Model:
+        """Return the version that answers requests without a version: the pinned one, or the newest.
+
+        Args:
+            name: Model name, for messages.
+            pinned: The pinned version; None if there is none.
+
+        Raises:
+            ModelNotReady: No version is loaded, or the pinned one is not.
+        """
+        if pinned is None or not self.models:
+            return self.newest(name)
+        if pinned not in self.models:
+            raise ModelNotReady(name, f"version {pinned} is pinned and is not served")
+        return self.models[pinned]
+
     def get(self, name: str, version: str) -> Model:
         """Return a loaded version.
 

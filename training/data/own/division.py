@@ -80,9 +80,9 @@ def divide(
         return {TRAIN: train, VALID: parts[VALID], TEST: test}
     if len(train.labels) < SMALL:
         return {TRAIN: train, TEST: test}
-    is_valid = splitting.hold_out(
-        train.labels, grouping_of(train), splitting.VALID_SHARE, splitting.MAX_VALID, seed
-    )
+    # by writer even if the test part is by donor: the network should learn from every kind of writing left
+    by_writer = splitting.group(splitting.digests(train.pixels), (), train.of(train.raw.writers))
+    is_valid = splitting.hold_out(train.labels, by_writer, splitting.VALID_SHARE, splitting.MAX_VALID, seed)
     return {TRAIN: train.select(~is_valid), VALID: train.select(is_valid), TEST: test}
 
 

@@ -57,6 +57,38 @@ def titles(registry: Registry) -> list[str]:
     return [f"{model.name}/{model.version}" for model in registry.models()]
 
 
+def test_a_pinned_version_answers_in_place_of_the_newest(tmp_path: Path) -> None:
+    """
+    Other versions still answer for themselves; without the pin the newest one answers again.
+    """
+    publish(tmp_path, 3)
+    registry = loaded(tmp_path)
+
+    registry.pin({"quadrants": "2", "nobody": "1"})
+
+    assert registry.get("quadrants").version == "2"
+    assert registry.get("quadrants", "3").version == "3"
+    assert [model.version for model in registry.defaults()] == ["2"]
+    registry.pin({})
+    assert registry.get("quadrants").version == "3"
+
+
+def test_a_pinned_version_that_is_not_served_makes_the_service_unready(tmp_path: Path) -> None:
+    """
+    No other version answers in its place.
+    """
+    publish(tmp_path, 2)
+    registry = loaded(tmp_path)
+
+    registry.pin({"quadrants": "7"})
+
+    with pytest.raises(ModelNotReady, match="version 7 is pinned and is not served"):
+        registry.get("quadrants")
+    with pytest.raises(ModelNotReady):
+        registry.check_ready()
+    assert registry.defaults() == []
+
+
 def test_the_newest_version_is_the_default(tmp_path: Path) -> None:
     """Compared as numbers: 10 is newer than 9."""
     publish(tmp_path, 10)
