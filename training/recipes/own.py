@@ -34,6 +34,9 @@ _STEPS = 7_000
 
 _STEPS_OF_FEW = 2_000
 
+_OTHERS = 10
+"""Pen strokes of classes for each drawing that shows no class."""
+
 
 @dataclass(frozen=True)
 class OwnDataFacts:
@@ -90,6 +93,7 @@ def recommended(facts: OwnDataFacts) -> Recipe:
         average=0.998 if is_many else 0.99,
         augmentation=augmentation,
         strength=strength,
+        nondigits=facts.examples // _OTHERS if facts.has_strokes else 0,
     )
 
 

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from tests.digits import DIGITS, arrays
+from training.batches.source import NO_CLASS
 from training.batches.strokes import StrokeBatches
 from training.recipes.recipe import Recipe
 
@@ -23,3 +26,16 @@ def test_every_drawing_is_rendered_anew(recipe: Recipe) -> None:
     assert first.images.shape == (2, 28, 28)
     assert torch.equal(first.images, again.images)
     assert not torch.equal(first.images, other.images)
+
+
+def test_rows_after_the_drawings_show_no_class(recipe: Recipe) -> None:
+    """
+    As many as the recipe asks for.
+    """
+    source = StrokeBatches(replace(recipe, nondigits=3), DRAWINGS, LABELS)
+
+    batch = source.batch(1, torch.tensor([5, 0, 6]), torch.Generator().manual_seed(1))
+
+    assert len(source) == 7
+    assert batch.labels.tolist() == [3, NO_CLASS, NO_CLASS]
+    assert (batch.images.amax((1, 2)) > 100).all()
