@@ -13,6 +13,8 @@ BASE := $(VENV)/.base-installed
 FULL := $(VENV)/.full-installed
 NODE := node_modules/.installed
 CLIENTS := .venv-clients/.installed
+GENERATORS := .venv-generators/.installed
+TYPESCRIPT := clients/typescript/node_modules/.installed
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 MODEL ?= mlp-128
@@ -38,7 +40,7 @@ help: ## List the targets
 serve: $(BASE) ## Run the service on http://127.0.0.1:8000
 	@exec $(BIN)/python -m service $(ARGS)
 
-test: $(FULL) $(NODE) $(CLIENTS) ## Run the tests in JOBS processes, except those of the container and the torture tests
+test: $(FULL) $(NODE) $(CLIENTS) $(GENERATORS) $(TYPESCRIPT) ## Run the tests in JOBS processes, except those of the container and the torture tests
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not container and not torture" $(ARGS)
 
 fuzz: $(FULL) ## Run the Hypothesis tests with twenty times as many examples, new on each run; SEED=1 repeats a run
@@ -172,3 +174,16 @@ $(CLIENTS): tests/clients/requirements.txt tests/clients/constraints.txt $(VENV)
 	@$(BIN)/python -m venv --clear $(@D) && $(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  -c tests/clients/constraints.txt -r tests/clients/requirements.txt && touch $@ || \
 	  echo "SKIPPED: tests with clients of other model servers; the installation failed."
+
+# Generators of clients from the OpenAPI document: likewise.
+$(GENERATORS): tests/generators/requirements.txt tests/generators/constraints.txt $(VENV)/pyvenv.cfg
+	@echo "Creating $(@D) for the tests with generators of clients"
+	@$(BIN)/python -m venv --clear $(@D) && $(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c tests/generators/constraints.txt -r tests/generators/requirements.txt && touch $@ || \
+	  echo "SKIPPED: tests with generators of clients; the installation failed."
+
+# openapi-typescript needs an older TypeScript than the page.
+$(TYPESCRIPT): clients/typescript/package.json
+	@if command -v npm >/dev/null; then cd clients/typescript && npm install --silent --no-package-lock && \
+	  touch node_modules/.installed || echo "SKIPPED: tests of the TypeScript client; the installation failed."; \
+	else echo "SKIPPED: tests of the TypeScript client; npm is not installed."; fi

@@ -85,6 +85,7 @@ class Endpoints:
                 description="Returns what `predict` returns, and the exact attribution of each pixel to the "
                 "logit of a class. With the header `Accept: image/png` the response is a picture of the "
                 "attribution, for one image.",
+                limits=self.http.describe_limits(explanation.limits_of(self.http.limits)),
                 handle=self.http.endpoint(self.explain),
                 right=Right.PREDICT,
                 responses={

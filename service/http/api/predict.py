@@ -95,6 +95,7 @@ class Endpoints:
                 summary="Classify images",
                 description="Returns the top classes of each image with their probabilities, and whether the "
                 "model is sure. Images are JSON numbers, strokes, an array, or image files.",
+                limits=self.http.describe_limits(),
                 handle=self.http.endpoint(self.predict),
                 right=Right.PREDICT,
                 responses={content_types.JSON: schemas.Predictions},
@@ -110,6 +111,7 @@ class Endpoints:
                 description="Returns what `predict` returns, and the probability of every class for each "
                 "image. With the header `Accept: application/x-npy` the response is a NumPy array of the "
                 "probabilities.",
+                limits=self.http.describe_limits(),
                 handle=self.http.endpoint(self.probabilities),
                 right=Right.PREDICT,
                 responses={

@@ -48,6 +48,7 @@ class Endpoints:
                 summary="Read a number of several digits",
                 description="Returns the digits of one drawing or picture from left to right, lines from "
                 "top to bottom, each with its prediction and its bounding box in units of the drawing.",
+                limits=self.http.describe_limits(is_batch=False),
                 handle=self.http.endpoint(self.read),
                 right=Right.PREDICT,
                 responses={content_types.JSON: schemas.Reading},

@@ -144,11 +144,11 @@ class Explanations(_Schema):
 class LayerSummary(_Schema):
     """A layer of a model."""
 
-    name: str
-    inputs: int
-    units: int
-    activation: str
-    parameters: int
+    name: str = Field(examples=["hidden1"])
+    inputs: int = Field(examples=[784])
+    units: int = Field(examples=[128])
+    activation: str = Field(examples=["relu"])
+    parameters: int = Field(examples=[100_480])
 
 
 class RequestLimits(_Schema):
@@ -167,8 +167,10 @@ class ModelSummary(_Schema):
     version: str = Field(description="The version described: the one in the path, or the newest")
     versions: list[str] = Field(description="Every version that is served, from oldest to newest")
     ready: Literal[True] = Field(description="Always true, for clients of KServe")
-    description: str
-    input: list[int] = Field(description="Shape of an image: height, width, and channels if it has any")
+    description: str = Field(examples=["Pen strokes and MNIST, int8"])
+    input: list[int] = Field(
+        examples=[[28, 28]], description="Shape of an image: height, width, and channels if it has any"
+    )
     preprocessing: InputPreprocessing = Field(
         description="How drawings and picture files become the input. mnist: as the MNIST images; letters: "
         "the same, but images of 28 x 28 pixels are used unchanged; resize: the central part of a picture "
@@ -200,7 +202,7 @@ class Models(_Schema):
 class WeightLayer(_Schema):
     """A layer with weights: its shape and range."""
 
-    name: str = Field(description="Name of the layer in paths")
+    name: str = Field(description="Name of the layer in paths", examples=["hidden1"])
     shape: list[int] = Field(min_length=2, max_length=2, description="[inputs, units]")
     minimum: float
     maximum: float
@@ -220,7 +222,7 @@ class Weights(_Schema):
 
     model: str
     version: str
-    layer: str
+    layer: str = Field(examples=["hidden1"])
     shape: list[int] = Field(min_length=2, max_length=2, description="[inputs, units]")
     weights: list[list[float]] = Field(description="One list per input, one number per unit")
 
@@ -243,7 +245,7 @@ class ModelReport(ReportData):
 class Status(_Schema):
     """Whether the service is alive or ready."""
 
-    status: str
+    status: str = Field(examples=["ready"])
     models: dict[str, list[str]] | None = Field(None, description="The versions that are served, by model")
 
 

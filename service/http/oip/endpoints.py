@@ -133,6 +133,7 @@ class Endpoints:
                 description="Takes one input tensor of images or image files, in JSON or as binary contents "
                 "after the JSON. Returns logits and probabilities, and with the parameter `explain` the "
                 "attribution of each pixel.",
+                limits=self.http.describe_limits(),
                 handle=self.http.endpoint(self.infer, _json_bytes),
                 right=Right.PREDICT,
                 responses={

@@ -39,6 +39,7 @@ class Endpoints:
                 summary="Classify images, in the KServe v1 protocol",
                 description="Takes `instances` as clients of KServe and TensorFlow Serving send them, and "
                 "returns what `probabilities` returns.",
+                limits=self.http.describe_limits(),
                 handle=self.http.endpoint(self.predict),
                 right=Right.PREDICT,
                 responses={content_types.JSON: schemas.Probabilities},

@@ -108,7 +108,7 @@ class Endpoints:
     async def _document(self, request: Request) -> Mapping[str, Any]:
         """Read and parse the body, which may be empty."""
         async with self.bodies.read(request) as content:
-            document = parser.parse(content, _MOST_VALUES) if content.strip() else {}
+            document = parser.parse(parser.without_bom(content), _MOST_VALUES) if content.strip() else {}
         if not isinstance(document, dict):
             raise MalformedRequest("Body", "a JSON object, or nothing", images.describe(document))
         return document

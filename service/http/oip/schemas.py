@@ -46,7 +46,7 @@ class ModelReady(_Schema):
 class TensorMetadata(_Schema):
     """An input or an output of a model."""
 
-    name: str
+    name: str = Field(examples=["image"])
     datatype: str = Field(examples=["UINT8"])
     shape: list[int] = Field(description="-1 is the batch size", examples=[[-1, 28, 28]])
 
@@ -64,7 +64,7 @@ class ModelMetadata(_Schema):
 class ConfiguredTensor(_Schema):
     """An input or an output in the format of Triton's model configuration."""
 
-    name: str
+    name: str = Field(examples=["image"])
     data_type: str = Field(examples=["TYPE_UINT8"])
     dims: list[int] = Field(description="Shape without the batch size", examples=[[28, 28]])
 
@@ -73,8 +73,8 @@ class ModelConfiguration(_Schema):
     """Configuration of a model, in the format of Triton's model configuration."""
 
     name: str
-    platform: str
-    backend: str
+    platform: str = Field(examples=["onnxruntime_onnx"])
+    backend: str = Field(examples=["onnxruntime"])
     version_policy: dict[str, Any]
     max_batch_size: int = Field(gt=0, description="Largest number of images in one request")
     input: list[ConfiguredTensor]
@@ -157,7 +157,9 @@ class RepositoryEntry(_Schema):
     name: str
     version: str
     state: Literal["READY", "UNAVAILABLE"]
-    reason: str = Field(description="Why it is not served, or the error of its folder; else empty")
+    reason: str = Field(
+        examples=[""], description="Why it is not served, or the error of its folder; else empty"
+    )
 
 
 class RepositoryIndex(RootModel[list[RepositoryEntry]]):
@@ -207,6 +209,7 @@ def infer_bodies() -> Mapping[str, Any]:
                         "datatype": {"enum": list(DATATYPES)},
                         "data": {
                             "type": "array",
+                            "items": {},
                             "description": "The elements, flat or nested; for BYTES, image files in base64",
                         },
                         "parameters": parameters,
@@ -272,6 +275,7 @@ def instances_body() -> Mapping[str, Any]:
             "instances": {
                 "type": "array",
                 "minItems": 1,
+                "items": {"$ref": "#/components/schemas/Instance"},
                 "description": 'Images: 28 x 28 numbers 0..255, nested or flat, or {"b64": an image file}',
             }
         },

@@ -10,10 +10,17 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import Response
 
 from service.codecs.json import schema
+from service.codecs.json.schema_examples import example_of
 from service.http.messages import problems
 from service.http.routing.operations import Operation
 
 _REFERENCE = "#/components/schemas/{model}"
+
+_LIMITS = {
+    True: "Needs no key, and counts against no rate.",
+    False: "Counts as one request against the client's rate, if there is one.",
+}
+"""Limits of operations without a body, by whether they need no key."""
 
 _PATH_PARAMETERS = {
     "model": ("Name of a model, as `GET /v1/models` lists it", "mlp-128"),
@@ -48,7 +55,7 @@ def mount(app: FastAPI, tag: str, operations: Sequence[Operation]) -> None:
                 operation_id=operation.name.replace(" ", "_") + versioned,
                 tags=[tag],
                 response_class=Response,
-                description=operation.description,
+                description=f"{operation.description} {operation.limits or _LIMITS[operation.right is None]}",
                 openapi_extra=_describe(operation, path),
             )
 
@@ -58,10 +65,30 @@ def components(operations: Sequence[Operation]) -> dict[str, Any]:
     schemas: list[type[BaseModel]] = [problems.ProblemDocument]
     for operation in operations:
         schemas += [found for found in operation.responses.values() if not isinstance(found, str)]
+    found: dict[str, Any] = _without_titles({**_schemas(schemas), **schema.bodies(_REFERENCE)})
+    return found
+
+
+def _schemas(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    """Return the schemas of models, and those that they refer to, by name."""
     _, document = models_json_schema(
-        [(found, "serialization") for found in dict.fromkeys(schemas)], ref_template=_REFERENCE
+        [(found, "serialization") for found in dict.fromkeys(models)], ref_template=_REFERENCE
     )
-    return {**document["$defs"], "ImageBody": schema.image_body()}
+    found: dict[str, Any] = document["$defs"]
+    return found
+
+
+def _without_titles(schema: Any) -> Any:  # noqa: ANN401 - any part of a schema
+    """Return a schema without titles: pydantic makes them of names, and generators make types of these."""
+    if isinstance(schema, list):
+        return [_without_titles(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _without_titles(value)
+        for key, value in schema.items()
+        if key != "title" or not isinstance(value, str)
+    }
 
 
 def _describe(operation: Operation, path: str) -> dict[str, Any]:
@@ -85,7 +112,7 @@ def _describe(operation: Operation, path: str) -> dict[str, Any]:
             "in": "query",
             "required": False,
             "description": description,
-            "schema": described,
+            "schema": _without_titles(described),
         }
         if described.get("type") == "array":
             parameter |= {"style": "form", "explode": False}  # comma-separated
@@ -103,7 +130,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
             binary = {"type": "string", "contentMediaType": kind, "description": found}
             content[kind] = {"schema": binary}
         else:
-            content[kind] = {"schema": {"$ref": _REFERENCE.format(model=found.__name__)}}
+            described = _schemas([found])
+            reference = {"$ref": _REFERENCE.format(model=found.__name__)}
+            content[kind] = {"schema": reference, "example": example_of(reference, described)}
     responses = {"200": {"description": "Success", "content": content}}
     titles: dict[int, list[str]] = {}
     for problem in problems.TABLE.values():

@@ -33,6 +33,7 @@ class Operation:
         path: Path template.
         summary: What it does, in a few words.
         description: What it takes and returns, in a sentence or two.
+        limits: Limits of its body, in a sentence; empty if it has no body.
         handle: Handles a request.
         responses: The response with status 200 by content type: the schema of a JSON response, or a
             description of any other.
@@ -51,6 +52,7 @@ class Operation:
     description: str
     handle: Handler
     responses: Mapping[str, type[BaseModel] | str]
+    limits: str = ""
     errors: Sequence[int] = ()
     options: type[Options] = Options
     body: Mapping[str, Any] = field(default_factory=dict)

@@ -59,6 +59,21 @@ class HttpPipeline:
         """Limits of the images in one request."""
         return self.pipeline.limits
 
+    def describe_limits(self, limits: Limits | None = None, is_batch: bool = True) -> str:
+        """Return the limits of a request in a sentence, for the API description.
+
+        Args:
+            limits: Limits of the images; None for the usual ones.
+            is_batch: Whether a request may have several images.
+        """
+        limits = limits or self.limits
+        count = f"{limits.images:,} images of 28 x 28" if is_batch else "one drawing"
+        return (
+            f"At most {self.bodies.max_bytes:,} bytes, {count}, {limits.picture_pixels:,} pixels of image "
+            f"files and {limits.points:,} points of strokes; each image counts against the client's rate, if "
+            "there is one."
+        )
+
     def find_model(self, request: Request) -> Model:
         """Return the model that the path names, and note it in the request context.
 

@@ -91,11 +91,65 @@ def test_every_schema_is_a_valid_json_schema(document: dict[str, Any]) -> None:
 
 
 def test_every_operation_is_described(document: dict[str, Any]) -> None:
-    """By a sentence of its own, and not by the docstring of a class."""
-    found = [operation for methods in document["paths"].values() for operation in methods.values()]
+    """By a sentence of its own, not by the docstring of a class; with its limits and an example."""
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            description = operation["description"]
+            assert re.fullmatch("(Returns|Takes|Loads|Stops) [^\n]+[.]", description), operation
+            assert re.search("the client's rate, if there is one[.]|counts against no rate[.]$", description)
+            answers = operation["responses"]["200"]["content"]
+            is_predicting = re.search("/(predict|probabilities|explain|read|infer)$|:predict$", path)
+            assert ("At most 200,000 bytes, " in description) == (is_predicting is not None), path
+            if content_types.JSON in answers:
+                assert "example" in answers[content_types.JSON], path
+            else:
+                assert path == "/metrics" or all("example" in one for one in operation["parameters"][:2])
 
-    for operation in found:
-        assert re.fullmatch("(Returns|Takes|Loads|Stops) [^\n]+[.]", operation["description"]), operation
+
+def test_limits_are_those_of_the_settings(document: dict[str, Any]) -> None:
+    """Not the defaults."""
+    paths = document["paths"]
+    limits = "250,000 pixels of image files and 500 points of strokes"
+
+    assert f"64 images of 28 x 28, {limits}" in paths[f"{MODEL}/predict"]["post"]["description"]
+    assert f"one drawing, {limits}" in paths[f"{MODEL}/read"]["post"]["description"]
+
+
+def test_examples_of_responses_match_their_schemas(document: dict[str, Any]) -> None:
+    found = 0
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for media in operation["responses"]["200"]["content"].values():
+                if "example" in media:
+                    whole = {**media["schema"], "components": document["components"]}
+                    jsonschema_rs.Draft202012Validator(whole).validate(media["example"])
+                    found += 1
+
+    assert found > 30
+
+
+def test_no_schema_has_a_title(document: dict[str, Any]) -> None:
+    """Generators of clients name types by titles, and drop one of two with the same: names are enough."""
+    titled = [item for item in everything(document["components"]) if isinstance(item.get("title"), str)]
+    inner = [item for item in everything(document["paths"]) if isinstance(item.get("title"), str)]
+
+    assert [item for item in [*titled, *inner] if "type" in item or "anyOf" in item or "$ref" in item] == []
+
+
+def test_every_array_says_what_its_items_are(document: dict[str, Any]) -> None:
+    arrays = [item for item in everything(document) if item.get("type") == "array"]
+
+    assert len(arrays) > 30
+    assert all("items" in item or "prefixItems" in item for item in arrays)
+
+
+def test_every_variant_of_a_body_has_a_name(document: dict[str, Any]) -> None:
+    """Its own schema, so that generated types have names too."""
+    schemas = document["components"]["schemas"]
+    variants = [option for name in ("ImageBody", "Instance") for option in schemas[name]["anyOf"]]
+
+    assert len(variants) == 9
+    assert all(set(option) == {"$ref"} for option in variants)
 
 
 def test_every_path_parameter_has_description_and_example(document: dict[str, Any]) -> None:
@@ -165,7 +219,8 @@ def test_the_service_accepts_what_the_body_schema_accepts(
     client: TestClient, value: object, valid: bool
 ) -> None:
     """And refuses what it refuses."""
-    validator = jsonschema_rs.Draft202012Validator(schema.image_body())
+    whole = {**schema.bodies("#/$defs/{model}")["ImageBody"], "$defs": schema.bodies("#/$defs/{model}")}
+    validator = jsonschema_rs.Draft202012Validator(whole)
 
     response = client.post("/v1/models/quadrants/predict", json=value)
 
