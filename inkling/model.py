@@ -15,10 +15,10 @@ from service.codecs.drawings import Drawing, Drawings
 from service.core.artifact import artifact
 from service.core.artifact.manifest import MANIFEST_FILE
 from service.core.errors import RequestError
-from service.inference import preprocessing
+from service.inference import preprocessing, several_digits
 from service.inference.models import model as models
 from service.inference.predictor import Run, run_model
-from service.inference.preprocessing import Preprocessing
+from service.inference.preprocessing import Findings, Preprocessing
 
 
 class Model:
@@ -97,8 +97,9 @@ class Model:
             OSError: A file cannot be read.
         """
         items: list[Prediction] = []
-        for run, changed in self.runs(images, prepare):
-            items += _predictions(run, top, changed)
+        for run, findings in self.runs(images, prepare):
+            several = several_digits.find(findings.doubtful, run.images, run.model, run_model, inputs.LIMITS)
+            items += _predictions(run, top, findings.changed, several)
         return Predictions(self.name, self.version, items)
 
     def probabilities(self, images: Images, *, prepare: Preprocessing = "auto") -> NDArray[np.float32]:
@@ -117,7 +118,7 @@ class Model:
         rows = [run.scores.probabilities for run, _ in self.runs(images, prepare)]
         return np.concatenate(rows) if rows else np.empty((0, len(self.labels)), np.float32)
 
-    def runs(self, images: Images, prepare: Preprocessing = "auto") -> Iterator[tuple[Run, list[int]]]:
+    def runs(self, images: Images, prepare: Preprocessing = "auto") -> Iterator[tuple[Run, Findings]]:
         """Predict images in chunks, so that their number is not limited by memory.
 
         Args:
@@ -125,8 +126,7 @@ class Model:
             prepare: As for `predict`.
 
         Yields:
-            The run of each chunk, and the rows in it that `auto` preprocessed although they had the model's
-            shape.
+            The run of each chunk, and what preprocessing found out about its images.
 
         Raises:
             RequestError, OSError: As `predict`.
@@ -134,8 +134,8 @@ class Model:
         model = self._model()
         first = 0
         for drawings in inputs.chunks(images, model.shape):
-            changed: list[int] = []
-            yield run_model(model, _prepare(drawings, model, prepare, changed, first)), changed
+            findings = Findings()
+            yield run_model(model, _prepare(drawings, model, prepare, findings, first)), findings
             first += len(drawings)
 
     def _model(self) -> models.Model:
@@ -152,38 +152,42 @@ def _load(root: Path, name: str, version: str, threads: int) -> models.Model:
 
 
 def _prepare(
-    drawings: Drawings, model: models.Model, mode: Preprocessing, changed: list[int], first: int
+    drawings: Drawings, model: models.Model, mode: Preprocessing, findings: Findings, first: int
 ) -> NDArray[np.uint8]:
     """Preprocess one chunk; `first` is the index of its first image in messages."""
     if isinstance(drawings, np.ndarray):
         try:
-            return _preprocess(drawings, model, mode, changed)
+            return _preprocess(drawings, model, mode, findings)
         except RequestError:  # names the image by its index in this chunk; below by its index in the input
-            changed.clear()
+            findings.changed.clear()
+            findings.doubtful.clear()
             drawings = [Drawing(f"Image {first + row}", image) for row, image in enumerate(drawings)]
     images = np.empty((len(drawings), *model.shape), np.uint8)
     for row, drawing in enumerate(drawings):  # one by one: the limit of pixels is that of a picture
-        one: list[int] = []
+        one = Findings()
         images[row] = _preprocess([drawing], model, mode, one)[0]
-        changed += [row] * len(one)
+        findings.changed += [row] * len(one.changed)
+        findings.doubtful.update((row, drawn) for drawn in one.doubtful.values())
     return images
 
 
 def _preprocess(
-    drawings: Drawings, model: models.Model, mode: Preprocessing, changed: list[int]
+    drawings: Drawings, model: models.Model, mode: Preprocessing, findings: Findings
 ) -> NDArray[np.uint8]:
     return preprocessing.prepare(
-        drawings, model.shape, inputs.LIMITS, mode, changed=changed, kind=model.preprocessing
+        drawings, model.shape, inputs.LIMITS, mode, findings=findings, kind=model.preprocessing
     )
 
 
-def _predictions(run: Run, top: int, changed: list[int]) -> list[Prediction]:
+def _predictions(run: Run, top: int, changed: list[int], several: list[int]) -> list[Prediction]:
     labels = run.model.manifest.labels
     scores = run.scores.probabilities
     ranking = (-scores).argsort(axis=1, kind="stable")[:, : max(1, top)]
     values = np.take_along_axis(scores, ranking, axis=1).tolist()
     sure: list[bool | None] = [None] * len(scores) if run.sure is None else run.sure.tolist()
-    prepared = set(changed)
+    for row in several:
+        sure[row] = None if sure[row] is None else False
+    prepared, numbers = set(changed), set(several)
     return [
         Prediction(
             label=labels[indices[0]],
@@ -192,6 +196,7 @@ def _predictions(run: Run, top: int, changed: list[int]) -> list[Prediction]:
             top=tuple(ClassProbability(labels[i], p) for i, p in zip(indices, probabilities, strict=True)),
             sure=is_sure,
             prepared=row in prepared,
+            several=row in numbers,
         )
         for row, (indices, probabilities, is_sure) in enumerate(
             zip(ranking.tolist(), values, sure, strict=True)

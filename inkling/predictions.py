@@ -33,6 +33,7 @@ class Prediction:
         sure: Whether the image resembles the training data; None if the model has no threshold for it.
         prepared: Whether an image of the model's own size was preprocessed, because it is not like the
             training images.
+        several: Whether the drawing shows more than one digit; it is not sure then.
     """
 
     label: str
@@ -41,6 +42,7 @@ class Prediction:
     top: tuple[ClassProbability, ...]
     sure: bool | None = None
     prepared: bool = False
+    several: bool = False
 
 
 class Predictions(Sequence[Prediction]):

@@ -66,6 +66,8 @@ def _row(prediction: Prediction) -> dict[str, Any]:
     row = asdict(prediction)
     if not prediction.prepared:
         del row["prepared"]
+    if not prediction.several:
+        del row["several"]
     return row
 
 

@@ -50,11 +50,11 @@ class NumberReader:
 
     Attributes:
         limits: Limits of one request.
-        budget: Memory budget from which decoding an image file acquires.
+        budget: Memory budget from which decoding an image file acquires; None acquires nothing.
     """
 
     limits: Limits
-    budget: Budget
+    budget: Budget | None
     _lines: list[Line] = field(default_factory=list)
     _candidates: list[Candidate] = field(default_factory=list)
     _weights: lattice.Weights = _STROKES

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Generic, NamedTuple, TypeVar
 
@@ -21,11 +22,11 @@ from numpy.typing import NDArray
 from service.codecs.drawings import Drawings, Limits
 from service.core.drawing.steps import StepRecorder
 from service.core.errors import DeadlineExceeded
-from service.inference import preprocessing
+from service.inference import preprocessing, several_digits
 from service.inference.batching import Batching
 from service.inference.models.model import Model
 from service.inference.predictor import Prediction
-from service.inference.preprocessing import Preprocessing
+from service.inference.preprocessing import Findings, Preprocessing
 from service.inference.request_context import RequestContext
 from service.inference.thread_pool import ThreadPool
 from service.memory import costs
@@ -53,8 +54,8 @@ class PredictionRequest(NamedTuple, Generic[Response]):
         prepare: The preprocessing, as `preprocessing.prepare` takes it.
         most_inline: Number of images up to which a small body is encoded on the event loop; None for any.
         recorders: List to which `preprocessing.prepare` adds the steps of each image; None if not requested.
-        changed: List to which `preprocessing.prepare` adds the indices of the 28 x 28 images that it
-            preprocessed; None if not needed.
+        findings: What `preprocessing.prepare` finds out about the images, and which of them show several
+            digits; None if not needed.
         timeout_s: Deadline for the start of the prediction and for its end, in seconds after the request's
             head arrived; None for none of its own.
         priority: Priority in the thread pool, as `ThreadPool.run` takes it.
@@ -69,7 +70,7 @@ class PredictionRequest(NamedTuple, Generic[Response]):
     prepare: Preprocessing | None = None
     most_inline: int | None = None
     recorders: list[StepRecorder] | None = None
-    changed: list[int] | None = None
+    findings: Findings | None = None
     timeout_s: float | None = None
     priority: int = 0
     image_bytes: int | None = None
@@ -143,13 +144,14 @@ class PredictionJob(ABC, Generic[Response]):
         pipeline, context, model = self._pipeline, self._context, self._model
         timeout_s = None if request.timeout_s is None else time_left(request, context)
         if self._size <= INLINE_BYTES and request.is_short(model):
-            self._prediction_request = request
-            return pipeline.preprocess(context, model, request)
-        self._spawn(
-            lambda: pipeline.thread_pool.run(
-                lambda: pipeline.run(context, model, request), timeout_s=timeout_s, priority=request.priority
-            )
-        )
+            images = pipeline.preprocess(context, model, request)
+            if request.findings is None or not request.findings.doubtful:
+                self._prediction_request = request
+                return images
+            work = partial(pipeline.predict, context, model, request, images)
+        else:
+            work = partial(pipeline.run, context, model, request)
+        self._spawn(lambda: pipeline.thread_pool.run(work, timeout_s=timeout_s, priority=request.priority))
         return None
 
     def on_prediction(self, prediction: Prediction) -> None:
@@ -262,7 +264,24 @@ class Pipeline:
         context.mark("queue")
         with self.acquired(model, request):
             images = self.preprocess(context, model, request)
-            return self.encode(context, request, self.batching.predictor.predict(model, images))
+            return self.predict(context, model, request, images)
+
+    def predict(
+        self,
+        context: RequestContext,
+        model: Model,
+        request: PredictionRequest[Response],
+        images: NDArray[np.uint8],
+    ) -> Response:
+        """Examine doubtful drawings, predict and encode, in the thread pool."""
+        predictor, findings = self.batching.predictor, request.findings
+        if findings is not None and findings.doubtful:
+            context.mark("queue")
+            findings.several += several_digits.find(
+                findings.doubtful, images, model, predictor.run, self.limits, self.budget
+            )
+            context.mark("prepare")
+        return self.encode(context, request, predictor.predict(model, images))
 
     def acquired(self, model: Model, request: PredictionRequest[Response]) -> AbstractContextManager[None]:
         """Acquire the memory of a request's images while entered; raises as `Budget.acquired`."""
@@ -283,7 +302,7 @@ class Pipeline:
                 request.prepare,
                 request.recorders,
                 self.budget,
-                request.changed,
+                request.findings,
                 model.preprocessing,
             )
         context.mark("prepare")

@@ -5,21 +5,27 @@ that already have 28 x 28 pixels; `letters` is the first alone; `resize` is `cor
 a model accepts arrays only, without preprocessing.
 """
 
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape
 from service.codecs.pictures import header, image_files
 from service.core.artifact.manifest import DIGIT_SHAPE, InputPreprocessing, default_preprocessing
-from service.core.drawing import mnist, mnist_rule
+from service.core.drawing import mnist, mnist_rule, segmentation
 from service.core.drawing.steps import StepRecorder
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
+from service.core.reading import separation
 from service.core.wording import shape_text
 from service.memory.budget import Budget
 
 Preprocessing = Literal["auto", "mnist", "none"]
+
+Drawn = list[NDArray[np.float64]] | Image.Image | NDArray[np.uint8]
+"""Strokes, or a grey picture."""
 
 DRAWN = ("mnist", "letters")
 """Preprocessing of models that accept strokes, and pictures of something drawn."""
@@ -34,9 +40,36 @@ pixels of RGBA take 313,600. docs/decisions/0028-small-images-on-the-event-loop.
 _QUICK_IMAGES = 6
 """Images of 28 x 28 that are preprocessed on the event loop, in about 0.5 ms each."""
 
+_READ_SIDE = 128
+"""Pictures that may show several digits are kept with once or twice as many pixels on the larger side."""
+
 _MAX_RECORDED = 16
 """Images in one request whose preprocessing steps are returned. The largest step of 97 photographs of flowers
 took 127 KB of the response; that of noise, which no compression shrinks, 314 KB."""
+
+
+@dataclass
+class Findings:
+    """What preprocessing found out about the images of a request.
+
+    Attributes:
+        changed: Indices of the images of 28 x 28 that `auto` did not use unchanged.
+        doubtful: Drawings that may show several digits, by index; pictures are reduced.
+        several: Indices of the drawings that do.
+    """
+
+    changed: list[int] = field(default_factory=list)
+    doubtful: dict[int, Drawn] = field(default_factory=dict)
+    several: list[int] = field(default_factory=list)
+
+    def check(self, row: int, drawn: Drawn) -> None:
+        """Keep a drawing if its parts lie as those of several digits may."""
+        if isinstance(drawn, list):
+            if separation.may_be_several(drawn):
+                self.doubtful[row] = drawn
+        elif segmentation.may_be_several(drawn):
+            picture = drawn if isinstance(drawn, Image.Image) else Image.fromarray(drawn)
+            self.doubtful[row] = picture.reduce(max(1, max(picture.size) // _READ_SIDE))
 
 
 def is_quick(drawings: Drawings, mode: Preprocessing | None, kind: InputPreprocessing = "mnist") -> bool:
@@ -74,7 +107,7 @@ def prepare(
     mode: Preprocessing | None,
     recorders: list[StepRecorder] | None = None,
     budget: Budget | None = None,
-    changed: list[int] | None = None,
+    findings: Findings | None = None,
     kind: InputPreprocessing | None = None,
 ) -> NDArray[np.uint8]:
     """Convert drawings to the model's input shape.
@@ -88,8 +121,7 @@ def prepare(
             shape unchanged, and treat everything else as `auto` does.
         recorders: List to which the steps of each image are added; None is quicker.
         budget: Memory budget from which decoding a picture file acquires; None acquires nothing.
-        changed: List to which the indices of the images of 28 x 28 are added that `auto` did not use
-            unchanged; None if not needed.
+        findings: Findings to add to; None if not needed.
         kind: Preprocessing of the model; None for that of a manifest that does not name one.
 
     Returns:
@@ -115,8 +147,10 @@ def prepare(
     if isinstance(drawings, np.ndarray):
         if recorders is None and mode == "auto" and kind == "mnist":
             prepared = mnist_rule.prepare_batch(drawings)
-            if changed is not None:
-                changed += prepared.changed
+            if findings is not None:
+                findings.changed += prepared.changed
+                for row in prepared.changed:
+                    findings.check(row, drawings[row])
             return prepared.images
         if recorders is None and mode != "mnist":
             return drawings
@@ -130,8 +164,11 @@ def prepare(
             recorders.append(recorder)
         preprocessed = _prepare_one(drawing, _Target(shape, kind), pixels_left, mode, recorder, budget)
         pixels_left -= preprocessed.file_pixels
-        if preprocessed.is_changed and changed is not None:
-            changed.append(row)
+        if findings is not None:
+            if preprocessed.is_changed:
+                findings.changed.append(row)
+            if preprocessed.drawn is not None and kind == "mnist":
+                findings.check(row, preprocessed.drawn)
         images.append(preprocessed.image)
     return images[0][None] if len(images) == 1 else np.stack(images)
 
@@ -155,11 +192,13 @@ class _Preprocessed(NamedTuple):
         image: uint8, in the model's input shape.
         is_changed: Whether it was sent as 28 x 28 pixels and `auto` did not use it unchanged.
         file_pixels: Pixels of the image file towards the limit of a request; 0 if it was not a file.
+        drawn: The drawing of which the image was made; None if the image was used unchanged.
     """
 
     image: NDArray[np.uint8]
     is_changed: bool = False
     file_pixels: int = 0
+    drawn: Drawn | None = None
 
 
 def _prepare_one(
@@ -174,9 +213,9 @@ def _prepare_one(
     if isinstance(content, bytes):
         return _from_file(content, field, target, max_pixels, mode, recorder, budget)
     if isinstance(content, list):
-        return _Preprocessed(_from_strokes(content, field, target, mode, recorder))
+        return _Preprocessed(_from_strokes(content, field, target, mode, recorder), drawn=content)
     if mode == "mnist":
-        return _Preprocessed(mnist.from_picture(content, field, recorder))
+        return _Preprocessed(mnist.from_picture(content, field, recorder), drawn=content)
     if mode == "auto" and target.kind in DRAWN:
         return _from_grey(content, field, target.kind, recorder)
     return _Preprocessed(_unchanged(content, recorder))
@@ -208,7 +247,8 @@ def _from_file(
         return _from_grey(grey, field, kind, recorder)._replace(file_pixels=pixels)
     if mode == "none":
         raise TensorMismatch(field, f"{shape_text(shape)} pixels", shape_text(picture.size))
-    return _Preprocessed(mnist.from_picture(picture, field, recorder), file_pixels=pixels)
+    image = mnist.from_picture(picture, field, recorder)
+    return _Preprocessed(image, file_pixels=pixels, drawn=picture)
 
 
 def _from_grey(
@@ -216,10 +256,10 @@ def _from_grey(
 ) -> _Preprocessed:
     """Preprocess a greyscale image of any size as `auto` does."""
     if image.shape != DIGIT_SHAPE:
-        return _Preprocessed(mnist.from_picture(image, field, recorder))
+        return _Preprocessed(mnist.from_picture(image, field, recorder), drawn=image)
     if kind == "letters" or mnist_rule.is_as_mnist(image):
         return _Preprocessed(_unchanged(image, recorder))
-    return _Preprocessed(mnist_rule.prepare(image, field, recorder), is_changed=True)
+    return _Preprocessed(mnist_rule.prepare(image, field, recorder), is_changed=True, drawn=image)
 
 
 def _unchanged(image: NDArray[np.uint8], recorder: StepRecorder | None) -> NDArray[np.uint8]:

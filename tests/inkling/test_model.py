@@ -406,3 +406,15 @@ def test_predictions_are_a_sequence(quadrants: Model) -> None:
     assert hash(found) == hash(found[:])
     assert repr(found).startswith("Predictions('quadrants', '1', 4 images: ['upper left'")
     assert sys.getsizeof(found[0]) < 200
+
+
+def test_a_number_is_several_digits_and_not_sure(ink: Model) -> None:
+    """
+    As the service says.
+    """
+    three = digits.DIGITS["3"][0]
+    number = three + [[[x + 70, y] for x, y in stroke] for stroke in three]
+
+    many = ink.predict([{"strokes": number}, {"strokes": three}])
+
+    assert [(item.several, item.sure) for item in many] == [(True, False), (False, True)]

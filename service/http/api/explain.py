@@ -31,6 +31,7 @@ from service.inference.admission.keys import Right
 from service.inference.models.model import Model
 from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction
+from service.inference.preprocessing import Findings
 
 _PNG = "image/png"
 _AS_PNG = ((b"content-type", _PNG.encode()), *VARY_ACCEPT)
@@ -103,7 +104,7 @@ class Endpoints:
     ) -> PredictionRequest[RawResponse]:
         """Parse `POST …/explain`."""
         is_picture = content_types.is_accepted(_PNG, raw.header(b"accept"))
-        changed: list[int] = []
+        findings = Findings()
 
         def encode(prediction: Prediction) -> RawResponse:
             if is_picture:
@@ -113,7 +114,7 @@ class Endpoints:
             raw.context.mark("explain")
             if is_picture:
                 return RawResponse(_picture(explained, options), _AS_PNG)
-            document = _document(prediction, classes, explained, options, changed, files)
+            document = _document(prediction, classes, explained, options, findings, files)
             return RawResponse(document, _AS_JSON)
 
         content_type = raw.headers.get(b"content-type", b"")
@@ -126,7 +127,7 @@ class Endpoints:
             encode,
             options.prepare,
             most_inline=0 if is_picture else explanation.MOST_INLINE,
-            changed=changed,
+            findings=findings,
             image_bytes=explanation.image_bytes(
                 model, seen="seen" in options.include, text=prediction_json.longest(files)
             ),
@@ -166,7 +167,7 @@ def _document(
     classes: NDArray[np.intp],
     explained: Explanation,
     options: ExplainOptions,
-    changed: Sequence[int],
+    findings: Findings,
     files: Sequence[str | None],
 ) -> bytes:
     # The activations of the last layer are the logits; use those from which the response was computed.
@@ -192,5 +193,5 @@ def _document(
         return found
 
     return prediction_json.encode(
-        prediction, members, options.top, "seen" in options.include, changed=changed, files=files
+        prediction, members, options.top, "seen" in options.include, findings=findings, files=files
     )

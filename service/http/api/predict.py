@@ -25,7 +25,7 @@ from service.inference.models.model import Model
 from service.inference.models.registry import Registry
 from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction
-from service.inference.preprocessing import Preprocessing
+from service.inference.preprocessing import Findings, Preprocessing
 from service.memory import costs
 
 
@@ -165,11 +165,11 @@ class Endpoints:
     ) -> PredictionRequest[RawResponse]:
         top, include = options.top, options.include
         recorders: list[StepRecorder] | None = [] if "steps" in include else None
-        changed: list[int] = []
+        findings = Findings()
 
         def encode(prediction: Prediction) -> RawResponse:
             body = prediction_json.encode(
-                prediction, members, top, "seen" in include, recorders, changed, files
+                prediction, members, top, "seen" in include, recorders, findings, files
             )
             return RawResponse(body, headers)
 
@@ -180,7 +180,7 @@ class Endpoints:
         )
         files = file_names(drawings)
         if not include and not files:
-            return PredictionRequest(drawings, encode, options.prepare, changed=changed)
+            return PredictionRequest(drawings, encode, options.prepare, findings=findings)
         image_bytes = costs.image_cost(
             math.prod(model.shape),
             len(model.manifest.labels),
@@ -189,7 +189,7 @@ class Endpoints:
             pictures=0 if recorders is None else _STEPS_BYTES,
         )
         return PredictionRequest(
-            drawings, encode, options.prepare, recorders=recorders, changed=changed, image_bytes=image_bytes
+            drawings, encode, options.prepare, recorders=recorders, findings=findings, image_bytes=image_bytes
         )
 
     def _summary(self, model: Model) -> dict[str, Any]:

@@ -63,6 +63,12 @@ class Prediction(_Schema):
         description="Name of the image's file in a form, at most 255 characters; absent for other bodies",
         examples=["seven.png"],
     )
+    several: bool | None = Field(
+        None,
+        description="true for a drawing or picture that shows more than one digit; `sure` is then false, and "
+        "`read` returns the digits. Absent otherwise",
+        examples=[True],
+    )
     seen: list[Any] | None = Field(None, description="With include=seen: the preprocessed pixels")
     steps: list[PreprocessingStep] | None = Field(
         None,

@@ -18,6 +18,7 @@ from service.codecs.json import documents
 from service.codecs.pictures import png
 from service.core.drawing.steps import StepRecorder
 from service.inference.predictor import Prediction, Run
+from service.inference.preprocessing import Findings
 
 Members = Callable[[Prediction, int], Sequence[str]]
 """Returns the members of the JSON object of each image, without braces, for a number of top classes."""
@@ -27,6 +28,9 @@ _MAX_CHARACTER = 6
 """Bytes of the longest character in JSON, `\\u001f`."""
 
 _PREPARED = ',"prepared":true'
+_SEVERAL = ',"several":true'
+_IS_SURE, _IS_NOT_SURE = '],"sure":true', '],"sure":false'
+"""No label contains the first: quotes in labels are escaped."""
 
 
 def encode(
@@ -35,7 +39,7 @@ def encode(
     top: int,
     seen: bool,
     recorders: list[StepRecorder] | None = None,
-    changed: Sequence[int] = (),
+    findings: Findings | None = None,
     files: Sequence[str | None] = (),
 ) -> bytes:
     """Encode the response of `predict`, `probabilities` or `explain`.
@@ -46,15 +50,19 @@ def encode(
         top: Number of top classes for each image.
         seen: Whether to add the preprocessed pixels.
         recorders: Preprocessing steps of each image to add; None for none.
-        changed: Indices of the images to which to add `"prepared": true`.
+        findings: Adds `"prepared": true` to the images that it names as changed; adds `"several": true`
+            to those of several digits, which are not sure.
         files: Name of each image's file to add; None for an image without one, empty if no image has one.
 
     Returns:
         JSON in UTF-8.
     """
     objects = [*members(prediction, top)]
-    for row in changed:
-        objects[row] += _PREPARED
+    if findings is not None:
+        for row in findings.changed:
+            objects[row] += _PREPARED
+        for row in findings.several:
+            objects[row] = objects[row].replace(_IS_SURE, _IS_NOT_SURE, 1) + _SEVERAL
     for row, file in enumerate(files):
         if file is not None:
             objects[row] = add(objects[row], file=file)
