@@ -21,6 +21,8 @@ CONTENT_TYPES = (JSON, OCTETS, NPY, NPZ, *PICTURES, FORM)
 UNSTATED = ""
 """Type of a body without a content type, or with one that clients send by default: its first bytes decide."""
 
+_MAY_BE_BASE64 = frozenset((OCTETS, UNSTATED, *PICTURES))
+
 _ALIASES = {
     "text/json": JSON,
     "text/x-json": JSON,
@@ -87,7 +89,7 @@ def decode(
         return arrays.read_npy(body, shape, limits)
     if kind == NPZ:
         return npz.read(body, shape, limits)
-    if kind in (OCTETS, UNSTATED, *PICTURES) and signatures.may_be_base64_picture(body):
+    if kind in _MAY_BE_BASE64 and signatures.may_be_base64_picture(body):
         with suppress(MalformedRequest):
             file = base64_text.decode(body, "Body")
             if signatures.format_of(file) in signatures.PICTURES:

@@ -18,14 +18,17 @@ _PREFIXES = {
     b"II*\0": "a TIFF",
     b"MM\0*": "a TIFF",
     b"%PDF-": "a PDF",
-    b"\0\0\x01\0": "an icon",
 }
 """Formats by the beginning of their files."""
 
-_FIRST = frozenset(prefix[0] for prefix in _PREFIXES) | frozenset(b"\xff\0RB")
+_HEIF_BRANDS = {b"heic": "a HEIC", b"heix": "a HEIC", b"mif1": "a HEIC", b"avif": "an AVIF"}
+
+_FIRST = frozenset(prefix[0] for prefix in _PREFIXES) | frozenset(b"\xffRB")
 """First bytes of all formats; a file with another first byte is recognised as none of them at once."""
 
 _BASE64_PICTURE = re.compile(rb"\s*(?:data:image/|iVBORw0KGgo|/9j/|UklGR)")
+
+_BASE64_FIRST = frozenset(bytes([code]) for code in b"dDi/U \t\r\n\v\f")
 
 _JSON_OBJECT = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*["}]')
 
@@ -42,15 +45,13 @@ def format_of(data: bytes) -> str | None:
         One of the constants of this module, or the name of another format for messages.
     """
     if not data or data[0] not in _FIRST:
-        return None
+        return _HEIF_BRANDS.get(data[8:12]) if data[4:8] == b"ftyp" else None
     if data[0] == 0xFF:
         return JPEG if _is_jpeg(data) else None
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return WEBP
     if data[:2] == b"BM":
         return "a BMP" if int.from_bytes(data[2:6], "little") == len(data) else None
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"avif"):
-        return "an AVIF" if data[8:12] == b"avif" else "a HEIC"
     return next((kind for prefix, kind in _PREFIXES.items() if data.startswith(prefix)), None)
 
 
@@ -67,7 +68,7 @@ def _is_jpeg(data: bytes) -> bool:
 
 def may_be_base64_picture(data: bytes | memoryview) -> bool:
     """Return whether data begins as base64 of a PNG, JPEG or WebP file, or as a `data:` URL of an image."""
-    return _BASE64_PICTURE.match(data) is not None
+    return data[:1] in _BASE64_FIRST and _BASE64_PICTURE.match(data) is not None
 
 
 def is_json(data: bytes) -> bool:

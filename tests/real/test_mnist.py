@@ -10,7 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
+from service.codecs import arrays
+from service.codecs.drawings import Limits
 from service.core.artifact import artifact
+from service.core.errors import MalformedRequest
 
 pytestmark = [
     pytest.mark.data,
@@ -119,3 +122,20 @@ def test_an_image_gets_the_same_answer_alone_as_in_a_batch(
             np.testing.assert_allclose(
                 found["probabilities"], requested_output["probabilities"], rtol=0, atol=tolerance
             )
+
+
+def test_bytes_and_wider_numbers_are_told_apart(images: NDArray[np.uint8]) -> None:
+    """
+    No batch of images is mistaken for an array of floats or integers, and each such array is found.
+    """
+    limits = Limits(images=64, picture_pixels=1, points=1)
+
+    for count in (2, 4, 8, 16, 64):
+        for start in range(0, len(images) - count, count):
+            batch = images[start : start + count]
+            assert len(arrays.read_octets(batch.tobytes(), (28, 28), limits)) == count
+    for dtype in ("<f4", "<f8", "<i2", "<i4", "<i8"):
+        for image in images[:1000]:
+            array = (image / 255 if "f" in dtype else image).astype(dtype)
+            with pytest.raises(MalformedRequest, match="one a pixel"):
+                arrays.read_octets(array.tobytes(), (28, 28), limits)
