@@ -17,10 +17,11 @@ WEB = ("service.server", "service.app", "service.http")
 
 OWNERS: dict[str, tuple[str, ...]] = {
     "httpx2": ("inkling.client",),
+    "pyarrow": ("inkling.bulk", "training.data.own"),
     "torch": ("training",),
     "onnx": ("training",),
     "onnxscript": ("training",),
-    "tqdm": ("training",),
+    "tqdm": ("training", "inkling.cli.score"),
     "matplotlib": ("training.report", "training.sweep.chart"),
     "optuna": ("training.sweep",),
     "sqlalchemy": ("training.sweep.storage", "training.sweep.study"),

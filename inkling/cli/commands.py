@@ -67,6 +67,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     from inkling.model import Model  # noqa: PLC0415 - ONNX Runtime
 
     model = Model.load(options.models / (options.model or settings.default_model))
+    if options.command == "score":
+        from inkling.cli import score  # noqa: PLC0415 - as above
+
+        return score.run(model, options)
     from inkling.cli import predict  # noqa: PLC0415 - as above
 
     return predict.run(model, options.files, options.format, options.top, options.prepare)
@@ -89,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--top", type=_positive, default=3, help="number of top classes in JSON; default: 3")
     _add_model(predict)
 
+    _add_score(commands)
     models = commands.add_parser(
         "models", help="list the published networks", description="List the published networks."
     )
@@ -96,6 +101,38 @@ def _parser() -> argparse.ArgumentParser:
     _add_folder(models)
     commands.add_parser("key", help="generate an API key", add_help=False)
     return parser
+
+
+def _add_score(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    score = commands.add_parser(
+        "score",
+        help="classify all images of a file or folder into a Parquet file",
+        description="Classify all images of a file or folder into a Parquet file, with all cores. The same "
+        "command continues a run that was interrupted.",
+    )
+    score.add_argument(
+        "input",
+        type=Path,
+        metavar="INPUT",
+        help="an array of images, .npy; a folder of pictures; a Parquet file, or a folder or quoted pattern of "
+        "Parquet files",
+    )
+    score.add_argument("output", type=Path, metavar="OUTPUT", help="the Parquet file to write")
+    score.add_argument("--column", default="image", help="column of images in Parquet; default: image")
+    score.add_argument(
+        "--keep", default="", metavar="COLUMNS", help="columns of Parquet to copy to the output, with commas"
+    )
+    score.add_argument(
+        "--probabilities", action="store_true", help="write the probability of every class as well"
+    )
+    score.add_argument("--jobs", type=_positive, help="number of processes; default: all cores")
+    score.add_argument(
+        "--restart",
+        action="store_true",
+        help="replace an existing output, and drop the parts of another interrupted run",
+    )
+    score.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_model(score)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

@@ -89,15 +89,18 @@ def are_as_mnist(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     found = np.empty(len(images), np.bool_)
     for start in range(0, len(images), _SLICE):
         part = images[start : start + _SLICE]
-        flat = part.reshape(len(part), _PIXELS)
-        side = np.maximum(_extents(part.max(axis=2) > 0), _extents(part.max(axis=1) > 0))
-        mass, x, y = _MOMENTS @ flat.astype(np.float32).T
+        # Pixels first, then images: each operation then works on a whole row of images.
+        flat = np.ascontiguousarray(part.reshape(len(part), _PIXELS).T)
+        grid = flat.reshape(_SIDE, _SIDE, len(part))
+        rows = grid.max(axis=1)
+        side = np.maximum(_extents(rows > 0), _extents(grid.max(axis=0) > 0))
+        mass, x, y = _MOMENTS @ flat.astype(np.float32)
         off = np.maximum(np.abs(x - _MIDDLE * mass), np.abs(y - _MIDDLE * mass))
         found[start : start + len(part)] = (
             (side >= MIN_SIDE)
             & (side <= MAX_SIDE)
             & (off <= MAX_OFFSET * mass)
-            & (flat.max(axis=1) >= MIN_PEAK)
+            & (rows.max(axis=0) >= MIN_PEAK)
         )
     return found
 
@@ -160,10 +163,10 @@ def _extents(occupied: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Return how many places lie between the first and the last occupied one, both included.
 
     Args:
-        occupied: (B, places).
+        occupied: (places, B).
 
     Returns:
         (B,), 0 where none is occupied.
     """
-    last = occupied.shape[1] - occupied[:, ::-1].argmax(axis=1)
-    return np.where(occupied.any(axis=1), last - occupied.argmax(axis=1), 0)
+    last = len(occupied) - occupied[::-1].argmax(axis=0)
+    return np.where(occupied.any(axis=0), last - occupied.argmax(axis=0), 0)

@@ -1,0 +1,1 @@
+"""Bulk scoring: predicts all images of a file or folder into one Parquet file, with all cores, resumable."""
