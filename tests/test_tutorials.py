@@ -101,6 +101,25 @@ def test_the_commands_of_a_tutorial_print_what_it_shows(page: str, process: Proc
     assert all(block.text.startswith("make serve") for block in skipped)
 
 
+def test_the_code_of_the_guide_on_programs_prints_what_it_shows(published: Path, tmp_path: Path) -> None:
+    """
+    In a folder with the published networks, as after a checkout.
+    """
+    (tmp_path / "models").symlink_to(published)
+
+    assert len(list(follow("../how-to/programs.md", tmp_path, {}))) == 4
+
+
+def test_the_python_of_the_readme_names_the_digit(published: Path, tmp_path: Path) -> None:
+    """
+    As its comment says.
+    """
+    (tmp_path / "models").symlink_to(published)
+    (block,) = [block for block in blocks("../../README.md") if block.language == "python"]
+
+    assert run(block, tmp_path, {}) == "['7']\n"
+
+
 def test_the_curl_of_the_protocols_page_names_the_digit(process: Process, tmp_path: Path) -> None:
     """
     With the image file that a tutorial draws.

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow import parquet
 
-from inkling.errors import MalformedRequest, PackageMissing
+from inkling.errors import MalformedRequest
 from inkling.inputs import Images
-
-try:
-    from pyarrow import parquet
-except ImportError as error:
-    raise PackageMissing("inkling score", "pyarrow", "bulk") from error
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """Suffixes of picture files in a folder."""
@@ -212,8 +209,6 @@ def _parquet(files: list[Path], column: str, keep: Sequence[str]) -> ParquetSour
 
 def _images_of(column: Any) -> Images:  # noqa: ANN401 - an array of pyarrow
     """Return a column as images: lists of pixels of equal lengths as an array, anything else by item."""
-    import pyarrow as pa  # noqa: PLC0415 - here only
-
     kind = column.type
     if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
         flat = column.flatten()

@@ -114,8 +114,8 @@ def _add_score(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "input",
         type=Path,
         metavar="INPUT",
-        help="an array of images, .npy; a folder of pictures; a Parquet file, or a folder or quoted pattern of "
-        "Parquet files",
+        help="an array of images, .npy; a folder of pictures; a Parquet file, or a folder or a quoted "
+        "pattern of them",
     )
     score.add_argument("output", type=Path, metavar="OUTPUT", help="the Parquet file to write")
     score.add_argument("--column", default="image", help="column of images in Parquet; default: image")
