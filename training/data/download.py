@@ -33,7 +33,7 @@ def download_file(
     """Download a file, unless it exists with the right content.
 
     The file is written under a temporary name, verified and then renamed, so that an interrupted download
-    leaves no incomplete file.
+    leaves no incomplete file. An existing file with other content is kept under another name.
 
     Args:
         path: Destination; its folder is created.
@@ -60,6 +60,7 @@ def download_file(
             _download(address, temporary, lambda done, total: progress(path.name, done, total), max_bytes)
             check(temporary)
             temporary.chmod(0o644)
+            _keep(path)
             temporary.rename(path)
             return True
         except DataCorrupt as error:
@@ -69,6 +70,16 @@ def download_file(
         finally:
             temporary.unlink(missing_ok=True)
     raise DownloadFailed(path.name, path.parent, reasons)
+
+
+def _keep(path: Path) -> None:
+    """Rename an existing file, so that it is not replaced."""
+    number = 1
+    while path.exists():
+        other = path.with_name(f"{path.name}.kept-{number}")
+        if not other.exists():
+            path.rename(other)
+        number += 1
 
 
 def _is_valid(path: Path, check: Check) -> bool:

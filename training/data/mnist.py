@@ -109,16 +109,18 @@ def official_split(folder: Path, source: IdxSource = MNIST) -> Split:
         source: The data set to read.
 
     Returns:
-        The train and test parts, verified by digest; there is no valid part.
+        The train and test parts, verified by digest; there is no valid part. Files that a browser has
+        unpacked are read too, and those in torchvision's folders.
 
     Raises:
         DataMissing: A file does not exist.
         DataCorrupt: A file has the wrong content.
     """
     home = folder / source.folder
-    if missing := [file.name for file in source.files if not (home / file.name).is_file()]:
+    paths = {file.name: _find(folder, source, file) for file in source.files}
+    if missing := [name for name, path in paths.items() if not path.is_file()]:
         raise DataMissing(source.name, home, missing)
-    arrays = {file.name: parse_idx(_read(home / file.name, file), file.name) for file in source.files}
+    arrays = {file.name: parse_idx(_read(paths[file.name], file), file.name) for file in source.files}
     for file in source.files:
         if arrays[file.name].shape != file.shape:
             raise DataCorrupt(file.name, f"of shape {file.shape}", f"{arrays[file.name].shape}")
@@ -181,12 +183,11 @@ def download(folder: Path, progress: ProgressCallback, source: IdxSource = MNIST
         DownloadFailed: No mirror returned a file.
         OSError: The folder cannot be written.
     """
-    home = folder / source.folder
     return [
         file.name
         for file in source.files
         if download_file(
-            home / file.name,
+            _find(folder, source, file),
             [mirror + file.name for mirror in source.mirrors],
             partial(_read, file=file),
             progress,
@@ -227,10 +228,26 @@ def parse_idx(content: bytes, name: str) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
+def _find(folder: Path, source: IdxSource, file: IdxFile) -> Path:
+    """Return the path of a file, as it was downloaded, unpacked or stored by torchvision.
+
+    If there is none, the path where it should be.
+    """
+    home = folder / source.folder
+    plain = file.name.removesuffix(".gz")
+    names = file.name, plain, plain.replace("-idx", ".idx")  # Safari and Windows write the last one
+    places = home, home / "raw", folder / source.name / "raw"
+    found = (place / name for place in places for name in names if (place / name).is_file())
+    return next(found, home / file.name)
+
+
 def _read(path: Path, file: IdxFile) -> bytes:
-    """Return the uncompressed content of a file, verified by digest."""
+    """Return the uncompressed content of a file, gzipped or not, verified by digest."""
+    with path.open("rb") as stream:
+        start = stream.read(2)
+    is_gzipped = start != bytes(2)  # an IDX file begins with two zero bytes; browsers keep the name
     try:
-        with gzip.open(path, "rb") as stream:
+        with gzip.open(path, "rb") if is_gzipped else path.open("rb") as stream:
             content = stream.read(file.size + 1)  # one byte more, to detect a longer file
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataCorrupt(file.name, "a complete gzip file", str(error) or "something else") from error

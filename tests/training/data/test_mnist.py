@@ -109,6 +109,36 @@ def test_a_data_set_is_read_as_whole_arrays(tmp_path: Path, source: IdxSource) -
     assert list(split.parts) == ["train", "test"]
 
 
+@pytest.mark.parametrize(
+    ("folder", "rename", "packed"),
+    [
+        ("tiny", str, False),
+        ("tiny", lambda name: name.removesuffix(".gz"), False),
+        ("tiny", lambda name: name.removesuffix(".gz").replace("-idx", ".idx"), False),
+        ("tiny/raw", str, True),
+        ("Tiny/raw", lambda name: name.removesuffix(".gz"), False),
+    ],
+    ids=["unpacked under its name", "unpacked", "unpacked by Safari", "raw", "torchvision"],
+)
+def test_files_are_found_where_others_put_them(
+    tmp_path: Path, source: IdxSource, folder: str, rename: Callable[[str], str], packed: bool
+) -> None:
+    """
+    Unpacked by a browser, or in torchvision's folders; nothing is downloaded then.
+    """
+    expected = official_split(tmp_path / "data", source)
+    target = tmp_path / "other" / folder
+    target.mkdir(parents=True)
+    for file in source.files:
+        content = (tmp_path / "data" / "tiny" / file.name).read_bytes()
+        (target / rename(file.name)).write_bytes(content if packed else gzip.decompress(content))
+
+    found = official_split(tmp_path / "other", source)
+
+    np.testing.assert_array_equal(found.train.pixels, expected.train.pixels)
+    assert download(tmp_path / "other", _ignore, source) == []
+
+
 def test_missing_files_are_named_with_instructions(tmp_path: Path, source: IdxSource) -> None:
     """
     The message names the files, the command and the environment variable.
@@ -271,6 +301,20 @@ def test_a_corrupt_file_is_downloaded_again(tmp_path: Path, source: IdxSource) -
         fetched = download(tmp_path / "new", _ignore, near)
 
     assert fetched == ["test-images.gz"]
+
+
+def test_a_file_with_other_content_is_kept(tmp_path: Path, source: IdxSource) -> None:
+    """
+    Under another name, since it may be data of a person's own.
+    """
+    there = tmp_path / "there" / "tiny" / source.files[0].name
+    there.parent.mkdir(parents=True)
+    there.write_bytes(b"my own")
+    with _mirror(tmp_path / "data" / "tiny") as address:
+        download(tmp_path / "there", _ignore, replace(source, mirrors=(address,)))
+
+    assert there.with_name(f"{there.name}.kept-1").read_bytes() == b"my own"
+    assert official_split(tmp_path / "there", source)
 
 
 def test_a_failed_download_gives_reasons_and_leaves_no_file(tmp_path: Path, source: IdxSource) -> None:
