@@ -10,6 +10,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 BASE := $(VENV)/.base-installed
+TRAIN := $(VENV)/.training-installed
 FULL := $(VENV)/.full-installed
 NODE := node_modules/.installed
 CLIENTS := .venv-clients/.installed
@@ -72,25 +73,25 @@ fmt: $(FULL) ## Format the code and fix what can be fixed automatically
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-data: $(FULL) ## Download, verify and summarise the training data sets
+data: $(TRAIN) ## Download, verify and summarise the training data sets
 	$(BIN)/python -m training data $(ARGS)
 
-train: $(FULL) ## Train, verify and publish a model: make train MODEL=mlp-128
+train: $(TRAIN) ## Train, verify and publish a model: make train MODEL=mlp-128
 	$(BIN)/python -m training fit $(MODEL) $(ARGS)
 
-quantise: $(FULL) ## Publish an int8 version of a model: make quantise MODEL=mlp-512x4
+quantise: $(TRAIN) ## Publish an int8 version of a model: make quantise MODEL=mlp-512x4
 	$(BIN)/python -m training quantise $(MODEL) $(ARGS)
 
-engines: $(FULL) ## Measure the inference time of a model's versions: make engines MODEL=ink
+engines: $(TRAIN) ## Measure the inference time of a model's versions: make engines MODEL=ink
 	$(BIN)/python -m bench.engines $(MODEL) $(ARGS)
 
-sweep: $(FULL) ## Search for better hyperparameters: make sweep MODEL=mlp-128 ARGS=--one-at-a-time
+sweep: $(TRAIN) ## Search for better hyperparameters: make sweep MODEL=mlp-128 ARGS=--one-at-a-time
 	$(BIN)/python -m training sweep $(MODEL) $(ARGS)
 
-report: $(FULL) ## Evaluate published models and draw their charts: make report MODEL=mlp-128, or MODEL=all
+report: $(TRAIN) ## Evaluate published models and draw their charts: make report MODEL=mlp-128, or MODEL=all
 	$(BIN)/python -m training report $(MODEL) $(ARGS)
 
-models: $(FULL) ## Verify all published models; rewrite models/README.md and models/SHA256SUMS
+models: $(TRAIN) ## Verify all published models; rewrite models/README.md and models/SHA256SUMS
 	$(BIN)/python -m training models $(ARGS)
 
 docs: $(FULL) ## Rewrite the generated files
@@ -156,6 +157,10 @@ $(VENV)/pyvenv.cfg:
 
 $(BASE): $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
 	$(PIP_INSTALL) -e .
+	@touch $@
+
+$(TRAIN): $(BASE)
+	@test -e $(FULL) -a ! $(FULL) -ot pyproject.toml -a ! $(FULL) -ot constraints.txt || $(PIP_INSTALL) -e '.[training]'
 	@touch $@
 
 $(FULL): $(BASE)

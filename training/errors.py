@@ -5,6 +5,7 @@
     - DataMissing        files of a data set do not exist
     - DataCorrupt        a file has the wrong content
     - DataRefused        own data is not as expected
+    - OwnDataUnknown     a network was fitted on own data, whose path is not known
     - ExtraMissing       own data needs a package that is not installed
     - DownloadFailed     no mirror returned the right file
     - DataMismatch       the data differs from the data in a published manifest
@@ -70,6 +71,16 @@ class DataRefused(DataError):
     def __init__(self, name: str, expected: str, got: str) -> None:
         super().__init__(f"{name} should be {expected}; got {got}.")
         self.name = name
+
+
+class OwnDataUnknown(DataError):
+    """A network was fitted on own data, whose path is not known."""
+
+    def __init__(self, published: str) -> None:
+        super().__init__(
+            f"{published} should be of a data set of Inkling; got one fitted on a user's own data. "
+            "`fit --data` wrote its report."
+        )
 
 
 class ExtraMissing(DataError):

@@ -343,6 +343,12 @@ def test_report_writes_figures_and_charts(
     }
     assert "has no valid part" in written.out
 
+    written_at = (folder / "summary.png").stat().st_mtime_ns
+    assert _main(tmp_path, source, "report", "all") == 0
+    assert "is up to date, and stays as it is" in capsys.readouterr().out
+    assert (folder / "summary.png").stat().st_mtime_ns == written_at
+
+    (folder / "summary.png").unlink()
     assert _main(tmp_path, source, "report", "all") == 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 

@@ -8,7 +8,8 @@ from service.core.artifact.artifact import Artifact
 from service.core.artifact.manifest import Manifest
 from training.data.data_sets import DataSet
 from training.data.examples import Split
-from training.errors import UnknownName
+from training.errors import OwnDataUnknown, UnknownName
+from training.recipes.own import DATA as OWN_DATA
 from training.recipes.recipe import Recipe
 from training.recipes.registry import RECIPES
 
@@ -63,5 +64,12 @@ def recipe_of(manifest: Manifest) -> Recipe:
 
 
 def data_of(manifest: Manifest, data: Path, data_sets: Mapping[str, DataSet]) -> Split:
-    """Read the data that a published network was fitted and evaluated on, from the data folder."""
-    return data_sets[str(manifest.recipe.get("data", "mnist"))].published_split(data)
+    """Read the data that a published network was fitted and evaluated on, from the data folder.
+
+    Raises:
+        OwnDataUnknown: It was fitted on a user's own data.
+    """
+    name = str(manifest.recipe.get("data", "mnist"))
+    if name == OWN_DATA:
+        raise OwnDataUnknown(f"{manifest.name}/{manifest.version}")
+    return data_sets[name].published_split(data)

@@ -6,6 +6,7 @@ from typing import Any
 from service.core.artifact import artifact
 from service.core.artifact.manifest import Manifest, Measurement
 from service.core.network.engine import Engine
+from training.recipes.own import DATA as OWN_DATA
 
 
 def verify(root: Path) -> list[Manifest]:
@@ -82,6 +83,8 @@ def page(root: Path) -> str:
     for manifest in manifests:
         if any(metric.fit == "held-out" for metric in manifest.metrics):
             lines += _held_out(manifest)
+        if manifest.recipe.get("data") == OWN_DATA:
+            lines += _own_data(manifest)
         lines += _quantisation(manifest)
     return "\n".join(lines) + "\n"
 
@@ -104,6 +107,30 @@ def _held_out(manifest: Manifest) -> list[str]:
         if metric.fit == "held-out" and metric.split not in ("train", "valid")
         if metric.calibration_error is not None
     ]
+    return lines + _sure(manifest)
+
+
+def _own_data(manifest: Manifest) -> list[str]:
+    """Return the figures of a network that was fitted by `fit --data`, for every part of its data."""
+    lines = [
+        "",
+        f"`{manifest.name}` {manifest.version} on each part of {manifest.data[0].name}; it was fitted on the",
+        f"train part. The calibration error is at the published temperature, {manifest.temperature:g}.",
+        "",
+        "| part | examples | accuracy | calibration error |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {metric.split} | {metric.examples:,} | {metric.accuracy:.2%} | {metric.calibration_error:.2%} |"
+        for metric in manifest.metrics
+        if metric.calibration_error is not None
+    ]
+    return lines + _sure(manifest)
+
+
+def _sure(manifest: Manifest) -> list[str]:
+    """Return the shares of sure predictions; nothing for a network without a threshold."""
+    lines = []
     if manifest.certainty:
         lines += [
             "",

@@ -9,10 +9,12 @@ from service.core.artifact.report import write as write_report
 from service.core.network import dense_layers
 from training.cli.published import data_of, find_versions
 from training.data.data_sets import DataSet
+from training.errors import OwnDataUnknown
 from training.recipes.lesson import LESSON_FIGURES
 from training.report.build import build
 from training.report.charts.render import render
 from training.report.charts.samples import check_output, draw_extremes
+from training.report.current import is_current
 from training.report.records import HISTORY_FILE, LESSON_FILE
 
 
@@ -23,7 +25,13 @@ def run(arguments: Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> N
         check_output(arguments.pictures, models)
     for name, version in find_versions(models, arguments.name, arguments.version):
         published = artifact.read(models, name, version)
-        split = data_of(published.manifest, data, data_sets)
+        try:
+            split = data_of(published.manifest, data, data_sets)
+        except OwnDataUnknown as error:
+            if arguments.name != "all":
+                raise
+            print(f"{name} {version}: {error}")
+            continue
         folder = models / name / version / artifact.REPORT_FOLDER
         records = {
             file: (folder / file).read_bytes()
@@ -31,10 +39,13 @@ def run(arguments: Namespace, data: Path, data_sets: Mapping[str, DataSet]) -> N
             if (folder / file).is_file()
         }
         report = build(published, split, records, LESSON_FIGURES.get(name, {}))
-        first = next(iter(dense_layers.read(published).values()))
-        report, files = render(report, first.weight, published.manifest.input.shape[1:])
-        write_report(models, report, files)
-        print(f"{name} {version}: report.json and {len(files)} charts in {folder}")
+        if is_current(models, report):
+            print(f"{name} {version}: {folder} is up to date, and stays as it is")
+        else:
+            first = next(iter(dense_layers.read(published).values()))
+            report, files = render(report, first.weight, published.manifest.input.shape[1:])
+            write_report(models, report, files)
+            print(f"{name} {version}: report.json and {len(files)} charts in {folder}")
         for note in report.notes:
             print(f"  {note}")
         if arguments.pictures:
