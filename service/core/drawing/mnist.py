@@ -125,7 +125,8 @@ def from_ink(ink: NDArray[np.float32]) -> NDArray[np.uint8]:
         levels = np.asarray(Image.fromarray(levels).resize(sizes, Image.Resampling.BILINEAR))
     before = np.zeros((sizes[1] + 2 * _MARGIN, sizes[0] + 2 * _MARGIN), np.uint8)
     before[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN] = levels
-    return _placed(_with_usual_pen(before), None)
+    after = _with_usual_pen(before)
+    return _placed(after if after.max() > _FAINTEST else before, None)  # thinning may leave nothing
 
 
 def from_strokes(

@@ -1,8 +1,7 @@
-"""Parts of a drawing that may each be one digit: the lattice that `lattice` searches.
+"""Parts of a drawing that may each be one digit, and the lines of text that they are in.
 
-Heuristic over-segmentation: a drawing is cut into pieces that are at most one digit each, and every run of a
-few neighbouring pieces is a candidate. Strokes are pieces as they are. In an image the pieces are connected
-components, and wide components are cut further, since digits may touch.
+Heuristic over-segmentation: a line of text is cut wherever two digits may meet, and what lies between two
+cuts that are not too far apart is a candidate. `strokes` cuts between strokes, `image` along seams.
 
 Sources: R. Casey, E. Lecolinet, "A survey of methods and strategies in character segmentation", PAMI 18(7),
 1996; Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition",
@@ -18,17 +17,14 @@ from numpy.typing import NDArray
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in units of the drawing; y downwards."""
 
-MOST_PIECES = 5
-"""Pieces of one candidate: a seven in two strokes that a touching digit cuts has five."""
+WIDEST = 2.0
+"""Width of a candidate of several parts at most, in usual heights; a wide zero has 1.8."""
 
 _TALL = 0.45
 """Share of the usual height from which a piece is tall: a digit or most of one, not a bar or a dot."""
 
 _SAME_LINE = 0.4
 """Share of the smaller height by which two tall pieces of one line overlap vertically."""
-
-_WIDEST = 1.9
-"""Width of a candidate at most, in usual heights; a wide seven with its bar has 1.4."""
 
 
 @dataclass(frozen=True)
@@ -46,25 +42,53 @@ class Line:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A run of neighbouring pieces of a line.
+    """The ink between two cuts of a line. Lengths are in usual heights of the line.
 
     Attributes:
         line: Index of the line.
-        start: Position of its first piece in the line.
-        end: One after the position of its last piece.
-        box: Its bounding box.
-        gap: Largest horizontal gap between neighbouring pieces of it, in usual heights; 0 without one.
-        overlap: Horizontal overlap with the next piece of the line, in usual heights; 0 without one.
-        height: Its height, in usual heights.
+        start: Position of the cut at its left, from 0.
+        end: Position of the cut at its right.
+        box: Its bounding box, in units of the drawing.
+        width: Its width.
+        height: Its height.
+        ink: Length of its strokes: their area over the width of the pen.
+        gap: Largest free gap within it, 0 without one.
+        joins: Number of places without ink at which it could be cut.
+        overlap: Horizontal overlap with the ink at its right, 0 without one.
+        cut: Ink on the cut at its right.
     """
 
     line: int
     start: int
     end: int
     box: Box
-    gap: float
-    overlap: float
+    width: float
     height: float
+    ink: float
+    gap: float
+    joins: int
+    overlap: float = 0.0
+    cut: float = 0.0
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """All candidates of a drawing.
+
+    Attributes:
+        candidates: The candidates; those of a line are neighbours. Between neighbouring cuts there always is
+            one, so that each line can be read.
+        cuts: Position of the last cut of each line, from top to bottom.
+        images: (N, 28, 28) uint8: each candidate, prepared for the networks.
+    """
+
+    candidates: tuple[Candidate, ...]
+    cuts: tuple[int, ...]
+    images: NDArray[np.uint8]
+
+
+class TooManyCandidates(ValueError):
+    """A drawing has more parts that may be a digit than the limit; the argument is their number."""
 
 
 def lines(boxes: Sequence[Box]) -> list[Line]:
@@ -83,11 +107,10 @@ def lines(boxes: Sequence[Box]) -> list[Line]:
     spans = [(np.median(corners[group, 1]), np.median(corners[group, 3])) for group in groups]
     order = sorted(range(len(groups)), key=lambda number: sum(spans[number]))
     members = [list(groups[number]) for number in order]
-    spans = [spans[number] for number in order]
-    for piece in set(range(len(corners))) - set(tall.tolist()):
+    tops, bottoms = np.array([spans[number] for number in order]).T
+    for piece in np.setdiff1d(np.arange(len(corners)), tall).tolist():
         middle = (corners[piece, 1] + corners[piece, 3]) / 2
-        away = [max(top - middle, middle - bottom) for top, bottom in spans]
-        members[int(np.argmin(away))].append(piece)
+        members[int(np.argmin(np.maximum(tops - middle, middle - bottoms)))].append(piece)
     centres = (corners[:, 0] + corners[:, 2]) / 2
     return [
         Line(
@@ -108,45 +131,21 @@ def _usual_height(heights: NDArray[np.float64], widths: NDArray[np.float64]) -> 
 
 
 def _groups(corners: NDArray[np.float64], tall: NDArray[np.intp]) -> list[list[int]]:
-    """Return tall pieces grouped by vertical overlap with their neighbours in x."""
+    """Return tall pieces grouped by vertical overlap with the last two of a group, from left to right."""
     order = tall[np.argsort(corners[tall, 0])]
     groups: list[list[int]] = []
+    lows, highs = np.empty(len(order)), np.empty(len(order))  # of the last two of each group
     for piece in order.tolist():
         top, bottom = corners[piece, 1], corners[piece, 3]
-        best, most = None, _SAME_LINE
-        for group in groups:
-            recent = corners[group[-2:]]
-            low, high = recent[:, 1].min(), recent[:, 3].max()
-            overlap = (min(bottom, high) - max(top, low)) / max(min(bottom - top, high - low), 1e-9)
-            if overlap > most:
-                best, most = group, overlap
-        if best is None:
-            groups.append([piece])
+        low, high = lows[: len(groups)], highs[: len(groups)]
+        smaller = np.maximum(np.minimum(bottom - top, high - low), 1e-9)
+        overlaps = (np.minimum(bottom, high) - np.maximum(top, low)) / smaller
+        if groups and overlaps.max() > _SAME_LINE:
+            number = int(overlaps.argmax())
+            groups[number].append(piece)
         else:
-            best.append(piece)
+            number = len(groups)
+            groups.append([piece])
+        recent = corners[groups[number][-2:]]
+        lows[number], highs[number] = recent[:, 1].min(), recent[:, 3].max()
     return groups
-
-
-def runs(boxes: Sequence[Box], line: Line, number: int) -> list[Candidate]:
-    """Return the candidates of a line: runs of up to `MOST_PIECES` pieces that are not too wide.
-
-    Every single piece is one, so that each line can be read.
-    """
-    found = []
-    for start in range(len(line.pieces)):
-        left, top, right, bottom = boxes[line.pieces[start]]
-        gap = 0.0
-        for end in range(start + 1, min(start + MOST_PIECES, len(line.pieces)) + 1):
-            if end > start + 1:
-                box = boxes[line.pieces[end - 1]]
-                gap = max(gap, (box[0] - right) / line.height)
-                left, top = min(left, box[0]), min(top, box[1])
-                right, bottom = max(right, box[2]), max(bottom, box[3])
-                if right - left > _WIDEST * line.height:
-                    break
-            overlap = 0.0
-            if end < len(line.pieces):
-                overlap = max(0.0, (right - boxes[line.pieces[end]][0]) / line.height)
-            height = (bottom - top) / line.height
-            found.append(Candidate(number, start, end, (left, top, right, bottom), gap, overlap, height))
-    return found

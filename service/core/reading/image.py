@@ -1,16 +1,28 @@
-"""Pieces of an image that are at most one digit each: connected components, wide ones cut."""
+"""Pictures to a lattice: lines of connected components, cut along seams where digits may meet."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.core.drawing import components, segmentation
-from service.core.reading.candidates import Box, Line, lines
+from service.core.drawing import components, mnist, segmentation, sheet
+from service.core.reading import seams
+from service.core.reading.candidates import WIDEST, Box, Candidate, Lattice, TooManyCandidates, lines
+from service.core.reading.seams import Seam
 
-_COARSE_SIDE = 480
-"""Larger side, in pixels, of the image on which components and the usual height are found."""
+_PIXELS = 480**2
+"""Pixels of the reduced picture on which lines are found."""
+
+_LONGEST = 1920
+"""Larger side of the reduced picture at most, in pixels."""
+
+_TALLEST = 96
+"""Usual height of the digits of a line at most, in pixels: larger ones are reduced."""
+
+_THINNEST = 3.0
+"""Width of the strokes at least that they are reduced to, in pixels."""
 
 _INK = 0.4
 """Ink from which on a pixel belongs to a component."""
@@ -18,200 +30,239 @@ _INK = 0.4
 _SPECK = 0.01
 """Share of the largest component's pixels below which a component is a speck."""
 
-_WIDE = 0.75
-"""Width of a component, in usual heights, from which on it is cut."""
+_MOST_RUNS = 30_000
+"""Runs of ink in the rows of the reduced picture at most: noise has more, and would take long to connect."""
 
-_APART = 0.2
-"""Least distance of two cuts, in usual heights."""
+_COSTLIEST = 0.6
+"""Ink on a seam at most, in usual heights."""
 
-_SIDEWAYS = 0.1
-"""Cost of a step of a seam to the side, in pixels of ink."""
+_MOST_SEAMS = 64
+"""Seams of one line at most: five per digit."""
 
-_USUAL_WIDTH = 0.75
-"""Width of a digit, in usual heights: a component as wide as two is cut whatever it costs."""
+_FREE = 0.5
+"""Pixels of ink on a seam below which it separates parts that do not touch."""
 
-_COSTLIEST = 0.42
-"""Cost of a cut at most, in usual heights of ink."""
+_LOWEST, _LEAST_INK = 0.25, 0.15
+"""Height and length of strokes, in usual heights, below which several parts are no digit."""
 
-_MOST_CUTS = 8
-"""Cuts of one component at most."""
+_NEAR = 0.12
+"""Rows above and below, in usual heights, that count when the width of a gap is measured."""
 
-
-@dataclass(frozen=True)
-class _Component:
-    """A connected component of the ink: position of its bounding box, and (h, w) bool."""
-
-    left: int
-    top: int
-    mask: NDArray[np.bool_]
-
-    @property
-    def height(self) -> int:
-        return len(self.mask)
-
-    @property
-    def width(self) -> int:
-        return int(self.mask.shape[1])
+_FAR = 1e6
+"""Larger than every distance."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A part of an image's ink.
+class _Line:
+    """The ink of one line of text.
 
     Attributes:
-        left, top: Position of its corner in the ink.
-        ink: (h, w) float32, 0 where the ink belongs to another piece.
-        box: Bounding box in pixels of the picture.
+        ink: (h, w) float32, 0 to 1, with soft edges.
+        mask: (h, w) bool: pixels of components.
+        height: Usual height of a digit, in pixels.
+        pen: Width of the strokes, in pixels.
+        left, top: Position of its corner, in pixels of the picture.
+        unit: Pixels of the picture for one of the line.
     """
 
-    left: int
-    top: int
     ink: NDArray[np.float32]
-    box: Box
+    mask: NDArray[np.bool_]
+    height: float
+    pen: float
+    left: float
+    top: float
+    unit: float
 
 
-def pieces(picture: Image.Image | NDArray[np.uint8]) -> tuple[list[Piece], list[Line]]:
-    """Return the pieces of a picture of one or more digits, and its lines of text.
+def cut(picture: Image.Image | NDArray[np.uint8], most: int) -> Lattice:
+    """Return the candidates of a picture of one or more digits.
 
     Args:
         picture: As `segmentation.cut_out` takes it.
+        most: Number of candidates at most. Of too many, those between costly cuts are left out.
 
     Raises:
         Blank: There is no ink on the paper.
+        TooManyCandidates: There are too many even of those that do not touch.
     """
-    ink, unit = segmentation.ink_of(picture, _COARSE_SIDE)
-    found = _components(ink > _INK)
-    heights = np.sort([component.height for component in found])
-    usual = float(heights[np.searchsorted(np.cumsum(heights), heights.sum() / 2)])
-    soft = np.maximum(ink, 0)
-    parts: list[Piece] = []
-    of_component: list[range] = []
-    for component in found:
-        cut = [_piece(component, mask, soft, unit) for mask in _cut(component, usual)]
-        of_component.append(range(len(parts), len(parts) + len(cut)))
-        parts += cut
-    boxes = [
-        (one.left * unit, one.top * unit, (one.left + one.width) * unit, (one.top + one.height) * unit)
-        for one in found
-    ]
-    text = []
-    for line in lines(boxes):
-        members = [part for number in line.pieces for part in of_component[number]]
-        members.sort(key=lambda part: parts[part].box[0] + parts[part].box[2])
-        text.append(Line(tuple(members), line.height))
-    return parts, text
+    text = _lines(picture, most)
+    costliest, most_seams = _COSTLIEST, _MOST_SEAMS
+    while True:
+        cuts = [_seams(line, costliest, most_seams) for line in text]
+        parts = [_parts(line, found) for line, found in zip(text, cuts, strict=True)]
+        count = sum(len(found) for found in parts)
+        if count <= most:
+            break
+        if costliest == 0:
+            raise TooManyCandidates(count)
+        costliest = costliest / 2 if costliest > _COSTLIEST / 8 else 0
+    candidates, images = [], []
+    for number, (line, found, chosen) in enumerate(zip(text, cuts, parts, strict=True)):
+        gaps = _gaps(line, found)
+        for part in chosen:
+            candidates.append(_candidate(line, number, found, gaps, part))
+            images.append(mnist.from_ink(_cropped(line, part)))
+    return Lattice(tuple(candidates), tuple(len(found) - 1 for found in cuts), np.stack(images))
 
 
-def _components(ink: NDArray[np.bool_]) -> list[_Component]:
-    """Return the components that are no specks; raises Blank if there are none."""
-    found = components.connected(ink)
+def _lines(picture: Image.Image | NDArray[np.uint8], most: int) -> list[_Line]:
+    """Return the lines of a picture, top to bottom."""
+    ink, unit = segmentation.ink_of(picture, _side(picture))
+    ink = np.minimum(np.maximum(ink, 0), 1)
+    drawn = ink > _INK
+    runs = int(np.count_nonzero(drawn[:, 1:] & ~drawn[:, :-1]))
+    if runs > _MOST_RUNS:
+        raise TooManyCandidates(runs)
+    found = components.connected(drawn)
     if not found.count:
         raise segmentation.Blank
     pixels = found.sums(np.ones(ink.shape, np.float32))
-    result = []
-    for number in np.flatnonzero(pixels >= _SPECK * pixels.max()).tolist():
-        left, top, right, bottom = found.boxes[number].tolist()
-        result.append(_Component(left, top, found.labels[top:bottom, left:right] == number + 1))
-    return result
+    kept = np.flatnonzero(pixels >= _SPECK * pixels.max())
+    if len(kept) > most:
+        raise TooManyCandidates(len(kept))
+    boxes: list[Box] = [(box[0], box[1], box[2], box[3]) for box in found.boxes[kept].tolist()]
+    return [_line(ink, found, kept[list(line.pieces)], line.height, unit) for line in lines(boxes)]
 
 
-def _piece(component: _Component, mask: NDArray[np.bool_], ink: NDArray[np.float32], unit: float) -> Piece:
-    """Return a piece with its soft edges: its own pixels, and their neighbours that are no component's."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    mask = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    top, left = component.top + int(rows[0]), component.left + int(columns[0])
-    height, width = mask.shape
-    y, x = max(top - 1, 0), max(left - 1, 0)
-    bottom, right = min(top + height + 1, ink.shape[0]), min(left + width + 1, ink.shape[1])
-    own = np.zeros((bottom - y, right - x), np.bool_)
-    own[top - y : top - y + height, left - x : left - x + width] = mask
-    edge = own.copy()
-    edge[1:] |= own[:-1]
-    edge[:-1] |= own[1:]
-    edge[:, 1:] |= own[:, :-1]
-    edge[:, :-1] |= own[:, 1:]
-    part = ink[y:bottom, x:right]
-    soft = np.where(own | (edge & (part <= _INK)), part, 0).astype(np.float32)
-    return Piece(x, y, soft, (left * unit, top * unit, (left + width) * unit, (top + height) * unit))
+def _side(picture: Image.Image | NDArray[np.uint8]) -> int:
+    """Return the larger side of the reduced picture: as many pixels for a long one as for a square."""
+    height, width = picture.shape[:2] if isinstance(picture, np.ndarray) else picture.size[::-1]
+    longest = math.sqrt(_PIXELS * max(height, width) / min(height, width))
+    return min(_LONGEST, round(longest))
 
 
-def _cut(component: _Component, usual: float) -> list[NDArray[np.bool_]]:
-    """Cut a wide component along seams with little ink; return the mask of each part."""
-    mask = component.mask
-    if component.width < _WIDE * usual or component.height < 0.3 * usual:
-        return [mask]
-    columns = np.arange(component.width)
-    parts = []
-    rest = mask
-    for seam in _seams(mask, usual):
-        left = rest & (columns < seam[:, None])
-        rest = rest & (columns >= seam[:, None])
-        parts.append(left)
-    return [part for part in (*parts, rest) if part.any()]
+def _line(
+    ink: NDArray[np.float32],
+    found: components.Components,
+    members: NDArray[np.intp],
+    height: float,
+    unit: float,
+) -> _Line:
+    """Return the ink of some components with its soft edges: their neighbours that are no component's."""
+    boxes = found.boxes[members]
+    left, top = np.maximum(boxes[:, :2].min(axis=0) - 1, 0).tolist()
+    right, bottom = (boxes[:, 2:].max(axis=0) + 1).tolist()
+    labels = found.labels[top:bottom, left:right]
+    own = np.isin(labels, members + 1)
+    near = own.copy()
+    near[1:] |= own[:-1]
+    near[:-1] |= own[1:]
+    near[:, 1:] |= own[:, :-1]
+    near[:, :-1] |= own[:, 1:]
+    part = np.where(own | (near & (labels == 0)), ink[top:bottom, left:right], 0).astype(np.float32)
+    pen = max(sheet.stroke_width(np.pad(own, 1)), 1.0)
+    scale = max(1.0, min(height / _TALLEST, pen / _THINNEST))
+    if scale > 1:
+        tall, wide = (max(1, round(side / scale)) for side in part.shape)
+        part = np.asarray(Image.fromarray(part).resize((wide, tall), Image.Resampling.BOX), np.float32)
+        own = part > _INK
+    return _Line(part, own, height / scale, pen / scale, left * unit, top * unit, unit * scale)
 
 
-def _seams(mask: NDArray[np.bool_], usual: float) -> list[NDArray[np.intp]]:
-    """Return seams from top to bottom that cross little ink, from left to right.
+def _seams(line: _Line, costliest: float, most: int) -> list[Seam]:
+    """Return the seams of a line, with its left and its right edge."""
+    hard = line.mask.astype(np.float32)
+    rows, width = hard.shape
+    found = seams.find(hard, line.height, line.pen, costliest, most)
+    edges = np.zeros(rows, np.intp), np.full(rows, width)
+    return [Seam(edges[0], 0.0, 0.0), *found, Seam(edges[1], 0.0, float(hard.sum()))]
 
-    A seam moves by at most one column a row. Between two digits that touch it crosses one stroke, through a
-    loop two. (S. Avidan, A. Shamir, "Seam carving", SIGGRAPH 2007.)
 
-    Returns:
-        The column of each seam in each row: (h,) each.
+@dataclass(frozen=True)
+class _Part:
+    """What lies between two seams.
+
+    Attributes:
+        start, end: Positions of the seams.
+        left: First column of `mask` in the line.
+        mask: (h, w) bool: pixels between the seams.
+        box: Left, top, right and bottom of its ink, in pixels of the line.
     """
-    height, width = mask.shape
-    ink = mask.astype(np.float32)
-    down, up = _least(ink), _least(ink[::-1])[::-1]
-    middle = height // 2
-    cost = down[middle] + up[middle] - ink[middle]
-    margin = max(2, round(_APART * usual))
-    allowed = max(0, round(width / (_USUAL_WIDTH * usual)) - 1)
-    chosen: list[int] = []
-    for column in (np.argsort(cost[margin:-margin], kind="stable") + margin).tolist():
-        if len(chosen) == _MOST_CUTS or (cost[column] > _COSTLIEST * usual and len(chosen) >= allowed):
-            break
-        if all(abs(column - other) >= margin for other in chosen):
-            chosen.append(column)
-    return [_seam(down, up, middle, column) for column in sorted(chosen)]
+
+    start: int
+    end: int
+    left: int
+    mask: NDArray[np.bool_]
+    box: tuple[int, int, int, int]
 
 
-def _least(ink: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the least cost of a seam from the first row to each pixel: (h, w) float32."""
-    total = ink.copy()
-    for row in range(1, len(ink)):
-        above = total[row - 1]
-        best = above.copy()
-        np.minimum(best[1:], above[:-1] + _SIDEWAYS, out=best[1:])
-        np.minimum(best[:-1], above[1:] + _SIDEWAYS, out=best[:-1])
-        total[row] += best
-    return total
+def _parts(line: _Line, cuts: list[Seam]) -> list[_Part]:
+    """Return what lies between two seams that are not too far apart; between neighbours whatever it is."""
+    found = []
+    for start in range(len(cuts) - 1):
+        for end in range(start + 1, len(cuts)):
+            part = _part(line, cuts, start, end)
+            width, height = part.box[2] - part.box[0], part.box[3] - part.box[1]
+            if end > start + 1:
+                if width > WIDEST * line.height:
+                    break
+                ink = (cuts[end].left - cuts[start].left) / line.pen
+                if height < _LOWEST * line.height or ink < _LEAST_INK * line.height:
+                    continue
+            found.append(part)
+    return found
 
 
-def _seam(down: NDArray[np.float32], up: NDArray[np.float32], middle: int, column: int) -> NDArray[np.intp]:
-    """Return the cheapest seam through a pixel."""
-    height = len(down)
-    seam = np.empty(height, np.intp)
-    for costs, rows in ((down, range(middle, -1, -1)), (up, range(middle, height))):
-        at = column
-        for row in rows:
-            if row != middle:
-                low = max(at - 1, 0)
-                near = costs[row, low : at + 2]
-                away = np.abs(np.arange(low, low + len(near)) - at) * _SIDEWAYS
-                at = low + int(np.argmin(near + away))
-            seam[row] = at
-    return seam
+def _part(line: _Line, cuts: list[Seam], start: int, end: int) -> _Part:
+    first, last = cuts[start].columns, cuts[end].columns
+    left, right = int(first.min()), int(last.max())
+    columns = np.arange(left, right)
+    between = (columns >= first[:, None]) & (columns < last[:, None])
+    ink = line.mask[:, left:right] & between
+    x, y = np.flatnonzero(ink.any(axis=0)) + left, np.flatnonzero(ink.any(axis=1))
+    return _Part(start, end, left, between, (int(x[0]), int(y[0]), int(x[-1]) + 1, int(y[-1]) + 1))
 
 
-def joined(parts: list[Piece]) -> NDArray[np.float32]:
-    """Return the ink of several pieces in one image, cropped: (h, w) float32."""
-    left, top = min(part.left for part in parts), min(part.top for part in parts)
-    right = max(part.left + part.ink.shape[1] for part in parts)
-    bottom = max(part.top + part.ink.shape[0] for part in parts)
-    image = np.zeros((bottom - top, right - left), np.float32)
-    for part in parts:
-        y, x = part.top - top, part.left - left
-        height, width = part.ink.shape
-        view = image[y : y + height, x : x + width]
-        np.maximum(view, part.ink, out=view)
-    return image
+def _cropped(line: _Line, part: _Part) -> NDArray[np.float32]:
+    """Return the ink of a part, with a pixel for its soft edges: (h, w) float32."""
+    left, top, right, bottom = part.box
+    x, y = max(left - 1, part.left), max(top - 1, 0)
+    ink = line.ink[y : bottom + 1, x : min(right + 1, part.left + part.mask.shape[1])]
+    return ink * part.mask[y : bottom + 1, x - part.left : x - part.left + ink.shape[1]]
+
+
+def _candidate(line: _Line, number: int, cuts: list[Seam], gaps: list[float], part: _Part) -> Candidate:
+    left, top, right, bottom = part.box
+    inner = range(part.start + 1, part.end)
+    return Candidate(
+        line=number,
+        start=part.start,
+        end=part.end,
+        box=(
+            line.left + left * line.unit,
+            line.top + top * line.unit,
+            line.left + right * line.unit,
+            line.top + bottom * line.unit,
+        ),
+        width=(right - left) / line.height,
+        height=(bottom - top) / line.height,
+        ink=(cuts[part.end].left - cuts[part.start].left) / line.pen / line.height,
+        gap=max((gaps[seam] for seam in inner), default=0.0),
+        joins=sum(cuts[seam].ink < _FREE for seam in inner),
+        cut=cuts[part.end].ink / line.height,
+    )
+
+
+def _gaps(line: _Line, cuts: list[Seam]) -> list[float]:
+    """Return the width of the free gap at each seam, in usual heights; 0 where the seam crosses ink.
+
+    It is the least distance in x of ink on both sides, within rows that are near each other.
+    """
+    rows, width = line.mask.shape
+    columns = np.arange(width)
+    last = np.maximum.accumulate(np.where(line.mask, columns, -_FAR), axis=1)
+    following = np.minimum.accumulate(np.where(line.mask, columns, _FAR)[:, ::-1], axis=1)[:, ::-1]
+    every = np.arange(rows)
+    reach = max(1, int(_NEAR * line.height))
+    gaps = []
+    for seam in cuts:
+        at = seam.columns
+        if seam.ink >= _FREE or (at[0] == at[-1] and at[0] in (0, width)):
+            gaps.append(0.0)
+            continue
+        before = np.where(at > 0, last[every, np.maximum(at - 1, 0)], -_FAR)
+        after = np.where(at < width, following[every, np.minimum(at, width - 1)], _FAR)
+        padded = np.pad(before, reach, constant_values=-_FAR)
+        before = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(axis=1)
+        gaps.append(max(float((after - before).min()) / line.height, 0.0))
+    return gaps
