@@ -18,6 +18,9 @@ from training.errors import TrainingError
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 """Exit codes; argparse exits with 2 for invalid arguments."""
 
+PAGES = ("numbers", "steps")
+"""Subcommands in `training/cli/commands/pages/`."""
+
 Command = Callable[[Namespace, Path, Mapping[str, DataSet]], None]
 """Runs a subcommand with its arguments, the data folder and the data sets."""
 
@@ -51,7 +54,8 @@ def main(
 
 def _command(name: str) -> Command:
     # imported on demand: torch, Optuna and Matplotlib take seconds, and some commands need none of them
-    command: Command = importlib.import_module(f"training.cli.commands.{name}").run
+    module = f"pages.{name}" if name in PAGES else name
+    command: Command = importlib.import_module(f"training.cli.commands.{module}").run
     return command
 
 

@@ -460,6 +460,20 @@ def test_data_converts_a_unipen_archive(
     assert "mnist in" in written
 
 
+def test_numbers_without_the_network_is_refused(
+    tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    In one line, before any measurement.
+    """
+    (tmp_path / "empty").mkdir()
+
+    code = _main(tmp_path, source, "numbers", "--models", str(tmp_path / "empty"))
+
+    assert code == 1
+    assert "empty should hold a float32 version of ink." in capsys.readouterr().err
+
+
 def test_steps_without_strokes_is_refused(
     tmp_path: Path, source: IdxSource, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
             "steps", help="measure each preprocessing step, and write docs/explanation/preprocessing.md"
         )
     )
+    _add_numbers(
+        commands.add_parser(
+            "numbers", help="measure reading of numbers, and write docs/explanation/numbers.md"
+        )
+    )
     _add_fit(commands.add_parser("fit", help="fit a network, verify it and publish it"))
     _add_quantise(commands.add_parser("quantise", help="publish a network's next version in int8"))
     _add_sweep(commands.add_parser("sweep", help="search for better hyperparameters"))
@@ -113,12 +118,33 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--page", type=Path, default=Path("docs/explanation/preprocessing.md"), help="page to write into"
     )
+    _add_folds(parser)
+    _add_models_folder(parser)
+
+
+def _add_folds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folds",
         type=Path,
         default=Path("runs/ink/folds"),
         help="folder of <donor>.onnx: the network for pen strokes, fitted without that donor",
     )
+
+
+def _add_numbers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--numbers", type=_count, default=400, metavar="N", help="numbers per group of writers and form"
+    )
+    parser.add_argument(
+        "--page", type=Path, default=Path("docs/explanation/numbers.md"), help="page to write into"
+    )
+    parser.add_argument(
+        "--learn",
+        type=_count,
+        metavar="N",
+        help="first learn weights from N numbers of training writers, and print them",
+    )
+    _add_folds(parser)
     _add_models_folder(parser)
 
 

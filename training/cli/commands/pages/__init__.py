@@ -1,0 +1,1 @@
+"""Subcommands that measure, and write their figures into a page of the documentation."""

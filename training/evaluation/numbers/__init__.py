@@ -1,0 +1,1 @@
+"""Reading of numbers of several digits: samples, learned weights, figures."""
