@@ -148,7 +148,7 @@ export class Pad extends EventTarget {
       }
       pen.stroke();
     }
-    if (this.#usesKeys && document.activeElement === canvas) {
+    if (this.#usesKeys && /** @type {Document | ShadowRoot} */ (canvas.getRootNode()).activeElement === canvas) {
       pen.strokeStyle = style.getPropertyValue("--accent");
       pen.lineWidth = SIDE / 120;
       pen.beginPath();

@@ -25,8 +25,14 @@ KINDS = {
 """Content types by file extension; other files of the folder are not served."""
 
 
+ELEMENT_PATH = "/pad.js"
+"""Path of the web component `<inkling-pad>`, for pages of other origins."""
+
+_ELEMENT = b'export * from "./static/element.js";\n'
+
+
 def install(app: FastAPI, root_path: str = "") -> None:
-    """Add the page at `/` and its files under `/static` to an application.
+    """Add the page at `/`, its files under `/static`, and the web component to an application.
 
     Args:
         app: The application.
@@ -38,6 +44,8 @@ def install(app: FastAPI, root_path: str = "") -> None:
     """
     if root_path:
         app.add_route(root_path, _redirect(root_path))
+    element = Constant(_ELEMENT, KINDS[".js"], DOCUMENT_HEADERS)
+    app.add_route(ELEMENT_PATH, _route(ELEMENT_PATH, element))
     for file in sorted(FOLDER.rglob("*")):
         if file.suffix in KINDS:
             name = file.relative_to(FOLDER).as_posix()
