@@ -2,6 +2,7 @@
 
 import json
 import re
+import string
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,10 @@ DESIGN: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
     "mlp-128": ((28, 28), (784, 128, 10), 101_770),
     "mlp-512x4": ((28, 28), (784, 512, 512, 512, 512, 10), 1_195_018),
     "flowers17": ((64, 64, 3), (12_288, 128, 128, 128, 17), 1_608_209),
+    "letters": ((28, 28), (784, 768, 384, 26), 908_186),
 }
-"""Shape of an image, widths from input to output, parameters; `ink` may be any network for digits."""
+"""Shape of an image, widths from input to output, parameters; `ink` may be any network for digits. `letters`
+was made by `fit --data`."""
 
 BESIDE_THE_MODELS = {"README.md", "SHA256SUMS", "manifest.schema.json"}
 
@@ -210,6 +213,8 @@ def test_network_is_the_one_that_the_design_names(name: str, version: str) -> No
     assert [layer.activation for layer in manifest.layers] == ["relu"] * (len(widths) - 2) + ["none"]
     if widths[-1] == 10:
         assert manifest.labels == DIGITS
+    if name == "letters":
+        assert manifest.labels == tuple(string.ascii_lowercase)
 
 
 @each_folder
