@@ -38,9 +38,17 @@
  * @property {number} index
  * @property {number} confidence  0 to 1.
  * @property {boolean} [sure]  Whether the drawing resembles the training data; missing if the model has no threshold.
+ * @property {boolean} [several]  Whether the drawing shows more than one digit; missing if not.
  * @property {number[]} [probabilities]  One per class.
  * @property {any} [seen]  The network's input, 0 to 255, in the shape of the input.
  * @property {Step[]} [steps]
+ *
+ * @typedef {Prediction & {box: [number, number, number, number]}} ReadDigit  Box: left, top, right, bottom.
+ *
+ * @typedef {object} Reading  Response of `read`.
+ * @property {string} text  The digits, with a line feed between lines.
+ * @property {number} confidence  Product of the digits' confidences.
+ * @property {ReadDigit[]} digits
  *
  * @typedef {object} ExplanationPart
  * @property {string} explained  The label whose logit is explained.
@@ -128,6 +136,17 @@ export function explain(model, drawing, query = {}, signal) {
 }
 
 /**
+ * Read a number of several digits.
+ * @param {Model} model
+ * @param {Drawing} drawing
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<Reading>}
+ */
+export function read(model, drawing, signal) {
+  return send(`${pathOf(model)}/read`, drawing, {}, signal);
+}
+
+/**
  * List the layers that have weights.
  * @param {Model} model
  * @param {AbortSignal} [signal]
@@ -192,16 +211,27 @@ function get(path, signal) {
  * @param {AbortSignal | undefined} signal
  */
 async function post(path, drawing, query, signal) {
+  return (await send(path, drawing, query, signal)).predictions[0];
+}
+
+/**
+ * Send one drawing and return the response.
+ * @param {string} path
+ * @param {Drawing} drawing
+ * @param {Record<string, string>} query
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<any>}
+ */
+function send(path, drawing, query, signal) {
   const [type, body] =
     "picture" in drawing
       ? [drawing.picture.type || "application/octet-stream", drawing.picture]
       : ["application/json", JSON.stringify({ strokes: drawing.strokes })];
-  const response = await request(
+  return request(
     `${path}?${new URLSearchParams(query)}`,
     { method: "POST", headers: { "Content-Type": type, Accept: "application/json" }, body },
     signal,
   );
-  return response.predictions[0];
 }
 
 /**

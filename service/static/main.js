@@ -3,6 +3,7 @@
 import * as address from "./address.js";
 import * as api from "./api.js";
 import { NetworkInputView } from "./network_input.js";
+import { NumberView } from "./number.js";
 import { Pad } from "./pad.js";
 import { ComparePanel } from "./panels/compare.js";
 import { FlowersPanel } from "./panels/flowers.js";
@@ -37,6 +38,12 @@ const networkInput = new NetworkInputView(
   elementById("shares", HTMLCanvasElement),
   elementById("reason", HTMLElement),
 );
+const number = new NumberView(
+  elementById("number", HTMLElement),
+  elementById("number-digits", HTMLElement),
+  elementById("number-choices", HTMLElement),
+  elementById("boxes", HTMLElement),
+);
 const tabs = new Tabs(elementById("tabs", HTMLElement), elementById("panels", HTMLElement), {
   steps: ["Step by step", StepsPanel],
   weights: ["Weights", WeightsPanel],
@@ -52,6 +59,7 @@ const undo = elementById("undo", HTMLButtonElement);
 const redo = elementById("redo", HTMLButtonElement);
 const clear = elementById("clear", HTMLButtonElement);
 const share = elementById("share", HTMLButtonElement);
+const copyNumber = elementById("copy-number", HTMLButtonElement);
 const notice = elementById("notice", HTMLElement);
 const complaint = elementById("complaint", HTMLElement);
 const live = elementById("live", HTMLElement);
@@ -74,14 +82,20 @@ let retryTimer = 0;
 const retries = new Set();
 
 const requests = new RequestQueue(
-  (/** @type {api.Explanation & {top: {label: string, probability: number}[]}} */ explanation) => {
+  (/** @type {api.Explanation & {top: {label: string, probability: number}[], reading: api.Reading | null}} */ explanation) => {
     const byLabel = new Map(explanation.top.map(({ label, probability }) => [label, probability]));
     notice.hidden = true;
     explained = explanation.explained;
     prediction.show(explanation, byLabel);
     prediction.mark(explained);
     networkInput.show(why.checked, palette(), explanation);
-    announce(`${explanation.label}. ${verdict(explanation, byLabel)}`);
+    if (explanation.reading) {
+      number.show(explanation.reading, pad.frame, selected.labels);
+      showNumber();
+    } else {
+      showOneDigit();
+      announce(`${explanation.label}. ${verdict(explanation, byLabel)}`);
+    }
   },
   (error) => {
     if (error instanceof api.ApiError && error.status < 500) {
@@ -108,7 +122,41 @@ function predict() {
   }
   const model = selected;
   const query = { include: "seen", top: String(model.labels.length), ...(requestedLabel !== null && { label: requestedLabel }) };
-  requests.submit((signal) => /** @type {Promise<any>} */ (api.explain(model, drawing, query, signal)));
+  requests.submit(async (signal) => {
+    const explanation = /** @type {any} */ (await api.explain(model, drawing, query, signal));
+    return { ...explanation, reading: explanation.several ? await read(model, drawing, signal) : null };
+  });
+}
+
+/**
+ * Read the number that a drawing shows.
+ * @param {Model} model
+ * @param {import("./drawing.js").Drawing} drawing
+ * @param {AbortSignal} signal
+ * @returns {Promise<api.Reading | null>}  Null if the service finds no number.
+ */
+async function read(model, drawing, signal) {
+  try {
+    const reading = await api.read(model, drawing, signal);
+    return reading.digits.length > 1 ? reading : null;
+  } catch (error) {
+    if (error instanceof api.ApiError && error.status < 500) {
+      return null; // it has more parts than a number may have
+    }
+    throw error;
+  }
+}
+
+/** Show the number and its confidence in place of the probabilities of one digit. */
+function showNumber() {
+  elementById("bars", HTMLElement).hidden = elementById("bars-hint", HTMLElement).hidden = true;
+  prediction.showNumber(number.text, number.verdict);
+  announce(`Number ${number.text.replaceAll("\n", ", ")}. ${number.verdict}`);
+}
+
+function showOneDigit() {
+  number.clear();
+  elementById("bars", HTMLElement).hidden = elementById("bars-hint", HTMLElement).hidden = false;
 }
 
 /**
@@ -117,6 +165,7 @@ function predict() {
  */
 function showNoPrediction(reason) {
   explained = null;
+  showOneDigit();
   prediction.clear(reason);
   prediction.mark(null);
   networkInput.clear();
@@ -286,6 +335,27 @@ async function start(requested) {
 }
 
 /**
+ * Copy a text to the clipboard, and show on a button for two seconds whether it worked.
+ * @param {string} text
+ * @param {HTMLButtonElement} button
+ * @param {string} done
+ * @param {string} failed  Where to copy the text from instead.
+ */
+async function copy(text, button, done, failed) {
+  const before = button.dataset.text ?? button.textContent ?? "";
+  button.dataset.text = before;
+  try {
+    await navigator.clipboard.writeText(text);
+    live.textContent = button.textContent = done;
+  } catch {
+    live.textContent = button.textContent = failed;
+  }
+  setTimeout(() => {
+    button.textContent = before;
+  }, 2000);
+}
+
+/**
  * Show an image file on the canvas.
  * @param {Iterable<File>} files  The first image among them is used.
  */
@@ -303,6 +373,7 @@ async function showImage(files) {
 
 pad.addEventListener("change", () => {
   const { drawing } = pad;
+  number.reset();
   undo.disabled = !pad.canUndo;
   redo.disabled = !pad.canRedo;
   clear.disabled = !drawing;
@@ -337,18 +408,12 @@ file.addEventListener("change", () => {
   void showImage(file.files ?? []);
   file.value = "";
 });
-share.addEventListener("click", async () => {
+share.addEventListener("click", () => {
   updateAddress();
-  try {
-    await navigator.clipboard.writeText(location.href);
-    live.textContent = share.textContent = "Link copied";
-  } catch {
-    live.textContent = share.textContent = "Copy the address";
-  }
-  setTimeout(() => {
-    share.textContent = "Copy link";
-  }, 2000);
+  void copy(location.href, share, "Link copied", "Copy the address");
 });
+number.addEventListener("change", showNumber);
+copyNumber.addEventListener("click", () => void copy(number.text, copyNumber, "Number copied", "Select the number"));
 why.addEventListener("change", () => networkInput.show(why.checked, palette()));
 modelSelect.addEventListener("change", () => {
   const [name, version] = modelSelect.value.split("/");

@@ -81,6 +81,19 @@ export class Pad extends EventTarget {
     return strokes.length ? { strokes } : null;
   }
 
+  /**
+   * Where the drawing lies on the canvas; `number.js` describes it.
+   * @returns {import("./number.js").Frame}
+   */
+  get frame() {
+    const image = this.#content.picture?.image;
+    if (!image) {
+      return { scale: 1, offset: [0, 0], margin: PEN_WIDTH / 2 };
+    }
+    const scale = SIDE / Math.max(image.width, image.height);
+    return { scale, offset: [(SIDE - image.width * scale) / 2, (SIDE - image.height * scale) / 2], margin: 0 };
+  }
+
   get canUndo() {
     return this.#past.length > 0;
   }

@@ -14,6 +14,9 @@ import { element, percent, setBarLength } from "./view.js";
 /** Confidence below which a prediction is shown as not sure. The networks are calibrated: at least one such prediction in five is wrong. */
 const LOW_CONFIDENCE = 0.8;
 
+/** Length of a number from which on it is shown smaller. */
+const MANY = 3;
+
 /** Shows predictions. Event: `choose`, with a class's label as `detail`, when its bar is pressed. */
 export class PredictionView extends EventTarget {
   #digit;
@@ -54,6 +57,7 @@ export class PredictionView extends EventTarget {
    */
   show(prediction, probabilities) {
     this.#digit.textContent = prediction.label;
+    this.#digit.classList.remove("many");
     this.#verdict.textContent = verdict(prediction, probabilities);
     this.#digit.classList.toggle("doubtful", prediction.sure === false || prediction.confidence < LOW_CONFIDENCE);
     for (const [label, { button, bar, number }] of this.#bars) {
@@ -65,12 +69,24 @@ export class PredictionView extends EventTarget {
   }
 
   /**
+   * Show a number of several digits.
+   * @param {string} text
+   * @param {string} verdict  Its confidence in words.
+   */
+  showNumber(text, verdict) {
+    this.#digit.textContent = text;
+    this.#digit.classList.remove("doubtful");
+    this.#digit.classList.toggle("many", text.length > MANY);
+    this.#verdict.textContent = verdict;
+  }
+
+  /**
    * Show that there is no prediction.
    * @param {string} reason
    */
   clear(reason) {
     this.#digit.textContent = "?";
-    this.#digit.classList.remove("doubtful");
+    this.#digit.classList.remove("doubtful", "many");
     this.#verdict.textContent = reason;
     for (const { button, bar, number } of this.#bars.values()) {
       setBarLength(bar, 0);
@@ -114,6 +130,9 @@ export class PredictionView extends EventTarget {
  * @param {Map<string, number>} probabilities
  */
 export function verdict(prediction, probabilities) {
+  if (prediction.several) {
+    return "Several digits, which cannot be read as a number.";
+  }
   if (prediction.sure === false) {
     return `Perhaps not a digit: it resembles no training image. If it is a digit, a ${prediction.label}.`;
   }
