@@ -65,8 +65,10 @@ def _read_folder(path: Path, texts: tuple[str, ...]) -> Found | None:
         ".csv": [each for each in files if each.name.lower().endswith(_TABLES[:3])],
     }
     present = {name: found for name, found in forms.items() if found}
+    if len(present) > 1:
+        present.pop(".csv", None)  # a table beside data of another form only describes it
     pictures = folder.read(path)
-    if pictures and not present.keys() - {".csv"}:  # a table beside pictures only describes them
+    if pictures and not present.keys() - {".csv"}:
         return pictures
     if len(present) + (pictures is not None) > 1:
         kinds = ", ".join([*present, *(["pictures"] if pictures else [])])

@@ -374,6 +374,16 @@ def test_anything_else_is_refused_with_all_forms(tmp_path: Path, name: str, comp
         read(tmp_path / name)
 
 
+def test_a_table_beside_another_form_describes_it(tmp_path: Path, idx: Idx) -> None:
+    """
+    The lesson's table of MNIST is beside MNIST's files.
+    """
+    _write_idx(tmp_path, idx, ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"))
+    (tmp_path / "mnist_10.csv").write_text("obs_id,train_id,class\n1,train,7\n")
+
+    assert read(tmp_path).form == "IDX files"
+
+
 def test_two_forms_in_one_folder_are_refused(tmp_path: Path) -> None:
     """
     Nothing is guessed.
