@@ -42,7 +42,7 @@ def write(
     if row != stop:
         raise OSError(f"Rows {start:,} to {stop:,} should be in the input; it has changed.")
     staged = path.with_name(f".{path.name}.{os.getpid()}")
-    parquet.write_table(pa.concat_tables(tables), staged, compression="zstd")
+    parquet.write_table(pa.concat_tables(tables).unify_dictionaries(), staged, compression="zstd")
     with staged.open("rb+") as file:
         os.fsync(file.fileno())
     staged.replace(path)
@@ -51,7 +51,7 @@ def write(
 def schema_columns(full: bool, labels: int) -> dict[str, Any]:
     """Return the types of the columns of predictions, by name."""
     columns = {
-        "label": pa.string(),
+        "label": pa.dictionary(pa.int32(), pa.string()),
         "index": pa.int32(),
         "confidence": pa.float32(),
         "sure": pa.bool_(),
@@ -73,12 +73,7 @@ def _predict(model: Model, images: Any, prepare: Preprocessing, full: bool) -> d
         except (RequestError, OSError):
             chunks += [_single(model, image, prepare, full) for image in group]
     types = schema_columns(full, len(model.labels))
-    return {
-        name: pa.chunked_array([pa.array(chunk[name], kind) for chunk in chunks], kind).combine_chunks()
-        if not pa.types.is_fixed_size_list(kind)
-        else pa.chunked_array([_rows(chunk[name], kind) for chunk in chunks], kind)
-        for name, kind in types.items()
-    }
+    return {name: pa.chunked_array([chunk[name] for chunk in chunks], kind) for name, kind in types.items()}
 
 
 def _single(model: Model, image: Item, prepare: Preprocessing, full: bool) -> dict[str, Any]:
@@ -86,27 +81,24 @@ def _single(model: Model, image: Item, prepare: Preprocessing, full: bool) -> di
         ((run, _),) = model.runs([image], prepare)
     except (RequestError, OSError) as error:
         text = (getattr(error, "strerror", None) or str(error)).removeprefix("Image 0 ")[:_MAX_ERROR]
-        empty: dict[str, Any] = {"label": [None], "index": [None], "confidence": [None], "sure": [None]}
-        return {**empty, "error": [text], "probabilities": None}
+        types = schema_columns(full, len(model.labels))
+        return {**{name: pa.nulls(1, kind) for name, kind in types.items()}, "error": pa.array([text])}
     return _columns(run, full)
 
 
 def _columns(run: Any, full: bool) -> dict[str, Any]:  # noqa: ANN401 - a `Run`
     scores = run.scores.probabilities
     index = scores.argmax(axis=1).astype(np.int32)
-    labels = np.array(run.model.manifest.labels, object)
     count = len(scores)
-    return {
-        "label": labels[index],
-        "index": index,
-        "confidence": np.take_along_axis(scores, index[:, None], axis=1)[:, 0],
-        "sure": [None] * count if run.sure is None else run.sure,
-        "error": [None] * count,
-        "probabilities": scores if full else None,
+    columns = {
+        "label": pa.DictionaryArray.from_arrays(index, pa.array(run.model.manifest.labels)),
+        "index": pa.array(index),
+        "confidence": pa.array(scores[np.arange(count), index]),
+        "sure": pa.nulls(count, pa.bool_()) if run.sure is None else pa.array(run.sure),
+        "error": pa.nulls(count, pa.string()),
     }
-
-
-def _rows(scores: Any, kind: Any) -> Any:  # noqa: ANN401 - arrays of NumPy and pyarrow
-    if scores is None:
-        return pa.nulls(1, kind)
-    return pa.FixedSizeListArray.from_arrays(pa.array(scores.ravel()), kind.list_size)
+    if full:
+        columns["probabilities"] = pa.FixedSizeListArray.from_arrays(
+            pa.array(scores.ravel()), scores.shape[1]
+        )
+    return columns
