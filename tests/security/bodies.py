@@ -290,6 +290,13 @@ def form_bodies() -> Iterator[Costly]:
     yield Costly("form without its boundary", path, "multipart/form-data", lambda: form_of(file_part(b"x")))
 
 
+def _npz_of(array: NDArray[np.generic]) -> bytes:
+    """Return a compressed archive: 25 MB of equal floats in 25 KB."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, images=array)
+    return stream.getvalue()
+
+
 def _npy_of(make: Callable[[], NDArray[np.generic]], order: Literal["C", "F"]) -> bytes:
     return npy(np.asarray(make(), order=order))
 
@@ -341,6 +348,7 @@ def array_bodies() -> Iterator[Costly]:
         array = partial(images, dtype, count)
         yield Costly(f"npy {dtype}", predict, numpy_file, partial(_npy_of, array, "C"))
         yield Costly(f"npy {dtype} by columns", predict, numpy_file, partial(_npy_of, array, "F"))
+    yield Costly("npz <f8", predict, "application/x-npz", lambda: _npz_of(images("<f8")))
     for datatype, dtype, count in (
         ("UINT8", "u1", 4096),
         ("FP16", "<f2", 4096),
