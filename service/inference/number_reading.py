@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from service.codecs.drawings import Drawings, Limits
 from service.codecs.pictures import image_files
-from service.core.drawing import mnist, segmentation
+from service.core.drawing import mnist
 from service.core.errors import BlankImage, MalformedRequest, PayloadTooLarge, TensorMismatch
 from service.core.network import ood_score
 from service.core.reading import image, lattice, strokes, weights
 from service.core.reading.candidates import Box, Lattice, TooManyCandidates
 from service.core.reading.lattice import Sizes, Weights
+from service.core.segmentation.paper import Blank
 from service.core.wording import shape_text
 from service.inference.models.model import Model
 from service.inference.predictor import Prediction
@@ -74,7 +75,7 @@ class NumberReader:
         name = "Image 0" if isinstance(drawing, np.ndarray) else drawing.field
         try:
             self._lattice = self._cut(content, name)
-        except segmentation.Blank as error:
+        except Blank as error:
             raise BlankImage(name) from error
         except TooManyCandidates as error:
             got = f"{error.args[0]:,}"

@@ -15,10 +15,11 @@ from PIL import Image
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape
 from service.codecs.pictures import header, image_files
 from service.core.artifact.manifest import DIGIT_SHAPE, InputPreprocessing, default_preprocessing
-from service.core.drawing import mnist, mnist_rule, segmentation
+from service.core.drawing import mnist, mnist_rule
 from service.core.drawing.steps import StepRecorder
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
 from service.core.reading import separation
+from service.core.segmentation import cutting
 from service.core.wording import shape_text
 from service.memory.budget import Budget
 
@@ -67,7 +68,7 @@ class Findings:
         if isinstance(drawn, list):
             if separation.may_be_several(drawn):
                 self.doubtful[row] = drawn
-        elif segmentation.may_be_several(drawn):
+        elif cutting.may_be_several(drawn):
             picture = drawn if isinstance(drawn, Image.Image) else Image.fromarray(drawn)
             self.doubtful[row] = picture.reduce(max(1, max(picture.size) // _READ_SIDE))
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.drawing import components, segmentation, sheet
 from service.core.drawing import mnist as preprocessing
 from service.core.errors import BlankImage
+from service.core.segmentation import components, crowded, cutting, levels, morphology, paper, shapes
 from training.data import mnist, pen_digits, pen_letters
 from training.data.examples import Examples, Split, concatenate
 from training.data.pen_digits import CLASSES, PEN_DIGITS, UCI_DIGITS, PenDigit, PenDigitSource
@@ -258,7 +258,8 @@ def _canvases(
 
     The name of the cache file depends on the digits and on the code that makes the canvases.
     """
-    modules = (generated, polylines, preprocessing, segmentation, sheet, components)
+    segments = (components, crowded, cutting, levels, morphology, paper, shapes)
+    modules = (generated, polylines, preprocessing, *segments)
     code = [Path(module.__file__ or "").read_text() for module in modules]
     facts = "\n".join((pen_digits.digest(digits), repr(CANVAS_KINDS), *code))
     path = cache / f"canvases-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.npz"

@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image, ImageChops
 
-from service.core.drawing import colours, photo
+from service.core.drawing import photo
+from service.core.segmentation import colours
 
 MAX_SIDE = 1024
 """Images with a longer side, in pixels, are reduced: digits on them are far larger than 20 x 20."""

@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.core.drawing import segmentation
+from service.core.drawing import steps
 from service.core.drawing.steps import LARGEST, StepRecorder
 from service.core.errors import BlankImage
+from service.core.segmentation import cutting
+from service.core.segmentation.crowded import Doubt
+from service.core.segmentation.paper import Blank
 
 SIDE = 28
 """Height and width of a prepared image, in pixels."""
@@ -72,7 +75,10 @@ _ROUND = (SIDE - FIT) // 2 * _SHOWN
 
 
 def from_picture(
-    picture: Image.Image | NDArray[np.uint8], name: str = "Picture", trace: StepRecorder | None = None
+    picture: Image.Image | NDArray[np.uint8],
+    name: str = "Picture",
+    trace: StepRecorder | None = None,
+    doubts: list[Doubt] | None = None,
 ) -> NDArray[np.uint8]:
     """Prepare a picture of one drawn digit.
 
@@ -81,6 +87,8 @@ def from_picture(
         name: What to call it in an error.
         trace: Where to show the steps: `drawn`, `ink`, `cropped`, `pen` if that changed anything, `fitted`
             and `centred`.
+        doubts: List to which the reason is added if it is not clear which ink is the digit's; None if not
+            needed.
 
     Returns:
         (28, 28) uint8, 0 background to 255 ink.
@@ -89,9 +97,11 @@ def from_picture(
         BlankImage: There is no ink on the paper.
     """
     try:
-        cut = segmentation.cut_out(picture, FIT * _WORK, _MARGIN)
-    except segmentation.Blank as error:
+        cut = cutting.cut_out(picture, FIT * _WORK, _MARGIN)
+    except Blank as error:
         raise BlankImage(name) from error
+    if doubts is not None and cut.doubt is not None:
+        doubts.append(cut.doubt)
     cropped = _levels(cut.ink)
     height, width = cropped.shape  # a stroke may run along the picture's edge, and may have to grow
     before = np.zeros((height + 2 * _MARGIN, width + 2 * _MARGIN), np.uint8)
@@ -101,7 +111,7 @@ def from_picture(
         raise BlankImage(name)
     if trace is not None:
         trace.add("drawn", np.asarray(picture))
-        trace.add("ink", _levels(cut.whole()))
+        trace.add("ink", _levels(cut.whole(*steps.reduced(*cut.picture.size))))
         trace.add("cropped", cropped)
         if not np.array_equal(ink, before):
             trace.add("pen", ink)

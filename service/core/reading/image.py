@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.core.drawing import components, mnist, segmentation, sheet
+from service.core.drawing import mnist
 from service.core.reading import seams
 from service.core.reading.candidates import WIDEST, Box, Candidate, Lattice, TooManyCandidates, lines
 from service.core.reading.seams import Seam
+from service.core.segmentation import components, cutting, morphology
+from service.core.segmentation.paper import Blank
 
 _PIXELS = 480**2
 """Pixels of the reduced picture on which lines are found."""
@@ -78,7 +80,7 @@ def cut(picture: Image.Image | NDArray[np.uint8], most: int) -> Lattice:
     """Return the candidates of a picture of one or more digits.
 
     Args:
-        picture: As `segmentation.cut_out` takes it.
+        picture: As `cutting.cut_out` takes it.
         most: Number of candidates at most. Of too many, those between costly cuts are left out.
 
     Raises:
@@ -107,7 +109,7 @@ def cut(picture: Image.Image | NDArray[np.uint8], most: int) -> Lattice:
 
 def _lines(picture: Image.Image | NDArray[np.uint8], most: int) -> list[_Line]:
     """Return the lines of a picture, top to bottom."""
-    ink, unit = segmentation.ink_of(picture, _side(picture))
+    ink, unit = cutting.ink_of(picture, _side(picture))
     ink = np.minimum(np.maximum(ink, 0), 1)
     drawn = ink > _INK
     runs = int(np.count_nonzero(drawn[:, 1:] & ~drawn[:, :-1]))
@@ -115,7 +117,7 @@ def _lines(picture: Image.Image | NDArray[np.uint8], most: int) -> list[_Line]:
         raise TooManyCandidates(runs)
     found = components.connected(drawn)
     if not found.count:
-        raise segmentation.Blank
+        raise Blank
     pixels = found.sums(np.ones(ink.shape, np.float32))
     kept = np.flatnonzero(pixels >= _SPECK * pixels.max())
     if len(kept) > most:
@@ -150,7 +152,7 @@ def _line(
     near[:, 1:] |= own[:, :-1]
     near[:, :-1] |= own[:, 1:]
     part = np.where(own | (near & (labels == 0)), ink[top:bottom, left:right], 0).astype(np.float32)
-    pen = max(sheet.stroke_width(np.pad(own, 1)), 1.0)
+    pen = max(morphology.stroke_width(np.pad(own, 1)), 1.0)
     scale = max(1.0, min(height / _TALLEST, pen / _THINNEST))
     if scale > 1:
         tall, wide = (max(1, round(side / scale)) for side in part.shape)

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.core.drawing import colours, mnist, mnist_rule, segmentation
+from service.core.drawing import mnist, mnist_rule
 from service.core.errors import BlankImage
+from service.core.segmentation import colours, cutting
+from service.core.segmentation.paper import Blank
 
 Grey = NDArray[np.uint8]
 
@@ -127,8 +129,8 @@ def _centre_by_mass(page: Grey) -> Grey:
 def _segment(grey: Grey) -> Grey:
     """Segment background, ink and specks as the service does; crop, fit and centre as above."""
     try:
-        found = segmentation.cut_out(grey, 4 * mnist.FIT, 0).ink
-    except segmentation.Blank:
+        found = cutting.cut_out(grey, 4 * mnist.FIT, 0).ink
+    except Blank:
         return _EMPTY
     return _centre_by_mass(_fit(_crop(np.asarray(np.clip(found, 0, 1) * 255, np.uint8))))
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from service.core.drawing.segmentation import Blank
 from service.core.reading import image
 from service.core.reading.candidates import Lattice, TooManyCandidates
+from service.core.segmentation.paper import Blank
 
 MOST = 512
 

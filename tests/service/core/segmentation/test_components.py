@@ -1,11 +1,11 @@
-"""`service/core/drawing/components.py`: connected components, compared with a search pixel by pixel."""
+"""`service/core/segmentation/components.py`: connected components, compared with a search pixel by pixel."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from service.core.drawing import components
+from service.core.segmentation import components
 from tests.examples import examples
 
 

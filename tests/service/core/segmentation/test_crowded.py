@@ -1,4 +1,4 @@
-"""`service/core/drawing/sheet.py`: the digit is found on pictures that show more than paper and ink.
+"""`service/core/segmentation/crowded.py`: the digit is found on pictures that show more than paper and ink.
 
 Each picture is the least that shows a difficulty. The measure is the likeness to the same digit alone on its
 paper: different digits have at most 0.8.
@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from service.core.drawing import mnist, sheet
+from service.core.drawing import mnist
 from service.core.drawing.steps import StepRecorder
 from service.core.errors import BlankImage
+from service.core.segmentation import crowded
 from tests import digits
 
 Grey = NDArray[np.uint8]
@@ -236,7 +237,7 @@ def test_noise_is_segmented_or_refused(shape: tuple[int, int], seed: int) -> Non
     rng = np.random.default_rng(seed)
     grey = rng.integers(0, 256, shape, np.uint8) if seed else np.full(shape, 90, np.uint8)
 
-    found = sheet.segment(grey)
+    found = crowded.segment(grey)
 
     if found is not None:
         left, top, right, bottom = found.box

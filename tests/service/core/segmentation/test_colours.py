@@ -1,11 +1,12 @@
-"""`service/core/drawing/colours.py`: which grey shows the ink of a colour picture."""
+"""`service/core/segmentation/colours.py`: which grey shows the ink of a colour picture."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from service.core.drawing import colours, mnist
+from service.core.drawing import mnist
+from service.core.segmentation import colours
 from tests import digits
 
 Colour = tuple[int, int, int]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from service.core.drawing import components, sheet
+from service.core.segmentation import components, levels
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -101,12 +101,12 @@ def _choose(picture: Image.Image) -> _Choice:
     hue = pixels - brightness[:, :, None]
     paper = np.median(hue.reshape(-1, 3), axis=0)
     distance = np.linalg.norm(hue - paper, axis=2)
-    contrast = sheet.strongest(distance)
+    contrast = levels.strongest(distance)
     ink = distance > 0.5 * contrast
     if contrast < _COLOURED or np.count_nonzero(ink) > _STROKES * ink.size:
         return _Choice()
-    away = brightness - sheet.paper(np.rint(brightness).astype(np.uint8))
-    bright = max(sheet.strongest(away), sheet.strongest(-away))
+    away = brightness - levels.paper(np.rint(brightness).astype(np.uint8))
+    bright = max(levels.strongest(away), levels.strongest(-away))
     grey_ink = (np.abs(away) > 0.5 * bright) & (distance < _LOST * contrast)
     if bright > _COLOURED and np.count_nonzero(grey_ink) > _MANY * np.count_nonzero(ink):
         # What is coloured is a line, a stamp or a table.

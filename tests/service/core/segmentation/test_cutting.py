@@ -3,7 +3,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from service.core.drawing import mnist, segmentation
+from service.core.drawing import mnist
+from service.core.segmentation import cutting
+from service.core.segmentation.paper import Blank
 from tests.digits import DIGITS, canvas
 
 SIDE = 80
@@ -30,9 +32,9 @@ def test_ink_is_1_and_paper_is_0_whatever_their_greys() -> None:
     clean = plain()
     faint = (180 + (clean / 255) * 30).astype(np.uint8)
 
-    cut = segmentation.cut_out(faint, SIDE, MARGIN).ink
+    cut = cutting.cut_out(faint, SIDE, MARGIN).ink
 
-    np.testing.assert_allclose(cut, segmentation.cut_out(clean, SIDE, MARGIN).ink, atol=0.2)
+    np.testing.assert_allclose(cut, cutting.cut_out(clean, SIDE, MARGIN).ink, atol=0.2)
     assert np.isclose(cut, 1, atol=0.05).mean() > 0.1
     assert np.isclose(cut, 0, atol=0.05).mean() > 0.3
 
@@ -41,7 +43,7 @@ def test_the_larger_side_of_the_digit_is_what_was_asked_for() -> None:
     """
     With a margin round it on every side.
     """
-    cut = segmentation.cut_out(plain(), SIDE, MARGIN).ink
+    cut = cutting.cut_out(plain(), SIDE, MARGIN).ink
 
     drawn = cut > 0.5
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
@@ -96,8 +98,8 @@ def test_a_dark_frame_alone_is_no_drawing() -> None:
     """
     An empty canvas with a border is as empty as one without.
     """
-    with pytest.raises(segmentation.Blank):
-        segmentation.cut_out(framed(np.full((280, 280), 255, np.uint8)), SIDE, MARGIN)
+    with pytest.raises(Blank):
+        cutting.cut_out(framed(np.full((280, 280), 255, np.uint8)), SIDE, MARGIN)
 
 
 @pytest.mark.parametrize("pen", [3, 6, 18, 40])
@@ -115,5 +117,5 @@ def test_an_even_picture_is_blank(level: int) -> None:
     """
     There is no ink, only paper.
     """
-    with pytest.raises(segmentation.Blank):
-        segmentation.cut_out(np.full((100, 100), level, np.uint8), SIDE, MARGIN)
+    with pytest.raises(Blank):
+        cutting.cut_out(np.full((100, 100), level, np.uint8), SIDE, MARGIN)
