@@ -7,6 +7,7 @@ differs from the background. Of its connected components those of the digit are 
 Source of the operators: Serra, "Image Analysis and Mathematical Morphology", 1982.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -90,11 +91,12 @@ class Segmentation:
         return "edge" if _edges(self.box, self.mask.shape) > _MOST_EDGES else None
 
 
-def segment(grey: NDArray[np.uint8]) -> Segmentation | None:
+def segment(grey: NDArray[np.uint8], signs: Sequence[int] = (-1, 1)) -> Segmentation | None:
     """Segment a reduced picture.
 
     Args:
         grey: (h, w) uint8, about `SIDE` pixels large.
+        signs: Signs of ink that are possible, as `Segmentation.sign`.
 
     Returns:
         None if there is no ink.
@@ -103,6 +105,8 @@ def segment(grey: NDArray[np.uint8]) -> Segmentation | None:
     away = grey - levels.paper(grey)
     found = []
     for sign, background in ((-1, closed), (1, opened)):
+        if sign not in signs:
+            continue
         segmentation = _with_sign(grey, background, sign)
         if segmentation is not None:
             evidence = _evidence(grey, background, sign, away)

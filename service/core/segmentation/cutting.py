@@ -4,6 +4,7 @@ A drawing program's canvas has one paper colour; a scan or a photograph has ligh
 noise and specks. The constants were chosen on pen strokes rendered as both: docs/explanation/experiments.md.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -63,10 +64,10 @@ class _Crowded:
     floor: float = 0.0
 
     @classmethod
-    def of(cls, picture: Image.Image) -> "_Crowded | None":
-        """Segment a picture of mode L; None if there is no ink."""
+    def of(cls, picture: Image.Image, signs: Sequence[int]) -> "_Crowded | None":
+        """Segment a picture of mode L by ink of some signs; None if there is none."""
         step = max(1, round(max(picture.size) / crowded.SIDE))
-        segmentation = crowded.segment(_greys(picture.reduce(step)))
+        segmentation = crowded.segment(_greys(picture.reduce(step)), signs)
         return None if segmentation is None else cls(segmentation, step)
 
     def box(self) -> tuple[int, int, int, int]:
@@ -143,12 +144,15 @@ def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int, de
     is_flat = is_canvas or shapes.is_flat(ink, page.floor)
     ink *= ink > page.floor
     found = digit.box_of_ink(ink)
-    if _SMALLEST <= min(width, height) < _CROWDED and shapes.shows_table(ink, found, is_canvas):
+    if _SMALLEST <= min(width, height) < _CROWDED and shapes.shows_table(ink, found):
         larger = (width * _TIMES, height * _TIMES)
         with suppress(Blank):  # then what there is may be a blot
             return cut_out(picture.resize(larger, Image.Resampling.BICUBIC), side, margin, depth)
-    is_simple = min(width, height) < _CROWDED or (is_flat and shapes.is_alone(ink, found, is_canvas))
-    crowded_page = None if is_simple else _Crowded.of(picture)
+    is_simple = min(width, height) < _CROWDED or (is_flat and shapes.is_alone(ink, found))
+    left, top, right, bottom = found
+    is_sure_of_sign = is_canvas and not shapes.is_sheet(ink[top:bottom, left:right] > 0)
+    signs = (page.sign,) if is_sure_of_sign else (-1, 1)  # a thick pen's holes are thinner than its strokes
+    crowded_page = None if is_simple else _Crowded.of(picture, signs)
     if crowded_page is None and min(width, height) >= _CROWDED and shapes.reaches_edge(ink):
         raise Blank  # nothing is left but a table or a shadow
     if crowded_page is not None:

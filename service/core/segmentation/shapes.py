@@ -74,8 +74,8 @@ def is_sheet(mask: Mask) -> bool:
 def filled(ink: Floats) -> Floats:
     """Return a digit with its strokes filled, if only their outline is drawn.
 
-    The strokes' inside is a hole that contains closed loops, as in an outlined zero or eight, or that is bent,
-    as in a two. A narrow rectangle is the inside of a one.
+    The strokes' inside is a hole that contains closed loops, as in an outlined zero, or that is bent, as in
+    a two. A narrow rectangle is the inside of a one.
 
     Args:
         ink: (h, w) float32, 0 paper and 1 the middle of the strokes.
@@ -201,24 +201,22 @@ def reaches_edge(ink: Floats) -> bool:
     return bool(ink[0].any() or ink[-1].any() or ink[:, 0].any() or ink[:, -1].any())
 
 
-def shows_table(ink: Floats, box: tuple[int, int, int, int], is_canvas: bool) -> bool:
+def shows_table(ink: Floats, box: tuple[int, int, int, int]) -> bool:
     """Return whether the ink of a small picture is a table at its edge, or a sheet on a table."""
     edge = np.concatenate((ink[0], ink[-1], ink[:, 0], ink[:, -1]))
     if np.count_nonzero(edge) > _TABLE * len(edge):
         return True
     left, top, right, bottom = box
     digit = ink[top:bottom, left:right]
-    is_solid = min(digit.shape) >= _THINNEST_FRAME and np.count_nonzero(digit) > _SOLID * digit.size
-    return bool(is_solid) and (not is_canvas or is_sheet(digit > 0))
+    return bool(min(digit.shape) >= _THINNEST_FRAME and np.count_nonzero(digit) > _SOLID * digit.size)
 
 
-def is_alone(ink: Floats, box: tuple[int, int, int, int], is_canvas: bool) -> bool:
+def is_alone(ink: Floats, box: tuple[int, int, int, int]) -> bool:
     """Return whether there is nothing but the digit on the paper.
 
     Args:
         ink: (h, w) float32, 0 where there is none.
         box: Left, top, right and bottom of the digit.
-        is_canvas: Whether the paper has one grey: then a thick pen may cover more than half of the box.
     """
     if reaches_edge(ink):
         return False
@@ -236,6 +234,6 @@ def is_alone(ink: Floats, box: tuple[int, int, int, int], is_canvas: bool) -> bo
         is_ruled = sum(int(np.count_nonzero(side)) > _RULED * side.size for side in sides) > 1
         if is_ruled and components.connected(digit).count > 1:
             return False
-        if np.count_nonzero(digit) > _SOLID * digit.size and (not is_canvas or is_sheet(digit)):
+        if np.count_nonzero(digit) > _SOLID * digit.size:
             return False
     return bool(morphology.stroke_width(np.pad(digit, 1)) < _THICK * max(digit.shape))
