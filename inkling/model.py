@@ -99,7 +99,7 @@ class Model:
         items: list[Prediction] = []
         for run, findings in self.runs(images, prepare):
             several = several_digits.find(findings.doubtful, run.images, run.model, run_model, inputs.LIMITS)
-            items += _predictions(run, top, findings.changed, several)
+            items += _predictions(run, top, findings, several)
         return Predictions(self.name, self.version, items)
 
     def probabilities(self, images: Images, *, prepare: Preprocessing = "auto") -> NDArray[np.float32]:
@@ -161,6 +161,7 @@ def _prepare(
         except RequestError:  # names the image by its index in this chunk; below by its index in the input
             findings.changed.clear()
             findings.doubtful.clear()
+            findings.unclear.clear()
             drawings = [Drawing(f"Image {first + row}", image) for row, image in enumerate(drawings)]
     images = np.empty((len(drawings), *model.shape), np.uint8)
     for row, drawing in enumerate(drawings):  # one by one: the limit of pixels is that of a picture
@@ -168,6 +169,7 @@ def _prepare(
         images[row] = _preprocess([drawing], model, mode, one)[0]
         findings.changed += [row] * len(one.changed)
         findings.doubtful.update((row, drawn) for drawn in one.doubtful.values())
+        findings.unclear.update((row, doubt) for doubt in one.unclear.values())
     return images
 
 
@@ -179,15 +181,15 @@ def _preprocess(
     )
 
 
-def _predictions(run: Run, top: int, changed: list[int], several: list[int]) -> list[Prediction]:
+def _predictions(run: Run, top: int, findings: Findings, several: list[int]) -> list[Prediction]:
     labels = run.model.manifest.labels
     scores = run.scores.probabilities
     ranking = (-scores).argsort(axis=1, kind="stable")[:, : max(1, top)]
     values = np.take_along_axis(scores, ranking, axis=1).tolist()
     sure: list[bool | None] = [None] * len(scores) if run.sure is None else run.sure.tolist()
-    for row in several:
+    for row in (*several, *findings.unclear):
         sure[row] = None if sure[row] is None else False
-    prepared, numbers = set(changed), set(several)
+    prepared, numbers = set(findings.changed), set(several)
     return [
         Prediction(
             label=labels[indices[0]],
@@ -197,6 +199,7 @@ def _predictions(run: Run, top: int, changed: list[int], several: list[int]) -> 
             sure=is_sure,
             prepared=row in prepared,
             several=row in numbers,
+            unclear=findings.unclear.get(row),
         )
         for row, (indices, probabilities, is_sure) in enumerate(
             zip(ranking.tolist(), values, sure, strict=True)

@@ -34,6 +34,8 @@ class Prediction:
         prepared: Whether an image of the model's own size was preprocessed, because it is not like the
             training images.
         several: Whether the drawing shows more than one digit; it is not sure then.
+        unclear: Why it is not clear which ink of a picture is the digit's (`other`, `background`, `contrast`
+            or `edge`); it is not sure then. None if it is clear.
     """
 
     label: str
@@ -43,6 +45,7 @@ class Prediction:
     sure: bool | None = None
     prepared: bool = False
     several: bool = False
+    unclear: str | None = None
 
 
 class Predictions(Sequence[Prediction]):

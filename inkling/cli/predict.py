@@ -68,6 +68,8 @@ def _row(prediction: Prediction) -> dict[str, Any]:
         del row["prepared"]
     if not prediction.several:
         del row["several"]
+    if prediction.unclear is None:
+        del row["unclear"]
     return row
 
 

@@ -175,6 +175,7 @@ def _prediction(item: dict[str, Any]) -> Prediction:
         sure=sure,
         prepared=item.get("prepared") is True,
         several=item.get("several") is True,
+        unclear=item.get("unclear"),
     )
 
 

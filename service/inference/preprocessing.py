@@ -5,6 +5,7 @@ that already have 28 x 28 pixels; `letters` is the first alone; `resize` is `cor
 a model accepts arrays only, without preprocessing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -20,6 +21,7 @@ from service.core.drawing.steps import StepRecorder
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
 from service.core.reading import separation
 from service.core.segmentation import cutting
+from service.core.segmentation.crowded import Doubt
 from service.core.wording import shape_text
 from service.memory.budget import Budget
 
@@ -57,11 +59,22 @@ class Findings:
         changed: Indices of the images of 28 x 28 that `auto` did not use unchanged.
         doubtful: Drawings that may show several digits, by index; pictures are reduced.
         several: Indices of the drawings that do.
+        unclear: Why it is not clear which ink of a picture is the digit's, by index.
     """
 
     changed: list[int] = field(default_factory=list)
     doubtful: dict[int, Drawn] = field(default_factory=dict)
     several: list[int] = field(default_factory=list)
+    unclear: dict[int, Doubt] = field(default_factory=dict)
+
+    def add(self, row: int, preprocessed: "_Preprocessed", kind: InputPreprocessing) -> None:
+        """Add what was found out about one image."""
+        if preprocessed.is_changed:
+            self.changed.append(row)
+        if preprocessed.drawn is not None and kind == "mnist":
+            self.check(row, preprocessed.drawn)
+        if preprocessed.doubts:
+            self.unclear[row] = preprocessed.doubts[0]
 
     def check(self, row: int, drawn: Drawn) -> None:
         """Keep a drawing if its parts lie as those of several digits may."""
@@ -166,10 +179,7 @@ def prepare(
         preprocessed = _prepare_one(drawing, _Target(shape, kind), pixels_left, mode, recorder, budget)
         pixels_left -= preprocessed.file_pixels
         if findings is not None:
-            if preprocessed.is_changed:
-                findings.changed.append(row)
-            if preprocessed.drawn is not None and kind == "mnist":
-                findings.check(row, preprocessed.drawn)
+            findings.add(row, preprocessed, kind)
         images.append(preprocessed.image)
     return images[0][None] if len(images) == 1 else np.stack(images)
 
@@ -194,12 +204,14 @@ class _Preprocessed(NamedTuple):
         is_changed: Whether it was sent as 28 x 28 pixels and `auto` did not use it unchanged.
         file_pixels: Pixels of the image file towards the limit of a request; 0 if it was not a file.
         drawn: The drawing of which the image was made; None if the image was used unchanged.
+        doubts: Why it is not clear which ink is the digit's; empty if it is.
     """
 
     image: NDArray[np.uint8]
     is_changed: bool = False
     file_pixels: int = 0
     drawn: Drawn | None = None
+    doubts: Sequence[Doubt] = ()
 
 
 def _prepare_one(
@@ -216,7 +228,7 @@ def _prepare_one(
     if isinstance(content, list):
         return _Preprocessed(_from_strokes(content, field, target, mode, recorder), drawn=content)
     if mode == "mnist":
-        return _Preprocessed(mnist.from_picture(content, field, recorder), drawn=content)
+        return _from_picture(content, field, recorder)
     if mode == "auto" and target.kind in DRAWN:
         return _from_grey(content, field, target.kind, recorder)
     return _Preprocessed(_unchanged(content, recorder))
@@ -248,8 +260,16 @@ def _from_file(
         return _from_grey(grey, field, kind, recorder)._replace(file_pixels=pixels)
     if mode == "none":
         raise TensorMismatch(field, f"{shape_text(shape)} pixels", shape_text(picture.size))
-    image = mnist.from_picture(picture, field, recorder)
-    return _Preprocessed(image, file_pixels=pixels, drawn=picture)
+    return _from_picture(picture, field, recorder)._replace(file_pixels=pixels)
+
+
+def _from_picture(
+    picture: Image.Image | NDArray[np.uint8], field: str, recorder: StepRecorder | None
+) -> _Preprocessed:
+    """Preprocess a picture of any size."""
+    doubts: list[Doubt] = []
+    image = mnist.from_picture(picture, field, recorder, doubts)
+    return _Preprocessed(image, drawn=picture, doubts=doubts)
 
 
 def _from_grey(
@@ -257,7 +277,7 @@ def _from_grey(
 ) -> _Preprocessed:
     """Preprocess a greyscale image of any size as `auto` does."""
     if image.shape != DIGIT_SHAPE:
-        return _Preprocessed(mnist.from_picture(image, field, recorder), drawn=image)
+        return _from_picture(image, field, recorder)
     if kind == "letters" or mnist_rule.is_as_mnist(image):
         return _Preprocessed(_unchanged(image, recorder))
     return _Preprocessed(mnist_rule.prepare(image, field, recorder), is_changed=True, drawn=image)

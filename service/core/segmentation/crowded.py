@@ -43,8 +43,8 @@ _GROW = 2
 """Pixels around the digit's components whose ink is kept, for their soft edges."""
 
 
-Doubt = Literal["several", "background", "contrast", "edge"]
-"""Why ink may not be the digit's. `several`: other ink may be the digit. `background`: light and dark ink are
+Doubt = Literal["other", "background", "contrast", "edge"]
+"""Why ink may not be the digit's. `other`: other ink may be the digit. `background`: light and dark ink are
 nearly equally likely, or the outline is not sharp. `contrast`: the ink is hardly stronger than the noise.
 `edge`: it reaches several edges of the picture."""
 
@@ -87,7 +87,7 @@ class Segmentation:
         if self.contrast < _CLEAR * self.noise:
             return "contrast"
         if self.dropped > _DROPPED:
-            return "several"
+            return "other"
         return "edge" if _edges(self.box, self.mask.shape) > _MOST_EDGES else None
 
 

@@ -139,7 +139,8 @@ def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int, de
     picture, coarse, step_x, step_y = _reduced(picture)
     width, height = picture.size
     is_canvas = _is_canvas(coarse)
-    page: Paper | _Crowded = _paper(coarse, step_x, step_y, is_canvas)
+    plain = _paper(coarse, step_x, step_y, is_canvas)
+    page: Paper | _Crowded = plain
     ink = page.ink(coarse, (0, 0, coarse.shape[1] * step_x, coarse.shape[0] * step_y))
     is_flat = is_canvas or shapes.is_flat(ink, page.floor)
     ink *= ink > page.floor
@@ -151,7 +152,7 @@ def cut_out(picture: Image.Image | NDArray[np.uint8], side: int, margin: int, de
     is_simple = min(width, height) < _CROWDED or (is_flat and shapes.is_alone(ink, found))
     left, top, right, bottom = found
     is_sure_of_sign = is_canvas and not shapes.is_sheet(ink[top:bottom, left:right] > 0)
-    signs = (page.sign,) if is_sure_of_sign else (-1, 1)  # a thick pen's holes are thinner than its strokes
+    signs = (plain.sign,) if is_sure_of_sign else (-1, 1)  # a thick pen's holes are thinner than its strokes
     crowded_page = None if is_simple else _Crowded.of(picture, signs)
     if crowded_page is None and min(width, height) >= _CROWDED and shapes.reaches_edge(ink):
         raise Blank  # nothing is left but a table or a shadow

@@ -69,6 +69,14 @@ class Prediction(_Schema):
         "`read` returns the digits. Absent otherwise",
         examples=[True],
     )
+    unclear: Literal["other", "background", "contrast", "edge"] | None = Field(
+        None,
+        description="Why it is not clear which ink of a picture is the digit's; `sure` is then false. other: "
+        "other ink may be the digit; background: light and dark ink are nearly equally likely, or the ink's "
+        "outline is not sharp; contrast: the ink is hardly stronger than the noise; edge: the ink reaches "
+        "several edges of the picture. Absent otherwise",
+        examples=["background"],
+    )
     seen: list[Any] | None = Field(None, description="With include=seen: the preprocessed pixels")
     steps: list[PreprocessingStep] | None = Field(
         None,

@@ -51,7 +51,8 @@ def encode(
         seen: Whether to add the preprocessed pixels.
         recorders: Preprocessing steps of each image to add; None for none.
         findings: Adds `"prepared": true` to the images that it names as changed; adds `"several": true`
-            to those of several digits, which are not sure.
+            to those of several digits and `unclear` to
+            those whose ink is in doubt, which are not sure.
         files: Name of each image's file to add; None for an image without one, empty if no image has one.
 
     Returns:
@@ -63,6 +64,8 @@ def encode(
             objects[row] += _PREPARED
         for row in findings.several:
             objects[row] = objects[row].replace(_IS_SURE, _IS_NOT_SURE, 1) + _SEVERAL
+        for row, doubt in findings.unclear.items():
+            objects[row] = f'{objects[row].replace(_IS_SURE, _IS_NOT_SURE, 1)},"unclear":"{doubt}"'
     for row, file in enumerate(files):
         if file is not None:
             objects[row] = add(objects[row], file=file)
