@@ -6,8 +6,8 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +30,7 @@ from inkling.errors import (
     TensorMismatch,
 )
 from tests import digits, toys
+from tests.conftest import REPOSITORY
 
 SEVEN = digits.DIGITS["7"][0]
 
@@ -353,42 +354,15 @@ def predicted(model: Model) -> list[str]:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_fork_while_other_threads_predict_can_predict(toy_root: Path) -> None:
     """
     With an engine of several threads, which do not survive the fork.
     """
-    model = Model.load(toy_root / "quadrants", "1", threads=2)
-    images = np.stack([toys.dot(2)] * 2000)
-    stop = threading.Event()
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-m", "tests.inkling.forks", str(toy_root)]
 
-    def work() -> None:
-        while not stop.is_set():
-            model.predict(images, prepare="none")
+    found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(5):
-            child = os.fork()
-            if child == 0:
-                os._exit(0 if set(model.predict(images, prepare="none").labels) == {toys.QUARTERS[2]} else 1)
-            assert wait(child) == 0
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-
-
-def wait(child: int, patience_s: float = 60) -> int:
-    """Return the exit status of a process; kill it if it does not end."""
-    timer = threading.Timer(patience_s, os.kill, (child, 9))
-    timer.start()
-    try:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    finally:
-        timer.cancel()
+    assert found.returncode == 0, found.stderr
 
 
 def test_predictions_are_a_sequence(quadrants: Model) -> None:
