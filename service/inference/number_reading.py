@@ -25,7 +25,7 @@ MAX_CANDIDATES = 1024
 """Candidates of one drawing; a number of three digits has about ten as strokes, two hundred as a picture."""
 
 _IMAGE_BYTES = 12 * 2**20
-"""Memory that cutting a picture takes beside its candidates: a few float32 arrays of 480 x 480."""
+"""Memory that cutting a picture takes beside its candidates: a few arrays of 480 x 480, and its seams."""
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def cut(picture: Image.Image | NDArray[np.uint8], most: int) -> Lattice:
         gaps = _gaps(line, found)
         for part in chosen:
             candidates.append(_candidate(line, number, found, gaps, part))
-            images.append(mnist.from_ink(_cropped(line, part)))
+            images.append(mnist.from_ink(_cropped(line, found, part)))
     return Lattice(tuple(candidates), tuple(len(found) - 1 for found in cuts), np.stack(images))
 
 
@@ -176,15 +176,11 @@ class _Part:
 
     Attributes:
         start, end: Positions of the seams.
-        left: First column of `mask` in the line.
-        mask: (h, w) bool: pixels between the seams.
         box: Left, top, right and bottom of its ink, in pixels of the line.
     """
 
     start: int
     end: int
-    left: int
-    mask: NDArray[np.bool_]
     box: tuple[int, int, int, int]
 
 
@@ -206,21 +202,26 @@ def _parts(line: _Line, cuts: list[Seam]) -> list[_Part]:
 
 
 def _part(line: _Line, cuts: list[Seam], start: int, end: int) -> _Part:
-    first, last = cuts[start].columns, cuts[end].columns
-    left, right = int(first.min()), int(last.max())
-    columns = np.arange(left, right)
-    between = (columns >= first[:, None]) & (columns < last[:, None])
-    ink = line.mask[:, left:right] & between
+    left, between = _between(cuts[start], cuts[end])
+    ink = line.mask[:, left : left + between.shape[1]] & between
     x, y = np.flatnonzero(ink.any(axis=0)) + left, np.flatnonzero(ink.any(axis=1))
-    return _Part(start, end, left, between, (int(x[0]), int(y[0]), int(x[-1]) + 1, int(y[-1]) + 1))
+    return _Part(start, end, (int(x[0]), int(y[0]), int(x[-1]) + 1, int(y[-1]) + 1))
 
 
-def _cropped(line: _Line, part: _Part) -> NDArray[np.float32]:
+def _between(one: Seam, two: Seam) -> tuple[int, NDArray[np.bool_]]:
+    """Return the first column between two seams, and the pixels between them from there on: (h, w) bool."""
+    left, right = int(one.columns.min()), int(two.columns.max())
+    columns = np.arange(left, right)
+    return left, (columns >= one.columns[:, None]) & (columns < two.columns[:, None])
+
+
+def _cropped(line: _Line, cuts: list[Seam], part: _Part) -> NDArray[np.float32]:
     """Return the ink of a part, with a pixel for its soft edges: (h, w) float32."""
+    first, between = _between(cuts[part.start], cuts[part.end])
     left, top, right, bottom = part.box
-    x, y = max(left - 1, part.left), max(top - 1, 0)
-    ink = line.ink[y : bottom + 1, x : min(right + 1, part.left + part.mask.shape[1])]
-    return ink * part.mask[y : bottom + 1, x - part.left : x - part.left + ink.shape[1]]
+    x, y = max(left - 1, first), max(top - 1, 0)
+    ink = line.ink[y : bottom + 1, x : min(right + 1, first + between.shape[1])]
+    return ink * between[y : bottom + 1, x - first : x - first + ink.shape[1]]
 
 
 def _candidate(line: _Line, number: int, cuts: list[Seam], gaps: list[float], part: _Part) -> Candidate:

@@ -17,6 +17,9 @@ stiff ones pass between two loops that touch, where one that bends crosses a loo
 _ANCHORS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Rows through which seams are sought, as shares of the height: the cheapest through each local minimum."""
 
+_MOST_ANCHORS = 128
+"""Local minima of one row at most, the cheapest: a line of a hundred digits has fewer."""
+
 _SAME = 0.25
 """Ink between two seams, in strokes as long as a digit's height, below which they are the same cut."""
 
@@ -86,6 +89,8 @@ def _cheapest(ink: NDArray[np.float32], costliest: float, sideways: float) -> ND
     for row in sorted({round(share * (rows - 1)) for share in _ANCHORS}):
         places = _minima(total[row])
         places = places[total[row, places] <= costliest]
+        if len(places) > _MOST_ANCHORS:
+            places = np.sort(places[np.argsort(total[row, places], kind="stable")[:_MOST_ANCHORS]])
         seams.append(_through(down_steps, up_steps, row, places))
     return np.concatenate(seams)
 
