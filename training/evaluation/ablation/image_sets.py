@@ -1,7 +1,7 @@
 """Image sets of the preprocessing ablation: MNIST, centred drawings and canvases, after every step."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +32,14 @@ class ImageSet:
         labels: (N,) int64.
         donors: (N,) str, donor of each image; empty for MNIST.
         by_step: (N, 28, 28) uint8, by step.
+        clear: (N,) bool, by step: whether it was clear which ink is the digit's; without a step all were.
     """
 
     name: str
     labels: NDArray[np.int64]
     donors: NDArray[np.str_]
     by_step: Mapping[str, Pixels]
+    clear: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 def choose_digits(digits: Sequence[PenDigit], count: int) -> list[PenDigit]:
@@ -106,13 +108,15 @@ def client_set(digits: Sequence[PenDigit], kind: client.Kind) -> ImageSet:
 
 def pictures_set(digits: Sequence[PenDigit]) -> ImageSet:
     """Preprocess pictures of every kind as image files are."""
-    by_kind = {}
+    by_kind, clear = {}, {}
     for kind in pictures.KINDS:
         generator = np.random.default_rng(4)
-        by_kind[kind] = np.stack(
-            [steps.prepare_picture(pictures.render(digit.strokes, generator, kind)) for digit in digits]
-        )
-    return _image_set("pictures of more than a digit", digits, by_kind)
+        prepared = [
+            steps.prepare_picture(pictures.render(digit.strokes, generator, kind)) for digit in digits
+        ]
+        by_kind[kind] = np.stack([image for image, _ in prepared])
+        clear[kind] = np.array([is_clear for _, is_clear in prepared])
+    return replace(_image_set("pictures of more than a digit", digits, by_kind), clear=clear)
 
 
 def _image_set(name: str, digits: Sequence[PenDigit], by_step: Mapping[str, Pixels]) -> ImageSet:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from service.core.artifact import artifact
 from service.core.artifact.artifact import Artifact
 from service.core.drawing import mnist
-from service.core.network import dense_layers
+from service.core.network import dense_layers, ood_score
 from service.core.network.engine import Engine
 from training.evaluation.ablation.image_sets import ImageSet, Pixels
 
@@ -32,6 +32,7 @@ class AblationModel:
         name: Name with version.
         predict: The published network; used for MNIST's test images.
         held_out: By donor, a network that was not fitted on the donor's digits; may lack donors.
+        is_sure: Maps scores to whether each prediction is sure; None if the manifest has no threshold.
         sure_shares: Rows of a table of the manifest's shares of sure predictions; empty if it has none.
     """
 
@@ -39,14 +40,22 @@ class AblationModel:
     predict: Predict
     held_out: Mapping[str, Predict]
     sure_shares: tuple[str, ...]
+    is_sure: Callable[[NDArray[np.floating]], NDArray[np.bool_]] | None = None
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Number of correct predictions, and number of images."""
+    """Accuracy on some images.
+
+    Attributes:
+        correct: Number of correct predictions.
+        images: Number of images.
+        wrong_and_sure: Number of wrong predictions that are sure; None if the network does not state it.
+    """
 
     correct: int
     images: int
+    wrong_and_sure: int | None = None
 
     @property
     def value(self) -> float:
@@ -55,7 +64,10 @@ class Accuracy:
 
     def __str__(self) -> str:
         error = math.sqrt(self.value * (1 - self.value) / self.images)
-        return f"{self.value:.1%}".replace("%", "") + f" ± {100 * error:.1f}"
+        text = f"{self.value:.1%}".replace("%", "") + f" ± {100 * error:.1f}"
+        return (
+            text if self.wrong_and_sure is None else f"{text} ({100 * self.wrong_and_sure / self.images:.1f})"
+        )
 
 
 def load_models(root: Path, folds: Path, donors: Sequence[str]) -> list[AblationModel]:
@@ -97,7 +109,15 @@ def load_model(published: Artifact, folds: Path | None, donors: Sequence[str]) -
         paths = {donor: folds / f"{donor}.onnx" for donor in donors} if folds else {}
         held_out = {donor: fold for donor, path in paths.items() if (fold := _fold(published, path))}
     name = f"{published.manifest.name} {published.manifest.version}"
-    return AblationModel(name, predict, held_out, sure_shares(published))
+    return AblationModel(name, predict, held_out, sure_shares(published), _sureness(published))
+
+
+def _sureness(published: Artifact) -> Callable[[NDArray[np.floating]], NDArray[np.bool_]] | None:
+    """Return the rule of a manifest for sure predictions; None if it has none."""
+    rule, temperature = published.manifest.certainty, published.manifest.temperature
+    if rule is None:
+        return None
+    return lambda logits: np.asarray(ood_score.negative_energy(logits, temperature) >= rule.threshold)
 
 
 def _fold(published: Artifact, path: Path) -> Predict | None:
@@ -136,20 +156,34 @@ def accuracy(model: AblationModel, images: ImageSet, step: str, donor: str = "")
         None if there is a donor among the images on whose digits every network was fitted.
     """
     pixels, labels = images.by_step[step], images.labels
+    clear = np.ones(len(labels), np.bool_) if step not in images.clear else images.clear[step]
     if not len(images.donors):
-        return Accuracy(_correct(model.predict, pixels, labels), len(labels))
+        return _measured(model, model.predict, pixels, labels, clear)
     wanted = (donor,) if donor else tuple(np.unique(images.donors))
     if not set(wanted) <= model.held_out.keys():
         return None
-    correct = count = 0
+    parts = []
     for each in wanted:
         rows = images.donors == each
-        correct += _correct(model.held_out[each], pixels[rows], labels[rows])
-        count += int(rows.sum())
-    return Accuracy(correct, count)
+        parts.append(_measured(model, model.held_out[each], pixels[rows], labels[rows], clear[rows]))
+    sure = [part.wrong_and_sure for part in parts if part.wrong_and_sure is not None]
+    return Accuracy(
+        sum(part.correct for part in parts),
+        sum(part.images for part in parts),
+        sum(sure) if len(sure) == len(parts) else None,
+    )
 
 
-def _correct(predict: Predict, pixels: Pixels, labels: NDArray[np.int64]) -> int:
+def _measured(
+    model: AblationModel,
+    predict: Predict,
+    pixels: Pixels,
+    labels: NDArray[np.int64],
+    clear: NDArray[np.bool_],
+) -> Accuracy:
+    """Measure one network on images; `clear` is whether the segmentation of each was."""
     starts = range(0, len(pixels), _BATCH_SIZE)
-    predicted = [predict(pixels[start : start + _BATCH_SIZE]).argmax(1) for start in starts]
-    return int((np.concatenate(predicted) == labels).sum())
+    scores = np.concatenate([predict(pixels[start : start + _BATCH_SIZE]) for start in starts])
+    is_right = scores.argmax(1) == labels
+    wrong = None if model.is_sure is None else int((~is_right & model.is_sure(scores) & clear).sum())
+    return Accuracy(int(is_right.sum()), len(labels), wrong)

@@ -13,6 +13,7 @@ from PIL import Image
 from service.core.drawing import mnist, mnist_rule
 from service.core.errors import BlankImage
 from service.core.segmentation import colours, cutting
+from service.core.segmentation.crowded import Doubt
 from service.core.segmentation.paper import Blank
 
 Grey = NDArray[np.uint8]
@@ -77,9 +78,17 @@ def prepare_small(images: Grey) -> Grey:
     return prepared
 
 
-def prepare_picture(picture: Image.Image) -> Grey:
-    """Preprocess a colour picture ("RGB") as the service does the file of one: (28, 28) uint8."""
-    return _full(np.asarray(colours.grey(picture)))
+def prepare_picture(picture: Image.Image) -> tuple[Grey, bool]:
+    """Preprocess a colour picture ("RGB") as the service does the file of one.
+
+    Returns:
+        (28, 28) uint8, empty if no ink is found, and whether it is clear which ink is the digit's.
+    """
+    doubts: list[Doubt] = []
+    try:
+        return mnist.from_picture(colours.grey(picture), doubts=doubts), not doubts
+    except BlankImage:
+        return _EMPTY, False
 
 
 def _crop(light_on_dark: Grey) -> Grey:

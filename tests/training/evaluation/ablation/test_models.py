@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from service.core.artifact import artifact
 from tests import toys
 from tests.training.evaluation.ablation.toys import IMAGES, MNIST, MODEL
-from training.evaluation.ablation import steps
+from training.evaluation.ablation import image_sets, models, steps
 from training.evaluation.ablation.models import Accuracy, accuracy, load_model, load_models, sure_shares
 
 
@@ -107,3 +107,27 @@ def test_sure_shares_of_a_manifest_are_table_rows() -> None:
         "| strokes | 9,771 | 99.0% |",
         "| drawings of no digit | 3,000 | 7.1% |",
     )
+
+
+def test_wrong_predictions_that_are_sure_are_counted_unless_the_picture_was_unclear() -> None:
+    """
+    Three wrong ones: one is not sure, one is of an unclear picture.
+    """
+    labels = np.array([0, 1, 1, 1])
+    logits = np.array([[9.0, 0], [9, 0], [1, 0], [9, 0]], np.float32)
+    pixels = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((4, 28, 28), np.uint8)
+    model = models.AblationModel(
+        "toy 1", lambda some: logits[some[:, 0, 0]], {}, (), lambda scores: scores.max(axis=1) > 5
+    )
+    images = image_sets.ImageSet(
+        "toys",
+        labels,
+        np.array([], np.str_),
+        {"all clear": pixels, "one unclear": pixels},
+        {"one unclear": np.array([True, True, True, False])},
+    )
+
+    all_clear, one_unclear = (models.accuracy(model, images, step) for step in images.by_step)
+
+    assert str(all_clear) == "25.0 ± 21.7 (50.0)"
+    assert one_unclear == models.Accuracy(1, 4, 1)
