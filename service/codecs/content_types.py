@@ -4,7 +4,10 @@ import re
 from contextlib import suppress
 from functools import lru_cache
 
-from service.codecs import arrays, base64_text, multipart, npz, signatures
+import numpy as np
+from numpy.typing import NDArray
+
+from service.codecs import arrays, base64_text, multipart, npz, rows, signatures
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape
 from service.codecs.json import documents
 from service.core.errors import MalformedRequest, UnsupportedMediaType
@@ -17,6 +20,7 @@ NPZ = "application/x-npz"
 FORM = "multipart/form-data"
 PICTURES = ("image/png", "image/jpeg", "image/webp")
 CONTENT_TYPES = (JSON, OCTETS, NPY, NPZ, *PICTURES, FORM)
+ROW_CONTENT_TYPES = (JSON, NPY)
 
 UNSTATED = ""
 """Type of a body without a content type, or with one that clients send by default: its first bytes decide."""
@@ -128,6 +132,32 @@ def _decode_file(kind: str, found: str, body: bytes, shape: Shape, limits: Limit
 def is_compressed(body: bytes) -> bool:
     """Return whether a body is an archive, so that decoding it takes longer than its size suggests."""
     return body[:2] == b"PK"
+
+
+def decode_rows(content_type: bytes, body: bytes, shape: Shape, limits: Limits) -> NDArray[np.float32]:
+    """Decode a request body for a network whose input is a row of numbers.
+
+    Args:
+        content_type: As in `decode`.
+        body: The whole body.
+        shape: Shape of one row of the model, (n,).
+        limits: Limits of one request.
+
+    Returns:
+        (B, n) float32, B >= 1.
+
+    Raises:
+        UnsupportedMediaType: The content type is none of `ROW_CONTENT_TYPES`.
+        MalformedRequest: The body does not match its content type, or has the wrong shape, dtype or range.
+        PayloadTooLarge: There are more rows than the limits allow.
+    """
+    limits = limits.of(shape)
+    kind = media_type(content_type)
+    if kind == JSON or (kind == UNSTATED and signatures.is_json(body)):
+        return rows.read_json(body, shape, limits)
+    if kind == NPY:
+        return rows.read_npy(body, shape, limits)
+    raise UnsupportedMediaType("Content-Type", ROW_CONTENT_TYPES, _quoted(content_type))
 
 
 @lru_cache(256)

@@ -61,8 +61,11 @@ class Drawing:
 Drawings = NDArray[np.uint8] | list[Drawing]
 """Batch in the model's shape, (B, ...) uint8; or drawings."""
 
+DrawingsOrRows = Drawings | NDArray[np.float32]
+"""Drawings; or rows of numbers, (B, n) float32."""
 
-def file_names(drawings: Drawings) -> list[str | None]:
+
+def file_names(drawings: DrawingsOrRows) -> list[str | None]:
     """Return the name of each drawing's file; an empty list if none has one."""
     if isinstance(drawings, np.ndarray):
         return []

@@ -9,6 +9,7 @@
     - PayloadTooLarge        more bytes, images or pixels than allowed
     - UnsupportedMediaType   an unknown content type or compression
     - UnknownModel, UnknownVersion, UnknownLayer, UnknownUnit
+    - NotExplainable         the network has other than dense layers with ReLU
     - ReportUnavailable      the model has no report
       . ReportBroken         the model's report cannot be read
     - UnknownPicture         the model's report has no such picture
@@ -117,6 +118,16 @@ class UnknownUnit(RequestError):
 
     def __init__(self, layer: str, expected: str, got: str) -> None:
         super().__init__(f"Unit of layer {layer!r} should be {expected}; got {_cut(got)}.")
+
+
+class NotExplainable(RequestError):
+    """The network has other than dense layers with ReLU, so it cannot be explained exactly."""
+
+    def __init__(self, model: str, version: str) -> None:
+        super().__init__(
+            "Model should have dense layers with ReLU only, which can be explained exactly; "
+            f"got {model!r} version {version}, which is served with predictions alone."
+        )
 
 
 class ReportUnavailable(RequestError):

@@ -14,8 +14,8 @@ from time import perf_counter
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from service.core.artifact.inputs import Inputs
 from service.inference.models.model import Model
 from service.inference.predictor import Prediction, Predictor
 
@@ -35,7 +35,7 @@ class BatchedRequest(Protocol):
     def is_cancelled(self) -> bool:
         """Return whether the prediction is no longer wanted."""
 
-    def images(self) -> NDArray[np.uint8] | None:
+    def images(self) -> Inputs | None:
         """Return the preprocessed images; called once, before the prediction.
 
         Returns:
@@ -49,10 +49,10 @@ class BatchedRequest(Protocol):
         """Handle an error of any step."""
 
 
-_Read = tuple[NDArray[np.uint8], BatchedRequest]
+_Read = tuple[Inputs, BatchedRequest]
 
 
-def _images_of(request: BatchedRequest) -> NDArray[np.uint8] | None:
+def _images_of(request: BatchedRequest) -> Inputs | None:
     """Return the images of a request; None if it runs in another way, or has failed."""
     try:
         return request.images()

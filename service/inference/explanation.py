@@ -1,12 +1,12 @@
 """Explanations of predictions: attributions for the explained classes, limits, memory cost."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.codecs.drawings import Limits
+from service.core.errors import NotExplainable
 from service.core.network import attribution
 from service.core.network.attribution import Explanation
 from service.inference.models.model import Model
@@ -18,6 +18,12 @@ _MAX_IMAGES = 256
 
 MOST_INLINE = 1
 """Number of images that are explained on the event loop, in about 1 ms."""
+
+
+def check_model(model: Model) -> None:
+    """Raise NotExplainable if a model has other than dense layers with ReLU."""
+    if not model.layers:
+        raise NotExplainable(model.name, model.version)
 
 
 def explain(prediction: Prediction, label_index: int | None) -> tuple[NDArray[np.intp], Explanation]:
@@ -42,7 +48,7 @@ def image_bytes(model: Model, seen: bool = False, text: int = 0) -> int:
     """Return the memory that explaining one image takes; `seen` and `text` as in `costs.image_cost`."""
     units = sum(layer.units for layer in model.manifest.layers)
     classes = len(model.manifest.labels)
-    return costs.image_cost(math.prod(model.shape), classes, seen=seen, explained=units, text=text)
+    return costs.image_cost(model.input_bytes, classes, seen=seen, explained=units, text=text)
 
 
 def limits_of(limits: Limits) -> Limits:

@@ -7,21 +7,20 @@ event loop, long ones in the thread pool. A transport only parses the request an
 from __future__ import annotations  # of functions that are made anew for every request
 
 import asyncio
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from service.codecs.drawings import Drawings, Limits
+from service.codecs.drawings import Drawings, DrawingsOrRows, Limits
+from service.core.artifact.inputs import Inputs
 from service.core.drawing.steps import StepRecorder
-from service.core.errors import DeadlineExceeded
+from service.core.errors import DeadlineExceeded, MalformedRequest
 from service.inference import preprocessing, several_digits
 from service.inference.batching import Batching
 from service.inference.models.model import Model
@@ -49,7 +48,7 @@ class PredictionRequest(NamedTuple, Generic[Response]):
     """A parsed request.
 
     Attributes:
-        drawings: The images or drawings.
+        drawings: The images, drawings or rows.
         encode: Encodes the response.
         prepare: The preprocessing, as `preprocessing.prepare` takes it.
         most_inline: Number of images up to which a small body is encoded on the event loop; None for any.
@@ -65,7 +64,7 @@ class PredictionRequest(NamedTuple, Generic[Response]):
             returns it; None for the minimum.
     """
 
-    drawings: Drawings
+    drawings: DrawingsOrRows
     encode: Callable[[Prediction], Response]
     prepare: Preprocessing | None = None
     most_inline: int | None = None
@@ -74,14 +73,16 @@ class PredictionRequest(NamedTuple, Generic[Response]):
     timeout_s: float | None = None
     priority: int = 0
     image_bytes: int | None = None
-    cut: Callable[[Drawings], NDArray[np.uint8]] | None = None
+    cut: Callable[[Drawings], Inputs] | None = None
 
     def is_short(self, model: Model) -> bool:
         """Return whether it can run on the event loop of a model without delaying other requests."""
         is_small = self.most_inline is None or len(self.drawings) <= self.most_inline
-        if self.recorders is not None or not is_small:
+        if self.recorders is not None or not is_small or not model.is_quick:
             return False
-        return preprocessing.is_quick(self.drawings, self.prepare, model.preprocessing)
+        if model.takes_rows:
+            return True
+        return preprocessing.is_quick(cast("Drawings", self.drawings), self.prepare, model.preprocessing)
 
 
 class PredictionJob(ABC, Generic[Response]):
@@ -138,7 +139,7 @@ class PredictionJob(ABC, Generic[Response]):
     def fail(self, error: Exception) -> None:
         """Send an error response."""
 
-    def images(self) -> NDArray[np.uint8] | None:
+    def images(self) -> Inputs | None:
         """Return the preprocessed images for a batch; None if the request is long and runs on its own."""
         request = self._parse()
         pipeline, context, model = self._pipeline, self._context, self._model
@@ -285,18 +286,23 @@ class Pipeline:
 
     def acquired(self, model: Model, request: PredictionRequest[Response]) -> AbstractContextManager[None]:
         """Acquire the memory of a request's images while entered; raises as `Budget.acquired`."""
-        each = request.image_bytes or costs.image_cost(math.prod(model.shape), len(model.manifest.labels))
+        each = request.image_bytes or costs.image_cost(model.input_bytes, len(model.manifest.labels))
         return self.budget.acquired(each * len(request.drawings))
 
     def preprocess(
         self, context: RequestContext, model: Model, request: PredictionRequest[Response]
-    ) -> NDArray[np.uint8]:
+    ) -> Inputs:
         """Return the images in the model's input shape; raises as `preprocessing.prepare`."""
-        if request.cut is not None:
-            images = request.cut(request.drawings)
+        images: Inputs
+        drawings = cast("Drawings", request.drawings)  # unless the model takes rows
+        if model.takes_rows:
+            preprocessing.check_rows(request.prepare, request.recorders)
+            images = cast("Inputs", request.drawings)
+        elif request.cut is not None:
+            images = request.cut(drawings)
         else:
             images = preprocessing.prepare(
-                request.drawings,
+                drawings,
                 model.shape,
                 self.limits,
                 request.prepare,
@@ -311,7 +317,13 @@ class Pipeline:
     def encode(
         self, context: RequestContext, request: PredictionRequest[Response], prediction: Prediction
     ) -> Response:
-        """Encode the response, and record the time and the batch size of the prediction."""
+        """Encode the response, and record the time and the batch size of the prediction.
+
+        Raises:
+            MalformedRequest: The scores of a row are not finite.
+        """
+        if prediction.model.takes_rows:
+            _check_finite(prediction)
         now = perf_counter()
         context.mark("queue", now - prediction.seconds)
         context.mark("infer", now)
@@ -319,6 +331,14 @@ class Pipeline:
         context.mark("encode")
         context.images, context.batch = prediction.count, prediction.batch
         return response
+
+
+def _check_finite(prediction: Prediction) -> None:
+    """Raise MalformedRequest if the numbers of a row are so large that its scores overflow."""
+    finite = np.isfinite(prediction.scores.logits).all(axis=1)
+    if not finite.all():
+        expected = "numbers for which the scores of the model are finite"
+        raise MalformedRequest(f"Row {finite.argmin()}", expected, "larger ones")
 
 
 class _AwaitedJob(PredictionJob[Response]):

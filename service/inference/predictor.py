@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from service.core.artifact.inputs import Inputs
 from service.core.network import ood_score
 from service.core.network.engine import Scores
 from service.inference.models.model import Model
@@ -22,7 +23,7 @@ class Run:
 
     Attributes:
         model: The model.
-        images: (B, ...) uint8, the model's input.
+        images: (B, ...) uint8 or float32, the model's input.
         scores: The model's scores, one row per image.
         sure: (B,) whether each image is in distribution; None if the manifest has no threshold.
         seconds: Duration of the run.
@@ -30,7 +31,7 @@ class Run:
     """
 
     model: Model
-    images: NDArray[np.uint8]
+    images: Inputs
     scores: Scores
     sure: NDArray[np.bool_] | None
     seconds: float
@@ -59,8 +60,8 @@ class Prediction:
         self.batch = 0 if start else len(run.images)
 
     @property
-    def images(self) -> NDArray[np.uint8]:
-        """(B, ...) uint8, the model's input."""
+    def images(self) -> Inputs:
+        """(B, ...) uint8 or float32, the model's input."""
         return self._run.images[self._rows]
 
     @property
@@ -100,21 +101,21 @@ class Predictor:
         """Return a model; as `Registry.get`."""
         return self._registry.get(name, version)
 
-    def predict(self, model: Model, images: NDArray[np.uint8]) -> Prediction:
+    def predict(self, model: Model, images: Inputs) -> Prediction:
         """Run a model on the images of one request; as `run`."""
         return Prediction(self.run(model, images), 0, len(images))
 
-    def run(self, model: Model, images: NDArray[np.uint8]) -> Run:
+    def run(self, model: Model, images: Inputs) -> Run:
         """Run a model on a batch; as `run_model`."""
         return run_model(model, images)
 
 
-def run_model(model: Model, images: NDArray[np.uint8]) -> Run:
+def run_model(model: Model, images: Inputs) -> Run:
     """Run a model on a batch.
 
     Args:
         model: A loaded model.
-        images: (B, ...) uint8 of the model's input shape, B >= 1.
+        images: (B, ...) of the model's input dtype and shape, B >= 1.
 
     Returns:
         The scores with their model, images and duration.

@@ -15,7 +15,7 @@ from PIL import Image
 
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape
 from service.codecs.pictures import header, image_files
-from service.core.artifact.manifest import DIGIT_SHAPE, InputPreprocessing, default_preprocessing
+from service.core.artifact.inputs import DIGIT_SHAPE, InputPreprocessing, default_preprocessing
 from service.core.drawing import mnist, mnist_rule
 from service.core.drawing.steps import StepRecorder
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
@@ -182,6 +182,14 @@ def prepare(
             findings.add(row, preprocessed, kind)
         images.append(preprocessed.image)
     return images[0][None] if len(images) == 1 else np.stack(images)
+
+
+def check_rows(mode: Preprocessing | None, recorders: list[StepRecorder] | None) -> None:
+    """Raise MalformedRequest if rows, which have no preprocessing, should have some."""
+    if mode == "mnist":
+        raise MalformedRequest("Query 'prepare'", "none, or left out, for a model of rows", "'mnist'")
+    if recorders is not None:
+        raise MalformedRequest("Query 'include'", "without steps for a model of rows", "'steps'")
 
 
 class _Target(NamedTuple):

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.codecs.drawings import Drawing, Drawings, Limits, Shape, check_count, without_ones
-from service.core.artifact.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME
+from service.codecs import rows
+from service.codecs.drawings import Drawing, DrawingsOrRows, Limits, Shape, check_count, without_ones
+from service.core.artifact.manifest import LOGITS_NAME, PROBABILITIES_NAME
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
 from service.core.wording import quote
 from service.inference import explanation
@@ -22,7 +23,7 @@ from service.inference.request_context import RequestContext
 from service.oip import parameters, tensor_contents
 from service.oip.messages import InferenceRequest, InferenceResponse, Output, RequestedOutput
 from service.oip.parameters import ExplainedClass
-from service.oip.tensors import BYTES, Tensor
+from service.oip.tensors import BOOL, BYTES, Tensor
 
 Response = TypeVar("Response")
 
@@ -86,15 +87,18 @@ def prediction_request(
 
 def _drawings(
     request: InferenceRequest, model: Model, limits: Limits, prepare: Preprocessing | None
-) -> Drawings:
-    """Return the images of the input tensor, or its image files."""
-    if len(request.inputs) != 1 or request.inputs[0].name != INPUT_NAME:
+) -> DrawingsOrRows:
+    """Return the images of the input tensor, or its image files, or rows of numbers."""
+    name = model.manifest.input.name
+    if len(request.inputs) != 1 or request.inputs[0].name != name:
         got = ", ".join(quote(tensor.name) for tensor in request.inputs[:4]) or "none"
-        raise TensorMismatch("Inputs", f"one named {INPUT_NAME!r}", got)
+        raise TensorMismatch("Inputs", f"one named {name!r}", got)
     tensor = request.inputs[0]
     parameters.check_no_shared_memory(tensor.parameters, tensor)
     shape = model.shape
     limits = limits.of(shape)
+    if model.takes_rows:
+        return _rows(tensor, shape, limits)
     if tensor.datatype == BYTES:
         if tensor.size < 1 or tensor.shape[:1] != (tensor.size,):  # (n, 1): n files, as in MLServer
             raise _mismatch(tensor, shape)
@@ -114,6 +118,15 @@ def _drawings(
     if is_shape:
         return images.reshape(-1, *shape)
     return [Drawing(f"Image {row} of {tensor.named}", image) for row, image in enumerate(images)]
+
+
+def _rows(tensor: Tensor, shape: Shape, limits: Limits) -> NDArray[np.float32]:
+    """Return the rows of an input tensor of numbers."""
+    if tensor.datatype in (BYTES, BOOL) or tensor.size < 1 or tensor.shape[1:] != shape:
+        expected = f"(B, {shape[0]}) FP32 with B >= 1, or another type of numbers"
+        raise TensorMismatch(tensor.title, expected, tensor.kind())
+    check_count(tensor.shape[0], limits)
+    return rows.to_float32(tensor_contents.numbers(tensor), f"Elements of {tensor.named} ")
 
 
 def _mismatch(tensor: Tensor, shape: Shape) -> TensorMismatch:

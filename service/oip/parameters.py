@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from service.core.errors import MalformedRequest
 from service.core.wording import list_text, quote
+from service.inference import explanation
 from service.inference.models.model import Model
 from service.inference.preprocessing import DRAWN, Preprocessing
 from service.oip.messages import RequestedOutput
@@ -88,8 +89,11 @@ def explained_class(parameters: Mapping[str, Any], model: Model) -> ExplainedCla
 
     Raises:
         MalformedRequest: It is neither a boolean nor a label of the model.
+        NotExplainable: An explanation is requested of a model that has none.
     """
     explain = parameters.get("explain", False)
+    if explain is not False:
+        explanation.check_model(model)
     if isinstance(explain, bool):
         return ExplainedClass(None) if explain else None
     labels = model.manifest.labels

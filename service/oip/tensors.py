@@ -33,6 +33,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
 BF16 = "BF16"
 """Datatype without a NumPy dtype: the upper 16 bits of an FP32."""
 
+BOOL = "BOOL"
+
 BYTES = "BYTES"
 """Datatype of elements of variable length."""
 

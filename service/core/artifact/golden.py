@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Base64Bytes, Field, ValidationError
 
+from service.core.artifact.inputs import Inputs
 from service.core.artifact.manifest import (
     GOLDEN_FILE,
     INPUT_NAME,
     LOGITS_NAME,
     PROBABILITIES_NAME,
+    ROW_NAME,
     Manifest,
     StrictModel,
     first_error,
@@ -26,14 +28,14 @@ class Golden:
     """Golden examples of a network.
 
     Attributes:
-        images: (B, ...) uint8, of the model's input shape.
+        images: (B, ...) uint8, or (B, n) float32 for a network of rows, of the model's input shape.
         logits: (B, classes) float32.
         probabilities: (B, classes) float32.
         tolerance: Largest difference; absolute for probabilities, relative to max(1, |logit|) for logits.
             Processors add in different orders.
     """
 
-    images: NDArray[np.uint8]
+    images: Inputs
     logits: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     tolerance: float
@@ -47,7 +49,8 @@ class _GoldenTensor(StrictModel):
 
 class _GoldenFile(StrictModel):
     tolerance: float = Field(gt=0, le=0.01)
-    image: _GoldenTensor
+    image: _GoldenTensor | None = None
+    row: _GoldenTensor | None = None
     logits: _GoldenTensor
     probabilities: _GoldenTensor
 
@@ -67,10 +70,15 @@ def parse(identity: str, content: bytes, manifest: Manifest) -> Golden:
         file = _GoldenFile.model_validate_json(content)
     except ValidationError as error:
         raise ManifestInvalid(identity, f"{GOLDEN_FILE}, {first_error(error)}.") from error
-    images = file.image.shape[0] if file.image.shape else 0
+    inputs, other = (file.image, file.row) if manifest.input.name == INPUT_NAME else (file.row, file.image)
+    if inputs is None or other is not None:
+        raise ManifestInvalid(
+            identity, f"{GOLDEN_FILE} should have {manifest.input.name}; got another input."
+        )
+    images = inputs.shape[0] if inputs.shape else 0
     arrays = []
     for declared, tensor in zip(
-        (manifest.input, *manifest.outputs), (file.image, file.logits, file.probabilities), strict=True
+        (manifest.input, *manifest.outputs), (inputs, file.logits, file.probabilities), strict=True
     ):
         shape = (images, *declared.shape[1:])
         size = int(np.prod(shape, dtype=object)) * np.dtype(declared.dtype).itemsize
@@ -92,7 +100,7 @@ def parse(identity: str, content: bytes, manifest: Manifest) -> Golden:
 def write(golden: Golden) -> bytes:
     """Serialize golden examples."""
     tensors: dict[str, NDArray[Any]] = {
-        INPUT_NAME: golden.images,
+        INPUT_NAME if golden.images.dtype == np.uint8 else ROW_NAME: golden.images,
         LOGITS_NAME: golden.logits,
         PROBABILITIES_NAME: golden.probabilities,
     }

@@ -7,9 +7,15 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from service.core.artifact.inputs import InputPreprocessing, can_preprocess, default_preprocessing
 from service.core.errors import ManifestInvalid
 
 INPUT_NAME = "image"
+"""Name of the input of a network of images: uint8, [-1, ...]."""
+
+ROW_NAME = "row"
+"""Name of the input of a network of rows: float32, [-1, numbers]."""
+
 LOGITS_NAME = "logits"
 PROBABILITIES_NAME = "probabilities"
 
@@ -20,14 +26,6 @@ GOLDEN_FILE = "golden.json"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 VERSION_PATTERN = r"^[1-9][0-9]{0,8}$"
 _DIGEST_PATTERN = r"^[0-9a-f]{64}$"
-
-InputPreprocessing = Literal["mnist", "letters", "resize", "none"]
-
-DIGIT_SHAPE = (28, 28)
-"""Shape of an image that the preprocessing of drawings makes."""
-
-_PHOTO_SHAPE = (64, 64, 3)
-"""Shape of the photographs whose manifests do not name a preprocessing."""
 
 Digest = Annotated[str, Field(pattern=_DIGEST_PATTERN)]
 
@@ -150,7 +148,9 @@ class Manifest(StrictModel):
     version: str = Field(pattern=VERSION_PATTERN)
     description: str
     sha256: dict[str, Digest] = Field(description="Digests of model.onnx and golden.json")
-    input: Tensor
+    input: Tensor = Field(
+        description="image, uint8, [-1, ...]: pixels; or row, float32, [-1, n]: numbers of any range"
+    )
     outputs: tuple[Tensor, Tensor] = Field(description="logits and probabilities")
     preprocessing: InputPreprocessing | None = Field(
         default=None,
@@ -161,8 +161,11 @@ class Manifest(StrictModel):
         "Null: mnist for [-1, 28, 28], resize for [-1, 64, 64, 3], none for others",
     )
     labels: tuple[str, ...] = Field(min_length=2)
-    layers: tuple[Layer, ...] = Field(min_length=1, description="From input to output")
-    parameters: int = Field(gt=0)
+    layers: tuple[Layer, ...] = Field(
+        description="From input to output. Empty if the network has other than dense layers with ReLU: it is "
+        "served with predictions alone, without explanations and weights"
+    )
+    parameters: int = Field(gt=0, description="Number of weights and biases")
     temperature: float = Field(default=1.0, gt=0, description="Divisor of the logits before the softmax")
     certainty: Certainty | None = Field(
         default=None, description="Null if predictions do not state whether they are sure"
@@ -180,18 +183,31 @@ class Manifest(StrictModel):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        classes = len(self.labels)
-        expected = Tensor(name=INPUT_NAME, dtype="uint8", shape=(-1, *self.input.shape[1:]))
-        if self.input != expected or min(self.input.shape[1:]) < 1:
-            raise ValueError(f"input should be {INPUT_NAME}, uint8, [-1, ...]; got {self.input}")
-        if not _can_preprocess(self.input_preprocessing, self.input.shape[1:]):
-            sides = list(self.input.shape)
-            raise ValueError(
-                f"preprocessing {self.preprocessing!r} should have an input that it makes; got {sides}"
-            )
+        self._check_tensors()
+        if self.layers:
+            self._check_layers()
+        json.dumps(self.recipe, allow_nan=False)  # raises a ValueError of its own
+        if set(self.sha256) != {MODEL_FILE, GOLDEN_FILE}:
+            raise ValueError(f"sha256 should name {MODEL_FILE} and {GOLDEN_FILE}")
+        return self
+
+    def _check_tensors(self) -> None:
+        classes, got = len(self.labels), self.input
+        shape = got.shape[1:]
+        image = Tensor(name=INPUT_NAME, dtype="uint8", shape=(-1, *shape))
+        row = Tensor(name=ROW_NAME, dtype="float32", shape=(-1, *shape[:1]))
+        if got not in (image, row) or min(shape) < 1:
+            expected = f"{INPUT_NAME}, uint8, [-1, ...], or {ROW_NAME}, float32, [-1, n]"
+            raise ValueError(f"input should be {expected}; got {got}")
+        if not can_preprocess(self.input_preprocessing, shape):
+            expected = f"preprocessing {self.preprocessing!r} should have an input that it makes"
+            raise ValueError(f"{expected}; got {list(got.shape)}")
         for name, tensor in zip((LOGITS_NAME, PROBABILITIES_NAME), self.outputs, strict=True):
             if tensor != Tensor(name=name, dtype="float32", shape=(-1, classes)):
                 raise ValueError(f"output should be {name}, float32, [-1, {classes}]; got {tensor}")
+
+    def _check_layers(self) -> None:
+        classes = len(self.labels)
         widths = [int(np.prod(self.input.shape[1:])), *(layer.units for layer in self.layers)]
         if [layer.inputs for layer in self.layers] != widths[:-1] or widths[-1] != classes:
             raise ValueError(f"layers should lead from {widths[0]} inputs to {classes} classes")
@@ -200,34 +216,14 @@ class Manifest(StrictModel):
         if len({layer.rounding is None for layer in self.layers}) > 1:
             raise ValueError("layers should be all quantized or all float32")
         rounded = [layer.rounding.given is None for layer in self.layers if layer.rounding]
+        if rounded and self.input.name != INPUT_NAME:
+            raise ValueError("quantized layers should have an input of pixels")
         if rounded and rounded != [False] * (len(self.layers) - 1) + [True]:
             raise ValueError("quantized layers should have an output scale, all but the last")
         if rounded and any(layer.activation != "relu" for layer in self.layers[:-1]):
             raise ValueError("quantized layers should have activation relu, all but the last")
         if sum(layer.parameters for layer in self.layers) != self.parameters:
             raise ValueError("parameters should be the sum over the layers")
-        json.dumps(self.recipe, allow_nan=False)  # raises a ValueError of its own
-        if set(self.sha256) != {MODEL_FILE, GOLDEN_FILE}:
-            raise ValueError(f"sha256 should name {MODEL_FILE} and {GOLDEN_FILE}")
-        return self
-
-
-def default_preprocessing(shape: tuple[int, ...]) -> InputPreprocessing:
-    """Return the preprocessing of a model whose manifest does not name one.
-
-    Args:
-        shape: Shape of one image.
-    """
-    if shape == DIGIT_SHAPE:
-        return "mnist"
-    return "resize" if shape == _PHOTO_SHAPE else "none"
-
-
-def _can_preprocess(preprocessing: InputPreprocessing, shape: tuple[int, ...]) -> bool:
-    """Return whether a preprocessing can make images of a shape."""
-    if preprocessing == "resize":
-        return len(shape) == 2 or (len(shape) == 3 and shape[-1] == 3)
-    return preprocessing == "none" or shape == DIGIT_SHAPE
 
 
 def schema() -> str:

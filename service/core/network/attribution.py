@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.core.artifact.inputs import Inputs
 from service.core.network.dense_layers import Layer
 from service.core.network.int8 import Int8Dense
 
@@ -32,19 +33,20 @@ class Explanation:
     activations: Mapping[str, NDArray[np.float32]]
 
 
-def explain(layers: Mapping[str, Layer], images: NDArray[np.uint8], classes: NDArray[np.intp]) -> Explanation:
+def explain(layers: Mapping[str, Layer], images: Inputs, classes: NDArray[np.intp]) -> Explanation:
     """Attribute the logit of one class for each image, with one forward and one backward pass.
 
     Args:
         layers: From input to output.
-        images: (B, ...) uint8.
+        images: (B, ...) uint8, or (B, n) float32.
         classes: (B,) index of the class to explain.
 
     Returns:
         Shares, biases and activations, computed in float32. Shares and bias sum to the logit within 1e-3
         (measured on the published networks: 3e-5).
     """
-    pixels = np.asarray(images.reshape(len(images), -1) / np.float32(255), np.float32)  # (B, inputs)
+    flat = images.reshape(len(images), -1)  # (B, inputs)
+    pixels = np.asarray(flat / np.float32(255) if images.dtype == np.uint8 else flat, np.float32)
     activations: dict[str, NDArray[np.float32]] = {}
     signals: dict[str, NDArray[np.float32]] = {}
     rounding_error: dict[str, NDArray[np.float32]] = {}

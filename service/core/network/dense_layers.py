@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from service.core.artifact.artifact import Artifact
+from service.core.artifact.inputs import Inputs, scale_of
 from service.core.artifact.manifest import Layer as ManifestLayer
 from service.core.errors import GraphRefused
 from service.core.network import onnx_graph
@@ -51,9 +52,6 @@ class Dense:
 
 Layer = Dense | Int8Dense
 
-_PIXEL_SCALE = 1 / 255
-"""Scale of the pixels, 0..255 to 0..1."""
-
 
 def set_blas_threads(threads: int) -> None:
     """Set the number of BLAS threads of this process.
@@ -79,7 +77,7 @@ def read(artifact: Artifact) -> dict[str, Layer]:
     """
     tensors = _Tensors(artifact.identity, onnx_graph.read_artifact(artifact).tensors)
     layers: dict[str, Layer] = {}
-    input_scale = _PIXEL_SCALE
+    input_scale = scale_of(artifact.golden.images)
     for layer in artifact.manifest.layers:
         if layer.rounding is None:
             layers[layer.name] = Dense(
@@ -94,44 +92,53 @@ def read(artifact: Artifact) -> dict[str, Layer]:
     return layers
 
 
-def logits(layers: Mapping[str, Layer], images: NDArray[np.uint8]) -> NDArray[np.float64]:
+def logits(layers: Mapping[str, Layer], images: Inputs) -> NDArray[np.float64]:
     """Compute the logits in float64, without ONNX Runtime.
 
     Args:
         layers: From input to output.
-        images: (B, ...) uint8.
+        images: (B, ...) uint8, or (B, n) float32.
 
     Returns:
         (B, classes) float64.
     """
-    inputs: NDArray[np.float64] = images.reshape(len(images), -1) / 255.0
+    inputs: NDArray[np.float64] = images.reshape(len(images), -1).astype(np.float64) * scale_of(images)
     for layer in layers.values():
         inputs = layer.activate(layer.linear(inputs))
     return inputs
 
 
 def check(
-    artifact: Artifact, layers: Mapping[str, Layer], run: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    artifact: Artifact, layers: Mapping[str, Layer], run: Callable[[Inputs], NDArray[np.float32]]
 ) -> None:
     """Check that the ONNX graph computes exactly these layers.
 
     Compares logits on the golden examples, a white image, and noise, which activates other units than digits.
+    For rows, noise has twice the spread of the golden examples.
 
     Args:
         artifact: The published folder.
         layers: As `read` returned them.
-        run: Runs the graph: (B, ...) uint8 to (B, classes) float32 logits.
+        run: Runs the graph: (B, ...) inputs to (B, classes) float32 logits.
 
     Raises:
         GraphRefused: Their logits differ.
     """
-    shape = artifact.manifest.input.shape[1:]
-    noise = np.random.default_rng(0).integers(0, 256, (4, *shape), np.uint8)
-    images = np.concatenate([artifact.golden.images, np.full((1, *shape), 255, np.uint8), noise])
+    images = np.concatenate([artifact.golden.images, *_further_inputs(artifact.golden.images)])
     expected = logits(layers, images)
     error = np.abs(run(images) - expected) / np.maximum(1, np.abs(expected).max(axis=1, keepdims=True))
     if not np.all(error <= _LOGIT_TOLERANCE):  # NaN fails too
         raise GraphRefused(artifact.identity, "logits should be those of the manifest's layers; got others.")
+
+
+def _further_inputs(golden: Inputs) -> list[Inputs]:
+    """Return a white image and four of noise; or four rows of noise."""
+    generator = np.random.default_rng(0)
+    shape = golden.shape[1:]
+    if golden.dtype == np.uint8:
+        return [np.full((1, *shape), 255, np.uint8), generator.integers(0, 256, (4, *shape), np.uint8)]
+    spread = 2 * golden.std(axis=0, dtype=np.float64)
+    return [(golden.mean(axis=0) + spread * generator.standard_normal((4, *shape))).astype(np.float32)]
 
 
 @dataclass(frozen=True)

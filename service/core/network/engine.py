@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.artifact.artifact import Artifact
-from service.core.artifact.manifest import INPUT_NAME, LOGITS_NAME, PROBABILITIES_NAME, Tensor
+from service.core.artifact.inputs import Inputs
+from service.core.artifact.manifest import LOGITS_NAME, PROBABILITIES_NAME, Tensor
 from service.core.errors import GoldenMismatch, GraphRefused, InferenceFailed, TensorMismatch
 from service.core.network import onnx_graph
 
@@ -25,8 +26,14 @@ _TEMPERATURE_TOLERANCE = 1e-3
 """Tolerance of log-probabilities against those of the logits in float64, relative to max(1, |value|)."""
 
 _MAX_RUN_PIXELS = 256 * 28 * 28
-"""Pixels of one run; larger batches are divided, at no cost in time. The activations of 4,096 images took 70
+"""Numbers of one run; larger batches are divided, at no cost in time. The activations of 4,096 images took 70
 to 126 MB in the published networks, those of 256 take 5 to 8 MB."""
+
+_MAX_OTHER_RUN_PIXELS = 8 * 28 * 28
+"""The same for networks of other layers: a convolution gives many numbers for each of its input."""
+
+_MAX_RUN_ROWS = 1024
+"""Rows of one run: a row may have few numbers, and the network many units."""
 
 _ORT_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
@@ -49,6 +56,8 @@ class Engine:
     def __init__(self, artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
         self._manifest = artifact.manifest
         self._session = session
+        most = _MAX_RUN_PIXELS if self._manifest.layers else _MAX_OTHER_RUN_PIXELS
+        self._run_rows = min(_MAX_RUN_ROWS, max(1, most // math.prod(self._manifest.input.shape[1:])))
 
     @classmethod
     def load(cls, artifact: Artifact, threads: int = 1) -> Self:
@@ -89,11 +98,11 @@ class Engine:
         _check_temperature(artifact, engine._reproduce(artifact))
         return engine
 
-    def run(self, images: NDArray[np.uint8]) -> Scores:
+    def run(self, images: Inputs) -> Scores:
         """Run the network on one batch.
 
         Args:
-            images: (B, ...) uint8 of the declared shape, B >= 1.
+            images: (B, ...) of the declared dtype and shape, B >= 1.
 
         Returns:
             One row of scores per image.
@@ -102,24 +111,26 @@ class Engine:
             TensorMismatch: Another dtype or shape.
             InferenceFailed: The runtime could not compute an answer.
         """
-        shape = self._manifest.input.shape[1:]
-        if images.dtype != np.uint8 or images.shape[1:] != shape or len(images) < 1:
+        declared = self._manifest.input
+        shape = declared.shape[1:]
+        if images.dtype != declared.dtype or images.shape[1:] != shape or len(images) < 1:
             sides = ", ".join(str(size) for size in shape)
             raise TensorMismatch(
-                f"Input {INPUT_NAME!r}",
-                f"(B, {sides}) uint8 with B >= 1",
+                f"Input {declared.name!r}",
+                f"(B, {sides}) {declared.dtype} with B >= 1",
                 f"{images.shape} {images.dtype}",
             )
-        if images.size <= _MAX_RUN_PIXELS:
+        if len(images) <= self._run_rows:
             return self._run(images)
-        step = max(1, _MAX_RUN_PIXELS // math.prod(shape))
+        step = self._run_rows
         parts = [self._run(images[start : start + step]) for start in range(0, len(images), step)]
         logits, probabilities = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Scores(logits, probabilities)
 
-    def _run(self, images: NDArray[np.uint8]) -> Scores:
+    def _run(self, images: Inputs) -> Scores:
+        feed = {self._manifest.input.name: images}
         try:
-            logits, probabilities = self._session.run([LOGITS_NAME, PROBABILITIES_NAME], {INPUT_NAME: images})
+            logits, probabilities = self._session.run([LOGITS_NAME, PROBABILITIES_NAME], feed)
         except Exception as error:  # as above: no common base
             raise InferenceFailed(self._manifest.name, self._manifest.version) from error
         return Scores(logits, probabilities)

@@ -24,6 +24,17 @@ OPERATORS = frozenset(
 )
 """The operators of a multilayer perceptron with scaling and softmax, in float32 or int8."""
 
+OTHER_OPERATORS = (
+    OPERATORS
+    | {"Abs", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "Elu", "Erf", "Exp"}
+    | {"Gelu", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish"}
+    | {"LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "MaxPool", "Mish", "Neg", "PRelu"}
+    | {"Pow", "ReduceMean", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Squeeze", "Sub"}
+    | {"Tanh", "Transpose", "Unsqueeze"}
+)
+"""The operators of feed-forward networks of other layers, such as convolutions. None of them loops, reads
+files, or makes an output whose size only its values declare."""
+
 _DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype("<f4"),
     2: np.dtype("u1"),
@@ -65,15 +76,16 @@ class Graph:
     tensors: Mapping[str, NDArray[np.generic]]
 
 
-def read(data: bytes) -> Graph:
+def read(data: bytes, allowed: frozenset[str] = OPERATORS) -> Graph:
     """Parse an ONNX file.
 
     Args:
         data: The whole file.
+        allowed: Operators that it may have.
 
     Raises:
-        GraphError: The bytes are not an ONNX file; or it has external weights, an operator that is not in
-            `OPERATORS` or of another domain, functions, training information, sparse tensors, or graphs in
+        GraphError: The bytes are not an ONNX file; or it has external weights, an operator that is not
+            allowed or of another domain, functions, training information, sparse tensors, or graphs in
             nodes.
     """
     operators: set[str] = set()
@@ -96,15 +108,16 @@ def read(data: bytes) -> Graph:
                     raise GraphError("its weights should be dense; got a sparse tensor")
     if graphs != 1:
         raise GraphError(f"it should hold exactly one graph; got {graphs}")
-    if unknown := sorted(operators - OPERATORS):
-        raise GraphError(f"its operators should be among {sorted(OPERATORS)}; got {unknown}")
+    if unknown := sorted(operators - allowed):
+        raise GraphError(f"its operators should be among {sorted(allowed)}; got {unknown}")
     return Graph(frozenset(operators), tensors)
 
 
 def read_artifact(artifact: Artifact) -> Graph:
     """Parse the ONNX file of a published folder; raises GraphRefused for the errors of `read`."""
+    allowed = OPERATORS if artifact.manifest.layers else OTHER_OPERATORS
     try:
-        return read(artifact.model)
+        return read(artifact.model, allowed)
     except GraphError as error:
         raise GraphRefused(artifact.identity, f"model.onnx is refused: {error}.") from error
 

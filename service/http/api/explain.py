@@ -26,7 +26,7 @@ from service.http.messages.responses import AS_JSON, VARY_ACCEPT, RawResponse
 from service.http.routing.operations import Operation
 from service.http.routing.options import CommaSeparated
 from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
-from service.inference import explanation
+from service.inference import explanation, request_body
 from service.inference.admission.keys import Right
 from service.inference.models.model import Model
 from service.inference.pipeline import PredictionRequest
@@ -84,7 +84,8 @@ class Endpoints:
                 path="/v1/models/{model}/explain",
                 summary="Explain predictions",
                 description="Returns what `predict` returns, and the exact attribution of each pixel to the "
-                "logit of a class. With the header `Accept: image/png` the response is a picture of the "
+                "logit of a class. A network with other than dense layers with ReLU is a 400. "
+                "With the header `Accept: image/png` the response is a picture of the "
                 "attribution, for one image.",
                 limits=self.http.describe_limits(explanation.limits_of(self.http.limits)),
                 handle=self.http.endpoint(self.explain),
@@ -103,6 +104,7 @@ class Endpoints:
         self, raw: RawRequest, model: Model, options: ExplainOptions
     ) -> PredictionRequest[RawResponse]:
         """Parse `POST …/explain`."""
+        explanation.check_model(model)
         is_picture = content_types.is_accepted(_PNG, raw.header(b"accept"))
         findings = Findings()
 
@@ -120,7 +122,7 @@ class Endpoints:
         content_type = raw.headers.get(b"content-type", b"")
         limits = explanation.limits_of(self.http.limits)
         is_blank_allowed = options.prepare == "none"
-        drawings = content_types.decode(content_type, raw.body, model.shape, limits, is_blank_allowed)
+        drawings = request_body.decode(content_type, raw.body, model, limits, is_blank_allowed)
         files = file_names(drawings)
         return PredictionRequest(
             drawings,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations  # else each request evaluates the annotations of nested functions
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from service.http.messages.responses import AS_JSON, VARY_ACCEPT, Headers, RawRe
 from service.http.routing.operations import Operation
 from service.http.routing.options import CommaSeparated, Options
 from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
+from service.inference import request_body
 from service.inference.admission.keys import Right
 from service.inference.models.model import Model
 from service.inference.models.registry import Registry
@@ -175,14 +175,12 @@ class Endpoints:
 
         content_type = raw.headers.get(b"content-type", b"")
         is_blank_allowed = options.prepare == "none"
-        drawings = content_types.decode(
-            content_type, raw.body, model.shape, self.http.limits, is_blank_allowed
-        )
+        drawings = request_body.decode(content_type, raw.body, model, self.http.limits, is_blank_allowed)
         files = file_names(drawings)
         if not include and not files:
             return PredictionRequest(drawings, encode, options.prepare, findings=findings)
         image_bytes = costs.image_cost(
-            math.prod(model.shape),
+            model.input_bytes,
             len(model.manifest.labels),
             seen="seen" in include,
             text=prediction_json.longest(files),
@@ -202,6 +200,7 @@ class Endpoints:
             "ready": True,
             "description": manifest.description,
             "input": model.shape,
+            "dtype": manifest.input.dtype,
             "preprocessing": model.preprocessing,
             "labels": manifest.labels,
             "layers": [
@@ -215,6 +214,7 @@ class Endpoints:
                 for layer in manifest.layers
             ],
             "parameters": manifest.parameters,
+            "explainable": bool(model.layers),
             "temperature": manifest.temperature,
             "certainty": manifest.certainty and manifest.certainty.model_dump(),
             "metrics": [metric.model_dump() for metric in manifest.metrics],

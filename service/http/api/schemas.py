@@ -5,7 +5,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.codecs import content_types
-from service.core.artifact.manifest import Certainty, InputPreprocessing, Measurement
+from service.core.artifact.inputs import InputPreprocessing
+from service.core.artifact.manifest import Certainty, Measurement
 from service.core.artifact.report import ReportData
 from service.core.drawing.steps import LARGEST
 
@@ -185,6 +186,10 @@ class ModelSummary(_Schema):
     input: list[int] = Field(
         examples=[[28, 28]], description="Shape of an image: height, width, and channels if it has any"
     )
+    dtype: Literal["uint8", "float32"] = Field(
+        description="uint8: images, sent as the operations that predict describe. float32: rows of as many "
+        'numbers as `input` has, sent as {"row": [...]}, {"rows": [[...], ...]} or a NumPy array'
+    )
     preprocessing: InputPreprocessing = Field(
         description="How drawings and picture files become the input. mnist: as the MNIST images; letters: "
         "the same, but images of 28 x 28 pixels are used unchanged; resize: the central part of a picture "
@@ -193,6 +198,10 @@ class ModelSummary(_Schema):
     labels: list[str]
     layers: list[LayerSummary]
     parameters: int
+    explainable: bool = Field(
+        description="Whether predictions can be explained and weights shown; false for a network with other "
+        "than dense layers with ReLU, whose `layers` are empty"
+    )
     temperature: float = Field(description="Divisor of the logits before the softmax")
     certainty: Certainty | None = Field(
         description="Threshold from which a prediction is sure, with its measured rates; null: predictions "

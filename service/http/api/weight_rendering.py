@@ -79,7 +79,7 @@ def layer_list(model: Model) -> Rendering:
             )
         return documents.dump({"model": model.name, "version": model.version, "layers": layers})
 
-    largest = max(layer.inputs * layer.units for layer in model.manifest.layers)
+    largest = max(layer.inputs * layer.units for layer in model.manifest.layers) if model.layers else 0
     return Rendering(render, _FIXED_COST + _LIST_COST * largest)
 
 

@@ -47,6 +47,7 @@ TABLE: dict[type[ServiceError], Problem] = {
     errors.UnknownVersion: Problem(404, "unknown-version", "Version is not known"),
     errors.UnknownLayer: Problem(404, "unknown-layer", "Layer is not known"),
     errors.UnknownUnit: Problem(404, "unknown-unit", "Unit is not known"),
+    errors.NotExplainable: Problem(400, "not-explainable", "Model cannot be explained"),
     errors.ReportUnavailable: Problem(404, "no-report", "Model has no report that can be read"),
     errors.UnknownPicture: Problem(404, "unknown-picture", "Picture is not known"),
     errors.BodyTimeout: Problem(408, "body-timeout", "Body arrived too slowly"),

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from service.codecs import content_types
-from service.codecs.json import documents
 from service.http.api import schemas
 from service.http.messages import prediction_json
 from service.http.messages.responses import AS_JSON, RawResponse
@@ -11,6 +10,7 @@ from service.http.oip.schemas import instances_body
 from service.http.routing.operations import Operation
 from service.http.routing.options import Options
 from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
+from service.inference import request_body
 from service.inference.admission.keys import Right
 from service.inference.models.model import Model
 from service.inference.pipeline import PredictionRequest
@@ -51,8 +51,7 @@ class Endpoints:
     def predict(self, raw: RawRequest, model: Model, options: Options) -> PredictionRequest[RawResponse]:
         """Parse `POST …:predict`."""
         del options
-        limits = self.http.limits.of(model.shape)
-        return PredictionRequest(documents.read_instances(raw.body, model.shape, limits), _encode)
+        return PredictionRequest(request_body.decode_instances(raw.body, model, self.http.limits), _encode)
 
 
 def _encode(prediction: Prediction) -> RawResponse:
