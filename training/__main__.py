@@ -21,6 +21,9 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130
 PAGES = ("numbers", "steps")
 """Subcommands in `training/cli/commands/pages/`."""
 
+_MODULES = {"import": "import_network"}
+"""Modules of subcommands whose names are words of Python."""
+
 Command = Callable[[Namespace, Path, Mapping[str, DataSet]], None]
 """Runs a subcommand with its arguments, the data folder and the data sets."""
 
@@ -54,7 +57,7 @@ def main(
 
 def _command(name: str) -> Command:
     # imported on demand: torch, Optuna and Matplotlib take seconds, and some commands need none of them
-    module = f"pages.{name}" if name in PAGES else name
+    module = f"pages.{name}" if name in PAGES else _MODULES.get(name, name)
     command: Command = importlib.import_module(f"training.cli.commands.{module}").run
     return command
 

@@ -35,6 +35,17 @@ class TrainingError(Exception):
     """Base class of the trainer's errors."""
 
 
+class NotImportable(TrainingError):
+    """A network of another library cannot be imported; the message says what is not accepted and why."""
+
+
+class NameTaken(TrainingError):
+    """A model of this name is published already; an import never replaces one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"--name should be a name that no published model has; got {name}.")
+
+
 class DataError(TrainingError):
     """Base class of errors of a data set."""
 

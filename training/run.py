@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from service.core.artifact.manifest import Certainty, InputPreprocessing, Measurement
+from service.core.artifact.manifest import Certainty, Measurement
 from service.core.artifact.report import Confusion, write_confusions
+from service.core.inputs import InputPreprocessing
 from training.data.data_sets import FitJob
 from training.errors import UnknownName
 from training.evaluation.measurements import measure

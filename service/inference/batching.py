@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from service.core.artifact.inputs import Inputs
+from service.core.inputs import Inputs
 from service.inference.models.model import Model
 from service.inference.predictor import Prediction, Predictor
 

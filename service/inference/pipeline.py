@@ -18,9 +18,9 @@ from typing import Generic, NamedTuple, TypeVar, cast
 import numpy as np
 
 from service.codecs.drawings import Drawings, DrawingsOrRows, Limits
-from service.core.artifact.inputs import Inputs
 from service.core.drawing.steps import StepRecorder
 from service.core.errors import DeadlineExceeded, MalformedRequest
+from service.core.inputs import Inputs
 from service.inference import preprocessing, several_digits
 from service.inference.batching import Batching
 from service.inference.models.model import Model

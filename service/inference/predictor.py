@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.artifact.inputs import Inputs
+from service.core.inputs import Inputs
 from service.core.network import ood_score
 from service.core.network.engine import Scores
 from service.inference.models.model import Model

@@ -15,10 +15,10 @@ from PIL import Image
 
 from service.codecs.drawings import Drawing, Drawings, Limits, Shape
 from service.codecs.pictures import header, image_files
-from service.core.artifact.inputs import DIGIT_SHAPE, InputPreprocessing, default_preprocessing
 from service.core.drawing import mnist, mnist_rule
 from service.core.drawing.steps import StepRecorder
 from service.core.errors import MalformedRequest, PayloadTooLarge, TensorMismatch
+from service.core.inputs import DIGIT_SHAPE, InputPreprocessing, default_preprocessing
 from service.core.reading import separation
 from service.core.segmentation import cutting
 from service.core.segmentation.crowded import Doubt

@@ -16,6 +16,7 @@ from onnx import numpy_helper
 
 from service.core.artifact import artifact, checksums
 from service.core.artifact.artifact import Artifact
+from service.core.inputs import Inputs, scale_of
 from service.core.network import dense_layers, onnx_graph
 from service.core.network.engine import Engine
 from tests import toys
@@ -49,7 +50,7 @@ PUBLISHED = [(name, version) for name, versions in artifact.versions(ROOT).items
 each_folder = pytest.mark.parametrize(("name", "version"), PUBLISHED)
 
 
-def forward(published: Artifact, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+def forward(published: Artifact, images: Inputs) -> NDArray[np.float64]:
     """Return the logits of a rectifier network, in double precision, from its matrices and biases.
 
     The matrices are those that the service shows, the biases those that the `onnx` package reads.
@@ -59,7 +60,7 @@ def forward(published: Artifact, images: NDArray[np.uint8]) -> NDArray[np.float6
     layers = dense_layers.read(published)
     if published.manifest.layers[0].rounding:
         return forward_in_whole_numbers(published, tensors, images)
-    signal = images.reshape(len(images), -1) / 255.0  # (B, inputs)
+    signal: NDArray[np.float64] = images.reshape(len(images), -1) * scale_of(images)  # (B, inputs)
     for layer in published.manifest.layers:
         signal = signal @ layers[layer.name].weight.astype(np.float64) + tensors[layer.bias]  # (B, units)
         if layer.activation == "relu":
@@ -68,7 +69,7 @@ def forward(published: Artifact, images: NDArray[np.uint8]) -> NDArray[np.float6
 
 
 def forward_in_whole_numbers(
-    published: Artifact, tensors: Mapping[str, NDArray[Any]], images: NDArray[np.uint8]
+    published: Artifact, tensors: Mapping[str, NDArray[Any]], images: Inputs
 ) -> NDArray[np.float64]:
     """Return the logits of a rounded network, in 64-bit whole numbers, from the file's tensors."""
     signal = images.reshape(len(images), -1).astype(np.int64)

@@ -5,8 +5,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from service.core.artifact.manifest import NAME_PATTERN
+from service.core.inputs import InputPreprocessing
 from training.cli import hyperparameters
 from training.recipes import toml_file
 from training.recipes.recipe import Recipe
@@ -89,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     _add_fit(commands.add_parser("fit", help="fit a network, verify it and publish it"))
+    _add_import(commands.add_parser("import", help="publish a network that was trained elsewhere"))
     _add_quantise(commands.add_parser("quantise", help="publish a network's next version in int8"))
     _add_sweep(commands.add_parser("sweep", help="search for better hyperparameters"))
     _add_report(commands.add_parser("report", help="evaluate published networks, and write their reports"))
@@ -194,6 +197,47 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
 
 def _recipes() -> str:
     return f"name of a recipe: {', '.join(RECIPES)}"
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, nargs="?", metavar="FILE.onnx", help="an ONNX file")
+    parser.add_argument("--sklearn", type=Path, metavar="FILE", help="a file of joblib.dump or pickle.dump")
+    parser.add_argument(
+        "--torch",
+        metavar="MODULE:FACTORY",
+        help="a function or class that makes the module, called without arguments; this runs its code",
+    )
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="state of --torch, as safetensors")
+    parser.add_argument("--name", required=True, help="name of the model, which must be new")
+    parser.add_argument("--labels", metavar="A,B,C|FILE", help="names of the classes, or a file of them")
+    parser.add_argument(
+        "--input",
+        type=_shape,
+        metavar="28,28",
+        help="shape of an image, or length of a row",
+    )
+    parser.add_argument(
+        "--scale", type=float, metavar="N", help="what the network's numbers were divided by: 255 or 1"
+    )
+    parser.add_argument("--mean", type=_numbers, default=(0.0,), metavar="A,B,C", help="mean subtracted then")
+    parser.add_argument("--std", type=_numbers, default=(1.0,), metavar="A,B,C", help="divisor after that")
+    parser.add_argument(
+        "--preprocessing",
+        choices=get_args(InputPreprocessing),
+        help="how pictures and strokes become the input; default: resize, of 28 x 28 none",
+    )
+    _add_models_folder(parser)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(number) for number in text.split(","))
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    sides = tuple(int(side) for side in text.split(","))
+    if not 1 <= len(sides) <= 3 or min(sides) < 1 or (len(sides) == 3 and sides[2] != 3):
+        raise argparse.ArgumentTypeError(f"should be n, H,W or H,W,3; got {text}")
+    return sides
 
 
 def _add_quantise(parser: argparse.ArgumentParser) -> None:

@@ -10,11 +10,11 @@ from service.core.artifact.manifest import (
     PROBABILITIES_NAME,
     Certainty,
     DataSource,
-    InputPreprocessing,
     Making,
     Measurement,
     Tensor,
 )
+from service.core.inputs import InputPreprocessing
 from training.data.examples import Split
 from training.model.mlp import MLP
 from training.publishing import onnx_float

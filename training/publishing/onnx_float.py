@@ -34,7 +34,7 @@ def to_onnx(net: MLP, image_shape: tuple[int, ...], temperature: float = 1.0) ->
     batch = torch.zeros(
         (2, *image_shape), dtype=torch.uint8
     )  # 2: a size of 1 would be exported as a constant
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             _WithSoftmax(net, temperature).eval(),
             (batch,),
@@ -101,7 +101,7 @@ def _strip(model: onnx.ModelProto) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Suppress the exporter's log messages and its own deprecation warnings."""
     log = logging.getLogger("torch.onnx")
     level = log.level

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Base64Bytes, Field, ValidationError
 
-from service.core.artifact.inputs import Inputs
 from service.core.artifact.manifest import (
     GOLDEN_FILE,
     INPUT_NAME,
@@ -21,6 +20,7 @@ from service.core.artifact.manifest import (
     first_error,
 )
 from service.core.errors import ManifestInvalid
+from service.core.inputs import Inputs
 
 
 @dataclass(frozen=True)

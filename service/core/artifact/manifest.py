@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from service.core.artifact.inputs import InputPreprocessing, can_preprocess, default_preprocessing
 from service.core.errors import ManifestInvalid
+from service.core.inputs import InputPreprocessing, can_preprocess, default_preprocessing
 
 INPUT_NAME = "image"
 """Name of the input of a network of images: uint8, [-1, ...]."""

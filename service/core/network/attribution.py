@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.core.artifact.inputs import Inputs
+from service.core.inputs import Inputs
 from service.core.network.dense_layers import Layer
 from service.core.network.int8 import Int8Dense
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from service.core.artifact.artifact import Artifact
-from service.core.artifact.inputs import Inputs, scale_of
 from service.core.artifact.manifest import Layer as ManifestLayer
 from service.core.errors import GraphRefused
+from service.core.inputs import Inputs, scale_of
 from service.core.network import onnx_graph
 from service.core.network.int8 import Float, Int8Dense
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.core.artifact.artifact import Artifact
-from service.core.artifact.inputs import Inputs
 from service.core.artifact.manifest import LOGITS_NAME, PROBABILITIES_NAME, Tensor
 from service.core.errors import GoldenMismatch, GraphRefused, InferenceFailed, TensorMismatch
+from service.core.inputs import Inputs
 from service.core.network import onnx_graph
 
 # Disables ONNX Runtime's telemetry; read when the package is imported.

@@ -26,8 +26,9 @@ from service.http.messages.responses import AS_JSON, VARY_ACCEPT, RawResponse
 from service.http.routing.operations import Operation
 from service.http.routing.options import CommaSeparated
 from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
-from service.inference import explanation, request_body
+from service.inference import explanation
 from service.inference.admission.keys import Right
+from service.inference.models import request_body
 from service.inference.models.model import Model
 from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction

@@ -19,8 +19,8 @@ from service.http.messages.responses import AS_JSON, VARY_ACCEPT, Headers, RawRe
 from service.http.routing.operations import Operation
 from service.http.routing.options import CommaSeparated, Options
 from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
-from service.inference import request_body
 from service.inference.admission.keys import Right
+from service.inference.models import request_body
 from service.inference.models.model import Model
 from service.inference.models.registry import Registry
 from service.inference.pipeline import PredictionRequest

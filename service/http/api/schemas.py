@@ -5,10 +5,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.codecs import content_types
-from service.core.artifact.inputs import InputPreprocessing
 from service.core.artifact.manifest import Certainty, Measurement
 from service.core.artifact.report import ReportData
 from service.core.drawing.steps import LARGEST
+from service.core.inputs import InputPreprocessing
 
 
 class _Schema(BaseModel):

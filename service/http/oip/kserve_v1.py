@@ -10,8 +10,8 @@ from service.http.oip.schemas import instances_body
 from service.http.routing.operations import Operation
 from service.http.routing.options import Options
 from service.http.routing.predict_endpoint import HttpPipeline, RawRequest
-from service.inference import request_body
 from service.inference.admission.keys import Right
+from service.inference.models import request_body
 from service.inference.models.model import Model
 from service.inference.pipeline import PredictionRequest
 from service.inference.predictor import Prediction

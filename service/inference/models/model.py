@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from service.core.artifact.artifact import Artifact
-from service.core.artifact.inputs import InputPreprocessing
 from service.core.artifact.manifest import ROW_NAME, Manifest
+from service.core.inputs import InputPreprocessing
 from service.core.network import dense_layers
 from service.core.network.dense_layers import Layer
 from service.core.network.engine import Engine

@@ -20,6 +20,7 @@ from service.core.errors import (
     ManagementOff,
     ManifestInvalid,
     ModelNotReady,
+    NotExplainable,
     Overloaded,
     PayloadTooLarge,
     RateExceeded,
@@ -61,6 +62,11 @@ EXAMPLES: list[tuple[ServiceError, str]] = [
     (UnknownVersion("ink", "3", ["1", "2"]), "Version of 'ink' should be one of 1, 2; got '3'."),
     (UnknownVersion("ink", "3", []), "Version of 'ink' should be one of (none); got '3'."),
     (UnknownLayer("ink", "x", ["output"]), "Layer of 'ink' should be one of output; got 'x'."),
+    (
+        NotExplainable("iris", "1"),
+        "Model should have dense layers with ReLU only, which can be explained exactly; got 'iris' version "
+        "1, which is served with predictions alone.",
+    ),
     (UnknownUnit("output", "0 to 9", "10"), "Unit of layer 'output' should be 0 to 9; got '10'."),
     (
         ReportUnavailable("ink", "1", "have been written", "none"),

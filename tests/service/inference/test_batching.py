@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.core.errors import InferenceFailed, TensorMismatch
+from service.core.inputs import Inputs
 from service.inference.batching import Batching
 from service.inference.models.model import Model
 from service.inference.models.registry import Registry
@@ -26,7 +27,7 @@ class Counting(Predictor):
         self.sizes: list[int] = []
         self.fails = False
 
-    def run(self, model: Model, images: NDArray[np.uint8]) -> Run:
+    def run(self, model: Model, images: Inputs) -> Run:
         self.sizes.append(len(images))
         if self.fails:
             raise InferenceFailed(model.name, model.version)

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from service.core.artifact import artifact
 from service.core.artifact.artifact import Artifact
 from service.core.errors import GraphRefused
+from service.core.inputs import Inputs
 from service.core.network import dense_layers
 from service.core.network.engine import Engine
 from tests import precision, toys
@@ -144,7 +145,7 @@ def test_layers_different_from_the_graph_are_refused(quadrants: Artifact, wrong:
     """
     layers = dense_layers.read(quadrants)
 
-    def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(images: Inputs) -> NDArray[np.float32]:
         found = dense_layers.logits(layers, images).astype(np.float32)
         found[row, 1] += wrong
         return found

@@ -29,6 +29,7 @@ STATUSES = {
     errors.UnknownVersion: 404,
     errors.UnknownLayer: 404,
     errors.UnknownUnit: 404,
+    errors.NotExplainable: 400,
     errors.ReportUnavailable: 404,
     errors.ReportBroken: 404,
     errors.UnknownPicture: 404,

@@ -1,0 +1,1 @@
+"""Import of networks that were trained elsewhere: ONNX, PyTorch, scikit-learn and Keras."""
