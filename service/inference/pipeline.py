@@ -272,7 +272,7 @@ class Pipeline:
         context: RequestContext,
         model: Model,
         request: PredictionRequest[Response],
-        images: NDArray[np.uint8],
+        images: Inputs,
     ) -> Response:
         """Examine doubtful drawings, predict and encode, in the thread pool."""
         predictor, findings = self.batching.predictor, request.findings

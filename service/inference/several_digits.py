@@ -14,6 +14,7 @@ from PIL import Image
 
 from service.codecs.drawings import Drawing, Limits
 from service.core.errors import BlankImage, PayloadTooLarge
+from service.core.inputs import Inputs
 from service.core.reading.candidates import Box
 from service.inference import number_reading
 from service.inference.models.model import Model
@@ -52,7 +53,7 @@ _BELOW = 0.3
 
 def find(
     doubtful: Mapping[int, Drawn],
-    images: NDArray[np.uint8],
+    images: Inputs,
     model: Model,
     run_model: Callable[[Model, NDArray[np.uint8]], Run],
     limits: Limits,

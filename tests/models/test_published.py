@@ -60,7 +60,7 @@ def forward(published: Artifact, images: Inputs) -> NDArray[np.float64]:
     layers = dense_layers.read(published)
     if published.manifest.layers[0].rounding:
         return forward_in_whole_numbers(published, tensors, images)
-    signal: NDArray[np.float64] = images.reshape(len(images), -1) * scale_of(images)  # (B, inputs)
+    signal = images.reshape(len(images), -1).astype(np.float64) * scale_of(images)  # (B, inputs)
     for layer in published.manifest.layers:
         signal = signal @ layers[layer.name].weight.astype(np.float64) + tensors[layer.bias]  # (B, units)
         if layer.activation == "relu":
