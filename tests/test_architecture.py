@@ -59,6 +59,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "training.publishing": (
         "training.publishing",
         "training.run",
+        "training.importing",
         "training.quantisation",
         "training.cli",
     ),

@@ -6,7 +6,6 @@ import warnings
 from pathlib import Path
 from typing import Any, cast
 
-import joblib
 import numpy as np
 import onnx
 import pytest
@@ -21,6 +20,10 @@ from service.core.network import attribution, dense_layers
 from service.core.network.engine import Engine
 from training.__main__ import FAILED, main
 from training.importing import sklearn_file
+
+joblib = pytest.importorskip(
+    "joblib", reason="joblib is not installed: pip install -e '.[import]' scikit-learn"
+)
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (5, 28, 28), np.uint8)
 

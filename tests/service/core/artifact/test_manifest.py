@@ -158,7 +158,6 @@ def test_published_manifests_match_the_schema(folder: Path) -> None:
         {"parameters": "many"},
         {"format": 2},
         {"labels": []},
-        {"layers": []},
         {"sha256": {"model.onnx": "short"}},
     ],
 )
