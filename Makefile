@@ -164,7 +164,7 @@ $(TRAIN): $(BASE)
 	@touch $@
 
 $(FULL): $(BASE)
-	$(PIP_INSTALL) -e '.[training,dev,docs,grpc,client,bulk]'
+	$(PIP_INSTALL) -e '.[training,import,dev,docs,grpc,client,bulk]'
 	@touch $@
 
 # Without npm the tests that need its packages are skipped.

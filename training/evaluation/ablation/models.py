@@ -16,6 +16,7 @@ from service.core.artifact.artifact import Artifact
 from service.core.drawing import mnist
 from service.core.network import dense_layers, ood_score
 from service.core.network.engine import Engine
+from training.data.pen_digits import CLASSES
 from training.evaluation.ablation.image_sets import ImageSet, Pixels
 
 Predict = Callable[[Pixels], NDArray[np.floating]]
@@ -71,7 +72,7 @@ class Accuracy:
 
 
 def load_models(root: Path, folds: Path, donors: Sequence[str]) -> list[AblationModel]:
-    """Load the published networks with inputs of 28 x 28 pixels.
+    """Load the published networks of digits of 28 x 28 pixels.
 
     Args:
         root: Models folder.
@@ -91,6 +92,7 @@ def load_models(root: Path, folds: Path, donors: Sequence[str]) -> list[Ablation
             load_model(published, folds if row == newest else None, donors)
             for row, published in enumerate(read)
             if published.manifest.input.shape[1:] == (mnist.SIDE, mnist.SIDE)
+            and tuple(published.manifest.labels) == CLASSES
         ]
     return found
 
