@@ -13,7 +13,15 @@ from service.oip.parameters import ExplainedClass
 from service.oip.tensors import Tensor
 
 MODEL = cast(
-    "Model", SimpleNamespace(shape=(2, 2), preprocessing="none", manifest=SimpleNamespace(labels=("a", "b")))
+    "Model",
+    SimpleNamespace(
+        name="toy",
+        version="1",
+        shape=(2, 2),
+        preprocessing="none",
+        layers={"output": None},
+        manifest=SimpleNamespace(labels=("a", "b")),
+    ),
 )
 
 
