@@ -33,7 +33,7 @@ class Digit:
     """One digit of a number.
 
     Attributes:
-        box: Bounding box in units of the drawing.
+        box: Bounding box in units of the drawing: of strokes, or pixels of the file.
         row: Row of its candidate in the prediction.
     """
 
@@ -53,6 +53,7 @@ class NumberReader:
     limits: Limits
     budget: Budget | None
     _lattice: Lattice | None = None
+    _reduction: float = 1.0
     _weights: Weights = weights.STROKES
     _sizes: Mapping[str, Sizes] = field(default_factory=lambda: weights.STROKE_SIZES)
 
@@ -97,7 +98,17 @@ class NumberReader:
         usual = [self._sizes.get(label) for label in manifest.labels]
         terms = lattice.features(candidates, scores.probabilities, certainty, usual)
         lines = lattice.read(self._lattice, terms @ np.array(self._weights))
-        return [[Digit(candidates[row].box, row) for row in line] for line in lines]
+        return [[Digit(self._box_of(candidates[row].box), row) for row in line] for line in lines]
+
+    def _box_of(self, box: Box) -> Box:
+        """Return a box of the decoded image in pixels of the file."""
+        left, top, right, bottom = box
+        return (
+            left * self._reduction,
+            top * self._reduction,
+            right * self._reduction,
+            bottom * self._reduction,
+        )
 
     def _cut(self, content: NDArray[np.uint8] | list[NDArray[np.float64]] | bytes, name: str) -> Lattice:
         if isinstance(content, list):
@@ -108,7 +119,9 @@ class NumberReader:
             return strokes.cut(drawn, MAX_CANDIDATES)
         self._weights, self._sizes = weights.PICTURE, weights.PICTURE_SIZES
         if isinstance(content, bytes):
-            grey = image_files.read_grey(content, name, self.limits.picture_pixels, self.budget)[0]
+            grey, _, self._reduction = image_files.read_grey(
+                content, name, self.limits.picture_pixels, self.budget
+            )
             return image.cut(grey, MAX_CANDIDATES)
         return image.cut(content, MAX_CANDIDATES)
 

@@ -260,7 +260,7 @@ def _from_file(
         return _Preprocessed(image, file_pixels=pixels)
     if kind == "none":
         raise TensorMismatch(field, f"{shape_text(shape)} numbers for this model", "a picture file")
-    picture, pixels = image_files.read_grey(data, field, max_pixels, budget)
+    picture, pixels, _ = image_files.read_grey(data, field, max_pixels, budget)
     if picture.size == shape[::-1] and mode != "mnist":
         grey = np.asarray(picture)
         if mode == "none":

@@ -4,6 +4,7 @@ import io
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +42,21 @@ PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20  # decompressed PNG comments; Pillow'
 Image.MAX_IMAGE_PIXELS = None  # `_opened` checks the size before decoding, with an error for the client
 
 
-def read_grey(
-    data: bytes, field: str, max_pixels: int, budget: Budget | None = None
-) -> tuple[Image.Image, int]:
+class GreyPicture(NamedTuple):
+    """A decoded image file.
+
+    Attributes:
+        image: As `greyscale.to_grey` returns it.
+        pixels: The number of pixels that the file counts as.
+        reduction: Pixels of the file for one of the image, in one direction; above 1 for large files.
+    """
+
+    image: Image.Image
+    pixels: int
+    reduction: float
+
+
+def read_grey(data: bytes, field: str, max_pixels: int, budget: Budget | None = None) -> GreyPicture:
     """Decode an image file to greyscale.
 
     Args:
@@ -51,9 +64,6 @@ def read_grey(
         field: Name of the file in messages.
         max_pixels: Upper limit of pixels; four of a baseline JPEG count as one.
         budget: Memory budget from which decoding acquires; None acquires nothing.
-
-    Returns:
-        The image as `greyscale.to_grey` returns it, and the number of pixels that the file counts as.
 
     Raises:
         PayloadTooLarge: The header declares more pixels than `max_pixels` or a side that is too long, or
@@ -63,10 +73,12 @@ def read_grey(
     """
     with _opened(data, field, max_pixels) as picture:
         pixels, channels = picture.width * picture.height, len(picture.getbands())
+        longest = max(picture.size)
         counted = _draft(picture, data)
         with _acquired(picture, pixels, channels, data, field, budget, as_photo=False):
             picture.load()
-            return greyscale.to_grey(picture), counted
+            grey = greyscale.to_grey(picture)
+            return GreyPicture(grey, counted, longest / max(grey.size))
 
 
 def read_photo(

@@ -27,7 +27,7 @@ SEVEN = digits.canvas(digits.DIGITS["7"][0], size=60, pen=6)
 
 
 def greys(data: bytes) -> NDArray[np.uint8]:
-    found, _ = image_files.read_grey(data, "Body", LIMITS.picture_pixels)
+    found, _, _ = image_files.read_grey(data, "Body", LIMITS.picture_pixels)
     assert found.mode == "L"
     return np.asarray(found)
 
@@ -299,7 +299,7 @@ def test_large_images_give_the_same_digit_as_small_ones(kind: str) -> None:
     if kind == "16 bits":
         large = Image.fromarray(np.asarray(large).astype(np.uint16) * 257)
 
-    found, pixels = image_files.read_grey(picture(large, **options), "Body", 16_000_000)
+    found, pixels, _ = image_files.read_grey(picture(large, **options), "Body", 16_000_000)
 
     prepared = mnist.from_picture(found).astype(int)
     assert pixels == 2800 * 2800 // (4 if kind == "jpeg" else 1)
@@ -314,9 +314,9 @@ def test_a_photograph_of_24_megapixels_is_read() -> None:
     page.paste(seven.convert("RGB"), (2400, 900))
     file = picture(page, "JPEG", quality=85)
 
-    found, counted = image_files.read_grey(file, "Body", 16_000_000)
+    found, counted, reduction = image_files.read_grey(file, "Body", 16_000_000)
 
-    assert (found.size, counted) == ((750, 500), 6_000_000)
+    assert (found.size, counted, reduction) == ((750, 500), 6_000_000, 8)
     prepared = mnist.from_picture(found).astype(int)
     assert np.abs(prepared - mnist.from_picture(np.asarray(SEVEN))).mean() < 12
     with pytest.raises(PayloadTooLarge):

@@ -22,7 +22,9 @@ Strokes = list[list[list[float]]]
 
 @pytest.fixture(scope="module")
 def client(toy_settings: Settings) -> Iterator[TestClient]:
-    with service(toy_settings, models=REPOSITORY / "models", max_body_bytes=2**20) as client:
+    with service(
+        toy_settings, models=REPOSITORY / "models", max_body_bytes=2**20, max_picture_pixels=10**7
+    ) as client:
         yield client
 
 
@@ -82,6 +84,23 @@ def test_boxes_are_in_units_of_the_drawing(client: TestClient) -> None:
     assert drawn[0] == pytest.approx(120, abs=1)
     assert drawn[3] == pytest.approx(100, abs=1)
     assert seen.json()["digits"][1]["box"][0] == pytest.approx(146, abs=5)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_boxes_are_in_pixels_of_a_file_that_is_decoded_reduced(client: TestClient, form: str) -> None:
+    """
+    A large picture has the boxes of the small one, enlarged.
+    """
+    small = Image.open(io.BytesIO(picture(number("42"))))
+    width, height = small.size
+    file = io.BytesIO()
+    small.resize((12 * width, 12 * height)).save(file, form)
+
+    found = client.post(READ, content=file.getvalue(), headers={"content-type": f"image/{form.lower()}"})
+
+    assert found.json()["text"] == "42"
+    assert found.json()["digits"][1]["box"][0] == pytest.approx(12 * 146, abs=12 * 8)
+    assert found.json()["digits"][1]["box"][3] <= 12 * height
 
 
 def test_lines_are_read_from_top_to_bottom(client: TestClient) -> None:

@@ -33,7 +33,7 @@ def test_the_same_generator_draws_the_same_picture(kind: str) -> None:
 
 
 def likeness(picture: Image.Image, strokes: digits.Strokes) -> float:
-    found, _ = image_files.read_grey(file_of(picture), "Body", 10**7)
+    found, _, _ = image_files.read_grey(file_of(picture), "Body", 10**7)
     one = mnist.from_picture(found).ravel().astype(float)
     other = mnist.from_strokes(digits.arrays(strokes)).ravel().astype(float)
     return float(one @ other / np.sqrt((one @ one) * (other @ other)))
