@@ -49,18 +49,19 @@ def page(root: Path) -> str:
         "version. `SHA256SUMS` lists the immutable files: `sha256sum --check SHA256SUMS` verifies a copy.",
         "The service refuses a version that differs from it.",
         "",
-        "Where `valid` is empty, the network was fitted on all data except the test part.",
+        "Where `valid` is empty, the network was fitted on all data except the test part. Networks that were",
+        "trained elsewhere and imported have no training data here, and those of unknown layers no layers.",
         "",
         "| network | layers | parameters | training data | train | valid | test |",
         "|---|---|---|---|---|---|---|",
     ]
     manifests = verify(root)
     for manifest in manifests:
-        widths = [manifest.layers[0].inputs, *(layer.units for layer in manifest.layers)]
-        learned = manifest.data[0]
+        widths = [layer.inputs for layer in manifest.layers[:1]] + [layer.units for layer in manifest.layers]
+        learned = ", ".join(f"{part.name}, {part.examples:,}" for part in manifest.data[:1])
         lines.append(
             f"| `{manifest.name}` {manifest.version} | {'-'.join(map(str, widths))} "
-            f"| {manifest.parameters:,} | {learned.name}, {learned.examples:,} "
+            f"| {manifest.parameters:,} | {learned} "
             f"| {_figures(manifest, 'published')} |"
         )
     lines += [

@@ -20,6 +20,7 @@ from service.core.network import attribution, dense_layers
 from service.core.network.engine import Engine
 from training.__main__ import FAILED, main
 from training.importing import sklearn_file
+from training.publishing import catalogue
 
 joblib = pytest.importorskip(
     "joblib", reason="joblib is not installed: pip install -e '.[import]' scikit-learn"
@@ -195,6 +196,21 @@ def test_other_operators_are_refused(
 
     assert run_import(tmp_path, content) == FAILED
     assert message in capsys.readouterr().err
+
+
+def test_imported_networks_are_listed(tmp_path: Path) -> None:
+    """
+    With layers and without, and without training data.
+    """
+    dense = nn.Sequential(nn.Flatten(), nn.Linear(784, 3))
+    other = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 26 * 26, 3))
+    assert run_import(tmp_path, exported(dense, 1, 28, 28), "--scale", "255") == 0
+    assert run_import(tmp_path, exported(other, 1, 28, 28), "--scale", "255", "--name", "other") == 0
+
+    page = catalogue.page(tmp_path / "models")
+
+    assert "| `own` 1 | 784-3 | 2,355 |" in page
+    assert "| `other` 1 |  | 4," in page
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
