@@ -51,7 +51,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - signature of MkDocs
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - MkDocs passes four arguments
     """Replace the links of a page by the paths of their targets on the site."""
     uri = page.file.src_uri
     source = _SOURCES.get(uri, DOCS / uri)

@@ -180,7 +180,7 @@ def _numbers(nested: Any) -> NDArray[Any]:  # noqa: ANN401 - lists of any depth
 
 
 def _single(item: object, shape: Shape) -> list[Any]:
-    """Return the inputs in one item of a list; a row of the model's shape stays one."""
+    """Return the images of one list item; a row of numbers of the model's shape is one input."""
     if isinstance(item, np.ndarray):
         if item.size == math.prod(shape):
             return [item.reshape(shape)]

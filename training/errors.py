@@ -152,7 +152,7 @@ class RecordInvalid(TrainingError):
 
 
 class FolderUnusable(TrainingError):
-    """A folder cannot be written, or has too little space."""
+    """A folder for training results cannot be written, or its disk has too little space."""
 
     def __init__(self, folder: Path, expected: str, got: str) -> None:
         super().__init__(f"{folder} should be {expected}; got {got}.")

@@ -3,6 +3,6 @@
 from inkling.errors import PackageMissing
 
 try:
-    import pyarrow as _pyarrow  # noqa: F401 - a missing extra is named before a module needs it
+    import pyarrow as _pyarrow  # noqa: F401 - only to name the missing extra before a module fails
 except ImportError as error:
     raise PackageMissing("inkling score", "pyarrow", "bulk") from error

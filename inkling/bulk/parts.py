@@ -60,7 +60,7 @@ def schema_columns(full: bool, labels: int) -> dict[str, Any]:
     return columns | ({"probabilities": pa.list_(pa.float32(), labels)} if full else {})
 
 
-def _predict(model: Model, images: Any, prepare: Preprocessing, full: bool) -> dict[str, Any]:  # noqa: ANN401 - `Images`
+def _predict(model: Model, images: Any, prepare: Preprocessing, full: bool) -> dict[str, Any]:  # noqa: ANN401 - any of `Images`
     """Return the columns of predictions; an image that is not valid has its error instead."""
     chunks: list[dict[str, Any]] = []
     size = CHUNK if isinstance(images, np.ndarray) else 64

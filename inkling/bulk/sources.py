@@ -175,7 +175,7 @@ def open_source(path: Path, column: str, keep: Sequence[str], size: int) -> Sour
 
 
 def _matching(path: Path) -> list[Path]:
-    return [path] if path.exists() else [Path(name) for name in sorted(glob.glob(str(path)))]  # noqa: PTH207 - an absolute pattern
+    return [path] if path.exists() else [Path(name) for name in sorted(glob.glob(str(path)))]  # noqa: PTH207 - Path.glob takes no absolute pattern
 
 
 def _folder(folder: Path) -> FolderSource:

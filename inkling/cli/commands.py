@@ -68,10 +68,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
 
     model = Model.load(options.models / (options.model or settings.default_model))
     if options.command == "score":
-        from inkling.cli import score  # noqa: PLC0415 - as above
+        from inkling.cli import score  # noqa: PLC0415 - each command imports what it needs
 
         return score.run(model, options)
-    from inkling.cli import predict  # noqa: PLC0415 - as above
+    from inkling.cli import predict  # noqa: PLC0415 - each command imports what it needs
 
     return predict.run(model, options.files, options.format, options.top, options.prepare)
 

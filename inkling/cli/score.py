@@ -29,7 +29,7 @@ def run(model: Model, options: Namespace) -> int:
     except ImportError as error:
         raise PackageMissing("inkling score", "tqdm", "bulk") from error
     from inkling.bulk import run as bulk  # noqa: PLC0415 - needs the extra `bulk`
-    from inkling.bulk.sources import open_source  # noqa: PLC0415 - as above
+    from inkling.bulk.sources import open_source  # noqa: PLC0415 - needs the extra `bulk`
 
     keep = tuple(name for name in options.keep.split(",") if name)
     source = open_source(options.input, options.column, keep, math.prod(model.shape))

@@ -216,7 +216,7 @@ class AsyncClient:
             async def run(place: int, body: Body) -> None:
                 try:
                     results[place] = await _send_or_halve(body, send)
-                except Exception as error:  # any error ends the other requests
+                except Exception as error:  # raised again by `raising_first`, after the others are cancelled
                     errors.append(error)
                     group.cancel_scope.cancel()
                 finally:

@@ -64,7 +64,7 @@ def read_octets(body: bytes, shape: Shape, limits: Limits) -> NDArray[np.uint8]:
 
 
 def _check_bytes(body: bytes, size: int) -> None:
-    """Raise MalformedRequest if a body of several images is certainly an array of wider numbers.
+    """Raise MalformedRequest if raw bytes are evidently int16, float32 or other numbers wider than a byte.
 
     `size` is the number of elements of an image.
     """

@@ -97,7 +97,7 @@ def to_float32(rows: NDArray[Any], field: str) -> NDArray[np.float32]:
 
 
 def _named(values: object, member: str, shape: Shape, limits: Limits) -> NDArray[np.float32]:
-    """Convert a member of a document that is a list of rows."""
+    """Convert a JSON list of rows of numbers to float32."""
     if not isinstance(values, list) or not values:
         raise MalformedRequest(f"Field {member!r}", "a list of at least one row", describe(values))
     check_count(len(values), limits)

